@@ -1,0 +1,86 @@
+//! The card's configuration: one YAML file, checked whole before the socket is bound.
+
+use std::path::{Path, PathBuf};
+
+use bartizan_channel::https::Endpoint;
+use serde::Deserialize;
+
+/// Configuration of `bartizan-card`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The socket it serves.
+    pub socket: PathBuf,
+    /// Users that may ask: the hypervisor's.
+    pub allowed_uids: Vec<u32>,
+    /// The vault's socket.
+    pub vault_socket: PathBuf,
+    /// Folder of the boot counters.
+    pub state_dir: PathBuf,
+    /// Where the verifier is.
+    pub verifier: Verifier,
+}
+
+/// Where the verifier is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verifier {
+    /// Host name or IP address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// The name that its certificate carries; `host` if absent.
+    #[serde(default)]
+    pub server_name: Option<String>,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path} cannot be read: {source}", path = .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no configuration; the message has line and column.
+    #[error("{path} is no card configuration: {source}", path = .path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<serde_saphyr::Error>,
+    },
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.into(),
+            source,
+        })?;
+        serde_saphyr::from_str(&text).map_err(|source| ConfigError::Malformed {
+            path: path.into(),
+            source: Box::new(source),
+        })
+    }
+}
+
+impl Verifier {
+    /// Where to connect.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        let server_name = self
+            .server_name
+            .clone()
+            .unwrap_or_else(|| self.host.clone());
+        Endpoint {
+            host: self.host.clone(),
+            port: self.port,
+            server_name,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Enrolment: the vault makes the card identity key, the verifier certifies it against a one-time join code.
+//!
+//! The fleet CA comes by a way that the operator trusts, not over this connection: nothing is trusted on first use.
+
+use std::time::Duration;
+
+use bartizan_attestation::certificates::{ChainError, FleetCa, Usage, verify_chain};
+use bartizan_attestation::host::CardRefusal;
+use bartizan_attestation::identity::CardId;
+use bartizan_attestation::keys::{Chain, VaultReply, VaultRequest};
+use bartizan_channel::https::{Request, request};
+use bartizan_channel::{ChannelError, Connector};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::config::Config;
+use crate::unix_now;
+use crate::vault::{Vault, VaultError};
+use crate::verifier::understand;
+
+/// How long the verifier may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Largest answer in bytes.
+const MAX_ANSWER: usize = 64 << 10;
+
+/// The host was not enrolled.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrollError {
+    /// The vault did not do it.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The verifier could not be reached, or is not of this fleet.
+    #[error("the verifier cannot be reached: {0}")]
+    Channel(#[from] ChannelError),
+    /// The verifier refused.
+    #[error(transparent)]
+    Refused(#[from] CardRefusal),
+    /// The verifier's certificate for this host is not what it should be.
+    #[error("the certificate for this host is refused: {0}")]
+    Chain(#[from] ChainError),
+    /// The verifier's answer is not base64url.
+    #[error("the verifier's answer is malformed")]
+    Malformed,
+}
+
+#[derive(Deserialize)]
+struct Enrolled {
+    chain: Vec<String>,
+}
+
+/// Enrols this host under a name, with a join code; answers its card id.
+pub async fn enroll(
+    config: &Config,
+    name: &str,
+    join_code: &str,
+    fleet_ca: &FleetCa,
+) -> Result<CardId, EnrollError> {
+    let vault = Vault::new(config.vault_socket.clone());
+    let VaultReply::Csr(csr) = vault.ask(&VaultRequest::CreateCardIdentity)? else {
+        return Err(VaultError::Unexpected.into());
+    };
+    let body = json!({ "join_code": join_code, "name": name, "csr": B64.encode(csr) });
+    let ask = Request {
+        method: "POST",
+        path: "/v1/hosts".into(),
+        body: body.to_string().into_bytes(),
+    };
+    let connector = Connector::anonymous(fleet_ca.der())?;
+    let response = request(
+        &connector,
+        &config.verifier.endpoint(),
+        ask,
+        MAX_ANSWER,
+        DEADLINE,
+    )
+    .await?;
+    let enrolled: Enrolled = understand(&response)?;
+    let decoded = enrolled
+        .chain
+        .iter()
+        .map(|certificate| B64.decode(certificate));
+    let chain = decoded
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| EnrollError::Malformed)?;
+    let verified = verify_chain(&chain, fleet_ca, unix_now(), Usage::Card)?;
+    let chain: Chain = chain.into_iter().map(Into::into).collect();
+    // The vault checks again that the chain is for the key that it made.
+    vault.chain(&VaultRequest::InstallCardIdentity {
+        chain,
+        fleet_ca: fleet_ca.der().to_vec(),
+    })?;
+    Ok(CardId(verified.public_key.sha256()))
+}

@@ -1,0 +1,41 @@
+//! The offload card: the host's identity towards the fleet. It has the vault certify what runs on the host, counts
+//! boots, and is the only process of the host that speaks to the verifier. It holds no key and decides no policy.
+//!
+//! | module | concept |
+//! |---|---|
+//! | [`vault`] | asking the vault |
+//! | [`identity`] | the TLS identity, rotated at half its life |
+//! | [`verifier`] | nonces and judgements over TLS 1.3 |
+//! | [`boots`] | boot counters, durable before they are told |
+//! | [`enroll`] | becoming a host of the fleet, once |
+//! | [`service`] | what the hypervisor may ask |
+
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod boots;
+pub mod config;
+pub mod enroll;
+pub mod identity;
+pub mod server;
+pub mod service;
+pub mod vault;
+pub mod verifier;
+
+pub use config::Config;
+
+/// Seconds since the Unix epoch.
+pub(crate) fn unix_now() -> u64 {
+    use std::time::{SystemTime, UNIX_EPOCH};
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

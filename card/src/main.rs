@@ -1,0 +1,110 @@
+//! `bartizan-card`: enrols the host, then serves the hypervisor.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "enrolment prints its result")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use bartizan_attestation::certificates::FleetCa;
+use bartizan_card::service::Card;
+use bartizan_card::{Config, enroll, server};
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The host's identity towards the fleet.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Example: bartizan-card run --config /etc/bartizan/card.yaml"
+)]
+struct Arguments {
+    /// Log as JSON.
+    #[arg(long, global = true)]
+    log_json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the hypervisor.
+    Run {
+        /// The configuration, YAML.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Enrol this host, once.
+    #[command(
+        after_help = "Example: bartizan-card enroll --config card.yaml --name rack1-07 --join-code CODE --fleet-ca fleet-ca.pem"
+    )]
+    Enroll {
+        /// The configuration, YAML.
+        #[arg(long)]
+        config: PathBuf,
+        /// The host's name, as the join code was made for.
+        #[arg(long)]
+        name: String,
+        /// The one-time code.
+        // Random base64url: it may begin with a hyphen.
+        #[arg(long, allow_hyphen_values = true)]
+        join_code: String,
+        /// The fleet CA certificate (PEM or DER), brought here by a way that is trusted.
+        #[arg(long)]
+        fleet_ca: PathBuf,
+    },
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    log(arguments.log_json);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    match arguments.command {
+        Command::Run { config } => runtime.block_on(run(&Config::load(&config)?)),
+        Command::Enroll {
+            config,
+            name,
+            join_code,
+            fleet_ca,
+        } => {
+            let bytes = std::fs::read(&fleet_ca)
+                .with_context(|| format!("could not read {}", fleet_ca.display()))?;
+            let fleet_ca = FleetCa::from_pem_or_der(&bytes)?;
+            let config = Config::load(&config)?;
+            let card = runtime.block_on(enroll::enroll(&config, &name, &join_code, &fleet_ca))?;
+            println!("enrolled as {card}");
+            Ok(())
+        }
+    }
+}
+
+async fn run(config: &Config) -> Result<()> {
+    let card = Arc::new(tokio::task::block_in_place(|| Card::open(config))?);
+    let listener = server::bind(&config.socket)
+        .with_context(|| format!("could not serve at {}", config.socket.display()))?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    bartizan_local::notify_ready().context("NOTIFY_SOCKET cannot be used")?;
+    tracing::info!("ready");
+    tokio::select! {
+        () = server::serve(card, listener, &config.allowed_uids) => {}
+        _ = terminate.recv() => tracing::info!("told to stop"),
+    }
+    Ok(())
+}
+
+fn log(json: bool) {
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if json {
+        builder.json().init()
+    } else {
+        builder.init()
+    }
+}

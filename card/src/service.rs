@@ -1,0 +1,158 @@
+//! What the hypervisor may ask of the card.
+
+use std::sync::Arc;
+
+use bartizan_attestation::certificates::{FleetCa, FleetCaError};
+use bartizan_attestation::host::{CardRefusal, CardReply, CardRequest, HostDescription};
+use bartizan_attestation::identity::{CardId, GuestIdentity};
+use bartizan_attestation::keys::{Chain, Purpose, VaultKind, VaultReply, VaultRequest};
+
+use crate::boots::{Boots, BootsError};
+use crate::config::Config;
+use crate::identity::TlsIdentity;
+use crate::vault::{Vault, VaultError};
+use crate::verifier::Verifier;
+
+/// Lifetime of a report key's certificate in seconds; the measurer renews at half.
+const REPORT_KEY_S: u64 = 3600;
+/// Lifetime of a guest key's certificate in seconds.
+const GUEST_KEY_S: u64 = 24 * 3600;
+
+/// The enrolled card.
+pub struct Card {
+    id: CardId,
+    kind: VaultKind,
+    chain: Chain,
+    fleet_ca: FleetCa,
+    vault: Vault,
+    boots: Boots,
+    verifier: Verifier,
+}
+
+/// The card cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum CardError {
+    /// The vault did not answer.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The host has no identity.
+    #[error("this host is not enrolled; run `bartizan host enroll`")]
+    NotEnrolled,
+    /// The fleet CA that was enrolled with is unusable.
+    #[error(transparent)]
+    FleetCa(#[from] FleetCaError),
+    /// The boot counters are unusable.
+    #[error(transparent)]
+    Boots(#[from] BootsError),
+}
+
+impl Card {
+    /// The card that was enrolled with this configuration's vault.
+    pub fn open(config: &Config) -> Result<Self, CardError> {
+        let vault = Vault::new(config.vault_socket.clone());
+        let VaultReply::Description {
+            kind,
+            keys,
+            fleet_ca,
+        } = vault.ask(&VaultRequest::Describe)?
+        else {
+            return Err(VaultError::Unexpected.into());
+        };
+        let identity = keys
+            .into_iter()
+            .rfind(|key| key.purpose == Purpose::CardIdentity && !key.chain.is_empty())
+            .ok_or(CardError::NotEnrolled)?;
+        let fleet_ca = FleetCa::from_der(&fleet_ca.ok_or(CardError::NotEnrolled)?)?;
+        let tls = Arc::new(TlsIdentity::new(vault.clone()));
+        let verifier = Verifier::new(config.verifier.endpoint(), tls, fleet_ca.clone());
+        let boots = Boots::open(&config.state_dir)?;
+        Ok(Self {
+            id: CardId(*identity.id),
+            kind,
+            chain: identity.chain,
+            fleet_ca,
+            vault,
+            boots,
+            verifier,
+        })
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: CardRequest) -> CardReply {
+        match self.perform(request).await {
+            Ok(reply) => reply,
+            Err(refusal) => {
+                tracing::warn!(%refusal, "refused");
+                CardReply::Refused(refusal)
+            }
+        }
+    }
+
+    async fn perform(&self, request: CardRequest) -> Result<CardReply, CardRefusal> {
+        match request {
+            CardRequest::Describe => self.describe().await.map(CardReply::Host),
+            CardRequest::NextBoot { vm } => {
+                let counted = tokio::task::block_in_place(|| self.boots.next(vm));
+                let boot = counted.map_err(|error| CardRefusal::State(error.to_string()))?;
+                Ok(CardReply::Guest(GuestIdentity {
+                    card: self.id,
+                    vm,
+                    boot,
+                }))
+            }
+            CardRequest::CertifyReportKey {
+                csr,
+                guest,
+                launch_measurement,
+            } => {
+                let lifetime_s = REPORT_KEY_S;
+                let request = VaultRequest::CertifyReportKey {
+                    csr,
+                    guest,
+                    launch_measurement,
+                    lifetime_s,
+                };
+                Ok(CardReply::Chain(self.vault.chain_async(request).await?))
+            }
+            CardRequest::CertifyGuestKey {
+                csr,
+                guest,
+                launch_measurement,
+            } => {
+                let lifetime_s = GUEST_KEY_S;
+                let request = VaultRequest::CertifyGuestKey {
+                    csr,
+                    guest,
+                    launch_measurement,
+                    lifetime_s,
+                };
+                Ok(CardReply::Chain(self.vault.chain_async(request).await?))
+            }
+            CardRequest::Nonce { guest } => self.verifier.nonce(guest).await.map(CardReply::Nonce),
+            CardRequest::Judge {
+                report,
+                guest_chain,
+            } => self
+                .verifier
+                .judge(&report, &guest_chain)
+                .await
+                .map(CardReply::Judged),
+        }
+    }
+
+    async fn describe(&self) -> Result<HostDescription, CardRefusal> {
+        // A guest can enrol while the verifier is away; without certificates it cannot verify a token yet.
+        let token_certificates = match self.verifier.token_certificates().await {
+            Ok(certificates) => certificates,
+            Err(CardRefusal::VerifierAway(_)) => Vec::new(),
+            Err(refusal) => return Err(refusal),
+        };
+        Ok(HostDescription {
+            card: self.id,
+            vault: self.kind,
+            chain: self.chain.clone(),
+            fleet_ca: self.fleet_ca.der().to_vec().into(),
+            token_certificates,
+        })
+    }
+}

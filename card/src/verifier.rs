@@ -1,0 +1,205 @@
+//! Speaking to the verifier: over connections that are kept and used again, since a handshake costs more than a request.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bartizan_attestation::certificates::FleetCa;
+use bartizan_attestation::host::{CardRefusal, Judgement};
+use bartizan_attestation::identity::GuestIdentity;
+use bartizan_attestation::keys::Chain;
+use bartizan_channel::https::{Connection, Endpoint, Request, Response};
+use bartizan_channel::{ChannelError, Connector};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
+use minicbor::bytes::ByteVec;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::identity::TlsIdentity;
+
+/// How long the verifier may take.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// Largest answer in bytes.
+const MAX_ANSWER: usize = 1 << 20;
+/// Idle connections that are kept.
+const MAX_IDLE: usize = 8;
+/// How long an idle connection is trusted to be alive.
+const MAX_IDLE_TIME: Duration = Duration::from_secs(20);
+/// How long the verifier's token certificates are believed to be the current ones.
+const CERTIFICATES_FRESH: Duration = Duration::from_secs(30);
+
+/// The verifier, as this host reaches it.
+pub struct Verifier {
+    endpoint: Endpoint,
+    identity: Arc<TlsIdentity>,
+    fleet_ca: FleetCa,
+    idle: Mutex<Vec<(Instant, Connection)>>,
+    token_certificates: Mutex<Option<(Instant, Vec<ByteVec>)>>,
+}
+
+#[derive(Deserialize)]
+struct Nonce {
+    nonce: String,
+}
+
+#[derive(Deserialize)]
+struct Judged {
+    verdict: String,
+    token: String,
+}
+
+#[derive(Deserialize)]
+struct TokenCertificates {
+    token_certificates: Vec<Vec<String>>,
+}
+
+impl Verifier {
+    /// The verifier at `endpoint`, authenticated under `fleet_ca`.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, identity: Arc<TlsIdentity>, fleet_ca: FleetCa) -> Self {
+        Self {
+            endpoint,
+            identity,
+            fleet_ca,
+            idle: Mutex::default(),
+            token_certificates: Mutex::default(),
+        }
+    }
+
+    /// A nonce for a guest.
+    pub async fn nonce(&self, guest: GuestIdentity) -> Result<[u8; 32], CardRefusal> {
+        let body = json!({ "guest": guest.to_string() })
+            .to_string()
+            .into_bytes();
+        let answer: Nonce = self.ask("POST", "/v1/nonces", body).await?;
+        let nonce = B64
+            .decode(&answer.nonce)
+            .ok()
+            .and_then(|nonce| nonce.try_into().ok());
+        nonce.ok_or_else(|| away("its nonce has not 32 bytes"))
+    }
+
+    /// The judgement of a report.
+    pub async fn judge(
+        &self,
+        report: &[u8],
+        guest_chain: &Chain,
+    ) -> Result<Judgement, CardRefusal> {
+        let chain: Vec<_> = guest_chain
+            .iter()
+            .map(|certificate| B64.encode(&**certificate))
+            .collect();
+        let body = json!({ "report": B64.encode(report), "guest_chain": chain });
+        let answer: Judged = self
+            .ask("POST", "/v1/reports", body.to_string().into_bytes())
+            .await?;
+        Ok(Judgement {
+            verdict: answer.verdict,
+            token: answer.token,
+        })
+    }
+
+    /// The token keys' certificates. While the verifier is away the last ones known.
+    pub async fn token_certificates(&self) -> Result<Vec<ByteVec>, CardRefusal> {
+        let known = self
+            .token_certificates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some((at, certificates)) = &known
+            && at.elapsed() < CERTIFICATES_FRESH
+        {
+            return Ok(certificates.clone());
+        }
+        let fetched = self
+            .ask::<TokenCertificates>("GET", "/v1/token-certificates", Vec::new())
+            .await;
+        let fetched = match (fetched, known) {
+            (Ok(fetched), _) => fetched,
+            (Err(CardRefusal::VerifierAway(_)), Some((_, certificates))) => {
+                return Ok(certificates);
+            }
+            (Err(refusal), _) => return Err(refusal),
+        };
+        let leaves = fetched
+            .token_certificates
+            .iter()
+            .filter_map(|chain| chain.first());
+        let certificates = leaves
+            .map(|leaf| B64.decode(leaf).map(ByteVec::from))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| away("its token certificates are not base64url"))?;
+        let mut known = self
+            .token_certificates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *known = Some((Instant::now(), certificates.clone()));
+        Ok(certificates)
+    }
+
+    async fn ask<A: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<A, CardRefusal> {
+        let mut connection = match self.reuse() {
+            Some(connection) => connection,
+            None => self.open().await?,
+        };
+        let request = Request {
+            method,
+            path: path.to_owned(),
+            body,
+        };
+        let response = match connection.send(request, MAX_ANSWER, DEADLINE).await {
+            Ok(response) => response,
+            // Never sent a second time: a report's nonce is spent by the first.
+            Err(error) => return Err(CardRefusal::VerifierAway(error.to_string())),
+        };
+        self.keep(connection);
+        understand(&response)
+    }
+
+    fn reuse(&self) -> Option<Connection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|(since, connection)| {
+            since.elapsed() < MAX_IDLE_TIME && !connection.is_closed()
+        });
+        idle.pop().map(|(_, connection)| connection)
+    }
+
+    fn keep(&self, connection: Connection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MAX_IDLE && !connection.is_closed() {
+            idle.push((Instant::now(), connection));
+        }
+    }
+
+    async fn open(&self) -> Result<Connection, CardRefusal> {
+        // Asked here, not in the handshake: the vault's refusal has a type of its own.
+        let identity = tokio::task::block_in_place(|| self.identity.current())?;
+        let connector =
+            Connector::authenticated(move || Arc::clone(&identity), self.fleet_ca.der());
+        let connector = connector.map_err(|error| away(&error.to_string()))?;
+        Connection::open(&connector, &self.endpoint, DEADLINE)
+            .await
+            .map_err(|error: ChannelError| CardRefusal::VerifierAway(error.to_string()))
+    }
+}
+
+pub(crate) fn understand<A: DeserializeOwned>(response: &Response) -> Result<A, CardRefusal> {
+    if (200..300).contains(&response.status) {
+        return serde_json::from_slice(&response.body).map_err(|error| away(&error.to_string()));
+    }
+    let problem = String::from_utf8_lossy(&response.body).into_owned();
+    Err(CardRefusal::VerifierRefused {
+        status: response.status,
+        problem,
+    })
+}
+
+fn away(why: &str) -> CardRefusal {
+    CardRefusal::VerifierAway(format!("its answer is not understood: {why}"))
+}

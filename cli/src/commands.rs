@@ -1,0 +1,10 @@
+//! The commands, a file each.
+
+pub(crate) mod evidence;
+pub(crate) mod host;
+pub(crate) mod operator;
+pub(crate) mod profile;
+pub(crate) mod revocation;
+pub(crate) mod service;
+pub(crate) mod verdict;
+pub(crate) mod vm;

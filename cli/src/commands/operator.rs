@@ -1,0 +1,42 @@
+//! `bartizan operator`: this machine's operator credentials.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::operator::Credentials;
+use crate::output::Output;
+
+#[derive(Subcommand)]
+pub(crate) enum Operator {
+    /// Make a key, if there is none, and a certification request for it.
+    #[command(after_help = "Example: bartizan operator request --operator ~/.bartizan")]
+    Request {
+        #[command(flatten)]
+        credentials: Credentials,
+    },
+    /// SHA-256 of the fleet CA certificate, as launch records want it.
+    #[command(after_help = "Example: bartizan operator anchor --operator ~/.bartizan")]
+    Anchor {
+        #[command(flatten)]
+        credentials: Credentials,
+    },
+}
+
+pub(crate) fn run(command: Operator, output: Output) -> Result<ExitCode> {
+    match command {
+        Operator::Request { credentials } => {
+            let csr = credentials.certificate_path().with_extension("csr");
+            std::fs::write(&csr, credentials.request()?)?;
+            let sentence = format!("certification request at {}", csr.display());
+            output.result(&json!({ "ok": true, "csr": csr }), &sentence);
+        }
+        Operator::Anchor { credentials } => {
+            let anchor = hex::encode(credentials.fleet_ca()?.sha256());
+            output.result(&json!({ "fleet_ca_sha256": anchor }), &anchor);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,98 @@
+//! `bartizan revocation`: hosts, guests and applications that get no token any more.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Subcommand, ValueEnum};
+use serde_json::json;
+
+use crate::output::Output;
+use crate::verifier::{Verifier, segment};
+
+#[derive(Subcommand)]
+pub(crate) enum Revocation {
+    /// Revoke.
+    #[command(
+        after_help = "Example: bartizan revocation add guest urn:bartizan:guest:… --reason 'compromised'"
+    )]
+    Add {
+        /// What.
+        kind: Kind,
+        /// The host's card id, the guest's URN, the application's name.
+        subject: String,
+        /// Why, for the auditors.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        verifier: Verifier,
+    },
+    /// Take a revocation back.
+    #[command(after_help = "Example: bartizan revocation remove application nginx")]
+    Remove {
+        /// What.
+        kind: Kind,
+        /// Which.
+        subject: String,
+        #[command(flatten)]
+        verifier: Verifier,
+    },
+    /// What is revoked.
+    #[command(after_help = "Example: bartizan revocation list")]
+    List {
+        #[command(flatten)]
+        verifier: Verifier,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Kind {
+    Host,
+    Guest,
+    Application,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Guest => "guest",
+            Self::Application => "application",
+        }
+    }
+}
+
+pub(crate) fn run(command: Revocation, output: Output) -> Result<ExitCode> {
+    match command {
+        Revocation::Add {
+            kind,
+            subject,
+            reason,
+            verifier,
+        } => {
+            let body = json!({ "kind": kind.name(), "subject": subject, "reason": reason });
+            let answer = verifier.ask("POST", "/v1/revocations", Some(&body))?;
+            output.result(&answer, &format!("{} {subject} revoked", kind.name()));
+        }
+        Revocation::Remove {
+            kind,
+            subject,
+            verifier,
+        } => {
+            let path = format!(
+                "/v1/revocations?kind={}&subject={}",
+                kind.name(),
+                segment(&subject)
+            );
+            verifier.ask("DELETE", &path, None)?;
+            output.result(
+                &json!({ "ok": true }),
+                &format!("{} {subject} no longer revoked", kind.name()),
+            );
+        }
+        Revocation::List { verifier } => {
+            let answer = verifier.ask("GET", "/v1/revocations", None)?;
+            output.table(&answer["revocations"], &["kind", "subject", "reason"]);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

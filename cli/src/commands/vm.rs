@@ -1,0 +1,211 @@
+//! `bartizan vm`: the guests of this host.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use bartizan_attestation::digest::Hasher;
+use bartizan_attestation::host::{GuestState, GuestStatus, OperatorReply, OperatorRequest};
+use bartizan_attestation::launch::{LaunchRecord, sign_record};
+use bartizan_attestation::measurement::HashAlgorithm;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::hypervisor::{HypervisorError, ask};
+use crate::operator::Credentials;
+use crate::output::Output;
+
+#[derive(Args)]
+pub(crate) struct Hypervisor {
+    /// The hypervisor's operator socket.
+    #[arg(
+        long = "hypervisor",
+        env = "BARTIZAN_HYPERVISOR",
+        default_value = "/run/bartizan/hypervisor/operator.sock"
+    )]
+    socket: PathBuf,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Vm {
+    /// Sign a launch record.
+    #[command(after_help = "Example: bartizan vm sign web.yaml --output web.launch")]
+    Sign {
+        /// The record, YAML.
+        record: PathBuf,
+        /// Where the signed record goes.
+        #[arg(long)]
+        output: PathBuf,
+        #[command(flatten)]
+        credentials: Credentials,
+    },
+    /// SHA-384 of a file, as launch records want it.
+    #[command(after_help = "Example: bartizan vm digest /boot/vmlinuz-6.1.0-56-cloud-amd64")]
+    Digest {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Run a guest from a signed launch record.
+    #[command(after_help = "Example: bartizan vm run web.launch")]
+    Run {
+        /// The signed record.
+        record: PathBuf,
+        #[command(flatten)]
+        hypervisor: Hypervisor,
+    },
+    /// The guests of this host.
+    #[command(after_help = "Example: bartizan vm list --json")]
+    List {
+        #[command(flatten)]
+        hypervisor: Hypervisor,
+    },
+    /// One guest.
+    #[command(after_help = "Example: bartizan vm show web")]
+    Show {
+        /// Its name or UUID.
+        vm: String,
+        #[command(flatten)]
+        hypervisor: Hypervisor,
+    },
+    /// Stop a guest.
+    #[command(after_help = "Example: bartizan vm stop web")]
+    Stop {
+        /// Its name or UUID.
+        vm: String,
+        /// At once, rather than by its power button.
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        hypervisor: Hypervisor,
+    },
+    /// The end of a guest's serial console.
+    #[command(after_help = "Example: bartizan vm console web --bytes 4096")]
+    Console {
+        /// Its name or UUID.
+        vm: String,
+        /// At most so many bytes.
+        #[arg(long, default_value_t = 16384)]
+        bytes: u32,
+        #[command(flatten)]
+        hypervisor: Hypervisor,
+    },
+}
+
+pub(crate) fn run(command: Vm, output: Output) -> Result<ExitCode> {
+    match command {
+        Vm::Sign {
+            record,
+            output: target,
+            credentials,
+        } => {
+            let yaml = fs::read_to_string(&record)
+                .with_context(|| format!("could not read {}", record.display()))?;
+            let parsed = LaunchRecord::parse(&yaml)?;
+            let signed = sign_record(&yaml, &credentials.chain()?, &credentials.key()?)?;
+            fs::write(&target, signed)?;
+            let sentence = format!("{} signed: {}", parsed.name, target.display());
+            output.result(
+                &json!({ "ok": true, "name": parsed.name, "record": target }),
+                &sentence,
+            );
+        }
+        Vm::Digest { file } => {
+            let digest = sha384(&file)?;
+            output.result(&json!({ "path": file, "sha384": digest }), &digest);
+        }
+        Vm::Run { record, hypervisor } => {
+            let record = fs::read(&record)
+                .with_context(|| format!("could not read {}", record.display()))?;
+            let status = guest(ask(&hypervisor.socket, &OperatorRequest::Run { record })?)?;
+            output.result(&shown(&status), &format!("runs as {}", status.guest));
+        }
+        Vm::List { hypervisor } => {
+            let OperatorReply::Guests(guests) = ask(&hypervisor.socket, &OperatorRequest::List)?
+            else {
+                return Err(HypervisorError::Unexpected.into());
+            };
+            let rows = guests.iter().map(|guest| {
+                json!({ "name": guest.name, "role": guest.role, "state": word(guest.state),
+                        "enrolled": guest.enrolled, "guest": guest.guest })
+            });
+            output.table(
+                &rows.collect(),
+                &["name", "role", "state", "enrolled", "guest"],
+            );
+        }
+        Vm::Show { vm, hypervisor } => {
+            let status = guest(ask(&hypervisor.socket, &OperatorRequest::Show { vm })?)?;
+            let shown = shown(&status);
+            output.result(&shown, &serde_json::to_string_pretty(&shown)?);
+        }
+        Vm::Stop {
+            vm,
+            force,
+            hypervisor,
+        } => {
+            let sentence = format!("{vm} stopped");
+            ask(&hypervisor.socket, &OperatorRequest::Stop { vm, force })?;
+            output.result(&json!({ "ok": true }), &sentence);
+        }
+        Vm::Console {
+            vm,
+            bytes,
+            hypervisor,
+        } => {
+            let request = OperatorRequest::Console { vm, max: bytes };
+            let OperatorReply::Console(bytes) = ask(&hypervisor.socket, &request)? else {
+                return Err(HypervisorError::Unexpected.into());
+            };
+            let text = String::from_utf8_lossy(&bytes);
+            output.result(&json!({ "console": text }), &text);
+        }
+    }
+    std::io::stdout().flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn guest(reply: OperatorReply) -> Result<GuestStatus, HypervisorError> {
+    match reply {
+        OperatorReply::Guest(status) => Ok(status),
+        _ => Err(HypervisorError::Unexpected),
+    }
+}
+
+fn shown(status: &GuestStatus) -> Value {
+    json!({
+        "guest": status.guest.to_string(),
+        "state": word(status.state),
+        "launch_measurement": status.launch_measurement.to_string(),
+        "cid": status.cid,
+        "accelerator": status.accelerator,
+        "qemu_pid": status.qemu_pid,
+        "measurer_pid": status.measurer_pid,
+        "enrolled": status.enrollment.is_some(),
+        "started_at_ms": status.started_at_ms,
+    })
+}
+
+const fn word(state: GuestState) -> &'static str {
+    match state {
+        GuestState::Booting => "booting",
+        GuestState::Running => "running",
+        GuestState::Paused => "paused",
+        GuestState::Stopped => "stopped",
+        GuestState::Failed => "failed",
+    }
+}
+
+fn sha384(path: &Path) -> Result<String> {
+    let mut file =
+        File::open(path).with_context(|| format!("could not read {}", path.display()))?;
+    let mut hasher = Hasher::new(HashAlgorithm::Sha384);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish().to_string()),
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! `bartizan`: the operator's command line.
+//!
+//! Exit codes: 0 done, 1 refused or failed verification, 2 usage, 69 a needed service is unavailable.
+
+#![forbid(unsafe_code)]
+
+mod commands;
+mod failure;
+mod hypervisor;
+mod operator;
+mod output;
+mod verifier;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::output::Output;
+
+/// Operates a fleet of Bartizan hosts.
+#[derive(Parser)]
+#[command(
+    name = "bartizan",
+    version,
+    after_help = "Example: bartizan vm list --json"
+)]
+struct Arguments {
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The verifier, the attestation service.
+    #[command(subcommand)]
+    Service(commands::service::Service),
+    /// This machine's operator credentials.
+    #[command(subcommand)]
+    Operator(commands::operator::Operator),
+    /// Hosts of the fleet.
+    #[command(subcommand)]
+    Host(commands::host::Host),
+    /// Application profiles: what must stand in RAM.
+    #[command(subcommand)]
+    Profile(commands::profile::Profile),
+    /// Guests of this host.
+    #[command(subcommand)]
+    Vm(commands::vm::Vm),
+    /// What the verifier judged.
+    #[command(subcommand)]
+    Verdict(commands::verdict::Verdict),
+    /// Revocation of hosts, guests and applications.
+    #[command(subcommand)]
+    Revocation(commands::revocation::Revocation),
+    /// Signed evidence, checked offline.
+    #[command(subcommand)]
+    Evidence(commands::evidence::Evidence),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let output = Output::new(arguments.json);
+    let done = match arguments.command {
+        Command::Service(command) => commands::service::run(command),
+        Command::Operator(command) => commands::operator::run(command, output),
+        Command::Host(command) => commands::host::run(command, output),
+        Command::Profile(command) => commands::profile::run(command, output),
+        Command::Vm(command) => commands::vm::run(command, output),
+        Command::Verdict(command) => commands::verdict::run(command, output),
+        Command::Revocation(command) => commands::revocation::run(command, output),
+        Command::Evidence(command) => commands::evidence::run(command, output),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => output.failure(&error),
+    }
+}

@@ -1,0 +1,99 @@
+//! What a person, or with `--json` a program, gets to see.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "a command line tool prints its results"
+)]
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use crate::failure;
+
+/// How to print.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(crate) const fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Prints one result: the value for programs, the sentence for people.
+    pub(crate) fn result(self, value: &Value, sentence: &str) {
+        if self.json {
+            println!("{value}");
+        } else {
+            println!("{}", printable(sentence));
+        }
+    }
+
+    /// Prints a list: the array for programs, a table of the named members for people.
+    pub(crate) fn table(self, rows: &Value, columns: &[&str]) {
+        let rows_of = rows.as_array().map(Vec::as_slice).unwrap_or_default();
+        if self.json {
+            println!("{rows}");
+            return;
+        }
+        let mut lines = vec![
+            columns
+                .iter()
+                .map(|name| name.to_uppercase())
+                .collect::<Vec<_>>(),
+        ];
+        lines.extend(
+            rows_of
+                .iter()
+                .map(|row| columns.iter().map(|name| cell(&row[*name])).collect()),
+        );
+        let widths: Vec<_> = (0..columns.len())
+            .map(|column| {
+                lines
+                    .iter()
+                    .map(|line| line[column].chars().count())
+                    .max()
+                    .unwrap_or(0)
+            })
+            .collect();
+        for line in lines {
+            let cells = line
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:width$}"));
+            println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+        }
+    }
+
+    /// Says what went wrong, and picks the exit code.
+    pub(crate) fn failure(self, error: &anyhow::Error) -> ExitCode {
+        if self.json {
+            println!("{}", json!({ "ok": false, "error": format!("{error:#}") }));
+        }
+        eprintln!("bartizan: {}", printable(&format!("{error:#}")));
+        failure::code(error)
+    }
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        Value::String(text) => printable(text),
+        other => other.to_string(),
+    }
+}
+
+/// Names come from guests and files: no control character of theirs reaches the terminal.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_control() && c != '\n' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
+}

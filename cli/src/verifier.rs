@@ -1,0 +1,155 @@
+//! Asking the verifier, as an operator.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bartizan_channel::https::{self, Endpoint, Request};
+use bartizan_channel::{ChannelError, Connector, Identity, LocalSigner};
+use clap::Args;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::operator::Credentials;
+
+/// How long an answer may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Largest answer in bytes: a page of verdicts, or a profile.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// Where the verifier is, and who asks.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Verifier {
+    /// The verifier, `host:port`.
+    #[arg(long, env = "BARTIZAN_VERIFIER", default_value = "localhost:8443")]
+    verifier: String,
+    #[command(flatten)]
+    pub(crate) credentials: Credentials,
+}
+
+/// The verifier could not be asked, or refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VerifierError {
+    /// No connection.
+    #[error(
+        "the verifier cannot be reached at {verifier}: {source}; is it running, and is `--verifier` right?"
+    )]
+    Unreachable {
+        /// Where it was sought.
+        verifier: String,
+        /// Why.
+        source: ChannelError,
+    },
+    /// It refused.
+    #[error("the verifier refused ({status}, {kind}): {detail}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// Problem type.
+        kind: String,
+        /// For a person.
+        detail: String,
+    },
+    /// `host:port` is neither.
+    #[error("`{0}` is not host:port")]
+    Address(String),
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    #[serde(rename = "type", default)]
+    kind: String,
+    #[serde(default)]
+    detail: String,
+}
+
+impl Verifier {
+    /// Sends one request and returns the JSON of the answer (null if it has no body).
+    pub(crate) fn ask(
+        &self,
+        method: &'static str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value> {
+        let body = body
+            .map(|body| body.to_string().into_bytes())
+            .unwrap_or_default();
+        self.send(method, path, body)
+    }
+
+    /// Sends a JSON document as it is.
+    pub(crate) fn send(&self, method: &'static str, path: &str, body: Vec<u8>) -> Result<Value> {
+        let signer = LocalSigner::from_pkcs8(self.credentials.key()?.pkcs8_der())?;
+        let identity = Arc::new(Identity::new(self.credentials.chain()?, Arc::new(signer)));
+        let fleet_ca = self.credentials.fleet_ca()?;
+        let connector = Connector::authenticated(move || Arc::clone(&identity), fleet_ca.der())?;
+        let request = Request {
+            method,
+            path: path.to_owned(),
+            body,
+        };
+        let endpoint = self.endpoint()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let response = runtime
+            .block_on(https::request(
+                &connector, &endpoint, request, MAX_ANSWER, DEADLINE,
+            ))
+            .map_err(|source| VerifierError::Unreachable {
+                verifier: self.verifier.clone(),
+                source,
+            })?;
+        if !(200..300).contains(&response.status) {
+            let problem: Problem = serde_json::from_slice(&response.body).unwrap_or(Problem {
+                kind: String::new(),
+                detail: String::new(),
+            });
+            let refused = VerifierError::Refused {
+                status: response.status,
+                kind: problem.kind,
+                detail: problem.detail,
+            };
+            return Err(refused.into());
+        }
+        Ok(if response.body.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&response.body)?
+        })
+    }
+
+    fn endpoint(&self) -> Result<Endpoint, VerifierError> {
+        let wrong = || VerifierError::Address(self.verifier.clone());
+        let (host, port) = self.verifier.rsplit_once(':').ok_or_else(wrong)?;
+        let host = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
+        Ok(Endpoint {
+            server_name: host.clone(),
+            host,
+            port: port.parse().map_err(|_| wrong())?,
+        })
+    }
+}
+
+/// A path segment, percent-encoded (RFC 3986 section 2.1).
+pub(crate) fn segment(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes()
+        .map(|byte| {
+            if plain(byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
+}
+
+/// Where files of the command line may go wrong.
+pub(crate) fn read(path: &PathBuf) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("could not read {}", path.display()))
+}

@@ -1,0 +1,129 @@
+//! The configuration file.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::vsock::Limits;
+
+/// Most connections of one guest that can be configured.
+const MAX_CONNECTIONS: usize = 4096;
+
+/// The configuration of this daemon; YAML, unknown fields are refused.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Path of the Unix socket on which supervisors attach devices.
+    pub control_socket: PathBuf,
+    /// Numeric user ids that may attach devices.
+    pub allowed_uids: Vec<u32>,
+    /// What is logged, for example `info` or `bartizan_devices=debug`; `info` by default.
+    #[serde(default)]
+    pub log: Option<String>,
+    /// Open connections that one guest may have, 1 to 4096; 256 by default. Each may make this
+    /// process hold 128 KiB.
+    #[serde(default = "default_connections")]
+    pub connections_per_guest: usize,
+}
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path}: {error}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file is not what it should be; the message has line and column.
+    #[error("{path}: {error}", path = path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong where.
+        error: Box<serde_saphyr::Error>,
+    },
+    /// Nobody could attach a device.
+    #[error("`allowed_uids` is empty; name the user id that supervisors run as")]
+    NobodyAllowed,
+    /// Out of range.
+    #[error("`connections_per_guest` is {0}; choose 1 to {MAX_CONNECTIONS}")]
+    Connections(usize),
+    /// The socket's path depends on where the daemon is started.
+    #[error("`control_socket` is not an absolute path: {0}")]
+    RelativeSocket(PathBuf),
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+            path: path.into(),
+            error,
+        })?;
+        let config: Self =
+            serde_saphyr::from_str(&text).map_err(|error| ConfigError::Malformed {
+                path: path.into(),
+                error: error.into(),
+            })?;
+        config.checked()
+    }
+
+    /// What each guest may make the process hold.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            connections: self.connections_per_guest,
+        }
+    }
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        if self.allowed_uids.is_empty() {
+            return Err(ConfigError::NobodyAllowed);
+        }
+        if !(1..=MAX_CONNECTIONS).contains(&self.connections_per_guest) {
+            return Err(ConfigError::Connections(self.connections_per_guest));
+        }
+        if !self.control_socket.is_absolute() {
+            return Err(ConfigError::RelativeSocket(self.control_socket));
+        }
+        Ok(self)
+    }
+}
+
+fn default_connections() -> usize {
+    256
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Config::load(file.path())
+    }
+
+    #[test]
+    fn defaults_fill_what_is_not_said() {
+        let config = load("control_socket: /run/c.sock\nallowed_uids: [1001]\n").unwrap();
+        assert_eq!(config.limits(), Limits { connections: 256 });
+        assert_eq!(config.log, None);
+    }
+
+    #[test]
+    fn wrong_configurations_are_refused() {
+        let unknown = load("control_socket: /c\nallowed_uids: [1]\nallowed: 1\n").unwrap_err();
+        assert!(matches!(unknown, ConfigError::Malformed { .. }));
+        assert!(unknown.to_string().contains("line 3"), "{unknown}");
+        let nobody = load("control_socket: /c\nallowed_uids: []\n");
+        assert!(matches!(nobody, Err(ConfigError::NobodyAllowed)));
+        let relative = load("control_socket: c\nallowed_uids: [1]\n");
+        assert!(matches!(relative, Err(ConfigError::RelativeSocket(_))));
+        let none = load("control_socket: /c\nallowed_uids: [1]\nconnections_per_guest: 0\n");
+        assert!(matches!(none, Err(ConfigError::Connections(0))));
+    }
+}

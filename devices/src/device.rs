@@ -1,0 +1,186 @@
+//! One guest's device: a thread with one epoll over QEMU's messages, kicks and the host's sockets.
+//!
+//! Everything of a guest runs in its own thread and nowhere else: no lock is shared between guests, and
+//! the kernel's scheduler is what makes them fair to one another.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{Timespec, epoll};
+use vhost::vhost_user::{BackendReqHandler, Error as VhostUserError};
+
+use crate::exchange::Exchange;
+use crate::vhost_user::{Backend, RingError};
+use crate::vsock::{Journal, Limits, Services, Switch};
+
+/// What epoll reports: which of the watched descriptors.
+const QEMU: u64 = 0;
+const CONTROL: u64 = 1;
+const KICKS: u64 = 2;
+const HOSTS: u64 = 16;
+
+/// How long QEMU may take over the rest of a message.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a device is made of.
+pub struct Attachment {
+    /// The guest's context id.
+    pub cid: u32,
+    /// The services it may reach.
+    pub services: Services,
+    /// The link that speaks vhost-user.
+    pub qemu: UnixStream,
+    /// The connection that attached the device, and by ending detaches it.
+    pub control: UnixStream,
+    /// The record of open connections, if the supervisor keeps one.
+    pub journal: Option<Journal>,
+    /// What the guest may make the device hold.
+    pub limits: Limits,
+}
+
+/// Why a device ended without having been detached.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// A system call failed.
+    #[error("a system call failed: {0}")]
+    System(#[from] std::io::Error),
+    /// QEMU broke the protocol.
+    #[error("the vhost-user link broke: {0}")]
+    Protocol(#[from] VhostUserError),
+    /// A ring could not be made.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+}
+
+/// Serves until the supervisor or QEMU closes its link.
+pub fn serve(attachment: Attachment) -> Result<(), DeviceError> {
+    Device::new(attachment)?.run()
+}
+
+struct Device {
+    epoll: Arc<OwnedFd>,
+    // vhost's handler wants shared ownership; it is used by this thread alone.
+    backend: Arc<Mutex<Backend>>,
+    qemu: BackendReqHandler<Mutex<Backend>>,
+    switch: Switch,
+    exchange: Exchange,
+    _control: UnixStream,
+}
+
+impl Device {
+    fn new(attachment: Attachment) -> Result<Self, DeviceError> {
+        let Attachment {
+            cid,
+            services,
+            qemu,
+            control,
+            journal,
+            limits,
+        } = attachment;
+        let epoll =
+            Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC).map_err(std::io::Error::from)?);
+        qemu.set_nonblocking(false)?;
+        qemu.set_read_timeout(Some(MESSAGE_TIMEOUT))?;
+        qemu.set_write_timeout(Some(MESSAGE_TIMEOUT))?;
+        watch(&epoll, &qemu, QEMU)?;
+        watch(&epoll, &control, CONTROL)?;
+        let backend = Arc::new(Mutex::new(Backend::new(cid, Arc::clone(&epoll), KICKS)?));
+        let switch = Switch::new(cid, services, limits, (Arc::clone(&epoll), HOSTS), journal)?;
+        Ok(Self {
+            qemu: BackendReqHandler::from_stream(qemu, Arc::clone(&backend)),
+            exchange: Exchange::new(cid),
+            epoll,
+            backend,
+            switch,
+            _control: control,
+        })
+    }
+
+    fn run(mut self) -> Result<(), DeviceError> {
+        let mut events = Vec::with_capacity(64);
+        let mut has_more = false;
+        loop {
+            let timeout = if has_more {
+                Some(Duration::ZERO)
+            } else {
+                self.until_deadline()
+            };
+            self.wait(&mut events, timeout)?;
+            for event in events.drain(..) {
+                let epoll::Event { data, flags, .. } = event;
+                if self.handle(data.u64(), flags)?.is_none() {
+                    return Ok(());
+                }
+            }
+            let now = Instant::now();
+            self.switch.expire(now);
+            let mut backend = lock(&self.backend);
+            if backend.take_driver_restart() {
+                self.switch.forget();
+            }
+            has_more = self.exchange.turn(&mut backend, &mut self.switch);
+        }
+    }
+
+    fn wait(
+        &self,
+        events: &mut Vec<epoll::Event>,
+        timeout: Option<Duration>,
+    ) -> Result<(), DeviceError> {
+        let timeout = timeout.map(|time| Timespec {
+            tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: time.subsec_nanos().into(),
+        });
+        let buffer = rustix::buffer::spare_capacity(events);
+        match epoll::wait(&*self.epoll, buffer, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(std::io::Error::from(error).into()),
+        }
+    }
+
+    /// Handles one event; `None` when the device is detached.
+    fn handle(&mut self, token: u64, flags: epoll::EventFlags) -> Result<Option<()>, DeviceError> {
+        match token {
+            // The supervisor has nothing to say but the end.
+            CONTROL => return Ok(None),
+            QEMU if flags.contains(epoll::EventFlags::IN) => match self.qemu.handle_request() {
+                Ok(()) => {}
+                Err(VhostUserError::Disconnected) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            },
+            QEMU => return Ok(None),
+            KICKS => lock(&self.backend).rings.rx.take_kicks(),
+            token if token == KICKS + 1 => lock(&self.backend).rings.tx.take_kicks(),
+            token => {
+                if let Ok(slot) = usize::try_from(token.saturating_sub(HOSTS)) {
+                    self.switch.host_ready(slot);
+                }
+            }
+        }
+        Ok(Some(()))
+    }
+
+    fn until_deadline(&self) -> Option<Duration> {
+        Some(
+            self.switch
+                .next_deadline()?
+                .saturating_duration_since(Instant::now()),
+        )
+    }
+}
+
+fn watch(epoll: &OwnedFd, link: impl AsFd, token: u64) -> std::io::Result<()> {
+    epoll::add(
+        epoll,
+        link,
+        epoll::EventData::new_u64(token),
+        epoll::EventFlags::IN,
+    )?;
+    Ok(())
+}
+
+fn lock(backend: &Mutex<Backend>) -> MutexGuard<'_, Backend> {
+    backend.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,25 @@
+//! Virtio devices of guests over vhost-user.
+//!
+//! A process without any key that serves each guest's vsock device: the guest reaches the host's
+//! services that its supervisor named, and nothing else. A guest's CID is checked on every packet, so
+//! that a service behind a guest's own sockets knows which guest speaks.
+//!
+//! | module | its work |
+//! |---|---|
+//! | [`config`] | the configuration file |
+//! | [`control`] | supervisors attach devices |
+//! | [`device`] | a guest's thread |
+//! | [`exchange`] | packets between rings and switch |
+//! | [`vsock`] | the switch: packets and connections |
+//! | [`vhost_user`] | RAM and rings as QEMU describes them |
+//! | [`hardening`] | what the process gives up before it serves |
+
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod control;
+pub mod device;
+pub mod exchange;
+pub mod hardening;
+pub mod vhost_user;
+pub mod vsock;

@@ -1,0 +1,57 @@
+//! `bartizan-devices`: serves guests' vsock devices over vhost-user.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use bartizan_devices::{config::Config, control, hardening};
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+/// Serves guests' vsock devices over vhost-user. Holds no key, opens no file once it serves.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLE)]
+struct Arguments {
+    /// The configuration, YAML.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Logs JSON, one object a line.
+    #[arg(long)]
+    log_json: bool,
+}
+
+const EXAMPLE: &str = "\
+Example:
+  bartizan-devices --config /etc/bartizan/devices.yaml
+
+  /etc/bartizan/devices.yaml:
+    control_socket: /run/bartizan/devices/control.sock
+    allowed_uids: [991]        # the user that supervisors run as
+    connections_per_guest: 256 # optional
+    log: info                  # optional
+
+If NOTIFY_SOCKET is set, it is told when the daemon serves (sd_notify(3)).";
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let config = Config::load(&arguments.config).context("the configuration cannot be used")?;
+    start_log(config.log.as_deref().unwrap_or("info"), arguments.log_json)?;
+    let listener = control::bind(&config.control_socket)?;
+    // Before the filter, which allows no new socket; connections wait in the listener's queue.
+    bartizan_local::notify_ready().context("NOTIFY_SOCKET cannot be used")?;
+    hardening::confine().context("the process could not be confined")?;
+    tracing::info!(control_socket = %config.control_socket.display(), "ready");
+    match control::serve(&listener, &config.allowed_uids, config.limits())? {}
+}
+
+fn start_log(directives: &str, json: bool) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(directives).context("`log` is no filter; try `info`")?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if json {
+        log.json().init()
+    } else {
+        log.init()
+    }
+    Ok(())
+}

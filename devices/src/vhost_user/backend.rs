@@ -1,0 +1,287 @@
+//! The answers to QEMU's messages.
+//!
+//! Only what a vsock device needs is offered; every other request is refused, which ends the device.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use vhost::VhostUserMemoryRegionBase;
+use vhost::vhost_user::message::{
+    VhostTransferStateDirection, VhostTransferStatePhase, VhostUserConfigFlags, VhostUserInflight,
+    VhostUserLog, VhostUserMemoryRegion, VhostUserProtocolFeatures, VhostUserShMemConfig,
+    VhostUserSharedMsg, VhostUserSingleMemoryRegion, VhostUserVirtioFeatures,
+    VhostUserVringAddrFlags, VhostUserVringState,
+};
+use vhost::vhost_user::{Error, GpuBackend, Result, VhostUserBackendReqHandlerMut};
+use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
+use virtio_bindings::virtio_ring::VIRTIO_RING_F_INDIRECT_DESC;
+
+use super::memory::{Ram, Region};
+use super::ring::{Ring, RingError};
+
+/// The two rings of a vsock device that its back end serves. The third, of events, QEMU serves itself.
+#[derive(Debug)]
+pub struct Rings {
+    /// Packets to the guest.
+    pub rx: Ring,
+    /// Packets of the guest.
+    pub tx: Ring,
+}
+
+/// One guest's device as its QEMU set it up.
+pub struct Backend {
+    cid: u32,
+    /// The guest's RAM.
+    pub ram: Ram,
+    /// The rings.
+    pub rings: Rings,
+    epoll: Arc<OwnedFd>,
+    kick_tokens: u64,
+    features: u64,
+    driver_started_anew: bool,
+}
+
+impl Backend {
+    /// A device that is not set up yet. The kicks of ring `n` are watched by `epoll` under the token
+    /// `kick_tokens` + n.
+    pub fn new(
+        cid: u32,
+        epoll: Arc<OwnedFd>,
+        kick_tokens: u64,
+    ) -> std::result::Result<Self, RingError> {
+        let rings = Rings {
+            rx: Ring::new()?,
+            tx: Ring::new()?,
+        };
+        Ok(Self {
+            cid,
+            ram: Ram::default(),
+            rings,
+            epoll,
+            kick_tokens,
+            features: 0,
+            driver_started_anew: false,
+        })
+    }
+
+    /// Whether the guest's driver started anew since this was asked last: then it knows no connection.
+    pub fn take_driver_restart(&mut self) -> bool {
+        std::mem::take(&mut self.driver_started_anew)
+    }
+
+    fn ring(&mut self, index: u32) -> Result<&mut Ring> {
+        match index {
+            0 => Ok(&mut self.rings.rx),
+            1 => Ok(&mut self.rings.tx),
+            _ => Err(Error::InvalidParam),
+        }
+    }
+}
+
+fn refused(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::ReqHandlerError(io::Error::other(error))
+}
+
+const NOT_OFFERED: Error = Error::InvalidOperation("not offered by this device");
+
+impl VhostUserBackendReqHandlerMut for Backend {
+    fn set_owner(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn reset_owner(&mut self) -> Result<()> {
+        Err(NOT_OFFERED)
+    }
+
+    fn reset_device(&mut self) -> Result<()> {
+        Err(NOT_OFFERED)
+    }
+
+    fn get_features(&mut self) -> Result<u64> {
+        Ok((1 << VIRTIO_F_VERSION_1)
+            | (1 << VIRTIO_RING_F_INDIRECT_DESC)
+            | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits())
+    }
+
+    fn set_features(&mut self, features: u64) -> Result<()> {
+        if features & !self.get_features()? != 0 {
+            return Err(Error::InvalidParam);
+        }
+        self.features = features;
+        if features & VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits() == 0 {
+            // Such a front end knows no SET_VRING_ENABLE: its rings are enabled from the start.
+            self.rings.rx.enable(true);
+            self.rings.tx.enable(true);
+        }
+        Ok(())
+    }
+
+    fn set_mem_table(
+        &mut self,
+        table: &[VhostUserMemoryRegion],
+        files: Vec<File>,
+        _postcopy: Option<bool>,
+    ) -> Result<Option<Vec<VhostUserMemoryRegionBase>>> {
+        let regions = table.iter().map(|region| Region {
+            guest: region.guest_phys_addr,
+            size: region.memory_size,
+            user: region.user_addr,
+            offset: region.mmap_offset,
+        });
+        self.ram = Ram::map(regions.zip(files)).map_err(refused)?;
+        Ok(None)
+    }
+
+    fn set_vring_num(&mut self, index: u32, num: u32) -> Result<()> {
+        self.ring(index)?.resize(num).map_err(refused)
+    }
+
+    fn set_vring_addr(
+        &mut self,
+        index: u32,
+        _flags: VhostUserVringAddrFlags,
+        descriptor: u64,
+        used: u64,
+        available: u64,
+        _log: u64,
+    ) -> Result<()> {
+        let ring = match index {
+            0 => &mut self.rings.rx,
+            1 => &mut self.rings.tx,
+            _ => return Err(Error::InvalidParam),
+        };
+        let find = |user| {
+            self.ram
+                .translate(user)
+                .ok_or_else(|| refused(RingError::NotRam(user)))
+        };
+        let (descriptor, available, used) = (find(descriptor)?, find(available)?, find(used)?);
+        ring.place(&self.ram.memory, descriptor, available, used)
+            .map_err(refused)
+    }
+
+    fn set_vring_base(&mut self, index: u32, base: u32) -> Result<()> {
+        let goes_on = self.ring(index)?.rebase(base).map_err(refused)?;
+        self.driver_started_anew |= !goes_on;
+        Ok(())
+    }
+
+    fn get_vring_base(&mut self, index: u32) -> Result<VhostUserVringState> {
+        let epoll = Arc::clone(&self.epoll);
+        let base = self.ring(index)?.stop(&epoll);
+        Ok(VhostUserVringState::new(index, base.into()))
+    }
+
+    fn set_vring_kick(&mut self, index: u8, kick: Option<File>) -> Result<()> {
+        let epoll = Arc::clone(&self.epoll);
+        let token = self.kick_tokens + u64::from(index);
+        self.ring(index.into())?
+            .start(kick, &epoll, token)
+            .map_err(refused)
+    }
+
+    fn set_vring_call(&mut self, index: u8, call: Option<File>) -> Result<()> {
+        self.ring(index.into())?.signal_to(call).map_err(refused)
+    }
+
+    fn set_vring_err(&mut self, index: u8, _err: Option<File>) -> Result<()> {
+        self.ring(index.into()).map(|_| ())
+    }
+
+    fn get_protocol_features(&mut self) -> Result<VhostUserProtocolFeatures> {
+        Ok(VhostUserProtocolFeatures::CONFIG)
+    }
+
+    fn set_protocol_features(&mut self, features: u64) -> Result<()> {
+        let offered = VhostUserProtocolFeatures::CONFIG | VhostUserProtocolFeatures::REPLY_ACK;
+        if features & !offered.bits() == 0 {
+            Ok(())
+        } else {
+            Err(Error::InvalidParam)
+        }
+    }
+
+    fn get_queue_num(&mut self) -> Result<u64> {
+        Err(NOT_OFFERED)
+    }
+
+    fn set_vring_enable(&mut self, index: u32, enable: bool) -> Result<()> {
+        self.ring(index)?.enable(enable);
+        Ok(())
+    }
+
+    /// The configuration space is the guest's CID (virtio 1.2 section 5.10.4).
+    fn get_config(
+        &mut self,
+        offset: u32,
+        size: u32,
+        _flags: VhostUserConfigFlags,
+    ) -> Result<Vec<u8>> {
+        let space = u64::from(self.cid).to_le_bytes();
+        let (offset, size) = (offset as usize, size as usize);
+        let wanted = offset
+            .checked_add(size)
+            .and_then(|end| space.get(offset..end));
+        wanted.map(<[u8]>::to_vec).ok_or(Error::InvalidParam)
+    }
+
+    fn set_config(&mut self, _: u32, _: &[u8], _: VhostUserConfigFlags) -> Result<()> {
+        Err(NOT_OFFERED)
+    }
+
+    fn set_gpu_socket(&mut self, _: GpuBackend) -> Result<()> {
+        Err(NOT_OFFERED)
+    }
+
+    fn get_shared_object(&mut self, _: VhostUserSharedMsg) -> Result<File> {
+        Err(NOT_OFFERED)
+    }
+
+    fn get_inflight_fd(&mut self, _: &VhostUserInflight) -> Result<(VhostUserInflight, File)> {
+        Err(NOT_OFFERED)
+    }
+
+    fn set_inflight_fd(&mut self, _: &VhostUserInflight, _: File) -> Result<()> {
+        Err(NOT_OFFERED)
+    }
+
+    fn get_max_mem_slots(&mut self) -> Result<u64> {
+        Err(NOT_OFFERED)
+    }
+
+    fn add_mem_region(
+        &mut self,
+        _: &VhostUserSingleMemoryRegion,
+        _: File,
+        _: Option<bool>,
+    ) -> Result<Option<VhostUserMemoryRegionBase>> {
+        Err(NOT_OFFERED)
+    }
+
+    fn remove_mem_region(&mut self, _: &VhostUserSingleMemoryRegion) -> Result<()> {
+        Err(NOT_OFFERED)
+    }
+
+    fn set_device_state_fd(
+        &mut self,
+        _: VhostTransferStateDirection,
+        _: VhostTransferStatePhase,
+        _: File,
+    ) -> Result<Option<File>> {
+        Err(NOT_OFFERED)
+    }
+
+    fn check_device_state(&mut self) -> Result<()> {
+        Err(NOT_OFFERED)
+    }
+
+    fn get_shmem_config(&mut self) -> Result<VhostUserShMemConfig> {
+        Err(NOT_OFFERED)
+    }
+
+    fn set_log_base(&mut self, _: &VhostUserLog, _: File) -> Result<()> {
+        Err(NOT_OFFERED)
+    }
+}

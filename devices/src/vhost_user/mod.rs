@@ -1,0 +1,14 @@
+//! The back end of vhost-user: one guest's RAM and rings, as its QEMU describes them.
+//!
+//! Source: the vhost-user protocol specification (QEMU, docs/interop/vhost-user.rst).
+//!
+//! What QEMU says is checked as a guest's words are: a QEMU that a guest took over must not harm other
+//! guests, whose devices live in this process too.
+
+mod backend;
+mod memory;
+mod ring;
+
+pub use backend::{Backend, Rings};
+pub use memory::{Ram, RamError, Region};
+pub use ring::{Ring, RingError};

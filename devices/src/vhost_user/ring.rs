@@ -1,0 +1,206 @@
+//! One split virtqueue (virtio 1.2 section 2.7) and its descriptors for notification.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use rustix::event::epoll;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use virtio_queue::{DescriptorChain, Error as QueueError, Queue, QueueOwnedT, QueueT};
+use vm_memory::{GuestAddress, GuestMemoryMmap};
+
+/// Largest ring that is served, in descriptors.
+const MAX_SIZE: u16 = 1024;
+
+/// A ring.
+///
+/// Event indices are not offered, so that its whole state is the two indices: that is what makes a
+/// restart of this process invisible to the ring.
+#[derive(Debug)]
+pub struct Ring {
+    queue: Queue,
+    kick: Option<File>,
+    call: Option<File>,
+    enabled: bool,
+    /// The guest broke the ring's rules; it rests until it is set up anew.
+    broken: bool,
+    unsignalled: bool,
+    handed_back: Option<u16>,
+}
+
+/// A ring cannot be set up so.
+#[derive(Debug, thiserror::Error)]
+pub enum RingError {
+    /// Not a ring size.
+    #[error("{0} is not a ring size: a power of two up to {MAX_SIZE}")]
+    BadSize(u32),
+    /// The base is a free-running 16-bit index.
+    #[error("{0} is not a ring index")]
+    BadBase(u32),
+    /// Misplaced or outside of RAM.
+    #[error("the ring is misplaced: {0}")]
+    Misplaced(#[from] QueueError),
+    /// An address is not in the RAM that was described.
+    #[error("address {0:#x} is not in the RAM")]
+    NotRam(u64),
+    /// The kick descriptor cannot be polled.
+    #[error("the kick descriptor cannot be polled: {0}")]
+    Kick(#[from] rustix::io::Errno),
+}
+
+impl Ring {
+    /// A ring that is not set up yet.
+    pub fn new() -> Result<Self, RingError> {
+        Ok(Self {
+            queue: Queue::new(MAX_SIZE)?,
+            kick: None,
+            call: None,
+            enabled: false,
+            broken: false,
+            unsignalled: false,
+            handed_back: None,
+        })
+    }
+
+    /// Sets its size in descriptors.
+    pub fn resize(&mut self, size: u32) -> Result<(), RingError> {
+        let size = u16::try_from(size).map_err(|_| RingError::BadSize(size))?;
+        self.queue
+            .try_set_size(size)
+            .map_err(|_| RingError::BadSize(size.into()))
+    }
+
+    /// Places it; the used index goes on where the guest's RAM says.
+    pub fn place(
+        &mut self,
+        ram: &GuestMemoryMmap,
+        descriptors: GuestAddress,
+        available: GuestAddress,
+        used: GuestAddress,
+    ) -> Result<(), RingError> {
+        self.queue.try_set_desc_table_address(descriptors)?;
+        self.queue.try_set_avail_ring_address(available)?;
+        self.queue.try_set_used_ring_address(used)?;
+        let index = self
+            .queue
+            .used_idx(ram, std::sync::atomic::Ordering::Acquire)?;
+        self.queue.set_next_used(index.0);
+        self.broken = false;
+        Ok(())
+    }
+
+    /// Sets the index of the next available entry. Returns whether the ring goes on where this
+    /// process stopped it, or was never run by it; if not, the guest's driver started anew.
+    pub fn rebase(&mut self, base: u32) -> Result<bool, RingError> {
+        let base = u16::try_from(base).map_err(|_| RingError::BadBase(base))?;
+        self.queue.set_next_avail(base);
+        Ok(self
+            .handed_back
+            .is_none_or(|handed_back| handed_back == base))
+    }
+
+    /// Starts it: `kick` is watched by `epoll` under `token`, level-triggered.
+    pub fn start(
+        &mut self,
+        kick: Option<File>,
+        epoll: &OwnedFd,
+        token: u64,
+    ) -> Result<(), RingError> {
+        self.unwatch(epoll);
+        if let Some(kick) = &kick {
+            fcntl_setfl(kick, fcntl_getfl(kick)? | OFlags::NONBLOCK)?;
+            epoll::add(
+                epoll,
+                kick,
+                epoll::EventData::new_u64(token),
+                epoll::EventFlags::IN,
+            )?;
+        }
+        self.kick = kick;
+        self.queue.set_ready(true);
+        Ok(())
+    }
+
+    /// Stops it and returns the index of the next available entry.
+    pub fn stop(&mut self, epoll: &OwnedFd) -> u16 {
+        self.unwatch(epoll);
+        self.call = None;
+        self.queue.set_ready(false);
+        let base = self.queue.next_avail();
+        self.handed_back = Some(base);
+        base
+    }
+
+    /// Sets whom to signal.
+    pub fn signal_to(&mut self, call: Option<File>) -> Result<(), RingError> {
+        if let Some(call) = &call {
+            fcntl_setfl(call, fcntl_getfl(call)? | OFlags::NONBLOCK)?;
+        }
+        self.call = call;
+        // What was used while nobody could be told is told now.
+        self.unsignalled = true;
+        Ok(())
+    }
+
+    /// Lets it run or rest.
+    pub fn enable(&mut self, enabled: bool) {
+        self.enabled = enabled;
+    }
+
+    /// Takes the guest's kicks off the descriptor.
+    pub fn take_kicks(&self) {
+        if let Some(kick) = &self.kick {
+            // Nonblocking; that it was readable is all that matters.
+            let _ = rustix::io::read(kick, &mut [0; 8]);
+        }
+    }
+
+    /// The next available chain.
+    pub fn pop<'m>(
+        &mut self,
+        ram: &'m GuestMemoryMmap,
+    ) -> Option<DescriptorChain<&'m GuestMemoryMmap>> {
+        if !self.enabled || self.broken || !self.queue.ready() {
+            return None;
+        }
+        match self.queue.iter(ram) {
+            Ok(mut chains) => chains.next(),
+            Err(error) => {
+                tracing::warn!(%error, "a guest broke its ring; the ring rests");
+                self.broken = true;
+                None
+            }
+        }
+    }
+
+    /// Puts the chain popped last back.
+    pub fn unpop(&mut self) {
+        self.queue.go_to_previous_position();
+    }
+
+    /// Gives a chain back to the guest, `written` bytes written into it.
+    pub fn give_back(&mut self, ram: &GuestMemoryMmap, head: u16, written: u32) {
+        match self.queue.add_used(ram, head, written) {
+            Ok(()) => self.unsignalled = true,
+            Err(error) => {
+                tracing::warn!(%error, "a guest broke its ring; the ring rests");
+                self.broken = true;
+            }
+        }
+    }
+
+    /// Signals what was given back since the last signal.
+    pub fn signal(&mut self) {
+        if let Some(call) = self.call.as_ref().filter(|_| self.unsignalled) {
+            // A full counter means that a signal is pending already.
+            let _ = rustix::io::write(call, &1_u64.to_ne_bytes());
+            self.unsignalled = false;
+        }
+    }
+
+    /// QEMU holds the same open file, so that closing ours alone would leave it watched.
+    fn unwatch(&mut self, epoll: &OwnedFd) {
+        if let Some(kick) = self.kick.take() {
+            let _ = epoll::delete(epoll, &kick);
+        }
+    }
+}

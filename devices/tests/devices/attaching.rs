@@ -1,0 +1,70 @@
+//! Attachments that are refused, and what the process gave up.
+
+use std::os::unix::net::UnixStream;
+
+use bartizan_local::attachment::Attached;
+use rustix::fs::SealFlags;
+
+use crate::daemon::{Daemon, attach, wish};
+use crate::driver::{Guest, ram_file};
+use crate::service;
+
+fn refusal(answer: Attached) -> String {
+    match answer {
+        Attached::Refused(reason) => reason,
+        Attached::Serving => panic!("attached"),
+    }
+}
+
+#[test]
+fn wrong_attachments_are_refused_with_a_reason() {
+    let daemon = Daemon::start();
+    let (link, _peer) = UnixStream::pair().unwrap();
+    let refused = |wish, descriptors: &[&dyn std::os::fd::AsFd]| {
+        refusal(attach(&daemon.control(), &wish, descriptors))
+    };
+    assert!(refused(wish(2, &[]), &[&link]).contains("not a guest's CID"));
+    assert!(refused(wish(u32::MAX, &[]), &[&link]).contains("not a guest's CID"));
+    assert!(refused(wish(3, &[]), &[]).contains("0 descriptors"));
+    assert!(refused(wish(3, &[]), &[&link, &link, &link]).contains("3 descriptors"));
+    let memfd = ram_file(4096, SealFlags::SHRINK);
+    assert!(refused(wish(3, &[]), &[&memfd]).contains("no connected Unix stream"));
+    let relative = wish(3, &[(1, "echo.sock".into())]);
+    assert!(refused(relative, &[&link]).contains("no absolute path"));
+    let twice = wish(3, &[(1, "/a".into()), (1, "/b".into())]);
+    assert!(refused(twice, &[&link]).contains("port 1 is given twice"));
+}
+
+#[test]
+fn a_cid_has_one_device_at_a_time_and_is_free_again_afterwards() {
+    let daemon = Daemon::start();
+    let services = [(1, service::echo(daemon.directory.path()))];
+    let mut first = Guest::attached(7, &daemon, &services);
+    let (link, _peer) = UnixStream::pair().unwrap();
+    let second = attach(&daemon.control(), &wish(7, &[]), &[&link]);
+    assert!(refusal(second).contains("CID 7 has a device already"));
+    first.connect(1);
+    first.hang_up();
+    let mut third = Guest::attached(7, &daemon, &services);
+    third.connect(1);
+}
+
+#[test]
+fn ram_that_can_shrink_ends_the_device_and_no_other() {
+    let daemon = Daemon::start();
+    let services = [(1, service::echo(daemon.directory.path()))];
+    let mut good = Guest::attached(7, &daemon, &services);
+    let mut bad = Guest::new(8);
+    bad.use_ram(ram_file(crate::driver::RAM, SealFlags::GROW));
+    assert!(bad.try_attach(&daemon, &services).is_err());
+    good.connect(1);
+}
+
+#[test]
+fn the_process_is_confined() {
+    let daemon = Daemon::start();
+    let status = daemon.status();
+    for line in ["Seccomp:\t2", "Seccomp_filters:\t2", "NoNewPrivs:\t1"] {
+        assert!(status.contains(line), "{line} is not in\n{status}");
+    }
+}

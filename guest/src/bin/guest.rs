@@ -1,0 +1,282 @@
+//! `bartizan-guest`: enrol this guest, attest a process, run a program only if it is affirmed.
+
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stdout,
+    reason = "a command line tool prints its results"
+)]
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use bartizan_attestation::measurement::{Digest, DigestKind, HashAlgorithm, Region};
+use bartizan_guest::{
+    Application, AttestationError, EnrollError, Enrollment, HostApi, HostApiError, Measure, enroll,
+    request_memory_attestation, verify_attestation_token,
+};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::json;
+
+/// Proves this guest's memory to a verifier.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Example: bartizan-guest attest --application nginx --pid $(cat /run/nginx.pid)"
+)]
+struct Arguments {
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Folder of the enrolment; on a file system that does not outlive the boot.
+    #[arg(long, global = true, default_value = "/run/bartizan")]
+    state: PathBuf,
+    #[command(subcommand)]
+    command: Tool,
+}
+
+#[derive(Subcommand)]
+enum Tool {
+    /// Enrol a fresh key with the host; works once a boot, for the first that asks.
+    #[command(after_help = "Example: bartizan-guest enroll --state /run/bartizan")]
+    Enroll,
+    /// Have memory measured and judged, and verify the token. Exit code 1 unless affirmed.
+    #[command(after_help = "Example: bartizan-guest attest --application nginx --pid 312 --json")]
+    Attest(Attest),
+    /// Start a program, attest it, and kill it unless it is affirmed.
+    #[command(
+        after_help = "Example: bartizan-guest run --application ledger --audience https://ledger.example -- /usr/bin/ledger"
+    )]
+    Run {
+        /// The application's registered name.
+        #[arg(long)]
+        application: String,
+        /// Who shall accept the token.
+        #[arg(long, default_value = "local")]
+        audience: String,
+        /// The program and its arguments.
+        #[arg(last = true, required = true)]
+        program: Vec<String>,
+    },
+}
+
+#[derive(Args)]
+struct Attest {
+    /// The application's registered name.
+    #[arg(long)]
+    application: String,
+    /// Who shall accept the token.
+    #[arg(long, default_value = "local")]
+    audience: String,
+    /// The process to measure.
+    #[arg(long, required_unless_present = "physical")]
+    pid: Option<u32>,
+    /// Measure these virtual regions of the process rather than its profile: `0xADDRESS+0xSIZE`.
+    #[arg(long, requires = "pid", value_parser = region)]
+    region: Vec<Region>,
+    /// Measure these guest-physical regions: `0xADDRESS+0xSIZE`.
+    #[arg(long, conflicts_with_all = ["pid", "region"], value_parser = region)]
+    physical: Vec<Region>,
+    /// Hash algorithm: sha-256, sha-384, sha-512, sha3-256, sha3-384, sha3-512.
+    #[arg(long, default_value = "sha-256")]
+    algorithm: HashAlgorithm,
+    /// Digest kind.
+    #[arg(long, value_enum, default_value = "tree")]
+    kind: Kind,
+    /// The overall digest that is expected, in hexadecimal.
+    #[arg(long, value_parser = digest)]
+    expect: Option<Digest>,
+    /// Leave page digests out of the report.
+    #[arg(long)]
+    no_page_digests: bool,
+    /// Keep the signed report in this file.
+    #[arg(long)]
+    report: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    Flat,
+    Tree,
+}
+
+const REFUSED: u8 = 1;
+const UNAVAILABLE: u8 = 69;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            if arguments.json {
+                println!("{}", json!({ "ok": false, "error": format!("{error:#}") }));
+            }
+            eprintln!("bartizan-guest: {error:#}");
+            ExitCode::from(code_of(&error))
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let host = HostApi::vsock();
+    match &arguments.command {
+        Tool::Enroll => {
+            let enrollment = enroll(&host)?;
+            enrollment.store(&arguments.state)?;
+            let guest = enrollment.guest().to_string();
+            if arguments.json {
+                println!("{}", json!({ "ok": true, "guest": guest }));
+            } else {
+                println!("enrolled as {guest}");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Tool::Attest(attest) => {
+            let enrollment = Enrollment::load(&arguments.state)?;
+            attest_once(
+                &host,
+                &enrollment,
+                &attest.application(),
+                attest.report.as_ref(),
+                arguments.json,
+            )
+        }
+        Tool::Run {
+            application,
+            audience,
+            program,
+        } => {
+            let enrollment = Enrollment::load(&arguments.state)?;
+            run_program(&host, &enrollment, application, audience, program)
+        }
+    }
+}
+
+impl Attest {
+    fn application(&self) -> Application {
+        let measure = match self.pid {
+            Some(pid) if self.region.is_empty() => Measure::Process(pid),
+            Some(pid) => Measure::Virtual(pid, self.region.clone()),
+            None => Measure::Physical(self.physical.clone()),
+        };
+        Application {
+            name: self.application.clone(),
+            audience: self.audience.clone(),
+            measure,
+            algorithm: self.algorithm,
+            kind: match self.kind {
+                Kind::Flat => DigestKind::Flat,
+                Kind::Tree => DigestKind::Tree,
+            },
+            expected: self.expect.clone(),
+            page_digests: !self.no_page_digests,
+        }
+    }
+}
+
+fn attest_once(
+    host: &HostApi,
+    enrollment: &Enrollment,
+    application: &Application,
+    report: Option<&PathBuf>,
+    as_json: bool,
+) -> Result<ExitCode> {
+    let attested = request_memory_attestation(host, enrollment, application)?;
+    if let Some(path) = report {
+        std::fs::write(path, &attested.report)
+            .with_context(|| format!("could not write {}", path.display()))?;
+    }
+    let (status, findings, code) = match verify_attestation_token(&attested, enrollment) {
+        Ok(_) => ("affirming".to_owned(), Vec::new(), ExitCode::SUCCESS),
+        Err(AttestationError::NotAffirmed(refusal)) => {
+            let status = serde_json::to_value(refusal.status)?;
+            let status = status.as_str().unwrap_or_default().to_owned();
+            (status, refusal.findings, ExitCode::from(REFUSED))
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let reasons: Vec<_> = findings.iter().map(ToString::to_string).collect();
+    if as_json {
+        let affirmed = status == "affirming";
+        println!(
+            "{}",
+            json!({
+                "ok": affirmed, "status": status, "findings": findings, "reasons": reasons,
+                "verdict": attested.verdict, "token": attested.token,
+            })
+        );
+    } else {
+        println!("{status} (verdict {})", attested.verdict);
+        for reason in reasons {
+            println!("  {reason}");
+        }
+    }
+    Ok(code)
+}
+
+/// The program runs while it is measured, and no longer unless it is affirmed.
+fn run_program(
+    host: &HostApi,
+    enrollment: &Enrollment,
+    name: &str,
+    audience: &str,
+    program: &[String],
+) -> Result<ExitCode> {
+    let (path, arguments) = program.split_first().context("name a program after `--`")?;
+    let mut child = Command::new(path)
+        .args(arguments)
+        .spawn()
+        .with_context(|| format!("could not start {path}"))?;
+    let application = Application::process(name, audience, child.id());
+    let judged = request_memory_attestation(host, enrollment, &application)
+        .and_then(|attested| verify_attestation_token(&attested, enrollment));
+    if let Err(error) = judged {
+        child.kill().ok();
+        child.wait().ok();
+        return Err(
+            anyhow::Error::from(error).context(format!("{path} was killed: it is not affirmed"))
+        );
+    }
+    let status = child.wait()?;
+    match status.code().and_then(|code| u8::try_from(code).ok()) {
+        Some(code) => Ok(ExitCode::from(code)),
+        None => bail!("{path} ended by a signal"),
+    }
+}
+
+fn region(text: &str) -> Result<Region, String> {
+    let number = |text: &str| {
+        let digits = text
+            .strip_prefix("0x")
+            .ok_or("numbers are hexadecimal, with 0x")?;
+        u64::from_str_radix(digits, 16).map_err(|error| error.to_string())
+    };
+    let (address, size) = text.split_once('+').ok_or("a region is 0xADDRESS+0xSIZE")?;
+    Ok(Region {
+        address: number(address)?,
+        size: number(size)?,
+    })
+}
+
+fn digest(text: &str) -> Result<Digest, hex::FromHexError> {
+    hex::decode(text).map(Digest)
+}
+
+/// 69 where trying again later can help, else 1.
+fn code_of(error: &anyhow::Error) -> u8 {
+    let host = error
+        .downcast_ref::<AttestationError>()
+        .and_then(|error| match error {
+            AttestationError::Host(host) => Some(host),
+            _ => None,
+        })
+        .or_else(|| match error.downcast_ref::<EnrollError>() {
+            Some(EnrollError::Host(host)) => Some(host),
+            _ => None,
+        });
+    match host {
+        Some(HostApiError::Unreachable(_) | HostApiError::Http(_)) => UNAVAILABLE,
+        Some(HostApiError::Refused(problem)) if problem.status >= 500 => UNAVAILABLE,
+        _ => REFUSED,
+    }
+}

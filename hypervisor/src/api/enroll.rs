@@ -1,0 +1,122 @@
+//! Enrolment: a key made in the guest, bound to the launch by a secret that is handed out once a boot.
+//!
+//! Known attack: whoever in the guest asks second wants an identity too. The secret goes to the first
+//! caller of a boot only, and only its holder's key is certified, once.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::http::StatusCode;
+use bartizan_attestation::host::{
+    CardReply, CardRequest, Enrollment, SupervisorReply, SupervisorRequest,
+};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Problem, ThisGuest};
+
+/// Longest CSR in bytes.
+const MAX_CSR: usize = 4096;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EnrollRequest {
+    secret: String,
+    csr: String,
+}
+
+/// Hands out the launch secret, once a boot.
+pub(super) async fn launch_secret(State(guest): ThisGuest) -> Result<Json<Value>, Problem> {
+    let fleet_ca = guest.card.host().await?.fleet_ca;
+    match guest
+        .supervisor
+        .ask(&SupervisorRequest::TakeLaunchSecret)
+        .await?
+    {
+        SupervisorReply::LaunchSecret(secret) => Ok(Json(json!({
+            "secret": B64.encode(secret),
+            "guest": guest.identity.to_string(),
+            "fleet_ca": B64.encode(&*fleet_ca),
+        }))),
+        _ => Err(Problem::new(
+            StatusCode::GONE,
+            "launch-secret-taken",
+            "the launch secret of this boot was handed out already; reboot the guest to enrol anew",
+        )),
+    }
+}
+
+/// Certifies the guest's key if it comes with the launch secret.
+pub(super) async fn enroll(
+    State(guest): ThisGuest,
+    request: Result<Json<EnrollRequest>, JsonRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Json(request) = request?;
+    let secret = decode("secret", &request.secret, 32)?;
+    let secret: [u8; 32] = secret
+        .try_into()
+        .map_err(|_| Problem::malformed("`secret` has 32 bytes"))?;
+    let csr = decode("csr", &request.csr, MAX_CSR)?;
+    // Enrolling spends from the same budget as attesting: guessing is no cheaper than asking.
+    let _spent = guest.budget.admit(Instant::now())?;
+    let fleet_ca = guest.card.host().await?.fleet_ca;
+    let certify = CardRequest::CertifyGuestKey {
+        csr,
+        guest: guest.identity,
+        launch_measurement: guest.launch_measurement.clone(),
+    };
+    let CardReply::Chain(chain) = guest.card.ask(&certify).await? else {
+        return Err(Problem::new(
+            StatusCode::BAD_GATEWAY,
+            "host-internal",
+            "the card answered something else",
+        ));
+    };
+    // The chain leaves the host only if the supervisor, which holds the secret, agrees.
+    let keep = SupervisorRequest::Enroll {
+        secret,
+        enrollment: Enrollment {
+            chain: chain.clone(),
+        },
+    };
+    match guest.supervisor.ask(&keep).await? {
+        SupervisorReply::Done => {}
+        SupervisorReply::Refused(why) => {
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "enrolment-refused",
+                why,
+            ));
+        }
+        _ => {
+            return Err(Problem::new(
+                StatusCode::BAD_GATEWAY,
+                "host-internal",
+                "the supervisor answered something else",
+            ));
+        }
+    }
+    guest.enrolled(&chain)?;
+    tracing::info!(guest = %guest.identity, "guest key enrolled");
+    Ok(Json(json!({
+        "chain": chain.iter().map(|certificate| B64.encode(&**certificate)).collect::<Vec<_>>(),
+        "fleet_ca": B64.encode(&*fleet_ca),
+        "guest": guest.identity.to_string(),
+    })))
+}
+
+fn decode(name: &str, text: &str, longest: usize) -> Result<Vec<u8>, Problem> {
+    match B64.decode(text) {
+        Ok(bytes) if bytes.len() <= longest => Ok(bytes),
+        Ok(_) => Err(Problem::malformed(format!(
+            "`{name}` is longer than {longest} bytes"
+        ))),
+        Err(error) => Err(Problem::malformed(format!(
+            "`{name}` is no base64url: {error}"
+        ))),
+    }
+}

@@ -1,0 +1,52 @@
+//! `bartizan-hypervisor`: the daemon that starts guests and serves their attestation API.
+
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use bartizan_hypervisor::daemon::{Config, run};
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+/// Runs guests from signed launch records and serves their attestation API.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Example: bartizan-hypervisor --config /etc/bartizan/hypervisor.yaml"
+)]
+struct Arguments {
+    /// The configuration, YAML.
+    #[arg(long)]
+    config: PathBuf,
+    /// Log as JSON.
+    #[arg(long)]
+    log_json: bool,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    log(arguments.log_json);
+    let config = Config::load(&arguments.config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(run(config, || {
+        if let Err(error) = bartizan_local::notify_ready() {
+            tracing::warn!(%error, "readiness could not be told");
+        }
+    }))
+}
+
+fn log(json: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if json {
+        builder.json().init()
+    } else {
+        builder.init()
+    }
+}

@@ -1,0 +1,50 @@
+//! The hypervisor daemon: starts guests from signed records, takes running ones up again after its own
+//! death, serves each guest's API and the operator's requests.
+//!
+//! It holds no guest: each guest's life (RAM, QEMU, measurer) is in its supervisor, so that a kill of
+//! this process stops nothing. It holds no key and speaks to no network: the card does.
+
+mod certify;
+mod config;
+mod guest;
+mod launch;
+mod link;
+mod operator;
+mod registry;
+mod watch;
+
+pub use config::{Child, Config, ConfigError, Service};
+pub use guest::{Enrolled, Guest};
+pub use link::{CardLink, LinkError, SupervisorLink};
+
+use std::sync::Arc;
+
+use registry::Registry;
+
+/// Runs the daemon until it is told to stop. Guests go on running.
+pub async fn run(config: Config, ready: impl FnOnce()) -> anyhow::Result<()> {
+    let registry = Arc::new(Registry::new(config)?);
+    registry.adopt().await;
+    let operators = operator::bind(&registry)?;
+    ready();
+    tracing::info!(guests = registry.len(), "ready");
+    tokio::select! {
+        () = operator::serve(operators, registry) => Ok(()),
+        stopped = terminated() => {
+            stopped?;
+            tracing::info!("told to stop; guests go on");
+            Ok(())
+        }
+    }
+}
+
+async fn terminated() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

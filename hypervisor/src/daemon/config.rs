@@ -1,0 +1,123 @@
+//! The daemon's configuration: one YAML file, checked whole before anything is bound.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::qemu::accelerator::AcceleratorChoice;
+use crate::qemu::cgroup::Limits;
+
+/// Configuration of `bartizan-hypervisor`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Folder of run-time state: one folder a guest with its sockets. Emptied at a host's reboot.
+    pub run_dir: PathBuf,
+    /// Socket of the operator's CLI.
+    pub operator_socket: PathBuf,
+    /// Users that may be operators on this host.
+    pub allowed_uids: Vec<u32>,
+    /// The card's socket.
+    pub card_socket: PathBuf,
+    /// The devices' control socket.
+    pub devices_socket: PathBuf,
+    /// The user that devices run as: no other may connect to a guest's API.
+    pub devices_uid: u32,
+    /// The fleet CA certificate, PEM or DER: launch records must chain to it.
+    pub fleet_ca: PathBuf,
+    /// The supervisor's program.
+    pub supervisor: PathBuf,
+    /// QEMU.
+    pub qemu: Child,
+    /// The measurer.
+    pub measurer: Child,
+    /// KVM or TCG; chosen by probing if absent.
+    #[serde(default)]
+    pub accelerator: AcceleratorChoice,
+    /// Limits of each QEMU's control group.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Host services beside the attestation API that launch records may name.
+    #[serde(default)]
+    pub services: BTreeMap<String, Service>,
+}
+
+/// A program that runs as another user.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Child {
+    /// Its program.
+    pub program: PathBuf,
+    /// Its user; the daemon's own if absent.
+    #[serde(default)]
+    pub uid: Option<u32>,
+    /// Its group; the daemon's own if absent.
+    #[serde(default)]
+    pub gid: Option<u32>,
+}
+
+/// A host service that guests may reach over vsock.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// The port at CID 2.
+    pub port: u32,
+    /// The Unix stream socket behind it; `{uuid}` stands for the guest's UUID.
+    pub socket: String,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path} cannot be read: {source}", path = .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no configuration; the message has line and column.
+    #[error("{path} is no hypervisor configuration: {source}", path = .path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<serde_saphyr::Error>,
+    },
+    /// Two services, or a service and the attestation API, share a port.
+    #[error("service `{0}` has a port that is taken (1027 is the attestation API's)")]
+    PortTaken(String),
+}
+
+/// The attestation API's port at CID 2.
+pub(crate) const API_PORT: u32 = 1027;
+
+impl Config {
+    /// Reads and checks a configuration file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.into(),
+            source,
+        })?;
+        let config: Self =
+            serde_saphyr::from_str(&text).map_err(|source| ConfigError::Malformed {
+                path: path.into(),
+                source: Box::new(source),
+            })?;
+        let mut taken = vec![API_PORT];
+        for (name, service) in &config.services {
+            if taken.contains(&service.port) {
+                return Err(ConfigError::PortTaken(name.clone()));
+            }
+            taken.push(service.port);
+        }
+        Ok(config)
+    }
+
+    /// The folder of one guest.
+    pub(crate) fn guest_dir(&self, vm: uuid::Uuid) -> PathBuf {
+        self.run_dir.join("guests").join(vm.to_string())
+    }
+}

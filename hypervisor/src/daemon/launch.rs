@@ -1,0 +1,115 @@
+//! Starts a guest: counts the boot, prepares its folder, starts its supervisor.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use bartizan_attestation::host::{CardReply, CardRequest, OperatorRefusal};
+use bartizan_attestation::launch::LaunchRecord;
+
+use super::config::{API_PORT, Child};
+use super::registry::Registry;
+use crate::qemu::process::User;
+use crate::supervisor::{LaunchError, Program, ServiceConfig, SupervisorConfig, launch};
+
+/// How long a start may take: its disks are hashed, and a boot that hangs is tried again by the supervisor later.
+const DEADLINE: Duration = Duration::from_secs(240);
+
+/// Starts a supervisor for one boot of a guest; returns when QEMU runs.
+pub(super) async fn start(
+    registry: &Registry,
+    record: &LaunchRecord,
+    yaml: &str,
+    cid: u32,
+) -> Result<(), OperatorRefusal> {
+    let services = services(registry, record)?;
+    let counted = registry
+        .card
+        .ask(&CardRequest::NextBoot {
+            vm: *record.uuid.as_bytes(),
+        })
+        .await;
+    let guest = match counted.map_err(|error| OperatorRefusal::Card(error.to_string()))? {
+        CardReply::Guest(guest) => guest,
+        _ => return Err(OperatorRefusal::Card("answered something else".into())),
+    };
+    let directory = registry.config.guest_dir(record.uuid);
+    prepare(&directory)
+        .map_err(|error| OperatorRefusal::Start(format!("{}: {error}", directory.display())))?;
+    let config = SupervisorConfig {
+        guest,
+        record: yaml.to_owned(),
+        cid,
+        directory,
+        qemu: program(&registry.config.qemu),
+        measurer: program(&registry.config.measurer),
+        devices: registry.config.devices_socket.clone(),
+        services,
+        accelerator: registry.config.accelerator,
+        limits: registry.config.limits,
+    };
+    match launch(&registry.config.supervisor, &config, DEADLINE).await {
+        Ok(pid) => {
+            tracing::info!(%guest, vm = record.name, cid, pid, "guest started");
+            Ok(())
+        }
+        Err(LaunchError::Refused(refusal)) => Err(refusal),
+        Err(error) => Err(OperatorRefusal::Start(error.to_string())),
+    }
+}
+
+/// The attestation API, and what the record names of the host's services.
+fn services(
+    registry: &Registry,
+    record: &LaunchRecord,
+) -> Result<Vec<ServiceConfig>, OperatorRefusal> {
+    let api = registry.config.guest_dir(record.uuid).join("api.sock");
+    let mut services = vec![ServiceConfig {
+        port: API_PORT,
+        socket: api,
+    }];
+    for name in &record.services {
+        let service = registry.config.services.get(name).ok_or_else(|| {
+            OperatorRefusal::BadRecord(format!("this host has no service `{name}`"))
+        })?;
+        let socket = service.socket.replace("{uuid}", &record.uuid.to_string());
+        services.push(ServiceConfig {
+            port: service.port,
+            socket: socket.into(),
+        });
+    }
+    Ok(services)
+}
+
+/// A folder through which devices may reach the API's socket; what an older boot left in it is removed.
+fn prepare(directory: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new()
+        .mode(0o711)
+        .recursive(true)
+        .create(directory)
+    {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o711))?;
+    for stale in ["supervisor.sock", "ending.json"] {
+        match fs::remove_file(directory.join(stale)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn program(child: &Child) -> Program {
+    let user = match (child.uid, child.gid) {
+        (Some(uid), Some(gid)) => Some(User { uid, gid }),
+        _ => None,
+    };
+    Program {
+        path: child.program.clone(),
+        user,
+    }
+}

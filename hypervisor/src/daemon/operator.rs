@@ -1,0 +1,130 @@
+//! The operator's requests on this host.
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bartizan_attestation::host::{
+    GuestState, GuestSummary, MAX_FRAME, OperatorRefusal, OperatorReply, OperatorRequest,
+    SupervisorReply, SupervisorRequest,
+};
+use bartizan_attestation::launch::verify_record;
+use bartizan_local::aio;
+use tokio::net::{UnixListener, UnixStream};
+
+use super::guest::Guest;
+use super::registry::{Registry, unix_now};
+
+/// How long an operator's request may take to arrive.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Binds the operator's socket.
+pub(super) fn bind(registry: &Registry) -> std::io::Result<UnixListener> {
+    let path = &registry.config.operator_socket;
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+    Ok(listener)
+}
+
+/// Serves operators.
+pub(super) async fn serve(listener: UnixListener, registry: Arc<Registry>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let allowed = |uid| registry.config.allowed_uids.contains(&uid);
+        if !stream.peer_cred().is_ok_and(|peer| allowed(peer.uid())) {
+            continue;
+        }
+        tokio::spawn(conversation(stream, Arc::clone(&registry)));
+    }
+}
+
+async fn conversation(mut stream: UnixStream, registry: Arc<Registry>) {
+    let request =
+        tokio::time::timeout(REQUEST_DEADLINE, aio::read_frame(&mut stream, MAX_FRAME)).await;
+    let Ok(Ok(request)) = request else { return };
+    let reply = match answer(&registry, request).await {
+        Ok(reply) => reply,
+        Err(refusal) => OperatorReply::Refused(refusal),
+    };
+    if let Err(error) = aio::write_frame(&mut stream, &reply, MAX_FRAME).await {
+        tracing::debug!(%error, "the operator went away");
+    }
+}
+
+async fn answer(
+    registry: &Arc<Registry>,
+    request: OperatorRequest,
+) -> Result<OperatorReply, OperatorRefusal> {
+    match request {
+        OperatorRequest::Run { record } => {
+            let verified = verify_record(&record, &registry.fleet_ca, unix_now())
+                .map_err(|error| OperatorRefusal::BadRecord(error.to_string()))?;
+            tracing::info!(
+                operator = verified.operator,
+                vm = verified.record.name,
+                "run"
+            );
+            registry
+                .start(verified.record, verified.yaml)
+                .await
+                .map(OperatorReply::Guest)
+        }
+        OperatorRequest::List => {
+            let mut guests = Vec::new();
+            for guest in registry.running() {
+                guests.push(summary(&guest).await);
+            }
+            Ok(OperatorReply::Guests(guests))
+        }
+        OperatorRequest::Show { vm } => {
+            match ask(&*registry.find(&vm)?, &SupervisorRequest::Status).await? {
+                SupervisorReply::Status(status) => Ok(OperatorReply::Guest(status)),
+                _ => Err(OperatorRefusal::UnknownVm(vm)),
+            }
+        }
+        OperatorRequest::Stop { vm, force } => {
+            match ask(&*registry.find(&vm)?, &SupervisorRequest::Stop { force }).await? {
+                SupervisorReply::Refused(why) => Err(OperatorRefusal::Start(why)),
+                _ => Ok(OperatorReply::Done),
+            }
+        }
+        OperatorRequest::Console { vm, max } => {
+            match ask(&*registry.find(&vm)?, &SupervisorRequest::Console { max }).await? {
+                SupervisorReply::Console(bytes) => Ok(OperatorReply::Console(bytes)),
+                _ => Err(OperatorRefusal::UnknownVm(vm)),
+            }
+        }
+    }
+}
+
+async fn summary(guest: &Guest) -> GuestSummary {
+    let state = match ask(guest, &SupervisorRequest::Status).await {
+        Ok(SupervisorReply::Status(status)) => status.state,
+        _ => GuestState::Failed,
+    };
+    GuestSummary {
+        name: guest.record.name.clone(),
+        guest: guest.identity.to_string(),
+        role: guest.record.role.clone(),
+        state,
+        enrolled: guest.enrollment().is_some(),
+    }
+}
+
+async fn ask(
+    guest: &Guest,
+    request: &SupervisorRequest,
+) -> Result<SupervisorReply, OperatorRefusal> {
+    guest
+        .supervisor
+        .ask(request)
+        .await
+        .map_err(|error| OperatorRefusal::Start(error.to_string()))
+}

@@ -1,0 +1,226 @@
+//! The guests of this host.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bartizan_attestation::certificates::FleetCa;
+use bartizan_attestation::host::{
+    GuestStatus, OperatorRefusal, SupervisorReply, SupervisorRequest,
+};
+use bartizan_attestation::launch::{LaunchRecord, RestartPolicy};
+use uuid::Uuid;
+
+use super::config::Config;
+use super::guest::Guest;
+use super::launch;
+use super::link::{CardLink, LinkError, SupervisorLink};
+use super::watch::{End, follow};
+use crate::supervisor::SupervisorConfig;
+
+/// First delay before a restart; doubled up to [`MAX_DELAY`].
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+const MAX_DELAY: Duration = Duration::from_secs(60);
+/// The lowest CID that is no reserved one (virtio 1.2 section 5.10.4).
+const FIRST_CID: u32 = 3;
+
+/// All guests, by UUID.
+pub(super) struct Registry {
+    pub(super) config: Config,
+    pub(super) card: CardLink,
+    pub(super) fleet_ca: Arc<FleetCa>,
+    guests: Mutex<BTreeMap<Uuid, Place>>,
+}
+
+/// A guest's place in the registry.
+enum Place {
+    /// It is being started, with this CID.
+    Starting(u32),
+    Running(Arc<Guest>),
+}
+
+/// Seconds since the Unix epoch.
+pub(super) fn unix_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+impl Registry {
+    pub(super) fn new(config: Config) -> anyhow::Result<Self> {
+        let fleet_ca = FleetCa::from_pem_or_der(&std::fs::read(&config.fleet_ca)?)?;
+        std::fs::create_dir_all(config.run_dir.join("guests"))?;
+        Ok(Self {
+            card: CardLink::new(config.card_socket.clone()),
+            fleet_ca: Arc::new(fleet_ca),
+            guests: Mutex::default(),
+            config,
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.places().len()
+    }
+
+    /// Takes up the guests whose supervisors outlived the daemon before us.
+    pub(super) async fn adopt(self: &Arc<Self>) {
+        let Ok(folders) = std::fs::read_dir(self.config.run_dir.join("guests")) else {
+            return;
+        };
+        for folder in folders.flatten() {
+            let Some(vm) = folder
+                .file_name()
+                .to_str()
+                .and_then(|name| Uuid::try_parse(name).ok())
+            else {
+                continue;
+            };
+            match self.take_up(vm).await {
+                Ok(status) => tracing::info!(guest = %status.guest, "taken up again"),
+                Err(error) => {
+                    tracing::info!(%vm, %error, "not running any more");
+                    tokio::spawn(Arc::clone(self).restart_ended(vm));
+                }
+            }
+        }
+    }
+
+    /// Starts a guest from a verified record; `signed` is kept for its restarts.
+    pub(super) async fn start(
+        self: &Arc<Self>,
+        record: LaunchRecord,
+        yaml: String,
+    ) -> Result<GuestStatus, OperatorRefusal> {
+        let vm = record.uuid;
+        let cid = self.reserve(vm, &record.name)?;
+        let started = launch::start(self, &record, &yaml, cid).await;
+        let taken = match started {
+            Ok(()) => self
+                .take_up(vm)
+                .await
+                .map_err(|error| OperatorRefusal::Start(error.to_string())),
+            Err(refusal) => Err(refusal),
+        };
+        if taken.is_err() {
+            self.places().remove(&vm);
+        }
+        taken
+    }
+
+    /// The guest with this name or UUID.
+    pub(super) fn find(&self, name: &str) -> Result<Arc<Guest>, OperatorRefusal> {
+        self.running()
+            .into_iter()
+            .find(|guest| guest.record.name == name || guest.record.uuid.to_string() == name)
+            .ok_or_else(|| OperatorRefusal::UnknownVm(name.into()))
+    }
+
+    /// The guests that run.
+    pub(super) fn running(&self) -> Vec<Arc<Guest>> {
+        let running = |place: &Place| match place {
+            Place::Running(guest) => Some(Arc::clone(guest)),
+            Place::Starting(_) => None,
+        };
+        self.places().values().filter_map(running).collect()
+    }
+
+    /// Connects to a guest's supervisor and follows it.
+    async fn take_up(self: &Arc<Self>, vm: Uuid) -> Result<GuestStatus, LinkError> {
+        let folder = self.config.guest_dir(vm);
+        let supervisor = SupervisorLink::new(folder.join("supervisor.sock"));
+        let events = supervisor.watch().await?;
+        let SupervisorReply::Status(status) = supervisor.ask(&SupervisorRequest::Status).await?
+        else {
+            return Err(LinkError::Unexpected("supervisor"));
+        };
+        let record =
+            LaunchRecord::parse(&status.record).map_err(|_| LinkError::Unexpected("supervisor"))?;
+        let guest = Arc::new(Guest::new(
+            status.clone(),
+            record,
+            supervisor,
+            self.card.clone(),
+            Arc::clone(&self.fleet_ca),
+            self.config.devices_uid,
+        ));
+        self.places().insert(vm, Place::Running(Arc::clone(&guest)));
+        let registry = Arc::clone(self);
+        let yaml = status.record.clone();
+        tokio::spawn(async move {
+            let end = follow(Arc::clone(&guest), &folder, events).await;
+            registry.places().remove(&vm);
+            registry
+                .restart_by_policy(guest.record.clone(), yaml, end)
+                .await;
+        });
+        Ok(status)
+    }
+
+    /// What is due for a guest that ended while no daemon was there to see it.
+    async fn restart_ended(self: Arc<Self>, vm: Uuid) {
+        let path = self.config.guest_dir(vm).join("supervisor.json");
+        let Ok(config) = SupervisorConfig::load(&path) else {
+            return;
+        };
+        let Ok(record) = LaunchRecord::parse(&config.record) else {
+            return;
+        };
+        let end = End::left_at(&config.ending());
+        self.restart_by_policy(record, config.record, end).await;
+    }
+
+    /// Boxed: a start watches the guest, whose end may start it again.
+    fn restart_by_policy(
+        self: Arc<Self>,
+        record: LaunchRecord,
+        yaml: String,
+        end: End,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            let wanted = match record.restart {
+                _ if end == End::Rebooted => true,
+                RestartPolicy::Never => false,
+                RestartPolicy::OnFailure => end == End::Failed,
+                RestartPolicy::Always => true,
+            };
+            let mut delay = FIRST_DELAY;
+            while wanted {
+                tokio::time::sleep(delay).await;
+                match self.start(record.clone(), yaml.clone()).await {
+                    Ok(_) | Err(OperatorRefusal::AlreadyRunning(_)) => return,
+                    Err(refusal) => {
+                        tracing::warn!(vm = record.name, %refusal, ?delay, "not restarted yet");
+                    }
+                }
+                delay = (delay * 2).min(MAX_DELAY);
+            }
+        })
+    }
+
+    /// Takes a place and a CID that no running guest has.
+    fn reserve(&self, vm: Uuid, name: &str) -> Result<u32, OperatorRefusal> {
+        let mut places = self.places();
+        let named =
+            |place: &Place| matches!(place, Place::Running(guest) if guest.record.name == name);
+        if places.contains_key(&vm) || places.values().any(named) {
+            return Err(OperatorRefusal::AlreadyRunning(name.into()));
+        }
+        let taken: Vec<_> = places
+            .values()
+            .map(|place| match place {
+                Place::Starting(cid) => *cid,
+                Place::Running(guest) => guest.cid,
+            })
+            .collect();
+        let cid = (FIRST_CID..)
+            .find(|cid| !taken.contains(cid))
+            .unwrap_or(FIRST_CID);
+        places.insert(vm, Place::Starting(cid));
+        Ok(cid)
+    }
+
+    fn places(&self) -> MutexGuard<'_, BTreeMap<Uuid, Place>> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,95 @@
+//! Follows one guest: certifies its measurer's keys, notices its end, restarts it by policy.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bartizan_attestation::host::{MAX_FRAME, SupervisorReply};
+use bartizan_local::aio;
+use tokio::net::UnixStream;
+
+use super::certify::certify;
+use super::guest::Guest;
+use super::link::LinkError;
+use crate::supervisor::Ending;
+
+/// Between two tries to reach the card for a certificate.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How a guest ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// It was stopped, or powered itself off.
+    Stopped,
+    /// It asked for a reboot: a new boot with a new identity.
+    Rebooted,
+    /// It failed, or its supervisor died.
+    Failed,
+}
+
+impl End {
+    /// How a guest ended, by what its supervisor left; one that left nothing was killed.
+    pub(super) fn left_at(path: &Path) -> Self {
+        match Ending::load(path) {
+            Ok(Some(Ending::Stopped | Ending::Shutdown)) => Self::Stopped,
+            Ok(Some(Ending::Rebooted)) => Self::Rebooted,
+            Ok(Some(Ending::Failed { .. }) | None) | Err(_) => Self::Failed,
+        }
+    }
+}
+
+/// Serves the guest's API and follows its supervisor until the guest ends.
+pub(super) async fn follow(guest: Arc<Guest>, folder: &Path, events: UnixStream) -> End {
+    let api = match crate::api::serve(Arc::clone(&guest), &folder.join("api.sock")) {
+        Ok(api) => tokio::spawn(api),
+        Err(error) => {
+            tracing::error!(guest = %guest.identity, %error, "the guest's API could not be bound");
+            return End::Failed;
+        }
+    };
+    events_until_end(&guest, events).await;
+    api.abort();
+    let end = End::left_at(&folder.join("ending.json"));
+    tracing::info!(guest = %guest.identity, ?end, "guest ended");
+    end
+}
+
+/// Returns when the supervisor is gone: it is the guest's parent, without it there is no guest.
+async fn events_until_end(guest: &Arc<Guest>, mut events: UnixStream) {
+    let mut certifying: Option<tokio::task::JoinHandle<()>> = None;
+    while let Ok(event) = aio::read_frame::<SupervisorReply>(&mut events, MAX_FRAME).await {
+        match event {
+            SupervisorReply::CertificateNeeded { csr } => {
+                // A newer key makes the older request pointless.
+                if let Some(older) = certifying.take() {
+                    older.abort();
+                }
+                certifying = Some(tokio::spawn(certify_until_done(Arc::clone(guest), csr)));
+            }
+            SupervisorReply::Status(status) => {
+                tracing::info!(guest = %guest.identity, state = ?status.state, "guest");
+            }
+            _ => tracing::warn!(guest = %guest.identity, "unexpected event of the supervisor"),
+        }
+    }
+    if let Some(pending) = certifying {
+        pending.abort();
+    }
+}
+
+async fn certify_until_done(guest: Arc<Guest>, csr: Vec<u8>) {
+    loop {
+        match certify(&guest, csr.clone()).await {
+            Ok(()) => return,
+            // The card or its vault is restarting: the measurer refuses with a type until it is back.
+            Err(error @ (LinkError::Away(..) | LinkError::TimedOut(..) | LinkError::Card(_))) => {
+                tracing::warn!(guest = %guest.identity, %error, "report key not certified yet");
+                tokio::time::sleep(RETRY).await;
+            }
+            Err(error) => {
+                tracing::error!(guest = %guest.identity, %error, "report key not certified");
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Which controllers there are, where, and what is written to them.
+
+use std::path::{Path, PathBuf};
+
+use super::Limits;
+
+/// A controller that limits something of ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Controller {
+    /// Memory.
+    Memory,
+    /// Number of tasks.
+    Pids,
+    /// Share of the CPUs.
+    Cpu,
+}
+
+/// The folder of this process's own group for one controller.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// That folder.
+    pub folder: PathBuf,
+    /// Whether it is of version 2.
+    pub unified: bool,
+}
+
+impl Controller {
+    const ALL: [Self; 3] = [Self::Memory, Self::Pids, Self::Cpu];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+            Self::Cpu => "cpu",
+        }
+    }
+
+    /// Files and their values (Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst).
+    pub(super) fn settings(
+        self,
+        unified: bool,
+        ram: u64,
+        limits: Limits,
+    ) -> Vec<(&'static str, String)> {
+        let memory = ram.saturating_add(limits.overhead_mib.saturating_mul(1 << 20));
+        match (self, unified) {
+            (Self::Memory, true) => vec![("memory.max", memory.to_string())],
+            (Self::Memory, false) => vec![("memory.limit_in_bytes", memory.to_string())],
+            (Self::Pids, _) => vec![("pids.max", limits.threads.to_string())],
+            (Self::Cpu, true) => vec![("cpu.weight", limits.cpu_weight.to_string())],
+            // 100 of v2 is 1024 of v1.
+            (Self::Cpu, false) => {
+                vec![(
+                    "cpu.shares",
+                    (u64::from(limits.cpu_weight) * 1024 / 100)
+                        .max(2)
+                        .to_string(),
+                )]
+            }
+        }
+    }
+}
+
+/// Where this process's group is, for each controller, from the texts of `/proc/self/mountinfo` and
+/// `/proc/self/cgroup`. A controller is looked for in version 1 first: it cannot be in both at once.
+#[must_use]
+pub fn places(mounts: &str, membership: &str) -> Vec<(Controller, Option<Place>)> {
+    Controller::ALL
+        .into_iter()
+        .map(|controller| {
+            let name = controller.name();
+            let place = place(mounts, membership, Some(name)).or_else(|| {
+                let place = place(mounts, membership, None)?;
+                // Whether version 2 offers it is seen when it is enabled.
+                Some(Place {
+                    unified: true,
+                    ..place
+                })
+            });
+            (controller, place)
+        })
+        .collect()
+}
+
+/// The folder for a controller of version 1, or for version 2.
+fn place(mounts: &str, membership: &str, controller: Option<&str>) -> Option<Place> {
+    let own = membership.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':');
+        let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+        let ours = match controller {
+            Some(name) => controllers.split(',').any(|one| one == name),
+            None => controllers.is_empty(),
+        };
+        ours.then_some(path)
+    })?;
+    mounts.lines().find_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        let mut right = right.split(' ');
+        let (kind, _, options) = (right.next()?, right.next()?, right.next()?);
+        let ours = match controller {
+            Some(name) => kind == "cgroup" && options.split(',').any(|one| one == name),
+            None => kind == "cgroup2",
+        };
+        let mut left = left.split(' ').skip(3);
+        let (root, point) = (left.next()?, left.next()?);
+        // In a container the mount shows a part of the tree only.
+        let below = Path::new(own).strip_prefix(root).ok()?;
+        ours.then(|| Place {
+            folder: Path::new(point).join(below),
+            unified: false,
+        })
+    })
+}

@@ -1,0 +1,124 @@
+use super::*;
+
+fn guest(machine: Machine) -> Arguments<'static> {
+    Arguments {
+        name: "web",
+        uuid: Uuid::nil(),
+        machine,
+        accelerator: Accelerator::Tcg,
+        cpu_model: None,
+        cpus: 2,
+        memory: 512 << 20,
+        ram: 10,
+        boot: BootArguments::Kernel {
+            image: 11,
+            initrd: Some(12),
+            command_line: "quiet, a=b",
+        },
+        disks: vec![
+            DiskArguments {
+                file: 13,
+                readonly: true,
+            },
+            DiskArguments {
+                file: 14,
+                readonly: false,
+            },
+        ],
+        qmp: 15,
+        console: 16,
+        vsock: 17,
+    }
+}
+
+/// The value that follows `name`, where `value` begins it.
+fn has(line: &[String], name: &str, value: &str) -> bool {
+    line.windows(2)
+        .any(|pair| pair[0] == name && pair[1].starts_with(value))
+}
+
+#[test]
+fn ram_is_the_inherited_file_and_is_neither_merged_nor_dumped() {
+    let line = build(&guest(Machine::Q35));
+    assert!(has(
+        &line,
+        "-object",
+        "memory-backend-file,id=mem,size=536870912,share=on,mem-path=/proc/self/fd/10,discard-data=off,merge=off,dump=off"
+    ));
+    assert!(has(
+        &line,
+        "-machine",
+        "q35,vmport=off,memory-backend=mem,mem-merge=off"
+    ));
+    assert!(has(&line, "-m", "536870912B"));
+}
+
+#[test]
+fn guest_starts_stopped_sandboxed_and_without_defaults() {
+    let line = build(&guest(Machine::Q35));
+    for flag in ["-S", "-nodefaults", "-no-user-config", "-no-reboot"] {
+        assert!(line.iter().any(|word| word == flag), "{flag}");
+    }
+    assert!(has(
+        &line,
+        "-sandbox",
+        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+    ));
+}
+
+#[test]
+fn kernel_and_disks_are_descriptors() {
+    let line = build(&guest(Machine::Q35));
+    assert!(has(&line, "-kernel", "/proc/self/fd/11"));
+    assert!(has(&line, "-initrd", "/proc/self/fd/12"));
+    assert!(has(&line, "-append", "quiet, a=b"));
+    assert!(has(&line, "-add-fd", "fd=13,set=1"));
+    assert!(has(
+        &line,
+        "-blockdev",
+        "driver=raw,node-name=disk0,file=file0,read-only=on"
+    ));
+    assert!(has(
+        &line,
+        "-blockdev",
+        "driver=raw,node-name=disk1,file=file1,read-only=off"
+    ));
+}
+
+#[test]
+fn devices_sit_on_the_machines_bus() {
+    let q35 = build(&guest(Machine::Q35));
+    assert!(has(&q35, "-device", "vhost-user-vsock-pci,chardev=vsock"));
+    let microvm = build(&guest(Machine::Microvm));
+    assert!(has(
+        &microvm,
+        "-device",
+        "vhost-user-vsock-device,chardev=vsock"
+    ));
+    assert!(has(&microvm, "-global", "virtio-mmio.force-legacy=false"));
+}
+
+#[test]
+fn firmware_boots_without_a_kernel() {
+    let mut firmware = guest(Machine::Q35);
+    firmware.boot = BootArguments::Firmware { image: 11 };
+    let line = build(&firmware);
+    assert!(has(&line, "-bios", "/proc/self/fd/11"));
+    assert!(
+        !line
+            .iter()
+            .any(|word| word == "-append" || word == "-kernel")
+    );
+}
+
+#[test]
+fn anchor_is_appended_and_microvm_is_told_the_clock() {
+    assert_eq!(
+        kernel_command_line("quiet", "ab", Machine::Q35, Some(5)),
+        "quiet bartizan.anchor=ab"
+    );
+    assert_eq!(
+        kernel_command_line("quiet", "ab", Machine::Microvm, Some(5)),
+        "quiet bartizan.anchor=ab tsc_early_khz=5 no_timer_check"
+    );
+}

@@ -1,0 +1,214 @@
+//! One QEMU process of a boot, from its start to the guest's first instruction.
+
+mod plan;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdStream;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use super::chatter::Chatter;
+use super::console::Console;
+use super::vhost::{AttachError, Attachment, Devices, Link, Proxy, ProxyError};
+use crate::qemu::cgroup::Cgroup;
+use crate::qemu::command_line::{self, Arguments, RAM_ID};
+use crate::qemu::layout::{self, LayoutError};
+use crate::qemu::process::{Confined, Process};
+use crate::qemu::qmp::{Qmp, QmpError};
+use crate::qemu::ram::RamFile;
+pub use plan::Plan;
+
+/// How long QEMU has to answer a monitor command; stopping a guest is the slowest.
+const MONITOR_DEADLINE: Duration = Duration::from_secs(5);
+/// How long the devices process has to appear when a guest starts.
+const DEVICES_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A running QEMU and what belongs to it. Dropping it kills QEMU.
+#[derive(Debug)]
+pub struct Attempt {
+    /// QEMU.
+    pub qemu: Process,
+    /// Its monitor.
+    pub qmp: Qmp,
+    /// The relay of the vsock device; it ends with QEMU's end of the connection.
+    pub proxy: JoinHandle<ProxyError>,
+    /// What QEMU prints.
+    pub chatter: Chatter,
+    ram: RamFile,
+    console: JoinHandle<()>,
+    // Last: a control group can be removed once its processes have ended.
+    _cgroup: Cgroup,
+}
+
+/// QEMU could not be brought to the guest's first instruction.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The devices process is not there or refuses.
+    #[error(transparent)]
+    Devices(#[from] AttachError),
+    /// The host lacks memory, descriptors or the program.
+    #[error("{step}: {source}")]
+    Host {
+        /// What was tried.
+        step: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// QEMU ended.
+    #[error("QEMU ended at its start ({status}): {words}")]
+    Ended {
+        /// How.
+        status: ExitStatus,
+        /// What it printed last.
+        words: String,
+    },
+    /// QEMU's monitor does not do what it should.
+    #[error(transparent)]
+    Monitor(#[from] QmpError),
+    /// QEMU lays out the guest's RAM otherwise than is known.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+}
+
+impl Attempt {
+    /// Starts QEMU, checks where it put the guest's RAM, and lets the guest run.
+    pub async fn start(plan: &Plan, console: &Arc<Console>) -> Result<Self, StartError> {
+        let devices = plan.devices().map_err(host("the device's journal"))?;
+        let attachment = attach(&devices).await?;
+        let ram = RamFile::create(plan.memory()).map_err(host("the guest's RAM file"))?;
+        let mut attempt = spawn(plan, console, (devices, attachment), ram).await?;
+        let tree = attempt.qmp.memory_tree().await?;
+        layout::verify(&tree, RAM_ID, &plan.ranges)?;
+        attempt
+            .ram
+            .close_to_others()
+            .map_err(host("closing the RAM file to others"))?;
+        attempt.qmp.cont().await?;
+        Ok(attempt)
+    }
+
+    /// The guest's RAM, open for reading only.
+    pub fn ram(&self) -> Result<File, StartError> {
+        self.ram
+            .reopen_read_only()
+            .map_err(host("opening the RAM file for reading"))
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.proxy.abort();
+        self.console.abort();
+    }
+}
+
+/// Waits for the devices process: the host may be starting it at this moment.
+async fn attach(devices: &Devices) -> Result<Attachment, AttachError> {
+    let give_up = Instant::now() + DEVICES_DEADLINE;
+    loop {
+        match devices.attach().await {
+            Err(AttachError::Unreachable { .. }) if Instant::now() < give_up => {
+                sleep(Duration::from_millis(100)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn spawn(
+    plan: &Plan,
+    console: &Arc<Console>,
+    (devices, attachment): (Devices, Attachment),
+    ram: RamFile,
+) -> Result<Attempt, StartError> {
+    let pair = || pair().map_err(host("sockets to QEMU"));
+    let (qmp, their_qmp) = pair()?;
+    let (port, their_port) = pair()?;
+    let (vsock, their_vsock) = pair()?;
+    let (stderr, their_stderr) = StdStream::pair().map_err(host("QEMU's standard error"))?;
+    let arguments = Arguments {
+        ram: ram.as_fd().as_raw_fd(),
+        qmp: their_qmp.as_raw_fd(),
+        console: their_port.as_raw_fd(),
+        vsock: their_vsock.as_raw_fd(),
+        ..plan.arguments()
+    };
+    let cgroup = plan.cgroup();
+    let groups = cgroup
+        .process_files()
+        .map_err(host("QEMU's control group"))?;
+    let mut confined = Confined::new(&plan.config.qemu.path)
+        .args(command_line::build(&arguments))
+        .user(plan.config.qemu.user)
+        .groups(groups)
+        .stderr(OwnedFd::from(their_stderr));
+    let inherited = [
+        ram.as_fd(),
+        their_qmp.as_fd(),
+        their_port.as_fd(),
+        their_vsock.as_fd(),
+    ];
+    for descriptor in inherited.into_iter().chain(plan.prepared.descriptors()) {
+        confined = confined.keep(descriptor);
+    }
+    let mut qemu = confined.spawn().map_err(host("QEMU"))?;
+    drop((their_qmp, their_port, their_vsock));
+    let mut chatter = Chatter::listen("qemu", stderr).map_err(host("QEMU's standard error"))?;
+
+    // A second descriptor of the file, which nobody can write through.
+    let reader = ram
+        .reopen_read_only()
+        .map_err(host("opening the RAM file for reading"))?;
+    let proxy = Proxy::new(Link::new(vsock), devices, attachment, reader);
+    let proxy = tokio::spawn(proxy.run());
+    let drained = Arc::clone(console);
+    let console = tokio::spawn(async move { drained.drain(port).await });
+
+    let qmp = tokio::select! {
+        biased;
+        status = qemu.exited() => {
+            let status = status.map_err(host("waiting for QEMU"))?;
+            return Err(StartError::Ended { status, words: chatter.last_words().await });
+        }
+        qmp = Qmp::connect(qmp, MONITOR_DEADLINE) => qmp,
+    };
+    match qmp {
+        Ok(qmp) => Ok(Attempt {
+            qemu,
+            qmp,
+            proxy,
+            chatter,
+            ram,
+            console,
+            _cgroup: cgroup,
+        }),
+        // Its end is a better reason than its monitor's.
+        Err(QmpError::Closed | QmpError::Line(_)) => {
+            qemu.kill();
+            let status = qemu.exited().await.map_err(host("waiting for QEMU"))?;
+            Err(StartError::Ended {
+                status,
+                words: chatter.last_words().await,
+            })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Our end for tokio, the other for a child.
+fn pair() -> io::Result<(UnixStream, OwnedFd)> {
+    let (ours, theirs) = StdStream::pair()?;
+    ours.set_nonblocking(true)?;
+    Ok((UnixStream::from_std(ours)?, theirs.into()))
+}
+
+fn host(step: &'static str) -> impl FnOnce(io::Error) -> StartError {
+    move |source| StartError::Host { step, source }
+}

@@ -1,0 +1,122 @@
+//! What every attempt of a boot is started from.
+
+use std::io;
+
+use bartizan_attestation::host::{MeasurerContext, OperatorRefusal, RamRange};
+use bartizan_attestation::launch::LaunchRecord;
+use bartizan_local::attachment::{AttachVsock, Service};
+use uuid::Uuid;
+
+use crate::qemu::accelerator::Accelerator;
+use crate::qemu::cgroup::Cgroup;
+use crate::qemu::command_line::Arguments;
+use crate::qemu::files::FileError;
+use crate::qemu::launch::Prepared;
+use crate::qemu::layout;
+use crate::supervisor::SupervisorConfig;
+use crate::supervisor::vhost::Devices;
+
+/// A boot's files, hashed, and what follows from its configuration.
+#[derive(Debug)]
+pub struct Plan {
+    /// The configuration.
+    pub config: SupervisorConfig,
+    /// Its launch record.
+    pub record: LaunchRecord,
+    /// The record's files.
+    pub prepared: Prepared,
+    /// KVM or TCG.
+    pub accelerator: Accelerator,
+    /// Where the guest's RAM lies.
+    pub ranges: Vec<RamRange>,
+}
+
+impl Plan {
+    /// Reads the launch record, opens and hashes its files.
+    pub fn new(config: SupervisorConfig) -> Result<Self, OperatorRefusal> {
+        let record = LaunchRecord::parse(&config.record)
+            .map_err(|error| OperatorRefusal::BadRecord(error.to_string()))?;
+        let prepared = Prepared::new(&record, &config.record).map_err(refusal)?;
+        Ok(Self {
+            accelerator: Accelerator::for_host(config.accelerator),
+            ranges: layout::ranges(record.machine, record.memory_mib << 20),
+            prepared,
+            record,
+            config,
+        })
+    }
+
+    /// The guest's RAM in bytes.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.record.memory_mib << 20
+    }
+
+    /// The guest's vsock device for a new QEMU process.
+    pub(super) fn devices(&self) -> io::Result<Devices> {
+        let services = self.config.services.iter().map(|service| Service {
+            port: service.port,
+            socket: service.socket.display().to_string(),
+        });
+        let vsock = AttachVsock {
+            cid: self.config.cid,
+            services: services.collect(),
+        };
+        Devices::new(self.config.devices.clone(), vsock)
+    }
+
+    /// QEMU's arguments; the descriptors of one attempt are to be filled in.
+    #[must_use]
+    pub(super) fn arguments(&self) -> Arguments<'_> {
+        Arguments {
+            name: &self.record.name,
+            uuid: self.record.uuid,
+            machine: self.record.machine,
+            accelerator: self.accelerator,
+            cpu_model: self.record.cpu_model.as_deref(),
+            cpus: self.record.cpus,
+            memory: self.memory(),
+            ram: -1,
+            boot: self.prepared.boot_arguments(),
+            disks: self.prepared.disk_arguments(),
+            qmp: -1,
+            console: -1,
+            vsock: -1,
+        }
+    }
+
+    /// QEMU's control group.
+    #[must_use]
+    pub(super) fn cgroup(&self) -> Cgroup {
+        let guest = &self.config.guest;
+        let vm = format!("bartizan-{}-", Uuid::from_bytes(guest.vm));
+        Cgroup::create(&vm, guest.boot, self.memory(), self.config.limits)
+    }
+
+    /// What the measurer is told of the guest.
+    #[must_use]
+    pub fn measurer_context(&self) -> MeasurerContext {
+        MeasurerContext {
+            guest: self.config.guest,
+            launch_measurement: self.prepared.measurement.clone(),
+            ram: self.ranges.clone(),
+            bytes_per_request: self.record.budget.bytes_per_request,
+            hypervisor_version: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+}
+
+fn refusal(error: FileError) -> OperatorRefusal {
+    match error {
+        FileError::Mismatch {
+            path,
+            expected,
+            found,
+        } => OperatorRefusal::FileMismatch {
+            path: path.display().to_string(),
+            expected,
+            found,
+        },
+        other => OperatorRefusal::Start(other.to_string()),
+    }
+}

@@ -1,0 +1,144 @@
+//! What the daemon may ask, over the guest's control socket.
+
+mod connection;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bartizan_attestation::host::{Enrollment, Outcome};
+use bartizan_attestation::keys::Chain;
+use bartizan_local::peer;
+use tokio::net::UnixListener;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::attempt::Plan;
+use super::console::Console;
+use super::view::View;
+use connection::Connection;
+
+/// Most connections at once.
+const CONNECTIONS: usize = 128;
+/// How long the last answers may take once the guest has ended.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What is asked of the task that owns the guest. A `Refused` is words for the daemon's log.
+#[derive(Debug)]
+pub enum Ask {
+    /// Measure.
+    Measure {
+        /// The guest's signed request.
+        request: Vec<u8>,
+        /// Where the outcome goes.
+        answer: oneshot::Sender<Outcome>,
+    },
+    /// A certificate for the measurer's newest CSR.
+    InstallCertificate {
+        /// The chain.
+        chain: Chain,
+        /// Whether a measurer took it.
+        answer: oneshot::Sender<Result<(), String>>,
+    },
+    /// The launch secret.
+    TakeLaunchSecret {
+        /// Where it goes.
+        answer: oneshot::Sender<Result<[u8; 32], String>>,
+    },
+    /// Enrol a key.
+    Enrol {
+        /// What is said to be the launch secret.
+        secret: [u8; 32],
+        /// The key.
+        key: Enrollment,
+        /// Whether it was enrolled.
+        answer: oneshot::Sender<Result<(), String>>,
+    },
+    /// Stop the guest.
+    Stop {
+        /// At once, not by ACPI.
+        force: bool,
+        /// When it is down.
+        answer: oneshot::Sender<Result<(), String>>,
+    },
+}
+
+/// A serving control socket. Dropping it ends every connection.
+#[derive(Debug)]
+pub struct Control {
+    socket: PathBuf,
+    accepting: JoinHandle<()>,
+    connections: mpsc::Receiver<()>,
+}
+
+impl Control {
+    /// Binds the socket and serves the supervisor's own user.
+    pub(super) fn serve(
+        plan: Arc<Plan>,
+        console: Arc<Console>,
+        view: watch::Receiver<View>,
+        asks: mpsc::Sender<Ask>,
+    ) -> io::Result<Self> {
+        let socket = plan.config.socket();
+        match fs::remove_file(&socket) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&socket)?;
+        // Who may connect is asked of the kernel; the folder's owner restricts it further.
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o666))?;
+        let (alive, connections) = mpsc::channel(1);
+        let connection = Connection::new(plan, console, view, asks, alive);
+        let accepting = tokio::spawn(accept(listener, connection));
+        Ok(Self {
+            socket,
+            accepting,
+            connections,
+        })
+    }
+
+    /// Takes no more connections and lets those there are say their last.
+    pub(super) async fn finish(mut self) {
+        if let Err(error) = fs::remove_file(&self.socket) {
+            tracing::debug!(%error, "control socket not removed");
+        }
+        self.accepting.abort();
+        // Each connection holds a sender; `None` says that all are done.
+        let _ = timeout(FAREWELL, self.connections.recv()).await;
+    }
+}
+
+async fn accept(listener: UnixListener, connection: Connection) {
+    let own = rustix::process::geteuid().as_raw();
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "control connection not accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        match peer(&stream) {
+            Ok(peer) if peer.uid == own => {}
+            other => {
+                tracing::warn!(?other, "control connection of another user refused");
+                continue;
+            }
+        }
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::warn!("too many control connections");
+            continue;
+        };
+        let connection = connection.clone();
+        tokio::spawn(async move {
+            connection.serve(stream).await;
+            drop(place);
+        });
+    }
+}

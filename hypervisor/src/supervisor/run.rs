@@ -1,0 +1,151 @@
+//! A supervisor's life: prepare, attempt, retry what hangs, leave an ending.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use bartizan_attestation::host::{MAX_FRAME, OperatorRefusal};
+use bartizan_local::{FrameError, write_frame};
+use tokio::sync::{mpsc, watch};
+
+use super::attempt::{Attempt, Plan, StartError};
+use super::config::ConfigError;
+use super::console::Console;
+use super::control::{self, Control};
+use super::enrolment::{Enrolment, EnrolmentError};
+use super::guest::{Guest, Over};
+use super::view::View;
+use super::{Ending, StartReport, SupervisorConfig};
+
+/// A boot is tried so often.
+const ATTEMPTS: u32 = 3;
+/// Requests of the daemon's that may wait for the guest's task.
+const ASKS: usize = 64;
+
+/// A supervisor cannot do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its configuration cannot be read.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The guest was not started, as was reported.
+    #[error("the guest was not started: {0}")]
+    NotStarted(OperatorRefusal),
+    /// The report cannot be written.
+    #[error("the start cannot be reported: {0}")]
+    Report(#[from] FrameError),
+    /// No launch secret can be made.
+    #[error(transparent)]
+    Secret(#[from] EnrolmentError),
+    /// The guest's folder cannot be used.
+    #[error("the guest's folder: {0}")]
+    Folder(io::Error),
+    /// Another attempt cannot be made.
+    #[error("the boot cannot be tried again: {0}")]
+    Retry(#[from] StartError),
+}
+
+/// Runs one boot of one guest to its end; `report` gets the one [`StartReport`]. To be called on a
+/// runtime of one thread: the children die with the thread that started them.
+pub async fn run(config: SupervisorConfig, report: &mut impl Write) -> Result<Ending, RunError> {
+    match start(config).await {
+        Ok(started) => {
+            write_frame(report, &StartReport::Ready, MAX_FRAME)?;
+            started.finish().await
+        }
+        Err(refusal) => {
+            write_frame(report, &StartReport::Refused(refusal.clone()), MAX_FRAME)?;
+            Err(RunError::NotStarted(refusal))
+        }
+    }
+}
+
+/// A guest that runs, and all that outlives one attempt.
+struct Started {
+    plan: Arc<Plan>,
+    attempt: Attempt,
+    console: Arc<Console>,
+    enrolment: Enrolment,
+    view: watch::Sender<View>,
+    asks: mpsc::Receiver<control::Ask>,
+    control: Control,
+}
+
+async fn start(config: SupervisorConfig) -> Result<Started, OperatorRefusal> {
+    let refused = |error: &dyn std::error::Error| OperatorRefusal::Start(error.to_string());
+    let plan = Arc::new(Plan::new(config)?);
+    let console =
+        Arc::new(Console::new(plan.config.console_log()).map_err(|error| refused(&error))?);
+    let enrolment = Enrolment::new().map_err(|error| refused(&error))?;
+    let attempt = Attempt::start(&plan, &console)
+        .await
+        .map_err(|error| refused(&error))?;
+    let (view, seen) = watch::channel(View::INITIAL);
+    let (ask, asks) = mpsc::channel(ASKS);
+    let control = Control::serve(Arc::clone(&plan), Arc::clone(&console), seen, ask)
+        .map_err(|error| refused(&error))?;
+    Ok(Started {
+        plan,
+        attempt,
+        console,
+        enrolment,
+        view,
+        asks,
+        control,
+    })
+}
+
+impl Started {
+    async fn finish(self) -> Result<Ending, RunError> {
+        let Self {
+            plan,
+            mut attempt,
+            console,
+            mut enrolment,
+            view,
+            mut asks,
+            control,
+        } = self;
+        let mut tries = 1;
+        let outcome = loop {
+            let guest = Guest::new(&plan, &console, attempt, &mut enrolment, &view, &mut asks)?;
+            match guest.run().await {
+                Over::Ended(ending) => break Ok(ending),
+                Over::Hung if tries == ATTEMPTS => {
+                    break Ok(Ending::Failed {
+                        reason: format!("no sign of life in {ATTEMPTS} attempts; see console.log"),
+                    });
+                }
+                Over::Hung => {
+                    tries += 1;
+                    tracing::warn!(tries, "the boot shows no sign of life; it is tried again");
+                    console.restart();
+                    match Attempt::start(&plan, &console).await {
+                        Ok(next) => attempt = next,
+                        Err(error) => break Err(error),
+                    }
+                }
+            }
+        };
+        let ending = match &outcome {
+            Ok(ending) => ending.clone(),
+            Err(error) => Ending::Failed {
+                reason: error.to_string(),
+            },
+        };
+        tracing::info!(?ending, "the guest has ended");
+        ending
+            .store(&plan.config.ending())
+            .map_err(RunError::Folder)?;
+        view.send_modify(|view| {
+            *view = View {
+                state: ending.state(),
+                enrollment: view.enrollment.take(),
+                ..View::INITIAL
+            };
+        });
+        // The last state goes out before the watchers' channel ends.
+        drop((view, asks));
+        control.finish().await;
+        Ok(outcome?)
+    }
+}

@@ -1,0 +1,123 @@
+//! Attaching a guest's vsock device at the devices process.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bartizan_local::attachment::{AttachVsock, Attached, MAX_FRAME};
+use bartizan_local::{FrameError, aio, encode, send_with_descriptors};
+use rustix::fs::{MemfdFlags, SealFlags};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::Link;
+
+/// How long connecting and the answer may take.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// Size of the journal in bytes; 12 a connection, at most 4096 of them.
+const JOURNAL: u64 = 64 << 10;
+
+/// Where the devices process is, and what it shall serve.
+#[derive(Clone, Debug)]
+pub struct Devices {
+    socket: PathBuf,
+    vsock: AttachVsock,
+    /// A memory file in which the devices process notes the open connections: its successor resets them.
+    journal: Arc<OwnedFd>,
+}
+
+/// A device that serves.
+#[derive(Debug)]
+pub struct Attachment {
+    /// The vhost-user connection.
+    pub link: Link,
+    /// The device lives as long as this connection.
+    pub control: UnixStream,
+}
+
+/// The device could not be attached.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The devices process is not there.
+    #[error(
+        "the devices process at {socket} cannot be reached: {source}; is `bartizan-devices` running?"
+    )]
+    Unreachable {
+        /// Its control socket.
+        socket: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It refused.
+    #[error("the devices process refused the guest's vsock device: {0}")]
+    Refused(String),
+    /// It answered otherwise than in a frame.
+    #[error("the devices process did not answer: {0}")]
+    Frame(#[from] FrameError),
+    /// It did not answer in time.
+    #[error("the devices process did not answer within {DEADLINE:?}")]
+    TimedOut,
+}
+
+impl Devices {
+    /// The device `vsock` of one QEMU process, to be served behind the control socket `socket`.
+    pub fn new(socket: PathBuf, vsock: AttachVsock) -> io::Result<Self> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let journal = rustix::fs::memfd_create("bartizan-journal", flags)?;
+        rustix::fs::ftruncate(&journal, JOURNAL)?;
+        rustix::fs::fcntl_add_seals(
+            &journal,
+            SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
+        )?;
+        Ok(Self {
+            socket,
+            vsock,
+            journal: Arc::new(journal),
+        })
+    }
+
+    /// Attaches.
+    pub async fn attach(&self) -> Result<Attachment, AttachError> {
+        timeout(DEADLINE, self.attach_in_time())
+            .await
+            .map_err(|_| AttachError::TimedOut)?
+    }
+
+    async fn attach_in_time(&self) -> Result<Attachment, AttachError> {
+        let unreachable = |source| AttachError::Unreachable {
+            socket: self.socket.clone(),
+            source,
+        };
+        let mut control = UnixStream::connect(&self.socket)
+            .await
+            .map_err(unreachable)?;
+        let (ours, theirs) = UnixStream::pair().map_err(unreachable)?;
+        let theirs: OwnedFd = theirs.into_std().map_err(unreachable)?.into();
+        self.send(&control, &theirs).await.map_err(unreachable)?;
+        drop(theirs);
+        match aio::read_frame(&mut control, MAX_FRAME).await? {
+            Attached::Serving => Ok(Attachment {
+                link: Link::new(ours),
+                control,
+            }),
+            Attached::Refused(why) => Err(AttachError::Refused(why)),
+        }
+    }
+
+    async fn send(&self, control: &UnixStream, theirs: &OwnedFd) -> io::Result<()> {
+        let body = encode(&self.vsock);
+        let size = u32::try_from(body.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let frame = [size.to_be_bytes().as_slice(), &body].concat();
+        // A fresh socket's buffer takes a frame whole.
+        let send =
+            || send_with_descriptors(control, &frame, &[theirs.as_fd(), self.journal.as_fd()]);
+        match control.async_io(Interest::WRITABLE, send).await? {
+            sent if sent == frame.len() => Ok(()),
+            _ => Err(io::ErrorKind::WriteZero.into()),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The relay itself.
+
+mod exchange;
+mod wake;
+
+use std::fs::File;
+use std::io;
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep_until};
+
+use super::{Attachment, Devices, Link, LinkError, Message, RecordError, Recorded, Request};
+
+/// Between two attempts to attach: doubled from the first to the last of these.
+const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// Protocol features that pass: MQ (0), REPLY_ACK (3), CONFIG (9). The others need requests that are not
+/// relayed, or state that could not be repeated.
+const PROTOCOL_FEATURES: u64 = 1 | 1 << 3 | 1 << 9;
+
+/// Stands between QEMU and the devices process.
+#[derive(Debug)]
+pub struct Proxy {
+    qemu: Link,
+    devices: Devices,
+    ram: File,
+    recorded: Recorded,
+    attached: Option<Attachment>,
+    next_attempt: Instant,
+    delay: Duration,
+}
+
+/// QEMU's end is of no further use; a back end's end never ends the relay.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// QEMU is gone, or sends what is no message.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// QEMU sends what must not be relayed.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// QEMU sends an answer.
+    #[error("QEMU answers instead of asking")]
+    Reversed,
+}
+
+impl Proxy {
+    /// A relay for the guest whose RAM is `ram` (open for reading), with its device attached already.
+    #[must_use]
+    pub fn new(qemu: Link, devices: Devices, attached: Attachment, ram: File) -> Self {
+        Self {
+            qemu,
+            devices,
+            ram,
+            recorded: Recorded::default(),
+            attached: Some(attached),
+            next_attempt: Instant::now(),
+            delay: RETRY.0,
+        }
+    }
+
+    /// Relays until QEMU's end is of no further use.
+    pub async fn run(mut self) -> ProxyError {
+        loop {
+            match self.step().await {
+                Ok(()) => {}
+                Err(error) => return error,
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<(), ProxyError> {
+        tokio::select! {
+            message = self.qemu.receive() => self.relay(message?).await,
+            () = gone(&mut self.attached), if self.attached.is_some() => {
+                tracing::warn!("the devices process is gone; the guest's device waits for a new one");
+                self.attached = None;
+                Ok(())
+            }
+            () = sleep_until(self.next_attempt), if self.attached.is_none() => {
+                self.attach().await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn relay(&mut self, mut message: Message) -> Result<(), ProxyError> {
+        if message.header.reply {
+            return Err(ProxyError::Reversed);
+        }
+        self.recorded.record(&mut message, &self.ram)?;
+        let answered = message.header.request.is_question() || message.header.need_reply;
+        if !answered {
+            if let Some(attached) = &mut self.attached
+                && exchange::tell(&mut attached.link, &message).await.is_err()
+            {
+                self.attached = None;
+            }
+            return Ok(());
+        }
+        let answer = self.answer(&message).await?;
+        Ok(self.qemu.send(answer.header, &answer.payload, &[]).await?)
+    }
+
+    /// The back end's answer; or, while there is none, the record's; or else the next back end's.
+    async fn answer(&mut self, message: &Message) -> Result<Message, ProxyError> {
+        loop {
+            if let Some(attached) = &mut self.attached {
+                match exchange::ask(&mut attached.link, message).await {
+                    Ok(answer) => return Ok(self.kept(answer)?),
+                    Err(error) => {
+                        tracing::warn!(%error, "the devices process did not answer");
+                        self.attached = None;
+                    }
+                }
+            }
+            if let Some(answer) = self.recorded.answer(message)? {
+                return Ok(answer);
+            }
+            sleep_until(self.next_attempt).await;
+            self.attach().await;
+        }
+    }
+
+    /// An answer of the back end's as QEMU may see it.
+    fn kept(&mut self, mut answer: Message) -> Result<Message, RecordError> {
+        match answer.header.request {
+            Request::GetRingBase => self.recorded.stopped(answer.ring()?),
+            Request::GetProtocolFeatures => {
+                answer.payload = (answer.number()? & PROTOCOL_FEATURES)
+                    .to_ne_bytes()
+                    .to_vec();
+            }
+            _ => {}
+        }
+        Ok(answer)
+    }
+
+    /// One attempt to attach and to bring the new back end to where the old one was.
+    async fn attach(&mut self) {
+        self.next_attempt = Instant::now() + self.delay;
+        self.delay = (self.delay * 2).min(RETRY.1);
+        let mut attachment = match self.devices.attach().await {
+            Ok(attachment) => attachment,
+            Err(error) => {
+                tracing::debug!(%error, "not attached yet");
+                return;
+            }
+        };
+        match exchange::bring_up(&mut attachment.link, &self.recorded).await {
+            Ok(()) => {
+                self.recorded.wakers().for_each(wake::wake);
+                self.attached = Some(attachment);
+                self.delay = RETRY.0;
+                tracing::info!("the guest's device is attached again");
+            }
+            Err(error) => tracing::warn!(%error, "the new devices process is unfit"),
+        }
+    }
+}
+
+/// Waits until the back end closes either connection, or says what nobody asked. Cancel safe.
+async fn gone(attached: &mut Option<Attachment>) {
+    let Some(Attachment { link, control }) = attached else {
+        return;
+    };
+    tokio::select! {
+        _ = link.receive() => {}
+        () = readable(control) => {}
+    }
+}
+
+/// Waits until there is something to read, be it the end. What tokio remembers may be stale: it is
+/// asked of the kernel.
+async fn readable(control: &UnixStream) {
+    while control.readable().await.is_ok() {
+        match control.try_read(&mut [0]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            _ => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

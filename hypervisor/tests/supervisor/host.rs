@@ -1,0 +1,203 @@
+//! A host in a folder, with one guest.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bartizan_attestation::digest;
+use bartizan_attestation::host::{
+    Enrollment, GuestState, GuestStatus, MAX_FRAME, Outcome, SupervisorReply, SupervisorRequest,
+};
+use bartizan_attestation::identity::{CardId, GuestIdentity};
+use bartizan_attestation::measurement::HashAlgorithm;
+use bartizan_hypervisor::qemu::accelerator::AcceleratorChoice;
+use bartizan_hypervisor::qemu::cgroup::{Cgroup, Limits};
+use bartizan_hypervisor::supervisor::{
+    Ending, LaunchError, Program as Executable, SupervisorConfig, launch,
+};
+use bartizan_local::aio;
+use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::boot_sector::{Program, image};
+use crate::fake_devices::FakeDevices;
+use crate::fake_measurer;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const FIRMWARE: &str = "/usr/share/seabios/bios-256k.bin";
+
+pub(crate) struct Host {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) devices: FakeDevices,
+    config: SupervisorConfig,
+}
+
+impl Host {
+    pub(crate) fn new(program: Program) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = folder.path().join("disk.img");
+        let sector = image(program);
+        std::fs::write(&disk, &sector).unwrap();
+        let sha384 = |bytes: &[u8]| digest::hash(HashAlgorithm::Sha384, bytes).to_string();
+        let uuid = uuid::Uuid::new_v4();
+        let record = format!(
+            "version: 1\nname: sector\nuuid: {uuid}\nrole: test\ncpus: 1\nmemory_mib: 64\n\
+             boot_timeout_s: {timeout}\nfleet_ca_sha256: {anchor}\n\
+             boot:\n  firmware:\n    image: {{path: {FIRMWARE}, sha384: {firmware}}}\n\
+             disks:\n  - {{path: {disk}, readonly: true, sha384: {sector}}}\n",
+            timeout = if matches!(program, Program::Silent) {
+                5
+            } else {
+                60
+            },
+            anchor = "ab".repeat(32),
+            firmware = sha384(&std::fs::read(FIRMWARE).unwrap()),
+            disk = disk.display(),
+            sector = sha384(&sector),
+        );
+        let program = |path: PathBuf| Executable { path, user: None };
+        let config = SupervisorConfig {
+            guest: GuestIdentity {
+                card: CardId([1; 32]),
+                vm: *uuid.as_bytes(),
+                boot: 1,
+            },
+            record,
+            cid: 7,
+            directory: folder.path().into(),
+            qemu: program("/usr/bin/qemu-system-x86_64".into()),
+            measurer: program(fake_measurer::script(folder.path())),
+            devices: folder.path().join("devices.sock"),
+            services: vec![],
+            accelerator: AcceleratorChoice::Tcg,
+            limits: Limits::default(),
+        };
+        let devices = FakeDevices::serve(&config.devices);
+        Self {
+            folder,
+            devices,
+            config,
+        }
+    }
+
+    pub(crate) async fn launch(&self) -> Result<u32, LaunchError> {
+        let program = env!("CARGO_BIN_EXE_bartizan-supervisor");
+        launch(program.as_ref(), &self.config, PATIENCE).await
+    }
+
+    /// Removes the control group that a killed supervisor left, as the VM's next boot would.
+    pub(crate) fn remove_leftovers(&self) {
+        let vm = format!("bartizan-{}-", uuid::Uuid::from_bytes(self.config.guest.vm));
+        drop(Cgroup::create(&vm, 2, 64 << 20, Limits::default()));
+    }
+
+    pub(crate) async fn ask(&self, request: SupervisorRequest) -> SupervisorReply {
+        self.try_ask(request).await.expect("the supervisor is gone")
+    }
+
+    async fn try_ask(&self, request: SupervisorRequest) -> Option<SupervisorReply> {
+        let mut link = UnixStream::connect(self.config.socket()).await.ok()?;
+        aio::write_frame(&mut link, &request, MAX_FRAME)
+            .await
+            .ok()?;
+        timeout(PATIENCE, aio::read_frame(&mut link, MAX_FRAME))
+            .await
+            .unwrap()
+            .ok()
+    }
+
+    pub(crate) async fn status(&self) -> GuestStatus {
+        self.try_status().await.expect("the supervisor is gone")
+    }
+
+    pub(crate) async fn try_status(&self) -> Option<GuestStatus> {
+        match self.try_ask(SupervisorRequest::Status).await? {
+            SupervisorReply::Status(status) => Some(status),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn state(&self, state: GuestState) -> GuestStatus {
+        eventually(async || Some(self.status().await).filter(|status| status.state == state)).await
+    }
+
+    pub(crate) async fn console(&self) -> Vec<u8> {
+        match self.ask(SupervisorRequest::Console { max: 64 }).await {
+            SupervisorReply::Console(output) => output,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn enrol(&self) {
+        let SupervisorReply::LaunchSecret(secret) =
+            self.ask(SupervisorRequest::TakeLaunchSecret).await
+        else {
+            panic!("no launch secret");
+        };
+        let enrollment = Enrollment {
+            chain: vec![vec![1].into()],
+        };
+        let enroll = SupervisorRequest::Enroll { secret, enrollment };
+        assert_eq!(self.ask(enroll).await, SupervisorReply::Done);
+    }
+
+    pub(crate) async fn measure(&self, request: &[u8]) -> Outcome {
+        match self
+            .ask(SupervisorRequest::Measure {
+                request: request.to_vec(),
+            })
+            .await
+        {
+            SupervisorReply::Measured(outcome) => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn stop(&self, force: bool) -> SupervisorReply {
+        self.ask(SupervisorRequest::Stop { force }).await
+    }
+
+    pub(crate) async fn ending(&self) -> Ending {
+        eventually(async || Ending::load(&self.config.ending()).unwrap()).await
+    }
+
+    pub(crate) async fn watch(&self) -> Watch {
+        let mut link = UnixStream::connect(self.config.socket()).await.unwrap();
+        aio::write_frame(&mut link, &SupervisorRequest::Watch, MAX_FRAME)
+            .await
+            .unwrap();
+        Watch(link)
+    }
+}
+
+pub(crate) struct Watch(UnixStream);
+
+impl Watch {
+    pub(crate) async fn until(&mut self, wanted: impl Fn(&SupervisorReply) -> bool) {
+        let next =
+            async { while !wanted(&aio::read_frame(&mut self.0, MAX_FRAME).await.unwrap()) {} };
+        timeout(PATIENCE, next).await.unwrap();
+    }
+}
+
+/// Asks until there is an answer.
+pub(crate) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < give_up, "waited in vain");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Whether a process is there and no zombie.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap().starts_with(" Z"))
+}
+
+pub(crate) fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}

@@ -1,0 +1,41 @@
+//! The measurer: measures one guest's RAM and signs the report.
+//!
+//! One process a guest. It maps that guest's RAM read-only, holds a short-lived report key that it made
+//! itself, and speaks to nobody but the guest's supervisor, over one socket:
+//!
+//! ```text
+//! supervisor ──► Context ──► map RAM, make a key ──► CertificateNeeded ──► shut the sandbox
+//!            ──► build the kernel profile (inside the sandbox, while the card certifies the key)
+//!            ──► Measure: resolve ─► Pause ─► resolve again, copy ─► Resume ─► hash, sign ─► Measured
+//! ```
+//!
+//! Attacks, and the answers:
+//!
+//! | attack | answer |
+//! |---|---|
+//! | page tables, lists and trees in RAM that lie, loop or change while read | bounded readers over copies; the resolution that counts is made while the guest stands still |
+//! | a region that costs a long pause | budgets before the pause, pages present before the pause, a lease that the supervisor ends by itself |
+//! | a snapshot torn because the lease ran out | the supervisor says so, the snapshot is void and wiped |
+//! | a deleted or hidden executable under its old path | its path says so ([`bartizan_introspection::process`]) |
+//! | a counterfeit kernel in user memory | the kernel is found before user space runs, and kept |
+//! | the measurer taken over through guest memory | no files, no network, no exec: Landlock and seccomp, shut before the first byte of guest RAM is read |
+//!
+//! Memory is bounded: one snapshot of at most the guest's budget of bytes a request, 16 bytes for each
+//! contiguous piece of it (at most one a page), twice the page digests, and the kernel profile.
+
+mod extents;
+mod guest_kernel;
+mod hashing;
+mod link;
+mod measuring;
+mod report_key;
+mod request;
+mod sandbox;
+mod serving;
+mod snapshot;
+mod snapshot_buffer;
+mod targets;
+
+pub use request::parse as parse_request;
+pub use sandbox::SandboxError;
+pub use serving::{Inputs, ServeError, serve};

@@ -1,0 +1,141 @@
+//! One measurement, from the signed request to the signed report.
+
+use bartizan_attestation::cose::{MessageType, SignError, sign1};
+use bartizan_attestation::host::{MeasurerContext, Outcome};
+use bartizan_attestation::measurement::{
+    MeasurementRequest, Refusal, Report, Snapshot, SnapshotMode, Target,
+};
+use bartizan_guest_memory::GuestRam;
+
+use crate::guest_kernel::GuestKernel;
+use crate::hashing::digests;
+use crate::link::{Link, LinkError};
+use crate::report_key::{Certified, ReportKeys};
+use crate::request;
+use crate::snapshot::{self, Taken};
+use crate::targets::{self, ProcessTarget, Resolved};
+
+/// What measurements need.
+pub(crate) struct Measuring {
+    pub(crate) context: MeasurerContext,
+    pub(crate) ram: GuestRam,
+    pub(crate) kernel: GuestKernel,
+    pub(crate) keys: ReportKeys,
+}
+
+impl Measuring {
+    /// Measures.
+    ///
+    /// # Errors
+    /// The link is broken; a refusal is an outcome.
+    pub(crate) fn measure(
+        &mut self,
+        link: &mut Link,
+        signed: Vec<u8>,
+    ) -> Result<Outcome, LinkError> {
+        let (request, allowed) = match self.admit(&signed) {
+            Ok(admitted) => admitted,
+            Err(refusal) => return Ok(Outcome::Refused(refusal)),
+        };
+        let outcome = self.snapshot(link, &request, allowed)?.and_then(|taken| {
+            // The key may have expired meanwhile: the newest one signs.
+            let key = self.keys.current().ok_or(Refusal::NoReportKey)?;
+            sign(&self.report(&request, signed, taken), key)
+        });
+        Ok(match outcome {
+            Ok(report) => Outcome::Report(report),
+            Err(refusal) => Outcome::Refused(refusal),
+        })
+    }
+
+    /// Everything that can be refused without a look at guest memory; the bytes allowed.
+    fn admit(&self, signed: &[u8]) -> Result<(MeasurementRequest, u64), Refusal> {
+        let request = request::parse(signed)?;
+        let allowed = request::allowed(&request, self.context.bytes_per_request);
+        request::check_size(request.target.size(), allowed)?;
+        self.keys.current().ok_or(Refusal::NoReportKey)?;
+        Ok((request, allowed))
+    }
+
+    fn snapshot(
+        &mut self,
+        link: &mut Link,
+        request: &MeasurementRequest,
+        allowed: u64,
+    ) -> Result<Result<Taken<Resolved>, Refusal>, LinkError> {
+        let ram = &self.ram;
+        let pid = match &request.target {
+            Target::Physical(regions) => {
+                return snapshot::take(link, ram, || targets::physical(ram, regions));
+            }
+            Target::Virtual { pid, .. } | Target::Profile { pid } => *pid,
+        };
+        let kernel = match self.kernel.running(ram) {
+            Ok(kernel) => kernel,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let mut target = ProcessTarget {
+            ram,
+            kernel,
+            request,
+            pid,
+            allowed,
+            task: None,
+        };
+        snapshot::take(link, ram, || target.resolve())
+    }
+
+    fn report(
+        &self,
+        request: &MeasurementRequest,
+        signed: Vec<u8>,
+        taken: Taken<Resolved>,
+    ) -> Report {
+        let Resolved {
+            regions, process, ..
+        } = taken.resolved;
+        let digests = digests(request, &regions, taken.bytes.bytes());
+        Report {
+            version: Report::VERSION,
+            request: signed,
+            guest: self.context.guest,
+            launch_measurement: self.context.launch_measurement.clone(),
+            digest: digests.overall,
+            regions: digests.regions,
+            process,
+            snapshot: Snapshot {
+                mode: SnapshotMode::PauseCopy,
+                pause_us: taken.pause_us,
+                dirtied_pages: 0,
+            },
+            measured_at_ms: taken.at_ms,
+            hypervisor_version: self.context.hypervisor_version.clone(),
+            boot_registers: Vec::new(),
+        }
+    }
+}
+
+fn sign(report: &Report, certified: &Certified) -> Result<Vec<u8>, Refusal> {
+    // What nobody would read is not signed: a guest can have stranger paths than a report may carry.
+    report
+        .check()
+        .map_err(|error| Refusal::InconsistentMemory(error.to_string()))?;
+    let payload = report.encode();
+    match sign1(
+        MessageType::Report,
+        &payload,
+        &certified.chain,
+        &certified.key,
+    ) {
+        Ok(report) => Ok(report),
+        // Paths of many mappings can be long.
+        Err(SignError::TooLarge { size, limit }) => Err(Refusal::OverBudget {
+            requested: size as u64,
+            allowed: limit as u64,
+        }),
+        Err(error) => {
+            tracing::error!(%error, "a report could not be signed");
+            Err(Refusal::NoReportKey)
+        }
+    }
+}

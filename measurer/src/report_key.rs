@@ -1,0 +1,164 @@
+//! The report key: made here, certified by the card, renewed at half life.
+//!
+//! A new key is made at half of the current certificate's life; the current one signs on until the new
+//! certificate arrives, so that a renewal never leaves a gap. A key without a valid certificate signs
+//! nothing.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bartizan_attestation::cose::{MAX_CERTIFICATE, MAX_CHAIN, PublicKey};
+use bartizan_attestation::csr::{EphemeralKey, KeyError};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+
+/// How long after asking in vain the same request is sent once more.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+
+/// The key in use and the one that awaits its certificate.
+pub(crate) struct ReportKeys {
+    current: Option<Certified>,
+    pending: Option<Pending>,
+}
+
+/// A key and its certificate chain.
+pub(crate) struct Certified {
+    pub(crate) key: EphemeralKey,
+    /// DER, leaf first.
+    pub(crate) chain: Vec<Vec<u8>>,
+    /// Seconds since the Unix epoch.
+    not_after: u64,
+    renew_at: Instant,
+}
+
+struct Pending {
+    key: EphemeralKey,
+    csr: Vec<u8>,
+    ask_at: Instant,
+}
+
+/// A chain from the supervisor that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InstallError {
+    /// No key waits for one.
+    #[error("a certificate arrived that was not asked for")]
+    NotAsked,
+    /// It is no chain that fits into a report.
+    #[error(
+        "the chain must have 1 to {MAX_CHAIN} DER certificates of at most {MAX_CERTIFICATE} bytes"
+    )]
+    Malformed,
+    /// It is for another key, such as one asked for before.
+    #[error("the certificate is not for the key that waits for one")]
+    OtherKey,
+    /// It has expired or is not valid yet.
+    #[error("the certificate is not valid now; check the host's clock")]
+    NotValidNow,
+}
+
+impl ReportKeys {
+    /// No key yet; [`ReportKeys::due`] makes the first.
+    pub(crate) const fn new() -> Self {
+        Self {
+            current: None,
+            pending: None,
+        }
+    }
+
+    /// A CSR to be sent now, if one is due.
+    pub(crate) fn due(&mut self) -> Result<Option<Vec<u8>>, KeyError> {
+        let now = Instant::now();
+        if self.next_due().is_some_and(|at| at > now) {
+            return Ok(None);
+        }
+        let pending = match self.pending.take() {
+            Some(pending) => Pending {
+                ask_at: now + ASK_AGAIN,
+                ..pending
+            },
+            None => {
+                let key = EphemeralKey::generate()?;
+                Pending {
+                    csr: key.csr()?,
+                    key,
+                    ask_at: now + ASK_AGAIN,
+                }
+            }
+        };
+        let csr = pending.csr.clone();
+        self.pending = Some(pending);
+        Ok(Some(csr))
+    }
+
+    /// When [`ReportKeys::due`] is to be called next; `None`: now.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        match (&self.pending, &self.current) {
+            (Some(pending), _) => Some(pending.ask_at),
+            (None, Some(current)) => Some(current.renew_at),
+            (None, None) => None,
+        }
+    }
+
+    /// Takes the pending key into use with its chain.
+    pub(crate) fn install(&mut self, chain: Vec<Vec<u8>>) -> Result<(), InstallError> {
+        let pending = self.pending.as_ref().ok_or(InstallError::NotAsked)?;
+        let leaf = read_leaf(&chain)?;
+        if leaf.public_key != pending.key.public_key() {
+            return Err(InstallError::OtherKey);
+        }
+        let now = unix_now();
+        if !(leaf.not_before..=leaf.not_after).contains(&now) {
+            return Err(InstallError::NotValidNow);
+        }
+        let half = Duration::from_secs((leaf.not_after - now) / 2);
+        if let Some(Pending { key, .. }) = self.pending.take() {
+            let renew_at = Instant::now() + half;
+            self.current = Some(Certified {
+                key,
+                chain,
+                not_after: leaf.not_after,
+                renew_at,
+            });
+        }
+        Ok(())
+    }
+
+    /// The key in use, while its certificate is valid.
+    pub(crate) fn current(&self) -> Option<&Certified> {
+        self.current
+            .as_ref()
+            .filter(|current| unix_now() <= current.not_after)
+    }
+}
+
+struct Leaf {
+    public_key: PublicKey,
+    not_before: u64,
+    not_after: u64,
+}
+
+fn read_leaf(chain: &[Vec<u8>]) -> Result<Leaf, InstallError> {
+    if chain.len() > MAX_CHAIN || chain.iter().any(|der| der.len() > MAX_CERTIFICATE) {
+        return Err(InstallError::Malformed);
+    }
+    let leaf = chain.first().ok_or(InstallError::Malformed)?;
+    let Ok(([], certificate)) = X509Certificate::from_der(leaf) else {
+        return Err(InstallError::Malformed);
+    };
+    let seconds = |at: i64| u64::try_from(at).map_err(|_| InstallError::Malformed);
+    Ok(Leaf {
+        public_key: PublicKey::from_spki_der(certificate.public_key().raw)
+            .map_err(|_| InstallError::Malformed)?,
+        not_before: seconds(certificate.validity().not_before.timestamp())?,
+        not_after: seconds(certificate.validity().not_after.timestamp())?,
+    })
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+#[cfg(test)]
+mod tests;

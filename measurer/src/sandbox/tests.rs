@@ -1,0 +1,78 @@
+//! Each forbidden act is tried by a process of its own: this test program, started anew.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+
+use super::*;
+
+/// Names the act to the child.
+const ACT: &str = "BARTIZAN_TEST_FORBIDDEN_ACT";
+
+#[test]
+fn a_forbidden_act_kills_the_process() {
+    for act in ["open", "socket", "executable memory", "kill"] {
+        let status = child(act);
+        assert_eq!(status.signal(), Some(libc::SIGSYS), "{act}: {status}");
+    }
+}
+
+#[test]
+fn what_serving_needs_is_allowed() {
+    assert!(child("serve").success());
+}
+
+#[test]
+fn no_system_call_is_listed_twice() {
+    let mut numbers: Vec<_> = ALLOWED.iter().map(|call| call.number).collect();
+    numbers.sort_unstable();
+    assert!(numbers.is_sorted_by(|a, b| a < b));
+}
+
+fn child(act: &str) -> std::process::ExitStatus {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .arg("sandbox::tests::child_process")
+        .env(ACT, act)
+        .output()
+        .unwrap()
+        .status
+}
+
+#[test]
+#[ignore = "the child process of the tests above"]
+fn child_process() {
+    // Also run by whoever runs all ignored tests: there is nothing to do then.
+    let Ok(act) = std::env::var(ACT) else { return };
+    // As the measurer does: the first key is made outside, where the generator may look for its files.
+    bartizan_attestation::csr::EphemeralKey::generate().unwrap();
+    shut().unwrap();
+    match act.as_str() {
+        "open" => drop(std::fs::File::open("/dev/null")),
+        "socket" => drop(std::net::TcpListener::bind("127.0.0.1:0")),
+        "kill" => drop(rustix::process::kill_process(
+            rustix::process::Pid::INIT,
+            rustix::process::Signal::URG,
+        )),
+        "executable memory" => executable_memory(),
+        "serve" => {
+            let buffer = crate::snapshot_buffer::SnapshotBuffer::allocate(1 << 20).unwrap();
+            assert_eq!(buffer.bytes().len(), 1 << 20);
+            bartizan_attestation::csr::EphemeralKey::generate()
+                .unwrap()
+                .csr()
+                .unwrap();
+            drop(vec![1_u8; 64 << 20]);
+            // At once: the test harness needs more.
+            std::process::exit(0);
+        }
+        other => panic!("unknown act {other}"),
+    }
+}
+
+#[expect(unsafe_code, reason = "asks for memory that the sandbox refuses")]
+fn executable_memory() {
+    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+    let protection = ProtFlags::READ | ProtFlags::EXEC;
+    // SAFETY: an anonymous mapping at an address of the kernel's choice; it is never used.
+    let _ = unsafe { mmap_anonymous(std::ptr::null_mut(), 4096, protection, MapFlags::PRIVATE) };
+}

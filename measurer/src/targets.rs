@@ -1,0 +1,136 @@
+//! From what is asked for to where its bytes lie, and what the report says of it.
+
+use bartizan_attestation::measurement::{
+    Mapping, MappingFlags, MeasurementRequest, Refusal, Region, ResolvedProcess, Target,
+    TranslationBasis,
+};
+use bartizan_guest_memory::GuestRam;
+use bartizan_introspection::process::{self, Process, ProcessError, TaskAddress};
+
+use crate::extents::{self, Extent};
+use crate::guest_kernel::RunningKernel;
+use crate::request::check_size;
+use crate::snapshot::Extents;
+
+/// The bits of `vm_flags` that a report carries.
+const REPORTED_FLAGS: u64 =
+    (MappingFlags::READ | MappingFlags::WRITE | MappingFlags::EXEC | MappingFlags::SHARED) as u64;
+
+/// What a target stands for at one moment.
+pub(crate) struct Resolved {
+    pub(crate) regions: Vec<Region>,
+    pub(crate) process: Option<ResolvedProcess>,
+    extents: Vec<Extent>,
+}
+
+impl Extents for Resolved {
+    fn extents(&self) -> &[Extent] {
+        &self.extents
+    }
+}
+
+/// Resolves physical regions.
+pub(crate) fn physical(ram: &GuestRam, regions: &[Region]) -> Result<Resolved, Refusal> {
+    Ok(Resolved {
+        regions: regions.to_vec(),
+        process: None,
+        extents: extents::physical(ram, regions)?,
+    })
+}
+
+/// Resolves a target in a process, again and again.
+pub(crate) struct ProcessTarget<'a> {
+    pub(crate) ram: &'a GuestRam,
+    pub(crate) kernel: RunningKernel<'a>,
+    pub(crate) request: &'a MeasurementRequest,
+    pub(crate) pid: u32,
+    pub(crate) allowed: u64,
+    /// Found while the guest ran, so that a pause need not walk the task list.
+    pub(crate) task: Option<TaskAddress>,
+}
+
+impl ProcessTarget<'_> {
+    /// Resolves it as guest memory is now.
+    pub(crate) fn resolve(&mut self) -> Result<Resolved, Refusal> {
+        let process = self
+            .read()
+            .inspect_err(|_| self.task = None)
+            .map_err(|error| refusal(&error))?;
+        let regions = match &self.request.target {
+            Target::Virtual { regions, .. } => regions.clone(),
+            _ => process
+                .mappings
+                .iter()
+                .map(|mapping| region(&mapping.range))
+                .collect(),
+        };
+        if regions.is_empty() {
+            return Err(Refusal::InconsistentMemory(
+                "no mapping is executable".into(),
+            ));
+        }
+        let requested = regions
+            .iter()
+            .fold(0_u64, |sum, region| sum.saturating_add(region.size));
+        check_size(requested, self.allowed)?;
+        Ok(Resolved {
+            extents: extents::of_process(self.ram, &process, &regions)?,
+            process: Some(self.described(process)),
+            regions,
+        })
+    }
+
+    fn read(&mut self) -> Result<Process, ProcessError> {
+        let task = match self.task {
+            Some(task) => task,
+            None => process::find(&self.kernel, self.kernel.layout, self.pid)?,
+        };
+        self.task = Some(task);
+        Process::read(&self.kernel, self.kernel.layout, task, self.pid)
+    }
+
+    fn described(&self, process: Process) -> ResolvedProcess {
+        ResolvedProcess {
+            pid: process.pid,
+            start_time_ns: process.start_time_ns,
+            comm: process.comm,
+            executable: process.executable,
+            mappings: process.mappings.into_iter().map(described).collect(),
+            translation: TranslationBasis {
+                levels: process.root.levels.count(),
+                kernel: self.kernel.image.clone(),
+                banner: self.kernel.kernel.profile().banner().to_owned(),
+            },
+        }
+    }
+}
+
+fn described(mapping: process::Mapping) -> Mapping {
+    // INVARIANT: the four bits fit.
+    let flags = u32::try_from(mapping.flags & REPORTED_FLAGS).unwrap_or_default();
+    Mapping {
+        region: region(&mapping.range),
+        path: mapping.path,
+        file_offset: mapping.file_offset,
+        flags: MappingFlags(flags),
+        special: mapping.special,
+    }
+}
+
+const fn region(range: &std::ops::Range<u64>) -> Region {
+    Region {
+        address: range.start,
+        size: range.end - range.start,
+    }
+}
+
+fn refusal(error: &ProcessError) -> Refusal {
+    match error {
+        &ProcessError::NotFound { pid } => Refusal::UnknownProcess { pid },
+        &ProcessError::NoAddressSpace { pid } => Refusal::NoAddressSpace { pid },
+        ProcessError::Symbol(_) => Refusal::KernelNotUnderstood(error.to_string()),
+        ProcessError::Unreadable { .. }
+        | ProcessError::Inconsistent { .. }
+        | ProcessError::TooMany { .. } => Refusal::InconsistentMemory(error.to_string()),
+    }
+}

@@ -1,0 +1,192 @@
+//! The first process of the test guest: maps files in every way that a report tells apart, prints its
+//! mappings, and stays. Compiled by the test, statically, with nothing but the standard library.
+
+use std::ffi::{CStr, c_char, c_int, c_long, c_void};
+use std::fs;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::ptr;
+
+const PAGE: usize = 4096;
+const READ: c_int = 1;
+const WRITE: c_int = 2;
+const EXEC: c_int = 4;
+const SHARED: c_int = 1;
+const PRIVATE: c_int = 2;
+const ANONYMOUS: c_int = 0x20;
+const POPULATE: c_int = 0x8000;
+const HUGETLB: c_int = 0x40000;
+
+unsafe extern "C" {
+    fn mount(
+        from: *const c_char,
+        at: *const c_char,
+        kind: *const c_char,
+        flags: u64,
+        data: *const c_void,
+    ) -> c_int;
+    fn mmap(
+        at: *mut c_void,
+        size: usize,
+        protection: c_int,
+        flags: c_int,
+        file: c_int,
+        offset: c_long,
+    ) -> *mut c_void;
+    fn mprotect(at: *mut c_void, size: usize, protection: c_int) -> c_int;
+    fn memfd_create(name: *const c_char, flags: u32) -> c_int;
+}
+
+fn main() {
+    mount_at(c"proc", c"/proc", c"proc", 0);
+    fs::create_dir_all("/usr/sbin").unwrap();
+    fs::create_dir_all("/mounted").unwrap();
+    fs::create_dir_all("/bound").unwrap();
+    mount_at(c"tmpfs", c"/mounted", c"tmpfs", 0);
+    fs::create_dir_all("/mounted/lib").unwrap();
+    const BIND: u64 = 4096;
+    mount_at(c"/mounted/lib", c"/bound", c"none", BIND);
+
+    let text = map_file("/usr/sbin/program", EXEC | READ, PRIVATE, 3);
+    map_file("/usr/sbin/deleted", EXEC | READ, PRIVATE, 0);
+    fs::remove_file("/usr/sbin/deleted").unwrap();
+    // What is replaced under the same name is another file.
+    map_file("/usr/sbin/replaced", EXEC | READ, PRIVATE, 0);
+    fs::copy("/init", "/usr/sbin/new").unwrap();
+    fs::rename("/usr/sbin/new", "/usr/sbin/replaced").unwrap();
+    map_file("/mounted/lib/library", EXEC | READ, SHARED, 1);
+    map_file("/bound/bound", EXEC | READ | WRITE, PRIVATE, 0);
+    map_memfd();
+    map(
+        4 * PAGE,
+        READ | WRITE | EXEC,
+        PRIVATE | ANONYMOUS | POPULATE,
+        -1,
+        0,
+    );
+    many_small_ones();
+
+    fs::write("/proc/sys/vm/nr_hugepages", "2").unwrap();
+    let huge = map(
+        2 << 20,
+        READ | WRITE,
+        PRIVATE | ANONYMOUS | POPULATE | HUGETLB,
+        -1,
+        0,
+    );
+    // SAFETY: 2 MiB just mapped writable.
+    unsafe { ptr::write_bytes(huge.cast::<u8>(), 0x5a, 2 << 20) };
+    // Mapped, and never touched.
+    let absent = map(8 * PAGE, READ | WRITE, PRIVATE | ANONYMOUS, -1, 0);
+
+    make_own_code_present();
+    println!("TEXT {:x} {:x}", text as usize, physical(text));
+    println!("HUGE {:x} {:x}", huge as usize, physical(huge));
+    println!("ABSENT {:x}", absent as usize);
+    println!("PID {}", std::process::id());
+    print!("{}", fs::read_to_string("/proc/self/maps").unwrap());
+    println!("READY");
+    loop {
+        std::thread::park();
+    }
+}
+
+fn mount_at(from: &CStr, at: &CStr, kind: &CStr, flags: u64) {
+    // SAFETY: the strings end in NUL; no data is passed.
+    let failed = unsafe {
+        mount(
+            from.as_ptr(),
+            at.as_ptr(),
+            kind.as_ptr(),
+            flags,
+            ptr::null(),
+        )
+    };
+    assert_eq!(
+        failed,
+        0,
+        "mount {at:?}: {}",
+        std::io::Error::last_os_error()
+    );
+}
+
+fn map(size: usize, protection: c_int, flags: c_int, file: c_int, offset: c_long) -> *mut c_void {
+    // SAFETY: at an address of the kernel's choice.
+    let at = unsafe { mmap(ptr::null_mut(), size, protection, flags, file, offset) };
+    assert_ne!(at as isize, -1, "mmap: {}", std::io::Error::last_os_error());
+    at
+}
+
+/// Maps 4 pages of a copy of this program, present.
+fn map_file(path: &str, protection: c_int, flags: c_int, first_page: usize) -> *mut c_void {
+    fs::copy("/init", path).unwrap();
+    let file = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    let offset = (first_page * PAGE) as c_long;
+    map(
+        4 * PAGE,
+        protection,
+        flags | POPULATE,
+        file.as_raw_fd(),
+        offset,
+    )
+}
+
+fn map_memfd() {
+    // SAFETY: the name ends in NUL.
+    let memfd = unsafe { memfd_create(c"usr/sbin/program".as_ptr(), 0) };
+    assert!(memfd >= 0);
+    // SAFETY: just opened, owned by nobody else.
+    let file = unsafe { fs::File::from_raw_fd(memfd) };
+    file.set_len(PAGE as u64).unwrap();
+    map(PAGE, READ | EXEC, PRIVATE | POPULATE, memfd, 0);
+}
+
+/// Every other page of a large mapping is read-only, so that the tree of mappings grows several levels; every
+/// 50th is executable.
+fn many_small_ones() {
+    const COUNT: usize = 2000;
+    let base = map(
+        COUNT * PAGE,
+        READ | WRITE,
+        PRIVATE | ANONYMOUS | POPULATE,
+        -1,
+        0,
+    );
+    for page in (0..COUNT).step_by(2) {
+        let protection = if page % 50 == 0 { READ | EXEC } else { READ };
+        // SAFETY: pages of the mapping just made, which nothing refers to.
+        unsafe { mprotect(base.byte_add(page * PAGE), PAGE, protection) };
+    }
+}
+
+/// Reads every page of every executable mapping through /proc/self/mem.
+fn make_own_code_present() {
+    let mut memory = fs::File::open("/proc/self/mem").unwrap();
+    for line in fs::read_to_string("/proc/self/maps").unwrap().lines() {
+        let mut fields = line.split([' ', '-']);
+        let [start, end] =
+            [(); 2].map(|()| u64::from_str_radix(fields.next().unwrap(), 16).unwrap());
+        if !line.split(' ').nth(1).unwrap().contains('x') || line.contains("[vsyscall]") {
+            continue;
+        }
+        for page in (start..end).step_by(PAGE) {
+            memory.seek(SeekFrom::Start(page)).unwrap();
+            memory.read_exact(&mut [0]).unwrap();
+        }
+    }
+}
+
+/// By /proc/self/pagemap (Documentation/admin-guide/mm/pagemap.rst).
+fn physical(at: *const c_void) -> u64 {
+    let mut pagemap = fs::File::open("/proc/self/pagemap").unwrap();
+    pagemap
+        .seek(SeekFrom::Start(at as u64 / PAGE as u64 * 8))
+        .unwrap();
+    let mut entry = [0; 8];
+    pagemap.read_exact(&mut entry).unwrap();
+    (u64::from_le_bytes(entry) & ((1 << 55) - 1)) * PAGE as u64
+}

@@ -1,0 +1,92 @@
+//! The tests' hand inside a guest: `bartizan-test-agent` connects to us and runs what we send.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::Deserialize;
+use serde_json::json;
+
+/// How long a script in the guest may take.
+const SCRIPT_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Where the agent of one guest connects to.
+pub struct Door(UnixListener);
+
+/// A connected agent.
+pub struct Agent {
+    reader: BufReader<UnixStream>,
+    writer: UnixStream,
+}
+
+/// How a script in the guest went.
+#[derive(Debug, Deserialize)]
+pub struct Outcome {
+    /// Its exit code; absent when a signal ended it.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Door {
+    /// Opens the door at a path.
+    pub fn open(path: &Path) -> Result<Self> {
+        std::fs::remove_file(path).ok();
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+        Ok(Self(listener))
+    }
+
+    /// Waits for the guest's agent to connect.
+    pub fn wait(&self, deadline: Duration) -> Result<Agent> {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        let timeout = Timespec {
+            tv_sec: deadline.as_secs().cast_signed(),
+            tv_nsec: 0,
+        };
+        if poll(&mut fds, Some(&timeout))? == 0 {
+            bail!("the guest's test agent did not connect within {deadline:?}");
+        }
+        let (writer, _) = self.0.accept()?;
+        writer.set_read_timeout(Some(SCRIPT_DEADLINE))?;
+        writer.set_write_timeout(Some(SCRIPT_DEADLINE))?;
+        Ok(Agent {
+            reader: BufReader::new(writer.try_clone()?),
+            writer,
+        })
+    }
+}
+
+impl Agent {
+    /// Runs a shell script as root in the guest.
+    pub fn run(&mut self, script: &str) -> Result<Outcome> {
+        self.run_with_input(script, "")
+    }
+
+    /// Runs a shell script with some standard input.
+    pub fn run_with_input(&mut self, script: &str, input: &str) -> Result<Outcome> {
+        let mut job = serde_json::to_vec(&json!({ "script": script, "input": input }))?;
+        job.push(b'\n');
+        self.writer.write_all(&job)?;
+        let mut line = String::new();
+        self.reader
+            .read_line(&mut line)
+            .context("the guest's test agent did not answer")?;
+        serde_json::from_str(&line).context("the guest's test agent answered garbage")
+    }
+
+    /// Runs a script that must succeed and returns what it printed.
+    pub fn must(&mut self, script: &str) -> Result<String> {
+        let outcome = self.run(script)?;
+        if outcome.code != Some(0) {
+            bail!("in the guest, `{script}` failed: {outcome:?}");
+        }
+        Ok(outcome.stdout)
+    }
+}

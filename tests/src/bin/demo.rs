@@ -1,0 +1,269 @@
+//! The main job on real parts, step by step: what was expected, what the system answered.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "the demo prints its summary")]
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use bartizan_tests::stack::{Guest, GuestSpec, Stack};
+use clap::Parser;
+use serde::Serialize;
+use serde_json::Value;
+
+/// Runs the main job on real parts.
+#[derive(Parser)]
+struct Arguments {
+    /// Print one JSON object instead of the summary.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One step: what the system ought to answer, and what it answered.
+#[derive(Serialize)]
+struct Step {
+    name: &'static str,
+    expected: &'static str,
+    verdict: String,
+    seconds: f64,
+    #[serde(skip)]
+    reasons: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    ok: bool,
+    steps: Vec<Step>,
+}
+
+/// What a step found: the verdict and the reasons that came with it.
+type Answer = (String, Vec<String>);
+
+#[derive(Default)]
+struct Demo {
+    steps: Vec<Step>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut demo = Demo::default();
+    if let Err(error) = demo.run() {
+        eprintln!("the demo stopped: {error:#}");
+    }
+    let ok =
+        demo.steps.len() == STEPS && demo.steps.iter().all(|step| step.verdict == step.expected);
+    let summary = Summary {
+        ok,
+        steps: demo.steps,
+    };
+    if arguments.json {
+        match serde_json::to_string(&summary) {
+            Ok(json) => println!("{json}"),
+            Err(error) => eprintln!("the summary has no JSON form: {error}"),
+        }
+    } else {
+        print(&summary);
+    }
+    if ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// How many steps a whole run has.
+const STEPS: usize = 8;
+
+impl Demo {
+    fn run(&mut self) -> Result<()> {
+        let stack = self.keep(
+            "start vaults, verifier, card, devices, hypervisor; enrol the host",
+            "ready",
+            || Ok((Stack::start()?, ("ready".into(), Vec::new()))),
+        )?;
+        let mut guest = self.keep(
+            "boot a Debian guest from a signed record; it enrols its key",
+            "enrolled",
+            || {
+                let mut guest = stack.boot(&GuestSpec::new("web"))?;
+                let answer = enrolled(&stack, &mut guest)?;
+                Ok((guest, answer))
+            },
+        )?;
+        self.step(
+            "compute the profiles: nginx from Debian's packages, the sample from its program",
+            "registered",
+            || {
+                stack.register_package("nginx", "/usr/sbin/nginx", "nginx")?;
+                stack.register_program("bartizan-sample", "ledger")?;
+                Ok(("registered".into(), Vec::new()))
+            },
+        )?;
+        self.step(
+            "attest nginx in RAM against its packages",
+            "affirming",
+            || attest(&mut guest, "nginx"),
+        )?;
+        self.step(
+            "start the sample application, which works only with a valid token",
+            "open",
+            || sample(&mut guest, "ledger"),
+        )?;
+        self.step(
+            "attest the same process under a name that nobody registered",
+            "none",
+            || attest(&mut guest, "unregistered"),
+        )?;
+        self.step(
+            "root in the guest patches one instruction of the running nginx",
+            "contraindicated",
+            || {
+                patch(&mut guest)?;
+                attest(&mut guest, "nginx")
+            },
+        )?;
+        self.step(
+            "start the sample application under nginx's name",
+            "shut",
+            || sample(&mut guest, "nginx"),
+        )
+    }
+
+    fn keep<T>(
+        &mut self,
+        name: &'static str,
+        expected: &'static str,
+        work: impl FnOnce() -> Result<(T, Answer)>,
+    ) -> Result<T> {
+        eprintln!("\u{25b8} {name}");
+        let start = Instant::now();
+        let result = work();
+        let seconds = (start.elapsed().as_secs_f64() * 10.0).round() / 10.0;
+        let (kept, (verdict, reasons)) = match result {
+            Ok((kept, answer)) => (Ok(kept), answer),
+            Err(error) => {
+                let reason = format!("{error:#}");
+                (Err(error), ("failed".into(), vec![reason]))
+            }
+        };
+        let mark = if verdict == expected {
+            '\u{2713}'
+        } else {
+            '\u{2717}'
+        };
+        eprintln!("{mark} {verdict} ({seconds} s)");
+        for reason in &reasons {
+            eprintln!("    {reason}");
+        }
+        self.steps.push(Step {
+            name,
+            expected,
+            verdict,
+            seconds,
+            reasons,
+        });
+        kept
+    }
+
+    fn step(
+        &mut self,
+        name: &'static str,
+        expected: &'static str,
+        work: impl FnOnce() -> Result<Answer>,
+    ) -> Result<()> {
+        self.keep(name, expected, || Ok(((), work()?)))
+    }
+}
+
+fn enrolled(stack: &Stack, guest: &mut Guest) -> Result<Answer> {
+    guest
+        .agent
+        .must("systemctl is-active --quiet bartizan-enroll nginx")?;
+    let shown = stack.operator.must(&["vm", "show", &guest.name])?;
+    let verdict = if shown["enrolled"] == true {
+        "enrolled"
+    } else {
+        "not enrolled"
+    };
+    Ok((
+        verdict.into(),
+        vec![shown["guest"].as_str().unwrap_or_default().to_owned()],
+    ))
+}
+
+/// Attests the guest's nginx under a name; the verdict is the token's.
+fn attest(guest: &mut Guest, application: &str) -> Result<Answer> {
+    let (_, answer) = guest.attest(&format!(
+        "--application {application} --pid $(cat /run/nginx.pid)"
+    ))?;
+    let verdict = answer["status"]
+        .as_str()
+        .or(answer["error"].as_str())
+        .unwrap_or("no answer")
+        .to_owned();
+    Ok((verdict, texts(&answer["reasons"])))
+}
+
+fn sample(guest: &mut Guest, application: &str) -> Result<Answer> {
+    let outcome = guest.agent.run(&format!(
+        "/opt/bartizan/bin/bartizan-sample --application {application}"
+    ))?;
+    let verdict = if outcome.code == Some(0) {
+        "open"
+    } else {
+        "shut"
+    };
+    let said = if outcome.code == Some(0) {
+        outcome.stdout
+    } else {
+        outcome.stderr
+    };
+    Ok((verdict.into(), said.lines().map(str::to_owned).collect()))
+}
+
+/// Overwrites one byte in the middle of nginx's text with `int3`, as root in the guest can.
+fn patch(guest: &mut Guest) -> Result<()> {
+    let maps = guest.agent.must("cat /proc/$(cat /run/nginx.pid)/maps")?;
+    let text = maps
+        .lines()
+        .find(|line| line.contains("r-xp") && line.ends_with("/usr/sbin/nginx"))
+        .context("nginx has no text mapping")?;
+    let start = text.split('-').next().context("a mapping has a start")?;
+    let address = u64::from_str_radix(start, 16)? + 0x5123;
+    guest.agent.must(&format!(
+        "printf '\\314' | dd of=/proc/$(cat /run/nginx.pid)/mem bs=1 seek={address} conv=notrunc 2>/dev/null"
+    ))?;
+    Ok(())
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
+}
+
+fn print(summary: &Summary) {
+    println!();
+    for step in &summary.steps {
+        let mark = if step.verdict == step.expected {
+            '\u{2713}'
+        } else {
+            '\u{2717}'
+        };
+        println!("{mark} {}", step.name);
+        println!("    answered: {} ({} s)", step.verdict, step.seconds);
+        for reason in step.reasons.iter().take(3) {
+            println!("    {reason}");
+        }
+    }
+    let verdict = if summary.ok {
+        "every answer is as expected"
+    } else {
+        "NOT as expected"
+    };
+    println!("\n{verdict}");
+}

@@ -1,0 +1,109 @@
+//! Where the stack's files are: programs for all to execute, one private state folder and one folder of
+//! sockets a process.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::accounts::Account;
+
+/// The host's programs.
+const PROGRAMS: &[&str] = &[
+    "bartizan",
+    "bartizan-vault",
+    "bartizan-card",
+    "bartizan-devices",
+    "bartizan-hypervisor",
+    "bartizan-supervisor",
+    "bartizan-measurer",
+    "bartizan-verifier",
+];
+
+/// The stack's folder; removed when dropped unless it is kept.
+#[derive(Debug)]
+pub struct Layout {
+    folder: TempDir,
+    /// The guest's image: `disk.img`, `vmlinuz`, `initrd.img`, `debs/`.
+    pub image: PathBuf,
+    /// The read-only disk with the guest's programs.
+    pub program_disk: PathBuf,
+    /// Where cargo put the programs that run in guests.
+    pub guest_programs: PathBuf,
+}
+
+impl Layout {
+    /// A fresh folder, with the programs that `cargo xtask` built.
+    pub fn new() -> Result<Self> {
+        // Not /tmp, which may be memory: disks of guests lie here.
+        let folder = tempfile::Builder::new()
+            .prefix("bartizan-")
+            .tempdir_in("/var/tmp")?;
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
+        let layout = Self {
+            folder,
+            image: staged("BARTIZAN_GUEST_IMAGE")?,
+            program_disk: staged("BARTIZAN_PROGRAM_DISK")?,
+            guest_programs: staged("BARTIZAN_GUEST_PROGRAMS")?,
+        };
+        let programs = staged("BARTIZAN_PROGRAMS")?;
+        fs::create_dir(layout.folder.path().join("bin"))?;
+        for name in PROGRAMS {
+            let from = programs.join(name);
+            fs::copy(&from, layout.program(name))
+                .with_context(|| format!("{} is not built", from.display()))?;
+        }
+        Ok(layout)
+    }
+
+    /// A program of the host.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.folder.path().join("bin").join(name)
+    }
+
+    /// A folder that only `owner` may enter.
+    pub fn state(&self, name: &str, owner: Account) -> Result<PathBuf> {
+        self.owned(&format!("state/{name}"), owner, 0o700)
+    }
+
+    /// A folder in which `owner` makes sockets that others may find.
+    pub fn run(&self, name: &str, owner: Account) -> Result<PathBuf> {
+        self.owned(&format!("run/{name}"), owner, 0o755)
+    }
+
+    /// A path of the stack's, whoever makes it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a configuration file that all may read.
+    pub fn config(&self, name: &str, yaml: &str) -> Result<String> {
+        let path = self.path(name);
+        fs::write(&path, yaml)?;
+        text(&path)
+    }
+
+    fn owned(&self, name: &str, owner: Account, mode: u32) -> Result<PathBuf> {
+        let path = self.path(name);
+        fs::create_dir_all(&path)?;
+        fs::set_permissions(&path, Permissions::from_mode(mode))?;
+        chown(&path, Some(owner.uid), Some(owner.gid))?;
+        Ok(path)
+    }
+}
+
+/// A path as text for a configuration.
+pub fn text(path: &Path) -> Result<String> {
+    Ok(path
+        .to_str()
+        .context("the stack's paths are UTF-8")?
+        .to_owned())
+}
+
+fn staged(variable: &str) -> Result<PathBuf> {
+    std::env::var_os(variable)
+        .map(PathBuf::from)
+        .with_context(|| format!("{variable} is not set; run this through `cargo xtask`"))
+}

@@ -1,0 +1,11 @@
+//! The real stack, started as an operator would start it: every process as its own user, real QEMU, a real
+//! Debian guest. The demo and the end-to-end tests stand on this; nothing of it is in the product.
+
+#![forbid(unsafe_code)]
+
+pub mod accounts;
+pub mod agent;
+pub mod daemon;
+pub mod layout;
+pub mod operator;
+pub mod stack;

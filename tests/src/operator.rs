@@ -1,0 +1,88 @@
+//! What an operator does, done with the command line that operators use.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::layout::{Layout, text};
+
+/// An operator's shell: the program, and where everything is.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    program: PathBuf,
+    folder: PathBuf,
+    verifier: String,
+    hypervisor: PathBuf,
+}
+
+/// How a command went.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// The JSON that it printed; null if it printed none.
+    pub json: Value,
+    /// What it said on standard error.
+    pub stderr: String,
+}
+
+impl Operator {
+    /// The operator of a stack.
+    pub fn new(layout: &Layout, verifier: String, hypervisor: PathBuf) -> Self {
+        Self {
+            program: layout.program("bartizan"),
+            folder: layout.path("operator"),
+            verifier,
+            hypervisor,
+        }
+    }
+
+    /// The fleet CA certificate that this operator trusts.
+    pub fn fleet_ca(&self) -> PathBuf {
+        self.folder.join("fleet-ca.pem")
+    }
+
+    /// The operator's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Runs a command and returns how it went.
+    pub fn run(&self, arguments: &[&str]) -> Result<Ran> {
+        let output = Command::new(&self.program)
+            .arg("--json")
+            .args(arguments)
+            .env("BARTIZAN_OPERATOR", &self.folder)
+            .env("BARTIZAN_VERIFIER", &self.verifier)
+            .env("BARTIZAN_HYPERVISOR", &self.hypervisor)
+            .output()
+            .with_context(|| format!("could not run {}", self.program.display()))?;
+        Ok(Ran {
+            code: output.status.code(),
+            json: serde_json::from_slice(&output.stdout).unwrap_or(Value::Null),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Runs a command that must succeed and returns the JSON that it printed.
+    pub fn must(&self, arguments: &[&str]) -> Result<Value> {
+        let ran = self.run(arguments)?;
+        if ran.code != Some(0) {
+            bail!(
+                "`bartizan {}` ended with {:?}: {}",
+                arguments.join(" "),
+                ran.code,
+                ran.stderr
+            );
+        }
+        Ok(ran.json)
+    }
+
+    /// SHA-384 of a file, as launch records want it.
+    pub fn digest(&self, file: &Path) -> Result<String> {
+        let answer = self.must(&["vm", "digest", &text(file)?])?;
+        Ok(answer["sha384"].as_str().context("a digest")?.to_owned())
+    }
+}

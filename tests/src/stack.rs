@@ -1,0 +1,284 @@
+//! One whole stack: verifier with its vault, host with vault, card, devices and hypervisor, and its guests.
+
+mod configs;
+mod guest;
+
+pub use guest::{Guest, GuestSpec};
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::accounts::{Account, account};
+use crate::daemon::{Daemon, Recipe};
+use crate::layout::{Layout, text};
+use crate::operator::Operator;
+
+/// What the hypervisor needs beyond its user's rights: to start QEMU and measurers as other users, to signal
+/// them, and to make their control groups.
+const HYPERVISOR_CAPABILITIES: &[&str] = &["setuid", "setgid", "kill", "dac_override"];
+
+/// The users of the processes.
+#[derive(Clone, Copy, Debug)]
+pub struct Users {
+    vault: Account,
+    verifier_vault: Account,
+    card: Account,
+    devices: Account,
+    hypervisor: Account,
+    measurer: Account,
+    qemu: Account,
+    verifier: Account,
+}
+
+/// A running stack. Dropped, every daemon and guest of it ends.
+#[derive(Debug)]
+pub struct Stack {
+    /// The hypervisor; guests survive it.
+    pub hypervisor: Daemon,
+    /// The devices.
+    pub devices: Daemon,
+    /// The card.
+    pub card: Daemon,
+    /// The host's vault.
+    pub vault: Daemon,
+    /// The verifier.
+    pub verifier: Daemon,
+    /// The verifier's vault.
+    pub verifier_vault: Daemon,
+    /// The operator.
+    pub operator: Operator,
+    /// The stack's files.
+    pub layout: Layout,
+    /// The processes' users.
+    pub users: Users,
+}
+
+impl Users {
+    fn find() -> Result<Self> {
+        Ok(Self {
+            vault: account("bartizan-vault")?,
+            verifier_vault: account("bartizan-verifier-vault")?,
+            card: account("bartizan-card")?,
+            devices: account("bartizan-devices")?,
+            hypervisor: account("bartizan-hypervisor")?,
+            measurer: account("bartizan-measurer")?,
+            qemu: account("bartizan-qemu")?,
+            verifier: account("bartizan-verifier")?,
+        })
+    }
+}
+
+impl Stack {
+    /// Starts everything: fleet CA made, host enrolled, every process serving.
+    pub fn start() -> Result<Self> {
+        let layout = Layout::new()?;
+        let users = Users::find()?;
+        let port = free_port()?;
+        let operator = Operator::new(
+            &layout,
+            format!("127.0.0.1:{port}"),
+            layout.path("run/hypervisor/operator.sock"),
+        );
+
+        let config = configs::verifier_vault(&layout, &users)?;
+        let verifier_vault = start(&layout, "bartizan-vault", config, users.verifier_vault, &[])?;
+
+        let config = configs::verifier(&layout, &users, port)?;
+        initialise(&layout, &users, &operator, &config)?;
+        let verifier = Daemon::start(Recipe {
+            program: layout.program("bartizan-verifier"),
+            arguments: vec!["run".into(), "--config".into(), config],
+            account: users.verifier,
+            capabilities: &[],
+            log: layout.path("verifier.log"),
+        })?;
+
+        let config = configs::vault(&layout, &users)?;
+        let vault = start(&layout, "bartizan-vault", config, users.vault, &[])?;
+
+        let config = configs::card(&layout, &users, port)?;
+        enroll(&layout, &users, &operator, &config)?;
+        let card = Daemon::start(Recipe {
+            program: layout.program("bartizan-card"),
+            arguments: vec!["run".into(), "--config".into(), config],
+            account: users.card,
+            capabilities: &[],
+            log: layout.path("card.log"),
+        })?;
+
+        let config = configs::devices(&layout, &users)?;
+        let devices = start(&layout, "bartizan-devices", config, users.devices, &[])?;
+
+        let config = configs::hypervisor(&layout, &users, &operator)?;
+        let hypervisor = start(
+            &layout,
+            "bartizan-hypervisor",
+            config,
+            users.hypervisor,
+            HYPERVISOR_CAPABILITIES,
+        )?;
+        Ok(Self {
+            hypervisor,
+            devices,
+            card,
+            vault,
+            verifier,
+            verifier_vault,
+            operator,
+            layout,
+            users,
+        })
+    }
+
+    /// Registers what `bartizan profile` computed from a Debian package and those that it needs.
+    pub fn register_package(
+        &self,
+        package: &str,
+        path: &str,
+        application: &str,
+    ) -> Result<PathBuf> {
+        let debs = self.layout.image.join("debs");
+        let deb = std::fs::read_dir(&debs)?
+            .flatten()
+            .map(|entry| entry.path())
+            .find(|file| {
+                let name = file
+                    .file_name()
+                    .and_then(|name| name.to_str())
+                    .unwrap_or_default();
+                name.split('_').next() == Some(package)
+            })
+            .with_context(|| format!("the guest image has no package {package}"))?;
+        let profile = self.layout.path(&format!("{application}.json"));
+        self.operator.must(&[
+            "profile",
+            "from-deb",
+            &text(&deb)?,
+            path,
+            "--libraries",
+            &text(&debs)?,
+            "--application",
+            application,
+            "--output",
+            &text(&profile)?,
+        ])?;
+        self.operator.must(&["profile", "add", &text(&profile)?])?;
+        Ok(profile)
+    }
+
+    /// Registers the profile of a program of the guest's program disk.
+    pub fn register_program(&self, program: &str, application: &str) -> Result<PathBuf> {
+        let file = self.layout.guest_programs.join(program);
+        let profile = self.layout.path(&format!("{application}.json"));
+        self.operator.must(&[
+            "profile",
+            "from-elf",
+            &text(&file)?,
+            "--path",
+            &format!("/opt/bartizan/bin/{program}"),
+            "--application",
+            application,
+            "--output",
+            &text(&profile)?,
+        ])?;
+        self.operator.must(&["profile", "add", &text(&profile)?])?;
+        Ok(profile)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        let stop_all = || -> Result<()> {
+            let guests = self.operator.must(&["vm", "list"])?;
+            for guest in guests.as_array().into_iter().flatten() {
+                let name = guest["name"].as_str().context("a guest has a name")?;
+                self.operator.must(&["vm", "stop", "--force", name])?;
+            }
+            Ok(())
+        };
+        if let Err(error) = stop_all() {
+            eprintln!("guests could not be stopped: {error:#}");
+        }
+    }
+}
+
+fn start(
+    layout: &Layout,
+    program: &str,
+    config: String,
+    account: Account,
+    capabilities: &'static [&'static str],
+) -> Result<Daemon> {
+    // Two vaults, one program: the log is the user's.
+    let log = layout.path(&format!("{program}-{}.log", account.uid));
+    Daemon::start(Recipe {
+        program: layout.program(program),
+        arguments: vec!["--config".into(), config],
+        account,
+        capabilities,
+        log,
+    })
+}
+
+/// `bartizan service init`, as the verifier's user where it touches the vault.
+fn initialise(layout: &Layout, users: &Users, operator: &Operator, config: &str) -> Result<()> {
+    operator.must(&["operator", "request"])?;
+    let csr = operator.folder().join("operator.csr");
+    let exchange = layout.run("exchange", users.verifier)?;
+    let certificate = exchange.join("operator.pem");
+    let fleet_ca = exchange.join("fleet-ca.pem");
+    configs::readable(&csr)?;
+    configs::enterable(operator.folder())?;
+    Daemon::run_once(&Recipe {
+        program: layout.program("bartizan-verifier"),
+        arguments: vec![
+            "init".into(),
+            "--config".into(),
+            config.into(),
+            "--operator-name".into(),
+            "alice".into(),
+            "--operator-csr".into(),
+            text(&csr)?,
+            "--operator-certificate".into(),
+            text(&certificate)?,
+            "--fleet-ca".into(),
+            text(&fleet_ca)?,
+        ],
+        account: users.verifier,
+        capabilities: &[],
+        log: layout.path("verifier-init.log"),
+    })?;
+    std::fs::copy(certificate, operator.folder().join("operator.pem"))?;
+    std::fs::copy(fleet_ca, operator.fleet_ca())?;
+    Ok(())
+}
+
+/// `bartizan host enroll`, as the card's user.
+fn enroll(layout: &Layout, users: &Users, operator: &Operator, config: &str) -> Result<()> {
+    let answer = operator.must(&["host", "join-code", "--name", "host-1"])?;
+    let code = answer["code"].as_str().context("a join code")?.to_owned();
+    Daemon::run_once(&Recipe {
+        program: layout.program("bartizan-card"),
+        arguments: vec![
+            "enroll".into(),
+            "--config".into(),
+            config.into(),
+            "--name".into(),
+            "host-1".into(),
+            "--join-code".into(),
+            code,
+            "--fleet-ca".into(),
+            text(&operator.fleet_ca())?,
+        ],
+        account: users.card,
+        capabilities: &[],
+        log: layout.path("card-enroll.log"),
+    })
+}
+
+/// A port of the loopback interface that nobody has now.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}

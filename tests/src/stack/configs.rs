@@ -1,0 +1,115 @@
+//! The daemons' configurations.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::Users;
+use crate::layout::{Layout, text};
+use crate::operator::Operator;
+
+// JSON is YAML: what is built from values needs no quoting by hand.
+
+pub(super) fn verifier_vault(layout: &Layout, users: &Users) -> Result<String> {
+    let state = layout.state("verifier-vault", users.verifier_vault)?;
+    let run = layout.run("verifier-vault", users.verifier_vault)?;
+    let config = json!({
+        "socket": text(&run.join("vault.sock"))?,
+        "allowed_uids": [users.verifier.uid],
+        "store": text(&state.join("keys"))?,
+        "sealing": { "key_file": text(&state.join("root.key"))? },
+        "role": "verifier",
+    });
+    layout.config("verifier-vault.yaml", &config.to_string())
+}
+
+pub(super) fn verifier(layout: &Layout, users: &Users, port: u16) -> Result<String> {
+    let state = layout.state("verifier", users.verifier)?;
+    let config = json!({
+        "listen": [format!("127.0.0.1:{port}")],
+        "names": ["localhost", "127.0.0.1"],
+        "database": text(&state.join("verifier.db"))?,
+        "vault_socket": text(&layout.path("run/verifier-vault/vault.sock"))?,
+        "fleet_name": "demo fleet",
+    });
+    layout.config("verifier.yaml", &config.to_string())
+}
+
+pub(super) fn vault(layout: &Layout, users: &Users) -> Result<String> {
+    let state = layout.state("vault", users.vault)?;
+    let run = layout.run("vault", users.vault)?;
+    let config = json!({
+        "socket": text(&run.join("vault.sock"))?,
+        "allowed_uids": [users.card.uid],
+        "store": text(&state.join("keys"))?,
+        "sealing": { "key_file": text(&state.join("root.key"))? },
+        "role": "host",
+    });
+    layout.config("vault.yaml", &config.to_string())
+}
+
+pub(super) fn card(layout: &Layout, users: &Users, port: u16) -> Result<String> {
+    let state = layout.state("card", users.card)?;
+    let run = layout.run("card", users.card)?;
+    let config = json!({
+        "socket": text(&run.join("card.sock"))?,
+        "allowed_uids": [users.hypervisor.uid],
+        "vault_socket": text(&layout.path("run/vault/vault.sock"))?,
+        "state_dir": text(&state)?,
+        "verifier": { "host": "127.0.0.1", "port": port, "server_name": "localhost" },
+    });
+    layout.config("card.yaml", &config.to_string())
+}
+
+pub(super) fn devices(layout: &Layout, users: &Users) -> Result<String> {
+    let run = layout.run("devices", users.devices)?;
+    let config = json!({
+        "control_socket": text(&run.join("control.sock"))?,
+        "allowed_uids": [users.hypervisor.uid],
+    });
+    layout.config("devices.yaml", &config.to_string())
+}
+
+pub(super) fn hypervisor(layout: &Layout, users: &Users, operator: &Operator) -> Result<String> {
+    let run = layout.run("hypervisor", users.hypervisor)?;
+    layout.run("agents", users.hypervisor)?;
+    readable(&operator.fleet_ca())?;
+    let config = json!({
+        "run_dir": text(&run)?,
+        "operator_socket": text(&run.join("operator.sock"))?,
+        // The tests run as root.
+        "allowed_uids": [0],
+        "card_socket": text(&layout.path("run/card/card.sock"))?,
+        "devices_socket": text(&layout.path("run/devices/control.sock"))?,
+        "devices_uid": users.devices.uid,
+        "fleet_ca": text(&operator.fleet_ca())?,
+        "supervisor": text(&layout.program("bartizan-supervisor"))?,
+        "qemu": {
+            "program": "/usr/bin/qemu-system-x86_64",
+            "uid": users.qemu.uid,
+            "gid": users.qemu.gid,
+        },
+        "measurer": {
+            "program": text(&layout.program("bartizan-measurer"))?,
+            "uid": users.measurer.uid,
+            "gid": users.measurer.gid,
+        },
+        "services": {
+            "test-agent": { "port": 2000, "socket": format!("{}/{{uuid}}.sock", text(&layout.path("run/agents"))?) },
+        },
+    });
+    layout.config("hypervisor.yaml", &config.to_string())
+}
+
+/// Lets everybody read a file that is no secret.
+pub(super) fn readable(file: &Path) -> Result<()> {
+    Ok(fs::set_permissions(file, Permissions::from_mode(0o644))?)
+}
+
+/// Lets everybody pass through a folder.
+pub(super) fn enterable(folder: &Path) -> Result<()> {
+    Ok(fs::set_permissions(folder, Permissions::from_mode(0o711))?)
+}

@@ -1,0 +1,163 @@
+//! A guest of the stack.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::Stack;
+use crate::agent::{Agent, Door};
+use crate::layout::text;
+
+/// A real boot under TCG on two busy cores, with a margin.
+const BOOT_DEADLINE: Duration = Duration::from_secs(180);
+
+/// What kind of guest.
+#[derive(Clone, Debug)]
+pub struct GuestSpec {
+    /// Its name.
+    pub name: String,
+    /// RAM in MiB.
+    pub memory_mib: u64,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// QEMU's CPU model.
+    pub cpu_model: Option<String>,
+    /// Restart policy.
+    pub restart: &'static str,
+    /// Attestation budget, where not the default.
+    pub budget: Option<Value>,
+}
+
+/// A running guest with the tests' hand in it.
+pub struct Guest {
+    /// Its name.
+    pub name: String,
+    /// Its UUID.
+    pub uuid: Uuid,
+    /// The hand.
+    pub agent: Agent,
+    /// Where the hand connects to again after a restart.
+    pub door: Door,
+}
+
+impl GuestSpec {
+    /// A guest with two CPUs and 768 MiB.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            memory_mib: 768,
+            cpus: 2,
+            cpu_model: None,
+            restart: "never",
+            budget: None,
+        }
+    }
+}
+
+impl Stack {
+    /// Boots a guest from a record signed by the operator, and waits for the hand in it.
+    pub fn boot(&self, spec: &GuestSpec) -> Result<Guest> {
+        let uuid = Uuid::new_v4();
+        let record = self.record(spec, uuid)?;
+        let door = Door::open(&self.layout.path(&format!("run/agents/{uuid}.sock")))?;
+        self.operator.must(&["vm", "run", &record])?;
+        let agent = match door.wait(BOOT_DEADLINE) {
+            Ok(agent) => agent,
+            Err(error) => {
+                let console = self.operator.run(&["vm", "console", &spec.name])?;
+                bail!(
+                    "{error:#}; the end of its console:\n{}",
+                    console.json["console"].as_str().unwrap_or_default()
+                );
+            }
+        };
+        Ok(Guest {
+            name: spec.name.clone(),
+            uuid,
+            agent,
+            door,
+        })
+    }
+
+    /// Writes and signs a guest's launch record; returns the signed record's path.
+    pub fn record(&self, spec: &GuestSpec, uuid: Uuid) -> Result<String> {
+        let image = &self.layout.image;
+        let disk = self.layout.path(&format!("{}.img", spec.name));
+        let copied = Command::new("cp")
+            .args(["--sparse=always", "--reflink=auto"])
+            .arg(image.join("disk.img"))
+            .arg(&disk)
+            .status()?;
+        if !copied.success() {
+            bail!("the guest's disk could not be copied");
+        }
+        chown(
+            &disk,
+            Some(self.users.hypervisor.uid),
+            Some(self.users.hypervisor.gid),
+        )?;
+        let file = |name: &str| -> Result<Value> {
+            let staged = self.layout.path(name);
+            if !staged.exists() {
+                fs::copy(image.join(name), &staged)
+                    .with_context(|| format!("the image has no {name}"))?;
+            }
+            Ok(json!({ "path": text(&staged)?, "sha384": self.operator.digest(&staged)? }))
+        };
+        let programs = self.layout.path("programs.img");
+        if !programs.exists() {
+            fs::copy(&self.layout.program_disk, &programs)?;
+        }
+        let anchor = self.operator.must(&["operator", "anchor"])?;
+        let mut record = json!({
+            "version": 1,
+            "name": spec.name,
+            "uuid": uuid.to_string(),
+            "role": "demo",
+            "labels": { "purpose": "demo" },
+            "cpus": spec.cpus,
+            "memory_mib": spec.memory_mib,
+            "boot": { "kernel": {
+                "image": file("vmlinuz")?,
+                "initrd": file("initrd.img")?,
+                "command_line": "root=/dev/vda rw console=ttyS0 quiet random.trust_cpu=on",
+            } },
+            "disks": [
+                { "path": text(&disk)? },
+                { "path": text(&programs)?, "readonly": true, "sha384": self.operator.digest(&programs)? },
+            ],
+            "fleet_ca_sha256": anchor["fleet_ca_sha256"],
+            "services": ["test-agent"],
+            "restart": spec.restart,
+            "boot_timeout_s": 90,
+        });
+        if let Some(model) = &spec.cpu_model {
+            record["cpu_model"] = json!(model);
+        }
+        if let Some(budget) = &spec.budget {
+            record["budget"] = budget.clone();
+        }
+        let yaml = self.layout.path(&format!("{}.yaml", spec.name));
+        fs::write(&yaml, record.to_string())?;
+        let signed = text(&self.layout.path(&format!("{}.launch", spec.name)))?;
+        self.operator
+            .must(&["vm", "sign", &text(&yaml)?, "--output", &signed])?;
+        Ok(signed)
+    }
+}
+
+impl Guest {
+    /// `bartizan-guest attest … --json` in the guest: exit code and what it printed.
+    pub fn attest(&mut self, arguments: &str) -> Result<(Option<i32>, Value)> {
+        let script = format!("/opt/bartizan/bin/bartizan-guest --json attest {arguments}");
+        let outcome = self.agent.run(&script)?;
+        let json = serde_json::from_str(&outcome.stdout)
+            .with_context(|| format!("`{script}` printed no JSON: {outcome:?}"))?;
+        Ok((outcome.code, json))
+    }
+}

@@ -1,0 +1,170 @@
+//! From a chain to what it proves.
+
+use std::time::Duration;
+
+use rustls_pki_types::{CertificateDer, UnixTime};
+use webpki::{EndEntityCert, KeyUsage};
+
+use super::contents::Contents;
+use super::tcb_info::TcbInfo;
+use super::{ChainError, FleetCa, Subject, Usage};
+use crate::cose::{MAX_CERTIFICATE, PublicKey};
+use crate::digest::sha256;
+use crate::identity::CardId;
+use crate::keys::VaultKind;
+use crate::measurement::Digest;
+
+/// What a verified chain proves of its leaf. Made by [`verify_chain`] only.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct VerifiedCertificate {
+    /// What it is for.
+    pub usage: Usage,
+    /// Whom it speaks of.
+    pub subject: Subject,
+    /// Its key, on the curve of its usage.
+    pub public_key: PublicKey,
+    /// The card that it belongs to: its own (a card's), or its issuer's.
+    pub card: Option<CardId>,
+    /// Which kind of vault holds the issuing key; for cards and what they issue.
+    pub vault: Option<VaultKind>,
+    /// The guest's launch measurement (SHA-384); for report and guest keys.
+    pub launch_measurement: Option<Digest>,
+    /// First second of its validity, since the Unix epoch.
+    pub not_before: u64,
+    /// Last second of its validity, since the Unix epoch.
+    pub not_after: u64,
+    /// SHA-256 over its DER.
+    pub sha256: [u8; 32],
+}
+
+/// Verifies a chain (DER, leaf first, without the fleet CA) for one usage at one time, in seconds
+/// since the Unix epoch. Revocation is for the caller to check, by [`VerifiedCertificate::subject`].
+pub fn verify_chain(
+    chain: &[Vec<u8>],
+    ca: &FleetCa,
+    at_unix_s: u64,
+    usage: Usage,
+) -> Result<VerifiedCertificate, ChainError> {
+    if let Some(large) = chain
+        .iter()
+        .find(|certificate| certificate.len() > MAX_CERTIFICATE)
+    {
+        return Err(ChainError::TooLarge(large.len()));
+    }
+    ca.check_time(at_unix_s)?;
+    match chain {
+        [leaf] if !usage.issued_by_card() => verify_direct(leaf, ca, at_unix_s, usage),
+        [leaf, card] if usage.issued_by_card() => verify_by_card(leaf, card, ca, at_unix_s, usage),
+        _ => Err(ChainError::Length {
+            usage,
+            expected: usage.chain_len(),
+            found: chain.len(),
+        }),
+    }
+}
+
+/// A certificate that the fleet CA issued itself.
+fn verify_direct(
+    der: &[u8],
+    ca: &FleetCa,
+    at: u64,
+    usage: Usage,
+) -> Result<VerifiedCertificate, ChainError> {
+    let contents = Contents::read(der)?;
+    let card = match usage {
+        Usage::Card => {
+            ca.check_issued(&contents, at)?;
+            Some(CardId(contents.public_key.sha256()))
+        }
+        _ => {
+            verify_path(der, &[], ca, at, usage)?;
+            contents.check_usage(usage)?;
+            None
+        }
+    };
+    finish(der, contents, usage, card)
+}
+
+/// A certificate that a card issued.
+fn verify_by_card(
+    der: &[u8],
+    card_der: &[u8],
+    ca: &FleetCa,
+    at: u64,
+    usage: Usage,
+) -> Result<VerifiedCertificate, ChainError> {
+    let contents = Contents::read(der)?;
+    verify_path(der, &[CertificateDer::from(card_der)], ca, at, usage)?;
+    contents.check_usage(usage)?;
+    // The path's signatures, times and constraints hold; what remains is what the card says of itself.
+    let card = Contents::read(card_der)?;
+    card.check_usage(Usage::Card)?;
+    let issuer = CardId(card.public_key.sha256());
+    let card = finish(card_der, card, Usage::Card, Some(issuer))?;
+    let leaf = finish(der, contents, usage, Some(issuer))?;
+    if leaf.vault == card.vault {
+        Ok(leaf)
+    } else {
+        Err(ChainError::VaultMismatch)
+    }
+}
+
+/// RFC 5280 section 6, with ecdsa-with-SHA384 over P-384 as the only signatures.
+fn verify_path(
+    der: &[u8],
+    intermediates: &[CertificateDer<'_>],
+    ca: &FleetCa,
+    at: u64,
+    usage: Usage,
+) -> Result<(), ChainError> {
+    let der = CertificateDer::from(der);
+    EndEntityCert::try_from(&der)?.verify_for_usage(
+        &[webpki::aws_lc_rs::ECDSA_P384_SHA384],
+        std::slice::from_ref(ca.anchor()),
+        intermediates,
+        UnixTime::since_unix_epoch(Duration::from_secs(at)),
+        KeyUsage::required(usage.required_purpose()),
+        None,
+        None,
+    )?;
+    Ok(())
+}
+
+/// Checks what the certificate says against its usage and the card that issued it.
+fn finish(
+    der: &[u8],
+    contents: Contents<'_>,
+    usage: Usage,
+    card: Option<CardId>,
+) -> Result<VerifiedCertificate, ChainError> {
+    let subject = contents.subject(usage)?;
+    if let (Some(claimed), Some(issuer)) = (subject.card(), card)
+        && claimed != issuer
+    {
+        return Err(ChainError::ForeignCard { claimed, issuer });
+    }
+    let (vault, launch_measurement) = match contents.tcb_info {
+        Some(TcbInfo {
+            vault,
+            launch_measurement,
+        }) => (Some(vault), launch_measurement),
+        None => (None, None),
+    };
+    if vault.is_some() != usage.names_vault()
+        || launch_measurement.is_some() != usage.carries_launch_measurement()
+    {
+        return Err(ChainError::TcbInfoUnfit { usage });
+    }
+    Ok(VerifiedCertificate {
+        usage,
+        subject,
+        public_key: contents.public_key,
+        card,
+        vault,
+        launch_measurement,
+        not_before: contents.not_before,
+        not_after: contents.not_after,
+        sha256: sha256(der),
+    })
+}

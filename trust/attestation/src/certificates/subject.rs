@@ -1,0 +1,111 @@
+//! Whom a certificate speaks of: its one URI in the subject alternative name.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::identity::{CardId, GuestIdentity, IdentityError};
+
+/// Longest operator name in bytes.
+const MAX_OPERATOR: usize = 63;
+
+/// Whom a certificate speaks of.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Subject {
+    /// A host's card, or its TLS client: `urn:bartizan:host:<card>`.
+    Host(CardId),
+    /// The measurer of one guest: `urn:bartizan:measurer:<card>:<vm uuid>:<boot>`.
+    Measurer(GuestIdentity),
+    /// A guest: `urn:bartizan:guest:<card>:<vm uuid>:<boot>`.
+    Guest(GuestIdentity),
+    /// An operator: `urn:bartizan:operator:<name>`; the name is 1 to 63 of `a-z 0-9 . _ -`.
+    Operator(String),
+    /// The verifier's token key: `urn:bartizan:token`.
+    Token,
+    /// A TLS server: no URI, but DNS names and addresses.
+    Server,
+}
+
+impl Subject {
+    /// An operator by name; refuses names that would not read back from a certificate.
+    pub fn operator(name: &str) -> Result<Self, IdentityError> {
+        let fits = (1..=MAX_OPERATOR).contains(&name.len())
+            && name
+                .bytes()
+                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
+        if fits {
+            Ok(Self::Operator(name.into()))
+        } else {
+            let shown = name.chars().take(MAX_OPERATOR).collect();
+            Err(IdentityError(
+                shown,
+                "an operator's name of 1 to 63 of a-z, 0-9, `.`, `_`, `-`",
+            ))
+        }
+    }
+
+    /// The URI in its certificate; a server has none.
+    #[must_use]
+    pub fn uri(&self) -> Option<String> {
+        match self {
+            Self::Server => None,
+            named => Some(named.to_string()),
+        }
+    }
+
+    /// The card that this subject belongs to.
+    #[must_use]
+    pub const fn card(&self) -> Option<CardId> {
+        match self {
+            Self::Host(card) => Some(*card),
+            Self::Measurer(guest) | Self::Guest(guest) => Some(guest.card),
+            Self::Operator(_) | Self::Token | Self::Server => None,
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(card) => write!(f, "urn:bartizan:host:{card}"),
+            Self::Measurer(guest) => {
+                let urn = guest.to_string();
+                write!(f, "urn:bartizan:measurer:{}", urn.trim_start_matches(GUEST))
+            }
+            Self::Guest(guest) => guest.fmt(f),
+            Self::Operator(name) => write!(f, "urn:bartizan:operator:{name}"),
+            Self::Token => f.write_str("urn:bartizan:token"),
+            Self::Server => f.write_str("a TLS server"),
+        }
+    }
+}
+
+const GUEST: &str = "urn:bartizan:guest:";
+
+/// Reads a URI; one subject has one spelling.
+impl FromStr for Subject {
+    type Err = IdentityError;
+
+    fn from_str(uri: &str) -> Result<Self, Self::Err> {
+        let unknown = || IdentityError(uri.chars().take(200).collect(), "a urn:bartizan: URI");
+        let (kind, name) = uri
+            .strip_prefix("urn:bartizan:")
+            .map(|rest| rest.split_once(':').unwrap_or((rest, "")))
+            .ok_or_else(unknown)?;
+        let subject = match kind {
+            "host" => Self::Host(name.parse()?),
+            "measurer" => Self::Measurer(format!("{GUEST}{name}").parse()?),
+            "guest" => Self::Guest(uri.parse()?),
+            "operator" => Self::operator(name)?,
+            "token" => Self::Token,
+            _ => return Err(unknown()),
+        };
+        if subject.to_string() == uri {
+            Ok(subject)
+        } else {
+            Err(unknown())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! What a certificate is for.
+
+use crate::cose::Curve;
+
+/// Object identifiers of extended key usages, as arcs (for issuing) and as the contents of their
+/// DER (for path validation).
+struct KeyPurpose {
+    arcs: &'static [u64],
+    der: &'static [u8],
+}
+
+/// `tcg-dice-kp-eca`, TCG DICE Attestation Architecture 1.1.
+const ECA: KeyPurpose = KeyPurpose {
+    arcs: &[2, 23, 133, 5, 4, 100, 12],
+    der: b"\x67\x81\x05\x05\x04\x64\x0c",
+};
+/// `tcg-dice-kp-attestLoc`.
+const ATTEST_LOC: KeyPurpose = KeyPurpose {
+    arcs: &[2, 23, 133, 5, 4, 100, 9],
+    der: b"\x67\x81\x05\x05\x04\x64\x09",
+};
+/// `tcg-dice-kp-assertLoc`.
+const ASSERT_LOC: KeyPurpose = KeyPurpose {
+    arcs: &[2, 23, 133, 5, 4, 100, 11],
+    der: b"\x67\x81\x05\x05\x04\x64\x0b",
+};
+/// `id-kp-serverAuth`, RFC 5280 section 4.2.1.12.
+const SERVER_AUTH: KeyPurpose = KeyPurpose {
+    arcs: &[1, 3, 6, 1, 5, 5, 7, 3, 1],
+    der: b"\x2b\x06\x01\x05\x05\x07\x03\x01",
+};
+/// `id-kp-clientAuth`.
+const CLIENT_AUTH: KeyPurpose = KeyPurpose {
+    arcs: &[1, 3, 6, 1, 5, 5, 7, 3, 2],
+    der: b"\x2b\x06\x01\x05\x05\x07\x03\x02",
+};
+/// `id-kp-codeSigning`.
+const CODE_SIGNING: KeyPurpose = KeyPurpose {
+    arcs: &[1, 3, 6, 1, 5, 5, 7, 3, 3],
+    der: b"\x2b\x06\x01\x05\x05\x07\x03\x03",
+};
+/// `id-kp-jwt`, RFC 9509.
+const JWT: KeyPurpose = KeyPurpose {
+    arcs: &[1, 3, 6, 1, 5, 5, 7, 3, 37],
+    der: b"\x2b\x06\x01\x05\x05\x07\x03\x25",
+};
+
+/// What a certificate is for.
+///
+/// Leaves have key usage `digitalSignature` and no `keyCertSign`; the card's has `keyCertSign` and
+/// basic constraints "CA, path length 0".
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Usage {
+    /// A card's identity: certifies that host's keys. It carries its leaves' usages too, since path
+    /// validation wants a leaf's usage in its issuers as well.
+    Card,
+    /// A measurer's report key.
+    ReportKey,
+    /// A key made in a guest.
+    GuestKey,
+    /// A host towards the verifier.
+    TlsClient,
+    /// The verifier towards everybody.
+    TlsServer,
+    /// An operator: TLS client, signer of launch records.
+    Operator,
+    /// The verifier's key for attestation results.
+    Token,
+}
+
+impl Usage {
+    /// Every usage.
+    pub const ALL: [Self; 7] = [
+        Self::Card,
+        Self::ReportKey,
+        Self::GuestKey,
+        Self::TlsClient,
+        Self::TlsServer,
+        Self::Operator,
+        Self::Token,
+    ];
+
+    /// The certificate's extended key usages, exactly: object identifiers as arcs.
+    #[must_use]
+    pub fn extended_key_usages(self) -> Vec<&'static [u64]> {
+        self.purposes().iter().map(|purpose| purpose.arcs).collect()
+    }
+
+    /// The curve of its key.
+    #[must_use]
+    pub const fn curve(self) -> Curve {
+        match self {
+            Self::Token => Curve::P256,
+            _ => Curve::P384,
+        }
+    }
+
+    /// Whether a card certifies it; otherwise the fleet CA does.
+    #[must_use]
+    pub const fn issued_by_card(self) -> bool {
+        matches!(self, Self::ReportKey | Self::GuestKey | Self::TlsClient)
+    }
+
+    /// Certificates in its chain, the fleet CA's not counted.
+    #[must_use]
+    pub const fn chain_len(self) -> usize {
+        if self.issued_by_card() { 2 } else { 1 }
+    }
+
+    /// Whether its certificate names the vault in a TcbInfo extension.
+    #[must_use]
+    pub const fn names_vault(self) -> bool {
+        matches!(
+            self,
+            Self::Card | Self::ReportKey | Self::GuestKey | Self::TlsClient
+        )
+    }
+
+    /// Whether its TcbInfo extension carries a guest's launch measurement.
+    #[must_use]
+    pub const fn carries_launch_measurement(self) -> bool {
+        matches!(self, Self::ReportKey | Self::GuestKey)
+    }
+
+    /// For people.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Card => "card identity",
+            Self::ReportKey => "report key",
+            Self::GuestKey => "guest key",
+            Self::TlsClient => "host TLS client",
+            Self::TlsServer => "TLS server",
+            Self::Operator => "operator",
+            Self::Token => "token key",
+        }
+    }
+
+    /// The one usage that path validation asks for, DER contents of its object identifier.
+    pub(super) const fn required_purpose(self) -> &'static [u8] {
+        match self {
+            Self::Card => ECA.der,
+            Self::ReportKey => ATTEST_LOC.der,
+            Self::GuestKey => ASSERT_LOC.der,
+            Self::TlsClient | Self::Operator => CLIENT_AUTH.der,
+            Self::TlsServer => SERVER_AUTH.der,
+            Self::Token => JWT.der,
+        }
+    }
+
+    /// All usages of the certificate, DER contents of their object identifiers.
+    pub(super) fn purposes_der(self) -> Vec<&'static [u8]> {
+        self.purposes().iter().map(|purpose| purpose.der).collect()
+    }
+
+    const fn purposes(self) -> &'static [KeyPurpose] {
+        match self {
+            Self::Card => &[ECA, ATTEST_LOC, ASSERT_LOC, CLIENT_AUTH],
+            Self::ReportKey => &[ATTEST_LOC],
+            Self::GuestKey => &[ASSERT_LOC],
+            Self::TlsClient => &[CLIENT_AUTH],
+            Self::TlsServer => &[SERVER_AUTH],
+            Self::Operator => &[CLIENT_AUTH, CODE_SIGNING],
+            Self::Token => &[JWT],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use x509_parser::der_parser::oid::Oid;
+
+    use super::*;
+
+    #[test]
+    fn arcs_and_der_name_the_same_purpose() {
+        for purpose in Usage::ALL.into_iter().flat_map(Usage::purposes) {
+            assert_eq!(Oid::from(purpose.arcs).unwrap().as_bytes(), purpose.der);
+        }
+    }
+
+    #[test]
+    fn the_required_purpose_is_one_of_the_purposes_of_leaf_and_card() {
+        for usage in Usage::ALL {
+            let required = usage.required_purpose();
+            assert!(
+                usage
+                    .purposes()
+                    .iter()
+                    .any(|purpose| purpose.der == required)
+            );
+            if usage.issued_by_card() {
+                assert!(
+                    Usage::Card
+                        .purposes()
+                        .iter()
+                        .any(|purpose| purpose.der == required)
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Building, parsing and verifying a message.
+
+use super::{BadSignature, Curve, MAX_CERTIFICATE, MAX_CHAIN, PublicKey, wire};
+
+/// What a message is: the protected `typ` header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MessageType {
+    /// A guest's request to be measured; payload [`crate::measurement::MeasurementRequest`].
+    MeasurementRequest,
+    /// A measurer's report; payload [`crate::measurement::Report`].
+    Report,
+    /// An operator's launch record; payload its YAML.
+    LaunchRecord,
+}
+
+impl MessageType {
+    /// The media type in `typ`.
+    #[must_use]
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::MeasurementRequest => "application/bartizan-request+cbor",
+            Self::Report => "application/bartizan-report+cbor",
+            Self::LaunchRecord => "application/bartizan-launch-record+yaml",
+        }
+    }
+
+    /// Largest message of this type, in bytes.
+    #[must_use]
+    pub const fn max_len(self) -> usize {
+        match self {
+            Self::MeasurementRequest => 64 << 10,
+            Self::Report => 24 << 20,
+            Self::LaunchRecord => 256 << 10,
+        }
+    }
+}
+
+/// A P-384 key that signs.
+pub trait Sign {
+    /// Signs with ES384 (RFC 9053 section 2.1); answers `r || s`, 96 bytes.
+    fn sign(&self, to_be_signed: &[u8]) -> Result<Vec<u8>, SignError>;
+}
+
+/// A message could not be signed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignError {
+    /// The key failed.
+    #[error("the key could not sign")]
+    Key,
+    /// The key answered with something else than an ES384 signature.
+    #[error("the key gave {0} bytes where an ES384 signature has 96; use a P-384 key")]
+    SignatureLength(usize),
+    /// The chain does not fit into a message.
+    #[error(
+        "a chain of {certificates} certificates, the largest of {largest} bytes, does not fit; at most 4 of at most 8192 bytes"
+    )]
+    Chain {
+        /// How many there are.
+        certificates: usize,
+        /// Size of the largest in bytes.
+        largest: usize,
+    },
+    /// The message would be larger than its type allows.
+    #[error("the message would have {size} bytes, at most {limit} are allowed")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+}
+
+/// A message could not be parsed or verified.
+#[derive(Debug, thiserror::Error)]
+pub enum CoseError {
+    /// It is larger than its type allows.
+    #[error("a message of {size} bytes exceeds the limit of {limit}")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// It is no tagged COSE_Sign1 of the one shape.
+    #[error("not a COSE_Sign1: {0}")]
+    Malformed(#[from] minicbor::decode::Error),
+    /// Its unprotected header is not empty.
+    #[error("the unprotected header is not empty; protect every header")]
+    Unprotected,
+    /// Its protected header holds other labels than `alg`, `typ` and `x5chain`.
+    #[error("the protected header must hold alg, typ and at most x5chain, in this order")]
+    Header,
+    /// Its algorithm is not ES384.
+    #[error("algorithm {0} is refused; sign with ES384 (-35)")]
+    Algorithm(i64),
+    /// It is a message of another type.
+    #[error("a message of type `{found}` was presented where `{expected}` is due")]
+    WrongType {
+        /// The type due.
+        expected: &'static str,
+        /// The type found.
+        found: String,
+    },
+    /// Its chain is longer or a certificate is larger than allowed.
+    #[error("the chain in x5chain must have 1 to 4 certificates of at most 8192 bytes")]
+    Chain,
+    /// Its signature does not have the length of an ES384 signature.
+    #[error("a signature of {0} bytes; an ES384 signature has 96")]
+    SignatureLength(usize),
+    /// It is not in its one encoding.
+    #[error("the message is not deterministically encoded (RFC 8949 section 4.2)")]
+    NotDeterministic,
+    /// The key is not a P-384 key.
+    #[error("the key is no P-384 key, which ES384 needs")]
+    WrongCurve,
+    /// The signature is not by that key over these bytes.
+    #[error("{0}")]
+    BadSignature(#[from] BadSignature),
+}
+
+/// Signs `payload`; `chain` (DER, leaf first) may be empty.
+pub fn sign1(
+    kind: MessageType,
+    payload: &[u8],
+    chain: &[Vec<u8>],
+    key: &impl Sign,
+) -> Result<Vec<u8>, SignError> {
+    let largest = chain.iter().map(Vec::len).max().unwrap_or(0);
+    if chain.len() > MAX_CHAIN || largest > MAX_CERTIFICATE {
+        return Err(SignError::Chain {
+            certificates: chain.len(),
+            largest,
+        });
+    }
+    let protected = wire::protected(kind, chain);
+    let signature = key.sign(&wire::to_be_signed(&protected, payload))?;
+    if signature.len() != wire::SIGNATURE {
+        return Err(SignError::SignatureLength(signature.len()));
+    }
+    let message = wire::message(&protected, payload, &signature);
+    let (size, limit) = (message.len(), kind.max_len());
+    if size > limit {
+        Err(SignError::TooLarge { size, limit })
+    } else {
+        Ok(message)
+    }
+}
+
+/// A well-formed message whose signature has not been checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unverified {
+    protected: Vec<u8>,
+    chain: Vec<Vec<u8>>,
+    pub(super) payload: Vec<u8>,
+    pub(super) signature: Vec<u8>,
+}
+
+impl Unverified {
+    /// Parses a message of the type that is due; anything else is refused.
+    pub fn parse(bytes: &[u8], kind: MessageType) -> Result<Self, CoseError> {
+        let limit = kind.max_len();
+        if bytes.len() > limit {
+            return Err(CoseError::TooLarge {
+                size: bytes.len(),
+                limit,
+            });
+        }
+        let parts = wire::Parts::decode(bytes)?;
+        let chain = wire::decode_protected(parts.protected, kind)?;
+        if parts.signature.len() != wire::SIGNATURE {
+            return Err(CoseError::SignatureLength(parts.signature.len()));
+        }
+        let protected = wire::protected(kind, &chain);
+        if wire::message(&protected, parts.payload, parts.signature) != bytes {
+            return Err(CoseError::NotDeterministic);
+        }
+        Ok(Self {
+            protected,
+            chain,
+            payload: parts.payload.to_vec(),
+            signature: parts.signature.to_vec(),
+        })
+    }
+
+    /// The chain in the message, leaf first; empty where it carries none. Verify it before use.
+    #[must_use]
+    pub fn chain(&self) -> &[Vec<u8>] {
+        &self.chain
+    }
+
+    /// The payload as anybody could have written it: for the measurer, which is not told the signer's key and
+    /// whose report carries the message verbatim for the verifier. Everybody else verifies.
+    #[must_use]
+    pub fn unverified_payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// Verifies the signature and hands out the payload.
+    pub fn verify(self, key: &PublicKey) -> Result<Vec<u8>, CoseError> {
+        if key.curve() != Curve::P384 {
+            return Err(CoseError::WrongCurve);
+        }
+        key.verify(
+            &wire::to_be_signed(&self.protected, &self.payload),
+            &self.signature,
+        )?;
+        Ok(self.payload)
+    }
+}

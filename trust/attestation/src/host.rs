@@ -1,0 +1,22 @@
+//! What the processes of one host tell one another, over local links (`bartizan-local`).
+//!
+//! | from | to | messages |
+//! |---|---|---|
+//! | operator's CLI | hypervisor | [`OperatorRequest`] / [`OperatorReply`] |
+//! | hypervisor | card | [`CardRequest`] / [`CardReply`] |
+//! | hypervisor | a guest's supervisor | [`SupervisorRequest`] / [`SupervisorReply`] |
+//! | supervisor | measurer, both ways | [`ToMeasurer`] / [`FromMeasurer`] |
+
+mod card;
+mod measurer;
+mod operator;
+mod supervisor;
+
+pub use card::{CardRefusal, CardReply, CardRequest, HostDescription, Judgement};
+pub use measurer::{FromMeasurer, MeasurerContext, Outcome, RamRange, ToMeasurer};
+pub use operator::{GuestState, GuestSummary, OperatorRefusal, OperatorReply, OperatorRequest};
+pub use supervisor::{Enrollment, GuestStatus, SupervisorReply, SupervisorRequest};
+
+/// Largest frame on a local link of this module, in bytes: a report with the page digests (SHA-512)
+/// of 1 GiB, and some.
+pub const MAX_FRAME: usize = 24 << 20;

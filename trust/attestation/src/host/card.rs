@@ -1,0 +1,158 @@
+//! Hypervisor → card.
+
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+
+use crate::identity::{CardId, GuestIdentity};
+use crate::keys::{Chain, VaultKind};
+use crate::measurement::Digest;
+
+/// What the hypervisor asks the card.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum CardRequest {
+    /// Who this host is. Answer: [`CardReply::Host`].
+    #[n(0)]
+    Describe,
+    /// Count one more boot of a VM, durably. Answer: [`CardReply::Guest`].
+    #[n(1)]
+    NextBoot {
+        /// The VM's UUID.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        vm: [u8; 16],
+    },
+    /// Certify a measurer's report key. Answer: [`CardReply::Chain`].
+    #[n(2)]
+    CertifyReportKey {
+        /// PKCS#10, DER.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        csr: Vec<u8>,
+        /// Its guest.
+        #[n(1)]
+        guest: GuestIdentity,
+        /// That guest's launch measurement.
+        #[n(2)]
+        launch_measurement: Digest,
+    },
+    /// Certify a guest's key. Answer: [`CardReply::Chain`].
+    #[n(3)]
+    CertifyGuestKey {
+        /// PKCS#10, DER.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        csr: Vec<u8>,
+        /// The guest.
+        #[n(1)]
+        guest: GuestIdentity,
+        /// Its launch measurement.
+        #[n(2)]
+        launch_measurement: Digest,
+    },
+    /// Fetch a nonce from the verifier for a guest. Answer: [`CardReply::Nonce`].
+    #[n(4)]
+    Nonce {
+        /// The guest.
+        #[n(0)]
+        guest: GuestIdentity,
+    },
+    /// Hand a report to the verifier. Answer: [`CardReply::Judged`].
+    #[n(5)]
+    Judge {
+        /// The signed report (COSE_Sign1).
+        #[cbor(n(0), with = "minicbor::bytes")]
+        report: Vec<u8>,
+        /// The guest's certificate chain, leaf first, without the fleet CA.
+        #[n(1)]
+        guest_chain: Chain,
+    },
+}
+
+/// What the card answers.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum CardReply {
+    /// This host.
+    #[n(0)]
+    Host(#[n(0)] HostDescription),
+    /// The guest's identity, its boot counted.
+    #[n(1)]
+    Guest(#[n(0)] GuestIdentity),
+    /// A chain, leaf first, without the fleet CA.
+    #[n(2)]
+    Chain(#[n(0)] Chain),
+    /// The verifier's nonce.
+    #[n(3)]
+    Nonce(#[cbor(n(0), with = "minicbor::bytes")] [u8; 32]),
+    /// The verifier's judgement.
+    #[n(4)]
+    Judged(#[n(0)] Judgement),
+    /// Refused.
+    #[n(5)]
+    Refused(#[n(0)] CardRefusal),
+}
+
+/// Who a host is.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct HostDescription {
+    /// Its card.
+    #[n(0)]
+    pub card: CardId,
+    /// Its vault's back end.
+    #[n(1)]
+    pub vault: VaultKind,
+    /// The card identity's chain.
+    #[n(2)]
+    pub chain: Chain,
+    /// The fleet CA certificate, DER.
+    #[n(3)]
+    pub fleet_ca: ByteVec,
+    /// The token keys' certificates that the verifier publishes at present, DER.
+    #[n(4)]
+    pub token_certificates: Vec<ByteVec>,
+}
+
+/// What the verifier said to a report.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct Judgement {
+    /// Id of the verdict that the verifier keeps.
+    #[n(0)]
+    pub verdict: String,
+    /// The attestation result: EAR as a compact JWT. Present for every appraised report, affirmed or not.
+    #[n(1)]
+    pub token: String,
+}
+
+/// Why the card refused.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, thiserror::Error)]
+pub enum CardRefusal {
+    /// The host is not enrolled yet.
+    #[n(0)]
+    #[error("this host is not enrolled; run `bartizan host enroll`")]
+    NotEnrolled,
+    /// The verifier cannot be reached.
+    #[n(1)]
+    #[error("the verifier cannot be reached: {0}")]
+    VerifierAway(#[n(0)] String),
+    /// The verifier refused, with its problem document (RFC 9457).
+    #[n(2)]
+    #[error("the verifier refused ({status}): {problem}")]
+    VerifierRefused {
+        /// HTTP status.
+        #[n(0)]
+        status: u16,
+        /// The problem+json body.
+        #[n(1)]
+        problem: String,
+    },
+    /// The vault cannot be reached.
+    #[n(3)]
+    #[error("the vault cannot be reached: {0}")]
+    VaultAway(#[n(0)] String),
+    /// The vault refused.
+    #[n(4)]
+    #[error("the vault refused: {0}")]
+    VaultRefused(#[n(0)] String),
+    /// Durable state could not be written.
+    #[n(5)]
+    #[error("the card's state could not be written: {0}")]
+    State(#[n(0)] String),
+}

@@ -1,0 +1,126 @@
+//! Supervisor ↔ measurer, both ways on one socket.
+//!
+//! The measurer is started with three descriptors: 3 the socket, 4 the guest's RAM (a memfd opened
+//! read-only), 5 the guest's bzImage (read-only; absent where the kernel is unknown).
+
+use minicbor::{Decode, Encode};
+
+use crate::identity::GuestIdentity;
+use crate::keys::Chain;
+use crate::measurement::{Digest, Refusal};
+
+/// Supervisor → measurer. The first message is [`ToMeasurer::Context`].
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum ToMeasurer {
+    /// Whom to measure.
+    #[n(0)]
+    Context(#[n(0)] MeasurerContext),
+    /// A certificate for the CSR sent last.
+    #[n(1)]
+    Certificate(#[n(0)] Chain),
+    /// Measure. Requests are worked off one after another; each is answered by one [`FromMeasurer::Measured`].
+    #[n(2)]
+    Measure {
+        /// Chosen by the supervisor, echoed.
+        #[n(0)]
+        id: u64,
+        /// The guest's signed request, verbatim; its signature is checked already.
+        #[cbor(n(1), with = "minicbor::bytes")]
+        request: Vec<u8>,
+    },
+    /// Answer to [`FromMeasurer::Pause`]: whether the guest stands still now.
+    #[n(3)]
+    Paused {
+        /// Whether it does.
+        #[n(0)]
+        stopped: bool,
+    },
+    /// Answer to [`FromMeasurer::Resume`].
+    #[n(4)]
+    Resumed {
+        /// Whether the lease was still held: if not, the guest ran in between and the snapshot is void.
+        #[n(0)]
+        in_time: bool,
+        /// How long the guest stood still, in microseconds.
+        #[n(1)]
+        pause_us: u64,
+    },
+}
+
+/// Measurer → supervisor.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum FromMeasurer {
+    /// A fresh report key wants a certificate (at start and at half life).
+    #[n(0)]
+    CertificateNeeded {
+        /// PKCS#10, DER.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        csr: Vec<u8>,
+    },
+    /// Stop the guest, on a lease: the supervisor resumes it by itself when the lease runs out.
+    #[n(1)]
+    Pause {
+        /// The lease in milliseconds, at most 5000.
+        #[n(0)]
+        lease_ms: u64,
+    },
+    /// Let the guest run on.
+    #[n(2)]
+    Resume,
+    /// Outcome of a [`ToMeasurer::Measure`].
+    #[n(3)]
+    Measured {
+        /// Its id.
+        #[n(0)]
+        id: u64,
+        /// The signed report (COSE_Sign1) or a refusal.
+        #[n(1)]
+        outcome: Outcome,
+    },
+}
+
+/// A signed report or a refusal.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum Outcome {
+    /// The signed report, COSE_Sign1.
+    #[n(0)]
+    Report(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// Nothing was measured.
+    #[n(1)]
+    Refused(#[n(0)] Refusal),
+}
+
+/// Whom a measurer measures.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct MeasurerContext {
+    /// The guest.
+    #[n(0)]
+    pub guest: GuestIdentity,
+    /// Its launch measurement.
+    #[n(1)]
+    pub launch_measurement: Digest,
+    /// Where its RAM lies, in ascending order of addresses.
+    #[n(2)]
+    pub ram: Vec<RamRange>,
+    /// Most bytes one request may measure.
+    #[n(3)]
+    pub bytes_per_request: u64,
+    /// Version of the hypervisor's software, for the report.
+    #[n(4)]
+    pub hypervisor_version: String,
+}
+
+/// A range of guest-physical addresses backed by the RAM file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct RamRange {
+    /// First guest-physical address.
+    #[n(0)]
+    pub address: u64,
+    /// Size in bytes.
+    #[n(1)]
+    pub size: u64,
+    /// Offset in the RAM file of the first byte.
+    #[n(2)]
+    pub file_offset: u64,
+}

@@ -1,0 +1,150 @@
+//! Operator's CLI → hypervisor.
+
+use minicbor::{Decode, Encode};
+
+use super::supervisor::GuestStatus;
+
+/// What an operator asks a hypervisor. A VM is named by its name or its UUID.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum OperatorRequest {
+    /// Run a guest from a signed launch record. Answer: [`OperatorReply::Guest`].
+    #[n(0)]
+    Run {
+        /// COSE_Sign1 over the YAML.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        record: Vec<u8>,
+    },
+    /// All guests. Answer: [`OperatorReply::Guests`].
+    #[n(1)]
+    List,
+    /// One guest. Answer: [`OperatorReply::Guest`].
+    #[n(2)]
+    Show {
+        /// Name or UUID.
+        #[n(0)]
+        vm: String,
+    },
+    /// Stop a guest. Answer: [`OperatorReply::Done`].
+    #[n(3)]
+    Stop {
+        /// Name or UUID.
+        #[n(0)]
+        vm: String,
+        /// At once, not by ACPI.
+        #[n(1)]
+        force: bool,
+    },
+    /// The end of a guest's console output. Answer: [`OperatorReply::Console`].
+    #[n(4)]
+    Console {
+        /// Name or UUID.
+        #[n(0)]
+        vm: String,
+        /// At most so many bytes.
+        #[n(1)]
+        max: u32,
+    },
+}
+
+/// What the hypervisor answers.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum OperatorReply {
+    /// Done.
+    #[n(0)]
+    Done,
+    /// One guest.
+    #[n(1)]
+    Guest(#[n(0)] GuestStatus),
+    /// All guests.
+    #[n(2)]
+    Guests(#[n(0)] Vec<GuestSummary>),
+    /// Console output.
+    #[n(3)]
+    Console(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// Refused.
+    #[n(4)]
+    Refused(#[n(0)] OperatorRefusal),
+}
+
+/// One line of the list of guests.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct GuestSummary {
+    /// Its name.
+    #[n(0)]
+    pub name: String,
+    /// Its identity's URN.
+    #[n(1)]
+    pub guest: String,
+    /// Its role.
+    #[n(2)]
+    pub role: String,
+    /// Its state.
+    #[n(3)]
+    pub state: GuestState,
+    /// Whether a key is enrolled in this boot.
+    #[n(4)]
+    pub enrolled: bool,
+}
+
+/// A guest's state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(index_only)]
+pub enum GuestState {
+    /// QEMU is up; the guest has not shown life yet.
+    #[n(0)]
+    Booting,
+    /// The guest has used its API or finished booting by its console.
+    #[n(1)]
+    Running,
+    /// Stopped for a snapshot.
+    #[n(2)]
+    Paused,
+    /// Down.
+    #[n(3)]
+    Stopped,
+    /// Ended by itself or given up on.
+    #[n(4)]
+    Failed,
+}
+
+/// Why an operator's request was refused.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, thiserror::Error)]
+pub enum OperatorRefusal {
+    /// The record's signature, chain or form is wrong.
+    #[n(0)]
+    #[error("the launch record is refused: {0}")]
+    BadRecord(#[n(0)] String),
+    /// A file is not what was signed.
+    #[n(1)]
+    #[error(
+        "{path} has SHA-384 {found}, the launch record says {expected}; sign the record anew if that is meant"
+    )]
+    FileMismatch {
+        /// The file.
+        #[n(0)]
+        path: String,
+        /// What was signed.
+        #[n(1)]
+        expected: String,
+        /// What is there.
+        #[n(2)]
+        found: String,
+    },
+    /// No such VM.
+    #[n(2)]
+    #[error("no VM `{0}` here; see `bartizan vm list`")]
+    UnknownVm(#[n(0)] String),
+    /// It runs already.
+    #[n(3)]
+    #[error("VM `{0}` runs already")]
+    AlreadyRunning(#[n(0)] String),
+    /// The card is away or refused.
+    #[n(4)]
+    #[error("the card: {0}")]
+    Card(#[n(0)] String),
+    /// QEMU or its supervisor could not be started.
+    #[n(5)]
+    #[error("the guest could not be started: {0}")]
+    Start(#[n(0)] String),
+}

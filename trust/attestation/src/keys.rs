@@ -1,0 +1,267 @@
+//! Typed key purposes, and what the card and the verifier ask of their vaults.
+//!
+//! There is no "sign these bytes": each operation names what is signed, the vault builds or
+//! checks the bytes itself, so that a key of one purpose can never sign for another.
+
+use minicbor::bytes::{ByteArray, ByteVec};
+use minicbor::{Decode, Encode};
+
+use crate::identity::GuestIdentity;
+use crate::measurement::Digest;
+
+/// What a key is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Purpose {
+    /// Certifies hosts, operators, the verifier's TLS and token keys. P-384.
+    #[n(0)]
+    FleetCa,
+    /// A host's identity; certifies its short-lived keys. P-384.
+    #[n(1)]
+    CardIdentity,
+    /// The verifier's TLS server key. P-384.
+    #[n(2)]
+    TlsServer,
+    /// A host's TLS client key. P-384.
+    #[n(3)]
+    TlsClient,
+    /// Signs attestation results (JWT, ES256). P-256.
+    #[n(4)]
+    Token,
+}
+
+/// Which back end holds the keys. Part of every certificate: a fallback is never silent.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode)]
+#[cbor(index_only)]
+pub enum VaultKind {
+    /// Keys sealed in a file: development only.
+    #[n(0)]
+    Software,
+}
+
+impl VaultKind {
+    /// The word in certificates (DICE TcbInfo `type`) and results.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Software => "development",
+        }
+    }
+}
+
+/// A certificate chain: DER certificates, leaf first, without the fleet CA.
+pub type Chain = Vec<ByteVec>;
+
+/// What a vault is asked. One frame of at most [`VaultRequest::MAX_FRAME`] bytes.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum VaultRequest {
+    /// Which back end, which keys.
+    #[n(0)]
+    Describe,
+    /// Make the fleet CA, once. Answer: [`VaultReply::Certificates`] of one.
+    #[n(1)]
+    CreateFleetCa {
+        /// Common name.
+        #[n(0)]
+        name: String,
+    },
+    /// Certify a host's card identity from its CSR (proof of possession). Answer: chain.
+    #[n(2)]
+    IssueHost {
+        /// PKCS#10, DER.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        csr: Vec<u8>,
+        /// The host's name, for people.
+        #[n(1)]
+        name: String,
+    },
+    /// Certify an operator's key from its CSR. Answer: chain.
+    #[n(3)]
+    IssueOperator {
+        /// PKCS#10, DER.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        csr: Vec<u8>,
+        /// The operator's name.
+        #[n(1)]
+        name: String,
+    },
+    /// Make a new TLS server key and its certificate by the fleet CA. Answer: chain.
+    #[n(4)]
+    RotateTlsServer {
+        /// DNS names and IP addresses of the server.
+        #[n(0)]
+        names: Vec<String>,
+        /// Lifetime in seconds.
+        #[n(1)]
+        lifetime_s: u64,
+    },
+    /// Make a new token key and its certificate by the fleet CA. Answer: chain.
+    #[n(5)]
+    RotateToken {
+        /// Lifetime in seconds.
+        #[n(0)]
+        lifetime_s: u64,
+    },
+    /// Sign an attestation result. The vault builds the JOSE header itself. Answer: token.
+    #[n(6)]
+    SignToken {
+        /// The claims, JSON object, UTF-8; must carry `eat_profile`, `iat`, `exp`, `aud`.
+        #[n(0)]
+        claims: String,
+    },
+    /// Sign a TLS 1.3 CertificateVerify (RFC 8446 section 4.4.3); anything else is refused.
+    #[n(7)]
+    SignTls {
+        /// [`Purpose::TlsServer`] or [`Purpose::TlsClient`].
+        #[n(0)]
+        purpose: Purpose,
+        /// Leaf certificate (DER) whose key shall sign: keys overlap during a rotation.
+        #[cbor(n(1), with = "minicbor::bytes")]
+        certificate: Vec<u8>,
+        /// The content covered by the signature.
+        #[cbor(n(2), with = "minicbor::bytes")]
+        message: Vec<u8>,
+    },
+    /// Make the card identity key, once. Answer: [`VaultReply::Csr`].
+    #[n(8)]
+    CreateCardIdentity,
+    /// Keep the chain that the fleet CA issued for the card identity. Answer: chain.
+    #[n(9)]
+    InstallCardIdentity {
+        /// The chain, leaf first.
+        #[n(0)]
+        chain: Chain,
+        /// The fleet CA certificate, DER.
+        #[cbor(n(1), with = "minicbor::bytes")]
+        fleet_ca: Vec<u8>,
+    },
+    /// Make a new TLS client key and its certificate by the card identity. Answer: chain.
+    #[n(10)]
+    RotateTlsClient {
+        /// Lifetime in seconds.
+        #[n(0)]
+        lifetime_s: u64,
+    },
+    /// Certify a measurer's report key. Answer: chain.
+    #[n(11)]
+    CertifyReportKey {
+        /// PKCS#10, DER.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        csr: Vec<u8>,
+        /// The one guest that this measurer measures.
+        #[n(1)]
+        guest: GuestIdentity,
+        /// That guest's launch measurement.
+        #[n(2)]
+        launch_measurement: Digest,
+        /// Lifetime in seconds.
+        #[n(3)]
+        lifetime_s: u64,
+    },
+    /// Certify a key that a guest made in itself. Answer: chain.
+    #[n(12)]
+    CertifyGuestKey {
+        /// PKCS#10, DER.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        csr: Vec<u8>,
+        /// The guest.
+        #[n(1)]
+        guest: GuestIdentity,
+        /// Its launch measurement.
+        #[n(2)]
+        launch_measurement: Digest,
+        /// Lifetime in seconds.
+        #[n(3)]
+        lifetime_s: u64,
+    },
+}
+
+impl VaultRequest {
+    /// Largest frame either way, in bytes.
+    pub const MAX_FRAME: usize = 256 << 10;
+}
+
+/// What a vault answers.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum VaultReply {
+    /// To [`VaultRequest::Describe`].
+    #[n(0)]
+    Description {
+        /// The back end.
+        #[n(0)]
+        kind: VaultKind,
+        /// Each key: purpose, SHA-256 of its SPKI, its chain (empty where none is installed yet).
+        #[n(1)]
+        keys: Vec<KeyDescription>,
+        /// The fleet CA certificate, where known.
+        #[n(2)]
+        fleet_ca: Option<ByteVec>,
+    },
+    /// A chain, leaf first.
+    #[n(1)]
+    Certificates(#[n(0)] Chain),
+    /// A PKCS#10 request, DER.
+    #[n(2)]
+    Csr(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// A compact JWS.
+    #[n(3)]
+    Token(#[n(0)] String),
+    /// A signature, DER ECDSA (as TLS wants it).
+    #[n(4)]
+    Signature(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// Refused.
+    #[n(5)]
+    Refused(#[n(0)] VaultRefusal),
+}
+
+/// One key of a vault.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct KeyDescription {
+    /// What it is for.
+    #[n(0)]
+    pub purpose: Purpose,
+    /// SHA-256 over its DER SubjectPublicKeyInfo.
+    #[n(1)]
+    pub id: ByteArray<32>,
+    /// Its chain, leaf first; empty before one was installed.
+    #[n(2)]
+    pub chain: Chain,
+}
+
+/// Why a vault refused.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, thiserror::Error)]
+pub enum VaultRefusal {
+    /// The role of this vault does not have that purpose.
+    #[n(0)]
+    #[error("this vault's role does not hold {purpose:?} keys")]
+    WrongRole {
+        /// What was asked for.
+        #[n(0)]
+        purpose: Purpose,
+    },
+    /// There is no such key yet.
+    #[n(1)]
+    #[error("there is no {purpose:?} key yet")]
+    NoKey {
+        /// What was asked for.
+        #[n(0)]
+        purpose: Purpose,
+    },
+    /// The key exists already and is made once only.
+    #[n(2)]
+    #[error("the {purpose:?} key exists already")]
+    Exists {
+        /// What was asked for.
+        #[n(0)]
+        purpose: Purpose,
+    },
+    /// The CSR, chain, claims or message is not what this purpose signs.
+    #[n(3)]
+    #[error("refused to sign: {0}")]
+    NotSignable(#[n(0)] String),
+    /// The store could not be read or written.
+    #[n(4)]
+    #[error("the key store failed: {0}")]
+    Store(#[n(0)] String),
+}

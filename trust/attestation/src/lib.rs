@@ -1,0 +1,46 @@
+//! What the parts of Bartizan say to one another about attestation: requests, reports,
+//! certificates, application profiles, appraisal and results. Everything here is pure: bytes
+//! become types that can only be right, and types become bytes; nothing opens a file or a socket.
+//!
+//! Words are those of RATS (RFC 9334). Encodings are deterministic CBOR (RFC 8949 section 4.2)
+//! in COSE_Sign1 (RFC 9052 section 4.2), X.509 (RFC 5280) and JWT (RFC 7519).
+//!
+//! | module | concept |
+//! |---|---|
+//! | [`measurement`] | what a guest asks to be measured, and the report of it |
+//! | [`identity`] | who a host or guest is |
+//! | [`launch`] | the signed record from which a guest is started |
+//! | [`cose`], [`cbor`] | signed messages and their one encoding |
+//! | [`digest`] | flat digests and Merkle trees over pages |
+//! | [`certificates`], [`csr`] | who certifies whom, for what |
+//! | [`profile`] | the reference values of an application |
+//! | [`appraisal`] | what a verified report is worth against them |
+//! | [`result`] | the signed result of an appraisal: EAR as a JWT |
+//! | [`keys`] | typed key purposes and what a vault is asked |
+//! | [`host`] | what the processes of one host tell one another |
+
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod appraisal;
+pub mod cbor;
+pub mod certificates;
+pub mod cose;
+pub mod csr;
+pub mod digest;
+pub mod host;
+pub mod identity;
+pub mod keys;
+pub mod launch;
+pub mod measurement;
+pub mod profile;
+pub mod result;
+mod text;

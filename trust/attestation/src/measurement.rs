@@ -1,0 +1,21 @@
+//! Measuring guest memory: the request, the report, and the refusals between them.
+
+mod algorithm;
+mod refusal;
+mod regions;
+mod report;
+mod request;
+
+pub use algorithm::{Digest, DigestKind, HashAlgorithm, UnknownHashAlgorithm};
+pub use refusal::Refusal;
+pub use report::{
+    Mapping, MappingFlags, MeasuredRegion, Register, Report, ReportError, ResolvedProcess,
+    Snapshot, SnapshotMode, TranslationBasis,
+};
+pub use request::{MeasurementRequest, Region, RequestError, Target};
+
+/// Size of a page in bytes; digests are always over whole pages of this size.
+pub const PAGE_SIZE: u64 = 4096;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! From bytes to a report that is right in itself. Whether it answers its request, and what it
+//! proves, is for the appraisal to say.
+
+use super::{Mapping, MeasuredRegion, Report, ResolvedProcess, TranslationBasis};
+use crate::cbor::{self, CborError};
+use crate::cose::MessageType;
+use crate::measurement::{Digest, Refusal, Region, regions};
+
+const SHA256_LEN: usize = 32;
+const SHA384_LEN: usize = 48;
+/// A path of 4095 bytes (`PATH_MAX`), each of which may have become U+FFFD (3 bytes).
+const MAX_PATH: usize = 3 * 4095;
+/// `TASK_COMM_LEN` is 16 with the end; likewise.
+const MAX_COMM: usize = 3 * 15;
+
+/// A report that is refused as a report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// It is not the one encoding of a report.
+    #[error("{0}")]
+    Encoding(#[from] CborError),
+    /// It is larger than a report may be.
+    #[error("a report of {size} bytes exceeds the limit of {limit}")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// It speaks another version.
+    #[error("version {0} of the report is not known; version 1 is")]
+    Version(u32),
+    /// A field is longer than it may be, or empty where it may not.
+    #[error("the report's {0} is out of its range")]
+    Range(&'static str),
+    /// A digest has another length than the report's other digests, or than no algorithm has.
+    #[error("the report's {0} does not have the length of its algorithm's digests")]
+    DigestLength(&'static str),
+    /// A region or mapping is not whole pages, wraps or overlaps another.
+    #[error("the report's regions: {0}")]
+    Regions(Refusal),
+}
+
+impl Report {
+    /// Most regions or mappings in a report.
+    pub const MAX_MAPPINGS: usize = 4096;
+    /// Most boot registers in a report.
+    pub const MAX_REGISTERS: usize = 256;
+
+    /// Reads a report and checks every field.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ReportError> {
+        let limit = MessageType::Report.max_len();
+        if bytes.len() > limit {
+            return Err(ReportError::TooLarge {
+                size: bytes.len(),
+                limit,
+            });
+        }
+        let report: Self = cbor::decode_strict(bytes)?;
+        report.check()?;
+        Ok(report)
+    }
+
+    /// The one encoding.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        cbor::encode(self)
+    }
+
+    /// What [`Report::decode`] checks.
+    pub fn check(&self) -> Result<(), ReportError> {
+        if self.version != Self::VERSION {
+            return Err(ReportError::Version(self.version));
+        }
+        in_range(
+            "request",
+            self.request.len(),
+            1,
+            MessageType::MeasurementRequest.max_len(),
+        )?;
+        in_range("hypervisor_version", self.hypervisor_version.len(), 1, 64)?;
+        in_range(
+            "boot_registers",
+            self.boot_registers.len(),
+            0,
+            Self::MAX_REGISTERS,
+        )?;
+        of_length("launch_measurement", &self.launch_measurement, SHA384_LEN)?;
+        let digest_len = self.digest.0.len();
+        if ![32, 48, 64].contains(&digest_len) {
+            return Err(ReportError::DigestLength("digest"));
+        }
+        in_range("regions", self.regions.len(), 1, Self::MAX_MAPPINGS)?;
+        check_regions(self.regions.iter().map(|measured| measured.region))?;
+        for measured in &self.regions {
+            check_measured(measured, digest_len)?;
+        }
+        for register in &self.boot_registers {
+            in_range("boot_registers", register.value.0.len(), SHA256_LEN, 64)?;
+        }
+        self.process.as_ref().map_or(Ok(()), check_process)
+    }
+}
+
+fn check_measured(measured: &MeasuredRegion, digest_len: usize) -> Result<(), ReportError> {
+    of_length("region's digest", &measured.digest, digest_len)?;
+    let Some(page_digests) = &measured.page_digests else {
+        return Ok(());
+    };
+    let due = measured.region.pages().checked_mul(digest_len as u64);
+    if due == Some(page_digests.len() as u64) {
+        Ok(())
+    } else {
+        Err(ReportError::DigestLength("page digests"))
+    }
+}
+
+fn check_process(process: &ResolvedProcess) -> Result<(), ReportError> {
+    in_range("comm", process.comm.len(), 0, MAX_COMM)?;
+    in_range("executable", process.executable.len(), 1, MAX_PATH)?;
+    in_range("mappings", process.mappings.len(), 1, Report::MAX_MAPPINGS)?;
+    for Mapping { path, .. } in &process.mappings {
+        if let Some(path) = path {
+            in_range("mapping's path", path.len(), 1, MAX_PATH)?;
+        }
+    }
+    check_regions(process.mappings.iter().map(|mapping| mapping.region))?;
+    let ascending = process
+        .mappings
+        .is_sorted_by_key(|mapping| mapping.region.address);
+    if !ascending {
+        return Err(ReportError::Range("order of mappings"));
+    }
+    let TranslationBasis {
+        levels,
+        kernel,
+        banner,
+    } = &process.translation;
+    in_range("levels", usize::from(*levels), 4, 5)?;
+    in_range("banner", banner.len(), 1, 1024)?;
+    of_length("kernel", kernel, SHA256_LEN)
+}
+
+fn check_regions(listed: impl Iterator<Item = Region>) -> Result<(), ReportError> {
+    let listed: Vec<_> = listed.collect();
+    regions::check_all(&listed)
+        .map(drop)
+        .map_err(ReportError::Regions)
+}
+
+fn in_range(field: &'static str, len: usize, least: usize, most: usize) -> Result<(), ReportError> {
+    if (least..=most).contains(&len) {
+        Ok(())
+    } else {
+        Err(ReportError::Range(field))
+    }
+}
+
+fn of_length(field: &'static str, digest: &Digest, due: usize) -> Result<(), ReportError> {
+    if digest.0.len() == due {
+        Ok(())
+    } else {
+        Err(ReportError::DigestLength(field))
+    }
+}

@@ -1,0 +1,157 @@
+//! HTTP/1.1 requests over the channel.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use crate::connector::Connector;
+use crate::error::ChannelError;
+
+/// Where a server is, and by which name it is certified.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Endpoint {
+    /// Host name or IP address to connect to.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// The name that its certificate must carry.
+    pub server_name: String,
+}
+
+/// A request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// The method, for example `POST`.
+    pub method: &'static str,
+    /// Path and query.
+    pub path: String,
+    /// The body: JSON, or empty.
+    pub body: Vec<u8>,
+}
+
+/// A response, whatever its status.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+/// An open connection that is used for one request after another.
+#[derive(Debug)]
+pub struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    server_name: String,
+    driver: JoinHandle<()>,
+}
+
+impl Connection {
+    /// Connects and performs the handshake.
+    pub async fn open(
+        connector: &Connector,
+        to: &Endpoint,
+        deadline: Duration,
+    ) -> Result<Self, ChannelError> {
+        let opening = async {
+            let stream = TcpStream::connect((to.host.as_str(), to.port)).await;
+            let stream = stream.map_err(ChannelError::Connect)?;
+            stream.set_nodelay(true).map_err(ChannelError::Connect)?;
+            let stream = connector.connect(&to.server_name, stream).await?;
+            let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+            // Its error reaches the request that is under way.
+            let driver = tokio::spawn(async move { drop(connection.await) });
+            Ok(Self {
+                sender,
+                server_name: to.server_name.clone(),
+                driver,
+            })
+        };
+        within(deadline, opening).await
+    }
+
+    /// Whether the server has closed it.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Sends a request and reads the whole answer, of at most `limit` bytes. After an error, or when this future was
+    /// dropped, the connection is of no use any more.
+    pub async fn send(
+        &mut self,
+        request: Request,
+        limit: usize,
+        deadline: Duration,
+    ) -> Result<Response, ChannelError> {
+        let exchange = async {
+            self.sender.ready().await?;
+            let request = hyper::Request::builder()
+                .method(request.method)
+                .uri(request.path)
+                .header(HOST, &self.server_name)
+                .header(CONTENT_TYPE, "application/json")
+                .body(Full::from(request.body))?;
+            let response = self.sender.send_request(request).await?;
+            let status = response.status().as_u16();
+            let body = Limited::new(response.into_body(), limit).collect().await;
+            let body = body.map_err(|error| too_large_or_broken(error, limit))?;
+            Ok(Response {
+                status,
+                body: body.to_bytes().to_vec(),
+            })
+        };
+        within(deadline, exchange).await
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// One request on a connection of its own.
+pub async fn request(
+    connector: &Connector,
+    to: &Endpoint,
+    request: Request,
+    limit: usize,
+    deadline: Duration,
+) -> Result<Response, ChannelError> {
+    let exchange = async {
+        Connection::open(connector, to, deadline)
+            .await?
+            .send(request, limit, deadline)
+            .await
+    };
+    within(deadline, exchange).await
+}
+
+async fn within<T>(
+    deadline: Duration,
+    work: impl Future<Output = Result<T, ChannelError>>,
+) -> Result<T, ChannelError> {
+    tokio::time::timeout(deadline, work)
+        .await
+        .map_err(|_| ChannelError::TimedOut)?
+}
+
+fn too_large_or_broken(
+    error: Box<dyn std::error::Error + Send + Sync>,
+    limit: usize,
+) -> ChannelError {
+    if error.is::<LengthLimitError>() {
+        return ChannelError::TooLarge { limit };
+    }
+    match error.downcast::<hyper::Error>() {
+        Ok(error) => ChannelError::Http(*error),
+        Err(error) => ChannelError::Connect(std::io::Error::other(error)),
+    }
+}

@@ -1,0 +1,191 @@
+//! Handshakes between real peers over an in-memory pipe.
+
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    PKCS_ECDSA_P384_SHA384, date_time_ymd,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+use super::*;
+
+/// A fleet CA and what it certifies.
+struct Fleet {
+    issuer: Issuer<'static, KeyPair>,
+    der: Vec<u8>,
+}
+
+impl Fleet {
+    fn new() -> Self {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let der = params.self_signed(&key).unwrap().der().to_vec();
+        Self {
+            issuer: Issuer::new(params, key),
+            der,
+        }
+    }
+
+    fn identity(&self, usage: ExtendedKeyUsagePurpose, expired: bool) -> Arc<Identity> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
+        let mut params = CertificateParams::new(vec!["server.test".to_owned()]).unwrap();
+        params.extended_key_usages = vec![usage];
+        if expired {
+            params.not_after = date_time_ymd(2020, 1, 1);
+        }
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let signer = LocalSigner::from_pkcs8(&key.serialize_der()).unwrap();
+        Arc::new(Identity::new(
+            vec![certificate.der().to_vec()],
+            Arc::new(signer),
+        ))
+    }
+
+    fn server(&self) -> Arc<Identity> {
+        self.identity(ExtendedKeyUsagePurpose::ServerAuth, false)
+    }
+}
+
+/// Sends a byte each way: a client's certificate is judged after its side of the handshake is done.
+async fn shake(
+    acceptor: Acceptor,
+    connector: Connector,
+    name: &str,
+) -> Result<Option<Vec<Vec<u8>>>, ChannelError> {
+    let (near, far) = duplex(1 << 16);
+    let serving = tokio::spawn(async move {
+        let (mut stream, chain) = acceptor.accept(far).await?;
+        stream.write_all(b"!").await.unwrap();
+        Ok::<_, ChannelError>(chain)
+    });
+    let mut stream = connector.connect(name, near).await?;
+    let mut byte = [0];
+    stream
+        .read_exact(&mut byte)
+        .await
+        .map_err(ChannelError::Handshake)?;
+    serving.await.unwrap()
+}
+
+fn acceptor(fleet: &Fleet, identity: Arc<Identity>) -> Acceptor {
+    Acceptor::new(move || Arc::clone(&identity), &fleet.der).unwrap()
+}
+
+#[tokio::test]
+async fn a_client_without_certificate_is_accepted_as_nobody() {
+    let fleet = Fleet::new();
+    let connector = Connector::anonymous(&fleet.der).unwrap();
+    let chain = shake(acceptor(&fleet, fleet.server()), connector, "server.test")
+        .await
+        .unwrap();
+    assert_eq!(chain, None);
+}
+
+#[tokio::test]
+async fn a_client_of_the_fleet_is_accepted_with_its_chain() {
+    let fleet = Fleet::new();
+    let client = fleet.identity(ExtendedKeyUsagePurpose::ClientAuth, false);
+    let connector = Connector::authenticated(move || Arc::clone(&client), &fleet.der).unwrap();
+    let chain = shake(acceptor(&fleet, fleet.server()), connector, "server.test")
+        .await
+        .unwrap();
+    assert_eq!(chain.map(|chain| chain.len()), Some(1));
+}
+
+#[tokio::test]
+async fn clients_of_another_fleet_or_usage_or_time_are_refused() {
+    let (fleet, other) = (Fleet::new(), Fleet::new());
+    let wrong = [
+        other.identity(ExtendedKeyUsagePurpose::ClientAuth, false),
+        fleet.identity(ExtendedKeyUsagePurpose::ServerAuth, false),
+        fleet.identity(ExtendedKeyUsagePurpose::ClientAuth, true),
+    ];
+    for client in wrong {
+        let connector = Connector::authenticated(move || Arc::clone(&client), &fleet.der).unwrap();
+        let shaken = shake(acceptor(&fleet, fleet.server()), connector, "server.test").await;
+        assert!(
+            matches!(shaken, Err(ChannelError::Handshake(_))),
+            "{shaken:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn servers_of_another_fleet_name_usage_or_time_are_refused() {
+    let (fleet, other) = (Fleet::new(), Fleet::new());
+    let wrong = [
+        (other.server(), "server.test"),
+        (fleet.server(), "another.test"),
+        (
+            fleet.identity(ExtendedKeyUsagePurpose::ClientAuth, false),
+            "server.test",
+        ),
+        (
+            fleet.identity(ExtendedKeyUsagePurpose::ServerAuth, true),
+            "server.test",
+        ),
+    ];
+    for (server, name) in wrong {
+        let connector = Connector::anonymous(&fleet.der).unwrap();
+        let shaken = shake(acceptor(&fleet, server), connector, name).await;
+        assert!(
+            matches!(shaken, Err(ChannelError::Handshake(_))),
+            "{name}: {shaken:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_rotated_identity_is_shown_to_the_next_connection() {
+    let fleet = Fleet::new();
+    let current = Arc::new(std::sync::Mutex::new(
+        fleet.identity(ExtendedKeyUsagePurpose::ServerAuth, true),
+    ));
+    let shown = Arc::clone(&current);
+    let acceptor = Acceptor::new(move || Arc::clone(&shown.lock().unwrap()), &fleet.der).unwrap();
+    let connector = Connector::anonymous(&fleet.der).unwrap();
+    assert!(
+        shake(acceptor.clone(), connector.clone(), "server.test")
+            .await
+            .is_err()
+    );
+    *current.lock().unwrap() = fleet.server();
+    assert!(shake(acceptor, connector, "server.test").await.is_ok());
+}
+
+#[tokio::test]
+async fn tls_1_2_is_refused_before_any_certificate_is_shown() {
+    let fleet = Fleet::new();
+    let (mut near, far) = duplex(1 << 16);
+    let acceptor = acceptor(&fleet, fleet.server());
+    let serving = tokio::spawn(async move { acceptor.accept(far).await.map(drop) });
+    near.write_all(&client_hello_1_2()).await.unwrap();
+    let mut alert = [0; 7];
+    near.read_exact(&mut alert).await.unwrap();
+    // RFC 8446 section 6: record type alert (21), level fatal (2), protocol_version (70).
+    assert_eq!((alert[0], alert[5], alert[6]), (21, 2, 70));
+    assert!(matches!(
+        serving.await.unwrap(),
+        Err(ChannelError::Handshake(_))
+    ));
+}
+
+/// A ClientHello (RFC 5246 section 7.4.1.2) without supported_versions: TLS 1.2 at most.
+fn client_hello_1_2() -> Vec<u8> {
+    let mut body = vec![3, 3];
+    body.extend([7; 32]); // random
+    body.push(0); // no session id
+    body.extend([0, 2, 0xc0, 0x2c]); // TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+    body.extend([1, 0]); // no compression
+    // supported_groups: secp384r1; signature_algorithms: ecdsa_secp384r1_sha384
+    let extensions = [0, 10, 0, 4, 0, 2, 0, 24, 0, 13, 0, 4, 0, 2, 5, 3];
+    body.extend([0, extensions.len() as u8]);
+    body.extend(extensions);
+    let mut hello = vec![1, 0, 0, body.len() as u8];
+    hello.extend(body);
+    let mut record = vec![22, 3, 1, 0, hello.len() as u8];
+    record.extend(hello);
+    record
+}

@@ -1,0 +1,31 @@
+//! Local links: how the processes of one host talk over Unix sockets.
+//!
+//! A message is one *frame*: its length as a big-endian `u32`, then that many bytes of
+//! deterministic CBOR. Who is at the other end is asked of the kernel ([`peer`]), never of the peer.
+//!
+//! This crate is apart from `bartizan-channel` because the processes that may hold no key and open no
+//! network socket (devices, measurer) must not link TLS.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+#[cfg(feature = "async")]
+pub mod aio;
+pub mod attachment;
+mod descriptors;
+mod frame;
+mod peer;
+mod ready;
+
+pub use descriptors::{recv_with_descriptors, send_with_descriptors};
+pub use frame::{FrameError, decode, encode, read_frame, write_frame};
+pub use peer::{Peer, peer};
+pub use ready::notify_ready;

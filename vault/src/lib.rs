@@ -1,0 +1,39 @@
+//! The vault: private keys by typed purpose, and nothing that signs bytes of somebody else's choice.
+//!
+//! ```text
+//! request ─► Vault (purpose rules) ─► issue / token / handshake: builds or checks what is signed
+//!                 │                          │
+//!              Keyring (records on disk)  Backend (makes, holds, uses keys): software │ later: TPM 2.0, PKCS#11
+//! ```
+//!
+//! | attack | answer |
+//! |---|---|
+//! | one purpose's key signs for another | each operation names its purpose; what is signed is built here, or checked to the byte |
+//! | the store is copied | keys are sealed under a root key that is elsewhere (`software`: another file, so "development") |
+//! | the store is altered, keys swapped | each sealed key is bound to its purpose and its public key |
+//! | a core dump, a debugger | not dumpable, no core file, secrets wiped after use |
+
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod backend;
+pub mod config;
+pub mod confinement;
+mod handshake;
+mod issue;
+mod keyring;
+pub mod server;
+pub mod software;
+mod vault;
+
+pub use config::{Config, Role};
+pub use keyring::{Keyring, KeyringError};
+pub use vault::Vault;

@@ -1,0 +1,120 @@
+//! The `software` back end: private keys sealed with AES-256-GCM under a root key that lies in a file. Anybody who has
+//! both files has the keys; that is why its certificates say "development".
+
+mod root;
+
+pub use root::{RootKey, RootKeyError};
+
+use aws_lc_rs::aead::{Aad, Nonce};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING,
+    ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+    EcdsaSigningAlgorithm, KeyPair,
+};
+use bartizan_attestation::cose::{Curve, PublicKey};
+use bartizan_attestation::keys::{Purpose, VaultKind};
+use zeroize::Zeroizing;
+
+use crate::backend::{Backend, BackendError, Encoding, NewKey, StoredKey, curve};
+
+/// Keys sealed under a root key.
+#[derive(Debug)]
+pub struct Software {
+    root: RootKey,
+}
+
+impl Software {
+    /// A back end with this root key.
+    pub const fn new(root: RootKey) -> Self {
+        Self { root }
+    }
+
+    /// The private key (PKCS #8), for as long as one operation takes.
+    fn open(
+        &self,
+        purpose: Purpose,
+        key: &StoredKey<'_>,
+    ) -> Result<Zeroizing<Vec<u8>>, BackendError> {
+        let sealed = BackendError::Sealed { purpose };
+        let (nonce, ciphertext) = key.blob.split_at_checked(NONCE).ok_or(sealed)?;
+        let sealed = || BackendError::Sealed { purpose };
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| sealed())?;
+        let mut bytes = Zeroizing::new(ciphertext.to_vec());
+        let opened = self
+            .root
+            .aead()
+            .open_in_place(nonce, bound_to(purpose, key.id), &mut bytes);
+        let length = opened.map_err(|_| sealed())?.len();
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+}
+
+/// Length of the nonce in front of the ciphertext (NIST SP 800-38D section 5.2.1.1).
+const NONCE: usize = 12;
+
+impl Backend for Software {
+    fn kind(&self) -> VaultKind {
+        VaultKind::Software
+    }
+
+    fn generate(&self, purpose: Purpose) -> Result<NewKey, BackendError> {
+        let algorithm = algorithm(curve(purpose), Encoding::Fixed);
+        let random = SystemRandom::new();
+        let pkcs8 =
+            EcdsaKeyPair::generate_pkcs8(algorithm, &random).map_err(|_| BackendError::Generate)?;
+        let pair = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref())
+            .map_err(|_| BackendError::Generate)?;
+        let public = PublicKey::from_point(curve(purpose), pair.public_key().as_ref())
+            .map_err(|_| BackendError::Generate)?;
+        let mut sealed = Zeroizing::new(pkcs8.as_ref().to_vec());
+        let nonce = self
+            .root
+            .aead()
+            .seal_in_place_append_tag(bound_to(purpose, &public.sha256()), &mut *sealed)
+            .map_err(|_| BackendError::Generate)?;
+        let blob = [nonce.as_ref().as_slice(), &sealed].concat();
+        Ok(NewKey { public, blob })
+    }
+
+    fn sign(
+        &self,
+        purpose: Purpose,
+        key: &StoredKey<'_>,
+        message: &[u8],
+        encoding: Encoding,
+    ) -> Result<Vec<u8>, BackendError> {
+        let pkcs8 = self.open(purpose, key)?;
+        let pair = EcdsaKeyPair::from_pkcs8(algorithm(curve(purpose), encoding), &pkcs8)
+            .map_err(|_| BackendError::Sealed { purpose })?;
+        let signature = pair
+            .sign(&SystemRandom::new(), message)
+            .map_err(|_| BackendError::Sign)?;
+        Ok(signature.as_ref().to_vec())
+    }
+}
+
+/// A sealed key opens only as what it was made for.
+fn bound_to(purpose: Purpose, id: &[u8; 32]) -> Aad<Vec<u8>> {
+    let purpose: &[u8] = match purpose {
+        Purpose::FleetCa => b"fleet-ca",
+        Purpose::CardIdentity => b"card-identity",
+        Purpose::TlsServer => b"tls-server",
+        Purpose::TlsClient => b"tls-client",
+        Purpose::Token => b"token",
+    };
+    Aad::from([b"bartizan-vault/1/", purpose, b"/", id.as_slice()].concat())
+}
+
+const fn algorithm(curve: Curve, encoding: Encoding) -> &'static EcdsaSigningAlgorithm {
+    match (curve, encoding) {
+        (Curve::P256, Encoding::Fixed) => &ECDSA_P256_SHA256_FIXED_SIGNING,
+        (Curve::P256, Encoding::Der) => &ECDSA_P256_SHA256_ASN1_SIGNING,
+        (Curve::P384, Encoding::Fixed) => &ECDSA_P384_SHA384_FIXED_SIGNING,
+        (Curve::P384, Encoding::Der) => &ECDSA_P384_SHA384_ASN1_SIGNING,
+    }
+}
+
+#[cfg(test)]
+mod tests;

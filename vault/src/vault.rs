@@ -1,0 +1,236 @@
+//! The vault's rules: which role may ask for what, and what each operation makes.
+
+mod card;
+mod verifier;
+
+use std::sync::{Mutex, PoisonError};
+
+use bartizan_attestation::cose::PublicKey;
+use bartizan_attestation::digest::sha256;
+use bartizan_attestation::keys::{
+    Chain, KeyDescription, Purpose, VaultRefusal, VaultReply, VaultRequest,
+};
+use minicbor::bytes::ByteVec;
+
+use crate::backend::{Backend, Encoding, StoredKey};
+use crate::config::Role;
+use crate::handshake::is_certificate_verify;
+use crate::issue::IssuerKey;
+use crate::keyring::{Keyring, Record};
+
+/// Longest lifetime that a request may ask for, in seconds.
+const MAX_LIFETIME_S: u64 = 7 * 24 * 3600;
+/// A year, in seconds.
+const YEAR_S: u64 = 365 * 24 * 3600;
+
+/// A vault: keys, a back end that uses them, and the role that says for what.
+pub struct Vault {
+    role: Role,
+    backend: Box<dyn Backend>,
+    keyring: Mutex<Keyring>,
+}
+
+/// The result of one operation.
+type Outcome = Result<VaultReply, VaultRefusal>;
+
+impl Vault {
+    /// A vault with this role.
+    pub fn new(role: Role, backend: Box<dyn Backend>, keyring: Keyring) -> Self {
+        Self {
+            role,
+            backend,
+            keyring: Mutex::new(keyring),
+        }
+    }
+
+    /// Answers a request; `now` in seconds since the Unix epoch.
+    pub fn answer(&self, request: VaultRequest, now: u64) -> VaultReply {
+        let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut operation = Operation {
+            role: self.role,
+            backend: &*self.backend,
+            keyring: &mut keyring,
+            now,
+        };
+        match operation.perform(request) {
+            Ok(reply) => reply,
+            Err(refusal) => {
+                tracing::warn!(%refusal, "refused");
+                VaultReply::Refused(refusal)
+            }
+        }
+    }
+}
+
+/// One operation under way.
+struct Operation<'a> {
+    role: Role,
+    backend: &'a dyn Backend,
+    keyring: &'a mut Keyring,
+    now: u64,
+}
+
+impl Operation<'_> {
+    fn perform(&mut self, request: VaultRequest) -> Outcome {
+        match request {
+            VaultRequest::Describe => Ok(self.describe()),
+            VaultRequest::CreateFleetCa { name } => self.create_fleet_ca(&name),
+            VaultRequest::IssueHost { csr, name } => self.issue_host(&csr, name),
+            VaultRequest::IssueOperator { csr, name } => self.issue_operator(&csr, &name),
+            VaultRequest::RotateTlsServer { names, lifetime_s } => {
+                self.rotate_tls_server(names, lifetime_s)
+            }
+            VaultRequest::RotateToken { lifetime_s } => self.rotate_token(lifetime_s),
+            VaultRequest::SignToken { claims } => self.sign_token(&claims),
+            VaultRequest::SignTls {
+                purpose,
+                certificate,
+                message,
+            } => self.sign_tls(purpose, &certificate, &message),
+            VaultRequest::CreateCardIdentity => self.create_card_identity(),
+            VaultRequest::InstallCardIdentity { chain, fleet_ca } => {
+                self.install_card_identity(chain, fleet_ca)
+            }
+            VaultRequest::RotateTlsClient { lifetime_s } => self.rotate_tls_client(lifetime_s),
+            VaultRequest::CertifyReportKey {
+                csr,
+                guest,
+                launch_measurement,
+                lifetime_s,
+            } => self.certify_report_key(&csr, guest, launch_measurement, lifetime_s),
+            VaultRequest::CertifyGuestKey {
+                csr,
+                guest,
+                launch_measurement,
+                lifetime_s,
+            } => self.certify_guest_key(&csr, guest, launch_measurement, lifetime_s),
+        }
+    }
+
+    fn describe(&self) -> VaultReply {
+        let keys = self.keyring.records().iter().map(|record| KeyDescription {
+            purpose: record.purpose,
+            id: record.id.clone(),
+            chain: record.chain.clone(),
+        });
+        VaultReply::Description {
+            kind: self.backend.kind(),
+            keys: keys.collect(),
+            fleet_ca: self.keyring.fleet_ca().map(|der| der.to_vec().into()),
+        }
+    }
+
+    fn sign_tls(&self, purpose: Purpose, certificate: &[u8], message: &[u8]) -> Outcome {
+        self.demand(purpose)?;
+        if !is_certificate_verify(purpose, message) {
+            let what = "a TLS key signs TLS 1.3 CertificateVerify contents of its own side only";
+            return Err(VaultRefusal::NotSignable(what.into()));
+        }
+        let record = self
+            .keyring
+            .records()
+            .iter()
+            .find(|record| record.purpose == purpose && leaf(record) == Some(certificate))
+            .ok_or(VaultRefusal::NoKey { purpose })?;
+        if record.not_after < self.now {
+            return Err(VaultRefusal::NotSignable(
+                "the certificate has expired".into(),
+            ));
+        }
+        self.backend
+            .sign(purpose, &stored(record), message, Encoding::Der)
+            .map(VaultReply::Signature)
+            .map_err(store)
+    }
+
+    /// Makes a key and keeps it with the chain that `certify` issues for it.
+    fn make(
+        &mut self,
+        purpose: Purpose,
+        certify: impl FnOnce(&Self, &PublicKey) -> Result<(Chain, u64), VaultRefusal>,
+    ) -> Result<Chain, VaultRefusal> {
+        let key = self.backend.generate(purpose).map_err(store)?;
+        let (chain, not_after) = certify(self, &key.public)?;
+        let record = Record {
+            purpose,
+            id: key.public.sha256().into(),
+            public: key.public.spki_der().into(),
+            blob: key.blob.into(),
+            chain: chain.clone(),
+            not_after,
+        };
+        self.keyring.add(record, self.now).map_err(store)?;
+        Ok(chain)
+    }
+
+    /// Refuses purposes that this vault's role does not have.
+    fn demand(&self, purpose: Purpose) -> Result<(), VaultRefusal> {
+        if self.role.holds(purpose) {
+            Ok(())
+        } else {
+            Err(VaultRefusal::WrongRole { purpose })
+        }
+    }
+
+    /// The issuing key of a purpose, and its certificate.
+    fn issuer(&self, purpose: Purpose) -> Result<(IssuerKey<'_>, &[u8]), VaultRefusal> {
+        self.demand(purpose)?;
+        let missing = VaultRefusal::NoKey { purpose };
+        let record = self
+            .keyring
+            .newest(purpose)
+            .ok_or_else(|| missing.clone())?;
+        let certificate = leaf(record).ok_or(missing)?;
+        let public = PublicKey::from_spki_der(&record.public).map_err(store)?;
+        let key = IssuerKey {
+            backend: self.backend,
+            purpose,
+            key: stored(record),
+            public,
+        };
+        Ok((key, certificate))
+    }
+}
+
+fn stored(record: &Record) -> StoredKey<'_> {
+    StoredKey {
+        id: &record.id,
+        blob: &record.blob,
+    }
+}
+
+fn leaf(record: &Record) -> Option<&[u8]> {
+    record
+        .chain
+        .first()
+        .map(|certificate| certificate.as_slice())
+}
+
+fn lifetime(asked_s: u64) -> Result<u64, VaultRefusal> {
+    if (1..=MAX_LIFETIME_S).contains(&asked_s) {
+        return Ok(asked_s);
+    }
+    Err(VaultRefusal::NotSignable(format!(
+        "a lifetime is 1 to {MAX_LIFETIME_S} s, not {asked_s}"
+    )))
+}
+
+fn store(error: impl std::fmt::Display) -> VaultRefusal {
+    VaultRefusal::Store(error.to_string())
+}
+
+fn chain(certificates: impl IntoIterator<Item = Vec<u8>>) -> Chain {
+    certificates.into_iter().map(ByteVec::from).collect()
+}
+
+/// The first 8 bytes of a certificate's digest, for logs.
+fn short(certificate: &[u8]) -> String {
+    sha256(certificate)
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! What a host's vault does: the card identity, and the short-lived certificates that it issues.
+
+use bartizan_attestation::certificates::{FleetCa, Subject, Usage, verify_chain};
+use bartizan_attestation::cose::PublicKey;
+use bartizan_attestation::csr;
+use bartizan_attestation::identity::{CardId, GuestIdentity};
+use bartizan_attestation::keys::{Chain, Purpose, VaultRefusal, VaultReply};
+use bartizan_attestation::measurement::Digest;
+
+use super::{Operation, Outcome, chain, leaf, lifetime, store, stored};
+use crate::issue::{Certificate, IssuerKey, refused};
+use crate::keyring::Record;
+
+impl Operation<'_> {
+    /// Makes the card identity key, or proves possession again of one that waits for its certificate.
+    pub(super) fn create_card_identity(&mut self) -> Outcome {
+        let purpose = Purpose::CardIdentity;
+        self.demand(purpose)?;
+        if self
+            .keyring
+            .newest(purpose)
+            .is_some_and(|record| leaf(record).is_some())
+        {
+            return Err(VaultRefusal::Exists { purpose });
+        }
+        let key = self.backend.generate(purpose).map_err(store)?;
+        let record = Record {
+            purpose,
+            id: key.public.sha256().into(),
+            public: key.public.spki_der().into(),
+            blob: key.blob.into(),
+            chain: Vec::new(),
+            not_after: u64::MAX,
+        };
+        let signer = IssuerKey {
+            backend: self.backend,
+            purpose,
+            key: stored(&record),
+            public: key.public,
+        };
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        let request = params
+            .serialize_request(&signer)
+            .map_err(refused)?
+            .der()
+            .to_vec();
+        self.keyring.add(record, self.now).map_err(store)?;
+        Ok(VaultReply::Csr(request))
+    }
+
+    /// Keeps the chain, if it is for a key that waits here and leads to that fleet CA.
+    pub(super) fn install_card_identity(&mut self, chain: Chain, fleet_ca: Vec<u8>) -> Outcome {
+        let purpose = Purpose::CardIdentity;
+        self.demand(purpose)?;
+        let anchor = FleetCa::from_der(&fleet_ca).map_err(refused)?;
+        let certificates: Vec<_> = chain.iter().map(|der| der.to_vec()).collect();
+        let verified =
+            verify_chain(&certificates, &anchor, self.now, Usage::Card).map_err(refused)?;
+        let id = verified.public_key.sha256();
+        let waits = |record: &Record| *record.id == id && record.chain.is_empty();
+        if !self.keyring.records().iter().any(waits) {
+            return Err(VaultRefusal::NoKey { purpose });
+        }
+        self.keyring.set_fleet_ca(fleet_ca).map_err(store)?;
+        self.keyring
+            .install(&id, chain.clone(), verified.not_after)
+            .map_err(store)?;
+        Ok(VaultReply::Certificates(chain))
+    }
+
+    pub(super) fn rotate_tls_client(&mut self, lifetime_s: u64) -> Outcome {
+        self.demand(Purpose::TlsClient)?;
+        let lifetime_s = lifetime(lifetime_s)?;
+        let made = self.make(Purpose::TlsClient, |this, key| {
+            let host = this.card()?;
+            this.issued_by_card(Usage::TlsClient, Subject::Host(host), None, lifetime_s, key)
+        });
+        made.map(VaultReply::Certificates)
+    }
+
+    pub(super) fn certify_report_key(
+        &self,
+        csr: &[u8],
+        guest: GuestIdentity,
+        launch_measurement: Digest,
+        lifetime_s: u64,
+    ) -> Outcome {
+        let key = csr::verify(csr).map_err(refused)?;
+        self.check_guest(&guest)?;
+        let subject = Subject::Measurer(guest);
+        let launch = Some(launch_measurement);
+        self.issued_by_card(
+            Usage::ReportKey,
+            subject,
+            launch,
+            lifetime(lifetime_s)?,
+            &key,
+        )
+        .map(|(chain, _)| VaultReply::Certificates(chain))
+    }
+
+    pub(super) fn certify_guest_key(
+        &self,
+        csr: &[u8],
+        guest: GuestIdentity,
+        launch_measurement: Digest,
+        lifetime_s: u64,
+    ) -> Outcome {
+        let key = csr::verify(csr).map_err(refused)?;
+        self.check_guest(&guest)?;
+        let subject = Subject::Guest(guest);
+        let launch = Some(launch_measurement);
+        self.issued_by_card(
+            Usage::GuestKey,
+            subject,
+            launch,
+            lifetime(lifetime_s)?,
+            &key,
+        )
+        .map(|(chain, _)| VaultReply::Certificates(chain))
+    }
+
+    /// A card speaks for its own guests only.
+    fn check_guest(&self, guest: &GuestIdentity) -> Result<(), VaultRefusal> {
+        if guest.card == self.card()? {
+            return Ok(());
+        }
+        Err(VaultRefusal::NotSignable(
+            "that guest is of another card".into(),
+        ))
+    }
+
+    fn card(&self) -> Result<CardId, VaultRefusal> {
+        let purpose = Purpose::CardIdentity;
+        self.demand(purpose)?;
+        let record = self
+            .keyring
+            .newest(purpose)
+            .filter(|record| !record.chain.is_empty());
+        Ok(CardId(*record.ok_or(VaultRefusal::NoKey { purpose })?.id))
+    }
+
+    fn issued_by_card(
+        &self,
+        usage: Usage,
+        subject: Subject,
+        launch_measurement: Option<Digest>,
+        lifetime_s: u64,
+        key: &PublicKey,
+    ) -> Result<(Chain, u64), VaultRefusal> {
+        let (issuer, certificate) = self.issuer(Purpose::CardIdentity)?;
+        let common_name = match usage {
+            Usage::ReportKey => "measurer",
+            Usage::GuestKey => "guest",
+            _ => "host",
+        };
+        let wanted = Certificate {
+            usage,
+            subject,
+            common_name: common_name.into(),
+            names: Vec::new(),
+            vault: self.backend.kind(),
+            launch_measurement,
+            now: self.now,
+            lifetime_s,
+        };
+        let card = certificate.to_vec();
+        let (leaf, end) = wanted.issue(key, certificate, issuer)?;
+        Ok((chain([leaf, card]), end))
+    }
+}

@@ -1,0 +1,164 @@
+//! What the verifier's vault does: the fleet CA, the TLS server key, token keys.
+
+use bartizan_attestation::certificates::{Subject, Usage};
+use bartizan_attestation::csr;
+use bartizan_attestation::identity::CardId;
+use bartizan_attestation::keys::{Purpose, VaultRefusal, VaultReply};
+use bartizan_attestation::result::{check_claims_json, compact, signing_input};
+
+use super::{Operation, Outcome, YEAR_S, chain, leaf, lifetime, short, store, stored};
+use crate::backend::Encoding;
+use crate::issue::{Certificate, IssuerKey, fleet_ca, refused};
+use crate::keyring::Record;
+
+/// How long a fleet CA lasts, in seconds.
+const FLEET_CA_S: u64 = 10 * YEAR_S;
+/// Longest name of a host, operator or fleet in bytes: X.520's bound of a common name.
+const MAX_NAME: usize = 64;
+/// Most names of a TLS server.
+const MAX_NAMES: usize = 32;
+
+impl Operation<'_> {
+    pub(super) fn create_fleet_ca(&mut self, name: &str) -> Outcome {
+        let purpose = Purpose::FleetCa;
+        self.demand(purpose)?;
+        if self.keyring.newest(purpose).is_some() {
+            return Err(VaultRefusal::Exists { purpose });
+        }
+        check_name(name)?;
+        let key = self.backend.generate(purpose).map_err(store)?;
+        let id = key.public.sha256();
+        let stored = crate::backend::StoredKey {
+            id: &id,
+            blob: &key.blob,
+        };
+        let issuer = IssuerKey {
+            backend: self.backend,
+            purpose,
+            key: stored,
+            public: key.public.clone(),
+        };
+        let (der, not_after) = fleet_ca(name, self.now, FLEET_CA_S, &issuer)?;
+        let record = Record {
+            purpose,
+            id: id.into(),
+            public: key.public.spki_der().into(),
+            blob: key.blob.clone().into(),
+            chain: chain([der.clone()]),
+            not_after,
+        };
+        self.keyring.add(record, self.now).map_err(store)?;
+        self.keyring.set_fleet_ca(der.clone()).map_err(store)?;
+        tracing::info!(name, certificate = short(&der), "fleet CA made");
+        Ok(VaultReply::Certificates(chain([der])))
+    }
+
+    pub(super) fn issue_host(&self, csr: &[u8], name: String) -> Outcome {
+        check_name(&name)?;
+        let key = csr::verify(csr).map_err(refused)?;
+        let subject = Subject::Host(CardId(key.sha256()));
+        self.issued_by_fleet_ca(Usage::Card, subject, name, Vec::new(), YEAR_S, &key)
+            .map(|(certificate, _)| VaultReply::Certificates(chain([certificate])))
+    }
+
+    pub(super) fn issue_operator(&self, csr: &[u8], name: &str) -> Outcome {
+        let key = csr::verify(csr).map_err(refused)?;
+        let subject = Subject::operator(name).map_err(refused)?;
+        self.issued_by_fleet_ca(
+            Usage::Operator,
+            subject,
+            name.into(),
+            Vec::new(),
+            YEAR_S,
+            &key,
+        )
+        .map(|(certificate, _)| VaultReply::Certificates(chain([certificate])))
+    }
+
+    pub(super) fn rotate_tls_server(&mut self, names: Vec<String>, lifetime_s: u64) -> Outcome {
+        self.demand(Purpose::TlsServer)?;
+        let lifetime_s = lifetime(lifetime_s)?;
+        if names.is_empty() || names.len() > MAX_NAMES {
+            return Err(VaultRefusal::NotSignable(format!(
+                "a server has 1 to {MAX_NAMES} names"
+            )));
+        }
+        let made = self.make(Purpose::TlsServer, |this, key| {
+            let name = "verifier".to_owned();
+            let (usage, subject) = (Usage::TlsServer, Subject::Server);
+            let (leaf, end) =
+                this.issued_by_fleet_ca(usage, subject, name, names, lifetime_s, key)?;
+            Ok((chain([leaf]), end))
+        });
+        made.map(VaultReply::Certificates)
+    }
+
+    pub(super) fn rotate_token(&mut self, lifetime_s: u64) -> Outcome {
+        self.demand(Purpose::Token)?;
+        let lifetime_s = lifetime(lifetime_s)?;
+        let made = self.make(Purpose::Token, |this, key| {
+            let name = "verifier tokens".to_owned();
+            let (usage, subject) = (Usage::Token, Subject::Token);
+            let (leaf, end) =
+                this.issued_by_fleet_ca(usage, subject, name, Vec::new(), lifetime_s, key)?;
+            Ok((chain([leaf]), end))
+        });
+        made.map(VaultReply::Certificates)
+    }
+
+    pub(super) fn sign_token(&self, claims: &str) -> Outcome {
+        let purpose = Purpose::Token;
+        self.demand(purpose)?;
+        check_claims_json(claims).map_err(refused)?;
+        let record = self
+            .keyring
+            .newest(purpose)
+            .ok_or(VaultRefusal::NoKey { purpose })?;
+        let certificate = leaf(record).ok_or(VaultRefusal::NoKey { purpose })?;
+        if record.not_after < self.now {
+            return Err(VaultRefusal::NotSignable(
+                "the token key's certificate has expired".into(),
+            ));
+        }
+        let input = signing_input(certificate, claims);
+        let signature = self
+            .backend
+            .sign(purpose, &stored(record), input.as_bytes(), Encoding::Fixed)
+            .map_err(store)?;
+        Ok(VaultReply::Token(compact(&input, &signature)))
+    }
+
+    fn issued_by_fleet_ca(
+        &self,
+        usage: Usage,
+        subject: Subject,
+        common_name: String,
+        names: Vec<String>,
+        lifetime_s: u64,
+        key: &bartizan_attestation::cose::PublicKey,
+    ) -> Result<(Vec<u8>, u64), VaultRefusal> {
+        let (issuer, certificate) = self.issuer(Purpose::FleetCa)?;
+        let wanted = Certificate {
+            usage,
+            subject,
+            common_name,
+            names,
+            // All hosts' vaults are of the one kind that there is.
+            vault: self.backend.kind(),
+            launch_measurement: None,
+            now: self.now,
+            lifetime_s,
+        };
+        wanted.issue(key, certificate, issuer)
+    }
+}
+
+fn check_name(name: &str) -> Result<(), VaultRefusal> {
+    let fits = (1..=MAX_NAME).contains(&name.len()) && !name.chars().any(char::is_control);
+    if fits {
+        return Ok(());
+    }
+    Err(VaultRefusal::NotSignable(format!(
+        "a name has 1 to {MAX_NAME} bytes and no control characters"
+    )))
+}

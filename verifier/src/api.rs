@@ -1,0 +1,125 @@
+//! The REST API: JSON over TLS 1.3; binary fields are base64url without padding, errors are problem
+//! documents (RFC 9457). `openapi.json` beside this crate's manifest is its description.
+//!
+//! | who | may |
+//! |---|---|
+//! | everybody | fetch keys and certificates, enrol a host with a join code |
+//! | hosts (client certificate by their card) | fetch nonces, hand in reports of their own guests |
+//! | operators (client certificate) | all else |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+
+use crate::problem::{Problem, ProblemKind, ProblemType};
+use crate::service::Service;
+
+mod access;
+mod documents;
+mod enrolment;
+mod input;
+mod open;
+pub mod openapi;
+mod operations;
+mod profiles;
+mod reports;
+mod revocations;
+mod verdicts;
+
+pub use access::AccessError;
+pub use input::InputError;
+pub use reports::read_submission;
+
+use input::BodyLimit;
+
+/// A request was not for anything that is here, or took too long.
+#[derive(Debug, thiserror::Error)]
+pub enum RoutingError {
+    /// No such path.
+    #[error("there is nothing at this path; see GET /openapi.json")]
+    NotFound,
+    /// Not with this method.
+    #[error("this path does not have that method; see GET /openapi.json")]
+    Method,
+    /// The request's body did not arrive, or the answer was not ready, in time.
+    #[error("the request took more than {0} s; send its body faster, or try again")]
+    Timeout(u64),
+}
+
+impl ProblemType for RoutingError {
+    fn kind(&self) -> (&'static str, StatusCode) {
+        match self {
+            Self::NotFound => ("not-found", StatusCode::NOT_FOUND),
+            Self::Method => ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED),
+            Self::Timeout(_) => ("request-timeout", StatusCode::REQUEST_TIMEOUT),
+        }
+    }
+}
+
+/// The routes. Each request must carry its connection's [`Peer`](crate::peer::Peer) as an extension;
+/// one without is anonymous.
+pub fn router(service: Arc<Service>) -> Router {
+    let limits = service.config.limits;
+    let sized = |bytes: usize| Extension(BodyLimit(bytes));
+    let reports = Router::new()
+        .route("/v1/reports", post(reports::submit))
+        .layer(sized(limits.report_body_bytes));
+    let profiles = Router::new()
+        .route(
+            "/v1/profiles/{application}",
+            get(profiles::show)
+                .put(profiles::put)
+                .delete(profiles::withdraw),
+        )
+        .layer(sized(limits.profile_body_bytes));
+    let others = Router::new()
+        .route("/.well-known/jwks.json", get(open::jwks))
+        .route("/healthz", get(open::health))
+        .route("/openapi.json", get(open::description))
+        .route("/v1/fleet-ca", get(open::fleet_ca))
+        .route("/v1/token-certificates", get(open::token_certificates))
+        .route("/v1/hosts", post(enrolment::enroll).get(enrolment::hosts))
+        .route("/v1/join-codes", post(enrolment::add_join_code))
+        .route("/v1/nonces", post(reports::issue_nonce))
+        .route("/v1/profiles", get(profiles::list))
+        .route("/v1/verdicts", get(verdicts::list))
+        .route("/v1/verdicts/{id}", get(verdicts::show))
+        .route(
+            "/v1/revocations",
+            get(revocations::list)
+                .post(revocations::revoke)
+                .delete(revocations::reinstate),
+        )
+        .route("/v1/token-keys/rotate", post(operations::rotate_token_key))
+        .route("/metrics", get(operations::metrics))
+        .layer(sized(limits.body_bytes));
+    reports
+        .merge(profiles)
+        .merge(others)
+        .fallback(async || Problem::from(RoutingError::NotFound))
+        .method_not_allowed_fallback(async || Problem::from(RoutingError::Method))
+        .layer(from_fn_with_state(Arc::clone(&service), supervise))
+        .with_state(service)
+}
+
+/// Bounds a request's time and counts its outcome.
+async fn supervise(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
+    let seconds = service.config.limits.request_s;
+    let response = tokio::time::timeout(Duration::from_secs(seconds), next.run(request))
+        .await
+        .unwrap_or_else(|_| Problem::from(RoutingError::Timeout(seconds)).into_response());
+    let problem = response
+        .extensions()
+        .get::<ProblemKind>()
+        .map(|kind| kind.0);
+    service
+        .metrics
+        .responded(response.status().as_u16(), problem);
+    response
+}

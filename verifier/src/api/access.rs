@@ -1,0 +1,126 @@
+//! Who may call: extractors that a handler names in its arguments, before its body.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use bartizan_attestation::identity::CardId;
+
+use crate::clock::now_s;
+use crate::peer::Peer;
+use crate::problem::{Problem, ProblemType};
+use crate::service::Service;
+use crate::storage::{RevocationKind, StorageError};
+
+/// Proof that the client is a host whose certificate is valid now and that is not revoked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Host {
+    pub(super) card: CardId,
+}
+
+/// Proof that the client is an operator whose certificate is valid now and who is not revoked.
+#[derive(Clone, Debug)]
+pub(super) struct Operator {
+    pub(super) name: String,
+}
+
+/// A client may not call this.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// It showed no certificate of a host or an operator.
+    #[error("this needs a client certificate of {0}; connect with one")]
+    CertificateRequired(&'static str),
+    /// It is not of the kind that may.
+    #[error("this is for {0} only")]
+    WrongRole(&'static str),
+    /// Its certificate has expired since it connected.
+    #[error(
+        "the client certificate has expired since the connection was made; renew it and connect again"
+    )]
+    CertificateExpired,
+    /// It is a revoked host.
+    #[error("host {0} is revoked; an operator can see why in GET /v1/revocations")]
+    HostRevoked(CardId),
+    /// It is a revoked operator.
+    #[error("operator `{0}` is revoked")]
+    OperatorRevoked(String),
+    /// The database failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+const A_HOST: &str = "a host";
+const AN_OPERATOR: &str = "an operator";
+
+impl FromRequestParts<Arc<Service>> for Host {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        service: &Arc<Service>,
+    ) -> Result<Self, Self::Rejection> {
+        let card = match peer(parts) {
+            Peer::Host { card, not_after } => in_time(card, not_after)?,
+            Peer::Operator { .. } => return Err(AccessError::WrongRole("hosts").into()),
+            Peer::Anonymous => return Err(AccessError::CertificateRequired(A_HOST).into()),
+        };
+        let subject = card.to_string();
+        let revoked = service.storage.is_revoked(RevocationKind::Host, &subject);
+        if revoked.await.map_err(AccessError::from)? {
+            return Err(AccessError::HostRevoked(card).into());
+        }
+        Ok(Self { card })
+    }
+}
+
+impl FromRequestParts<Arc<Service>> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        service: &Arc<Service>,
+    ) -> Result<Self, Self::Rejection> {
+        let name = match peer(parts) {
+            Peer::Operator { name, not_after } => in_time(name, not_after)?,
+            Peer::Host { .. } => return Err(AccessError::WrongRole("operators").into()),
+            Peer::Anonymous => return Err(AccessError::CertificateRequired(AN_OPERATOR).into()),
+        };
+        let revoked = service.storage.is_revoked(RevocationKind::Operator, &name);
+        if revoked.await.map_err(AccessError::from)? {
+            return Err(AccessError::OperatorRevoked(name).into());
+        }
+        Ok(Self { name })
+    }
+}
+
+fn peer(parts: &Parts) -> Peer {
+    parts
+        .extensions
+        .get::<Peer>()
+        .cloned()
+        .unwrap_or(Peer::Anonymous)
+}
+
+fn in_time<T>(subject: T, not_after: u64) -> Result<T, AccessError> {
+    if now_s() <= not_after {
+        Ok(subject)
+    } else {
+        Err(AccessError::CertificateExpired)
+    }
+}
+
+impl ProblemType for AccessError {
+    fn kind(&self) -> (&'static str, StatusCode) {
+        match self {
+            Self::CertificateRequired(_) => {
+                ("client-certificate-required", StatusCode::UNAUTHORIZED)
+            }
+            Self::WrongRole(_) => ("wrong-role", StatusCode::FORBIDDEN),
+            Self::CertificateExpired => ("client-certificate-expired", StatusCode::UNAUTHORIZED),
+            Self::HostRevoked(_) => ("host-revoked", StatusCode::FORBIDDEN),
+            Self::OperatorRevoked(_) => ("operator-revoked", StatusCode::FORBIDDEN),
+            Self::Storage(error) => error.kind(),
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The JSON documents of the API.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::binary::Binary;
+use crate::storage::{
+    EnrolledHost, ProfileSummary, Revocation, RevocationKind, Verdict, VerdictSummary,
+};
+
+/// A certificate chain and the anchor it leads to.
+#[derive(Serialize, ToSchema)]
+pub(super) struct EnrolledDocument {
+    /// The card identity's chain: DER, leaf first, without the fleet CA.
+    pub(super) chain: Vec<Binary>,
+    /// The fleet CA certificate, DER.
+    pub(super) fleet_ca: Binary,
+}
+
+/// A host that wants to join.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EnrolDocument {
+    /// The join code, as the operator got it.
+    pub(super) join_code: Binary,
+    /// The host's name: the one that the code was made for.
+    pub(super) name: String,
+    /// PKCS#10 request of the card identity key, DER.
+    pub(super) csr: Binary,
+}
+
+/// A join code to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewJoinCodeDocument {
+    /// Name of the host that may join with it: 1 to 63 of `a-z`, `0-9`, `.`, `-`.
+    pub(super) name: String,
+    /// Seconds for which it is good: 1 to 604800.
+    pub(super) lifetime_s: u64,
+}
+
+/// A join code. It is shown once; the verifier keeps its hash only.
+#[derive(Serialize, ToSchema)]
+pub(super) struct JoinCodeDocument {
+    /// 32 random bytes.
+    pub(super) code: Binary,
+    /// When it expires, in milliseconds since the Unix epoch.
+    pub(super) expires_at_ms: u64,
+}
+
+/// The enrolled hosts.
+#[derive(Serialize, ToSchema)]
+pub(super) struct HostsDocument {
+    /// By name.
+    pub(super) hosts: Vec<HostDocument>,
+}
+
+/// An enrolled host.
+#[derive(Serialize, ToSchema)]
+pub(super) struct HostDocument {
+    /// Its card id: 64 hexadecimal digits.
+    pub(super) card: String,
+    /// Its name.
+    pub(super) name: String,
+    /// The operator who made its join code.
+    pub(super) operator: String,
+    /// When it enrolled last, in milliseconds since the Unix epoch.
+    pub(super) enrolled_at_ms: u64,
+    /// Its card identity's certificate, DER.
+    pub(super) certificate: Binary,
+}
+
+impl From<EnrolledHost> for HostDocument {
+    fn from(host: EnrolledHost) -> Self {
+        Self {
+            card: host.card.to_string(),
+            name: host.name,
+            operator: host.operator,
+            enrolled_at_ms: host.enrolled_at_ms,
+            certificate: host.certificate.into(),
+        }
+    }
+}
+
+/// The guest that a nonce is for.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NonceRequestDocument {
+    /// Its URN, `urn:bartizan:guest:<card>:<vm uuid>:<boot>`; a guest of the host that asks.
+    pub(super) guest: String,
+}
+
+/// A nonce.
+#[derive(Serialize, ToSchema)]
+pub(super) struct NonceDocument {
+    /// 32 bytes, good for one report of this guest.
+    pub(super) nonce: Binary,
+    /// When it expires, in milliseconds since the Unix epoch.
+    pub(super) expires_at_ms: u64,
+}
+
+/// A report.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReportDocument {
+    /// The signed report (COSE_Sign1).
+    pub(super) report: Binary,
+    /// The guest's certificate chain: DER, leaf first, without the fleet CA.
+    pub(super) guest_chain: Vec<Binary>,
+}
+
+/// What a report came to.
+#[derive(Serialize, ToSchema)]
+pub(super) struct JudgementDocument {
+    /// Id of the verdict.
+    pub(super) verdict: String,
+    /// The attestation result: EAR as a JWT. It says whether the report was affirmed.
+    pub(super) token: String,
+}
+
+/// An application's profile and which revision it is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProfileRevisionDocument {
+    /// The application.
+    pub(super) application: String,
+    /// The revision, from 1.
+    pub(super) revision: u64,
+    /// Who put it.
+    pub(super) operator: String,
+    /// When, in milliseconds since the Unix epoch.
+    pub(super) created_at_ms: u64,
+    /// The profile.
+    pub(super) profile: serde_json::Value,
+}
+
+/// The applications that have a profile.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProfilesDocument {
+    /// By name.
+    pub(super) profiles: Vec<ProfileSummaryDocument>,
+}
+
+/// An application that has a profile.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProfileSummaryDocument {
+    /// The application.
+    pub(super) application: String,
+    /// The current revision.
+    pub(super) revision: u64,
+    /// Who put it.
+    pub(super) operator: String,
+    /// When, in milliseconds since the Unix epoch.
+    pub(super) created_at_ms: u64,
+}
+
+impl From<ProfileSummary> for ProfileSummaryDocument {
+    fn from(summary: ProfileSummary) -> Self {
+        let ProfileSummary {
+            application,
+            revision,
+            operator,
+            created_at_ms,
+        } = summary;
+        Self {
+            application,
+            revision,
+            operator,
+            created_at_ms,
+        }
+    }
+}
+
+/// Which verdicts to list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct VerdictQuery {
+    /// Only of this guest, by its URN.
+    pub(super) guest: Option<String>,
+    /// Only of this application.
+    pub(super) application: Option<String>,
+    /// At most so many, 1 to 1000; 100 if not given.
+    pub(super) limit: Option<u32>,
+    /// Only those older than the verdict with this id: the last one of the page before.
+    pub(super) after: Option<String>,
+}
+
+/// Verdicts.
+#[derive(Serialize, ToSchema)]
+pub(super) struct VerdictsDocument {
+    /// Newest first.
+    pub(super) verdicts: Vec<VerdictSummaryDocument>,
+}
+
+/// A verdict without its evidence.
+#[derive(Serialize, ToSchema)]
+pub(super) struct VerdictSummaryDocument {
+    /// Its id (UUIDv7), also the token's `jti`.
+    pub(super) id: String,
+    /// When it was judged, in milliseconds since the Unix epoch.
+    pub(super) judged_at_ms: u64,
+    /// The guest's URN.
+    pub(super) guest: String,
+    /// The host's card id.
+    pub(super) host: String,
+    /// The application that the guest named.
+    pub(super) application: String,
+    /// The revision of the profile that it was judged by.
+    pub(super) profile_revision: Option<u64>,
+    /// `affirming`, `contraindicated`, `warning` or `none`.
+    pub(super) status: String,
+    /// Why: the result's `ear_verifier_claims`.
+    #[schema(value_type = Object)]
+    pub(super) reasons: serde_json::Value,
+}
+
+/// A verdict with its evidence.
+#[derive(Serialize, ToSchema)]
+pub(super) struct VerdictDocument {
+    /// What the list shows of it.
+    #[serde(flatten)]
+    pub(super) summary: VerdictSummaryDocument,
+    /// The report, verbatim.
+    pub(super) report: Binary,
+    /// The attestation result that was handed out.
+    pub(super) token: String,
+}
+
+impl From<VerdictSummary> for VerdictSummaryDocument {
+    fn from(summary: VerdictSummary) -> Self {
+        Self {
+            id: summary.id,
+            judged_at_ms: summary.judged_at_ms,
+            guest: summary.guest,
+            host: summary.host.to_string(),
+            application: summary.application,
+            profile_revision: summary.profile_revision,
+            status: summary.status,
+            reasons: serde_json::from_str(&summary.reasons).unwrap_or_default(),
+        }
+    }
+}
+
+impl From<Verdict> for VerdictDocument {
+    fn from(verdict: Verdict) -> Self {
+        Self {
+            summary: verdict.summary.into(),
+            report: verdict.report.into(),
+            token: verdict.token,
+        }
+    }
+}
+
+/// A revocation to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewRevocationDocument {
+    /// What kind of subject.
+    pub(super) kind: RevocationKind,
+    /// The subject: a card id, a guest's URN (without the boot counter: every boot), an
+    /// application's name, an operator's name.
+    pub(super) subject: String,
+    /// Why, for people: 1 to 1000 bytes.
+    pub(super) reason: String,
+}
+
+/// Which revocation to take back.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RevocationQuery {
+    /// What kind of subject.
+    pub(super) kind: RevocationKind,
+    /// The subject, as it was revoked.
+    pub(super) subject: String,
+}
+
+/// The revocations in force.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RevocationsDocument {
+    /// Newest first.
+    pub(super) revocations: Vec<RevocationDocument>,
+}
+
+/// A revocation.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RevocationDocument {
+    /// What kind of subject.
+    pub(super) kind: RevocationKind,
+    /// The subject.
+    pub(super) subject: String,
+    /// Why.
+    pub(super) reason: String,
+    /// Who revoked it.
+    pub(super) operator: String,
+    /// When, in milliseconds since the Unix epoch.
+    pub(super) created_at_ms: u64,
+}
+
+impl From<Revocation> for RevocationDocument {
+    fn from(revocation: Revocation) -> Self {
+        let Revocation {
+            kind,
+            subject,
+            reason,
+            operator,
+            created_at_ms,
+        } = revocation;
+        Self {
+            kind,
+            subject,
+            reason,
+            operator,
+            created_at_ms,
+        }
+    }
+}

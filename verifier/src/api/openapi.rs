@@ -1,0 +1,95 @@
+//! The OpenAPI 3.1 description, made from the handlers.
+
+use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::{enrolment, open, operations, profiles, reports, revocations, verdicts};
+
+/// The document as indented JSON, with a newline at its end.
+#[must_use]
+pub fn document() -> String {
+    // INVARIANT: the document is made of strings, numbers and maps with string keys.
+    let mut text = Description::openapi().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Bartizan verifier",
+        description = "The attestation service. TLS 1.3 only. Binary fields are base64url without \
+                       padding; times are milliseconds since the Unix epoch where not said otherwise; \
+                       errors are problem documents (RFC 9457) whose type is \
+                       urn:bartizan:problem:<name>."
+    ),
+    paths(
+        open::jwks,
+        open::fleet_ca,
+        open::token_certificates,
+        open::description,
+        open::health,
+        enrolment::enroll,
+        enrolment::hosts,
+        enrolment::add_join_code,
+        reports::issue_nonce,
+        reports::submit,
+        profiles::list,
+        profiles::show,
+        profiles::put,
+        profiles::withdraw,
+        verdicts::list,
+        verdicts::show,
+        revocations::list,
+        revocations::revoke,
+        revocations::reinstate,
+        operations::rotate_token_key,
+        operations::metrics,
+    ),
+    tags(
+        (name = "open", description = "Open to everybody."),
+        (name = "host", description = "For hosts: a client certificate by their card."),
+        (name = "operator", description = "For operators: a client certificate of theirs."),
+    ),
+    modifiers(&ClientCertificates)
+)]
+struct Description;
+
+/// Says which operations need a client certificate: all that are not open.
+struct ClientCertificates;
+
+impl Modify for ClientCertificates {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        for (scheme, tag) in [
+            ("hostCertificate", "host"),
+            ("operatorCertificate", "operator"),
+        ] {
+            let description = format!("TLS client certificate of {tag}s");
+            openapi
+                .components
+                .get_or_insert_default()
+                .add_security_scheme(
+                    scheme,
+                    SecurityScheme::MutualTls {
+                        description: Some(description),
+                        deprecated: None,
+                        extensions: None,
+                    },
+                );
+            let operations = openapi.paths.paths.values_mut().flat_map(|path| {
+                [
+                    &mut path.get,
+                    &mut path.post,
+                    &mut path.put,
+                    &mut path.delete,
+                ]
+            });
+            for operation in operations.flatten() {
+                if operation.tags.iter().flatten().any(|has| has == tag) {
+                    let none: [&str; 0] = [];
+                    operation.security = Some(vec![SecurityRequirement::new(scheme, none)]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Application profiles.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use bartizan_attestation::profile::{ApplicationProfile, ProfileError};
+
+use super::access::Operator;
+use super::documents::{ProfileRevisionDocument, ProfilesDocument};
+use super::input::{Body, Segment};
+use crate::clock::now_ms;
+use crate::problem::{Problem, ProblemDocument, ProblemType};
+use crate::service::Service;
+use crate::storage::StorageError;
+
+/// A profile was not put, shown or withdrawn.
+#[derive(Debug, thiserror::Error)]
+enum ProfileRouteError {
+    /// It is no profile.
+    #[error("the profile is refused: {0}")]
+    Refused(#[from] ProfileError),
+    /// It is another application's.
+    #[error("the profile is of `{profile}`, the path names `{path}`; put it under its own name")]
+    OtherApplication {
+        /// The application in the profile.
+        profile: String,
+        /// The application in the path.
+        path: String,
+    },
+    /// There is none.
+    #[error("this application has no profile; see GET /v1/profiles")]
+    NotFound,
+    /// The service is ending.
+    #[error("the verifier is shutting down; try again")]
+    Stopped,
+}
+
+impl ProblemType for ProfileRouteError {
+    fn kind(&self) -> (&'static str, StatusCode) {
+        match self {
+            Self::Refused(_) => ("profile-refused", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::OtherApplication { .. } => (
+                "profile-of-other-application",
+                StatusCode::UNPROCESSABLE_ENTITY,
+            ),
+            Self::NotFound => ("no-profile", StatusCode::NOT_FOUND),
+            Self::Stopped => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
+        }
+    }
+}
+
+/// Puts a profile as the application's newest revision; reports are judged by it from the answer on.
+#[utoipa::path(
+    put, path = "/v1/profiles/{application}", tag = "operator",
+    params(("application" = String, Path, description = "The application's name.")),
+    request_body(content = serde_json::Value, description = "The profile."),
+    responses(
+        (status = 200, body = ProfileRevisionDocument),
+        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn put(
+    State(service): State<Arc<Service>>,
+    operator: Operator,
+    Segment(application): Segment,
+    body: Body,
+) -> Result<Json<ProfileRevisionDocument>, Problem> {
+    let parse = move || ApplicationProfile::from_json(&body.bytes).map(|p| (p, body));
+    let (profile, _body) = tokio::task::spawn_blocking(parse)
+        .await
+        .map_err(|_| ProfileRouteError::Stopped)?
+        .map_err(ProfileRouteError::from)?;
+    if profile.document().application != application {
+        let profile = profile.document().application.clone();
+        return Err(ProfileRouteError::OtherApplication {
+            profile,
+            path: application,
+        }
+        .into());
+    }
+    let text = String::from_utf8(profile.to_json())
+        .map_err(|_| StorageError::Damaged { table: "profiles" })?;
+    let now = now_ms();
+    let revision = service
+        .storage
+        .put_profile(&application, &text, &operator.name, now)
+        .await?;
+    tracing::info!(
+        application,
+        revision,
+        operator = operator.name,
+        "profile put"
+    );
+    Ok(Json(ProfileRevisionDocument {
+        application,
+        revision,
+        operator: operator.name,
+        created_at_ms: now,
+        profile: parsed(&text)?,
+    }))
+}
+
+/// The application's current profile.
+#[utoipa::path(
+    get, path = "/v1/profiles/{application}", tag = "operator",
+    params(("application" = String, Path, description = "The application's name.")),
+    responses(
+        (status = 200, body = ProfileRevisionDocument),
+        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn show(
+    State(service): State<Arc<Service>>,
+    _operator: Operator,
+    Segment(application): Segment,
+) -> Result<Json<ProfileRevisionDocument>, Problem> {
+    let stored = service
+        .storage
+        .profile(&application)
+        .await?
+        .ok_or(ProfileRouteError::NotFound)?;
+    Ok(Json(ProfileRevisionDocument {
+        application,
+        revision: stored.revision,
+        operator: stored.operator,
+        created_at_ms: stored.created_at_ms,
+        profile: parsed(&stored.body)?,
+    }))
+}
+
+/// Withdraws an application's profile: its reports are no longer affirmed.
+#[utoipa::path(
+    delete, path = "/v1/profiles/{application}", tag = "operator",
+    params(("application" = String, Path, description = "The application's name.")),
+    responses(
+        (status = 204, description = "It is withdrawn."),
+        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn withdraw(
+    State(service): State<Arc<Service>>,
+    operator: Operator,
+    Segment(application): Segment,
+) -> Result<StatusCode, Problem> {
+    if !service
+        .storage
+        .withdraw_profile(&application, &operator.name, now_ms())
+        .await?
+    {
+        return Err(ProfileRouteError::NotFound.into());
+    }
+    tracing::info!(application, operator = operator.name, "profile withdrawn");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The applications that have a profile.
+#[utoipa::path(
+    get, path = "/v1/profiles", tag = "operator",
+    responses(
+        (status = 200, body = ProfilesDocument),
+        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn list(
+    State(service): State<Arc<Service>>,
+    _operator: Operator,
+) -> Result<Json<ProfilesDocument>, Problem> {
+    let profiles = service
+        .storage
+        .profiles()
+        .await?
+        .into_iter()
+        .map(Into::into)
+        .collect();
+    Ok(Json(ProfilesDocument { profiles }))
+}
+
+fn parsed(body: &str) -> Result<serde_json::Value, StorageError> {
+    serde_json::from_str(body).map_err(|_| StorageError::Damaged { table: "profiles" })
+}

@@ -1,0 +1,139 @@
+//! Nonces and reports: what hosts call.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::State;
+use bartizan_attestation::identity::GuestIdentity;
+
+use super::access::Host;
+use super::documents::{JudgementDocument, NonceDocument, NonceRequestDocument, ReportDocument};
+use super::input::{self, Body, InputError};
+use crate::clock::now_ms;
+use crate::judge::{self, JudgeError, Submission};
+use crate::problem::{Problem, ProblemDocument};
+use crate::service::Service;
+
+/// Issues a nonce for a report of one of the host's guests.
+#[utoipa::path(
+    post, path = "/v1/nonces", tag = "host",
+    request_body = NonceRequestDocument,
+    responses(
+        (status = 200, body = NonceDocument),
+        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn issue_nonce(
+    State(service): State<Arc<Service>>,
+    host: Host,
+    input::Json(wish): input::Json<NonceRequestDocument>,
+) -> Result<Json<NonceDocument>, Problem> {
+    let expected = "urn:bartizan:guest:<card>:<vm uuid>:<boot>";
+    let guest: GuestIdentity = wish.guest.parse().map_err(|_| InputError::Field {
+        field: "guest",
+        expected,
+    })?;
+    if guest.card != host.card {
+        return Err(JudgeError::OtherHost {
+            peer: host.card,
+            report: guest.card,
+        }
+        .into());
+    }
+    let standing = service.storage.standing(&guest, None).await?;
+    if standing.guest_revoked {
+        return Err(JudgeError::GuestRevoked { guest }.into());
+    }
+    if standing
+        .highest_boot
+        .is_some_and(|highest| guest.boot < highest)
+    {
+        return Err(JudgeError::SupersededBoot { boot: guest.boot }.into());
+    }
+    let expires_at_ms = now_ms() + service.config.nonce_lifetime_s * 1000;
+    let nonce = {
+        let mut nonces = service
+            .nonces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        nonces.issue(guest, Instant::now())?
+    };
+    Ok(Json(NonceDocument {
+        nonce: nonce.to_vec().into(),
+        expires_at_ms,
+    }))
+}
+
+/// Judges a report of one of the host's guests. An answer 200 says that there is a verdict, not that
+/// it is good: that is in the token.
+#[utoipa::path(
+    post, path = "/v1/reports", tag = "host",
+    request_body = ReportDocument,
+    responses(
+        (status = 200, body = JudgementDocument),
+        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn submit(
+    State(service): State<Arc<Service>>,
+    host: Host,
+    body: Body,
+) -> Result<Json<JudgementDocument>, Problem> {
+    // Megabytes of base64: not on the threads that serve. The body keeps its share of the memory to the end.
+    let (submission, _body) =
+        tokio::task::spawn_blocking(move || (read_submission(&body.bytes), body))
+            .await
+            .map_err(|_| JudgeError::Stopped)?;
+    let submission = submission?;
+    let judgement = judge::judge(&service, host.card, submission).await?;
+    Ok(Json(JudgementDocument {
+        verdict: judgement.verdict,
+        token: judgement.token,
+    }))
+}
+
+/// Reads the body of a `POST /v1/reports`; nothing in it is verified.
+pub fn read_submission(body: &[u8]) -> Result<Submission, InputError> {
+    let ReportDocument {
+        report,
+        guest_chain,
+    } = serde_json::from_slice(body)?;
+    let guest_chain = guest_chain
+        .into_iter()
+        .map(|certificate| certificate.0)
+        .collect();
+    Ok(Submission {
+        report: report.0,
+        guest_chain,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::read_submission;
+    use crate::binary::Binary;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..512)) {
+            let _either = read_submission(&body);
+        }
+
+        #[test]
+        fn what_was_sent_is_what_is_read(
+            report in prop::collection::vec(any::<u8>(), 0..256),
+            chain in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..4),
+        ) {
+            let certificates: Vec<_> = chain.iter().map(|der| Binary::encode(der)).collect();
+            let body = serde_json::json!({
+                "report": Binary::encode(&report),
+                "guest_chain": certificates,
+            });
+            let read = read_submission(body.to_string().as_bytes()).unwrap();
+            prop_assert_eq!((read.report, read.guest_chain), (report, chain));
+        }
+    }
+}

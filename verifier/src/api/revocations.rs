@@ -1,0 +1,131 @@
+//! Revocations.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::access::Operator;
+use super::documents::{NewRevocationDocument, RevocationQuery, RevocationsDocument};
+use super::input::{self, InputError, Parameters};
+use crate::clock::now_ms;
+use crate::problem::{Problem, ProblemDocument, ProblemType};
+use crate::service::Service;
+use crate::storage::{Revocation, RevocationKind};
+
+/// A revocation was not made or taken back.
+#[derive(Debug, thiserror::Error)]
+enum RevocationRouteError {
+    /// There is none.
+    #[error("this subject is not revoked; see GET /v1/revocations")]
+    NotFound,
+    /// Operators cannot lock themselves out.
+    #[error("an operator cannot revoke itself; ask another operator")]
+    Oneself,
+}
+
+impl ProblemType for RevocationRouteError {
+    fn kind(&self) -> (&'static str, StatusCode) {
+        match self {
+            Self::NotFound => ("no-revocation", StatusCode::NOT_FOUND),
+            Self::Oneself => ("revocation-of-oneself", StatusCode::CONFLICT),
+        }
+    }
+}
+
+/// Revokes a host, guest, application or operator; every request that comes after the answer is refused.
+#[utoipa::path(
+    post, path = "/v1/revocations", tag = "operator",
+    request_body = NewRevocationDocument,
+    responses(
+        (status = 204, description = "It is revoked."),
+        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn revoke(
+    State(service): State<Arc<Service>>,
+    operator: Operator,
+    input::Json(wish): input::Json<NewRevocationDocument>,
+) -> Result<StatusCode, Problem> {
+    wish.kind.check(&wish.subject)?;
+    if !(1..=1000).contains(&wish.reason.len()) {
+        return Err(InputError::Field {
+            field: "reason",
+            expected: "1 to 1000 bytes",
+        }
+        .into());
+    }
+    if wish.kind == RevocationKind::Operator && wish.subject == operator.name {
+        return Err(RevocationRouteError::Oneself.into());
+    }
+    let revocation = Revocation {
+        kind: wish.kind,
+        subject: wish.subject,
+        reason: wish.reason,
+        operator: operator.name,
+        created_at_ms: now_ms(),
+    };
+    service.storage.revoke(&revocation).await?;
+    let Revocation {
+        kind,
+        subject,
+        operator,
+        ..
+    } = revocation;
+    tracing::warn!(kind = kind.word(), subject, operator, "revoked");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The revocations in force, newest first.
+#[utoipa::path(
+    get, path = "/v1/revocations", tag = "operator",
+    responses(
+        (status = 200, body = RevocationsDocument),
+        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn list(
+    State(service): State<Arc<Service>>,
+    _operator: Operator,
+) -> Result<Json<RevocationsDocument>, Problem> {
+    let revocations = service
+        .storage
+        .revocations()
+        .await?
+        .into_iter()
+        .map(Into::into)
+        .collect();
+    Ok(Json(RevocationsDocument { revocations }))
+}
+
+/// Takes a revocation back.
+#[utoipa::path(
+    delete, path = "/v1/revocations", tag = "operator",
+    params(RevocationQuery),
+    responses(
+        (status = 204, description = "It is taken back."),
+        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn reinstate(
+    State(service): State<Arc<Service>>,
+    operator: Operator,
+    Parameters(query): Parameters<RevocationQuery>,
+) -> Result<StatusCode, Problem> {
+    if !service
+        .storage
+        .reinstate(query.kind, &query.subject)
+        .await?
+    {
+        return Err(RevocationRouteError::NotFound.into());
+    }
+    let (kind, subject) = (query.kind.word(), query.subject);
+    tracing::warn!(
+        kind,
+        subject,
+        operator = operator.name,
+        "revocation taken back"
+    );
+    Ok(StatusCode::NO_CONTENT)
+}

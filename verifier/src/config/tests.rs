@@ -1,0 +1,52 @@
+use super::{Config, ConfigError};
+
+const LEAST: &str = "
+listen: ['127.0.0.1:8443', '[::1]:8443']
+names: [verifier.example, 127.0.0.1]
+database: /var/lib/bartizan/verifier.db
+vault_socket: /run/bartizan/verifier-vault.sock
+fleet_name: Example
+";
+
+fn load(text: &str) -> Result<Config, ConfigError> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("verifier.yaml");
+    std::fs::write(&path, text).unwrap();
+    Config::load(&path)
+}
+
+#[test]
+fn defaults_are_filled_in() {
+    let config = load(LEAST).unwrap();
+    assert_eq!((config.token_lifetime_s, config.report_window_s), (300, 60));
+    assert_eq!(config.limits.connections, 1024);
+    assert_eq!(
+        load(&format!("{LEAST}limits: {{connections: 7}}"))
+            .unwrap()
+            .limits
+            .connections,
+        7
+    );
+}
+
+#[test]
+fn an_unknown_field_is_refused_with_its_place() {
+    let error = load(&format!("{LEAST}listn: []\n")).unwrap_err();
+    assert!(matches!(error, ConfigError::Malformed { .. }));
+    assert!(error.to_string().contains("listn"), "{error}");
+}
+
+#[test]
+fn values_out_of_range_are_refused() {
+    for wrong in [
+        "token_lifetime_s: 0",
+        "report_window_s: 99999",
+        "limits: {body_bytes: 1}",
+    ] {
+        let error = load(&format!("{LEAST}{wrong}\n")).unwrap_err();
+        assert!(matches!(error, ConfigError::OutOfRange { .. }), "{error}");
+    }
+    let error = load(&LEAST.replace("[verifier.example, 127.0.0.1]", "[]")).unwrap_err();
+    assert!(matches!(error, ConfigError::Empty { field: "names" }));
+    assert!(matches!(load("a: ["), Err(ConfigError::Malformed { .. })));
+}

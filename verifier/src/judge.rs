@@ -1,0 +1,215 @@
+//! Judging a report: from bytes that a host sent to a durable verdict and a signed result.
+//!
+//! ```text
+//!  bytes ─verify─► VerifiedReport ─its host? its nonce? revoked? latest boot?─► profile
+//!        ─appraise─► claims ─vault signs─► token ─durable─► answer
+//! ```
+//!
+//! Each refusal on the way has its own [`JudgeError`], and then there is no token. A report that gets
+//! to the end always has a verdict and a token, which says whether it is affirmed. The
+//! nonce is used up as soon as the report is known to be genuine and its host's own; whatever is found
+//! after that, the guest must ask for another.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use bartizan_attestation::appraisal::{Status, VerifiedReport, appraise, verify_report};
+use bartizan_attestation::identity::CardId;
+use bartizan_attestation::result::{self, EarClaims, Issue};
+use uuid::Uuid;
+
+use crate::clock::now_ms;
+use crate::metrics::status_word;
+use crate::profile_cache::CurrentProfile;
+use crate::service::Service;
+use crate::storage::{Recorded, Standing, Verdict, VerdictSummary};
+
+mod error;
+
+pub use error::JudgeError;
+
+/// What a host hands in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Submission {
+    /// The signed report.
+    pub report: Vec<u8>,
+    /// The guest's certificate chain, DER, leaf first, without the fleet CA.
+    pub guest_chain: Vec<Vec<u8>>,
+}
+
+/// What a report came to: durable by now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Judgement {
+    /// Id of the verdict.
+    pub verdict: String,
+    /// The attestation result.
+    pub token: String,
+}
+
+/// Judges a report that was handed in by the host `card`, which is known not to be revoked.
+pub async fn judge(
+    service: &Arc<Service>,
+    card: CardId,
+    submission: Submission,
+) -> Result<Judgement, JudgeError> {
+    let (verified, report) = verify(service, submission).await?;
+    let guest = verified.report().guest;
+    if guest.card != card {
+        return Err(JudgeError::OtherHost {
+            peer: card,
+            report: guest.card,
+        });
+    }
+    use_nonce(service, &verified)?;
+    let application = verified.request().application.clone();
+    let standing = service.storage.standing(&guest, Some(&application)).await?;
+    check_standing(&standing, &verified)?;
+    let profile = match standing.profile_revision {
+        Some(revision) => {
+            service
+                .profiles
+                .current(&service.storage, &application, revision)
+                .await?
+        }
+        None => None,
+    };
+    let verdict = Uuid::now_v7().to_string();
+    let claims = appraised(service, verified, profile.clone(), verdict.clone()).await?;
+    let token = service.vault.sign_token(claims.to_json()).await?;
+    let record = record(&claims, profile.as_deref(), report, token.clone());
+    match service.verdicts.record(guest, record).await? {
+        Recorded::Durable => {}
+        Recorded::Superseded => return Err(JudgeError::SupersededBoot { boot: guest.boot }),
+    }
+    service.metrics.judged(claims.submods.memory.ear_status);
+    log(&claims);
+    Ok(Judgement { verdict, token })
+}
+
+/// Signatures, chains, times, consistency. Work for the processor: not on the threads that serve.
+async fn verify(
+    service: &Arc<Service>,
+    submission: Submission,
+) -> Result<(VerifiedReport, Vec<u8>), JudgeError> {
+    let service = Arc::clone(service);
+    let work = move || {
+        let now = now_ms();
+        let Submission {
+            report,
+            guest_chain,
+        } = submission;
+        let verified = verify_report(&report, &guest_chain, &service.fleet_ca, now)?;
+        // The library's window is the widest there is; this verifier's may be narrower.
+        let window_ms = service.config.report_window_s * 1000;
+        let measured_at = verified.report().measured_at_ms;
+        let age_ms = now.saturating_sub(measured_at);
+        let ahead_ms = measured_at.saturating_sub(now);
+        if age_ms > window_ms {
+            return Err(JudgeError::Expired { age_ms, window_ms });
+        }
+        if ahead_ms > window_ms {
+            return Err(JudgeError::Future {
+                ahead_ms,
+                window_ms,
+            });
+        }
+        Ok((verified, report))
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| JudgeError::Stopped)?
+}
+
+fn use_nonce(service: &Service, verified: &VerifiedReport) -> Result<(), JudgeError> {
+    let mut nonces = service
+        .nonces
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let nonce = &verified.request().verifier_nonce;
+    Ok(nonces.consume(nonce, &verified.report().guest, Instant::now())?)
+}
+
+fn check_standing(standing: &Standing, verified: &VerifiedReport) -> Result<(), JudgeError> {
+    let guest = verified.report().guest;
+    if standing.host_revoked {
+        return Err(JudgeError::HostRevoked { card: guest.card });
+    }
+    if standing.guest_revoked {
+        return Err(JudgeError::GuestRevoked { guest });
+    }
+    if standing.application_revoked {
+        let application = verified.request().application.clone();
+        return Err(JudgeError::ApplicationRevoked { application });
+    }
+    if standing
+        .highest_boot
+        .is_some_and(|highest| guest.boot < highest)
+    {
+        return Err(JudgeError::SupersededBoot { boot: guest.boot });
+    }
+    Ok(())
+}
+
+async fn appraised(
+    service: &Arc<Service>,
+    verified: VerifiedReport,
+    profile: Option<Arc<CurrentProfile>>,
+    verdict: String,
+) -> Result<EarClaims, JudgeError> {
+    let issue = Issue {
+        issuer: service.issuer(),
+        verdict,
+        build: concat!("bartizan-verifier ", env!("CARGO_PKG_VERSION")).into(),
+        now_s: now_ms() / 1000,
+        lifetime_s: service.config.token_lifetime_s,
+    };
+    let work = move || {
+        let appraisal = appraise(
+            &verified,
+            profile.as_deref().map(|current| &current.profile),
+        );
+        result::claims(&verified, &appraisal, &issue)
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| JudgeError::Stopped)
+}
+
+fn record(
+    claims: &EarClaims,
+    profile: Option<&CurrentProfile>,
+    report: Vec<u8>,
+    token: String,
+) -> Verdict {
+    let memory = &claims.submods.memory;
+    Verdict {
+        summary: VerdictSummary {
+            id: claims.jti.clone(),
+            judged_at_ms: now_ms(),
+            guest: claims.sub.to_string(),
+            host: claims.sub.card,
+            application: claims.bartizan_application.clone(),
+            profile_revision: profile.map(|current| current.revision),
+            status: status_word(memory.ear_status).into(),
+            // INVARIANT: structs of strings, numbers and lists always have a JSON form.
+            reasons: serde_json::to_string(&memory.ear_verifier_claims).unwrap_or_default(),
+        },
+        report,
+        token,
+    }
+}
+
+fn log(claims: &EarClaims) {
+    let memory = &claims.submods.memory;
+    let (verdict, guest, application) = (&claims.jti, claims.sub, &claims.bartizan_application);
+    let status = status_word(memory.ear_status);
+    match (
+        memory.ear_status,
+        memory.ear_verifier_claims.findings.first(),
+    ) {
+        (Status::Contraindicated | Status::Warning, Some(first)) => {
+            tracing::warn!(verdict, %guest, application, status, %first, "judged");
+        }
+        _ => tracing::info!(verdict, %guest, application, status, "judged"),
+    }
+}

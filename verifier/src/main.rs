@@ -1,0 +1,123 @@
+//! `bartizan-verifier`: see `--help`.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use bartizan_verifier::config::{Config, ConfigError};
+use bartizan_verifier::confinement::confine;
+use bartizan_verifier::init::{Beginning, InitError, begin};
+use bartizan_verifier::run::{RunError, run};
+use bartizan_verifier::vault::{Vault, VaultError};
+use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+mod arguments;
+
+use arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    log(arguments.log_json);
+    match execute(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            exit_code(&error)
+        }
+    }
+}
+
+fn execute(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Openapi => {
+            use std::io::Write as _;
+            let document = bartizan_verifier::api::openapi::document();
+            std::io::stdout()
+                .write_all(document.as_bytes())
+                .context("standard output")
+        }
+        Command::Init {
+            configured,
+            operator_csr,
+            operator_name,
+            operator_certificate,
+            fleet_ca,
+        } => {
+            let config = Config::load(&configured.config)?;
+            let beginning = Beginning {
+                fleet_name: config.fleet_name,
+                operator_csr,
+                operator_name,
+                operator_certificate,
+                fleet_ca,
+            };
+            Ok(runtime()?.block_on(begin(&Vault::new(config.vault_socket), &beginning))?)
+        }
+        Command::Run(configured) => {
+            let config = Config::load(&configured.config)?;
+            // Before the runtime: threads inherit it from the one that made them.
+            confine(&config)?;
+            runtime()?.block_on(serve(config))
+        }
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let end = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let ready = |addresses: &[std::net::SocketAddr]| {
+        tracing::info!(?addresses, "ready");
+        if let Err(error) = bartizan_local::notify_ready() {
+            tracing::warn!(%error, "NOTIFY_SOCKET cannot be used");
+        }
+    };
+    Ok(run(config, end, ready).await?)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime could not be started")
+}
+
+fn log(json: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if json {
+        builder.json().init()
+    } else {
+        builder.init()
+    }
+}
+
+/// 2 for a wrong configuration, 69 (EX_UNAVAILABLE of sysexits.h) where the vault is away, else 1.
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let away = error.chain().any(|cause| {
+        matches!(cause.downcast_ref(), Some(VaultError::Away { .. }))
+            || matches!(
+                cause.downcast_ref(),
+                Some(RunError::Vault(VaultError::Away { .. }))
+            )
+            || matches!(
+                cause.downcast_ref(),
+                Some(InitError::Vault(VaultError::Away { .. }))
+            )
+    });
+    if away {
+        ExitCode::from(69)
+    } else if error.is::<ConfigError>() {
+        ExitCode::from(2)
+    } else {
+        ExitCode::FAILURE
+    }
+}

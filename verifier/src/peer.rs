@@ -1,0 +1,56 @@
+//! Who is at the other end of a TLS connection.
+
+use bartizan_attestation::certificates::{FleetCa, Subject, Usage, verify_chain};
+use bartizan_attestation::identity::CardId;
+
+/// The client of a connection, as its certificate says. Made once a connection, by [`Peer::identify`]
+/// alone: TLS has proved possession of the key and the path to the fleet CA, this checks what the
+/// certificate is for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Peer {
+    /// No certificate, or one that is neither a host's nor an operator's.
+    Anonymous,
+    /// A host's card.
+    Host {
+        /// The card.
+        card: CardId,
+        /// Last second of the certificate's validity: connections outlive certificates.
+        not_after: u64,
+    },
+    /// An operator.
+    Operator {
+        /// Its name.
+        name: String,
+        /// Last second of the certificate's validity.
+        not_after: u64,
+    },
+}
+
+impl Peer {
+    /// Identifies a client by the chain that it presented.
+    #[must_use]
+    pub fn identify(chain: Option<&[Vec<u8>]>, ca: &FleetCa, now_s: u64) -> Self {
+        let Some(chain) = chain else {
+            return Self::Anonymous;
+        };
+        let verified = verify_chain(chain, ca, now_s, Usage::TlsClient)
+            .or_else(|_| verify_chain(chain, ca, now_s, Usage::Operator));
+        match verified {
+            Ok(certificate) => match certificate.subject {
+                Subject::Host(card) => Self::Host {
+                    card,
+                    not_after: certificate.not_after,
+                },
+                Subject::Operator(name) => Self::Operator {
+                    name,
+                    not_after: certificate.not_after,
+                },
+                _ => Self::Anonymous,
+            },
+            Err(error) => {
+                tracing::info!(%error, "a client's certificate is neither a host's nor an operator's");
+                Self::Anonymous
+            }
+        }
+    }
+}

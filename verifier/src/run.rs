@@ -1,0 +1,156 @@
+//! The service from its configuration to its end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bartizan_attestation::certificates::{FleetCa, FleetCaError};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::nonces::NonceBook;
+use crate::profile_cache::ProfileCache;
+use crate::rotation::keep_fresh;
+use crate::server::Server;
+use crate::service::Service;
+use crate::storage::{Storage, StorageError, VerdictLog};
+use crate::tls_identity::{TlsIdentity, TlsIdentityError};
+use crate::token_keys::{TokenKeys, TokenKeysError};
+use crate::vault::{Vault, VaultDescription, VaultError};
+
+/// How long the vault may take to come up beside the verifier.
+const VAULT_PATIENCE: Duration = Duration::from_secs(30);
+/// Between two tries to reach it.
+const VAULT_TRY: Duration = Duration::from_millis(100);
+
+/// The service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The vault did not do what was asked.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The vault has no fleet CA yet.
+    #[error("the vault has no fleet CA; run `bartizan-verifier init` first")]
+    NoFleetCa,
+    /// The vault's fleet CA is none.
+    #[error(transparent)]
+    FleetCa(#[from] FleetCaError),
+    /// The database could not be opened.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// There is no TLS identity.
+    #[error(transparent)]
+    TlsIdentity(#[from] TlsIdentityError),
+    /// There is no token key.
+    #[error(transparent)]
+    TokenKeys(#[from] TokenKeysError),
+    /// TLS could not be set up.
+    #[error("TLS: {0}")]
+    Tls(#[from] bartizan_channel::ChannelError),
+    /// An address could not be bound.
+    #[error("{address} cannot be listened at: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Runs the service until `end` is ready. `ready` is called with the addresses once it serves.
+pub async fn run(
+    config: Config,
+    end: impl Future<Output = ()>,
+    ready: impl FnOnce(&[SocketAddr]),
+) -> Result<(), RunError> {
+    let vault = Vault::new(config.vault_socket.clone());
+    let description = await_vault(&vault).await?;
+    let fleet_ca = FleetCa::from_der(&description.fleet_ca.ok_or(RunError::NoFleetCa)?)?;
+    let storage = Storage::open(&config.database).await?;
+    let tls = TlsIdentity::open(
+        vault.clone(),
+        fleet_ca.clone(),
+        config.names.clone(),
+        config.tls_lifetime_s,
+    );
+    let tls = Arc::new(tls.await?);
+    let token_keys =
+        TokenKeys::open(vault.clone(), fleet_ca.clone(), config.token_key_lifetime_s).await?;
+    let (verdicts, verdict_writer) = VerdictLog::start(storage.clone());
+    let acceptor = crate::tls_identity::acceptor(&tls, &fleet_ca)?;
+    let listeners = listen(&config.listen).await?;
+    let addresses: Vec<_> = listeners
+        .iter()
+        .filter_map(|listener| listener.local_addr().ok())
+        .collect();
+    let service = Arc::new(Service {
+        nonces: Mutex::new(NonceBook::new(config.nonce_limits())),
+        body_kib: Arc::new(Semaphore::new(config.limits.bodies_in_flight_bytes / 1024)),
+        profiles: ProfileCache::default(),
+        metrics: Metrics::default(),
+        storage: storage.clone(),
+        config,
+        fleet_ca,
+        verdicts,
+        vault,
+        token_keys,
+    });
+
+    let (ending, watch_end) = watch::channel(false);
+    let server = Server::new(Arc::clone(&service), acceptor, watch_end);
+    let mut serving = JoinSet::new();
+    for listener in listeners {
+        serving.spawn(server.clone().serve(listener));
+    }
+    drop(server);
+    let rotating = {
+        let service = Arc::clone(&service);
+        tokio::spawn(async move {
+            tokio::join!(keep_fresh(tls.as_ref()), keep_fresh(&service.token_keys));
+        })
+    };
+    ready(&addresses);
+    end.await;
+
+    tracing::info!("ending");
+    ending.send_replace(true);
+    serving.join_all().await;
+    rotating.abort();
+    let _aborted = rotating.await;
+    // The last holders of the verdict log are gone now: the writer finishes what was handed to it.
+    drop(service);
+    let _finished = verdict_writer.await;
+    storage.close().await;
+    Ok(())
+}
+
+async fn await_vault(vault: &Vault) -> Result<VaultDescription, VaultError> {
+    let deadline = Instant::now() + VAULT_PATIENCE;
+    loop {
+        match vault.describe().await {
+            Err(VaultError::Away { .. }) if Instant::now() < deadline => {
+                tokio::time::sleep(VAULT_TRY).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+async fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, RunError> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| RunError::Listen {
+                address: *address,
+                source,
+            })?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}

@@ -1,0 +1,163 @@
+//! Connections: accepted within bounds, through TLS, to the API.
+//!
+//! Against clients that only cost: places are bounded altogether and per address; handshake,
+//! head, request and connection each have a deadline; a connection that is refused costs one accept.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
+use bartizan_channel::{Acceptor, TlsStream};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tower::ServiceExt as _;
+
+use crate::clock::now_s;
+use crate::peer::Peer;
+use crate::service::Service;
+
+mod admission;
+
+use admission::{Admission, Place};
+
+/// How long connections may take to finish what they are at when the service ends.
+const FAREWELL: Duration = Duration::from_secs(10);
+/// Pause after a failed accept, which is for want of descriptors or memory.
+const BREATH: Duration = Duration::from_millis(100);
+/// Bytes of a request's head, and of what is read ahead.
+const MAX_HEAD: usize = 32 << 10;
+/// Header fields of a request.
+const MAX_HEADERS: usize = 64;
+
+/// The serving side.
+#[derive(Clone)]
+pub struct Server {
+    service: Arc<Service>,
+    router: Router,
+    acceptor: Arc<Acceptor>,
+    admission: Admission,
+    ending: watch::Receiver<bool>,
+}
+
+impl Server {
+    /// A server of the API; it ends when `ending` becomes true or its sender is gone.
+    #[must_use]
+    pub fn new(service: Arc<Service>, acceptor: Acceptor, ending: watch::Receiver<bool>) -> Self {
+        let limits = service.config.limits;
+        Self {
+            router: crate::api::router(Arc::clone(&service)),
+            acceptor: Arc::new(acceptor),
+            admission: Admission::new(limits.connections, limits.connections_per_address),
+            service,
+            ending,
+        }
+    }
+
+    /// Serves a listener until the end; returns when its connections are done, or were given up.
+    pub async fn serve(self, listener: TcpListener) {
+        let mut connections = JoinSet::new();
+        let mut ending = self.ending.clone();
+        loop {
+            let accepted = tokio::select! {
+                _ = ending.wait_for(|ending| *ending) => break,
+                Some(_) = connections.join_next() => continue,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, from)) => {
+                    self.service.metrics.connected();
+                    match self.admission.admit(from.ip()) {
+                        Some(place) => {
+                            connections.spawn(self.clone().converse(stream, from, place));
+                        }
+                        None => self.service.metrics.refused_connection(),
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(BREATH).await;
+                }
+            }
+        }
+        drop(listener);
+        let all_done = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(FAREWELL, all_done).await.is_err() {
+            tracing::warn!("connections were cut off");
+        }
+    }
+
+    async fn converse(self, stream: TcpStream, from: SocketAddr, _place: Place) {
+        // Answers are small; waiting for more to send would only delay them.
+        let _best_effort = stream.set_nodelay(true);
+        let deadline = Duration::from_secs(self.service.config.limits.handshake_s);
+        match tokio::time::timeout(deadline, self.acceptor.accept(stream)).await {
+            Ok(Ok((stream, chain))) => {
+                let peer = Peer::identify(chain.as_deref(), &self.service.fleet_ca, now_s());
+                self.answer(stream, from, peer).await;
+            }
+            Ok(Err(error)) => {
+                self.service.metrics.failed_handshake();
+                tracing::info!(%from, %error, "TLS handshake failed");
+            }
+            Err(_) => {
+                self.service.metrics.failed_handshake();
+                tracing::info!(%from, "TLS handshake took too long");
+            }
+        }
+    }
+
+    async fn answer(self, stream: TlsStream<TcpStream>, from: SocketAddr, peer: Peer) {
+        let limits = self.service.config.limits;
+        let old = Instant::now() + Duration::from_secs(limits.connection_s);
+        let router = self.router;
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let mut request: Request = request.map(axum::body::Body::new);
+            request.extensions_mut().insert(peer.clone());
+            let router = router.clone();
+            async move {
+                let mut response = router.oneshot(request).await?;
+                if Instant::now() >= old {
+                    // Said in an answer, so that no request is lost to a connection that closes.
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(Duration::from_secs(limits.head_s))
+            .max_buf_size(MAX_HEAD)
+            .max_headers(MAX_HEADERS)
+            .serve_connection(TokioIo::new(stream), service);
+        // What is still there after this does not read its answers.
+        let last = old + Duration::from_secs(limits.head_s + limits.request_s);
+        let mut connection = std::pin::pin!(connection);
+        let mut ending = self.ending;
+        let finished = tokio::select! {
+            done = connection.as_mut() => Some(done),
+            () = tokio::time::sleep_until(last) => return,
+            _ = ending.wait_for(|ending| *ending) => None,
+        };
+        let finished = match finished {
+            Some(done) => done,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = finished {
+            tracing::debug!(%from, %error, "connection ended");
+        }
+    }
+}

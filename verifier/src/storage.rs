@@ -1,0 +1,115 @@
+//! What must outlive the process: hosts, join codes, profiles, revocations, boots and verdicts, in
+//! SQLite.
+//!
+//! There is one connection that writes and a few that read. The journal is a write-ahead log with
+//! `synchronous=FULL`: a commit has returned only when the log was flushed to the disk, so that what
+//! was acknowledged survives a kill and a power cut (sqlite.org/pragma.html#pragma_synchronous).
+//! Verdicts are written in groups, one commit for all that wait ([`VerdictLog`]).
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+mod commit;
+mod enrolment;
+mod error;
+mod profiles;
+mod revocations;
+mod standing;
+#[cfg(test)]
+mod tests;
+mod verdicts;
+
+pub use commit::{Recorded, VerdictLog};
+pub use enrolment::{EnrolledHost, JoinCodeError};
+pub use error::StorageError;
+pub use profiles::{ProfileRevision, ProfileSummary};
+pub use revocations::{Revocation, RevocationKind, RevocationSubjectError};
+pub use standing::Standing;
+pub use verdicts::{Verdict, VerdictFilter, VerdictSummary};
+
+/// How many connections read.
+const READERS: u32 = 4;
+/// How long a statement waits for a connection or a lock.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The open database.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl Storage {
+    /// Opens the database at `path`, makes it (mode 0600) if there is none, and migrates it.
+    pub async fn open(path: &Path) -> Result<Self, StorageError> {
+        let cannot_open = |source: sqlx::Error| StorageError::Open {
+            path: path.to_owned(),
+            source: source.into(),
+        };
+        make_private(path).map_err(|error| cannot_open(sqlx::Error::Io(error)))?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            // There is no other folder that this process may write to.
+            .pragma("temp_store", "MEMORY")
+            .busy_timeout(PATIENCE);
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(PATIENCE)
+            .connect_with(options.clone())
+            .await
+            .map_err(cannot_open)?;
+        sqlx::migrate!()
+            .run(&writer)
+            .await
+            .map_err(|source| StorageError::Migrate {
+                path: path.to_owned(),
+                source: source.into(),
+            })?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(PATIENCE)
+            .connect_with(options.read_only(true))
+            .await
+            .map_err(cannot_open)?;
+        Ok(Self { writer, readers })
+    }
+
+    /// Whether the database answers.
+    pub async fn check(&self) -> Result<(), StorageError> {
+        sqlx::query("SELECT 1").execute(&self.readers).await?;
+        Ok(())
+    }
+
+    /// Closes all connections; what was committed stays.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// Makes the file before SQLite does, which would make it readable for everybody; the log and the
+/// shared memory beside it take their mode from it.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)?;
+    Ok(())
+}
+
+/// A time or counter as SQLite keeps it.
+fn as_integer(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A time or counter as it was kept.
+fn as_unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}

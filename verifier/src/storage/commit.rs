@@ -1,0 +1,103 @@
+//! The verdict log: one task writes all verdicts, as many as wait with one commit.
+//!
+//! A flush to the disk takes milliseconds however little it flushes; verdicts that arrive
+//! while one is under way share the next. Nobody is answered before the commit that holds
+//! their verdict has returned.
+
+use bartizan_attestation::identity::GuestIdentity;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::verdicts::{insert, raise_boot};
+use super::{Storage, StorageError, Verdict};
+
+/// Most verdicts in one commit, and most that wait for the next.
+const GROUP: usize = 256;
+
+/// What became of a verdict.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Recorded {
+    /// It is on the disk.
+    Durable,
+    /// A report of a later boot of the same VM was recorded before: nothing was written.
+    Superseded,
+}
+
+/// The sending end of the log; the task ends when the last clone is gone.
+#[derive(Clone, Debug)]
+pub struct VerdictLog {
+    entries: mpsc::Sender<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    guest: GuestIdentity,
+    verdict: Verdict,
+    done: oneshot::Sender<Result<Recorded, StorageError>>,
+}
+
+impl VerdictLog {
+    /// Starts the log over a database.
+    #[must_use]
+    pub fn start(storage: Storage) -> (Self, JoinHandle<()>) {
+        let (entries, receiver) = mpsc::channel(GROUP);
+        (
+            Self { entries },
+            tokio::spawn(write_groups(storage, receiver)),
+        )
+    }
+
+    /// Records a verdict about a guest; returns once it is durable.
+    pub async fn record(
+        &self,
+        guest: GuestIdentity,
+        verdict: Verdict,
+    ) -> Result<Recorded, StorageError> {
+        let (done, recorded) = oneshot::channel();
+        let entry = Entry {
+            guest,
+            verdict,
+            done,
+        };
+        self.entries
+            .send(entry)
+            .await
+            .map_err(|_| StorageError::Closed)?;
+        recorded.await.map_err(|_| StorageError::Closed)?
+    }
+}
+
+async fn write_groups(storage: Storage, mut entries: mpsc::Receiver<Entry>) {
+    let mut group = Vec::with_capacity(GROUP);
+    while entries.recv_many(&mut group, GROUP).await > 0 {
+        match write_group(&storage, &group).await {
+            Ok(outcomes) => {
+                for (entry, outcome) in group.drain(..).zip(outcomes) {
+                    // A client that went away meanwhile does not undo its verdict.
+                    let _gone = entry.done.send(Ok(outcome));
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, verdicts = group.len(), "verdicts could not be written");
+                for entry in group.drain(..) {
+                    let _gone = entry.done.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+}
+
+async fn write_group(storage: &Storage, group: &[Entry]) -> Result<Vec<Recorded>, StorageError> {
+    let mut transaction = storage.writer.begin_with("BEGIN IMMEDIATE").await?;
+    let mut outcomes = Vec::with_capacity(group.len());
+    for entry in group {
+        outcomes.push(if raise_boot(&mut transaction, &entry.guest).await? {
+            insert(&mut transaction, &entry.verdict).await?;
+            Recorded::Durable
+        } else {
+            Recorded::Superseded
+        });
+    }
+    transaction.commit().await?;
+    Ok(outcomes)
+}

@@ -1,0 +1,158 @@
+//! Join codes and the hosts that enrolled with them.
+
+use axum::http::StatusCode;
+use bartizan_attestation::identity::CardId;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Storage, StorageError, as_integer, as_unsigned};
+use crate::problem::ProblemType;
+
+/// An enrolled host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EnrolledHost {
+    /// Its card.
+    pub card: CardId,
+    /// Its name, for people.
+    pub name: String,
+    /// The operator who made its join code.
+    pub operator: String,
+    /// When it enrolled last.
+    pub enrolled_at_ms: u64,
+    /// The certificate of its card identity, DER.
+    pub certificate: Vec<u8>,
+}
+
+/// A join code was not accepted.
+///
+/// Unknown, used and expired look alike from outside, so that nothing is learnt by guessing.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinCodeError {
+    /// No such code for that host name, or used, or expired.
+    #[error(
+        "that join code is not good for this host name, was used or has expired; ask an operator for a new one"
+    )]
+    NotAccepted,
+    /// The database failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl ProblemType for JoinCodeError {
+    fn kind(&self) -> (&'static str, StatusCode) {
+        match self {
+            Self::NotAccepted => ("join-code-not-accepted", StatusCode::FORBIDDEN),
+            Self::Storage(error) => error.kind(),
+        }
+    }
+}
+
+impl Storage {
+    /// Keeps a new join code by its hash, and drops those that have expired.
+    pub async fn add_join_code(
+        &self,
+        code_sha256: &[u8; 32],
+        host_name: &str,
+        operator: &str,
+        now_ms: u64,
+        expires_at_ms: u64,
+    ) -> Result<(), StorageError> {
+        let mut transaction = self.writer.begin().await?;
+        sqlx::query("DELETE FROM join_codes WHERE expires_at_ms <= ?")
+            .bind(as_integer(now_ms))
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query(
+            "INSERT INTO join_codes (code_sha256, host_name, operator, created_at_ms, expires_at_ms)
+             VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(code_sha256.as_slice())
+        .bind(host_name)
+        .bind(operator)
+        .bind(as_integer(now_ms))
+        .bind(as_integer(expires_at_ms))
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Uses a join code up and says which operator made it. One statement: of two who race with the
+    /// same code, one gets it.
+    pub async fn use_join_code(
+        &self,
+        code_sha256: &[u8; 32],
+        host_name: &str,
+        now_ms: u64,
+    ) -> Result<String, JoinCodeError> {
+        sqlx::query_scalar(
+            "UPDATE join_codes SET used_at_ms = ?1
+             WHERE code_sha256 = ?2 AND host_name = ?3 AND used_at_ms IS NULL AND expires_at_ms > ?1
+             RETURNING operator",
+        )
+        .bind(as_integer(now_ms))
+        .bind(code_sha256.as_slice())
+        .bind(host_name)
+        .fetch_optional(&self.writer)
+        .await
+        .map_err(StorageError::from)?
+        .ok_or(JoinCodeError::NotAccepted)
+    }
+
+    /// Makes a used join code good again: only for when it is certain that nothing was issued for it.
+    pub async fn release_join_code(&self, code_sha256: &[u8; 32]) -> Result<(), StorageError> {
+        sqlx::query("UPDATE join_codes SET used_at_ms = NULL WHERE code_sha256 = ?")
+            .bind(code_sha256.as_slice())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// Keeps an enrolled host; a card that enrols again replaces what was kept of it.
+    pub async fn add_host(&self, host: &EnrolledHost) -> Result<(), StorageError> {
+        sqlx::query(
+            "INSERT INTO hosts (card, name, operator, enrolled_at_ms, certificate)
+             VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT (card) DO UPDATE SET name = excluded.name, operator = excluded.operator,
+                 enrolled_at_ms = excluded.enrolled_at_ms, certificate = excluded.certificate",
+        )
+        .bind(host.card.0.as_slice())
+        .bind(&host.name)
+        .bind(&host.operator)
+        .bind(as_integer(host.enrolled_at_ms))
+        .bind(&host.certificate)
+        .execute(&self.writer)
+        .await?;
+        Ok(())
+    }
+
+    /// All enrolled hosts, by name.
+    pub async fn hosts(&self) -> Result<Vec<EnrolledHost>, StorageError> {
+        sqlx::query(
+            "SELECT card, name, operator, enrolled_at_ms, certificate FROM hosts
+             ORDER BY name, card",
+        )
+        .fetch_all(&self.readers)
+        .await?
+        .iter()
+        .map(host)
+        .collect()
+    }
+}
+
+fn host(row: &SqliteRow) -> Result<EnrolledHost, StorageError> {
+    Ok(EnrolledHost {
+        card: card_id(row.try_get("card")?, "hosts")?,
+        name: row.try_get("name")?,
+        operator: row.try_get("operator")?,
+        enrolled_at_ms: as_unsigned(row.try_get("enrolled_at_ms")?),
+        certificate: row.try_get("certificate")?,
+    })
+}
+
+pub(super) fn card_id(bytes: &[u8], table: &'static str) -> Result<CardId, StorageError> {
+    bytes
+        .try_into()
+        .map(CardId)
+        .map_err(|_| StorageError::Damaged { table })
+}

@@ -1,0 +1,64 @@
+//! Why the database failed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+
+use crate::problem::ProblemType;
+
+/// The database failed. Sources are shared: one failed commit is the failure of all in its group.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The file could not be opened or made.
+    #[error(
+        "the database {path} cannot be opened: {source}; check `database` and its directory's owner"
+    )]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Arc<sqlx::Error>,
+    },
+    /// The file is of another version, or no database of a verifier.
+    #[error("the database {path} cannot be brought to this version: {source}")]
+    Migrate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Arc<sqlx::migrate::MigrateError>,
+    },
+    /// A statement failed.
+    #[error("the database failed: {0}; nothing was granted or changed, try again")]
+    Query(Arc<sqlx::Error>),
+    /// A row does not hold what this program wrote.
+    #[error("a row of table `{table}` is damaged; restore the database from a backup")]
+    Damaged {
+        /// The table.
+        table: &'static str,
+    },
+    /// The service is ending.
+    #[error("the verifier is shutting down; try again")]
+    Closed,
+}
+
+impl From<sqlx::Error> for StorageError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Query(Arc::new(error))
+    }
+}
+
+impl ProblemType for StorageError {
+    fn kind(&self) -> (&'static str, StatusCode) {
+        match self {
+            Self::Open { .. } | Self::Migrate { .. } | Self::Query(_) | Self::Closed => {
+                ("storage-unavailable", StatusCode::SERVICE_UNAVAILABLE)
+            }
+            Self::Damaged { .. } => ("storage-damaged", StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        (!matches!(self, Self::Damaged { .. })).then_some(1)
+    }
+}

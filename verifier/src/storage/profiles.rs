@@ -1,0 +1,125 @@
+//! Application profiles, in revisions.
+
+use sqlx::Row as _;
+
+use super::{Storage, StorageError, as_integer, as_unsigned};
+
+/// One revision of an application's profile.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProfileRevision {
+    /// The revision, from 1.
+    pub revision: u64,
+    /// The profile, JSON, as it was put.
+    pub body: String,
+    /// Who put it.
+    pub operator: String,
+    /// When.
+    pub created_at_ms: u64,
+}
+
+/// A line of the list of profiles.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProfileSummary {
+    /// The application.
+    pub application: String,
+    /// Its current revision.
+    pub revision: u64,
+    /// Who put it.
+    pub operator: String,
+    /// When.
+    pub created_at_ms: u64,
+}
+
+const PUT: &str =
+    "INSERT INTO profiles (application, revision, body, operator, created_at_ms)
+     VALUES (?1, 1 + coalesce((SELECT max(revision) FROM profiles WHERE application = ?1), 0), ?2, ?3, ?4)
+     RETURNING revision";
+
+impl Storage {
+    /// Puts a profile as the application's newest revision; says which that is.
+    pub async fn put_profile(
+        &self,
+        application: &str,
+        body: &str,
+        operator: &str,
+        now_ms: u64,
+    ) -> Result<u64, StorageError> {
+        let revision = sqlx::query_scalar(PUT)
+            .bind(application)
+            .bind(body)
+            .bind(operator)
+            .bind(as_integer(now_ms))
+            .fetch_one(&self.writer)
+            .await?;
+        Ok(as_unsigned(revision))
+    }
+
+    /// Withdraws an application's profile; `false` if it has none. Its old revisions stay, for the
+    /// verdicts that name them.
+    pub async fn withdraw_profile(
+        &self,
+        application: &str,
+        operator: &str,
+        now_ms: u64,
+    ) -> Result<bool, StorageError> {
+        let done = sqlx::query(
+            "INSERT INTO profiles (application, revision, body, operator, created_at_ms)
+             SELECT application, revision + 1, NULL, ?2, ?3 FROM profiles
+             WHERE application = ?1 AND body IS NOT NULL
+               AND revision = (SELECT max(revision) FROM profiles WHERE application = ?1)",
+        )
+        .bind(application)
+        .bind(operator)
+        .bind(as_integer(now_ms))
+        .execute(&self.writer)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// The application's newest revision; `None` if it has none or it was withdrawn.
+    pub async fn profile(
+        &self,
+        application: &str,
+    ) -> Result<Option<ProfileRevision>, StorageError> {
+        let row = sqlx::query(
+            "SELECT revision, body, operator, created_at_ms FROM profiles
+             WHERE application = ? ORDER BY revision DESC LIMIT 1",
+        )
+        .bind(application)
+        .fetch_optional(&self.readers)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let Some(body) = row.try_get("body")? else {
+            return Ok(None);
+        };
+        Ok(Some(ProfileRevision {
+            revision: as_unsigned(row.try_get("revision")?),
+            body,
+            operator: row.try_get("operator")?,
+            created_at_ms: as_unsigned(row.try_get("created_at_ms")?),
+        }))
+    }
+
+    /// All applications that have a profile, by name.
+    pub async fn profiles(&self) -> Result<Vec<ProfileSummary>, StorageError> {
+        // SQLite takes the bare columns from the row that holds the maximum
+        // (sqlite.org/lang_select.html#bareagg).
+        sqlx::query(
+            "SELECT application, max(revision) AS revision, body IS NULL AS withdrawn, operator,
+                    created_at_ms
+             FROM profiles GROUP BY application HAVING NOT withdrawn ORDER BY application",
+        )
+        .fetch_all(&self.readers)
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(ProfileSummary {
+                application: row.try_get("application")?,
+                revision: as_unsigned(row.try_get("revision")?),
+                operator: row.try_get("operator")?,
+                created_at_ms: as_unsigned(row.try_get("created_at_ms")?),
+            })
+        })
+        .collect()
+    }
+}

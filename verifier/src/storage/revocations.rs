@@ -1,0 +1,184 @@
+//! Who and what is revoked.
+
+use axum::http::StatusCode;
+use bartizan_attestation::identity::{CardId, GuestIdentity};
+use serde::{Deserialize, Serialize};
+use sqlx::Row as _;
+use utoipa::ToSchema;
+
+use super::{Storage, StorageError, as_integer, as_unsigned};
+use crate::problem::ProblemType;
+
+/// What kind of subject is revoked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RevocationKind {
+    /// A host, by its card id (64 hexadecimal digits).
+    Host,
+    /// A guest, by its URN; without the boot counter every boot of that VM on that card.
+    Guest,
+    /// An application, by its registered name.
+    Application,
+    /// An operator, by name: all certificates with that name.
+    Operator,
+}
+
+/// A revocation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Revocation {
+    /// What kind of subject.
+    pub kind: RevocationKind,
+    /// The subject.
+    pub subject: String,
+    /// Why, for people.
+    pub reason: String,
+    /// Who revoked it.
+    pub operator: String,
+    /// When.
+    pub created_at_ms: u64,
+}
+
+/// The subject is not one of its kind; it would never match anything.
+#[derive(Debug, thiserror::Error)]
+#[error("`{subject}` names no {kind}; expected {expected}")]
+pub struct RevocationSubjectError {
+    subject: String,
+    kind: &'static str,
+    expected: &'static str,
+}
+
+impl ProblemType for RevocationSubjectError {
+    fn kind(&self) -> (&'static str, StatusCode) {
+        (
+            "revocation-subject-invalid",
+            StatusCode::UNPROCESSABLE_ENTITY,
+        )
+    }
+}
+
+impl RevocationKind {
+    const ALL: [Self; 4] = [Self::Host, Self::Guest, Self::Application, Self::Operator];
+
+    /// The word in the database and the API.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Guest => "guest",
+            Self::Application => "application",
+            Self::Operator => "operator",
+        }
+    }
+
+    /// Checks that a subject can be one of this kind, in its one spelling.
+    pub fn check(self, subject: &str) -> Result<(), RevocationSubjectError> {
+        let (fits, expected) = match self {
+            Self::Host => (
+                subject
+                    .parse::<CardId>()
+                    .is_ok_and(|card| card.to_string() == subject),
+                "64 lower-case hexadecimal digits",
+            ),
+            Self::Guest => (
+                subject.parse::<GuestIdentity>().is_ok()
+                    || format!("{subject}:1").parse::<GuestIdentity>().is_ok(),
+                "urn:bartizan:guest:<card>:<vm uuid>, and optionally :<boot>",
+            ),
+            Self::Application | Self::Operator => {
+                ((1..=128).contains(&subject.len()), "1 to 128 bytes")
+            }
+        };
+        let subject = subject.chars().take(256).collect();
+        if fits {
+            Ok(())
+        } else {
+            Err(RevocationSubjectError {
+                subject,
+                kind: self.word(),
+                expected,
+            })
+        }
+    }
+}
+
+/// The URN of a guest without its boot counter.
+pub(super) fn every_boot(guest: &GuestIdentity) -> String {
+    let urn = guest.to_string();
+    urn.rsplit_once(':')
+        .map(|(vm, _)| vm.to_owned())
+        .unwrap_or(urn)
+}
+
+impl Storage {
+    /// Revokes; a subject that is revoked already stays so with its first reason.
+    pub async fn revoke(&self, revocation: &Revocation) -> Result<(), StorageError> {
+        sqlx::query(
+            "INSERT INTO revocations (kind, subject, reason, operator, created_at_ms)
+             VALUES (?, ?, ?, ?, ?) ON CONFLICT (kind, subject) DO NOTHING",
+        )
+        .bind(revocation.kind.word())
+        .bind(&revocation.subject)
+        .bind(&revocation.reason)
+        .bind(&revocation.operator)
+        .bind(as_integer(revocation.created_at_ms))
+        .execute(&self.writer)
+        .await?;
+        Ok(())
+    }
+
+    /// Takes a revocation back; `false` if there is none.
+    pub async fn reinstate(
+        &self,
+        kind: RevocationKind,
+        subject: &str,
+    ) -> Result<bool, StorageError> {
+        let done = sqlx::query("DELETE FROM revocations WHERE kind = ? AND subject = ?")
+            .bind(kind.word())
+            .bind(subject)
+            .execute(&self.writer)
+            .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Whether a subject is revoked.
+    pub async fn is_revoked(
+        &self,
+        kind: RevocationKind,
+        subject: &str,
+    ) -> Result<bool, StorageError> {
+        let found: Option<i64> =
+            sqlx::query_scalar("SELECT 1 FROM revocations WHERE kind = ? AND subject = ?")
+                .bind(kind.word())
+                .bind(subject)
+                .fetch_optional(&self.readers)
+                .await?;
+        Ok(found.is_some())
+    }
+
+    /// All revocations, newest first.
+    pub async fn revocations(&self) -> Result<Vec<Revocation>, StorageError> {
+        sqlx::query(
+            "SELECT kind, subject, reason, operator, created_at_ms FROM revocations
+             ORDER BY created_at_ms DESC, kind, subject",
+        )
+        .fetch_all(&self.readers)
+        .await?
+        .iter()
+        .map(|row| {
+            let kind: &str = row.try_get("kind")?;
+            Ok(Revocation {
+                kind: RevocationKind::ALL
+                    .into_iter()
+                    .find(|known| known.word() == kind)
+                    .ok_or(StorageError::Damaged {
+                        table: "revocations",
+                    })?,
+                subject: row.try_get("subject")?,
+                reason: row.try_get("reason")?,
+                operator: row.try_get("operator")?,
+                created_at_ms: as_unsigned(row.try_get("created_at_ms")?),
+            })
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,294 @@
+use bartizan_attestation::identity::{CardId, GuestIdentity};
+
+use super::{
+    JoinCodeError, Recorded, Revocation, RevocationKind, Storage, Verdict, VerdictFilter,
+    VerdictLog, VerdictSummary,
+};
+
+/// Text that would break a query made by pasting.
+const HOSTILE: &str = "x'); DROP TABLE verdicts; --\"%_\\\0";
+
+struct Database {
+    storage: Storage,
+    directory: tempfile::TempDir,
+}
+
+async fn database() -> Database {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = Storage::open(&directory.path().join("v.db")).await.unwrap();
+    Database { storage, directory }
+}
+
+fn guest(boot: u64) -> GuestIdentity {
+    GuestIdentity {
+        card: CardId([1; 32]),
+        vm: [2; 16],
+        boot,
+    }
+}
+
+fn verdict(id: &str, guest: &GuestIdentity, application: &str) -> Verdict {
+    Verdict {
+        summary: VerdictSummary {
+            id: id.into(),
+            judged_at_ms: 7,
+            guest: guest.to_string(),
+            host: guest.card,
+            application: application.into(),
+            profile_revision: Some(3),
+            status: "affirming".into(),
+            reasons: "[]".into(),
+        },
+        report: vec![0, 1, 2],
+        token: "a.b.c".into(),
+    }
+}
+
+#[tokio::test]
+async fn the_file_is_private_and_flushed_on_every_commit() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let database = database().await;
+    for file in ["v.db", "v.db-wal"] {
+        let mode = std::fs::metadata(database.directory.path().join(file))
+            .unwrap()
+            .permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600, "{file}");
+    }
+    let mode: i64 = sqlx::query_scalar("PRAGMA synchronous")
+        .fetch_one(&database.storage.writer)
+        .await
+        .unwrap();
+    assert_eq!(mode, 2, "FULL");
+    let journal: String = sqlx::query_scalar("PRAGMA journal_mode")
+        .fetch_one(&database.storage.writer)
+        .await
+        .unwrap();
+    assert_eq!(journal, "wal");
+}
+
+#[tokio::test]
+async fn a_join_code_is_good_once_for_its_host_name_until_it_expires() {
+    let database = database().await;
+    let storage = database.storage.clone();
+    storage
+        .add_join_code(&[1; 32], "h1", "ann", 100, 200)
+        .await
+        .unwrap();
+    let refused = |result| matches!(result, Err(JoinCodeError::NotAccepted));
+    assert!(
+        refused(storage.use_join_code(&[2; 32], "h1", 150).await),
+        "unknown"
+    );
+    assert!(
+        refused(storage.use_join_code(&[1; 32], "h2", 150).await),
+        "other name"
+    );
+    assert!(
+        refused(storage.use_join_code(&[1; 32], "h1", 200).await),
+        "expired"
+    );
+    assert_eq!(
+        storage.use_join_code(&[1; 32], "h1", 150).await.unwrap(),
+        "ann"
+    );
+    assert!(
+        refused(storage.use_join_code(&[1; 32], "h1", 150).await),
+        "used"
+    );
+    storage.release_join_code(&[1; 32]).await.unwrap();
+    assert_eq!(
+        storage.use_join_code(&[1; 32], "h1", 150).await.unwrap(),
+        "ann"
+    );
+}
+
+#[tokio::test]
+async fn of_many_who_race_with_one_code_one_gets_it() {
+    let database = database().await;
+    let storage = database.storage.clone();
+    storage
+        .add_join_code(&[1; 32], "h1", "ann", 100, 200)
+        .await
+        .unwrap();
+    let mut racers = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let storage = storage.clone();
+        racers.spawn(async move { storage.use_join_code(&[1; 32], "h1", 150).await.is_ok() });
+    }
+    assert_eq!(
+        racers
+            .join_all()
+            .await
+            .into_iter()
+            .filter(|won| *won)
+            .count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn profiles_have_revisions_that_never_come_back() {
+    let database = database().await;
+    let storage = database.storage.clone();
+    assert_eq!(storage.profile("nginx").await.unwrap(), None);
+    assert_eq!(
+        storage.put_profile("nginx", "{}", "ann", 1).await.unwrap(),
+        1
+    );
+    assert_eq!(
+        storage.put_profile("nginx", "{2}", "bob", 2).await.unwrap(),
+        2
+    );
+    assert_eq!(storage.profile("nginx").await.unwrap().unwrap().body, "{2}");
+    assert!(storage.withdraw_profile("nginx", "ann", 3).await.unwrap());
+    assert!(!storage.withdraw_profile("nginx", "ann", 4).await.unwrap());
+    assert_eq!(storage.profile("nginx").await.unwrap(), None);
+    assert_eq!(storage.profiles().await.unwrap(), []);
+    assert_eq!(
+        storage
+            .standing(&guest(1), Some("nginx"))
+            .await
+            .unwrap()
+            .profile_revision,
+        None
+    );
+    assert_eq!(
+        storage.put_profile("nginx", "{4}", "ann", 5).await.unwrap(),
+        4
+    );
+    assert_eq!(
+        storage
+            .standing(&guest(1), Some("nginx"))
+            .await
+            .unwrap()
+            .profile_revision,
+        Some(4)
+    );
+    let listed = storage.profiles().await.unwrap();
+    assert_eq!(
+        (
+            listed.len(),
+            listed[0].revision,
+            listed[0].operator.as_str()
+        ),
+        (1, 4, "ann")
+    );
+}
+
+#[tokio::test]
+async fn a_revoked_vm_is_revoked_in_every_boot() {
+    let database = database().await;
+    let storage = database.storage.clone();
+    let (one, two) = (guest(1), guest(2));
+    let mut revocation = Revocation {
+        kind: RevocationKind::Guest,
+        subject: one.to_string(),
+        reason: HOSTILE.into(),
+        operator: "ann".into(),
+        created_at_ms: 1,
+    };
+    storage.revoke(&revocation).await.unwrap();
+    assert!(storage.standing(&one, None).await.unwrap().guest_revoked);
+    assert!(!storage.standing(&two, None).await.unwrap().guest_revoked);
+    revocation.subject = super::revocations::every_boot(&one);
+    RevocationKind::Guest.check(&revocation.subject).unwrap();
+    storage.revoke(&revocation).await.unwrap();
+    assert!(storage.standing(&two, None).await.unwrap().guest_revoked);
+    assert_eq!(storage.revocations().await.unwrap().len(), 2);
+    assert!(
+        storage
+            .reinstate(RevocationKind::Guest, &revocation.subject)
+            .await
+            .unwrap()
+    );
+    assert!(!storage.standing(&two, None).await.unwrap().guest_revoked);
+}
+
+#[test]
+fn a_revocation_must_name_something_that_can_match() {
+    let card = CardId([0xab; 32]);
+    RevocationKind::Host.check(&card.to_string()).unwrap();
+    assert!(
+        RevocationKind::Host
+            .check(&card.to_string().to_uppercase())
+            .is_err()
+    );
+    RevocationKind::Guest.check(&guest(4).to_string()).unwrap();
+    for wrong in [
+        "",
+        "urn:bartizan:guest:",
+        &format!("{}:", guest(4)),
+        HOSTILE,
+    ] {
+        assert!(RevocationKind::Guest.check(wrong).is_err(), "{wrong}");
+    }
+    assert!(RevocationKind::Application.check("").is_err());
+}
+
+#[tokio::test]
+async fn an_older_boot_is_superseded_and_writes_nothing() {
+    let database = database().await;
+    let storage = database.storage.clone();
+    let (log, task) = VerdictLog::start(storage.clone());
+    let high = guest(u64::MAX - 1);
+    assert_eq!(
+        log.record(high, verdict("1", &high, "a")).await.unwrap(),
+        Recorded::Durable
+    );
+    assert_eq!(
+        log.record(high, verdict("2", &high, "a")).await.unwrap(),
+        Recorded::Durable
+    );
+    let low = guest(3);
+    assert_eq!(
+        log.record(low, verdict("3", &low, "a")).await.unwrap(),
+        Recorded::Superseded
+    );
+    assert_eq!(storage.verdict("3").await.unwrap(), None);
+    let standing = storage.standing(&low, None).await.unwrap();
+    assert_eq!(standing.highest_boot, Some(u64::MAX - 1));
+    drop(log);
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn verdicts_survive_reopening_and_are_listed_in_pages() {
+    let database = database().await;
+    let (log, _task) = VerdictLog::start(database.storage.clone());
+    let mut records = tokio::task::JoinSet::new();
+    for id in 10..60 {
+        let log = log.clone();
+        let application = if id % 2 == 0 { "even" } else { HOSTILE };
+        let verdict = verdict(&id.to_string(), &guest(1), application);
+        records.spawn(async move { log.record(guest(1), verdict).await.unwrap() });
+    }
+    assert!(
+        records
+            .join_all()
+            .await
+            .into_iter()
+            .all(|outcome| outcome == Recorded::Durable)
+    );
+    let storage = Storage::open(&database.directory.path().join("v.db"))
+        .await
+        .unwrap();
+    let mut filter = VerdictFilter {
+        application: Some(HOSTILE.into()),
+        guest: Some(guest(1).to_string()),
+        limit: 20,
+        ..VerdictFilter::default()
+    };
+    let first = storage.verdicts(&filter).await.unwrap();
+    assert_eq!(
+        (first.len(), first[0].id.as_str(), first[19].id.as_str()),
+        (20, "59", "21")
+    );
+    filter.after = Some(first[19].id.clone());
+    let second = storage.verdicts(&filter).await.unwrap();
+    assert_eq!((second.len(), second[4].id.as_str()), (5, "11"));
+    assert_eq!(
+        storage.verdict("59").await.unwrap().unwrap(),
+        verdict("59", &guest(1), HOSTILE)
+    );
+    assert_eq!(storage.verdict(HOSTILE).await.unwrap(), None);
+}

@@ -1,0 +1,164 @@
+//! Verdicts as they are read; [`super::commit`] writes them.
+
+use bartizan_attestation::identity::{CardId, GuestIdentity};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, Sqlite, SqliteConnection};
+
+use super::enrolment::card_id;
+use super::{Storage, StorageError, as_integer, as_unsigned};
+
+/// A verdict with the evidence that it rests on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    /// What the list shows of it.
+    pub summary: VerdictSummary,
+    /// The report, verbatim.
+    pub report: Vec<u8>,
+    /// The attestation result that was handed out.
+    pub token: String,
+}
+
+/// A verdict without its evidence.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VerdictSummary {
+    /// UUIDv7 (RFC 9562 section 5.7): in the order of time. Also the token's `jti`.
+    pub id: String,
+    /// When it was judged.
+    pub judged_at_ms: u64,
+    /// The guest's URN.
+    pub guest: String,
+    /// The guest's host.
+    pub host: CardId,
+    /// The application that the guest named.
+    pub application: String,
+    /// The revision of the profile it was judged by; `None` if the application had none.
+    pub profile_revision: Option<u64>,
+    /// The EAR status.
+    pub status: String,
+    /// Why, as JSON.
+    pub reasons: String,
+}
+
+/// Which verdicts a list shall hold.
+#[derive(Clone, Debug, Default)]
+pub struct VerdictFilter {
+    /// Only of this guest.
+    pub guest: Option<String>,
+    /// Only of this application.
+    pub application: Option<String>,
+    /// Only those older than this id: the next page after the one that ended with it.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+const COLUMNS: &str =
+    "SELECT id, judged_at_ms, guest, host, application, profile_revision, status, reasons";
+
+impl Storage {
+    /// Verdicts, newest first.
+    pub async fn verdicts(
+        &self,
+        filter: &VerdictFilter,
+    ) -> Result<Vec<VerdictSummary>, StorageError> {
+        let mut query = sqlx::QueryBuilder::<Sqlite>::new(COLUMNS);
+        query.push(" FROM verdicts WHERE true");
+        if let Some(guest) = &filter.guest {
+            query.push(" AND guest = ").push_bind(guest);
+        }
+        if let Some(application) = &filter.application {
+            query.push(" AND application = ").push_bind(application);
+        }
+        if let Some(after) = &filter.after {
+            query.push(" AND id < ").push_bind(after);
+        }
+        query
+            .push(" ORDER BY id DESC LIMIT ")
+            .push_bind(filter.limit);
+        query
+            .build()
+            .fetch_all(&self.readers)
+            .await?
+            .iter()
+            .map(summary)
+            .collect()
+    }
+
+    /// One verdict, with its evidence.
+    pub async fn verdict(&self, id: &str) -> Result<Option<Verdict>, StorageError> {
+        sqlx::query(
+            "SELECT id, judged_at_ms, guest, host, application, profile_revision, status, reasons,
+                    report, token
+             FROM verdicts WHERE id = ?",
+        )
+        .bind(id)
+        .fetch_optional(&self.readers)
+        .await?
+        .map(|row| {
+            Ok(Verdict {
+                summary: summary(&row)?,
+                report: row.try_get("report")?,
+                token: row.try_get("token")?,
+            })
+        })
+        .transpose()
+    }
+}
+
+fn summary(row: &SqliteRow) -> Result<VerdictSummary, StorageError> {
+    Ok(VerdictSummary {
+        id: row.try_get("id")?,
+        judged_at_ms: as_unsigned(row.try_get("judged_at_ms")?),
+        guest: row.try_get("guest")?,
+        host: card_id(row.try_get("host")?, "verdicts")?,
+        application: row.try_get("application")?,
+        profile_revision: row
+            .try_get::<Option<i64>, _>("profile_revision")?
+            .map(as_unsigned),
+        status: row.try_get("status")?,
+        reasons: row.try_get("reasons")?,
+    })
+}
+
+/// Raises the highest boot of the guest's VM to this one; `false` if a higher one was seen.
+pub(super) async fn raise_boot(
+    connection: &mut SqliteConnection,
+    guest: &GuestIdentity,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "INSERT INTO boots (card, vm, boot) VALUES (?, ?, ?)
+         ON CONFLICT (card, vm) DO UPDATE SET boot = excluded.boot WHERE excluded.boot >= boot",
+    )
+    .bind(guest.card.0.as_slice())
+    .bind(guest.vm.as_slice())
+    .bind(guest.boot.to_be_bytes().as_slice())
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Writes one verdict.
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    verdict: &Verdict,
+) -> Result<(), sqlx::Error> {
+    let summary = &verdict.summary;
+    sqlx::query(
+        "INSERT INTO verdicts (id, judged_at_ms, guest, host, application, profile_revision, status,
+                               reasons, report, token)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&summary.id)
+    .bind(as_integer(summary.judged_at_ms))
+    .bind(&summary.guest)
+    .bind(summary.host.0.as_slice())
+    .bind(&summary.application)
+    .bind(summary.profile_revision.map(as_integer))
+    .bind(&summary.status)
+    .bind(&summary.reasons)
+    .bind(&verdict.report)
+    .bind(&verdict.token)
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! The token keys: one signs, and all that are still valid are published, so that a result outlives
+//! the rotation of the key that signed it.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::http::StatusCode;
+use bartizan_attestation::certificates::{FleetCa, Usage, verify_chain};
+use bartizan_attestation::cose::Jwk;
+use bartizan_attestation::keys::{Purpose, VaultRequest};
+
+use crate::clock::now_s;
+use crate::problem::ProblemType;
+use crate::rotation::{Rotates, until_half_life};
+use crate::vault::{Vault, VaultError, plain};
+
+/// The token keys of this verifier's vault.
+#[derive(Debug)]
+pub struct TokenKeys {
+    vault: Vault,
+    fleet_ca: FleetCa,
+    lifetime_s: u64,
+    keys: RwLock<Arc<[TokenKey]>>,
+    one_at_a_time: tokio::sync::Mutex<()>,
+}
+
+/// One token key's public side.
+#[derive(Clone, Debug)]
+pub struct TokenKey {
+    /// Its chain, leaf first, without the fleet CA.
+    pub chain: Vec<Vec<u8>>,
+    /// Its public key.
+    pub jwk: Jwk,
+    /// SHA-256 over its certificate: the `x5t#S256` of the results that it signed.
+    pub sha256: [u8; 32],
+    /// First second of its validity.
+    pub not_before: u64,
+    /// Last second of its validity.
+    pub not_after: u64,
+}
+
+/// The token keys could not be read or replaced.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenKeysError {
+    /// The vault did not do it.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The vault made a key, but does not show a valid one.
+    #[error(
+        "the vault shows no token key that is valid for this fleet CA; compare the clocks of the two"
+    )]
+    NoneValid,
+}
+
+impl ProblemType for TokenKeysError {
+    fn kind(&self) -> (&'static str, StatusCode) {
+        match self {
+            Self::Vault(error) => error.kind(),
+            Self::NoneValid => ("no-token-key", StatusCode::SERVICE_UNAVAILABLE),
+        }
+    }
+}
+
+impl TokenKeys {
+    /// Reads the vault's token keys; has one made if there is none in the first half of its life.
+    pub async fn open(
+        vault: Vault,
+        fleet_ca: FleetCa,
+        lifetime_s: u64,
+    ) -> Result<Self, TokenKeysError> {
+        let this = Self {
+            vault,
+            fleet_ca,
+            lifetime_s,
+            keys: RwLock::new(Arc::new([])),
+            one_at_a_time: tokio::sync::Mutex::default(),
+        };
+        this.read().await?;
+        let fresh = this.published().first().is_some_and(|newest| {
+            !until_half_life((newest.not_before, newest.not_after), now_s()).is_zero()
+        });
+        if !fresh {
+            this.replace().await?;
+        }
+        Ok(this)
+    }
+
+    /// Keys whose results may still be valid, newest first.
+    #[must_use]
+    pub fn published(&self) -> Vec<TokenKey> {
+        let keys = Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner));
+        let now = now_s();
+        keys.iter()
+            .filter(|key| key.not_after >= now)
+            .cloned()
+            .collect()
+    }
+
+    /// Has a new key made; the old ones stay published to their end.
+    pub async fn replace(&self) -> Result<TokenKey, TokenKeysError> {
+        let _turn = self.one_at_a_time.lock().await;
+        let request = VaultRequest::RotateToken {
+            lifetime_s: self.lifetime_s,
+        };
+        self.vault.certificates(request).await?;
+        self.read().await?;
+        self.published()
+            .into_iter()
+            .next()
+            .ok_or(TokenKeysError::NoneValid)
+    }
+
+    async fn read(&self) -> Result<(), TokenKeysError> {
+        let now = now_s();
+        let mut keys: Vec<_> = (self.vault.describe().await?.keys.into_iter())
+            .filter(|key| key.purpose == Purpose::Token && !key.chain.is_empty())
+            .filter_map(|key| self.verified(plain(key.chain), now))
+            .collect();
+        keys.sort_by_key(|key| std::cmp::Reverse((key.not_before, key.not_after)));
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
+        Ok(())
+    }
+
+    fn verified(&self, chain: Vec<Vec<u8>>, now: u64) -> Option<TokenKey> {
+        match verify_chain(&chain, &self.fleet_ca, now, Usage::Token) {
+            Ok(certificate) => Some(TokenKey {
+                chain,
+                jwk: certificate.public_key.jwk(),
+                sha256: certificate.sha256,
+                not_before: certificate.not_before,
+                not_after: certificate.not_after,
+            }),
+            Err(error) => {
+                tracing::debug!(%error, "a token key of the vault is not published");
+                None
+            }
+        }
+    }
+}
+
+impl Rotates for TokenKeys {
+    const NAME: &'static str = "token";
+    type Error = TokenKeysError;
+
+    fn validity(&self) -> (u64, u64) {
+        self.published()
+            .first()
+            .map_or((0, 0), |newest| (newest.not_before, newest.not_after))
+    }
+
+    async fn rotate(&self) -> Result<(), TokenKeysError> {
+        let key = self.replace().await?;
+        tracing::info!(not_after = key.not_after, "token key rotated");
+        Ok(())
+    }
+}

@@ -1,0 +1,213 @@
+//! The link to the verifier's own vault, which holds the fleet CA, the TLS server key and the token
+//! keys. The verifier holds none.
+//!
+//! The link is synchronous: TLS asks for a signature inside a handshake, where nothing can be awaited.
+//! Each question has a deadline; a connection that fails is dropped and the question is asked once
+//! more over a new one, so that a vault that was restarted is not noticed. That is safe because no
+//! answer of a vault is worse for having been made twice.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use bartizan_attestation::keys::{
+    Chain, KeyDescription, Purpose, VaultRefusal, VaultReply, VaultRequest,
+};
+use bartizan_local::{FrameError, read_frame, write_frame};
+
+use crate::problem::ProblemType;
+
+mod links;
+mod signer;
+#[cfg(test)]
+mod tests;
+
+use links::Links;
+
+pub use signer::VaultSigner;
+
+/// How long one try of a question may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// A vault behind its Unix socket. Clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Vault {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    socket: PathBuf,
+    links: Links,
+}
+
+/// What a vault holds.
+#[derive(Clone, Debug)]
+pub struct VaultDescription {
+    /// Its keys.
+    pub keys: Vec<KeyDescription>,
+    /// The fleet CA certificate, DER, where it knows one.
+    pub fleet_ca: Option<Vec<u8>>,
+}
+
+/// The vault did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// Nobody answers at the socket.
+    #[error(
+        "the vault at {socket} cannot be reached: {source}; see that bartizan-vault runs and that `vault_socket` names its socket"
+    )]
+    Away {
+        /// The socket.
+        socket: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The link failed before the answer was there; whether the vault did it is not known.
+    #[error("the link to the vault failed: {0}; try again")]
+    Link(#[source] FrameError),
+    /// The vault refused.
+    #[error("the vault refused: {0}")]
+    Refused(#[from] VaultRefusal),
+    /// The answer does not belong to the question.
+    #[error(
+        "the vault gave an answer of another kind; see that vault and verifier are of one version"
+    )]
+    UnexpectedReply,
+    /// The task that asked was stopped.
+    #[error("the verifier is shutting down; try again")]
+    Stopped,
+}
+
+impl Vault {
+    /// A vault at `socket`; nothing is connected before the first question.
+    #[must_use]
+    pub fn new(socket: PathBuf) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                socket,
+                links: Links::default(),
+            }),
+        }
+    }
+
+    /// Asks for its keys.
+    pub async fn describe(&self) -> Result<VaultDescription, VaultError> {
+        match self.ask(VaultRequest::Describe).await? {
+            VaultReply::Description { keys, fleet_ca, .. } => Ok(VaultDescription {
+                keys,
+                fleet_ca: fleet_ca.map(Into::into),
+            }),
+            _ => Err(VaultError::UnexpectedReply),
+        }
+    }
+
+    /// Asks something whose answer is a certificate chain.
+    pub async fn certificates(&self, request: VaultRequest) -> Result<Vec<Vec<u8>>, VaultError> {
+        match self.ask(request).await? {
+            VaultReply::Certificates(chain) => Ok(plain(chain)),
+            _ => Err(VaultError::UnexpectedReply),
+        }
+    }
+
+    /// Has an attestation result signed.
+    pub async fn sign_token(&self, claims: String) -> Result<String, VaultError> {
+        match self.ask(VaultRequest::SignToken { claims }).await? {
+            VaultReply::Token(token) => Ok(token),
+            _ => Err(VaultError::UnexpectedReply),
+        }
+    }
+
+    /// Has a TLS 1.3 CertificateVerify signed. Blocks for at most two deadlines.
+    pub fn sign_tls(&self, certificate: &[u8], message: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let request = VaultRequest::SignTls {
+            purpose: Purpose::TlsServer,
+            certificate: certificate.to_vec(),
+            message: message.to_vec(),
+        };
+        match self.shared.ask(&request)? {
+            VaultReply::Signature(signature) => Ok(signature),
+            VaultReply::Refused(refusal) => Err(refusal.into()),
+            _ => Err(VaultError::UnexpectedReply),
+        }
+    }
+
+    async fn ask(&self, request: VaultRequest) -> Result<VaultReply, VaultError> {
+        let shared = Arc::clone(&self.shared);
+        let reply = tokio::task::spawn_blocking(move || shared.ask(&request))
+            .await
+            .map_err(|_| VaultError::Stopped)??;
+        match reply {
+            VaultReply::Refused(refusal) => Err(refusal.into()),
+            reply => Ok(reply),
+        }
+    }
+}
+
+impl Shared {
+    fn ask(&self, request: &VaultRequest) -> Result<VaultReply, VaultError> {
+        let away = |source| VaultError::Away {
+            socket: self.socket.clone(),
+            source,
+        };
+        let _turn = self
+            .links
+            .turn(DEADLINE)
+            .ok_or_else(|| away(io::ErrorKind::TimedOut.into()))?;
+        if let Some(link) = self.links.take()
+            && let Ok(reply) = self.ask_over(link, request)
+        {
+            return Ok(reply);
+        }
+        // The idle ones were made before a restart of the vault, if that is what happened.
+        self.links.clear();
+        let link = self.connect().map_err(away)?;
+        self.ask_over(link, request).map_err(VaultError::Link)
+    }
+
+    fn ask_over(
+        &self,
+        mut link: UnixStream,
+        request: &VaultRequest,
+    ) -> Result<VaultReply, FrameError> {
+        write_frame(&mut link, request, VaultRequest::MAX_FRAME)?;
+        let reply = read_frame(&mut link, VaultRequest::MAX_FRAME)?;
+        self.links.keep(link);
+        Ok(reply)
+    }
+
+    fn connect(&self) -> io::Result<UnixStream> {
+        let link = UnixStream::connect(&self.socket)?;
+        link.set_read_timeout(Some(DEADLINE))?;
+        link.set_write_timeout(Some(DEADLINE))?;
+        Ok(link)
+    }
+}
+
+/// A chain as plain bytes.
+#[must_use]
+pub fn plain(chain: Chain) -> Vec<Vec<u8>> {
+    chain.into_iter().map(Into::into).collect()
+}
+
+impl ProblemType for VaultError {
+    fn kind(&self) -> (&'static str, StatusCode) {
+        match self {
+            Self::Away { .. } | Self::Link(_) | Self::Stopped => {
+                ("vault-away", StatusCode::SERVICE_UNAVAILABLE)
+            }
+            Self::Refused(VaultRefusal::NotSignable(_)) => {
+                ("not-signable", StatusCode::UNPROCESSABLE_ENTITY)
+            }
+            Self::Refused(_) => ("vault-refused", StatusCode::SERVICE_UNAVAILABLE),
+            Self::UnexpectedReply => ("vault-unexpected", StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        matches!(self, Self::Away { .. } | Self::Link(_) | Self::Stopped).then_some(1)
+    }
+}

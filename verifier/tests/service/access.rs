@@ -1,0 +1,156 @@
+//! Who may call what, and what is refused before it is looked at.
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, header};
+use bartizan_attestation::certificates::Usage;
+use bartizan_attestation::csr::EphemeralKey;
+use bartizan_verifier::api::openapi;
+use bartizan_verifier::clock::now_s;
+use bartizan_verifier::peer::Peer;
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, operator, peer, problem};
+use crate::fleet::{Authority, Wish};
+use crate::host::Host;
+
+#[tokio::test]
+async fn every_operation_is_refused_to_those_whom_its_tag_does_not_name() {
+    let bench = Bench::start().await;
+    let host = peer(&Host::enrolled(&bench.vault.fleet));
+    let description: Value = serde_json::from_str(&openapi::document()).unwrap();
+    let mut tried = 0;
+    for (path, operations) in description["paths"].as_object().unwrap() {
+        let path = path.replace("{application}", "a").replace("{id}", "a");
+        for (method, operation) in operations.as_object().unwrap() {
+            let wrong: &[(&Peer, &str)] = match operation["tags"][0].as_str().unwrap() {
+                "host" => &[
+                    (&Peer::Anonymous, "client-certificate-required"),
+                    (&operator(), "wrong-role"),
+                ],
+                "operator" => &[
+                    (&Peer::Anonymous, "client-certificate-required"),
+                    (&host, "wrong-role"),
+                ],
+                _ => continue,
+            };
+            for (peer, expected) in wrong {
+                let method: Method = method.to_uppercase().parse().unwrap();
+                let answer = bench.call(peer, method.clone(), &path, json!({})).await;
+                assert_eq!(problem(&answer), *expected, "{method} {path}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried >= 30, "{tried}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_expired_during_its_connection_is_refused() {
+    let bench = Bench::start().await;
+    let late = Peer::Operator {
+        name: "ann".into(),
+        not_after: now_s() - 1,
+    };
+    let answer = bench.get(&late, "/v1/hosts").await;
+    assert_eq!(
+        (answer.0, problem(&answer)),
+        (StatusCode::UNAUTHORIZED, "client-certificate-expired")
+    );
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_and_must_be_what_the_path_takes() {
+    let bench = Bench::start_with(Authority::fleet(), "limits: {body_bytes: 2048}").await;
+    let long = json!({"name": "x".repeat(4096), "lifetime_s": 60});
+    let answer = bench.post(&operator(), "/v1/join-codes", long).await;
+    assert_eq!(
+        (answer.0, problem(&answer)),
+        (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large")
+    );
+    for wrong in [
+        json!([]),
+        json!({"name": "x"}),
+        json!({"name": "x", "lifetime_s": 1, "y": 1}),
+    ] {
+        let answer = bench.post(&operator(), "/v1/join-codes", wrong).await;
+        assert_eq!(
+            (answer.0, problem(&answer)),
+            (StatusCode::BAD_REQUEST, "body-malformed")
+        );
+    }
+    let unknown_size = Request::post("/v1/join-codes")
+        .body(Body::from("{}"))
+        .unwrap();
+    let answer = bench.send(&operator(), unknown_size).await;
+    assert_eq!(problem(&answer), "length-required");
+    let short = Request::post("/v1/join-codes")
+        .header(header::CONTENT_LENGTH, 1)
+        .body(Body::from("{\"name\": 1}"))
+        .unwrap();
+    assert_eq!(
+        problem(&bench.send(&operator(), short).await),
+        "body-truncated"
+    );
+}
+
+#[tokio::test]
+async fn unknown_paths_methods_and_parameters_are_problems() {
+    let bench = Bench::start().await;
+    assert_eq!(
+        problem(&bench.get(&operator(), "/v1/nothing").await),
+        "not-found"
+    );
+    let answer = bench
+        .call(&operator(), Method::DELETE, "/v1/hosts", Value::Null)
+        .await;
+    assert_eq!(problem(&answer), "method-not-allowed");
+    for query in ["limit=x", "limit=0", "limit=1001", "nothing=1"] {
+        let answer = bench
+            .get(&operator(), &format!("/v1/verdicts?{query}"))
+            .await;
+        assert!(
+            matches!(problem(&answer), "query-malformed" | "field-out-of-range"),
+            "{query}"
+        );
+    }
+    assert_eq!(
+        problem(&bench.get(&operator(), "/v1/verdicts/%ff").await),
+        "path-malformed"
+    );
+}
+
+#[test]
+fn only_hosts_and_operators_are_identified_by_their_certificates() {
+    let fleet = Authority::fleet();
+    let (ca, now) = (fleet.ca(), now_s());
+    let host = Host::enrolled(&fleet);
+    let key = EphemeralKey::generate().unwrap();
+    let identify = |chain: &[Vec<u8>]| Peer::identify(Some(chain), &ca, now);
+    assert!(matches!(identify(&host.client(&key)), Peer::Host { card, .. } if card == host.card));
+    let named =
+        |usage, uri: &str| vec![fleet.issue(&Wish::new(usage, uri.to_owned()), &key.public_key())];
+    let ann = named(Usage::Operator, "urn:bartizan:operator:ann");
+    assert!(matches!(identify(&ann), Peer::Operator { name, .. } if name == "ann"));
+    let card = named(Usage::Card, &format!("urn:bartizan:host:{}", host.card));
+    let guest = host.guest(1, 1);
+    let stranger = Host::enrolled(&Authority::fleet()).client(&key);
+    for other in [
+        card,
+        guest.chain,
+        stranger,
+        Vec::new(),
+        vec![b"junk".to_vec()],
+    ] {
+        assert_eq!(identify(&other), Peer::Anonymous);
+    }
+    assert_eq!(Peer::identify(None, &ca, now), Peer::Anonymous);
+}
+
+#[test]
+fn the_committed_description_is_up_to_date() {
+    let committed = include_str!("../../openapi.json");
+    assert!(
+        committed == openapi::document(),
+        "run `cargo run -p bartizan-verifier -- openapi > verifier/openapi.json`"
+    );
+}

@@ -1,0 +1,168 @@
+//! A whole verifier without its sockets: the API over a real database and the stand-in vault.
+
+use std::sync::{Arc, Mutex};
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, StatusCode, header};
+use bartizan_verifier::api;
+use bartizan_verifier::binary::Binary;
+use bartizan_verifier::clock::now_s;
+use bartizan_verifier::config::Config;
+use bartizan_verifier::metrics::Metrics;
+use bartizan_verifier::nonces::NonceBook;
+use bartizan_verifier::peer::Peer;
+use bartizan_verifier::profile_cache::ProfileCache;
+use bartizan_verifier::service::Service;
+use bartizan_verifier::storage::{Storage, VerdictLog};
+use bartizan_verifier::token_keys::TokenKeys;
+use bartizan_verifier::vault::Vault;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tower::ServiceExt as _;
+
+use crate::fleet::Authority;
+use crate::host::{Guest, Host};
+use crate::stand_in_vault::StandInVault;
+
+pub(crate) struct Bench {
+    pub(crate) service: Arc<Service>,
+    pub(crate) vault: StandInVault,
+    _directory: tempfile::TempDir,
+    router: axum::Router,
+}
+
+/// An answer: status and JSON body (null if it has none).
+pub(crate) type Answer = (StatusCode, Value);
+
+impl Bench {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(Authority::fleet(), "").await
+    }
+
+    pub(crate) async fn start_with(fleet: Authority, extra: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let vault = StandInVault::start(directory.path(), fleet);
+        let path = directory.path().join("verifier.yaml");
+        std::fs::write(&path, configuration(directory.path(), &vault.socket, extra)).unwrap();
+        let config = Config::load(&path).unwrap();
+        let storage = Storage::open(&config.database).await.unwrap();
+        let link = Vault::new(config.vault_socket.clone());
+        let fleet_ca = vault.fleet.ca();
+        let token_keys =
+            TokenKeys::open(link.clone(), fleet_ca.clone(), config.token_key_lifetime_s);
+        let service = Arc::new(Service {
+            token_keys: token_keys.await.unwrap(),
+            verdicts: VerdictLog::start(storage.clone()).0,
+            nonces: Mutex::new(NonceBook::new(config.nonce_limits())),
+            body_kib: Arc::new(Semaphore::new(config.limits.bodies_in_flight_bytes / 1024)),
+            profiles: ProfileCache::default(),
+            metrics: Metrics::default(),
+            vault: link,
+            storage,
+            fleet_ca,
+            config,
+        });
+        let router = api::router(Arc::clone(&service));
+        Self {
+            service,
+            vault,
+            _directory: directory,
+            router,
+        }
+    }
+
+    pub(crate) async fn send(&self, peer: &Peer, request: Request<Body>) -> Answer {
+        let (mut parts, body) = request.into_parts();
+        parts.extensions.insert(peer.clone());
+        let request = Request::from_parts(parts, body);
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        if status.is_client_error() || status.is_server_error() {
+            assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json");
+        }
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    pub(crate) async fn call(
+        &self,
+        peer: &Peer,
+        method: Method,
+        path: &str,
+        body: Value,
+    ) -> Answer {
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::CONTENT_LENGTH, body.len())
+            .body(body.into())
+            .unwrap();
+        self.send(peer, request).await
+    }
+
+    pub(crate) async fn post(&self, peer: &Peer, path: &str, body: Value) -> Answer {
+        self.call(peer, Method::POST, path, body).await
+    }
+
+    pub(crate) async fn get(&self, peer: &Peer, path: &str) -> Answer {
+        self.call(peer, Method::GET, path, Value::Null).await
+    }
+
+    pub(crate) async fn nonce(&self, host: &Host, guest: &Guest) -> [u8; 32] {
+        let wish = json!({"guest": guest.identity.to_string()});
+        let (status, answer) = self.post(&peer(host), "/v1/nonces", wish).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        Binary::decode(answer["nonce"].as_str().unwrap())
+            .unwrap()
+            .try_into()
+            .unwrap()
+    }
+
+    pub(crate) async fn submit(&self, host: &Host, guest: &Guest, report: &[u8]) -> Answer {
+        self.post(&peer(host), "/v1/reports", submission(report, &guest.chain))
+            .await
+    }
+}
+
+pub(crate) fn submission(report: &[u8], guest_chain: &[Vec<u8>]) -> Value {
+    let chain: Vec<_> = guest_chain.iter().map(|der| Binary::encode(der)).collect();
+    json!({"report": Binary::encode(report), "guest_chain": chain})
+}
+
+pub(crate) fn configuration(
+    directory: &std::path::Path,
+    vault_socket: &std::path::Path,
+    extra: &str,
+) -> String {
+    let (database, socket) = (directory.join("verifier.db"), vault_socket.display());
+    format!(
+        "listen: ['127.0.0.1:0']\nnames: [127.0.0.1, localhost]\ndatabase: {}\n\
+         vault_socket: {socket}\nfleet_name: Tests\n{extra}\n",
+        database.display()
+    )
+}
+
+pub(crate) fn peer(host: &Host) -> Peer {
+    Peer::Host {
+        card: host.card,
+        not_after: now_s() + 60,
+    }
+}
+
+pub(crate) fn operator() -> Peer {
+    Peer::Operator {
+        name: "ann".into(),
+        not_after: now_s() + 60,
+    }
+}
+
+/// The last part of a problem's type.
+pub(crate) fn problem(answer: &Answer) -> &str {
+    let kind = answer.1["type"].as_str().unwrap_or_default();
+    kind.strip_prefix("urn:bartizan:problem:").unwrap_or(kind)
+}

@@ -1,0 +1,20 @@
+//! The service: its API over a real database and a stand-in vault, and its binary over TLS.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod bench;
+mod fleet;
+mod host;
+mod process;
+mod stand_in_vault;
+
+mod access;
+mod connections;
+mod durability;
+mod enrolment;
+mod lifecycle;
+mod operators;
+mod real_vault;
+mod reports;
+mod rotation;
+mod tokens;

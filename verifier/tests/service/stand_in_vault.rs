@@ -1,0 +1,180 @@
+//! A stand-in for the verifier's vault: the same messages over the same socket, keys in memory.
+//!
+//! The real one is tried by the end-to-end tests; this one lets these tests run by themselves, make
+//! certificates that no vault would issue, and fail on demand.
+
+use std::collections::HashMap;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use bartizan_attestation::certificates::Usage;
+use bartizan_attestation::cose::{Curve, PublicKey};
+use bartizan_attestation::csr::{self, EphemeralKey};
+use bartizan_attestation::keys::{
+    KeyDescription, Purpose, VaultKind, VaultRefusal, VaultReply, VaultRequest,
+};
+use bartizan_attestation::result::{check_claims_json, compact, signing_input};
+use bartizan_local::{read_frame, write_frame};
+use bartizan_verifier::clock::now_s;
+use minicbor::bytes::ByteVec;
+
+use crate::fleet::{Authority, Wish};
+
+/// The vault: serves until the process ends.
+pub(crate) struct StandInVault {
+    pub(crate) socket: PathBuf,
+    pub(crate) fleet: Arc<Authority>,
+    refuses: Arc<AtomicBool>,
+    shows_fleet: Arc<AtomicBool>,
+}
+
+struct Keys {
+    fleet: Arc<Authority>,
+    refuses: Arc<AtomicBool>,
+    /// Whether the fleet CA was made, as far as anybody was told.
+    shows_fleet: Arc<AtomicBool>,
+    tokens: Mutex<Vec<(EcdsaKeyPair, Vec<u8>)>>,
+    servers: Mutex<HashMap<Vec<u8>, EphemeralKey>>,
+}
+
+impl StandInVault {
+    pub(crate) fn start(directory: &Path, fleet: Authority) -> Self {
+        let socket = directory.join("vault.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let (fleet, refuses) = (Arc::new(fleet), Arc::new(AtomicBool::new(false)));
+        let shows_fleet = Arc::new(AtomicBool::new(true));
+        let keys = Arc::new(Keys {
+            fleet: Arc::clone(&fleet),
+            shows_fleet: Arc::clone(&shows_fleet),
+            refuses: Arc::clone(&refuses),
+            tokens: Mutex::default(),
+            servers: Mutex::default(),
+        });
+        std::thread::spawn(move || {
+            for link in listener.incoming() {
+                let (link, keys) = (link.unwrap(), Arc::clone(&keys));
+                std::thread::spawn(move || keys.serve(link));
+            }
+        });
+        Self {
+            socket,
+            fleet,
+            refuses,
+            shows_fleet,
+        }
+    }
+
+    /// From now on there is no fleet CA, until one is made.
+    pub(crate) fn hide_fleet(&self) {
+        self.shows_fleet.store(false, Ordering::SeqCst);
+    }
+
+    /// From now on every question is refused, or no longer.
+    pub(crate) fn refuse(&self, refuses: bool) {
+        self.refuses.store(refuses, Ordering::SeqCst);
+    }
+}
+
+impl Keys {
+    fn serve(&self, mut link: UnixStream) {
+        while let Ok(request) = read_frame(&mut link, VaultRequest::MAX_FRAME) {
+            let reply = if self.refuses.load(Ordering::SeqCst) {
+                VaultReply::Refused(VaultRefusal::Store("told to refuse".into()))
+            } else {
+                self.answer(request)
+            };
+            write_frame(&mut link, &reply, VaultRequest::MAX_FRAME).unwrap();
+        }
+    }
+
+    fn answer(&self, request: VaultRequest) -> VaultReply {
+        match request {
+            VaultRequest::Describe => VaultReply::Description {
+                kind: VaultKind::Software,
+                keys: self.describe(),
+                fleet_ca: (self.shows_fleet.load(Ordering::SeqCst))
+                    .then(|| self.fleet.der.clone().into()),
+            },
+            VaultRequest::CreateFleetCa { .. } => {
+                assert!(!self.shows_fleet.swap(true, Ordering::SeqCst), "made twice");
+                certificates(self.fleet.der.clone())
+            }
+            VaultRequest::IssueHost { csr, .. } => match csr::verify(&csr) {
+                Ok(key) => {
+                    let uri = format!("urn:bartizan:host:{}", hex::encode(key.sha256()));
+                    certificates(self.fleet.issue(&Wish::new(Usage::Card, uri), &key))
+                }
+                Err(error) => VaultReply::Refused(VaultRefusal::NotSignable(error.to_string())),
+            },
+            VaultRequest::IssueOperator { csr, name } => {
+                let wish = Wish::new(Usage::Operator, format!("urn:bartizan:operator:{name}"));
+                certificates(self.fleet.issue(&wish, &csr::verify(&csr).unwrap()))
+            }
+            VaultRequest::RotateTlsServer { names, lifetime_s } => {
+                let key = EphemeralKey::generate().unwrap();
+                let mut wish = Wish::new(Usage::TlsServer, None);
+                wish.names = &names;
+                wish.not_after = now_s() + lifetime_s;
+                let leaf = self.fleet.issue(&wish, &key.public_key());
+                self.servers.lock().unwrap().insert(leaf.clone(), key);
+                certificates(leaf)
+            }
+            VaultRequest::RotateToken { lifetime_s } => self.rotate_token(lifetime_s),
+            VaultRequest::SignToken { claims } => {
+                check_claims_json(&claims).unwrap();
+                let tokens = self.tokens.lock().unwrap();
+                let (key, certificate) = tokens.last().unwrap();
+                let input = signing_input(certificate, &claims);
+                let signature = key.sign(&SystemRandom::new(), input.as_bytes()).unwrap();
+                VaultReply::Token(compact(&input, signature.as_ref()))
+            }
+            VaultRequest::SignTls {
+                certificate,
+                message,
+                ..
+            } => {
+                let servers = self.servers.lock().unwrap();
+                VaultReply::Signature(servers[&certificate].sign_der(&message).unwrap())
+            }
+            other => panic!("the verifier asked its vault for {other:?}"),
+        }
+    }
+
+    fn rotate_token(&self, lifetime_s: u64) -> VaultReply {
+        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new()).unwrap();
+        let key = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref()).unwrap();
+        let public = PublicKey::from_point(Curve::P256, key.public_key().as_ref()).unwrap();
+        let mut wish = Wish::new(Usage::Token, "urn:bartizan:token".to_owned());
+        let mut tokens = self.tokens.lock().unwrap();
+        // Keys made within one second are still told apart by their age.
+        wish.not_before += tokens.len() as u64;
+        wish.not_after = now_s() + lifetime_s;
+        let leaf = self.fleet.issue(&wish, &public);
+        tokens.push((key, leaf.clone()));
+        certificates(leaf)
+    }
+
+    fn describe(&self) -> Vec<KeyDescription> {
+        let describe = |(key, leaf): &(EcdsaKeyPair, Vec<u8>)| {
+            let point = key.public_key().as_ref();
+            KeyDescription {
+                purpose: Purpose::Token,
+                id: PublicKey::from_point(Curve::P256, point)
+                    .unwrap()
+                    .sha256()
+                    .into(),
+                chain: vec![leaf.clone().into()],
+            }
+        };
+        self.tokens.lock().unwrap().iter().map(describe).collect()
+    }
+}
+
+fn certificates(leaf: Vec<u8>) -> VaultReply {
+    VaultReply::Certificates(vec![ByteVec::from(leaf)])
+}

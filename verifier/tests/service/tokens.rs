@@ -1,0 +1,92 @@
+//! Results and the keys that sign them.
+
+use axum::http::StatusCode;
+use bartizan_attestation::digest::sha256;
+use bartizan_attestation::result::{Expectation, verify_token};
+use bartizan_verifier::binary::Binary;
+use bartizan_verifier::clock::now_s;
+use bartizan_verifier::peer::Peer;
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, operator};
+use crate::host::Host;
+
+fn chains(document: &Value) -> Vec<Vec<Vec<u8>>> {
+    let chain = |chain: &Value| -> Vec<Vec<u8>> {
+        let certificates = chain.as_array().unwrap().iter();
+        certificates
+            .map(|der| Binary::decode(der.as_str().unwrap()).unwrap())
+            .collect()
+    };
+    document["token_certificates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(chain)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_token_verifies_with_the_published_keys_before_and_after_a_rotation() {
+    let bench = Bench::start().await;
+    let host = Host::enrolled(&bench.vault.fleet);
+    let guest = host.guest(1, 1);
+    let request = guest.signed(&guest.request(bench.nonce(&host, &guest).await, "nginx"));
+    let report = guest.sealed(&guest.report(request.clone()));
+    let (_, answer) = bench.submit(&host, &guest, &report).await;
+    let token = answer["token"].as_str().unwrap();
+
+    let expectation = Expectation {
+        audience: "relying.example",
+        guest: guest.identity,
+        guest_nonce: [9; 32],
+        request_digest: sha256(&request),
+        application: "nginx",
+        key_thumbprint: guest.key.public_key().thumbprint(),
+        now_s: now_s(),
+    };
+    let ca = bench.vault.fleet.ca();
+    let (_, before) = bench.get(&Peer::Anonymous, "/v1/token-certificates").await;
+    verify_token(token, &chains(&before), &ca, &expectation).unwrap();
+
+    let (status, rotated) = bench
+        .post(&operator(), "/v1/token-keys/rotate", Value::Null)
+        .await;
+    assert_eq!(status, StatusCode::OK, "{rotated}");
+    let (_, after) = bench.get(&Peer::Anonymous, "/v1/token-certificates").await;
+    assert_eq!((chains(&before).len(), chains(&after).len()), (1, 2));
+    verify_token(token, &chains(&after), &ca, &expectation).unwrap();
+    let newest = &chains(&after)[0][0];
+    assert_eq!(rotated["kid"], Binary::encode(&sha256(newest)));
+    assert!(verify_token(token, &chains(&after)[..1], &ca, &expectation).is_err());
+}
+
+#[tokio::test]
+async fn the_key_set_names_keys_as_the_tokens_do() {
+    let bench = Bench::start().await;
+    let (status, set) = bench.get(&Peer::Anonymous, "/.well-known/jwks.json").await;
+    assert_eq!(status, StatusCode::OK);
+    let key = &set["keys"][0];
+    let (_, certificates) = bench.get(&Peer::Anonymous, "/v1/token-certificates").await;
+    let leaf = &chains(&certificates)[0][0];
+    assert_eq!(key["kid"], Binary::encode(&sha256(leaf)));
+    assert_eq!(key["x5t#S256"], key["kid"]);
+    let fixed = json!({"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig"});
+    for (member, value) in fixed.as_object().unwrap() {
+        assert_eq!(&key[member], value);
+    }
+    assert_eq!(key["x5c"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_open_documents_are_served() {
+    let bench = Bench::start().await;
+    let (_, ca) = bench.get(&Peer::Anonymous, "/v1/fleet-ca").await;
+    assert_eq!(ca["fleet_ca"], Binary::encode(bench.vault.fleet.ca().der()));
+    let (_, description) = bench.get(&Peer::Anonymous, "/openapi.json").await;
+    assert_eq!(description["openapi"], "3.1.0");
+    assert_eq!(
+        bench.get(&Peer::Anonymous, "/healthz").await.0,
+        StatusCode::NO_CONTENT
+    );
+}

@@ -1,0 +1,70 @@
+#!/bin/sh
+# Runs on the host with the guest's root file system as $1, as the last step of its making.
+set -eu
+root=$1
+
+# The transport of the attestation API.
+echo vmw_vsock_virtio_transport > "$root/etc/modules-load.d/vsock.conf"
+
+# The programs of this checkout come on a second, read-only disk, so that the image need not be made anew for them.
+mkdir -p "$root/opt/bartizan"
+cat > "$root/etc/systemd/system/opt-bartizan.mount" <<'UNIT'
+[Unit]
+Description=Bartizan's guest programs
+DefaultDependencies=no
+Before=local-fs.target
+
+[Mount]
+What=/dev/vdb
+Where=/opt/bartizan
+Type=ext4
+Options=ro
+
+[Install]
+WantedBy=local-fs.target
+UNIT
+
+# Enrolment is the first use of the guest API in a boot: the launch secret is handed out once.
+cat > "$root/etc/systemd/system/bartizan-enroll.service" <<'UNIT'
+[Unit]
+Description=Enrol this guest's key with its host
+Requires=opt-bartizan.mount
+After=opt-bartizan.mount systemd-modules-load.service
+Before=nginx.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+RuntimeDirectory=bartizan
+RuntimeDirectoryMode=0700
+RuntimeDirectoryPreserve=yes
+ExecStart=/opt/bartizan/bin/bartizan-guest enroll --state /run/bartizan
+
+[Install]
+WantedBy=multi-user.target
+UNIT
+
+# The tests' and the demo's hand in the guest; absent from the disk of a guest that is not tested.
+cat > "$root/etc/systemd/system/bartizan-test-agent.service" <<'UNIT'
+[Unit]
+Description=Runs what the tests ask for
+ConditionPathExists=/opt/bartizan/bin/bartizan-test-agent
+After=bartizan-enroll.service nginx.service
+
+[Service]
+ExecStart=/opt/bartizan/bin/bartizan-test-agent
+Restart=always
+RestartSec=1
+
+[Install]
+WantedBy=multi-user.target
+UNIT
+
+chroot "$root" systemctl enable --quiet opt-bartizan.mount bartizan-enroll.service bartizan-test-agent.service
+chroot "$root" systemctl disable --quiet apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer || true
+# nginx-light pulls in one dynamic module; without it the server is the package's own code and its libraries.
+rm -f "$root"/etc/nginx/modules-enabled/*
+# One worker: what is attested is one process, its master.
+sed -i 's/^worker_processes .*/worker_processes 1;/' "$root/etc/nginx/nginx.conf"
+echo guest > "$root/etc/hostname"
+: > "$root/etc/fstab"

@@ -1,0 +1,48 @@
+//! What must hold of the source before any test runs.
+
+use anyhow::Result;
+
+use crate::progress::step;
+use crate::{components, layers, sh};
+
+/// Runs every check.
+pub(crate) fn run() -> Result<()> {
+    step("format", || {
+        sh::quiet(sh::cargo().args(["fmt", "--all", "--check"]))?;
+        sh::quiet(sh::cargo().args(["fmt", "--manifest-path=fuzz/Cargo.toml", "--check"])).map(drop)
+    })?;
+    step("layers", layers::run)?;
+    step("clippy", || {
+        let arguments = [
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ];
+        sh::quiet(sh::cargo().args(arguments)).map(drop)
+    })?;
+    step("documentation", || {
+        let arguments = [
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--locked",
+            "--document-private-items",
+        ];
+        sh::quiet(
+            sh::cargo()
+                .env("RUSTDOCFLAGS", "-D warnings")
+                .args(arguments),
+        )
+        .map(drop)
+    })?;
+    let deny = components::ensure_cargo_deny()?;
+    step("licences, bans, sources", || {
+        // Advisories are fetched from the network and change by the day: `cargo deny check advisories` is for
+        // the release, a build must not fail for what was published an hour ago.
+        sh::quiet(sh::command(deny).args(["check", "licenses", "bans", "sources"])).map(drop)
+    })
+}

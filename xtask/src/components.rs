@@ -1,0 +1,110 @@
+//! What the demo and the tests need on the machine, and installing it.
+
+use anyhow::{Result, bail};
+
+use crate::{progress::step, sh, users};
+
+/// A program and the Debian package that brings it.
+struct Component {
+    program: &'static str,
+    package: &'static str,
+}
+
+const COMPONENTS: &[Component] = &[
+    Component {
+        program: "qemu-system-x86_64",
+        package: "qemu-system-x86",
+    },
+    Component {
+        program: "mmdebstrap",
+        package: "mmdebstrap",
+    },
+    Component {
+        program: "mke2fs",
+        package: "e2fsprogs",
+    },
+    Component {
+        program: "dpkg-deb",
+        package: "dpkg",
+    },
+    Component {
+        program: "cc",
+        package: "build-essential",
+    },
+    Component {
+        program: "c++",
+        package: "build-essential",
+    },
+    Component {
+        program: "setpriv",
+        package: "util-linux",
+    },
+    Component {
+        program: "openssl",
+        package: "openssl",
+    },
+];
+
+/// The version of cargo-deny that `deny.toml` is written for.
+const CARGO_DENY: &str = "0.20";
+
+/// Installs everything; without root it says which one line to run.
+pub(crate) fn setup() -> Result<()> {
+    step("components", packages)?;
+    step("system users", users::ensure)
+}
+
+/// Makes sure that cargo-deny is there.
+pub(crate) fn ensure_cargo_deny() -> Result<std::path::PathBuf> {
+    let tools = sh::root().join("target/tools");
+    let program = tools.join("bin/cargo-deny");
+    if program.is_file() {
+        return Ok(program);
+    }
+    if let Ok(version) = sh::output(sh::cargo().args(["deny", "--version"]))
+        && version.contains(&format!(" {CARGO_DENY}."))
+    {
+        return Ok("cargo-deny".into());
+    }
+    step("cargo-deny (once)", || {
+        sh::quiet(
+            sh::cargo()
+                .args(["install", "cargo-deny", "--locked", "--debug", "--version"])
+                .arg(format!("~{CARGO_DENY}"))
+                .arg("--root")
+                .arg(&tools),
+        )
+    })?;
+    Ok(program)
+}
+
+/// Whether we are root.
+pub(crate) fn is_root() -> Result<bool> {
+    Ok(sh::output(sh::command("id").arg("-u"))?.trim() == "0")
+}
+
+fn packages() -> Result<()> {
+    let mut missing: Vec<_> = COMPONENTS
+        .iter()
+        .filter(|it| !sh::has(it.program))
+        .map(|it| it.package)
+        .collect();
+    missing.dedup();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !is_root()? {
+        bail!(
+            "missing components; run this line once:\n  sudo apt-get update && sudo apt-get install --yes --no-install-recommends {}",
+            missing.join(" ")
+        );
+    }
+    sh::quiet(sh::command("apt-get").args(["update", "--quiet"]))?;
+    sh::quiet(
+        sh::command("apt-get")
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["install", "--yes", "--no-install-recommends"])
+            .args(&missing),
+    )?;
+    Ok(())
+}

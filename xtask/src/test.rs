@@ -1,0 +1,48 @@
+//! Every test: checks, unit and property tests, then the end-to-end tests on the real stack.
+
+use anyhow::{Result, bail};
+
+use crate::progress::step;
+use crate::{check, components, demo, sh};
+
+/// Runs all of them, or those whose name contains `filter`.
+pub(crate) fn run(filter: Option<&str>) -> Result<()> {
+    components::setup()?;
+    if filter.is_none() {
+        check::run()?;
+    }
+    step("unit and property tests", || {
+        sh::loud(
+            sh::cargo()
+                .args([
+                    "test",
+                    "--workspace",
+                    "--exclude=bartizan-tests",
+                    "--locked",
+                    "--quiet",
+                ])
+                .args(filter),
+        )
+    })?;
+    if !components::is_root()? {
+        bail!(
+            "the end-to-end tests start each process as its own user, which takes root; run:\n  sudo --preserve-env=PATH,HOME cargo xtask test"
+        );
+    }
+    let stage = demo::stage()?;
+    step("end-to-end tests", || {
+        sh::loud(
+            stage
+                .environment(&mut sh::cargo())
+                .args([
+                    "test",
+                    "--package=bartizan-tests",
+                    "--locked",
+                    "--",
+                    "--nocapture",
+                    "--test-threads=1",
+                ])
+                .args(filter),
+        )
+    })
+}
