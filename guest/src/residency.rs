@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 /// Size of a page in bytes.
-const PAGE: u64 = 4096;
+const PAGE: usize = 4096;
 
 /// Pages could not be made present.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,7 @@ pub fn make_executable_pages_present(pid: u32) -> Result<u64, ResidencyError> {
         if !mapping.executable || line.ends_with("[vsyscall]") {
             continue;
         }
-        for page in (mapping.start..mapping.end).step_by(PAGE as usize) {
+        for page in (mapping.start..mapping.end).step_by(PAGE) {
             let mut byte = [0];
             // A page past the file's end cannot be read; the measurement will name it.
             if memory.read_at(&mut byte, page).is_ok() {

@@ -7,9 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// How long a script in the guest may take.
 const SCRIPT_DEADLINE: Duration = Duration::from_secs(120);
@@ -32,6 +34,15 @@ pub struct Outcome {
     pub stdout: String,
     /// Its standard error.
     pub stderr: String,
+}
+
+/// What the agent answers.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Answer {
+    Ran(Outcome),
+    Received { bytes: String },
+    Failed { error: String },
 }
 
 impl Door {
@@ -71,7 +82,26 @@ impl Agent {
 
     /// Runs a shell script with some standard input.
     pub fn run_with_input(&mut self, script: &str, input: &str) -> Result<Outcome> {
-        let mut job = serde_json::to_vec(&json!({ "script": script, "input": input }))?;
+        match self.ask(&json!({ "run": { "script": script, "input": input } }))? {
+            Answer::Ran(outcome) => Ok(outcome),
+            Answer::Failed { error } => bail!("the guest could not run `{script}`: {error}"),
+            Answer::Received { .. } => bail!("the guest's test agent answered something else"),
+        }
+    }
+
+    /// Sends bytes to a vsock port and reads until the other side closes.
+    pub fn exchange(&mut self, cid: u32, port: u32, bytes: &[u8]) -> Result<Vec<u8>> {
+        match self
+            .ask(&json!({ "exchange": { "cid": cid, "port": port, "bytes": B64.encode(bytes) } }))?
+        {
+            Answer::Received { bytes } => Ok(B64.decode(bytes)?),
+            Answer::Failed { error } => bail!("no exchange with {cid}:{port}: {error}"),
+            Answer::Ran(_) => bail!("the guest's test agent answered something else"),
+        }
+    }
+
+    fn ask(&mut self, job: &Value) -> Result<Answer> {
+        let mut job = serde_json::to_vec(job)?;
         job.push(b'\n');
         self.writer.write_all(&job)?;
         let mut line = String::new();

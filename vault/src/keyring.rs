@@ -150,7 +150,7 @@ impl Keyring {
     pub(crate) fn install(
         &mut self,
         id: &[u8; 32],
-        chain: Chain,
+        chain: &Chain,
         not_after: u64,
     ) -> Result<(), KeyringError> {
         self.change(|contents| {
@@ -159,7 +159,7 @@ impl Keyring {
                 .iter_mut()
                 .filter(|record| *record.id == *id)
             {
-                record.chain.clone_from(&chain);
+                record.chain.clone_from(chain);
                 record.not_after = not_after;
             }
         })

@@ -110,7 +110,7 @@ impl Operation<'_> {
     fn describe(&self) -> VaultReply {
         let keys = self.keyring.records().iter().map(|record| KeyDescription {
             purpose: record.purpose,
-            id: record.id.clone(),
+            id: record.id,
             chain: record.chain.clone(),
         });
         VaultReply::Description {

@@ -184,8 +184,11 @@ impl Registry {
                 RestartPolicy::OnFailure => end == End::Failed,
                 RestartPolicy::Always => true,
             };
+            if !wanted {
+                return;
+            }
             let mut delay = FIRST_DELAY;
-            while wanted {
+            loop {
                 tokio::time::sleep(delay).await;
                 match self.start(record.clone(), yaml.clone()).await {
                     Ok(_) | Err(OperatorRefusal::AlreadyRunning(_)) => return,

@@ -1,10 +1,13 @@
-//! Runs commands that the tests send over vsock, as root, in the guest. One JSON object a line each way.
+//! Does what the tests ask for over vsock, as root, in the guest. One JSON object a line each way.
 
-#![forbid(unsafe_code)]
+mod decoy;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 use serde::{Deserialize, Serialize};
 use vsock::VsockStream;
 
@@ -13,49 +16,92 @@ const HOST: u32 = 2;
 /// The port of the tests' service on the host.
 const PORT: u32 = 2000;
 
-/// What to run.
+/// What to do.
 #[derive(Deserialize)]
-struct Job {
-    /// A shell script.
-    script: String,
-    /// Its standard input.
-    input: String,
+#[serde(rename_all = "lowercase")]
+enum Job {
+    /// Run a shell script with some standard input.
+    Run { script: String, input: String },
+    /// Send bytes to a port of a CID and read until the other side closes.
+    Exchange { cid: u32, port: u32, bytes: String },
 }
 
-/// How it went.
+/// How it went; bytes in base64url.
 #[derive(Serialize)]
-struct Outcome {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    Ran {
+        code: Option<i32>,
+        stdout: String,
+        stderr: String,
+    },
+    Received {
+        bytes: String,
+    },
+    Failed {
+        error: String,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    match arguments.as_slice() {
+        [] => serve(),
+        [command, file, offset, size] if command == "decoy" => {
+            decoy::run(file, offset.parse()?, size.parse()?)
+        }
+        _ => anyhow::bail!("usage: bartizan-test-agent [decoy FILE OFFSET SIZE]"),
+    }
+}
+
+fn serve() -> anyhow::Result<()> {
     let link = VsockStream::connect_with_cid_port(HOST, PORT)?;
     let mut answers = link.try_clone()?;
     for line in BufReader::new(link).lines() {
-        let outcome = run(&serde_json::from_str(&line?)?)?;
+        let done = match serde_json::from_str(&line?)? {
+            Job::Run { script, input } => run(&script, &input),
+            Job::Exchange { cid, port, bytes } => exchange(cid, port, &bytes),
+        };
+        let outcome = done.unwrap_or_else(|error| Outcome::Failed {
+            error: format!("{error:#}"),
+        });
         serde_json::to_writer(&mut answers, &outcome)?;
         answers.write_all(b"\n")?;
     }
     Ok(())
 }
 
-fn run(job: &Job) -> anyhow::Result<Outcome> {
+fn run(script: &str, input: &str) -> anyhow::Result<Outcome> {
     let mut shell = Command::new("/bin/sh")
-        .args(["-c", &job.script])
+        .args(["-c", script])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    if let Some(mut input) = shell.stdin.take() {
+    if let Some(mut stdin) = shell.stdin.take() {
         // A script that does not read its input is no failure.
-        input.write_all(job.input.as_bytes()).ok();
+        stdin.write_all(input.as_bytes()).ok();
     }
     let output = shell.wait_with_output()?;
-    Ok(Outcome {
+    Ok(Outcome::Ran {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// How long the other side may be silent.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Most bytes that are read.
+const MAX_ANSWER: u64 = 64 << 20;
+
+fn exchange(cid: u32, port: u32, bytes: &str) -> anyhow::Result<Outcome> {
+    let mut link = VsockStream::connect_with_cid_port(cid, port)?;
+    link.set_read_timeout(Some(SILENCE))?;
+    link.write_all(&B64.decode(bytes)?)?;
+    let mut answer = Vec::new();
+    link.take(MAX_ANSWER).read_to_end(&mut answer)?;
+    Ok(Outcome::Received {
+        bytes: B64.encode(answer),
     })
 }

@@ -1,6 +1,6 @@
 //! Attestation results: EAR (draft-ietf-rats-ear-04) as a JWT (RFC 7519), signed with ES256.
 //!
-//! The verifier builds the [`claims`]; its vault checks them ([`check_claims_json`]), adds the header for
+//! The verifier builds the [`fn@claims`]; its vault checks them ([`check_claims_json`]), adds the header for
 //! its own token certificate and signs ([`signing_input`], [`compact`]); guests and relying parties call
 //! [`verify_token`].
 //!

@@ -1,7 +1,7 @@
 //! Local links: how the processes of one host talk over Unix sockets.
 //!
 //! A message is one *frame*: its length as a big-endian `u32`, then that many bytes of
-//! deterministic CBOR. Who is at the other end is asked of the kernel ([`peer`]), never of the peer.
+//! deterministic CBOR. Who is at the other end is asked of the kernel ([`fn@peer`]), never of the peer.
 //!
 //! This crate is apart from `bartizan-channel` because the processes that may hold no key and open no
 //! network socket (devices, measurer) must not link TLS.

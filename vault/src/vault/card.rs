@@ -64,7 +64,7 @@ impl Operation<'_> {
         }
         self.keyring.set_fleet_ca(fleet_ca).map_err(store)?;
         self.keyring
-            .install(&id, chain.clone(), verified.not_after)
+            .install(&id, &chain, verified.not_after)
             .map_err(store)?;
         Ok(VaultReply::Certificates(chain))
     }

@@ -1,7 +1,7 @@
 //! Beginning a fleet, starting, stopping, and failing to.
 
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use bartizan_attestation::csr::EphemeralKey;
