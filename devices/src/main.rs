@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use bartizan_devices::{config::Config, control, hardening};
+use bartizan_local::Notifier;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
@@ -36,9 +37,10 @@ fn main() -> anyhow::Result<()> {
     let config = Config::load(&arguments.config).context("the configuration cannot be used")?;
     start_log(config.log.as_deref().unwrap_or("info"), arguments.log_json)?;
     let listener = control::bind(&config.control_socket)?;
-    // Before the filter, which allows no new socket; connections wait in the listener's queue.
-    bartizan_local::notify_ready().context("NOTIFY_SOCKET cannot be used")?;
+    // Opened before the filter, which allows no new socket.
+    let notifier = Notifier::from_env().context("NOTIFY_SOCKET cannot be used")?;
     hardening::confine().context("the process could not be confined")?;
+    notifier.ready().context("NOTIFY_SOCKET cannot be used")?;
     tracing::info!(control_socket = %config.control_socket.display(), "ready");
     match control::serve(&listener, &config.allowed_uids, config.limits())? {}
 }

@@ -8,4 +8,5 @@ pub mod agent;
 pub mod daemon;
 pub mod layout;
 pub mod operator;
+pub mod process;
 pub mod stack;

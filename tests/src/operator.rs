@@ -44,6 +44,11 @@ impl Operator {
         self.folder.join("fleet-ca.pem")
     }
 
+    /// Where the verifier listens: address and port.
+    pub fn verifier(&self) -> &str {
+        &self.verifier
+    }
+
     /// The operator's folder.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -85,6 +85,7 @@ impl Stage {
     pub(crate) fn environment<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command
             .env("BARTIZAN_GUEST_IMAGE", &self.image)
+            .env("BARTIZAN_TEST_KERNEL", self.image.join("vmlinuz"))
             .env("BARTIZAN_PROGRAM_DISK", &self.program_disk)
             .env("BARTIZAN_PROGRAMS", &self.programs)
             .env("BARTIZAN_GUEST_PROGRAMS", &self.guest_programs)

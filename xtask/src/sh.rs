@@ -62,11 +62,15 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     let described = describe(command);
     let output = command
         .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
         .output()
         .with_context(|| format!("could not start `{described}`"))?;
     if !output.status.success() {
-        bail!("`{described}` ended with {}", output.status);
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "`{described}` ended with {}: {}",
+            output.status,
+            said.trim()
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -30,6 +30,22 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
         );
     }
     let stage = demo::stage()?;
+    if filter.is_none() {
+        // Ignored elsewhere, since only here is there a kernel to boot.
+        step("measuring booted kernels, 4- and 5-level paging", || {
+            sh::loud(
+                stage
+                    .environment(&mut sh::cargo())
+                    .args([
+                        "test",
+                        "--package=bartizan-measurer",
+                        "--test=measuring",
+                        "--locked",
+                    ])
+                    .args(["guest::", "--", "--ignored", "--test-threads=1"]),
+            )
+        })?;
+    }
     step("end-to-end tests", || {
         sh::loud(
             stage

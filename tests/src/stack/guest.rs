@@ -16,6 +16,9 @@ use crate::layout::text;
 /// A real boot under TCG on two busy cores, with a margin.
 const BOOT_DEADLINE: Duration = Duration::from_secs(180);
 
+/// What every guest's kernel is told.
+const KERNEL_PARAMETERS: &str = "root=/dev/vda rw console=ttyS0 quiet random.trust_cpu=on";
+
 /// What kind of guest.
 #[derive(Clone, Debug)]
 pub struct GuestSpec {
@@ -27,6 +30,8 @@ pub struct GuestSpec {
     pub cpus: u32,
     /// QEMU's CPU model.
     pub cpu_model: Option<String>,
+    /// Kernel parameters beyond the usual ones.
+    pub kernel_parameters: &'static str,
     /// Restart policy.
     pub restart: &'static str,
     /// Attestation budget, where not the default.
@@ -53,6 +58,7 @@ impl GuestSpec {
             memory_mib: 768,
             cpus: 2,
             cpu_model: None,
+            kernel_parameters: "",
             restart: "never",
             budget: None,
         }
@@ -125,7 +131,7 @@ impl Stack {
             "boot": { "kernel": {
                 "image": file("vmlinuz")?,
                 "initrd": file("initrd.img")?,
-                "command_line": "root=/dev/vda rw console=ttyS0 quiet random.trust_cpu=on",
+                "command_line": format!("{KERNEL_PARAMETERS} {}", spec.kernel_parameters).trim_end(),
             } },
             "disks": [
                 { "path": text(&disk)? },

@@ -28,4 +28,4 @@ mod ready;
 pub use descriptors::{recv_with_descriptors, send_with_descriptors};
 pub use frame::{FrameError, decode, encode, read_frame, write_frame};
 pub use peer::{Peer, peer};
-pub use ready::notify_ready;
+pub use ready::{Notifier, notify_ready};

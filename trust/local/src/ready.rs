@@ -4,14 +4,31 @@ use std::env;
 use std::io;
 use std::os::unix::net::UnixDatagram;
 
-/// Sends `READY=1` to the socket that `NOTIFY_SOCKET` names, if it is set. Opens no file: a socket and one message.
-pub fn notify_ready() -> io::Result<()> {
-    let Some(path) = env::var_os("NOTIFY_SOCKET") else {
-        return Ok(());
-    };
-    let socket = UnixDatagram::unbound()?;
-    match socket.send_to(b"READY=1", path)? {
-        7 => Ok(()),
-        _ => Err(io::ErrorKind::WriteZero.into()),
+/// The way to whoever started this process. Opened before the process confines itself, used after.
+#[derive(Debug)]
+pub struct Notifier(Option<UnixDatagram>);
+
+impl Notifier {
+    /// Connects to the socket that `NOTIFY_SOCKET` names, if it is set.
+    pub fn from_env() -> io::Result<Self> {
+        let Some(path) = env::var_os("NOTIFY_SOCKET") else {
+            return Ok(Self(None));
+        };
+        let socket = UnixDatagram::unbound()?;
+        socket.connect(path)?;
+        Ok(Self(Some(socket)))
     }
+
+    /// Says that the process serves.
+    pub fn ready(self) -> io::Result<()> {
+        match self.0 {
+            Some(socket) => socket.send(b"READY=1").map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+/// [`Notifier::ready`] at once, for a process that may still open sockets when it serves.
+pub fn notify_ready() -> io::Result<()> {
+    Notifier::from_env()?.ready()
 }

@@ -1,0 +1,127 @@
+//! Processes of the stack, seen from outside: what /proc says of them, and their end.
+
+mod descriptors;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use serde_json::Value;
+
+/// A process, by its number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Process(Pid);
+
+/// The end of a process, to be awaited.
+#[derive(Debug)]
+pub struct End(OwnedFd);
+
+impl Process {
+    /// The process with this number.
+    pub fn of(pid: u32) -> Result<Self> {
+        let pid = Pid::from_raw(pid.cast_signed()).context("a pid is not 0")?;
+        Ok(Self(pid))
+    }
+
+    /// The process whose number a command printed.
+    pub fn of_json(pid: &Value) -> Result<Self> {
+        let pid = pid.as_u64().context("there is no such process now")?;
+        Self::of(u32::try_from(pid)?)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn pid(self) -> u32 {
+        self.0.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Who started it.
+    pub fn parent(self) -> Result<Self> {
+        Self::of(self.status("PPid")?.parse()?)
+    }
+
+    /// Kills it (SIGKILL).
+    pub fn kill(self) -> Result<()> {
+        Ok(kill_process(self.0, Signal::KILL)?)
+    }
+
+    /// A hold on its end, to be taken before it ends.
+    pub fn end(self) -> Result<End> {
+        Ok(End(pidfd_open(self.0, PidfdFlags::empty())?))
+    }
+
+    /// The file name of its program.
+    pub fn program(self) -> Result<String> {
+        let program = fs::read_link(self.path("exe"))?;
+        let name = program.file_name().and_then(|name| name.to_str());
+        Ok(name.context("a program has a name")?.to_owned())
+    }
+
+    /// The first word of a field of /proc/PID/status.
+    pub fn status(self, field: &str) -> Result<String> {
+        let status = fs::read_to_string(self.path("status"))?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+            .with_context(|| format!("/proc has no {field}"))?;
+        Ok(line.split_whitespace().next().unwrap_or("").to_owned())
+    }
+
+    /// Memory of its own in bytes: resident, and no file's; guests' RAM is a file.
+    pub fn own_memory(self) -> Result<u64> {
+        Ok(self.status("RssAnon")?.parse::<u64>()? << 10)
+    }
+
+    /// With which permissions it maps the file with this inode number, of all its mappings together.
+    pub fn mapped(self, inode: u64) -> Result<BTreeSet<char>> {
+        let mut permissions = BTreeSet::new();
+        for line in fs::read_to_string(self.path("maps"))?.lines() {
+            // proc_pid_maps(5): address perms offset dev inode pathname
+            let mut fields = line.split_whitespace();
+            let (rights, of) = (fields.nth(1), fields.nth(2));
+            if of.and_then(|of| of.parse().ok()) == Some(inode) {
+                permissions.extend(rights.unwrap_or_default().chars().filter(|c| "rwx".contains(*c)));
+            }
+        }
+        Ok(permissions)
+    }
+
+    /// The kinds of its descriptors above standard error.
+    pub fn descriptors(self) -> Result<BTreeSet<String>> {
+        descriptors::kinds(&self.path("fd"))
+    }
+
+    /// Where its open descriptor with this target leads: the inode number of the file.
+    pub fn inode_of(self, target: &str) -> Result<Option<u64>> {
+        use std::os::unix::fs::MetadataExt;
+        for entry in fs::read_dir(self.path("fd"))?.flatten() {
+            let leads_to = fs::read_link(entry.path());
+            if leads_to.is_ok_and(|to| to.to_string_lossy().starts_with(target)) {
+                return Ok(Some(fs::metadata(entry.path())?.ino()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn path(self, name: &str) -> String {
+        format!("/proc/{}/{name}", self.pid())
+    }
+}
+
+impl End {
+    /// Waits for it.
+    pub fn wait(&self, deadline: Duration) -> Result<()> {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        let timeout = Timespec {
+            tv_sec: deadline.as_secs().cast_signed(),
+            tv_nsec: 0,
+        };
+        let ended = poll(&mut fds, Some(&timeout))?;
+        ensure!(ended > 0, "a process has not ended within {deadline:?}");
+        Ok(())
+    }
+}
