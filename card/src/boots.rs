@@ -50,8 +50,7 @@ impl Boots {
     /// Counts one more boot of a VM and answers its number, from 1 on.
     pub fn next(&self, vm: [u8; 16]) -> Result<u64, BootsError> {
         let _one_at_a_time = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
-        let name: String = vm.iter().map(|byte| format!("{byte:02x}")).collect();
-        let path = self.folder.join(name);
+        let path = self.path(vm);
         let next = read(&path)?
             .checked_add(1)
             .ok_or_else(|| BootsError::Damaged { path: path.clone() })?;
@@ -60,6 +59,16 @@ impl Boots {
             source,
         })?;
         Ok(next)
+    }
+
+    /// The number of a VM's latest boot; 0 before the first.
+    pub fn latest(&self, vm: [u8; 16]) -> Result<u64, BootsError> {
+        read(&self.path(vm))
+    }
+
+    fn path(&self, vm: [u8; 16]) -> PathBuf {
+        let name: String = vm.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.folder.join(name)
     }
 }
 
@@ -104,6 +113,13 @@ mod tests {
         assert_eq!(boots.next([2; 16]).unwrap(), 1);
         let again = Boots::open(folder.path()).unwrap();
         assert_eq!(again.next([1; 16]).unwrap(), 3);
+        assert_eq!(
+            (
+                again.latest([1; 16]).unwrap(),
+                again.latest([9; 16]).unwrap()
+            ),
+            (3, 0)
+        );
     }
 
     #[test]

@@ -105,6 +105,7 @@ impl Card {
                 guest,
                 launch_measurement,
             } => {
+                self.check_boot(&guest)?;
                 let lifetime_s = REPORT_KEY_S;
                 let request = VaultRequest::CertifyReportKey {
                     csr,
@@ -119,6 +120,7 @@ impl Card {
                 guest,
                 launch_measurement,
             } => {
+                self.check_boot(&guest)?;
                 let lifetime_s = GUEST_KEY_S;
                 let request = VaultRequest::CertifyGuestKey {
                     csr,
@@ -138,6 +140,19 @@ impl Card {
                 .await
                 .map(CardReply::Judged),
         }
+    }
+
+    /// Only the latest boot of a VM gets keys: an older identity is gone with its boot.
+    fn check_boot(&self, guest: &GuestIdentity) -> Result<(), CardRefusal> {
+        let state = |error: BootsError| CardRefusal::State(error.to_string());
+        let latest = tokio::task::block_in_place(|| self.boots.latest(guest.vm)).map_err(state)?;
+        if guest.boot == latest {
+            return Ok(());
+        }
+        Err(CardRefusal::VaultRefused(format!(
+            "boot {} of this VM is not its latest, {latest}",
+            guest.boot
+        )))
     }
 
     async fn describe(&self) -> Result<HostDescription, CardRefusal> {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bartizan_attestation::certificates::FleetCa;
+use bartizan_attestation::digest::sha256;
 use bartizan_attestation::host::{CardRefusal, Judgement};
 use bartizan_attestation::identity::GuestIdentity;
 use bartizan_attestation::keys::Chain;
@@ -94,6 +95,7 @@ impl Verifier {
         let answer: Judged = self
             .ask("POST", "/v1/reports", body.to_string().into_bytes())
             .await?;
+        self.forget_certificates_unless_signed_by(&answer.token);
         Ok(Judgement {
             verdict: answer.verdict,
             token: answer.token,
@@ -136,6 +138,24 @@ impl Verifier {
             .unwrap_or_else(PoisonError::into_inner);
         *known = Some((Instant::now(), certificates.clone()));
         Ok(certificates)
+    }
+
+    /// After a rotation the first token names a certificate that is not known yet: the known ones are fetched anew,
+    /// or the guest could not verify what it gets.
+    fn forget_certificates_unless_signed_by(&self, token: &str) {
+        let mut known = self
+            .token_certificates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let signer = signer_of(token);
+        let listed = known.as_ref().is_some_and(|(_, certificates)| {
+            certificates
+                .iter()
+                .any(|certificate| Some(sha256(certificate).to_vec()) == signer)
+        });
+        if !listed {
+            *known = None;
+        }
     }
 
     async fn ask<A: DeserializeOwned>(
@@ -187,6 +207,13 @@ impl Verifier {
             .await
             .map_err(|error: ChannelError| CardRefusal::VerifierAway(error.to_string()))
     }
+}
+
+/// The digest of the signing certificate that a token's header names (`x5t#S256`, RFC 7515 section 4.1.8).
+fn signer_of(token: &str) -> Option<Vec<u8>> {
+    let header = B64.decode(token.split('.').next()?).ok()?;
+    let header: serde_json::Value = serde_json::from_slice(&header).ok()?;
+    B64.decode(header["x5t#S256"].as_str()?).ok()
 }
 
 pub(crate) fn understand<A: DeserializeOwned>(response: &Response) -> Result<A, CardRefusal> {

@@ -35,6 +35,7 @@ mod serving;
 mod snapshot;
 mod snapshot_buffer;
 mod targets;
+mod vdso;
 
 pub use request::parse as parse_request;
 pub use sandbox::SandboxError;

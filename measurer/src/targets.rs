@@ -5,12 +5,14 @@ use bartizan_attestation::measurement::{
     TranslationBasis,
 };
 use bartizan_guest_memory::GuestRam;
+use bartizan_guest_memory::walk::Root;
 use bartizan_introspection::process::{self, Process, ProcessError, TaskAddress};
 
 use crate::extents::{self, Extent};
 use crate::guest_kernel::RunningKernel;
 use crate::request::check_size;
 use crate::snapshot::Extents;
+use crate::vdso;
 
 /// The bits of `vm_flags` that a report carries.
 const REPORTED_FLAGS: u64 =
@@ -95,7 +97,11 @@ impl ProcessTarget<'_> {
             start_time_ns: process.start_time_ns,
             comm: process.comm,
             executable: process.executable,
-            mappings: process.mappings.into_iter().map(described).collect(),
+            mappings: process
+                .mappings
+                .into_iter()
+                .map(|mapping| self.mapping(mapping, process.root))
+                .collect(),
             translation: TranslationBasis {
                 levels: process.root.levels.count(),
                 kernel: self.kernel.image.clone(),
@@ -103,17 +109,19 @@ impl ProcessTarget<'_> {
             },
         }
     }
-}
 
-fn described(mapping: process::Mapping) -> Mapping {
-    // INVARIANT: the four bits fit.
-    let flags = u32::try_from(mapping.flags & REPORTED_FLAGS).unwrap_or_default();
-    Mapping {
-        region: region(&mapping.range),
-        path: mapping.path,
-        file_offset: mapping.file_offset,
-        flags: MappingFlags(flags),
-        special: mapping.special,
+    fn mapping(&self, mapping: process::Mapping, user: Root) -> Mapping {
+        // INVARIANT: the four bits fit.
+        let flags = u32::try_from(mapping.flags & REPORTED_FLAGS).unwrap_or_default();
+        let kernel = &self.kernel.kernel;
+        Mapping {
+            region: region(&mapping.range),
+            path: mapping.path,
+            file_offset: mapping.file_offset,
+            flags: MappingFlags(flags),
+            special: mapping.special
+                && vdso::is_the_kernels(kernel, self.ram, user, &mapping.range),
+        }
     }
 }
 

@@ -96,6 +96,7 @@ impl From<Refusal> for Problem {
 fn kind(refusal: &Refusal) -> (StatusCode, &'static str) {
     match refusal {
         Refusal::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
+        Refusal::UnknownAlgorithm { .. } => (StatusCode::BAD_REQUEST, "unknown-algorithm"),
         Refusal::WrongSigner => (StatusCode::FORBIDDEN, "wrong-signer"),
         Refusal::NotEnrolled => (StatusCode::FORBIDDEN, "not-enrolled"),
         Refusal::EmptyRegion { .. } => (StatusCode::BAD_REQUEST, "empty-region"),

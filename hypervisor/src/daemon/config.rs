@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::qemu::accelerator::AcceleratorChoice;
 use crate::qemu::cgroup::Limits;
+use crate::qemu::process::User;
 
 /// Configuration of `bartizan-hypervisor`.
 #[derive(Clone, Debug, Deserialize)]
@@ -49,12 +50,9 @@ pub struct Config {
 pub struct Child {
     /// Its program.
     pub program: PathBuf,
-    /// Its user; the daemon's own if absent.
+    /// Whom it runs as; the daemon's own user if absent.
     #[serde(default)]
-    pub uid: Option<u32>,
-    /// Its group; the daemon's own if absent.
-    #[serde(default)]
-    pub gid: Option<u32>,
+    pub user: Option<User>,
 }
 
 /// A host service that guests may reach over vsock.

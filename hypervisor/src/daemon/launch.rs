@@ -11,7 +11,6 @@ use bartizan_attestation::launch::LaunchRecord;
 
 use super::config::{API_PORT, Child};
 use super::registry::Registry;
-use crate::qemu::process::User;
 use crate::supervisor::{LaunchError, Program, ServiceConfig, SupervisorConfig, launch};
 
 /// How long a start may take: its disks are hashed, and a boot that hangs is tried again by the supervisor later.
@@ -104,12 +103,8 @@ fn prepare(directory: &Path) -> io::Result<()> {
 }
 
 fn program(child: &Child) -> Program {
-    let user = match (child.uid, child.gid) {
-        (Some(uid), Some(gid)) => Some(User { uid, gid }),
-        _ => None,
-    };
     Program {
         path: child.program.clone(),
-        user,
+        user: child.user,
     }
 }

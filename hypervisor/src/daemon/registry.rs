@@ -179,6 +179,7 @@ impl Registry {
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
             let wanted = match record.restart {
+                _ if end == End::Stopped => false,
                 _ if end == End::Rebooted => true,
                 RestartPolicy::Never => false,
                 RestartPolicy::OnFailure => end == End::Failed,

@@ -19,8 +19,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How a guest ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum End {
-    /// It was stopped, or powered itself off.
+    /// An operator stopped it: it stays down, whatever its policy.
     Stopped,
+    /// It powered itself off.
+    Shutdown,
     /// It asked for a reboot: a new boot with a new identity.
     Rebooted,
     /// It failed, or its supervisor died.
@@ -31,7 +33,8 @@ impl End {
     /// How a guest ended, by what its supervisor left; one that left nothing was killed.
     pub(super) fn left_at(path: &Path) -> Self {
         match Ending::load(path) {
-            Ok(Some(Ending::Stopped | Ending::Shutdown)) => Self::Stopped,
+            Ok(Some(Ending::Stopped)) => Self::Stopped,
+            Ok(Some(Ending::Shutdown)) => Self::Shutdown,
             Ok(Some(Ending::Rebooted)) => Self::Rebooted,
             Ok(Some(Ending::Failed { .. }) | None) | Err(_) => Self::Failed,
         }

@@ -6,7 +6,9 @@ mod regions;
 mod report;
 mod request;
 
-pub use algorithm::{Digest, DigestKind, HashAlgorithm, UnknownHashAlgorithm};
+pub use algorithm::{
+    Digest, DigestKind, HashAlgorithm, UnknownAlgorithmNumber, UnknownHashAlgorithm,
+};
 pub use refusal::Refusal;
 pub use report::{
     Mapping, MappingFlags, MeasuredRegion, Register, Report, ReportError, ResolvedProcess,

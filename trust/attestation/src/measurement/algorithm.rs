@@ -3,30 +3,30 @@
 use std::fmt;
 use std::str::FromStr;
 
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Decoder, Encode};
 
 /// Hash algorithms, numbered as in IANA's Named Information Hash Algorithm Registry (RFC 6920).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode)]
 #[cbor(index_only)]
 pub enum HashAlgorithm {
     /// SHA-256 (FIPS 180-4).
     #[n(1)]
-    Sha256,
+    Sha256 = 1,
     /// SHA-384 (FIPS 180-4).
     #[n(7)]
-    Sha384,
+    Sha384 = 7,
     /// SHA-512 (FIPS 180-4).
     #[n(8)]
-    Sha512,
+    Sha512 = 8,
     /// SHA3-256 (FIPS 202).
     #[n(10)]
-    Sha3_256,
+    Sha3_256 = 10,
     /// SHA3-384 (FIPS 202).
     #[n(11)]
-    Sha3_384,
+    Sha3_384 = 11,
     /// SHA3-512 (FIPS 202).
     #[n(12)]
-    Sha3_512,
+    Sha3_512 = 12,
 }
 
 /// A name that stands for no hash algorithm of ours.
@@ -35,6 +35,23 @@ pub enum HashAlgorithm {
     "unknown hash algorithm `{0}`; known are sha-256, sha-384, sha-512, sha3-256, sha3-384, sha3-512"
 )]
 pub struct UnknownHashAlgorithm(pub String);
+
+/// A number that stands for no hash algorithm of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("hash algorithm {0} is not known; known are 1, 7, 8, 10, 11 and 12 of RFC 6920's registry")]
+pub struct UnknownAlgorithmNumber(pub u64);
+
+/// As the derived one, but an unknown number is told apart from other malformed input: its error's source is
+/// an [`UnknownAlgorithmNumber`].
+impl<'b, C> Decode<'b, C> for HashAlgorithm {
+    fn decode(decoder: &mut Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let number = decoder.u64()?;
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| *algorithm as u64 == number)
+            .ok_or_else(|| minicbor::decode::Error::custom(UnknownAlgorithmNumber(number)))
+    }
+}
 
 impl HashAlgorithm {
     /// Every algorithm, in the registry's order.

@@ -152,4 +152,14 @@ pub enum Refusal {
     #[n(18)]
     #[error("the measurer is not available at present; try again")]
     Unavailable,
+    /// The request asks for a hash algorithm that is none of ours.
+    #[n(19)]
+    #[error(
+        "hash algorithm {number} is not known; ask for 1, 7, 8, 10, 11 or 12 of RFC 6920's registry"
+    )]
+    UnknownAlgorithm {
+        /// Its number in the request.
+        #[n(0)]
+        number: u64,
+    },
 }

@@ -39,7 +39,7 @@ pub struct MeasurementRequest {
     /// What the guest expects the overall digest to be. Never enough to be affirmed.
     #[n(8)]
     pub expected: Option<Digest>,
-    /// Whether the guest wishes page digests in the report; granted by the profile.
+    /// Whether the guest wishes page digests in the report.
     #[n(9)]
     pub page_digests: bool,
 }

@@ -191,7 +191,7 @@ fn fields_of_a_request_are_checked() {
 }
 
 #[test]
-fn an_unknown_algorithm_is_malformed() {
+fn an_unknown_algorithm_is_told_apart() {
     let bytes = request(Target::Profile { pid: 1 }).encode();
     // Key 6 is the algorithm, 1 stands for SHA-256; 2 (SHA-256-128) is none of ours.
     let at = bytes
@@ -201,7 +201,7 @@ fn an_unknown_algorithm_is_malformed() {
     let mut unknown = bytes;
     unknown[at + 1] = 2;
     let refusal = Refusal::from(MeasurementRequest::decode(&unknown).unwrap_err());
-    assert!(matches!(refusal, Refusal::Malformed(_)), "{refusal}");
+    assert_eq!(refusal, Refusal::UnknownAlgorithm { number: 2 });
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! From bytes to a request that can only be right.
 
+use std::error::Error as _;
+
 use super::{MeasurementRequest, Target};
 use crate::cbor::{self, CborError};
-use crate::measurement::{PAGE_SIZE, Refusal, regions};
+use crate::measurement::{PAGE_SIZE, Refusal, UnknownAlgorithmNumber, regions};
 
 /// A request that is refused before anything is looked at in the guest.
 #[derive(Debug, thiserror::Error)]
@@ -15,9 +17,12 @@ pub enum RequestError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// It is not the one encoding of a request. An unknown algorithm, kind or target is one, too.
+    /// It is not the one encoding of a request. An unknown kind or target is one, too.
     #[error("{0}")]
-    Encoding(#[from] CborError),
+    Encoding(CborError),
+    /// It asks for a hash algorithm that is none of ours.
+    #[error("{0}")]
+    Algorithm(UnknownAlgorithmNumber),
     /// It speaks another version.
     #[error("version {0} of the request is not known; version 1 is")]
     Version(u32),
@@ -49,8 +54,23 @@ impl From<RequestError> for Refusal {
     fn from(error: RequestError) -> Self {
         match error {
             RequestError::Regions(refusal) => refusal,
+            RequestError::Algorithm(UnknownAlgorithmNumber(number)) => {
+                Self::UnknownAlgorithm { number }
+            }
             other => Self::Malformed(other.to_string()),
         }
+    }
+}
+
+impl From<CborError> for RequestError {
+    fn from(error: CborError) -> Self {
+        let unknown = match &error {
+            CborError::Malformed(malformed) => malformed
+                .source()
+                .and_then(|source| source.downcast_ref().copied()),
+            CborError::NotDeterministic => None,
+        };
+        unknown.map_or(Self::Encoding(error), Self::Algorithm)
     }
 }
 
