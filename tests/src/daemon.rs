@@ -93,6 +93,11 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Where its output is.
+    pub fn log(&self) -> &Path {
+        &self.recipe.log
+    }
+
     /// Kills it (SIGKILL) and waits for its end.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;

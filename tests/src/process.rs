@@ -84,7 +84,12 @@ impl Process {
             let mut fields = line.split_whitespace();
             let (rights, of) = (fields.nth(1), fields.nth(2));
             if of.and_then(|of| of.parse().ok()) == Some(inode) {
-                permissions.extend(rights.unwrap_or_default().chars().filter(|c| "rwx".contains(*c)));
+                permissions.extend(
+                    rights
+                        .unwrap_or_default()
+                        .chars()
+                        .filter(|c| "rwx".contains(*c)),
+                );
             }
         }
         Ok(permissions)

@@ -1,6 +1,7 @@
 //! Does what the tests ask for over vsock, as root, in the guest. One JSON object a line each way.
 
 mod decoy;
+mod flood;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
@@ -50,7 +51,8 @@ fn main() -> anyhow::Result<()> {
         [command, file, offset, size] if command == "decoy" => {
             decoy::run(file, offset.parse()?, size.parse()?)
         }
-        _ => anyhow::bail!("usage: bartizan-test-agent [decoy FILE OFFSET SIZE]"),
+        [command, requests] if command == "flood" => flood::run(requests.parse()?),
+        _ => anyhow::bail!("usage: bartizan-test-agent [decoy FILE OFFSET SIZE | flood REQUESTS]"),
     }
 }
 

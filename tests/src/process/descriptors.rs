@@ -6,19 +6,27 @@ use std::path::Path;
 
 use anyhow::Result;
 
-/// The kinds of the descriptors in a folder /proc/PID/fd, but for the standard three.
+/// The kinds of the descriptors in a folder /proc/PID/fd, but for the standard three, for /dev/null, and
+/// for pipes and sockets that are the test's own: those were inherited from whoever started the test.
 pub(super) fn kinds(folder: &str) -> Result<BTreeSet<String>> {
-    let mut kinds = BTreeSet::new();
-    for entry in fs::read_dir(folder)?.flatten() {
-        if ["0", "1", "2"].iter().any(|number| entry.file_name() == *number) {
-            continue;
-        }
+    let own: BTreeSet<_> = targets("/proc/self/fd")?
+        .filter(|target| target.contains(":["))
+        .filter(|target| !target.starts_with("anon_inode:"))
+        .collect();
+    targets(folder)?
+        .filter(|target| target != "/dev/null" && !own.contains(target))
+        .map(|target| kind(&target))
+        .collect()
+}
+
+fn targets(folder: &str) -> Result<impl Iterator<Item = String>> {
+    let standard = |name: &std::ffi::OsStr| ["0", "1", "2"].iter().any(|number| name == *number);
+    Ok(fs::read_dir(folder)?
+        .flatten()
+        .filter(move |entry| !standard(&entry.file_name()))
         // One that was closed in between is none.
-        if let Ok(target) = fs::read_link(entry.path()) {
-            kinds.insert(kind(&target.to_string_lossy())?);
-        }
-    }
-    Ok(kinds)
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .map(|target| target.to_string_lossy().into_owned()))
 }
 
 fn kind(target: &str) -> Result<String> {
@@ -34,12 +42,13 @@ fn kind(target: &str) -> Result<String> {
     if let Some(name) = target.strip_prefix("/memfd:") {
         return Ok(format!("memfd {}", name.trim_end_matches(" (deleted)")));
     }
-    if target.starts_with("/dev/") || target.starts_with("/proc/") {
-        return Ok(target.to_owned());
-    }
-    let file = Path::new(target);
-    let name = file.file_name().map(|name| name.to_string_lossy());
-    Ok(format!("file {}", name.unwrap_or_default()))
+    let extension = Path::new(target).extension();
+    Ok(match extension.and_then(|extension| extension.to_str()) {
+        Some("img") => "disk".into(),
+        Some("log") => "log".into(),
+        Some("db" | "db-wal" | "db-shm") => "database".into(),
+        _ => target.to_owned(),
+    })
 }
 
 fn bracketed<'t>(target: &'t str, start: &str) -> Option<&'t str> {

@@ -89,13 +89,11 @@ pub(super) fn hypervisor(layout: &Layout, users: &Users, operator: &Operator) ->
         "supervisor": text(&layout.program("bartizan-supervisor"))?,
         "qemu": {
             "program": "/usr/bin/qemu-system-x86_64",
-            "uid": users.qemu.uid,
-            "gid": users.qemu.gid,
+            "user": { "uid": users.qemu.uid, "gid": users.qemu.gid },
         },
         "measurer": {
             "program": text(&layout.program("bartizan-measurer"))?,
-            "uid": users.measurer.uid,
-            "gid": users.measurer.gid,
+            "user": { "uid": users.measurer.uid, "gid": users.measurer.gid },
         },
         "services": {
             "test-agent": { "port": 2000, "socket": format!("{}/{{uuid}}.sock", text(&layout.path("run/agents"))?) },

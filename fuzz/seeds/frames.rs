@@ -1,0 +1,212 @@
+//! Frames of the local links; the target's first byte selects the message type.
+
+use bartizan_attestation::certificates::Usage;
+use bartizan_attestation::host::{
+    CardReply, CardRequest, Enrollment, FromMeasurer, GuestState, GuestStatus, GuestSummary,
+    HostDescription, Judgement, MeasurerContext, OperatorRefusal, OperatorReply, OperatorRequest,
+    Outcome, RamRange, SupervisorReply, SupervisorRequest, ToMeasurer,
+};
+use bartizan_attestation::keys::{
+    Chain, KeyDescription, Purpose, VaultKind, VaultReply, VaultRequest,
+};
+use bartizan_attestation::measurement::Refusal;
+use bartizan_fuzz::fleet::FLEET;
+use bartizan_fuzz::scene;
+use bartizan_local::attachment::{AttachVsock, Attached, Service};
+use bartizan_local::encode;
+use minicbor::Encode;
+use minicbor::bytes::{ByteArray, ByteVec};
+
+use crate::Seed;
+
+pub(crate) fn seeds() -> Vec<Seed> {
+    [
+        vault(),
+        operator(),
+        card(),
+        supervisor(),
+        measurer(),
+        devices(),
+    ]
+    .concat()
+}
+
+fn seed(selector: u8, name: &'static str, message: &impl Encode<()>) -> Seed {
+    (
+        "local_frame",
+        name,
+        [vec![selector], encode(message)].concat(),
+    )
+}
+
+/// Short stand-ins: what certificates and keys hold is no matter of frames.
+fn chain() -> Chain {
+    vec![ByteVec::from(vec![0x30; 8]), ByteVec::from(vec![0x31; 8])]
+}
+
+fn vault() -> Vec<Seed> {
+    let certify = VaultRequest::CertifyGuestKey {
+        csr: vec![1; 4],
+        guest: FLEET.guest,
+        launch_measurement: FLEET.launch_measurement(),
+        lifetime_s: 3600,
+    };
+    let sign = VaultRequest::SignTls {
+        purpose: Purpose::TlsClient,
+        certificate: vec![1; 4],
+        message: vec![2; 8],
+    };
+    let key = KeyDescription {
+        purpose: Purpose::CardIdentity,
+        id: ByteArray::from([7; 32]),
+        chain: chain(),
+    };
+    let description = VaultReply::Description {
+        kind: VaultKind::Software,
+        keys: vec![key],
+        fleet_ca: Some(ByteVec::from(vec![3; 4])),
+    };
+    vec![
+        seed(0, "vault-certify", &certify),
+        seed(0, "vault-sign", &sign),
+        seed(1, "vault-description", &description),
+        seed(1, "vault-certificates", &VaultReply::Certificates(chain())),
+    ]
+}
+
+fn operator() -> Vec<Seed> {
+    let summary = GuestSummary {
+        name: "web-1".into(),
+        guest: FLEET.guest.to_string(),
+        role: "web".into(),
+        state: GuestState::Running,
+        enrolled: true,
+    };
+    let stop = OperatorRequest::Stop {
+        vm: "web-1".into(),
+        force: false,
+    };
+    let refused = OperatorReply::Refused(OperatorRefusal::UnknownVm("x".into()));
+    vec![
+        seed(
+            2,
+            "operator-run",
+            &OperatorRequest::Run { record: vec![1; 8] },
+        ),
+        seed(2, "operator-stop", &stop),
+        seed(3, "operator-guests", &OperatorReply::Guests(vec![summary])),
+        seed(3, "operator-refused", &refused),
+    ]
+}
+
+fn card() -> Vec<Seed> {
+    let judge = CardRequest::Judge {
+        report: vec![1; 8],
+        guest_chain: chain(),
+    };
+    let host = HostDescription {
+        card: FLEET.guest.card,
+        vault: VaultKind::Software,
+        chain: chain(),
+        fleet_ca: ByteVec::from(vec![3; 4]),
+        token_certificates: chain(),
+    };
+    let judged = Judgement {
+        verdict: "1".into(),
+        token: "a.b.c".into(),
+    };
+    vec![
+        seed(4, "card-judge", &judge),
+        seed(4, "card-boot", &CardRequest::NextBoot { vm: [5; 16] }),
+        seed(5, "card-host", &CardReply::Host(host)),
+        seed(5, "card-judged", &CardReply::Judged(judged)),
+    ]
+}
+
+fn supervisor() -> Vec<Seed> {
+    let enroll = SupervisorRequest::Enroll {
+        secret: [9; 32],
+        enrollment: Enrollment { chain: chain() },
+    };
+    let status = GuestStatus {
+        guest: FLEET.guest,
+        launch_measurement: FLEET.launch_measurement(),
+        record: "version: 1\n".into(),
+        cid: 42,
+        state: GuestState::Booting,
+        qemu_pid: Some(1),
+        measurer_pid: None,
+        accelerator: "tcg".into(),
+        enrollment: Some(Enrollment { chain: chain() }),
+        started_at_ms: 1,
+    };
+    vec![
+        seed(6, "supervisor-enroll", &enroll),
+        seed(
+            6,
+            "supervisor-stop",
+            &SupervisorRequest::Stop { force: true },
+        ),
+        seed(7, "supervisor-status", &SupervisorReply::Status(status)),
+        seed(
+            7,
+            "supervisor-secret",
+            &SupervisorReply::LaunchSecret([9; 32]),
+        ),
+    ]
+}
+
+fn measurer() -> Vec<Seed> {
+    let range = RamRange {
+        address: 0x10_0000,
+        size: 0x1000,
+        file_offset: 0x10_0000,
+    };
+    let context = MeasurerContext {
+        guest: FLEET.guest,
+        launch_measurement: FLEET.launch_measurement(),
+        ram: vec![range, range],
+        bytes_per_request: 1 << 20,
+        hypervisor_version: "0.1.0".into(),
+    };
+    let measure = ToMeasurer::Measure {
+        id: 1,
+        request: scene::signed_request(&scene::request(scene::physical_target()).encode()),
+    };
+    let refusal = Refusal::OverBudget {
+        requested: 2,
+        allowed: 1,
+    };
+    let measured = FromMeasurer::Measured {
+        id: 1,
+        outcome: Outcome::Refused(refusal),
+    };
+    let certificate = FLEET.chain(Usage::ReportKey).into_iter().map(ByteVec::from);
+    vec![
+        seed(8, "measurer-context", &ToMeasurer::Context(context)),
+        seed(8, "measurer-measure", &measure),
+        seed(
+            8,
+            "measurer-certificate",
+            &ToMeasurer::Certificate(certificate.collect()),
+        ),
+        seed(9, "measurer-measured", &measured),
+        seed(9, "measurer-pause", &FromMeasurer::Pause { lease_ms: 100 }),
+    ]
+}
+
+fn devices() -> Vec<Seed> {
+    let service = Service {
+        port: 1027,
+        socket: "/run/bartizan/api.sock".into(),
+    };
+    let attach = AttachVsock {
+        cid: 42,
+        services: vec![service],
+    };
+    vec![
+        seed(10, "devices-attach", &attach),
+        seed(11, "devices-serving", &Attached::Serving),
+        seed(11, "devices-refused", &Attached::Refused("no".into())),
+    ]
+}

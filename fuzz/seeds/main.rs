@@ -1,0 +1,39 @@
+//! Writes the seeds that are committed in `corpus/`: inputs that are right, so that the targets begin behind the
+//! first checks of what they fuzz. Signatures and the fleet's certificates come out otherwise in each run; all are
+//! good, since the fleet's keys are fixed.
+
+mod attestation;
+mod devices;
+mod files;
+mod frames;
+mod memory;
+mod processes;
+mod program;
+mod qemu;
+mod vault;
+
+use std::fs;
+use std::path::Path;
+
+/// A seed: its target, its name, its bytes.
+type Seed = (&'static str, &'static str, Vec<u8>);
+
+fn main() -> std::io::Result<()> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let seeds = [
+        attestation::seeds(),
+        devices::seeds(),
+        files::seeds(),
+        frames::seeds(),
+        memory::seeds(),
+        processes::seeds(),
+        qemu::seeds(),
+        vault::seeds(&attestation::claims_json()),
+    ];
+    for (target, name, bytes) in seeds.into_iter().flatten() {
+        let folder = corpus.join(target);
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join(name), bytes)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! What a vault signs. The first byte selects the vault, the rest is a request; a CSR in it is taken as the contents
+//! of one that the guest's key signed, and a TLS certificate as the vault's own.
+#![no_main]
+
+use bartizan_attestation::certificates::{Subject, Usage, verify_chain};
+use bartizan_attestation::keys::{Chain, VaultReply, VaultRequest};
+use bartizan_attestation::result::check_claims_json;
+use bartizan_fuzz::fleet::{FLEET, NOW_S, signed_der};
+use bartizan_fuzz::vault::VAULTS;
+use bartizan_local::decode;
+use libfuzzer_sys::fuzz_target;
+
+const WEEK_S: u64 = 7 * 24 * 3600;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&selector, bytes)) = data.split_first() else {
+        return;
+    };
+    let is_host = selector & 1 == 0;
+    let (vault, tls) = match is_host {
+        true => (&VAULTS.host, &VAULTS.tls_client),
+        false => (&VAULTS.verifier, &VAULTS.tls_server),
+    };
+    let Ok(mut request) = decode::<VaultRequest>(bytes) else {
+        return;
+    };
+    match &mut request {
+        VaultRequest::IssueHost { csr, .. }
+        | VaultRequest::IssueOperator { csr, .. }
+        | VaultRequest::CertifyReportKey { csr, .. }
+        | VaultRequest::CertifyGuestKey { csr, .. } => *csr = signed_der(csr, &FLEET.guest_key),
+        VaultRequest::SignTls { certificate, .. } => certificate.clone_from(tls),
+        VaultRequest::Describe | VaultRequest::SignToken { .. } => {}
+        // These change what is stored.
+        _ => return,
+    }
+    match (vault.answer(request.clone(), NOW_S), request) {
+        (VaultReply::Refused(_), _) | (VaultReply::Description { .. }, VaultRequest::Describe) => {}
+        (VaultReply::Certificates(chain), request) => certifies(&chain, request, is_host),
+        (VaultReply::Signature(_), VaultRequest::SignTls { message, .. }) => {
+            let side = if is_host { "client" } else { "server" };
+            let head = format!("{:64}TLS 1.3, {side} CertificateVerify\0", "");
+            let hash = message
+                .strip_prefix(head.as_bytes())
+                .expect("a handshake's contents");
+            assert!(matches!(hash.len(), 32 | 48));
+        }
+        (VaultReply::Token(_), VaultRequest::SignToken { claims }) if !is_host => {
+            check_claims_json(&claims).expect("the claims of a result");
+        }
+        (reply, request) => panic!("{request:?} was answered by {reply:?}"),
+    }
+});
+
+/// What is certified is the key that was proven, of the very subject asked for, and not for long.
+fn certifies(chain: &Chain, request: VaultRequest, by_host: bool) {
+    let guest_key = FLEET.guest_key.public_key();
+    let (usage, subject, launch) = match request {
+        VaultRequest::IssueHost { .. } if !by_host => {
+            let card = bartizan_attestation::identity::CardId(guest_key.sha256());
+            (Usage::Card, Subject::Host(card), None)
+        }
+        VaultRequest::IssueOperator { name, .. } if !by_host => {
+            (Usage::Operator, Subject::Operator(name), None)
+        }
+        VaultRequest::CertifyReportKey {
+            guest,
+            launch_measurement,
+            ..
+        } if by_host => (
+            Usage::ReportKey,
+            Subject::Measurer(guest),
+            Some(launch_measurement),
+        ),
+        VaultRequest::CertifyGuestKey {
+            guest,
+            launch_measurement,
+            ..
+        } if by_host => (
+            Usage::GuestKey,
+            Subject::Guest(guest),
+            Some(launch_measurement),
+        ),
+        other => panic!("{other:?} was answered by certificates"),
+    };
+    let chain: Vec<_> = chain.iter().map(|der| der.to_vec()).collect();
+    let issued = verify_chain(&chain, &VAULTS.ca, NOW_S, usage).expect("what is issued is right");
+    assert_eq!((issued.subject, issued.public_key), (subject, guest_key));
+    assert_eq!(issued.launch_measurement, launch);
+    if by_host {
+        assert_eq!(issued.card, Some(VAULTS.card));
+        assert!(issued.not_after <= NOW_S + WEEK_S);
+    }
+}

@@ -1,0 +1,39 @@
+//! Packets in descriptor chains: the input is a guest's RAM, with one ring in it.
+#![no_main]
+
+use bartizan_devices::vsock::{HEADER_LEN, Header, MAX_PAYLOAD, read_packet, room, write_packet};
+use bartizan_fuzz::vsock::{RAM, queue};
+use libfuzzer_sys::fuzz_target;
+use virtio_queue::QueueOwnedT;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+fuzz_target!(|data: &[u8]| {
+    let ram = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), RAM)]).expect("RAM");
+    let bytes = data.get(..RAM).unwrap_or(data);
+    ram.write_slice(bytes, GuestAddress(0))
+        .expect("the input fits into RAM");
+    let mut queue = queue(&ram);
+    let Ok(chains) = queue.iter(&ram) else {
+        return;
+    };
+    for chain in chains {
+        let mut payload = Vec::new();
+        if let Ok(header) = read_packet(&ram, chain.clone(), &mut payload) {
+            assert_eq!(payload.len(), header.len as usize);
+        }
+        assert!(payload.len() <= MAX_PAYLOAD && payload.capacity() <= 2 * MAX_PAYLOAD);
+        let room = room(chain.clone());
+        assert!(room <= HEADER_LEN + MAX_PAYLOAD);
+        let Some(fits) = room.checked_sub(HEADER_LEN) else {
+            continue;
+        };
+        let header = Header {
+            len: u32::try_from(fits).expect("a packet's size"),
+            ..Header::default()
+        };
+        // It fits; whether it is RAM is another question.
+        if let Ok(written) = write_packet(&ram, chain, &header, &vec![0xa5; fits]) {
+            assert_eq!(written as usize, room);
+        }
+    }
+});

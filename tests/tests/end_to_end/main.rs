@@ -1,0 +1,57 @@
+//! End-to-end tests: one real stack with two real guests, shared by all where isolation is not the point.
+//!
+//! The stack is started once and ended at the end, which the standard harness cannot do; the trials run one after another
+//! since they share guests.
+
+mod agreement;
+mod decoy;
+mod grading;
+mod hostile;
+mod kernel;
+mod main_job;
+mod nginx;
+mod processes;
+mod refusals;
+mod requests;
+mod survival;
+mod world;
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use libtest_mimic::{Arguments, Trial};
+use world::World;
+
+/// A test: a name, and what it does with the world.
+type Case = (&'static str, fn(&mut World) -> anyhow::Result<()>);
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let cases: Vec<Case> = [
+        main_job::CASES,
+        &refusals::cases(),
+        grading::CASES,
+        agreement::CASES,
+        kernel::CASES,
+        processes::CASES,
+        survival::CASES,
+        hostile::CASES,
+    ]
+    .concat();
+    let world = Arc::new(Mutex::new(World::default()));
+    let trials = cases
+        .into_iter()
+        .map(|(name, case)| {
+            let world = Arc::clone(&world);
+            Trial::test(name, move || {
+                let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(case(&mut world).map_err(|error| format!("{error:#}"))?)
+            })
+        })
+        .collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // The stack ends here, not with the process: nothing of it may be left behind.
+    drop(world);
+    conclusion.exit_code()
+}

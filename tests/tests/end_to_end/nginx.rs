@@ -1,0 +1,90 @@
+//! The nginx that a guest runs, and tampering with it as root in the guest can.
+
+use anyhow::{Context, Result};
+use bartizan_tests::stack::Guest;
+
+/// Where in the text an instruction is patched.
+const PATCHED: u64 = 0x5123;
+
+/// A running nginx: its master process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nginx {
+    pub(crate) pid: u32,
+    pub(crate) text: Text,
+}
+
+/// The mapping of the code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Text {
+    pub(crate) start: u64,
+    pub(crate) size: u64,
+    pub(crate) file_offset: u64,
+}
+
+impl Nginx {
+    /// The nginx of a guest.
+    pub(crate) fn of(guest: &mut Guest) -> Result<Self> {
+        let pid = guest.agent.must("cat /run/nginx.pid")?.trim().parse()?;
+        let maps = guest.agent.must(&format!("cat /proc/{pid}/maps"))?;
+        let line = maps
+            .lines()
+            .find(|line| line.contains("r-xp") && line.ends_with("/usr/sbin/nginx"));
+        let line = line.context("nginx has no text mapping")?;
+        let mut words = line.split_ascii_whitespace();
+        let (start, end) = words
+            .next()
+            .and_then(|range| range.split_once('-'))
+            .context("a range")?;
+        let start = u64::from_str_radix(start, 16)?;
+        let offset = words.nth(1).context("an offset")?;
+        let text = Text {
+            start,
+            size: u64::from_str_radix(end, 16)? - start,
+            file_offset: u64::from_str_radix(offset, 16)?,
+        };
+        Ok(Self { pid, text })
+    }
+
+    /// One of its workers: another process with the same text.
+    pub(crate) fn worker(&self, guest: &mut Guest) -> Result<u32> {
+        let pid = self.pid;
+        let children = format!("cat /proc/{pid}/task/{pid}/children");
+        let children = guest.agent.must(&children)?;
+        let worker = children.split_ascii_whitespace().next();
+        Ok(worker.context("nginx has no worker")?.parse()?)
+    }
+
+    /// Works with the master's code patched in one byte, in its memory only, and mends it whatever happens.
+    pub(crate) fn while_patched<T>(
+        &self,
+        guest: &mut Guest,
+        work: impl FnOnce(&mut Guest) -> Result<T>,
+    ) -> Result<T> {
+        let original = self.byte(guest)?;
+        self.write(guest, "314")?;
+        let done = work(guest);
+        self.write(guest, &original)?;
+        done
+    }
+
+    /// The page that [`Nginx::while_patched`] changes.
+    pub(crate) fn patched_page(&self) -> u64 {
+        (self.text.start + PATCHED) & !0xfff
+    }
+
+    /// The byte to be patched, in octal.
+    fn byte(&self, guest: &mut Guest) -> Result<String> {
+        let (pid, at) = (self.pid, self.text.start + PATCHED);
+        guest.agent.must(&format!(
+            "dd if=/proc/{pid}/mem bs=1 skip={at} count=1 2>/dev/null | od -An -to1 | tr -d ' \\n'"
+        ))
+    }
+
+    fn write(&self, guest: &mut Guest, octal: &str) -> Result<()> {
+        let (pid, at) = (self.pid, self.text.start + PATCHED);
+        guest.agent.must(&format!(
+            "printf '\\{octal}' | dd of=/proc/{pid}/mem bs=1 seek={at} conv=notrunc 2>/dev/null"
+        ))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+//! The process table of ARCHITECTURE.md against /proc and cargo's metadata: it says what is, or the test fails.
+
+mod links;
+mod table;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use anyhow::{Context, Result, bail, ensure};
+use bartizan_tests::process::Process;
+
+use crate::Case;
+use crate::world::World;
+use table::Row;
+
+pub(crate) const CASES: &[Case] = &[("processes::table_says_what_is", table_says_what_is)];
+
+/// The capabilities that a process of the stack may have, by number (linux/capability.h).
+const CAPABILITIES: &[(u32, &str)] = &[
+    (1, "dac_override"),
+    (5, "kill"),
+    (6, "setgid"),
+    (7, "setuid"),
+];
+
+fn table_says_what_is(world: &mut World) -> Result<()> {
+    let (stack, web) = world.web()?;
+    // Every link between the processes is used once.
+    let (code, answer) = web.attest("--application nginx --pid $(cat /run/nginx.pid)")?;
+    ensure!(code == Some(0), "{answer}");
+    let shown = stack.operator.must(&["vm", "show", "web"])?;
+    let qemu = Process::of_json(&shown["qemu_pid"])?;
+    let supervisor = qemu.parent()?;
+    let ram = supervisor.inode_of("/memfd:bartizan-ram")?;
+    let ram = ram.context("the supervisor holds the guest's RAM")?;
+    let processes = [
+        ("vault of the host", Process::of(stack.vault.pid())?),
+        (
+            "vault of the verifier",
+            Process::of(stack.verifier_vault.pid())?,
+        ),
+        ("card", Process::of(stack.card.pid())?),
+        ("devices", Process::of(stack.devices.pid())?),
+        ("hypervisor", Process::of(stack.hypervisor.pid())?),
+        ("supervisor", supervisor),
+        ("QEMU", qemu),
+        ("measurer", Process::of_json(&shown["measurer_pid"])?),
+        ("verifier", Process::of(stack.verifier.pid())?),
+    ];
+    let links = links::by_program()?;
+    let is = processes
+        .iter()
+        .map(|(name, process)| row(name, *process, ram, &links))
+        .collect::<Result<Vec<_>>>()?;
+    let told = table::read()?;
+    let wrong: Vec<_> = told
+        .iter()
+        .filter(|row| !is.contains(row))
+        .map(|row| format!("told: {row:?}"))
+        .chain(
+            is.iter()
+                .filter(|row| !told.contains(row))
+                .map(|row| format!("is:   {row:?}")),
+        )
+        .collect();
+    if !wrong.is_empty() {
+        bail!(
+            "ARCHITECTURE.md does not say what is:\n{}",
+            wrong.join("\n")
+        );
+    }
+    all_are_known(&stack.layout.path("bin"), &told)
+}
+
+/// What is, in the table's words.
+fn row(name: &str, process: Process, ram: u64, links: &links::Links) -> Result<Row> {
+    let program = process.program()?;
+    let mapped = process.mapped(ram)?;
+    Ok(Row {
+        process: name.into(),
+        user: user(&process.status("Uid")?)?,
+        descriptors: process.descriptors()?,
+        guest_ram: match mapped.iter().collect::<String>().as_str() {
+            "" => "no".into(),
+            "r" => "ro".into(),
+            other => other.to_owned(),
+        },
+        // seccomp(2): SECCOMP_MODE_FILTER
+        seccomp: match process.status("Seccomp")?.as_str() {
+            "0" => "none".into(),
+            "2" => "filter".into(),
+            other => other.to_owned(),
+        },
+        no_new_privs: process.status("NoNewPrivs")? == "1",
+        capabilities: capabilities(&process.status("CapPrm")?)?,
+        links: links.get(&program).cloned().unwrap_or_default(),
+        program,
+    })
+}
+
+/// Every process that runs a program of this stack is a row's.
+fn all_are_known(programs: &std::path::Path, told: &[Row]) -> Result<()> {
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let Ok(program) = fs::read_link(entry.path().join("exe")) else {
+            continue;
+        };
+        let name = program.file_name().and_then(|name| name.to_str());
+        let known = |name: &str| told.iter().any(|row| row.program == name);
+        ensure!(
+            !program.starts_with(programs) || name.is_some_and(known),
+            "the table has no {}",
+            program.display()
+        );
+    }
+    Ok(())
+}
+
+fn user(uid: &str) -> Result<String> {
+    let passwd = fs::read_to_string("/etc/passwd")?;
+    let line = passwd
+        .lines()
+        .find(|line| line.split(':').nth(2) == Some(uid))
+        .with_context(|| format!("nobody has the user id {uid}"))?;
+    Ok(line.split(':').next().unwrap_or_default().to_owned())
+}
+
+/// The names of a set of capabilities, as /proc/PID/status has it.
+fn capabilities(set: &str) -> Result<BTreeSet<String>> {
+    let set = u64::from_str_radix(set, 16)?;
+    (0..u64::BITS)
+        .filter(|number| set & (1 << number) != 0)
+        .map(|number| {
+            let named = CAPABILITIES.iter().find(|(of, _)| *of == number);
+            let (_, name) = named.with_context(|| format!("capability {number}"))?;
+            Ok((*name).to_owned())
+        })
+        .collect()
+}
