@@ -213,7 +213,7 @@ impl Verifier {
 fn signer_of(token: &str) -> Option<Vec<u8>> {
     let header = B64.decode(token.split('.').next()?).ok()?;
     let header: serde_json::Value = serde_json::from_slice(&header).ok()?;
-    B64.decode(header["x5t#S256"].as_str()?).ok()
+    B64.decode(header.get("x5t#S256")?.as_str()?).ok()
 }
 
 pub(crate) fn understand<A: DeserializeOwned>(response: &Response) -> Result<A, CardRefusal> {
