@@ -22,6 +22,10 @@ pub trait Backend: Send + Sync {
         message: &[u8],
         encoding: Encoding,
     ) -> Result<Vec<u8>, BackendError>;
+
+    /// A tag over the key store by a secret that only this back end has: HMAC-SHA-256, as TPM2_HMAC and PKCS #11's
+    /// C_Sign make it too.
+    fn authenticate(&self, store: &[u8]) -> Result<[u8; 32], BackendError>;
 }
 
 /// A key that was just made.
@@ -68,6 +72,9 @@ pub enum BackendError {
     /// The signature failed.
     #[error("signing failed")]
     Sign,
+    /// The store's tag could not be made.
+    #[error("the key store's tag could not be made")]
+    Authenticate,
 }
 
 /// The curve of a purpose's keys.

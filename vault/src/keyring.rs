@@ -1,36 +1,37 @@
 //! The records of all keys, in one file that is replaced as a whole: a crash leaves the old one or the new one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+mod file;
 
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
 use bartizan_attestation::keys::{Chain, Purpose};
 use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
 
-/// Largest file in bytes.
-const MAX_FILE: u64 = 4 << 20;
+use crate::backend::{Backend, BackendError};
+pub use file::StoredKeyring;
+
+/// Most keys of one purpose that overlap; a rotation beyond drops the oldest. Keeps the store, and the answer to
+/// `Describe`, small whatever is asked.
+pub(crate) const MAX_OVERLAP: usize = 32;
 
 /// All records, and the file that they are kept in.
-#[derive(Debug)]
 pub struct Keyring {
     path: PathBuf,
+    /// Of a passphrase.
+    salt: [u8; 32],
+    backend: Arc<dyn Backend>,
     contents: Contents,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
 #[cbor(map)]
 struct Contents {
     #[n(0)]
-    version: u32,
-    /// Salt of a passphrase.
-    #[n(1)]
-    salt: ByteArray<32>,
-    #[n(2)]
     records: Vec<Record>,
-    #[n(3)]
+    #[n(1)]
     fleet_ca: Option<ByteVec>,
 }
 
@@ -43,9 +44,6 @@ pub(crate) struct Record {
     /// SHA-256 of its SubjectPublicKeyInfo.
     #[n(1)]
     pub(crate) id: ByteArray<32>,
-    /// Its SubjectPublicKeyInfo, DER.
-    #[n(5)]
-    pub(crate) public: ByteVec,
     /// The back end's.
     #[n(2)]
     pub(crate) blob: ByteVec,
@@ -55,6 +53,9 @@ pub(crate) struct Record {
     /// When its certificate ends, seconds since the Unix epoch; then it is dropped.
     #[n(4)]
     pub(crate) not_after: u64,
+    /// Its SubjectPublicKeyInfo, DER.
+    #[n(5)]
+    pub(crate) public: ByteVec,
 }
 
 /// The file could not be used.
@@ -74,54 +75,32 @@ pub enum KeyringError {
         /// Which.
         path: PathBuf,
     },
+    /// Its seal is not this back end's.
+    #[error(
+        "key store {path} was altered, or the root key is another one; restore both from one backup",
+        path = .path.display()
+    )]
+    Altered {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It would be larger than what is read again.
+    #[error("key store {path} would exceed {limit} bytes", path = .path.display())]
+    Full {
+        /// Which.
+        path: PathBuf,
+        /// Most bytes.
+        limit: usize,
+    },
+    /// The back end could not seal it.
+    #[error("the key store could not be sealed: {0}")]
+    Seal(#[from] BackendError),
     /// No random numbers.
     #[error("the kernel's random number generator failed")]
     Random,
 }
 
 impl Keyring {
-    const VERSION: u32 = 1;
-
-    /// Opens a store; an absent file is an empty one.
-    pub fn open(path: &Path) -> Result<Self, KeyringError> {
-        let failed = |source| KeyringError::File {
-            path: path.into(),
-            source,
-        };
-        if !path.try_exists().map_err(failed)? {
-            let mut salt = [0; 32];
-            SystemRandom::new()
-                .fill(&mut salt)
-                .map_err(|_| KeyringError::Random)?;
-            let contents = Contents {
-                version: Self::VERSION,
-                salt: salt.into(),
-                records: Vec::new(),
-                fleet_ca: None,
-            };
-            let keyring = Self {
-                path: path.into(),
-                contents,
-            };
-            keyring.save(&keyring.contents)?;
-            return Ok(keyring);
-        }
-        let damaged = || KeyringError::Damaged { path: path.into() };
-        if fs::metadata(path).map_err(failed)?.len() > MAX_FILE {
-            return Err(damaged());
-        }
-        let contents = Self::parse(&fs::read(path).map_err(failed)?).ok_or_else(damaged)?;
-        Ok(Self {
-            path: path.into(),
-            contents,
-        })
-    }
-
-    /// The salt of a passphrase.
-    pub fn salt(&self) -> [u8; 32] {
-        *self.contents.salt
-    }
-
     pub(crate) fn records(&self) -> &[Record] {
         &self.contents.records
     }
@@ -138,20 +117,32 @@ impl Keyring {
         self.contents.fleet_ca.as_ref().map(|der| der.as_slice())
     }
 
-    /// Adds a key; drops those whose certificates ended before `now`.
+    /// Adds a key. Drops those whose certificates ended before `now`, a key of the same purpose that still waits for its
+    /// certificate, and the oldest beyond [`MAX_OVERLAP`].
     pub(crate) fn add(&mut self, record: Record, now: u64) -> Result<(), KeyringError> {
+        self.change(|contents| contents.add(record, now))
+    }
+
+    /// Adds the fleet CA's key, and its certificate as the fleet's.
+    pub(crate) fn add_fleet_ca(
+        &mut self,
+        record: Record,
+        certificate: Vec<u8>,
+        now: u64,
+    ) -> Result<(), KeyringError> {
         self.change(|contents| {
-            contents.records.retain(|record| record.not_after >= now);
-            contents.records.push(record);
+            contents.add(record, now);
+            contents.fleet_ca = Some(certificate.into());
         })
     }
 
-    /// Keeps the chain of a key that waits for one.
+    /// Keeps the chain of a key that waits for one, and the fleet CA that it leads to.
     pub(crate) fn install(
         &mut self,
         id: &[u8; 32],
         chain: &Chain,
         not_after: u64,
+        fleet_ca: Vec<u8>,
     ) -> Result<(), KeyringError> {
         self.change(|contents| {
             for record in contents
@@ -162,48 +153,38 @@ impl Keyring {
                 record.chain.clone_from(chain);
                 record.not_after = not_after;
             }
+            contents.fleet_ca = Some(fleet_ca.into());
         })
-    }
-
-    pub(crate) fn set_fleet_ca(&mut self, der: Vec<u8>) -> Result<(), KeyringError> {
-        self.change(|contents| contents.fleet_ca = Some(der.into()))
     }
 
     /// What is in memory changes only once it is on disk.
     fn change(&mut self, change: impl FnOnce(&mut Contents)) -> Result<(), KeyringError> {
         let mut contents = self.contents.clone();
         change(&mut contents);
-        self.save(&contents)?;
+        file::save(&self.path, &self.salt, &contents, &*self.backend)?;
         self.contents = contents;
         Ok(())
     }
 
-    fn save(&self, contents: &Contents) -> Result<(), KeyringError> {
-        let failed = |source| KeyringError::File {
-            path: self.path.clone(),
-            source,
-        };
-        let partial = self.path.with_extension("partial");
-        let mut file = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&partial)
-            .map_err(failed)?;
-        file.write_all(&bartizan_local::encode(contents))
-            .map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        fs::rename(&partial, &self.path).map_err(failed)?;
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(failed)
+    /// Where it is kept.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
+}
 
-    fn parse(bytes: &[u8]) -> Option<Contents> {
-        let contents: Contents = bartizan_local::decode(bytes).ok()?;
-        (contents.version == Self::VERSION).then_some(contents)
+impl Contents {
+    fn add(&mut self, record: Record, now: u64) {
+        let same = |other: &Record| other.purpose == record.purpose;
+        self.records
+            .retain(|other| other.not_after >= now && !(same(other) && other.chain.is_empty()));
+        let alike = self.records.iter().filter(|other| same(other)).count();
+        if alike >= MAX_OVERLAP
+            && let Some(oldest) = self.records.iter().position(same)
+        {
+            self.records.remove(oldest);
+        }
+        self.records.push(record);
     }
 }
 

@@ -3,11 +3,15 @@
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use bartizan_local::Notifier;
+use bartizan_vault::backend::Backend;
 use bartizan_vault::config::Sealing;
+use bartizan_vault::server::{self, Server};
 use bartizan_vault::software::{RootKey, Software};
-use bartizan_vault::{Config, Keyring, Vault, confinement, server};
+use bartizan_vault::{Config, Keyring, StoredKeyring, Vault, confinement};
 use clap::Parser;
 
 /// Serves private keys by typed purpose.
@@ -28,21 +32,34 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     log(arguments.log_json);
-    confinement::forbid_dumps()?;
+    confinement::keep_memory_private()?;
     let config = Config::load(&arguments.config)?;
-    let keyring = Keyring::open(&config.store)?;
-    let root = match &config.sealing {
-        Sealing::KeyFile(path) => RootKey::from_file(path)?,
-        Sealing::PassphraseFile(path) => RootKey::from_passphrase(path, &keyring.salt())?,
-    };
-    let vault = Vault::new(config.role, Box::new(Software::new(root)), keyring);
+    let (backend, keyring) = open(&config)?;
+    let vault = Vault::new(config.role, backend, keyring);
     let listener = server::bind(&config.socket)
         .with_context(|| format!("could not serve at {}", config.socket.display()))?;
-    confinement::confine(&config.store)?;
-    bartizan_local::notify_ready().context("NOTIFY_SOCKET cannot be used")?;
+    // Opened before the filter, which allows no new socket.
+    let notifier = Notifier::from_env().context("NOTIFY_SOCKET cannot be used")?;
+    confinement::restrict_paths(&config.store)?;
+    let server = Server::start(vault, listener, config.allowed_uids)?;
+    confinement::restrict_system_calls()?;
+    notifier.ready().context("NOTIFY_SOCKET cannot be used")?;
     tracing::info!(role = ?config.role, "ready");
-    server::serve(vault, &listener, &config.allowed_uids);
+    server.run();
     Ok(())
+}
+
+/// The back end, and the store that it sealed.
+fn open(config: &Config) -> Result<(Arc<dyn Backend>, Keyring)> {
+    let stored = StoredKeyring::read(&config.store)?;
+    let root = match &config.sealing {
+        Sealing::KeyFile(path) if stored.is_new() => RootKey::make_file(path)?,
+        Sealing::KeyFile(path) => RootKey::from_file(path)?,
+        Sealing::PassphraseFile(path) => RootKey::from_passphrase(path, stored.salt())?,
+    };
+    let backend: Arc<dyn Backend> = Arc::new(Software::new(root));
+    let keyring = stored.open(Arc::clone(&backend))?;
+    Ok((backend, keyring))
 }
 
 fn log(json: bool) {

@@ -1,11 +1,12 @@
-//! Serving requests on the vault's socket: a thread a connection, few of them.
+//! Serving requests on the vault's socket: a fixed number of threads, a connection each.
+//!
+//! All threads are started before the process confines itself, so that the filter need not allow starting one.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::sync::{Arc, Barrier};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bartizan_attestation::keys::VaultRequest;
@@ -13,8 +14,8 @@ use bartizan_local::{FrameError, peer, read_frame, write_frame};
 
 use crate::vault::Vault;
 
-/// Connections at once.
-const MAX_CONNECTIONS: usize = 64;
+/// Connections at once; more wait in the listener's queue.
+const CONNECTIONS: usize = 32;
 /// How long a connection may be idle or stall.
 const IDLE: Duration = Duration::from_secs(300);
 
@@ -29,10 +30,50 @@ pub fn bind(socket: &Path) -> std::io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves for ever.
-pub fn serve(vault: Vault, listener: &UnixListener, allowed_uids: &[u32]) {
-    let vault = Arc::new(vault);
-    let open = Arc::new(AtomicUsize::new(0));
+/// Threads that are there, but do not serve yet.
+#[derive(Debug)]
+pub struct Server {
+    gate: Arc<Barrier>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts the threads. When this returns, each is ready to be confined.
+    pub fn start(
+        vault: Vault,
+        listener: UnixListener,
+        allowed_uids: Vec<u32>,
+    ) -> std::io::Result<Self> {
+        let gate = Arc::new(Barrier::new(CONNECTIONS + 1));
+        let shared = Arc::new((vault, listener, allowed_uids));
+        let start = |number| {
+            let (shared, gate) = (Arc::clone(&shared), Arc::clone(&gate));
+            let thread = thread::Builder::new().name(format!("connection {number}"));
+            thread.spawn(move || {
+                gate.wait();
+                gate.wait();
+                let (vault, listener, allowed_uids) = &*shared;
+                serve(vault, listener, allowed_uids);
+            })
+        };
+        let threads = (0..CONNECTIONS)
+            .map(start)
+            .collect::<std::io::Result<Vec<_>>>()?;
+        gate.wait();
+        Ok(Self { gate, threads })
+    }
+
+    /// Serves for ever.
+    pub fn run(self) {
+        self.gate.wait();
+        for thread in self.threads {
+            // None ends alone: a thread's end is not in the filter's table, so that a panic ends the process.
+            let _ended = thread.join();
+        }
+    }
+}
+
+fn serve(vault: &Vault, listener: &UnixListener, allowed_uids: &[u32]) {
     for stream in listener.incoming() {
         let Ok(stream) = stream else {
             // Out of descriptors: let some connection end first.
@@ -43,18 +84,9 @@ pub fn serve(vault: Vault, listener: &UnixListener, allowed_uids: &[u32]) {
             tracing::warn!("a connection of another user was refused");
             continue;
         }
-        if open.fetch_add(1, Ordering::AcqRel) >= MAX_CONNECTIONS {
-            open.fetch_sub(1, Ordering::AcqRel);
-            tracing::warn!("too many connections");
-            continue;
+        if let Err(error) = converse(vault, stream) {
+            tracing::debug!(%error, "connection ended");
         }
-        let (vault, open) = (Arc::clone(&vault), Arc::clone(&open));
-        thread::spawn(move || {
-            if let Err(error) = converse(&vault, stream) {
-                tracing::debug!(%error, "connection ended");
-            }
-            open.fetch_sub(1, Ordering::AcqRel);
-        });
     }
 }
 

@@ -1,11 +1,14 @@
 //! The `software` back end: private keys sealed with AES-256-GCM under a root key that lies in a file. Anybody who has
 //! both files has the keys; that is why its certificates say "development".
 
+mod opened;
 mod root;
 
+use opened::OpenedKeys;
 pub use root::{RootKey, RootKeyError};
 
 use aws_lc_rs::aead::{Aad, Nonce};
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING,
@@ -22,16 +25,20 @@ use crate::backend::{Backend, BackendError, Encoding, NewKey, StoredKey, curve};
 #[derive(Debug)]
 pub struct Software {
     root: RootKey,
+    opened: OpenedKeys,
 }
 
 impl Software {
     /// A back end with this root key.
-    pub const fn new(root: RootKey) -> Self {
-        Self { root }
+    pub fn new(root: RootKey) -> Self {
+        Self {
+            root,
+            opened: OpenedKeys::default(),
+        }
     }
 
-    /// The private key (PKCS #8), for as long as one operation takes.
-    fn open(
+    /// The private key (PKCS #8).
+    fn unseal(
         &self,
         purpose: Purpose,
         key: &StoredKey<'_>,
@@ -85,13 +92,22 @@ impl Backend for Software {
         message: &[u8],
         encoding: Encoding,
     ) -> Result<Vec<u8>, BackendError> {
-        let pkcs8 = self.open(purpose, key)?;
-        let pair = EcdsaKeyPair::from_pkcs8(algorithm(curve(purpose), encoding), &pkcs8)
-            .map_err(|_| BackendError::Sealed { purpose })?;
+        let pair = self.opened.get(purpose, key, encoding, || {
+            let pkcs8 = self.unseal(purpose, key)?;
+            EcdsaKeyPair::from_pkcs8(algorithm(curve(purpose), encoding), &pkcs8)
+                .map_err(|_| BackendError::Sealed { purpose })
+        })?;
         let signature = pair
             .sign(&SystemRandom::new(), message)
             .map_err(|_| BackendError::Sign)?;
         Ok(signature.as_ref().to_vec())
+    }
+
+    fn authenticate(&self, store: &[u8]) -> Result<[u8; 32], BackendError> {
+        hmac::sign(self.root.store(), store)
+            .as_ref()
+            .try_into()
+            .map_err(|_| BackendError::Authenticate)
     }
 }
 

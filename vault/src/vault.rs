@@ -3,7 +3,7 @@
 mod card;
 mod verifier;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bartizan_attestation::cose::PublicKey;
 use bartizan_attestation::digest::sha256;
@@ -26,8 +26,8 @@ const YEAR_S: u64 = 365 * 24 * 3600;
 /// A vault: keys, a back end that uses them, and the role that says for what.
 pub struct Vault {
     role: Role,
-    backend: Box<dyn Backend>,
-    keyring: Mutex<Keyring>,
+    backend: Arc<dyn Backend>,
+    keyring: RwLock<Keyring>,
 }
 
 /// The result of one operation.
@@ -35,21 +35,20 @@ type Outcome = Result<VaultReply, VaultRefusal>;
 
 impl Vault {
     /// A vault with this role.
-    pub fn new(role: Role, backend: Box<dyn Backend>, keyring: Keyring) -> Self {
+    pub fn new(role: Role, backend: Arc<dyn Backend>, keyring: Keyring) -> Self {
         Self {
             role,
             backend,
-            keyring: Mutex::new(keyring),
+            keyring: RwLock::new(keyring),
         }
     }
 
     /// Answers a request; `now` in seconds since the Unix epoch.
     pub fn answer(&self, request: VaultRequest, now: u64) -> VaultReply {
-        let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut operation = Operation {
+        let operation = Operation {
             role: self.role,
             backend: &*self.backend,
-            keyring: &mut keyring,
+            keyring: &self.keyring,
             now,
         };
         match operation.perform(request) {
@@ -62,16 +61,17 @@ impl Vault {
     }
 }
 
-/// One operation under way.
+/// One operation under way. Signing goes on beside signing: the keyring is locked only while records are looked up or
+/// changed.
 struct Operation<'a> {
     role: Role,
     backend: &'a dyn Backend,
-    keyring: &'a mut Keyring,
+    keyring: &'a RwLock<Keyring>,
     now: u64,
 }
 
 impl Operation<'_> {
-    fn perform(&mut self, request: VaultRequest) -> Outcome {
+    fn perform(&self, request: VaultRequest) -> Outcome {
         match request {
             VaultRequest::Describe => Ok(self.describe()),
             VaultRequest::CreateFleetCa { name } => self.create_fleet_ca(&name),
@@ -108,7 +108,8 @@ impl Operation<'_> {
     }
 
     fn describe(&self) -> VaultReply {
-        let keys = self.keyring.records().iter().map(|record| KeyDescription {
+        let keyring = self.read();
+        let keys = keyring.records().iter().map(|record| KeyDescription {
             purpose: record.purpose,
             id: record.id,
             chain: record.chain.clone(),
@@ -116,7 +117,7 @@ impl Operation<'_> {
         VaultReply::Description {
             kind: self.backend.kind(),
             keys: keys.collect(),
-            fleet_ca: self.keyring.fleet_ca().map(|der| der.to_vec().into()),
+            fleet_ca: keyring.fleet_ca().map(|der| der.to_vec().into()),
         }
     }
 
@@ -126,26 +127,24 @@ impl Operation<'_> {
             let what = "a TLS key signs TLS 1.3 CertificateVerify contents of its own side only";
             return Err(VaultRefusal::NotSignable(what.into()));
         }
-        let record = self
-            .keyring
-            .records()
-            .iter()
-            .find(|record| record.purpose == purpose && leaf(record) == Some(certificate))
-            .ok_or(VaultRefusal::NoKey { purpose })?;
+        let certified =
+            |record: &&Record| record.purpose == purpose && leaf(record) == Some(certificate);
+        let record = self.read().records().iter().find(certified).cloned();
+        let record = record.ok_or(VaultRefusal::NoKey { purpose })?;
         if record.not_after < self.now {
             return Err(VaultRefusal::NotSignable(
                 "the certificate has expired".into(),
             ));
         }
         self.backend
-            .sign(purpose, &stored(record), message, Encoding::Der)
+            .sign(purpose, &stored(&record), message, Encoding::Der)
             .map(VaultReply::Signature)
             .map_err(store)
     }
 
     /// Makes a key and keeps it with the chain that `certify` issues for it.
     fn make(
-        &mut self,
+        &self,
         purpose: Purpose,
         certify: impl FnOnce(&Self, &PublicKey) -> Result<(Chain, u64), VaultRefusal>,
     ) -> Result<Chain, VaultRefusal> {
@@ -159,7 +158,7 @@ impl Operation<'_> {
             chain: chain.clone(),
             not_after,
         };
-        self.keyring.add(record, self.now).map_err(store)?;
+        self.write().add(record, self.now).map_err(store)?;
         Ok(chain)
     }
 
@@ -172,23 +171,29 @@ impl Operation<'_> {
         }
     }
 
-    /// The issuing key of a purpose, and its certificate.
-    fn issuer(&self, purpose: Purpose) -> Result<(IssuerKey<'_>, &[u8]), VaultRefusal> {
+    /// The newest key of a purpose; it may still wait for its certificate.
+    fn newest(&self, purpose: Purpose) -> Result<Record, VaultRefusal> {
         self.demand(purpose)?;
-        let missing = VaultRefusal::NoKey { purpose };
-        let record = self
-            .keyring
-            .newest(purpose)
-            .ok_or_else(|| missing.clone())?;
-        let certificate = leaf(record).ok_or(missing)?;
-        let public = PublicKey::from_spki_der(&record.public).map_err(store)?;
-        let key = IssuerKey {
+        let newest = self.read().newest(purpose).cloned();
+        newest.ok_or(VaultRefusal::NoKey { purpose })
+    }
+
+    /// A key of the vault, to issue with.
+    fn issuer<'k>(&'k self, record: &'k Record) -> Result<IssuerKey<'k>, VaultRefusal> {
+        Ok(IssuerKey {
             backend: self.backend,
-            purpose,
+            purpose: record.purpose,
             key: stored(record),
-            public,
-        };
-        Ok((key, certificate))
+            public: PublicKey::from_spki_der(&record.public).map_err(store)?,
+        })
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Keyring> {
+        self.keyring.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Keyring> {
+        self.keyring.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -156,6 +156,32 @@ async fn a_rotated_identity_is_shown_to_the_next_connection() {
 }
 
 #[tokio::test]
+async fn every_handshake_is_full_and_hybrid() {
+    let fleet = Fleet::new();
+    let (acceptor, connector) = (
+        acceptor(&fleet, fleet.server()),
+        Connector::anonymous(&fleet.der).unwrap(),
+    );
+    // The second has whatever the first left to resume from.
+    for _ in 0..2 {
+        let (near, far) = duplex(1 << 16);
+        let acceptor = acceptor.clone();
+        let serving = tokio::spawn(async move {
+            let (mut stream, _) = acceptor.accept(far).await.unwrap();
+            stream.write_all(b"!").await.unwrap();
+        });
+        let mut stream = connector.connect("server.test", near).await.unwrap();
+        // Tickets would have come before this byte.
+        stream.read_exact(&mut [0]).await.unwrap();
+        serving.await.unwrap();
+        let (_, link) = stream.get_ref();
+        assert_eq!(link.handshake_kind(), Some(rustls::HandshakeKind::Full));
+        let group = link.negotiated_key_exchange_group().unwrap();
+        assert_eq!(group.name(), rustls::NamedGroup::X25519MLKEM768);
+    }
+}
+
+#[tokio::test]
 async fn tls_1_2_is_refused_before_any_certificate_is_shown() {
     let fleet = Fleet::new();
     let (mut near, far) = duplex(1 << 16);
@@ -174,6 +200,7 @@ async fn tls_1_2_is_refused_before_any_certificate_is_shown() {
 
 /// A ClientHello (RFC 5246 section 7.4.1.2) without supported_versions: TLS 1.2 at most.
 fn client_hello_1_2() -> Vec<u8> {
+    let length = |part: &[u8]| u8::try_from(part.len()).unwrap();
     let mut body = vec![3, 3];
     body.extend([7; 32]); // random
     body.push(0); // no session id
@@ -181,11 +208,11 @@ fn client_hello_1_2() -> Vec<u8> {
     body.extend([1, 0]); // no compression
     // supported_groups: secp384r1; signature_algorithms: ecdsa_secp384r1_sha384
     let extensions = [0, 10, 0, 4, 0, 2, 0, 24, 0, 13, 0, 4, 0, 2, 5, 3];
-    body.extend([0, extensions.len() as u8]);
+    body.extend([0, length(&extensions)]);
     body.extend(extensions);
-    let mut hello = vec![1, 0, 0, body.len() as u8];
+    let mut hello = vec![1, 0, 0, length(&body)];
     hello.extend(body);
-    let mut record = vec![22, 3, 1, 0, hello.len() as u8];
+    let mut record = vec![22, 3, 1, 0, length(&hello)];
     record.extend(hello);
     record
 }

@@ -1,6 +1,9 @@
+use std::fs;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::software::{RootKey, Software};
 
 fn record(id: u8, not_after: u64) -> Record {
     Record {
@@ -8,48 +11,125 @@ fn record(id: u8, not_after: u64) -> Record {
         id: [id; 32].into(),
         public: Vec::new().into(),
         blob: vec![id].into(),
-        chain: Vec::new(),
+        chain: vec![vec![id].into()],
         not_after,
     }
+}
+
+fn backend(folder: &Path) -> Arc<dyn Backend> {
+    Arc::new(Software::new(
+        RootKey::make_file(&folder.join("root.key")).unwrap(),
+    ))
+}
+
+fn open(folder: &Path) -> Result<Keyring, KeyringError> {
+    StoredKeyring::read(&folder.join("keys"))?.open(backend(folder))
+}
+
+fn ids(keyring: &Keyring) -> Vec<u8> {
+    keyring
+        .records()
+        .iter()
+        .map(|record| record.id[0])
+        .collect()
 }
 
 #[test]
 fn keys_are_there_again_after_a_restart_and_gone_after_their_end() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("keys");
-    let mut keyring = Keyring::open(&path).unwrap();
+    let mut keyring = open(folder.path()).unwrap();
     keyring.add(record(1, 100), 50).unwrap();
     keyring.add(record(2, 200), 60).unwrap();
-    let again = Keyring::open(&path).unwrap();
+    let again = open(folder.path()).unwrap();
     assert_eq!(again.records(), keyring.records());
-    assert_eq!(again.salt(), keyring.salt());
+    assert_eq!(again.salt, keyring.salt);
     assert_eq!(*again.newest(Purpose::Token).unwrap().id, [2; 32]);
     keyring.add(record(3, 300), 101).unwrap();
-    let left: Vec<_> = keyring
-        .records()
-        .iter()
-        .map(|record| record.id[0])
-        .collect();
-    assert_eq!(left, [2, 3]);
+    assert_eq!(ids(&keyring), [2, 3]);
+}
+
+#[test]
+fn rotations_without_end_keep_the_newest_keys_in_bounded_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut keyring = open(folder.path()).unwrap();
+    let ca = Record {
+        purpose: Purpose::FleetCa,
+        ..record(200, 1000)
+    };
+    keyring.add(ca, 0).unwrap();
+    for id in 0..100 {
+        keyring.add(record(id, 1000), 0).unwrap();
+    }
+    let kept = ids(&keyring);
+    assert_eq!(kept.len(), 1 + MAX_OVERLAP);
+    assert_eq!((kept[0], kept[MAX_OVERLAP]), (200, 99));
+}
+
+#[test]
+fn a_key_that_waits_for_its_certificate_gives_way_to_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut keyring = open(folder.path()).unwrap();
+    let waiting = |id| Record {
+        chain: Vec::new(),
+        ..record(id, u64::MAX)
+    };
+    keyring.add(waiting(1), 0).unwrap();
+    keyring.add(waiting(2), 0).unwrap();
+    assert_eq!(ids(&keyring), [2]);
 }
 
 #[test]
 fn a_damaged_store_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys");
-    drop(Keyring::open(&path).unwrap());
+    drop(open(folder.path()).unwrap());
     let mut bytes = fs::read(&path).unwrap();
     bytes.push(0);
     fs::write(&path, bytes).unwrap();
     assert!(matches!(
-        Keyring::open(&path),
+        open(folder.path()),
         Err(KeyringError::Damaged { .. })
+    ));
+}
+
+#[test]
+fn any_altered_byte_keeps_the_store_shut() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys");
+    let mut keyring = open(folder.path()).unwrap();
+    keyring.add(record(1, 100), 0).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    for at in 0..bytes.len() {
+        let mut altered = bytes.clone();
+        altered[at] ^= 1;
+        fs::write(&path, altered).unwrap();
+        let opened = open(folder.path()).map(drop);
+        assert!(
+            matches!(
+                opened,
+                Err(KeyringError::Altered { .. } | KeyringError::Damaged { .. })
+            ),
+            "byte {at}: {opened:?}"
+        );
+    }
+}
+
+#[test]
+fn another_root_key_does_not_open_the_store() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    drop(open(folder.path()).unwrap());
+    let stored = StoredKeyring::read(&folder.path().join("keys")).unwrap();
+    assert!(matches!(
+        stored.open(backend(elsewhere.path())).map(drop),
+        Err(KeyringError::Altered { .. })
     ));
 }
 
 proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
-        let _parsed = Keyring::parse(&bytes);
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("keys"), bytes).unwrap();
+        prop_assert!(open(folder.path()).is_err());
     }
 }

@@ -1,14 +1,14 @@
 //! The root key: from a file of 32 random bytes, or stretched from a passphrase.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::num::NonZeroU32;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, RandomizedNonceKey};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use aws_lc_rs::{hkdf, pbkdf2};
+use aws_lc_rs::{hkdf, hmac, pbkdf2};
 use zeroize::Zeroizing;
 
 /// PBKDF2 iterations (OWASP's figure for HMAC-SHA-256).
@@ -19,9 +19,15 @@ const ITERATIONS: NonZeroU32 = match NonZeroU32::new(600_000) {
 /// Shortest passphrase in bytes.
 const MIN_PASSPHRASE: usize = 12;
 
-/// The key that seals all others.
+/// Most bytes that are read of a file.
+const MAX_FILE: usize = 4096;
+
+/// What seals all other keys and the store that they are in.
 #[derive(Debug)]
-pub struct RootKey(RandomizedNonceKey);
+pub struct RootKey {
+    sealing: RandomizedNonceKey,
+    store: hmac::Key,
+}
 
 /// There is no usable root key.
 #[derive(Debug, thiserror::Error)]
@@ -62,8 +68,8 @@ pub enum RootKeyError {
 }
 
 impl RootKey {
-    /// Reads the key file; makes it if there is none.
-    pub fn from_file(path: &Path) -> Result<Self, RootKeyError> {
+    /// Reads the key file; makes it if there is none. For a new store: an existing one has its key already.
+    pub fn make_file(path: &Path) -> Result<Self, RootKeyError> {
         let failed = |source| RootKeyError::File {
             path: path.into(),
             source,
@@ -73,14 +79,13 @@ impl RootKey {
             SystemRandom::new()
                 .fill(&mut *fresh)
                 .map_err(|_| RootKeyError::Derive)?;
-            let file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path);
-            file.and_then(|mut file| file.write_all(&*fresh).and_then(|()| file.sync_all()))
-                .map_err(failed)?;
+            write_secret(path, &*fresh).map_err(failed)?;
         }
+        Self::from_file(path)
+    }
+
+    /// Reads the key file.
+    pub fn from_file(path: &Path) -> Result<Self, RootKeyError> {
         let bytes = read_secret(path)?;
         if bytes.len() != 32 {
             return Err(RootKeyError::Length {
@@ -109,26 +114,37 @@ impl RootKey {
         Self::derive(&*stretched)
     }
 
+    /// Seals private keys.
     pub(super) const fn aead(&self) -> &RandomizedNonceKey {
-        &self.0
+        &self.sealing
     }
 
-    /// HKDF (RFC 5869) with the use in `info`: the file's bytes themselves encrypt nothing.
-    fn derive(secret: &[u8]) -> Result<Self, RootKeyError> {
-        let derive = RootKeyError::Derive;
-        let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, b"bartizan-vault").extract(secret);
-        let mut key = Zeroizing::new([0; 32]);
-        let info: [&[u8]; 1] = [b"seal private keys, AES-256-GCM"];
-        let Ok(expanded) = extracted.expand(&info, hkdf::HKDF_SHA256) else {
-            return Err(derive);
-        };
-        if expanded.fill(&mut *key).is_err() {
-            return Err(derive);
-        }
-        RandomizedNonceKey::new(&AES_256_GCM, &*key)
-            .map(Self)
-            .map_err(|_| derive)
+    /// Authenticates the store.
+    pub(super) const fn store(&self) -> &hmac::Key {
+        &self.store
     }
+
+    /// HKDF (RFC 5869), a key for each use: the file's bytes themselves encrypt nothing.
+    fn derive(secret: &[u8]) -> Result<Self, RootKeyError> {
+        let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, b"bartizan-vault").extract(secret);
+        let sealing = expand(&extracted, b"seal private keys, AES-256-GCM")?;
+        let store = expand(&extracted, b"authenticate the store, HMAC-SHA-256")?;
+        Ok(Self {
+            sealing: RandomizedNonceKey::new(&AES_256_GCM, &*sealing)
+                .map_err(|_| RootKeyError::Derive)?,
+            store: hmac::Key::new(hmac::HMAC_SHA256, &*store),
+        })
+    }
+}
+
+fn expand(extracted: &hkdf::Prk, usage: &[u8]) -> Result<Zeroizing<[u8; 32]>, RootKeyError> {
+    let mut key = Zeroizing::new([0; 32]);
+    let info = [usage];
+    let expanded = extracted
+        .expand(&info, hkdf::HKDF_SHA256)
+        .map_err(|_| RootKeyError::Derive)?;
+    expanded.fill(&mut *key).map_err(|_| RootKeyError::Derive)?;
+    Ok(key)
 }
 
 fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, RootKeyError> {
@@ -136,12 +152,29 @@ fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, RootKeyError> {
         path: path.into(),
         source,
     };
-    let mode = fs::metadata(path).map_err(failed)?.mode() & 0o7777;
+    let file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(RootKeyError::Exposed {
             path: path.into(),
             mode,
         });
     }
-    fs::read(path).map(Zeroizing::new).map_err(failed)
+    // Of its final size at once: a buffer that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE));
+    file.take(MAX_FILE as u64)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    Ok(bytes)
+}
+
+fn write_secret(path: &Path, secret: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(secret)?;
+    file.sync_all()?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }

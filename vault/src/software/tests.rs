@@ -1,7 +1,7 @@
 use super::*;
 
 fn software(folder: &std::path::Path) -> Software {
-    Software::new(RootKey::from_file(&folder.join("root.key")).unwrap())
+    Software::new(RootKey::make_file(&folder.join("root.key")).unwrap())
 }
 
 fn stored<'a>(id: &'a [u8; 32], key: &'a NewKey) -> StoredKey<'a> {
@@ -81,7 +81,9 @@ fn the_private_key_is_not_in_the_blob() {
     let software = software(folder.path());
     let key = software.generate(Purpose::FleetCa).unwrap();
     let id = key.public.sha256();
-    let pkcs8 = software.open(Purpose::FleetCa, &stored(&id, &key)).unwrap();
+    let pkcs8 = software
+        .unseal(Purpose::FleetCa, &stored(&id, &key))
+        .unwrap();
     assert!(
         !key.blob
             .windows(16)
@@ -90,11 +92,48 @@ fn the_private_key_is_not_in_the_blob() {
 }
 
 #[test]
+fn a_root_key_is_never_made_up_for_a_store_that_has_one() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(
+        RootKey::from_file(&folder.path().join("root.key")),
+        Err(RootKeyError::File { .. })
+    ));
+}
+
+#[test]
+fn a_key_in_use_opens_for_nothing_else_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let software = software(folder.path());
+    let mut key = software.generate(Purpose::TlsServer).unwrap();
+    let id = key.public.sha256();
+    let sign = |purpose, key: &StoredKey<'_>| software.sign(purpose, key, b"", Encoding::Der);
+    assert!(sign(Purpose::TlsServer, &stored(&id, &key)).is_ok());
+    assert!(sign(Purpose::TlsClient, &stored(&id, &key)).is_err());
+    assert!(sign(Purpose::TlsServer, &stored(&[0; 32], &key)).is_err());
+    key.blob[20] ^= 1;
+    assert!(sign(Purpose::TlsServer, &stored(&id, &key)).is_err());
+}
+
+#[test]
+fn more_keys_than_are_kept_open_are_all_usable() {
+    let folder = tempfile::tempdir().unwrap();
+    let software = software(folder.path());
+    let keys: Vec<_> = (0..12)
+        .map(|_| software.generate(Purpose::Token).unwrap())
+        .collect();
+    for key in keys.iter().chain(&keys) {
+        let id = key.public.sha256();
+        let signed = software.sign(Purpose::Token, &stored(&id, key), b"x", Encoding::Fixed);
+        assert!(key.public.verify(b"x", &signed.unwrap()).is_ok());
+    }
+}
+
+#[test]
 fn a_root_key_that_others_may_read_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("root.key");
-    RootKey::from_file(&path).unwrap();
+    RootKey::make_file(&path).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
     assert!(matches!(
         RootKey::from_file(&path),

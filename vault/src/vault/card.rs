@@ -12,12 +12,13 @@ use crate::issue::{Certificate, IssuerKey, refused};
 use crate::keyring::Record;
 
 impl Operation<'_> {
-    /// Makes the card identity key, or proves possession again of one that waits for its certificate.
-    pub(super) fn create_card_identity(&mut self) -> Outcome {
+    /// Makes the card identity key. One that still waits for its certificate, from an enrolment that failed, is replaced.
+    pub(super) fn create_card_identity(&self) -> Outcome {
         let purpose = Purpose::CardIdentity;
         self.demand(purpose)?;
-        if self
-            .keyring
+        // Locked to the end: of two at once, one is asked for and certified.
+        let mut keyring = self.write();
+        if keyring
             .newest(purpose)
             .is_some_and(|record| leaf(record).is_some())
         {
@@ -45,12 +46,12 @@ impl Operation<'_> {
             .map_err(refused)?
             .der()
             .to_vec();
-        self.keyring.add(record, self.now).map_err(store)?;
+        keyring.add(record, self.now).map_err(store)?;
         Ok(VaultReply::Csr(request))
     }
 
     /// Keeps the chain, if it is for a key that waits here and leads to that fleet CA.
-    pub(super) fn install_card_identity(&mut self, chain: Chain, fleet_ca: Vec<u8>) -> Outcome {
+    pub(super) fn install_card_identity(&self, chain: Chain, fleet_ca: Vec<u8>) -> Outcome {
         let purpose = Purpose::CardIdentity;
         self.demand(purpose)?;
         let anchor = FleetCa::from_der(&fleet_ca).map_err(refused)?;
@@ -59,17 +60,17 @@ impl Operation<'_> {
             verify_chain(&certificates, &anchor, self.now, Usage::Card).map_err(refused)?;
         let id = verified.public_key.sha256();
         let waits = |record: &Record| *record.id == id && record.chain.is_empty();
-        if !self.keyring.records().iter().any(waits) {
+        let mut keyring = self.write();
+        if !keyring.records().iter().any(waits) {
             return Err(VaultRefusal::NoKey { purpose });
         }
-        self.keyring.set_fleet_ca(fleet_ca).map_err(store)?;
-        self.keyring
-            .install(&id, &chain, verified.not_after)
+        keyring
+            .install(&id, &chain, verified.not_after, fleet_ca)
             .map_err(store)?;
         Ok(VaultReply::Certificates(chain))
     }
 
-    pub(super) fn rotate_tls_client(&mut self, lifetime_s: u64) -> Outcome {
+    pub(super) fn rotate_tls_client(&self, lifetime_s: u64) -> Outcome {
         self.demand(Purpose::TlsClient)?;
         let lifetime_s = lifetime(lifetime_s)?;
         let made = self.make(Purpose::TlsClient, |this, key| {
@@ -133,12 +134,9 @@ impl Operation<'_> {
 
     fn card(&self) -> Result<CardId, VaultRefusal> {
         let purpose = Purpose::CardIdentity;
-        self.demand(purpose)?;
-        let record = self
-            .keyring
-            .newest(purpose)
-            .filter(|record| !record.chain.is_empty());
-        Ok(CardId(*record.ok_or(VaultRefusal::NoKey { purpose })?.id))
+        let record = self.newest(purpose)?;
+        leaf(&record).ok_or(VaultRefusal::NoKey { purpose })?;
+        Ok(CardId(*record.id))
     }
 
     fn issued_by_card(
@@ -149,7 +147,9 @@ impl Operation<'_> {
         lifetime_s: u64,
         key: &PublicKey,
     ) -> Result<(Chain, u64), VaultRefusal> {
-        let (issuer, certificate) = self.issuer(Purpose::CardIdentity)?;
+        let purpose = Purpose::CardIdentity;
+        let card = self.newest(purpose)?;
+        let certificate = leaf(&card).ok_or(VaultRefusal::NoKey { purpose })?;
         let common_name = match usage {
             Usage::ReportKey => "measurer",
             Usage::GuestKey => "guest",
@@ -165,8 +165,7 @@ impl Operation<'_> {
             now: self.now,
             lifetime_s,
         };
-        let card = certificate.to_vec();
-        let (leaf, end) = wanted.issue(key, certificate, issuer)?;
-        Ok((chain([leaf, card]), end))
+        let (leaf, end) = wanted.issue(key, certificate, self.issuer(&card)?)?;
+        Ok((chain([leaf, certificate.to_vec()]), end))
     }
 }

@@ -5,6 +5,7 @@ use bartizan_attestation::measurement::Digest;
 use tempfile::TempDir;
 
 use super::*;
+use crate::keyring::StoredKeyring;
 use crate::software::{RootKey, Software};
 
 const NOW: u64 = 1_795_000_000;
@@ -23,9 +24,10 @@ fn open(role: Role) -> Opened {
 }
 
 fn again(role: Role, folder: &TempDir) -> Vault {
-    let root = RootKey::from_file(&folder.path().join("root.key")).unwrap();
-    let keyring = Keyring::open(&folder.path().join("keys")).unwrap();
-    Vault::new(role, Box::new(Software::new(root)), keyring)
+    let root = RootKey::make_file(&folder.path().join("root.key")).unwrap();
+    let backend: Arc<dyn Backend> = Arc::new(Software::new(root));
+    let stored = StoredKeyring::read(&folder.path().join("keys")).unwrap();
+    Vault::new(role, Arc::clone(&backend), stored.open(backend).unwrap())
 }
 
 fn certificates(reply: VaultReply) -> Vec<Vec<u8>> {
@@ -278,6 +280,65 @@ fn keys_and_their_overlap_survive_a_restart() {
             VaultReply::Signature(_)
         ));
     }
+}
+
+#[test]
+fn rotations_without_end_leave_an_answer_that_fits_a_frame() {
+    let (_verifier, host, _) = fleet();
+    let rotate = || {
+        certificates(
+            host.vault
+                .answer(VaultRequest::RotateTlsClient { lifetime_s: 3600 }, NOW),
+        )
+    };
+    for _ in 0..100 {
+        rotate();
+    }
+    let newest = rotate();
+    let reply = host.vault.answer(VaultRequest::Describe, NOW);
+    assert!(bartizan_local::encode(&reply).len() < VaultRequest::MAX_FRAME);
+    let VaultReply::Description { keys, .. } = reply else {
+        panic!("no description");
+    };
+    assert_eq!(keys[0].purpose, Purpose::CardIdentity);
+    assert_eq!(keys.last().unwrap().chain[0].as_slice(), newest[0]);
+}
+
+#[test]
+fn an_enrolment_that_failed_can_be_begun_anew() {
+    let (verifier, host) = (open(Role::Verifier), open(Role::Host));
+    let name = "fleet".into();
+    let ca = certificates(
+        verifier
+            .vault
+            .answer(VaultRequest::CreateFleetCa { name }, NOW),
+    )
+    .remove(0);
+    let begin = || match host.vault.answer(VaultRequest::CreateCardIdentity, NOW) {
+        VaultReply::Csr(csr) => csr,
+        other => panic!("{other:?}"),
+    };
+    let install = |csr| {
+        let name = "host-1".into();
+        let chain = certificates(
+            verifier
+                .vault
+                .answer(VaultRequest::IssueHost { csr, name }, NOW),
+        );
+        let chain = chain.into_iter().map(ByteVec::from).collect();
+        let fleet_ca = ca.clone();
+        host.vault
+            .answer(VaultRequest::InstallCardIdentity { chain, fleet_ca }, NOW)
+    };
+    let (given_up, csr) = (begin(), begin());
+    // Its key made way for the second one.
+    assert!(matches!(
+        refusal(install(given_up)),
+        VaultRefusal::NoKey { .. }
+    ));
+    certificates(install(csr));
+    let rotate = VaultRequest::RotateTlsClient { lifetime_s: 60 };
+    certificates(host.vault.answer(rotate, NOW));
 }
 
 #[test]

@@ -19,13 +19,15 @@ const MAX_NAME: usize = 64;
 const MAX_NAMES: usize = 32;
 
 impl Operation<'_> {
-    pub(super) fn create_fleet_ca(&mut self, name: &str) -> Outcome {
+    pub(super) fn create_fleet_ca(&self, name: &str) -> Outcome {
         let purpose = Purpose::FleetCa;
         self.demand(purpose)?;
-        if self.keyring.newest(purpose).is_some() {
+        check_name(name)?;
+        // Locked to the end: of two at once, one makes it.
+        let mut keyring = self.write();
+        if keyring.newest(purpose).is_some() {
             return Err(VaultRefusal::Exists { purpose });
         }
-        check_name(name)?;
         let key = self.backend.generate(purpose).map_err(store)?;
         let id = key.public.sha256();
         let stored = crate::backend::StoredKey {
@@ -47,8 +49,9 @@ impl Operation<'_> {
             chain: chain([der.clone()]),
             not_after,
         };
-        self.keyring.add(record, self.now).map_err(store)?;
-        self.keyring.set_fleet_ca(der.clone()).map_err(store)?;
+        keyring
+            .add_fleet_ca(record, der.clone(), self.now)
+            .map_err(store)?;
         tracing::info!(name, certificate = short(&der), "fleet CA made");
         Ok(VaultReply::Certificates(chain([der])))
     }
@@ -75,7 +78,7 @@ impl Operation<'_> {
         .map(|(certificate, _)| VaultReply::Certificates(chain([certificate])))
     }
 
-    pub(super) fn rotate_tls_server(&mut self, names: Vec<String>, lifetime_s: u64) -> Outcome {
+    pub(super) fn rotate_tls_server(&self, names: Vec<String>, lifetime_s: u64) -> Outcome {
         self.demand(Purpose::TlsServer)?;
         let lifetime_s = lifetime(lifetime_s)?;
         if names.is_empty() || names.len() > MAX_NAMES {
@@ -93,7 +96,7 @@ impl Operation<'_> {
         made.map(VaultReply::Certificates)
     }
 
-    pub(super) fn rotate_token(&mut self, lifetime_s: u64) -> Outcome {
+    pub(super) fn rotate_token(&self, lifetime_s: u64) -> Outcome {
         self.demand(Purpose::Token)?;
         let lifetime_s = lifetime(lifetime_s)?;
         let made = self.make(Purpose::Token, |this, key| {
@@ -110,11 +113,8 @@ impl Operation<'_> {
         let purpose = Purpose::Token;
         self.demand(purpose)?;
         check_claims_json(claims).map_err(refused)?;
-        let record = self
-            .keyring
-            .newest(purpose)
-            .ok_or(VaultRefusal::NoKey { purpose })?;
-        let certificate = leaf(record).ok_or(VaultRefusal::NoKey { purpose })?;
+        let record = self.newest(purpose)?;
+        let certificate = leaf(&record).ok_or(VaultRefusal::NoKey { purpose })?;
         if record.not_after < self.now {
             return Err(VaultRefusal::NotSignable(
                 "the token key's certificate has expired".into(),
@@ -123,7 +123,7 @@ impl Operation<'_> {
         let input = signing_input(certificate, claims);
         let signature = self
             .backend
-            .sign(purpose, &stored(record), input.as_bytes(), Encoding::Fixed)
+            .sign(purpose, &stored(&record), input.as_bytes(), Encoding::Fixed)
             .map_err(store)?;
         Ok(VaultReply::Token(compact(&input, &signature)))
     }
@@ -137,7 +137,9 @@ impl Operation<'_> {
         lifetime_s: u64,
         key: &bartizan_attestation::cose::PublicKey,
     ) -> Result<(Vec<u8>, u64), VaultRefusal> {
-        let (issuer, certificate) = self.issuer(Purpose::FleetCa)?;
+        let purpose = Purpose::FleetCa;
+        let fleet = self.newest(purpose)?;
+        let certificate = leaf(&fleet).ok_or(VaultRefusal::NoKey { purpose })?;
         let wanted = Certificate {
             usage,
             subject,
@@ -149,7 +151,7 @@ impl Operation<'_> {
             now: self.now,
             lifetime_s,
         };
-        wanted.issue(key, certificate, issuer)
+        wanted.issue(key, certificate, self.issuer(&fleet)?)
     }
 }
 
