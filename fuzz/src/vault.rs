@@ -1,16 +1,16 @@
-//! The vaults of a verifier and of a host, whose keys are always the same and in memory.
+//! The vaults of a verifier and of a host, as the daemons have them. Their keys differ from run to run.
 
-use std::sync::LazyLock;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
 
-use bartizan_attestation::certificates::FleetCa;
-use bartizan_attestation::cose::{Curve, PublicKey, Sign as _};
-use bartizan_attestation::csr::EphemeralKey;
+use bartizan_attestation::certificates::{FleetCa, Usage, verify_chain};
 use bartizan_attestation::identity::CardId;
-use bartizan_attestation::keys::{Purpose, VaultKind, VaultReply, VaultRequest};
-use bartizan_vault::backend::{Backend, BackendError, Encoding, NewKey, StoredKey};
-use bartizan_vault::{Keyring, Role, Vault};
+use bartizan_attestation::keys::{VaultReply, VaultRequest};
+use bartizan_vault::backend::Backend;
+use bartizan_vault::software::{RootKey, Software};
+use bartizan_vault::{Role, StoredKeyring, Vault};
 
-use crate::fleet::{FLEET, NOW_S};
+use crate::fleet::NOW_S;
 
 /// The vaults of one fleet.
 pub static VAULTS: LazyLock<Vaults> = LazyLock::new(Vaults::new);
@@ -35,11 +35,8 @@ impl Vaults {
     fn new() -> Self {
         let folder = std::env::temp_dir().join(format!("fuzz-{}.keys", std::process::id()));
         std::fs::create_dir(&folder).expect("a place for key stores");
-        let open = |name, role| {
-            let keyring = Keyring::open(&folder.join(name)).expect("an empty key store");
-            Vault::new(role, Box::new(Fixed), keyring)
-        };
-        let (verifier, host) = (open("verifier", Role::Verifier), open("host", Role::Host));
+        let verifier = open(&folder.join("verifier"), Role::Verifier);
+        let host = open(&folder.join("host"), Role::Host);
         let (name, lifetime_s) = ("fleet".to_owned(), 24 * 3600);
         let names = vec!["verifier.example".to_owned()];
 
@@ -50,7 +47,7 @@ impl Vaults {
         let name = "host-1".to_owned();
         let card = leaf(verifier.answer(VaultRequest::IssueHost { csr, name }, NOW_S));
         let install = VaultRequest::InstallCardIdentity {
-            chain: vec![card.into()],
+            chain: vec![card.clone().into()],
             fleet_ca: ca.clone(),
         };
         leaf(host.answer(install, NOW_S));
@@ -60,64 +57,30 @@ impl Vaults {
         let tls_client = leaf(host.answer(VaultRequest::RotateTlsClient { lifetime_s }, NOW_S));
         // From here on nothing is asked of them that changes what is stored.
         std::fs::remove_dir_all(&folder).expect("it was just made");
+
+        let ca = FleetCa::from_der(&ca).expect("a fleet's CA");
+        let card = verify_chain(&[card], &ca, NOW_S, Usage::Card).expect("a card of the fleet");
         Self {
             verifier,
             host,
-            ca: FleetCa::from_der(&ca).expect("a fleet's CA"),
-            card: CardId(key(Purpose::CardIdentity).public_key().sha256()),
+            ca,
+            card: card.card.expect("a card is its own"),
             tls_server,
             tls_client,
         }
     }
 }
 
+fn open(store: &Path, role: Role) -> Vault {
+    let root = RootKey::make_file(&store.with_extension("root")).expect("a root key");
+    let backend: Arc<dyn Backend> = Arc::new(Software::new(root));
+    let keyring = StoredKeyring::read(store).and_then(|stored| stored.open(Arc::clone(&backend)));
+    Vault::new(role, backend, keyring.expect("an empty key store"))
+}
+
 fn leaf(reply: VaultReply) -> Vec<u8> {
     match reply {
         VaultReply::Certificates(chain) => chain[0].to_vec(),
         other => panic!("no certificate, but {other:?}"),
-    }
-}
-
-/// A back end with one key a purpose.
-struct Fixed;
-
-/// The P-384 key of a purpose.
-fn key(purpose: Purpose) -> &'static EphemeralKey {
-    match purpose {
-        Purpose::FleetCa => &FLEET.ca_key,
-        Purpose::CardIdentity => &FLEET.card_key,
-        Purpose::TlsServer => &FLEET.report_key,
-        Purpose::TlsClient | Purpose::Token => &FLEET.guest_key,
-    }
-}
-
-impl Backend for Fixed {
-    fn kind(&self) -> VaultKind {
-        VaultKind::Software
-    }
-
-    fn generate(&self, purpose: Purpose) -> Result<NewKey, BackendError> {
-        let public = match purpose {
-            Purpose::Token => PublicKey::from_point(Curve::P256, FLEET.token_key.point())
-                .map_err(|_| BackendError::Generate)?,
-            _ => key(purpose).public_key(),
-        };
-        let blob = Vec::new();
-        Ok(NewKey { public, blob })
-    }
-
-    fn sign(
-        &self,
-        purpose: Purpose,
-        _: &StoredKey<'_>,
-        message: &[u8],
-        encoding: Encoding,
-    ) -> Result<Vec<u8>, BackendError> {
-        let signature = match (purpose, encoding) {
-            (Purpose::Token, _) => Ok(FLEET.token_key.signature(message)),
-            (_, Encoding::Fixed) => key(purpose).sign(message),
-            (_, Encoding::Der) => key(purpose).sign_der(message),
-        };
-        signature.map_err(|_| BackendError::Sign)
     }
 }

@@ -1,8 +1,9 @@
-//! What a vault signs. The first byte selects the vault, the rest is a request; a CSR in it is taken as the contents
-//! of one that the guest's key signed, and a TLS certificate as the vault's own.
+//! What a vault signs. The first byte selects the vault, the rest is a request. What differs from run to run is put
+//! in: the card for the fleet's, the vault's own TLS certificate; and a CSR is the contents of one that is signed.
 #![no_main]
 
 use bartizan_attestation::certificates::{Subject, Usage, verify_chain};
+use bartizan_attestation::identity::CardId;
 use bartizan_attestation::keys::{Chain, VaultReply, VaultRequest};
 use bartizan_attestation::result::check_claims_json;
 use bartizan_fuzz::fleet::{FLEET, NOW_S, signed_der};
@@ -25,10 +26,16 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     match &mut request {
-        VaultRequest::IssueHost { csr, .. }
-        | VaultRequest::IssueOperator { csr, .. }
-        | VaultRequest::CertifyReportKey { csr, .. }
-        | VaultRequest::CertifyGuestKey { csr, .. } => *csr = signed_der(csr, &FLEET.guest_key),
+        VaultRequest::IssueHost { csr, .. } | VaultRequest::IssueOperator { csr, .. } => {
+            *csr = signed_der(csr, &FLEET.guest_key)
+        }
+        VaultRequest::CertifyReportKey { csr, guest, .. }
+        | VaultRequest::CertifyGuestKey { csr, guest, .. } => {
+            *csr = signed_der(csr, &FLEET.guest_key);
+            if guest.card == FLEET.guest.card {
+                guest.card = VAULTS.card;
+            }
+        }
         VaultRequest::SignTls { certificate, .. } => certificate.clone_from(tls),
         VaultRequest::Describe | VaultRequest::SignToken { .. } => {}
         // These change what is stored.
@@ -57,8 +64,7 @@ fn certifies(chain: &Chain, request: VaultRequest, by_host: bool) {
     let guest_key = FLEET.guest_key.public_key();
     let (usage, subject, launch) = match request {
         VaultRequest::IssueHost { .. } if !by_host => {
-            let card = bartizan_attestation::identity::CardId(guest_key.sha256());
-            (Usage::Card, Subject::Host(card), None)
+            (Usage::Card, Subject::Host(CardId(guest_key.sha256())), None)
         }
         VaultRequest::IssueOperator { name, .. } if !by_host => {
             (Usage::Operator, Subject::Operator(name), None)

@@ -133,6 +133,8 @@ impl Switch {
                 }
                 Next::Nothing => {}
                 Next::Over => {
+                    // What was being read when the host's side broke belongs to nobody: a reset is its header alone.
+                    payload.clear();
                     self.drop_connection(slot);
                     return Some(self.reset_of(ports));
                 }

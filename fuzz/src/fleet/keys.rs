@@ -39,30 +39,14 @@ impl TokenKey {
     /// A token whose first two parts are `signed`, whatever they are.
     #[must_use]
     pub fn sign(&self, signed: &str) -> String {
-        compact(signed, &self.signature(signed.as_bytes()))
-    }
-
-    /// An ES256 signature, `r || s`.
-    ///
-    /// # Panics
-    ///
-    /// Where the machine has no random numbers.
-    #[must_use]
-    pub fn signature(&self, message: &[u8]) -> Vec<u8> {
-        let signature = self.0.sign(&SystemRandom::new(), message);
-        signature.expect("the key signs").as_ref().to_vec()
-    }
-
-    /// The public half, an uncompressed point.
-    #[must_use]
-    pub fn point(&self) -> &[u8] {
-        self.0.public_key().as_ref()
+        let signature = self.0.sign(&SystemRandom::new(), signed.as_bytes());
+        compact(signed, signature.expect("the key signs").as_ref())
     }
 }
 
 impl rcgen::PublicKeyData for TokenKey {
     fn der_bytes(&self) -> &[u8] {
-        self.point()
+        self.0.public_key().as_ref()
     }
 
     fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {

@@ -124,6 +124,9 @@ impl Operation<'_> {
 
     /// A card speaks for its own guests only.
     fn check_guest(&self, guest: &GuestIdentity) -> Result<(), VaultRefusal> {
+        if guest.boot == 0 {
+            return Err(VaultRefusal::NotSignable("boots count from 1".into()));
+        }
         if guest.card == self.card()? {
             return Ok(());
         }
