@@ -25,9 +25,9 @@ pub(crate) fn is_the_kernels(
         return false;
     };
     let size = range.end.saturating_sub(range.start);
-    let pages = range.clone().zip(image.clone()).step_by(PAGE);
+    let mut pages = range.clone().step_by(PAGE).zip(image.clone().step_by(PAGE));
     size <= image.end - image.start
-        && pages.into_iter().all(|(mapped, original)| {
+        && pages.all(|(mapped, original)| {
             let mapped = translate(ram, user, Gva(mapped)).map(|page| page.gpa).ok();
             mapped.is_some() && mapped == physical(kernel, ram, original)
         })

@@ -1,10 +1,10 @@
 //! The main job: what is intact is affirmed, for every algorithm and digest kind; what is patched is not.
 
 use anyhow::{Context, Result, ensure};
-use bartizan_tests::stack::Guest;
 use serde_json::Value;
 
 use crate::Case;
+use crate::nginx::Nginx;
 use crate::world::World;
 
 pub(crate) const CASES: &[Case] = &[
@@ -99,42 +99,25 @@ fn evidence(world: &mut World) -> Result<()> {
 /// One byte of nginx's text, as root in the guest can; the page is named, and restoring it is affirmed again.
 fn patched(world: &mut World) -> Result<()> {
     let (_, web) = world.web()?;
-    let address = text_of_nginx(web)? + 0x5123;
-    let write = |byte: &str| {
-        format!(
-            "printf '{byte}' | dd of=/proc/$(cat /run/nginx.pid)/mem bs=1 seek={address} conv=notrunc 2>/dev/null"
-        )
-    };
-    let original = web.agent.must(&format!(
-        "dd if=/proc/$(cat /run/nginx.pid)/mem bs=1 skip={address} count=1 2>/dev/null | od -An -to1 | tr -d ' \\n'"
-    ))?;
-    web.agent.must(&write("\\314"))?;
-    for kind in ["flat", "tree"] {
-        let (code, answer) = web.attest(&format!("{NGINX} --kind {kind}"))?;
-        ensure!(
-            code == Some(1) && answer["status"] == "contraindicated",
-            "{kind}: {answer}"
-        );
-        let page = format!("{:#x}", address & !0xfff);
-        ensure!(
-            answer["reasons"].to_string().contains(&page),
-            "the page {page} is not named: {answer}"
-        );
-    }
-    web.agent.must(&write(&format!("\\{original}")))?;
+    let nginx = Nginx::of(web)?;
+    let page = format!("{:#x}", nginx.patched_page());
+    nginx.while_patched(web, |web| {
+        for kind in ["flat", "tree"] {
+            let (code, answer) = web.attest(&format!("{NGINX} --kind {kind}"))?;
+            ensure!(
+                code == Some(1) && answer["status"] == "contraindicated",
+                "{kind}: {answer}"
+            );
+            ensure!(
+                answer["reasons"].to_string().contains(&page),
+                "the page {page} is not named: {answer}"
+            );
+        }
+        Ok(())
+    })?;
     let (code, answer) = web.attest(NGINX)?;
     ensure!(code == Some(0), "restored, yet {answer}");
     Ok(())
-}
-
-fn text_of_nginx(guest: &mut Guest) -> Result<u64> {
-    let maps = guest.agent.must("cat /proc/$(cat /run/nginx.pid)/maps")?;
-    let text = maps
-        .lines()
-        .find(|line| line.contains("r-xp") && line.ends_with("/usr/sbin/nginx"))
-        .context("nginx has no text mapping")?;
-    let start = text.split('-').next().context("a mapping has a start")?;
-    Ok(u64::from_str_radix(start, 16)?)
 }
 
 /// The kinds of an answer's findings.
