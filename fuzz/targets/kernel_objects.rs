@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 
 use bartizan_fuzz::hostile::Memory;
 use bartizan_fuzz::small_kernel::PROFILE;
-use bartizan_introspection::process::{MAX_AREAS, MAX_EXECUTABLE, Process, ProcessLayout, find};
+use bartizan_introspection::process::{
+    MAX_AREAS, MAX_EXECUTABLE, MAX_INSTANCES, Process, ProcessLayout, find, find_instances,
+};
 use libfuzzer_sys::fuzz_target;
 
 static LAYOUT: LazyLock<ProcessLayout> =
@@ -17,6 +19,10 @@ const PID: u32 = 42;
 /// More than a ring of as many tasks as fit takes, three reads a step.
 const MOST_SEARCHED: u64 = 1 << 18;
 
+/// Beside the ring: 65,536 threads of dead leaders, and of each task as many names as the longest path has,
+/// which only the program itself can make long.
+const MOST_COMPARED: u64 = 1 << 22;
+
 /// Nodes and areas of the largest tree, and the longest path of every executable mapping.
 const MOST_READ: u64 = 3 * MAX_AREAS as u64 + 3 * 4096 * MAX_EXECUTABLE as u64;
 
@@ -24,6 +30,11 @@ fuzz_target!(|data: &[u8]| {
     let memory = Memory::new(data);
     let found = find(&memory, &LAYOUT, PID);
     assert!(memory.take_reads() <= MOST_SEARCHED);
+    if let Ok(instances) = find_instances(&memory, &LAYOUT, PID) {
+        assert!(instances.len() <= MAX_INSTANCES);
+        assert_eq!(instances.first().map(|instance| instance.pid), Some(PID));
+    }
+    assert!(memory.take_reads() <= MOST_COMPARED);
     let Ok(task) = found else {
         return;
     };

@@ -4,14 +4,15 @@
 //! structure is checked against its neighbours, and whatever does not fit is a [`ProcessError`]. What a
 //! *kernel* that lies consistently says cannot be told from the truth here; reports name this basis.
 //!
-//! Finding a process costs time in proportion to their number ([`find`]: while the guest runs);
-//! reading it does not ([`Process::read`]: fit for a short pause, and then the authoritative reading).
+//! Finding processes costs time in proportion to their number ([`find`], [`find_instances`]); reading one
+//! does not ([`Process::read`]).
 
 mod area;
 mod error;
 mod layout;
 mod maple;
 mod path;
+mod program;
 mod task;
 mod view;
 
@@ -24,6 +25,7 @@ use bartizan_guest_memory::walk::Root;
 use area::Area;
 pub use error::{LayoutError, ProcessError};
 pub use layout::ProcessLayout;
+pub use program::{Instance, MAX_INSTANCES, find_instances};
 pub use task::TaskAddress;
 pub use view::KernelView;
 use view::read_u64;

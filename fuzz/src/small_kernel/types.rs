@@ -35,6 +35,9 @@ pub fn types() -> Vec<u8> {
                 ("tasks", list, 16),
                 ("start_time", long, 32),
                 ("comm", name, 40),
+                // Within the structure's 64 bytes, over what no reader of this kernel needs apart.
+                ("signal", pointer, 56),
+                ("thread_node", list, 16),
             ]
             .as_slice(),
         ),
@@ -71,7 +74,9 @@ pub fn types() -> Vec<u8> {
                 ("gap", wide_slots, 160),
             ],
         ),
-        ("file", &[("f_path", path, 0)]),
+        ("signal_struct", &[("thread_head", list, 0)]),
+        ("file", &[("f_path", path, 0), ("f_inode", pointer, 16)]),
+        ("inode", &[("i_sb", pointer, 0)]),
         (
             "dentry",
             &[

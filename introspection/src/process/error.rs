@@ -30,6 +30,14 @@ pub enum ProcessError {
         /// The thread group id asked for.
         pid: u32,
     },
+    /// More processes execute one program than are measured together.
+    #[error("more than {limit} processes execute the program of process {pid}")]
+    TooManyInstances {
+        /// The process asked for.
+        pid: u32,
+        /// The reader's bound.
+        limit: usize,
+    },
     /// The kernel profile names no such symbol.
     #[error("the kernel profile has no symbol `{0}`")]
     Symbol(&'static str),

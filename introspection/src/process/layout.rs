@@ -27,6 +27,10 @@ pub(super) struct TaskLayout {
     pub(super) comm: u64,
     pub(super) start_time: u64,
     pub(super) flags: u64,
+    pub(super) signal: u64,
+    pub(super) thread_node: u64,
+    /// In `struct signal_struct`: the list of the group's threads.
+    pub(super) thread_head: u64,
 }
 
 /// `struct mm_struct`.
@@ -67,11 +71,13 @@ pub(super) struct NodeLayout {
     pub(super) slot_count: u64,
 }
 
-/// `struct file`, `dentry`, `mount`.
+/// `struct file`, `inode`, `dentry`, `mount`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PathLayout {
     pub(super) file_mount: u64,
     pub(super) file_dentry: u64,
+    pub(super) file_inode: u64,
+    pub(super) inode_superblock: u64,
     pub(super) dentry_size: usize,
     pub(super) dentry_unhashed: u64,
     pub(super) dentry_parent: u64,
@@ -100,6 +106,9 @@ impl ProcessLayout {
                 comm: at("task_struct", &["comm"])?,
                 start_time: at("task_struct", &["start_time"])?,
                 flags: at("task_struct", &["flags"])?,
+                signal: at("task_struct", &["signal"])?,
+                thread_node: at("task_struct", &["thread_node"])?,
+                thread_head: at("signal_struct", &["thread_head"])?,
             },
             mm: MmLayout {
                 pgd: at("mm_struct", &["pgd"])?,
@@ -124,6 +133,8 @@ impl ProcessLayout {
             path: PathLayout {
                 file_mount: at("file", &["f_path", "mnt"])?,
                 file_dentry: at("file", &["f_path", "dentry"])?,
+                file_inode: at("file", &["f_inode"])?,
+                inode_superblock: at("inode", &["i_sb"])?,
                 dentry_size: size(profile, "dentry")?,
                 dentry_unhashed: at("dentry", &["d_hash", "pprev"])?,
                 dentry_parent: at("dentry", &["d_parent"])?,

@@ -5,6 +5,7 @@ mod hostile;
 mod kernel;
 mod maple;
 mod paths;
+mod program;
 
 use super::{Process, ProcessError, find};
 use kernel::{FakeKernel, LAYOUT, MM, TASK};

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::kernel::{FakeKernel, INIT_TASK, LAYOUT, TASK};
 use super::{PID, sound};
-use crate::process::{Process, ProcessError, find};
+use crate::process::{Process, ProcessError, find, find_instances};
 
 proptest! {
     #[test]
@@ -16,6 +16,7 @@ proptest! {
             kernel.flip(*index.get(&addresses), bit);
         }
         let _ = find(&kernel, &LAYOUT, PID);
+        let _ = find_instances(&kernel, &LAYOUT, PID);
         if let Ok(process) = Process::read(&kernel, &LAYOUT, task, PID) {
             prop_assert!(process.mappings.is_sorted_by(|a, b| a.range.end <= b.range.start));
         }
@@ -33,6 +34,7 @@ proptest! {
         }
         kernel.put_u64(TASK + LAYOUT.task.mm, TASK + 0x4000);
         let _ = Process::read(&kernel, &LAYOUT, task, PID);
+        let _ = find_instances(&kernel, &LAYOUT, PID);
     }
 }
 

@@ -32,6 +32,9 @@ pub(super) const LAYOUT: ProcessLayout = ProcessLayout {
         comm: 0x40,
         start_time: 0x50,
         flags: 0x2c,
+        signal: 0x60,
+        thread_node: 0x70,
+        thread_head: 0x10,
     },
     mm: MmLayout {
         pgd: 0x48,
@@ -66,6 +69,8 @@ pub(super) const LAYOUT: ProcessLayout = ProcessLayout {
     path: PathLayout {
         file_mount: 0x10,
         file_dentry: 0x18,
+        file_inode: 0x20,
+        inode_superblock: 0x28,
         dentry_size: 0x40,
         dentry_unhashed: 0x10,
         dentry_parent: 0x18,
