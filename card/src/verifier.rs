@@ -8,6 +8,7 @@ use bartizan_attestation::digest::sha256;
 use bartizan_attestation::host::{CardRefusal, Judgement};
 use bartizan_attestation::identity::GuestIdentity;
 use bartizan_attestation::keys::Chain;
+use bartizan_attestation::measurement::SignedReport;
 use bartizan_channel::https::{Connection, Endpoint, Request, Response};
 use bartizan_channel::{ChannelError, Connector};
 use base64::Engine;
@@ -84,14 +85,18 @@ impl Verifier {
     /// The judgement of a report.
     pub async fn judge(
         &self,
-        report: &[u8],
+        report: &SignedReport,
         guest_chain: &Chain,
     ) -> Result<Judgement, CardRefusal> {
         let chain: Vec<_> = guest_chain
             .iter()
             .map(|certificate| B64.encode(&**certificate))
             .collect();
-        let body = json!({ "report": B64.encode(report), "guest_chain": chain });
+        let body = json!({
+            "report": B64.encode(&report.message),
+            "page_digests": report.page_digests.as_ref().map(|digests| B64.encode(digests)),
+            "guest_chain": chain,
+        });
         let answer: Judged = self
             .ask("POST", "/v1/reports", body.to_string().into_bytes())
             .await?;

@@ -137,9 +137,10 @@ fn tcb_info(of_guest: bool) -> Vec<u8> {
 fn physical_report() -> Vec<u8> {
     let mut report = scene::report();
     let regions = scene::physical_target().regions().to_vec();
-    report.process = None;
+    report.processes.clear();
+    report.translation = None;
+    report.page_digests = None;
     report.regions.truncate(1);
-    report.regions[0].page_digests = None;
     report.regions = regions
         .into_iter()
         .map(|region| {
@@ -163,6 +164,7 @@ pub(crate) fn claims_json() -> String {
         &FLEET.report_key,
     )
     .unwrap();
+    let message = scene::with_page_digests(&report, message);
     let guest_chain = FLEET.chain(Usage::GuestKey);
     let verified = verify_report(&message, &guest_chain, &FLEET.ca, NOW_S * 1000).unwrap();
     let issue = Issue {

@@ -101,7 +101,7 @@ fn operator() -> Vec<Seed> {
 
 fn card() -> Vec<Seed> {
     let judge = CardRequest::Judge {
-        report: vec![1; 8],
+        report: vec![1; 8].into(),
         guest_chain: chain(),
     };
     let host = HostDescription {

@@ -4,7 +4,8 @@ use bartizan_attestation::cose::{MessageType, sign1};
 use bartizan_attestation::digest::{hash, tree_root};
 use bartizan_attestation::measurement::{
     Digest, DigestKind, HashAlgorithm, Mapping, MappingFlags, MeasuredRegion, MeasurementRequest,
-    PAGE_SIZE, Region, Report, ResolvedProcess, Snapshot, SnapshotMode, Target, TranslationBasis,
+    PAGE_SIZE, Region, Report, ResolvedProcess, SignedReport, Snapshot, SnapshotMode, Target,
+    TranslationBasis,
 };
 use bartizan_attestation::profile::{
     ApplicationProfile, ProfileDocument, ProfiledFile, Reference, Segment, SpecialMappings,
@@ -82,28 +83,26 @@ pub fn signed_request(payload: &[u8]) -> Vec<u8> {
 pub fn report() -> Report {
     let program = mapping(PROGRAM_AT, Some(PROGRAM), 2);
     let vdso = mapping(0x7fff_f000_0000, None, 1);
-    let (code, kernels) = (code(), vec![[9; 4096]]);
+    let (code, kernels) = (code(), kernels());
     Report {
         version: Report::VERSION,
         request: vec![0],
         guest: FLEET.guest,
         launch_measurement: FLEET.launch_measurement(),
-        digest: tree_root(
-            ALGORITHM,
-            &page_digests(&[code.clone(), kernels.clone()].concat()),
-        ),
+        digest: tree_root(ALGORITHM, &report_page_digests()),
         regions: vec![measured(&program, &code), measured(&vdso, &kernels)],
-        process: Some(ResolvedProcess {
+        page_digests: Some(hash(ALGORITHM, &report_page_digests())),
+        processes: vec![ResolvedProcess {
             pid: PID,
             start_time_ns: 5_000_000_000,
             comm: "ledger".into(),
             executable: PROGRAM.into(),
             mappings: vec![program, vdso],
-            translation: TranslationBasis {
-                levels: 4,
-                kernel: Digest(vec![8; 32]),
-                banner: "Linux version 6.1.0\n".into(),
-            },
+        }],
+        translation: Some(TranslationBasis {
+            levels: 4,
+            kernel: Digest(vec![8; 32]),
+            banner: "Linux version 6.1.0\n".into(),
         }),
         snapshot: Snapshot {
             mode: SnapshotMode::PauseCopy,
@@ -113,6 +112,21 @@ pub fn report() -> Report {
         measured_at_ms: NOW_S * 1000,
         hypervisor_version: "0.1.0".into(),
         boot_registers: Vec::new(),
+    }
+}
+
+/// What goes with [`report`].
+#[must_use]
+pub fn report_page_digests() -> Vec<u8> {
+    page_digests(&[code(), kernels()].concat())
+}
+
+/// A signed report with the page digests of [`report`] where it commits to some.
+#[must_use]
+pub fn with_page_digests(report: &Report, message: Vec<u8>) -> SignedReport {
+    SignedReport {
+        message,
+        page_digests: report.page_digests.as_ref().map(|_| report_page_digests()),
     }
 }
 
@@ -169,6 +183,10 @@ fn code() -> Vec<[u8; 4096]> {
     vec![[0x90; 4096], [0xc3; 4096]]
 }
 
+fn kernels() -> Vec<[u8; 4096]> {
+    vec![[9; 4096]]
+}
+
 fn mapping(address: u64, path: Option<&str>, pages: u64) -> Mapping {
     Mapping {
         region: Region {
@@ -183,11 +201,9 @@ fn mapping(address: u64, path: Option<&str>, pages: u64) -> Mapping {
 }
 
 fn measured(mapping: &Mapping, pages: &[[u8; 4096]]) -> MeasuredRegion {
-    let page_digests = page_digests(pages);
     MeasuredRegion {
         region: mapping.region,
-        digest: tree_root(ALGORITHM, &page_digests),
-        page_digests: Some(page_digests),
+        digest: tree_root(ALGORITHM, &page_digests(pages)),
     }
 }
 

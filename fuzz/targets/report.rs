@@ -1,5 +1,6 @@
 //! Reports, from the bytes to the claims of a result. The input in pieces is a request's and a report's payload,
-//! signed by the fleet's guest and measurer; a single piece is a whole message.
+//! signed by the fleet's guest and measurer, and perhaps page digests that are not the scene's; a single piece is a
+//! whole message.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -9,7 +10,7 @@ use bartizan_attestation::appraisal::{
 };
 use bartizan_attestation::certificates::Usage;
 use bartizan_attestation::cose::{MessageType, sign1};
-use bartizan_attestation::measurement::{MeasurementRequest, Report};
+use bartizan_attestation::measurement::{MeasurementRequest, Report, SignedReport};
 use bartizan_attestation::profile::ApplicationProfile;
 use bartizan_attestation::result::{Issue, check_claims_json, claims};
 use bartizan_fuzz::fleet::{FLEET, NOW_S};
@@ -23,16 +24,18 @@ static PROFILE: LazyLock<ApplicationProfile> = LazyLock::new(scene::profile);
 fuzz_target!(|data: &[u8]| {
     match pieces::split(data).as_slice() {
         [message] => {
-            let verified = verify_report(message, &GUEST_CHAIN, &FLEET.ca, NOW_S * 1000);
+            let message = SignedReport::from(message.to_vec());
+            let verified = verify_report(&message, &GUEST_CHAIN, &FLEET.ca, NOW_S * 1000);
             assert!(verified.is_err(), "nobody signed this");
-            assert!(verify_archived_report(message, &[], &FLEET.ca).is_err());
+            assert!(verify_archived_report(&message, &[], &FLEET.ca).is_err());
         }
-        [request, report, ..] => judge(request, report),
+        [request, report] => judge(request, report, None),
+        [request, report, page_digests, ..] => judge(request, report, Some(page_digests)),
         [] => {}
     }
 });
 
-fn judge(request: &[u8], payload: &[u8]) {
+fn judge(request: &[u8], payload: &[u8], page_digests: Option<&[u8]>) {
     let Ok(mut report) = Report::decode(payload) else {
         return;
     };
@@ -45,6 +48,10 @@ fn judge(request: &[u8], payload: &[u8]) {
         &FLEET.report_key,
     )
     .expect("an input fits into a message");
+    let mut message = scene::with_page_digests(&report, message);
+    if let Some(page_digests) = page_digests {
+        message.page_digests = Some(page_digests.to_vec());
+    }
     let now_ms = NOW_S * 1000;
     if verify_archived_report(&message, &GUEST_CHAIN, &FLEET.ca).is_ok() {
         let age = report.measured_at_ms.abs_diff(now_ms);

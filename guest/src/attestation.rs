@@ -13,9 +13,14 @@ use bartizan_attestation::result::{Affirmed, Expectation, TokenError, verify_tok
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::host_api::{HostApi, HostApiError, decode};
-use crate::residency::{ResidencyError, make_executable_pages_present};
+use crate::host_api::{HostApi, HostApiError, Problem, decode};
+use crate::residency::{ResidencyError, make_executable_pages_present, make_program_present};
 use crate::state::Enrollment;
+
+/// How often a request is made whose pages are not all present: processes come and go.
+const ATTEMPTS: usize = 4;
+/// The type of the refusal that names absent pages.
+const NOT_RESIDENT: &str = "urn:bartizan:problem:not-resident";
 
 /// An application that wants to be attested, and for whom.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,14 +37,15 @@ pub struct Application {
     pub kind: DigestKind,
     /// The overall digest that the application expects, if it has an opinion; never enough to be affirmed.
     pub expected: Option<Digest>,
-    /// Whether the report shall carry page digests, so that a difference can be located.
+    /// Whether page digests shall go with the report, so that a difference can be located; for a process only.
     pub page_digests: bool,
 }
 
 /// What to measure.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Measure {
-    /// All executable memory of a process: what a profile judges, and the only thing that is ever affirmed.
+    /// All executable memory of a process and of all others that execute its program: what a profile judges, and the
+    /// only thing that is ever affirmed.
     Process(u32),
     /// Virtual regions of a process.
     Virtual(u32, Vec<Region>),
@@ -52,6 +58,8 @@ pub enum Measure {
 pub struct Attested {
     /// The host's signed report (COSE_Sign1): evidence to keep.
     pub report: Vec<u8>,
+    /// The page digests that the report commits to, concatenated, where they were asked for.
+    pub page_digests: Option<Vec<u8>>,
     /// The verifier's result (JWT).
     pub token: String,
     /// Id of the verdict that the verifier keeps.
@@ -102,6 +110,7 @@ struct Nonce {
 #[derive(Deserialize)]
 struct Answer {
     report: String,
+    page_digests: Option<String>,
     token: String,
     verdict: String,
     token_certificates: Vec<String>,
@@ -150,22 +159,44 @@ impl Application {
             algorithm: self.algorithm,
             kind: self.kind,
             expected: self.expected.clone(),
-            page_digests: self.page_digests,
+            page_digests: self.page_digests && matches!(self.measure, Measure::Process(_)),
         })
     }
 }
 
 /// Asks the host to measure an application's memory and the verifier to judge it.
 ///
-/// Pages of a process's executable mappings are made present first: what is not in RAM cannot be measured.
+/// Pages of the executable mappings of all processes of its program are made present first: what is not in RAM cannot
+/// be measured. One that is started meanwhile is named by the host, and the request is made again a few times.
 pub fn request_memory_attestation(
     host: &HostApi,
     enrollment: &Enrollment,
     application: &Application,
 ) -> Result<Attested, AttestationError> {
     if let Measure::Process(pid) = application.measure {
-        make_executable_pages_present(pid)?;
+        make_program_present(pid)?;
     }
+    let mut attempt = 1;
+    loop {
+        match request_once(host, enrollment, application) {
+            Err(AttestationError::Host(HostApiError::Refused(Problem {
+                kind,
+                pid: Some(pid),
+                ..
+            }))) if kind == NOT_RESIDENT && attempt < ATTEMPTS => {
+                make_executable_pages_present(pid)?;
+                attempt += 1;
+            }
+            answered => return answered,
+        }
+    }
+}
+
+fn request_once(
+    host: &HostApi,
+    enrollment: &Enrollment,
+    application: &Application,
+) -> Result<Attested, AttestationError> {
     let nonce: Nonce = host.post("/attestation_nonce", &json!({}))?;
     let nonce = decode("nonce", &nonce.nonce)?;
     let nonce = nonce
@@ -181,6 +212,10 @@ pub fn request_memory_attestation(
     let answer: Answer = host.post_cose("/attest_guest_memory", &signed)?;
     Ok(Attested {
         report: decode("report", &answer.report)?,
+        page_digests: answer
+            .page_digests
+            .map(|digests| decode("page_digests", &digests))
+            .transpose()?,
         token: answer.token,
         verdict: answer.verdict,
         token_certificates: answer

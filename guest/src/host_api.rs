@@ -37,6 +37,9 @@ pub struct Problem {
     /// For a person.
     #[serde(default)]
     pub detail: String,
+    /// Where pages are not resident: of which process.
+    #[serde(default)]
+    pub pid: Option<u32>,
     /// The verifier's own problem document, where it was the verifier that refused.
     #[serde(default)]
     pub verifier: Option<Box<Problem>>,

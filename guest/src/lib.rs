@@ -37,5 +37,5 @@ pub use attestation::{
 };
 pub use enrollment::{EnrollError, enroll};
 pub use host_api::{HostApi, HostApiError, Problem};
-pub use residency::{ResidencyError, make_executable_pages_present};
+pub use residency::{ResidencyError, make_executable_pages_present, make_program_present};
 pub use state::{Enrollment, StateError};

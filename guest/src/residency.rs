@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 /// Size of a page in bytes.
 const PAGE: usize = 4096;
@@ -31,7 +31,22 @@ pub enum ResidencyError {
     },
 }
 
-/// Faults in every page of every executable mapping of a process; returns how many were touched.
+/// Faults in every page of every executable mapping of a process and of all others that execute its program;
+/// returns how many were touched.
+///
+/// They are measured together. Others that end meanwhile are no error: they are not measured then.
+pub fn make_program_present(pid: u32) -> Result<u64, ResidencyError> {
+    let mut touched = make_executable_pages_present(pid)?;
+    for other in instances(pid)? {
+        touched += match make_executable_pages_present(other) {
+            Err(ResidencyError::Inspect { source, .. }) if has_ended(&source) => 0,
+            touched => touched?,
+        };
+    }
+    Ok(touched)
+}
+
+/// Faults in every page of every executable mapping of one process; returns how many were touched.
 pub fn make_executable_pages_present(pid: u32) -> Result<u64, ResidencyError> {
     let inspect = |source| ResidencyError::Inspect { pid, source };
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).map_err(inspect)?;
@@ -57,6 +72,29 @@ pub fn make_executable_pages_present(pid: u32) -> Result<u64, ResidencyError> {
     Ok(touched)
 }
 
+/// The other processes whose executable is the same file as that of `pid`. Those that may not be looked at, and those
+/// of a file that was replaced since, are left for the measurement to name.
+fn instances(pid: u32) -> Result<Vec<u32>, ResidencyError> {
+    let inspect = |source| ResidencyError::Inspect { pid, source };
+    let program = executable(pid).map_err(inspect)?;
+    let processes = fs::read_dir("/proc").map_err(inspect)?;
+    Ok(processes
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|other| *other != pid && executable(*other).is_ok_and(|it| it == program))
+        .collect())
+}
+
+/// Device and inode of a process's executable.
+fn executable(pid: u32) -> io::Result<(u64, u64)> {
+    let file = fs::metadata(format!("/proc/{pid}/exe"))?;
+    Ok((file.dev(), file.ino()))
+}
+
+fn has_ended(error: &io::Error) -> bool {
+    const ESRCH: i32 = 3;
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH)
+}
+
 struct Range {
     start: u64,
     end: u64,
@@ -77,6 +115,8 @@ fn parse(line: &str) -> Option<Range> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -86,9 +126,27 @@ mod tests {
 
     #[test]
     fn a_process_that_is_not_there_is_a_typed_error() {
-        assert!(matches!(
-            make_executable_pages_present(u32::MAX),
-            Err(ResidencyError::Inspect { pid: u32::MAX, .. })
-        ));
+        for present in [make_executable_pages_present, make_program_present] {
+            assert!(matches!(
+                present(u32::MAX),
+                Err(ResidencyError::Inspect { pid: u32::MAX, .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn processes_of_one_program_are_found_and_touched_together() {
+        let sleep = || Command::new("sleep").arg("1000").spawn().unwrap();
+        let [mut one, mut other] = [sleep(), sleep()];
+        // `spawn` returns once the child has called execve, or else with its error.
+        let found = instances(one.id()).unwrap();
+        let alone = make_executable_pages_present(one.id()).unwrap();
+        let together = make_program_present(one.id()).unwrap();
+        for child in [&mut one, &mut other] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert!(found.contains(&other.id()) && !found.contains(&one.id()));
+        assert!(together >= 2 * alone, "{together} of {alone} each");
     }
 }

@@ -58,7 +58,10 @@ async fn guest_boots_enrols_is_measured_and_stopped() {
         chain: vec![vec![2].into()],
     };
     assert_eq!(host.ask(install).await, SupervisorReply::Done);
-    assert_eq!(host.measure(b"certificate").await, Outcome::Report(vec![2]));
+    assert_eq!(
+        host.measure(b"certificate").await,
+        Outcome::Report(vec![2].into())
+    );
 
     assert_eq!(host.stop(true).await, SupervisorReply::Done);
     watch.until(|reply| matches!(reply, SupervisorReply::Status(status) if status.state == GuestState::Stopped)).await;
@@ -75,11 +78,11 @@ async fn pause_is_a_lease_that_ends_whatever_the_measurer_does() {
     let Outcome::Report(report) = host.measure(b"pause").await else {
         panic!("refused")
     };
-    assert_eq!(report, [1, 1], "paused, and resumed in time");
+    assert_eq!(report.message, [1, 1], "paused, and resumed in time");
     let Outcome::Report(report) = host.measure(b"oversleep").await else {
         panic!("refused")
     };
-    assert_eq!(report, [1, 0], "paused, and resumed too late");
+    assert_eq!(report.message, [1, 0], "paused, and resumed too late");
     host.state(GuestState::Running).await;
 
     let measurer = host.status().await.measurer_pid.unwrap();
@@ -101,7 +104,7 @@ async fn pause_is_a_lease_that_ends_whatever_the_measurer_does() {
         report => Some(report),
     })
     .await;
-    assert_eq!(outcome, Outcome::Report(vec![1, 1]));
+    assert_eq!(outcome, Outcome::Report(vec![1, 1].into()));
     host.stop(true).await;
 }
 
@@ -162,7 +165,10 @@ async fn device_is_attached_again_when_the_devices_process_was_killed() {
     host.devices.drop_all();
     eventually(async || (host.devices.attachments() == 2).then_some(())).await;
     // QEMU stops and starts its devices around a pause.
-    assert_eq!(host.measure(b"pause").await, Outcome::Report(vec![1, 1]));
+    assert_eq!(
+        host.measure(b"pause").await,
+        Outcome::Report(vec![1, 1].into())
+    );
     host.stop(true).await;
 }
 

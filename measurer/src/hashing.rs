@@ -1,15 +1,17 @@
 //! Digests over a snapshot.
 
-use bartizan_attestation::digest::{Hasher, TreeHasher, hash};
+use bartizan_attestation::digest::{Hasher, TreeHasher, hash, tree_root};
 use bartizan_attestation::measurement::{
     Digest, DigestKind, HashAlgorithm, MeasuredRegion, MeasurementRequest, PAGE_SIZE, Region,
 };
 
-/// What a report says of the bytes.
+/// What a report says of the bytes, and what goes with it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Digests {
     pub(crate) overall: Digest,
     pub(crate) regions: Vec<MeasuredRegion>,
+    /// The digest of each page of each region, in order, concatenated; where the request wishes for them.
+    pub(crate) page_digests: Option<Vec<u8>>,
 }
 
 /// Hashes `bytes`, the contents of `regions` one after another, by the request's algorithm and kind.
@@ -17,6 +19,7 @@ pub(crate) fn digests(request: &MeasurementRequest, regions: &[Region], bytes: &
     let mut overall = Overall::new(request.algorithm, request.kind);
     let mut rest = bytes;
     let mut measured = Vec::with_capacity(regions.len());
+    let mut kept = request.page_digests.then(Vec::new);
     for region in regions {
         // INVARIANT: the snapshot has as many bytes as its regions together.
         let size = usize::try_from(region.size)
@@ -33,11 +36,12 @@ pub(crate) fn digests(request: &MeasurementRequest, regions: &[Region], bytes: &
             _ => hash(request.algorithm, contents),
         };
         overall.add(contents, page_digests.as_deref());
-        let page_digests = page_digests.filter(|_| request.page_digests);
+        if let (Some(kept), Some(page_digests)) = (&mut kept, page_digests) {
+            kept.extend_from_slice(&page_digests);
+        }
         measured.push(MeasuredRegion {
             region: *region,
             digest,
-            page_digests,
         });
     }
     let overall = overall.finish();
@@ -47,6 +51,7 @@ pub(crate) fn digests(request: &MeasurementRequest, regions: &[Region], bytes: &
     Digests {
         overall,
         regions: measured,
+        page_digests: kept,
     }
 }
 
@@ -83,10 +88,6 @@ impl Overall {
             Self::Tree { tree, .. } => tree.finish(),
         }
     }
-}
-
-fn tree_root(algorithm: HashAlgorithm, page_digests: &[u8]) -> Digest {
-    bartizan_attestation::digest::tree_root(algorithm, page_digests)
 }
 
 /// The page digests, concatenated.

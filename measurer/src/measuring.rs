@@ -1,9 +1,10 @@
 //! One measurement, from the signed request to the signed report.
 
 use bartizan_attestation::cose::{MessageType, SignError, sign1};
+use bartizan_attestation::digest::hash;
 use bartizan_attestation::host::{MeasurerContext, Outcome};
 use bartizan_attestation::measurement::{
-    MeasurementRequest, Refusal, Report, Snapshot, SnapshotMode, Target,
+    MeasurementRequest, Refusal, Report, SignedReport, Snapshot, SnapshotMode, Target,
 };
 use bartizan_guest_memory::GuestRam;
 
@@ -40,7 +41,12 @@ impl Measuring {
         let outcome = self.snapshot(link, &request, allowed)?.and_then(|taken| {
             // The key may have expired meanwhile: the newest one signs.
             let key = self.keys.current().ok_or(Refusal::NoReportKey)?;
-            sign(&self.report(&request, signed, taken), key)
+            let (report, page_digests) = self.report(&request, signed, taken);
+            let message = sign(&report, key)?;
+            Ok(SignedReport {
+                message,
+                page_digests,
+            })
         });
         Ok(match outcome {
             Ok(report) => Outcome::Report(report),
@@ -85,24 +91,33 @@ impl Measuring {
         snapshot::take(link, ram, || target.resolve())
     }
 
+    /// The report, and the page digests that it commits to.
     fn report(
         &self,
         request: &MeasurementRequest,
         signed: Vec<u8>,
         taken: Taken<Resolved>,
-    ) -> Report {
+    ) -> (Report, Option<Vec<u8>>) {
         let Resolved {
-            regions, process, ..
+            regions,
+            processes,
+            translation,
+            ..
         } = taken.resolved;
         let digests = digests(request, &regions, taken.bytes.bytes());
-        Report {
+        let report = Report {
             version: Report::VERSION,
             request: signed,
             guest: self.context.guest,
             launch_measurement: self.context.launch_measurement.clone(),
             digest: digests.overall,
             regions: digests.regions,
-            process,
+            page_digests: digests
+                .page_digests
+                .as_deref()
+                .map(|digests| hash(request.algorithm, digests)),
+            processes,
+            translation,
             snapshot: Snapshot {
                 mode: SnapshotMode::PauseCopy,
                 pause_us: taken.pause_us,
@@ -111,7 +126,8 @@ impl Measuring {
             measured_at_ms: taken.at_ms,
             hypervisor_version: self.context.hypervisor_version.clone(),
             boot_registers: Vec::new(),
-        }
+        };
+        (report, digests.page_digests)
     }
 }
 

@@ -6,7 +6,7 @@ use bartizan_attestation::measurement::{
 };
 use bartizan_guest_memory::GuestRam;
 use bartizan_guest_memory::walk::Root;
-use bartizan_introspection::process::{self, Process, ProcessError, TaskAddress};
+use bartizan_introspection::process::{self, Instance, Process, ProcessError, TaskAddress};
 
 use crate::extents::{self, Extent};
 use crate::guest_kernel::RunningKernel;
@@ -21,7 +21,8 @@ const REPORTED_FLAGS: u64 =
 /// What a target stands for at one moment.
 pub(crate) struct Resolved {
     pub(crate) regions: Vec<Region>,
-    pub(crate) process: Option<ResolvedProcess>,
+    pub(crate) processes: Vec<ResolvedProcess>,
+    pub(crate) translation: Option<TranslationBasis>,
     extents: Vec<Extent>,
 }
 
@@ -35,7 +36,8 @@ impl Extents for Resolved {
 pub(crate) fn physical(ram: &GuestRam, regions: &[Region]) -> Result<Resolved, Refusal> {
     Ok(Resolved {
         regions: regions.to_vec(),
-        process: None,
+        processes: Vec::new(),
+        translation: None,
         extents: extents::physical(ram, regions)?,
     })
 }
@@ -47,48 +49,82 @@ pub(crate) struct ProcessTarget<'a> {
     pub(crate) request: &'a MeasurementRequest,
     pub(crate) pid: u32,
     pub(crate) allowed: u64,
-    /// Found while the guest ran, so that a pause need not walk the task list.
+    /// For virtual regions: found while the guest ran, so that a pause need not walk the task list.
     pub(crate) task: Option<TaskAddress>,
 }
 
 impl ProcessTarget<'_> {
     /// Resolves it as guest memory is now.
     pub(crate) fn resolve(&mut self) -> Result<Resolved, Refusal> {
-        let process = self
-            .read()
+        let processes = match &self.request.target {
+            Target::Profile { .. } => self.instances(),
+            _ => self.named().map(|process| vec![process]),
+        };
+        let processes = processes
             .inspect_err(|_| self.task = None)
             .map_err(|error| refusal(&error))?;
-        let regions = match &self.request.target {
-            Target::Virtual { regions, .. } => regions.clone(),
-            _ => process
-                .mappings
-                .iter()
-                .map(|mapping| region(&mapping.range))
-                .collect(),
+        let mut resolved = Resolved {
+            regions: Vec::new(),
+            processes: Vec::with_capacity(processes.len()),
+            translation: processes.first().map(|process| self.basis(process.root)),
+            extents: Vec::new(),
         };
-        if regions.is_empty() {
-            return Err(Refusal::InconsistentMemory(
-                "no mapping is executable".into(),
-            ));
+        for process in processes {
+            let regions = self.regions(&process)?;
+            let requested = (resolved.regions.iter().chain(&regions))
+                .fold(0_u64, |sum, region| sum.saturating_add(region.size));
+            check_size(requested, self.allowed)?;
+            let extents = extents::of_process(self.ram, &process, &regions)?;
+            resolved.regions.extend(regions);
+            resolved.extents.extend(extents);
+            resolved.processes.push(self.described(process));
         }
-        let requested = regions
-            .iter()
-            .fold(0_u64, |sum, region| sum.saturating_add(region.size));
-        check_size(requested, self.allowed)?;
-        Ok(Resolved {
-            extents: extents::of_process(self.ram, &process, &regions)?,
-            process: Some(self.described(process)),
-            regions,
-        })
+        Ok(resolved)
     }
 
-    fn read(&mut self) -> Result<Process, ProcessError> {
+    /// The process that is named.
+    fn named(&mut self) -> Result<Process, ProcessError> {
         let task = match self.task {
             Some(task) => task,
             None => process::find(&self.kernel, self.kernel.layout, self.pid)?,
         };
         self.task = Some(task);
         Process::read(&self.kernel, self.kernel.layout, task, self.pid)
+    }
+
+    /// The process that is named and all others of its program, looked for anew each time: one that was started
+    /// since the last look counts.
+    fn instances(&self) -> Result<Vec<Process>, ProcessError> {
+        process::find_instances(&self.kernel, self.kernel.layout, self.pid)?
+            .into_iter()
+            .map(|Instance { pid, task }| {
+                Process::read(&self.kernel, self.kernel.layout, task, pid)
+            })
+            .collect()
+    }
+
+    /// What is measured of a process.
+    fn regions(&self, process: &Process) -> Result<Vec<Region>, Refusal> {
+        match &self.request.target {
+            Target::Virtual { regions, .. } => Ok(regions.clone()),
+            _ if process.mappings.is_empty() => Err(Refusal::InconsistentMemory(format!(
+                "process {} has no executable mapping",
+                process.pid
+            ))),
+            _ => Ok(process
+                .mappings
+                .iter()
+                .map(|mapping| region(&mapping.range))
+                .collect()),
+        }
+    }
+
+    fn basis(&self, root: Root) -> TranslationBasis {
+        TranslationBasis {
+            levels: root.levels.count(),
+            kernel: self.kernel.image.clone(),
+            banner: self.kernel.kernel.profile().banner().to_owned(),
+        }
     }
 
     fn described(&self, process: Process) -> ResolvedProcess {
@@ -102,11 +138,6 @@ impl ProcessTarget<'_> {
                 .into_iter()
                 .map(|mapping| self.mapping(mapping, process.root))
                 .collect(),
-            translation: TranslationBasis {
-                levels: process.root.levels.count(),
-                kernel: self.kernel.image.clone(),
-                banner: self.kernel.kernel.profile().banner().to_owned(),
-            },
         }
     }
 
@@ -136,6 +167,10 @@ fn refusal(error: &ProcessError) -> Refusal {
     match error {
         &ProcessError::NotFound { pid } => Refusal::UnknownProcess { pid },
         &ProcessError::NoAddressSpace { pid } => Refusal::NoAddressSpace { pid },
+        &ProcessError::TooManyInstances { pid, limit } => Refusal::TooManyProcesses {
+            pid,
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+        },
         ProcessError::Symbol(_) => Refusal::KernelNotUnderstood(error.to_string()),
         ProcessError::Unreadable { .. }
         | ProcessError::Inconsistent { .. }

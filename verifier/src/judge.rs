@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use bartizan_attestation::appraisal::{Status, VerifiedReport, appraise, verify_report};
 use bartizan_attestation::identity::CardId;
+use bartizan_attestation::measurement::SignedReport;
 use bartizan_attestation::result::{self, EarClaims, Issue};
 use uuid::Uuid;
 
@@ -32,7 +33,7 @@ pub use error::JudgeError;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Submission {
     /// The signed report.
-    pub report: Vec<u8>,
+    pub report: SignedReport,
     /// The guest's certificate chain, DER, leaf first, without the fleet CA.
     pub guest_chain: Vec<Vec<u8>>,
 }
@@ -113,7 +114,8 @@ async fn verify(
                 window_ms,
             });
         }
-        Ok((verified, report))
+        // The page digests have served their purpose once the report is appraised: they are not kept.
+        Ok((verified, report.message))
     };
     tokio::task::spawn_blocking(work)
         .await

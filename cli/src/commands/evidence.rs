@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use bartizan_attestation::appraisal::verify_archived_report;
+use bartizan_attestation::measurement::SignedReport;
 use bartizan_attestation::profile::ApplicationProfile;
 use clap::Subcommand;
 use serde_json::json;
@@ -25,6 +26,9 @@ pub(crate) enum Evidence {
         /// The fleet CA certificate, PEM or DER.
         #[arg(long)]
         fleet_ca: PathBuf,
+        /// The page digests that came with the report, where they were kept.
+        #[arg(long)]
+        page_digests: Option<PathBuf>,
         /// Appraise it against this profile too.
         #[arg(long)]
         profile: Option<PathBuf>,
@@ -35,10 +39,15 @@ pub(crate) fn run(command: Evidence, output: Output) -> Result<ExitCode> {
     let Evidence::Verify {
         report,
         fleet_ca,
+        page_digests,
         profile,
     } = command;
     let fleet_ca = read_fleet_ca(&fleet_ca)?;
-    let archived = verify_archived_report(&read(&report)?, &[], &fleet_ca)?;
+    let report = SignedReport {
+        message: read(&report)?,
+        page_digests: page_digests.map(|path| read(&path)).transpose()?,
+    };
+    let archived = verify_archived_report(&report, &[], &fleet_ca)?;
     let profile = profile.map(|path| read(&path)).transpose()?;
     let profile = profile
         .map(|json| ApplicationProfile::from_json(&json))
@@ -58,7 +67,9 @@ pub(crate) fn run(command: Evidence, output: Output) -> Result<ExitCode> {
         "algorithm": request.algorithm.name(),
         "digest": report.digest.to_string(),
         "launch_measurement": report.launch_measurement.to_string(),
-        "executable": report.process.as_ref().map(|process| &process.executable),
+        "processes": report.processes.iter().map(|process| json!({
+            "pid": process.pid, "executable": process.executable,
+        })).collect::<Vec<_>>(),
         "regions": report.regions.len(),
         "pause_us": report.snapshot.pause_us,
         "status": status,

@@ -86,12 +86,15 @@ struct Attest {
     /// The overall digest that is expected, in hexadecimal.
     #[arg(long, value_parser = digest)]
     expect: Option<Digest>,
-    /// Leave page digests out of the report.
+    /// Ask for no page digests beside the report of a process.
     #[arg(long)]
     no_page_digests: bool,
     /// Keep the signed report in this file.
     #[arg(long)]
     report: Option<PathBuf>,
+    /// Keep the page digests that came with it in this file.
+    #[arg(long)]
+    page_digests: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -133,13 +136,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         Tool::Attest(attest) => {
             let enrollment = Enrollment::load(&arguments.state)?;
-            attest_once(
-                &host,
-                &enrollment,
-                &attest.application(),
-                attest.report.as_ref(),
-                arguments.json,
-            )
+            attest_once(&host, &enrollment, attest, arguments.json)
         }
         Tool::Run {
             application,
@@ -177,14 +174,18 @@ impl Attest {
 fn attest_once(
     host: &HostApi,
     enrollment: &Enrollment,
-    application: &Application,
-    report: Option<&PathBuf>,
+    attest: &Attest,
     as_json: bool,
 ) -> Result<ExitCode> {
-    let attested = request_memory_attestation(host, enrollment, application)?;
-    if let Some(path) = report {
-        std::fs::write(path, &attested.report)
-            .with_context(|| format!("could not write {}", path.display()))?;
+    let attested = request_memory_attestation(host, enrollment, &attest.application())?;
+    let keep = |path: &Option<PathBuf>, bytes: &[u8]| match path {
+        Some(path) => std::fs::write(path, bytes)
+            .with_context(|| format!("could not write {}", path.display())),
+        None => Ok(()),
+    };
+    keep(&attest.report, &attested.report)?;
+    if let Some(page_digests) = &attested.page_digests {
+        keep(&attest.page_digests, page_digests)?;
     }
     let (status, findings, code) = match verify_attestation_token(&attested, enrollment) {
         Ok(_) => ("affirming".to_owned(), Vec::new(), ExitCode::SUCCESS),

@@ -11,7 +11,7 @@ use bartizan_attestation::cose::{MessageType, Unverified};
 use bartizan_attestation::host::{
     CardReply, CardRequest, Outcome, SupervisorReply, SupervisorRequest,
 };
-use bartizan_attestation::measurement::{MeasurementRequest, Refusal};
+use bartizan_attestation::measurement::{MeasurementRequest, Refusal, Report, SignedReport};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 use serde_json::{Value, json};
@@ -53,10 +53,10 @@ pub(super) async fn attest(
         .into());
     }
     let begun = Instant::now();
-    let report = measure(&guest, body.to_vec()).await?;
-    spent.paused(Instant::now(), report.pause);
+    let (report, pause) = measure(&guest, body.to_vec()).await?;
+    spent.paused(Instant::now(), pause);
     let judge = CardRequest::Judge {
-        report: report.signed.clone(),
+        report: report.clone(),
         guest_chain: enrolled.chain.clone(),
     };
     let CardReply::Judged(judgement) = guest.card.ask(&judge).await? else {
@@ -70,13 +70,14 @@ pub(super) async fn attest(
         guest = %guest.identity,
         application = request.application,
         verdict = judgement.verdict,
-        pause_us = report.pause.as_micros(),
+        pause_us = pause.as_micros(),
         took_ms = begun.elapsed().as_millis(),
         "memory attested"
     );
     let host = guest.card.host().await?;
     Ok(Json(json!({
-        "report": B64.encode(&report.signed),
+        "report": B64.encode(&report.message),
+        "page_digests": report.page_digests.map(|digests| B64.encode(digests)),
         "token": judgement.token,
         "verdict": judgement.verdict,
         "token_certificates": nonce::encoded(&host.token_certificates),
@@ -94,21 +95,17 @@ fn authenticate(body: &[u8], enrolled: &Enrolled) -> Result<MeasurementRequest, 
     MeasurementRequest::decode(&payload).map_err(Refusal::from)
 }
 
-struct SignedReport {
-    signed: Vec<u8>,
-    pause: Duration,
-}
-
-async fn measure(guest: &Guest, request: Vec<u8>) -> Result<SignedReport, Problem> {
+/// The report, and the pause that it owns up to.
+async fn measure(guest: &Guest, request: Vec<u8>) -> Result<(SignedReport, Duration), Problem> {
     let reply = guest
         .supervisor
         .ask(&SupervisorRequest::Measure { request })
         .await?;
     match reply {
-        SupervisorReply::Measured(Outcome::Report(signed)) => {
-            let pause = pause_of(&signed)
+        SupervisorReply::Measured(Outcome::Report(report)) => {
+            let pause = pause_of(&report.message)
                 .map_err(|why| Problem::new(StatusCode::BAD_GATEWAY, "host-internal", why))?;
-            Ok(SignedReport { signed, pause })
+            Ok((report, pause))
         }
         SupervisorReply::Measured(Outcome::Refused(refusal)) => Err(refusal.into()),
         _ => Err(Refusal::Unavailable.into()),
@@ -119,7 +116,6 @@ async fn measure(guest: &Guest, request: Vec<u8>) -> Result<SignedReport, Proble
 fn pause_of(signed: &[u8]) -> Result<Duration, String> {
     let message =
         Unverified::parse(signed, MessageType::Report).map_err(|error| error.to_string())?;
-    let report = bartizan_attestation::measurement::Report::decode(message.unverified_payload())
-        .map_err(|error| error.to_string())?;
+    let report = Report::decode(message.unverified_payload()).map_err(|error| error.to_string())?;
     Ok(Duration::from_micros(report.snapshot.pause_us))
 }

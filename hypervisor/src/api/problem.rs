@@ -17,7 +17,7 @@ pub struct Problem {
     name: &'static str,
     detail: String,
     /// Members beyond RFC 9457's own, for programs.
-    extensions: Option<(&'static str, Value)>,
+    extensions: Vec<(&'static str, Value)>,
 }
 
 impl Problem {
@@ -26,7 +26,7 @@ impl Problem {
             status,
             name,
             detail: detail.into(),
-            extensions: None,
+            extensions: Vec::new(),
         }
     }
 
@@ -63,8 +63,10 @@ impl IntoResponse for Problem {
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
-        if let (Some((name, value)), Some(body)) = (self.extensions, body.as_object_mut()) {
-            body.insert(name.to_owned(), value);
+        if let Some(body) = body.as_object_mut() {
+            body.extend(
+                (self.extensions.into_iter()).map(|(name, value)| (name.to_owned(), value)),
+            );
         }
         let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
         (
@@ -80,9 +82,11 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let (status, name) = kind(&refusal);
         let extensions = match &refusal {
-            Refusal::NotResident { addresses, .. } => Some(("addresses", json!(addresses))),
-            Refusal::Busy { retry_after_ms } => Some(("retry_after_ms", json!(retry_after_ms))),
-            _ => None,
+            Refusal::NotResident { pid, addresses, .. } => {
+                vec![("pid", json!(pid)), ("addresses", json!(addresses))]
+            }
+            Refusal::Busy { retry_after_ms } => vec![("retry_after_ms", json!(retry_after_ms))],
+            _ => Vec::new(),
         };
         Self {
             status,
@@ -110,6 +114,9 @@ fn kind(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::NoAddressSpace { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "no-address-space"),
         Refusal::Unmapped { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "unmapped"),
         Refusal::NotResident { .. } => (StatusCode::CONFLICT, "not-resident"),
+        Refusal::TooManyProcesses { .. } => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "too-many-processes")
+        }
         Refusal::KernelNotUnderstood(_) => {
             (StatusCode::UNPROCESSABLE_ENTITY, "kernel-not-understood")
         }
@@ -129,10 +136,10 @@ impl From<CardRefusal> for Problem {
                 status: StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY),
                 name: "verifier-refused",
                 detail: "the verifier refused; `verifier` holds its problem document".into(),
-                extensions: Some((
+                extensions: vec![(
                     "verifier",
                     serde_json::from_str(&problem).unwrap_or(Value::Null),
-                )),
+                )],
             },
             refusal @ CardRefusal::VerifierAway(_) => {
                 Self::new(away, "verifier-away", refusal.to_string())

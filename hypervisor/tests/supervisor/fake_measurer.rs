@@ -57,7 +57,7 @@ fn measurer() {
                     &mut link,
                     &FromMeasurer::Measured {
                         id,
-                        outcome: Outcome::Report(report),
+                        outcome: Outcome::Report(report.into()),
                     },
                 );
             }

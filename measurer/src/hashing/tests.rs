@@ -41,12 +41,7 @@ fn flat_is_the_hash_over_the_bytes_in_order() {
     assert_eq!(digests.overall, hash(ALGORITHM, &bytes));
     assert_eq!(digests.regions[0].digest, hash(ALGORITHM, &bytes[..0x2000]));
     assert_eq!(digests.regions[1].digest, hash(ALGORITHM, &bytes[0x2000..]));
-    assert!(
-        digests
-            .regions
-            .iter()
-            .all(|region| region.page_digests.is_none())
-    );
+    assert_eq!(digests.page_digests, None);
 }
 
 #[test]
@@ -59,7 +54,7 @@ fn one_region_is_the_whole() {
     );
     assert_eq!(digests.overall, hash(ALGORITHM, &bytes[..0x2000]));
     assert_eq!(digests.regions[0].digest, digests.overall);
-    let pages = digests.regions[0].page_digests.as_ref().unwrap();
+    let pages = digests.page_digests.unwrap();
     assert_eq!(pages[48..], hash(ALGORITHM, &bytes[0x1000..0x2000]).0);
 }
 
@@ -73,5 +68,5 @@ fn tree_indices_run_through_all_regions() {
         .collect();
     assert_eq!(digests.overall, tree_root(ALGORITHM, &pages.concat()));
     assert_eq!(digests.regions[1].digest, tree_root(ALGORITHM, &pages[2]));
-    assert_eq!(digests.regions[0].page_digests, Some(pages[..2].concat()));
+    assert_eq!(digests.page_digests, Some(pages.concat()));
 }

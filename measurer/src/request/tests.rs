@@ -19,7 +19,7 @@ fn request() -> MeasurementRequest {
         algorithm: HashAlgorithm::Sha512,
         kind: DigestKind::Tree,
         expected: None,
-        page_digests: true,
+        page_digests: false,
     }
 }
 
@@ -59,10 +59,10 @@ fn a_bad_region_keeps_its_own_refusal() {
 #[test]
 fn page_digests_narrow_the_budget() {
     let mut request = request();
-    let limit = MeasurementRequest::MAX_BYTES_WITH_PAGE_DIGESTS;
-    assert_eq!(allowed(&request, u64::MAX), limit);
-    request.page_digests = false;
     assert_eq!(allowed(&request, u64::MAX), u64::MAX);
+    let limit = MeasurementRequest::MAX_BYTES_WITH_PAGE_DIGESTS;
+    request.page_digests = true;
+    assert_eq!(allowed(&request, u64::MAX), limit);
     let over = Refusal::OverBudget {
         requested: 2,
         allowed: 1,

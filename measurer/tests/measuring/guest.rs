@@ -68,7 +68,7 @@ impl Case {
             .supervisor
             .measure_with(signed(&request(target)), held, &mut self.vm)
         {
-            Outcome::Report(report) => Ok(verified(&report).0),
+            Outcome::Report(report) => Ok(verified(&report.message).0),
             Outcome::Refused(refusal) => Err(refusal),
         }
     }
@@ -93,7 +93,9 @@ impl Case {
             .collect();
         assert!(expected.len() > 40, "{expected:#?}");
         let report = self.measure(Target::Profile { pid: 1 }).unwrap();
-        let process = report.process.unwrap();
+        let [process] = report.processes.as_slice() else {
+            panic!("{:?}", report.processes)
+        };
         assert_eq!(process.mappings.len(), expected.len());
         for (found, expected) in process.mappings.iter().zip(&expected) {
             assert_eq!(found, expected);
@@ -101,8 +103,9 @@ impl Case {
         assert_eq!((process.pid, process.comm.as_str()), (1, "init"));
         assert_eq!(process.executable, "/init");
         assert!(process.start_time_ns > 0);
-        assert_eq!(process.translation.levels, levels);
-        assert!(process.translation.banner.starts_with("Linux version "));
+        let translation = report.translation.unwrap();
+        assert_eq!(translation.levels, levels);
+        assert!(translation.banner.starts_with("Linux version "));
 
         let regions: Vec<_> = report
             .regions

@@ -41,13 +41,13 @@ fn keys_overlap_when_renewed_at_half_life() {
     let Outcome::Report(report) = supervisor.measure_with(first_page(), held, &mut NoGuest) else {
         panic!("refused")
     };
-    assert_eq!(verified(&report).1, first[0]);
+    assert_eq!(verified(&report.message).1, first[0]);
     let second = crate::signatures::certify(&csr, Duration::from_secs(3600));
     supervisor.tell(&ToMeasurer::Certificate(vec![second[0].clone().into()]));
     let Outcome::Report(report) = supervisor.measure_with(first_page(), held, &mut NoGuest) else {
         panic!("refused")
     };
-    assert_eq!(verified(&report).1, second[0]);
+    assert_eq!(verified(&report.message).1, second[0]);
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl Supervisor {
     /// Asks for a measurement, holding the guest still for as long as it takes.
     pub(crate) fn measure(&mut self, request: Vec<u8>) -> Result<Report, Refusal> {
         match self.measure_with(request, &mut std::iter::repeat(Pauses::Held), &mut NoGuest) {
-            Outcome::Report(report) => Ok(verified(&report).0),
+            Outcome::Report(report) => Ok(verified(&report.message).0),
             Outcome::Refused(refusal) => Err(refusal),
         }
     }

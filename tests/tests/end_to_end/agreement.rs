@@ -3,7 +3,8 @@
 
 use anyhow::{Context, Result, ensure};
 use bartizan_attestation::appraisal::verify_archived_report;
-use bartizan_attestation::measurement::Report;
+use bartizan_attestation::digest::{hash, tree_root};
+use bartizan_attestation::measurement::{HashAlgorithm, Report, SignedReport};
 use bartizan_tests::stack::Guest;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -13,10 +14,13 @@ use crate::nginx::Nginx;
 use crate::requests::Enrolled;
 use crate::world::World;
 
-pub(crate) const CASES: &[Case] = &[(
-    "agreement::physical_and_virtual_and_inside",
-    physical_and_virtual,
-)];
+pub(crate) const CASES: &[Case] = &[
+    (
+        "agreement::physical_and_virtual_and_inside",
+        physical_and_virtual,
+    ),
+    ("agreement::page_digests_are_apart", page_digests),
+];
 
 /// Pages that are asked for.
 const PAGES: u64 = 5;
@@ -61,14 +65,24 @@ fn physical_and_virtual(world: &mut World) -> Result<()> {
             );
         }
     }
-    // Trees and SHA-3, which Debian's coreutils do not compute: by either address the same, and page by page.
-    for algorithm in ["sha-256", "sha3-256", "sha3-384", "sha3-512"] {
-        let arguments = format!("--algorithm {algorithm} --kind tree");
-        let one = report(web, &format!("{virtually} {arguments}"))?;
-        let other = report(web, &format!("{physically} {arguments}"))?;
-        ensure!(one.digest == other.digest, "{algorithm}");
-        ensure!(page_digests(&one) == page_digests(&other), "{algorithm}");
-        ensure!(!page_digests(&one).is_empty(), "{algorithm}");
+    // Trees and SHA-3, which Debian's coreutils do not compute: over the bytes as the guest reads them.
+    let read = format!("dd if=/proc/{pid}/mem bs=4096 skip={first} count={PAGES} 2>/dev/null");
+    let bytes = web.agent.must(&format!("{read} | base64 -w0"))?;
+    let bytes = BASE64_STANDARD.decode(bytes)?;
+    for algorithm in HashAlgorithm::ALL {
+        let pages: Vec<u8> = (bytes.chunks(4096))
+            .flat_map(|page| hash(algorithm, page).0)
+            .collect();
+        for (kind, due) in [
+            ("flat", hash(algorithm, &bytes)),
+            ("tree", tree_root(algorithm, &pages)),
+        ] {
+            for target in [&virtually, &physically] {
+                let arguments = format!("{target} --algorithm {algorithm} --kind {kind}");
+                let report = report(web, &arguments)?;
+                ensure!(report.digest == due, "{arguments}: {}", report.digest);
+            }
+        }
     }
     Ok(())
 }
@@ -90,21 +104,53 @@ fn frames(guest: &mut Guest, pid: u32, first: u64) -> Result<Vec<u64>> {
 
 /// The report on a target, verified with nothing but the fleet CA.
 fn report(guest: &mut Guest, arguments: &str) -> Result<Report> {
-    let file = "/run/agreement.report";
-    guest.attest(&format!("--application nginx --report {file} {arguments}"))?;
-    let report = guest
-        .agent
-        .must(&format!("base64 -w0 {file} && rm {file}"))?;
-    let report = BASE64_STANDARD.decode(report)?;
+    let report = kept(guest, arguments)?;
     let ca = Enrolled::of(guest)?.fleet_ca;
     Ok(verify_archived_report(&report, &[], &ca)?.report().clone())
 }
 
-fn page_digests(report: &Report) -> Vec<u8> {
-    let regions = report.regions.iter();
-    regions
-        .filter_map(|region| region.page_digests.as_deref())
-        .flatten()
-        .copied()
-        .collect()
+/// The report on a target and what came with it, as the guest's tool keeps them.
+fn kept(guest: &mut Guest, arguments: &str) -> Result<SignedReport> {
+    let (report, digests) = ("/run/agreement.report", "/run/agreement.pages");
+    guest.agent.must(&format!("rm -f {report} {digests}"))?;
+    guest.attest(&format!(
+        "--application nginx --report {report} --page-digests {digests} {arguments}"
+    ))?;
+    let mut read = |file: &str| {
+        let bytes = guest
+            .agent
+            .must(&format!("if [ -e {file} ]; then base64 -w0 {file}; fi"))?;
+        Ok::<_, anyhow::Error>(BASE64_STANDARD.decode(bytes)?)
+    };
+    let page_digests = read(digests)?;
+    Ok(SignedReport {
+        message: read(report)?,
+        page_digests: (!page_digests.is_empty()).then_some(page_digests),
+    })
+}
+
+/// What is kept of a process's profile: a report that can be verified without its page digests, and with no others.
+fn page_digests(world: &mut World) -> Result<()> {
+    let (_, web) = world.web()?;
+    let nginx = Nginx::of(web)?;
+    let ca = Enrolled::of(web)?.fleet_ca;
+    for kind in ["flat", "tree"] {
+        let whole = kept(web, &format!("--pid {} --kind {kind}", nginx.pid))?;
+        let report = verify_archived_report(&whole, &[], &ca)?.report().clone();
+        let pages: u64 = report.regions.iter().map(|it| it.region.pages()).sum();
+        let digests = whole.page_digests.clone().context("no page digests came")?;
+        ensure!(digests.len() as u64 == 32 * pages && pages > 100);
+
+        let without = SignedReport::from(whole.message.clone());
+        ensure!(*verify_archived_report(&without, &[], &ca)?.report() == report);
+        let mut other = whole;
+        if let Some(byte) = other.page_digests.as_mut().and_then(|it| it.last_mut()) {
+            *byte ^= 1;
+        }
+        ensure!(verify_archived_report(&other, &[], &ca).is_err());
+    }
+    // What the guest chose itself has none.
+    let chosen = kept(web, "--physical 0x1000+0x1000")?;
+    ensure!(chosen.page_digests.is_none());
+    Ok(())
 }

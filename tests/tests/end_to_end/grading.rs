@@ -48,21 +48,32 @@ fn decoy_mapping(world: &mut World) -> Result<()> {
     })
 }
 
-/// A clean worker is affirmed as what it is, another process; the patched master is not, and the worker's token
-/// does not speak of it.
+/// While one process of a program is patched none of its processes is affirmed, however clean: not its worker, and
+/// not a second one that root in the guest starts beside it, and names.
 fn second_process(world: &mut World) -> Result<()> {
     let (_, web) = world.web()?;
     let nginx = Nginx::of(web)?;
     let worker = nginx.worker(web)?;
-    nginx.while_patched(web, |web| {
-        let patched = ask(web, &format!("--application nginx --pid {}", nginx.pid))?;
-        let clean = ask(web, &format!("--application nginx --pid {worker}"))?;
-        not_affirmed(&patched, "contraindicated", "page-differs")?;
-        ensure!(pid(&patched)? == nginx.pid, "{patched}");
-        ensure!(clean["status"] == "affirming", "{clean}");
-        ensure!(pid(&clean)? == worker && worker != nginx.pid, "{clean}");
+    let ask_about = |web: &mut Guest, pid| ask(web, &format!("--application nginx --pid {pid}"));
+    let all_clean = ask_about(web, worker)?;
+    ensure!(all_clean["status"] == "affirming", "{all_clean}");
+    ensure!(pid(&all_clean)? == worker, "{all_clean}");
+    ensure!(others(&all_clean)?.contains(&nginx.pid), "{all_clean}");
+
+    let second = Nginx::start_second(web)?;
+    let patched = nginx.while_patched(web, |web| {
+        for named in [nginx.pid, worker, second.pid] {
+            let answer = ask_about(web, named)?;
+            not_affirmed(&answer, "contraindicated", "page-differs")?;
+            ensure!(pid(&answer)? == named, "{answer}");
+            let findings = answer["findings"].as_array().context("findings")?;
+            let of_master = |it: &Value| it["pid"] == nginx.pid;
+            ensure!(findings.iter().all(of_master), "{answer}");
+        }
         Ok(())
-    })
+    });
+    second.stop(web)?;
+    patched
 }
 
 /// Pages that are as they should be, chosen by the guest, whether or not another was changed.
@@ -138,6 +149,14 @@ fn not_affirmed(answer: &Value, status: &str, finding: &str) -> Result<()> {
 fn pid(answer: &Value) -> Result<u32> {
     let pid = &memory(answer)?["ear_attester_claims"]["process"]["pid"];
     Ok(pid.as_u64().context("a pid")?.try_into()?)
+}
+
+/// The pids of the other processes of the program that the token speaks of.
+fn others(answer: &Value) -> Result<Vec<u32>> {
+    let others = &memory(answer)?["ear_attester_claims"]["other_instances"];
+    let pids = others.as_array().into_iter().flatten();
+    pids.map(|it| Ok(it["pid"].as_u64().context("a pid")?.try_into()?))
+        .collect()
 }
 
 /// The appraisal in the token; that the token is genuine was checked by the guest's tool.

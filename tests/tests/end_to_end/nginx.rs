@@ -25,6 +25,28 @@ impl Nginx {
     /// The nginx of a guest.
     pub(crate) fn of(guest: &mut Guest) -> Result<Self> {
         let pid = guest.agent.must("cat /run/nginx.pid")?.trim().parse()?;
+        Self::with_pid(guest, pid)
+    }
+
+    /// Starts another nginx beside the guest's own: the same program, nothing to serve.
+    pub(crate) fn start_second(guest: &mut Guest) -> Result<Self> {
+        let pid = guest.agent.must(
+            "printf 'pid /run/second.pid; error_log /run/second.log; events {}' >/run/second.conf && \
+             nginx -q -c /run/second.conf </dev/null >/dev/null 2>&1 && cat /run/second.pid",
+        )?;
+        Self::with_pid(guest, pid.trim().parse()?)
+    }
+
+    /// Ends one that was started so, its workers too, and waits until they are gone.
+    pub(crate) fn stop(self, guest: &mut Guest) -> Result<()> {
+        let pid = self.pid;
+        guest.agent.must(&format!(
+            "kill -TERM {pid} && timeout 30 tail --pid={pid} -f /dev/null"
+        ))?;
+        Ok(())
+    }
+
+    fn with_pid(guest: &mut Guest, pid: u32) -> Result<Self> {
         let maps = guest.agent.must(&format!("cat /proc/{pid}/maps"))?;
         let line = maps
             .lines()

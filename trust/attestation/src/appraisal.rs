@@ -11,7 +11,7 @@
 //! | attempt | answer |
 //! |---|---|
 //! | a decoy: pristine text mapped beside patched text | *every* executable mapping must be accounted for, each segment at most once |
-//! | a second, clean process of the same program | its own process, executable and key are what is named in the result; nothing of the first is affirmed |
+//! | a second, clean process of the same program | *every* process that executes the program is in the report and is judged; one that was changed contradicts, whichever was named |
 //! | one harmless page | only [`Target::Profile`] can be affirmed where a profile exists |
 //! | an unregistered name, a digest that it computed itself | without a profile the status is `none`, whatever the expected digest says |
 //! | code in anonymous, writable or shared memory, or from an unknown file | contraindicated, and named |
@@ -22,6 +22,7 @@ mod consistency;
 mod coverage;
 mod finding;
 mod mappings;
+mod shares;
 mod verified;
 
 pub use archived::{ArchivedReport, verify_archived_report};
@@ -33,8 +34,9 @@ pub use verified::{MAX_CLOCK_SKEW_MS, ReportError, VerifiedReport, verify_report
 use crate::digest;
 use crate::measurement::{Digest, Region, Target};
 use crate::profile::ApplicationProfile;
-use coverage::Coverage;
 use finding::Findings;
+use mappings::ProcessJudge;
+use shares::{Share, shares};
 
 /// Most findings that an appraisal names; the rest are counted.
 pub const MAX_FINDINGS: usize = 32;
@@ -65,6 +67,15 @@ pub enum ExpectedDigest {
     Different,
 }
 
+/// An executable region that is allowed unseen: the kernel's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unappraised {
+    /// The process.
+    pub pid: u32,
+    /// Its virtual addresses.
+    pub region: Region,
+}
+
 /// The verifier's opinion of one report.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Appraisal {
@@ -77,7 +88,7 @@ pub struct Appraisal {
     /// What came of the expected digest; never enough to be affirmed.
     pub expected: ExpectedDigest,
     /// Executable regions that the profile allows without looking at them.
-    pub unappraised: Vec<Region>,
+    pub unappraised: Vec<Unappraised>,
     /// Id of the profile that it was held against.
     pub profile: Option<String>,
 }
@@ -144,32 +155,24 @@ fn judge(
     verified: &VerifiedReport,
     profile: &ApplicationProfile,
     findings: &mut Findings,
-    unappraised: &mut Vec<Region>,
+    unappraised: &mut Vec<Unappraised>,
 ) {
-    // `verify_report` lets no report with this target pass without its process.
-    let Some(process) = &verified.report().process else {
+    let report = verified.report();
+    // `verify_report` lets no report with this target pass without its process, nor with a mapping too few.
+    if report.processes.is_empty() {
         return findings.push(Finding::NotTheProfile);
-    };
-    let executable = &profile.document().executable;
-    if process.executable != *executable {
-        findings.push(Finding::wrong_executable(executable, &process.executable));
     }
-    let mut coverage = Coverage::default();
-    for (mapping, measured) in process.mappings.iter().zip(&verified.report().regions) {
-        if mapping.special {
-            mappings::judge_special(mapping, profile, unappraised, findings);
-        } else {
-            mappings::judge(
-                mapping,
-                measured,
-                verified.request(),
-                profile,
-                findings,
-                &mut coverage,
-            );
-        }
+    let mut shares = shares(report, verified.page_digests.as_deref());
+    for process in &report.processes {
+        let judge = ProcessJudge {
+            pid: process.pid,
+            request: verified.request(),
+            profile,
+            findings,
+            unappraised,
+        };
+        judge.judge(process, shares.by_ref().take(process.mappings.len()));
     }
-    coverage.judge(profile, findings);
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod refusal;
 mod regions;
 mod report;
 mod request;
+mod signed_report;
 
 pub use algorithm::{
     Digest, DigestKind, HashAlgorithm, UnknownAlgorithmNumber, UnknownHashAlgorithm,
@@ -15,6 +16,7 @@ pub use report::{
     Snapshot, SnapshotMode, TranslationBasis,
 };
 pub use request::{MeasurementRequest, Region, RequestError, Target};
+pub use signed_report::SignedReport;
 
 /// Size of a page in bytes; digests are always over whole pages of this size.
 pub const PAGE_SIZE: u64 = 4096;

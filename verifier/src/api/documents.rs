@@ -105,6 +105,10 @@ pub(super) struct NonceDocument {
 pub(super) struct ReportDocument {
     /// The signed report (COSE_Sign1).
     pub(super) report: Binary,
+    /// The page digests that the report commits to, concatenated; absent or null where it commits to none. They are not
+    /// kept.
+    #[serde(default)]
+    pub(super) page_digests: Option<Binary>,
     /// The guest's certificate chain: DER, leaf first, without the fleet CA.
     pub(super) guest_chain: Vec<Binary>,
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use axum::Json;
 use axum::extract::State;
 use bartizan_attestation::identity::GuestIdentity;
+use bartizan_attestation::measurement::SignedReport;
 
 use super::access::Host;
 use super::documents::{JudgementDocument, NonceDocument, NonceRequestDocument, ReportDocument};
@@ -97,6 +98,7 @@ pub(super) async fn submit(
 pub fn read_submission(body: &[u8]) -> Result<Submission, InputError> {
     let ReportDocument {
         report,
+        page_digests,
         guest_chain,
     } = serde_json::from_slice(body)?;
     let guest_chain = guest_chain
@@ -104,7 +106,10 @@ pub fn read_submission(body: &[u8]) -> Result<Submission, InputError> {
         .map(|certificate| certificate.0)
         .collect();
     Ok(Submission {
-        report: report.0,
+        report: SignedReport {
+            message: report.0,
+            page_digests: page_digests.map(|digests| digests.0),
+        },
         guest_chain,
     })
 }
@@ -113,7 +118,7 @@ pub fn read_submission(body: &[u8]) -> Result<Submission, InputError> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::read_submission;
+    use super::{SignedReport, read_submission};
     use crate::binary::Binary;
 
     proptest! {
@@ -125,15 +130,18 @@ mod tests {
         #[test]
         fn what_was_sent_is_what_is_read(
             report in prop::collection::vec(any::<u8>(), 0..256),
+            page_digests in prop::option::of(prop::collection::vec(any::<u8>(), 0..64)),
             chain in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..4),
         ) {
             let certificates: Vec<_> = chain.iter().map(|der| Binary::encode(der)).collect();
             let body = serde_json::json!({
                 "report": Binary::encode(&report),
+                "page_digests": page_digests.as_deref().map(Binary::encode),
                 "guest_chain": certificates,
             });
             let read = read_submission(body.to_string().as_bytes()).unwrap();
-            prop_assert_eq!((read.report, read.guest_chain), (report, chain));
+            let sent = SignedReport { message: report, page_digests };
+            prop_assert_eq!((read.report, read.guest_chain), (sent, chain));
         }
     }
 }

@@ -147,6 +147,7 @@ fn report(error: &ReportError) -> &'static str {
         E::OtherCard { .. } => "report-of-other-card",
         E::OtherLaunch => "report-of-other-launch",
         E::OtherVault => "report-vault-unclear",
+        E::NoPageDigests => "report-without-page-digests",
         E::Expired { .. } => "report-expired",
         E::Future { .. } => "report-from-future",
         E::Inconsistent(error) => match error {

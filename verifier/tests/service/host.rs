@@ -116,9 +116,10 @@ impl Guest {
             regions: vec![MeasuredRegion {
                 region: PAGE,
                 digest: page_digest(),
-                page_digests: None,
             }],
-            process: None,
+            page_digests: None,
+            processes: Vec::new(),
+            translation: None,
             snapshot: Snapshot {
                 mode: SnapshotMode::PauseCopy,
                 pause_us: 1,
@@ -138,7 +139,7 @@ impl Guest {
         let mut report = self.report(self.signed(&request));
         report.digest = hash(HashAlgorithm::Sha256, page);
         report.regions[0].digest = report.digest.clone();
-        report.process = Some(ResolvedProcess {
+        report.processes = vec![ResolvedProcess {
             pid: 7,
             start_time_ns: 1,
             comm: "nginx".into(),
@@ -150,11 +151,11 @@ impl Guest {
                 flags: MappingFlags(MappingFlags::READ | MappingFlags::EXEC),
                 special: false,
             }],
-            translation: TranslationBasis {
-                levels: 4,
-                kernel: hash(HashAlgorithm::Sha256, b"kernel"),
-                banner: "Linux version 6.1".into(),
-            },
+        }];
+        report.translation = Some(TranslationBasis {
+            levels: 4,
+            kernel: hash(HashAlgorithm::Sha256, b"kernel"),
+            banner: "Linux version 6.1".into(),
         });
         self.sealed(&report)
     }

@@ -5,7 +5,7 @@ use x509_parser::prelude::FromDer;
 
 use crate::certificates::{ChainError, FleetCa, read_public_key};
 use crate::cose::{MessageType, Unverified};
-use crate::measurement::{MeasurementRequest, Report};
+use crate::measurement::{MeasurementRequest, Report, SignedReport};
 
 use super::verified::{ReportError, VerifiedReport, verify_at};
 
@@ -39,15 +39,16 @@ impl ArchivedReport {
 
 /// Verifies a report with its certificates as of the time that it names.
 ///
-/// The guest's chain is `guest_chain`, or where that is empty the one within the signed request.
+/// The guest's chain is `guest_chain`, or where that is empty the one within the signed request. Page digests are
+/// checked against the report where they are given; nobody needs to have kept them.
 pub fn verify_archived_report(
-    report: &[u8],
+    report: &SignedReport,
     guest_chain: &[Vec<u8>],
     ca: &FleetCa,
 ) -> Result<ArchivedReport, ReportError> {
     // Certificates are judged as of the report's time, which is read by the key that the report brings along;
     // `verify_at` then checks that this key is a measurer's of this fleet.
-    let claimed = claimed(report)?;
+    let claimed = claimed(&report.message)?;
     let embedded;
     let chain = if guest_chain.is_empty() {
         embedded = Unverified::parse(&claimed.request, MessageType::MeasurementRequest)

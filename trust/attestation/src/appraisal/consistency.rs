@@ -3,9 +3,13 @@
 //! The measurer is trusted to say what it saw, not to be free of bugs: a report that contradicts itself is
 //! refused as a whole rather than judged. Lengths, alignment and overlaps were checked when it was decoded.
 
+use std::collections::BTreeSet;
+
+use super::shares::shares;
 use crate::digest::{self, TreeHasher};
 use crate::measurement::{
-    DigestKind, Mapping, MappingFlags, MeasurementRequest, Region, Report, ResolvedProcess, Target,
+    Digest, DigestKind, Mapping, MappingFlags, MeasurementRequest, Region, Report, ResolvedProcess,
+    Target,
 };
 
 /// A report contradicts its request or itself.
@@ -14,8 +18,8 @@ pub enum InconsistentReportError {
     /// A digest's length is not its algorithm's.
     #[error("a digest's length is not that of the request's algorithm")]
     DigestLength,
-    /// Page digests that were not asked for, or are there for some regions only.
-    #[error("the page digests were not asked for, or lack for some regions")]
+    /// Page digests that were not asked for, or not those that the report commits to.
+    #[error("the page digests were not asked for, or are not those that the report commits to")]
     PageDigests,
     /// A region's or the overall tree digest is not the root over the page digests.
     #[error("a tree digest is not the root over the page digests")]
@@ -26,8 +30,8 @@ pub enum InconsistentReportError {
     /// The regions are not the ones asked for.
     #[error("the regions are not those that the request names")]
     Regions,
-    /// A process where none was asked for, none where one was, or another one.
-    #[error("the report's process is not the one that the request names")]
+    /// Processes where none were asked for, none where one was, another one first, or one twice.
+    #[error("the report's processes are not what the request names")]
     Process,
     /// A mapping of the profile's target is not executable.
     #[error("a mapping measured for a profile is not executable")]
@@ -37,16 +41,18 @@ pub enum InconsistentReportError {
 pub(super) fn check(
     report: &Report,
     request: &MeasurementRequest,
+    page_digests: Option<&[u8]>,
 ) -> Result<(), InconsistentReportError> {
     use InconsistentReportError as Error;
     target(report, &request.target)?;
     let length = request.algorithm.digest_len();
-    let digests = report
+    let mut digests = report
         .regions
         .iter()
         .map(|region| &region.digest)
-        .chain([&report.digest]);
-    if !digests.into_iter().all(|digest| digest.0.len() == length) {
+        .chain([&report.digest])
+        .chain(&report.page_digests);
+    if !digests.all(|digest| digest.0.len() == length) {
         return Err(Error::DigestLength);
     }
     match report.regions.as_slice() {
@@ -54,35 +60,34 @@ pub(super) fn check(
         [only] if !digest::equal(&only.digest, &report.digest) => return Err(Error::OverallDigest),
         _ => {}
     }
-    pages(report, request)
+    if report.page_digests.is_some() && !request.page_digests {
+        return Err(Error::PageDigests);
+    }
+    match (&report.page_digests, page_digests) {
+        (Some(committed), Some(given)) => pages(report, request, committed, given),
+        (None, Some(_)) => Err(Error::PageDigests),
+        (_, None) => Ok(()),
+    }
 }
 
 fn target(report: &Report, target: &Target) -> Result<(), InconsistentReportError> {
     use InconsistentReportError as Error;
     let measured = || report.regions.iter().map(|measured| measured.region);
-    let process_of = |pid: u32| match &report.process {
-        Some(process) if process.pid == pid => Ok(process),
-        _ => Err(Error::Process),
-    };
-    match target {
-        Target::Physical(regions) => {
-            if report.process.is_some() {
+    match (target, report.processes.as_slice()) {
+        (Target::Physical(regions), []) => same(measured(), regions.iter().copied()),
+        (Target::Virtual { pid, regions }, [process]) if process.pid == *pid => {
+            same(measured(), regions.iter().copied())
+        }
+        (Target::Profile { pid }, processes @ [first, ..]) if first.pid == *pid => {
+            let mut pids = BTreeSet::new();
+            if !processes.iter().all(|process| pids.insert(process.pid)) {
                 return Err(Error::Process);
             }
-            same(measured(), regions.iter().copied())
+            let mappings = processes.iter().flat_map(|process| &process.mappings);
+            same(measured(), mappings.map(|mapping| mapping.region))?;
+            processes.iter().try_for_each(all_executable)
         }
-        Target::Virtual { pid, regions } => {
-            process_of(*pid)?;
-            same(measured(), regions.iter().copied())
-        }
-        Target::Profile { pid } => {
-            let process = process_of(*pid)?;
-            same(
-                measured(),
-                process.mappings.iter().map(|mapping| mapping.region),
-            )?;
-            all_executable(process)
-        }
+        _ => Err(Error::Process),
     }
 }
 
@@ -106,35 +111,38 @@ fn all_executable(process: &ResolvedProcess) -> Result<(), InconsistentReportErr
     }
 }
 
-fn pages(report: &Report, request: &MeasurementRequest) -> Result<(), InconsistentReportError> {
+/// Checks page digests against what the report commits to: their digest, and the roots of trees.
+fn pages(
+    report: &Report,
+    request: &MeasurementRequest,
+    committed: &Digest,
+    given: &[u8],
+) -> Result<(), InconsistentReportError> {
     use InconsistentReportError as Error;
-    let with = report
+    let length = request.algorithm.digest_len();
+    let due = report
         .regions
         .iter()
-        .filter(|region| region.page_digests.is_some())
-        .count();
-    if with == 0 {
-        return Ok(());
-    }
-    if with != report.regions.len() || !request.page_digests {
+        .map(|measured| measured.region.pages())
+        .fold(0_u64, u64::saturating_add)
+        .saturating_mul(length as u64);
+    if given.len() as u64 != due
+        || !digest::equal(&digest::hash(request.algorithm, given), committed)
+    {
         return Err(Error::PageDigests);
     }
-    let length = request.algorithm.digest_len();
+    if request.kind == DigestKind::Flat {
+        return Ok(());
+    }
     let mut overall = TreeHasher::new(request.algorithm);
-    for region in &report.regions {
-        let page_digests = region.page_digests.as_deref().unwrap_or_default();
-        if request.kind == DigestKind::Tree {
-            let root = digest::tree_root(request.algorithm, page_digests);
-            if !digest::equal(&root, &region.digest) {
-                return Err(Error::TreeRoot);
-            }
-            page_digests
-                .chunks(length)
-                .for_each(|page| overall.push(page));
-        }
+    given.chunks(length).for_each(|page| overall.push(page));
+    let regions = shares(report, Some(given)).all(|share| {
+        let root = digest::tree_root(request.algorithm, share.page_digests.unwrap_or_default());
+        digest::equal(&root, &share.measured.digest)
+    });
+    if regions && digest::equal(&overall.finish(), &report.digest) {
+        Ok(())
+    } else {
+        Err(Error::TreeRoot)
     }
-    if request.kind == DigestKind::Tree && !digest::equal(&overall.finish(), &report.digest) {
-        return Err(Error::TreeRoot);
-    }
-    Ok(())
 }

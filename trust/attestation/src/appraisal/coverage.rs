@@ -49,28 +49,40 @@ impl<'p> Piece<'p> {
     }
 }
 
-/// All pieces seen, by file and segment.
-#[derive(Default, Debug)]
-pub(super) struct Coverage<'p>(BTreeMap<(&'p str, u64), Vec<Piece<'p>>>);
+/// All pieces seen in one process, by file and segment.
+#[derive(Debug)]
+pub(super) struct Coverage<'p> {
+    pid: u32,
+    pieces: BTreeMap<(&'p str, u64), Vec<Piece<'p>>>,
+}
 
 impl<'p> Coverage<'p> {
+    pub(super) const fn new(pid: u32) -> Self {
+        Self {
+            pid,
+            pieces: BTreeMap::new(),
+        }
+    }
+
     pub(super) fn add(&mut self, piece: Piece<'p>) {
-        self.0
+        self.pieces
             .entry((piece.path, piece.segment_offset))
             .or_default()
             .push(piece);
     }
 
     pub(super) fn judge(mut self, profile: &ApplicationProfile, findings: &mut Findings) {
-        for pieces in self.0.values_mut() {
+        let pid = self.pid;
+        for pieces in self.pieces.values_mut() {
             pieces.sort_by_key(|piece| piece.first);
-            again(pieces, findings);
+            again(pid, pieces, findings);
         }
         for path in &profile.document().required {
             for segment in profile.file(path).map_or(&[][..], |file| &file.segments) {
-                let pieces = self.0.get(&(path.as_str(), segment.file_offset));
+                let pieces = self.pieces.get(&(path.as_str(), segment.file_offset));
                 if !covers(pieces.map_or(&[][..], Vec::as_slice), segment) {
                     findings.push(Finding::MissingMapping {
+                        pid,
                         path: quoted(path),
                         file_offset: segment.file_offset,
                     });
@@ -81,10 +93,11 @@ impl<'p> Coverage<'p> {
 }
 
 /// Names every piece that overlaps the one before it, or does not lie where that one's segment lies.
-fn again(pieces: &[Piece<'_>], findings: &mut Findings) {
+fn again(pid: u32, pieces: &[Piece<'_>], findings: &mut Findings) {
     for (one, next) in pieces.iter().zip(pieces.iter().skip(1)) {
         if next.first < one.first.saturating_add(one.count) || next.base() != one.base() {
             findings.push(Finding::MappedAgain {
+                pid,
                 path: quoted(next.path),
                 file_offset: next.file_offset(),
                 address: next.address,

@@ -32,16 +32,20 @@ pub enum Finding {
     #[error("the measured digest differs from the one that the guest expects")]
     ExpectedDigestDiffers,
     /// The process runs another program.
-    #[error("the process runs `{found}`, the profile is of `{expected}`")]
+    #[error("process {pid} runs `{found}`, the profile is of `{expected}`")]
     WrongExecutable {
+        /// The process.
+        pid: u32,
         /// The profile's executable.
         expected: String,
         /// The process's.
         found: String,
     },
     /// Executable memory without a file behind it.
-    #[error("anonymous executable memory at {address:#x}+{size:#x}")]
+    #[error("process {pid} has anonymous executable memory at {address:#x}+{size:#x}")]
     AnonymousExecutable {
+        /// The process.
+        pid: u32,
         /// Where.
         #[serde(with = "text::hex_u64")]
         address: u64,
@@ -50,8 +54,10 @@ pub enum Finding {
         size: u64,
     },
     /// Memory that is writable and executable at once.
-    #[error("writable executable memory at {address:#x}+{size:#x}")]
+    #[error("process {pid} has writable executable memory at {address:#x}+{size:#x}")]
     WritableExecutable {
+        /// The process.
+        pid: u32,
         /// Where.
         #[serde(with = "text::hex_u64")]
         address: u64,
@@ -60,8 +66,10 @@ pub enum Finding {
         size: u64,
     },
     /// A shared mapping: whoever can write the file changes the code.
-    #[error("shared executable mapping of `{path}` at {address:#x}")]
+    #[error("process {pid} has a shared executable mapping of `{path}` at {address:#x}")]
     SharedExecutable {
+        /// The process.
+        pid: u32,
         /// The file; empty where there is none.
         path: String,
         /// Where.
@@ -69,8 +77,10 @@ pub enum Finding {
         address: u64,
     },
     /// A file that the profile does not know.
-    #[error("`{path}`, executable at {address:#x}, is not in the profile")]
+    #[error("`{path}`, executable in process {pid} at {address:#x}, is not in the profile")]
     UnknownFile {
+        /// The process.
+        pid: u32,
         /// The file.
         path: String,
         /// Where.
@@ -79,9 +89,11 @@ pub enum Finding {
     },
     /// A part of a known file that is no executable segment of it.
     #[error(
-        "`{path}` at {file_offset:#x}+{size:#x}, executable at {address:#x}, is no segment of code in the profile"
+        "`{path}` at {file_offset:#x}+{size:#x}, executable in process {pid} at {address:#x}, is no segment of code in the profile"
     )]
     UnknownSegment {
+        /// The process.
+        pid: u32,
         /// The file.
         path: String,
         /// Offset in the file.
@@ -96,9 +108,11 @@ pub enum Finding {
     },
     /// A mapping differs from its reference; its pages were not in the report or may not be named.
     #[error(
-        "the code of `{path}` at {file_offset:#x}+{size:#x}, mapped at {address:#x}, was changed"
+        "the code of `{path}` at {file_offset:#x}+{size:#x}, mapped in process {pid} at {address:#x}, was changed"
     )]
     CodeDiffers {
+        /// The process.
+        pid: u32,
         /// The file.
         path: String,
         /// Offset in the file.
@@ -112,8 +126,12 @@ pub enum Finding {
         address: u64,
     },
     /// One page differs from its reference.
-    #[error("the page of `{path}` at {file_offset:#x}, mapped at {address:#x}, was changed")]
+    #[error(
+        "the page of `{path}` at {file_offset:#x}, mapped in process {pid} at {address:#x}, was changed"
+    )]
     PageDiffers {
+        /// The process.
+        pid: u32,
         /// The file.
         path: String,
         /// Offset of the page in the file.
@@ -125,9 +143,11 @@ pub enum Finding {
     },
     /// A part of a segment cannot be compared by a flat digest without page digests.
     #[error(
-        "the mapping of `{path}` at {address:#x} is a part of its segment; ask for the digest kind `tree` or for page digests"
+        "the mapping of `{path}` in process {pid} at {address:#x} is a part of its segment; ask for the digest kind `tree` or for page digests"
     )]
     PartNotComparable {
+        /// The process.
+        pid: u32,
         /// The file.
         path: String,
         /// Where.
@@ -135,8 +155,12 @@ pub enum Finding {
         address: u64,
     },
     /// A segment is mapped twice, or its parts lie apart: a decoy.
-    #[error("the code of `{path}` at {file_offset:#x} is mapped again at {address:#x}")]
+    #[error(
+        "the code of `{path}` at {file_offset:#x} is mapped again in process {pid} at {address:#x}"
+    )]
     MappedAgain {
+        /// The process.
+        pid: u32,
         /// The file.
         path: String,
         /// Offset in the file.
@@ -147,8 +171,12 @@ pub enum Finding {
         address: u64,
     },
     /// A required segment is not, or not completely, mapped as code.
-    #[error("the code of `{path}` at {file_offset:#x} is required, but not mapped completely")]
+    #[error(
+        "the code of `{path}` at {file_offset:#x} is required, but not mapped completely in process {pid}"
+    )]
     MissingMapping {
+        /// The process.
+        pid: u32,
         /// The file.
         path: String,
         /// Offset of the segment in the file.
@@ -156,8 +184,10 @@ pub enum Finding {
         file_offset: u64,
     },
     /// A special mapping where the profile allows none (or no second one, or none backed by a file).
-    #[error("the profile does not allow the special mapping at {address:#x}")]
+    #[error("the profile does not allow the special mapping of process {pid} at {address:#x}")]
     SpecialMapping {
+        /// The process.
+        pid: u32,
         /// Where.
         #[serde(with = "text::hex_u64")]
         address: u64,
@@ -165,8 +195,9 @@ pub enum Finding {
 }
 
 impl Finding {
-    pub(super) fn wrong_executable(expected: &str, found: &str) -> Self {
+    pub(super) fn wrong_executable(pid: u32, expected: &str, found: &str) -> Self {
         Self::WrongExecutable {
+            pid,
             expected: quoted(expected),
             found: quoted(found),
         }

@@ -5,7 +5,7 @@ use crate::cose::{CoseError, MessageType, Unverified};
 use crate::digest::sha256;
 use crate::identity::GuestIdentity;
 use crate::keys::VaultKind;
-use crate::measurement::{self, MeasurementRequest, Report, RequestError};
+use crate::measurement::{self, MeasurementRequest, Report, RequestError, SignedReport};
 
 use super::consistency::{self, InconsistentReportError};
 
@@ -20,6 +20,7 @@ pub const MAX_CLOCK_SKEW_MS: u64 = 60_000;
 pub struct VerifiedReport {
     pub(super) report: Report,
     pub(super) request: MeasurementRequest,
+    pub(super) page_digests: Option<Vec<u8>>,
     pub(super) request_digest: [u8; 32],
     pub(super) guest_key_thumbprint: [u8; 32],
     pub(super) vault: VaultKind,
@@ -68,6 +69,9 @@ pub enum ReportError {
     /// The certificates name no vault, or different ones.
     #[error("the certificates do not agree on the vault that holds the card's key")]
     OtherVault,
+    /// The page digests that the report commits to did not come with it.
+    #[error("the report's page digests are missing; hand them in beside it")]
+    NoPageDigests,
     /// The report is too old.
     #[error(
         "the report was made {age_ms} ms ago, more than {MAX_CLOCK_SKEW_MS}; ask for a new one"
@@ -90,14 +94,18 @@ pub enum ReportError {
 /// Verifies a report (COSE_Sign1) and the request in it. `guest_chain`: DER, leaf first, without the fleet CA;
 /// `now_ms`: milliseconds since the Unix epoch.
 ///
-/// Memory and time are bounded by the size of the report, which is at most 24 MiB.
+/// Memory and time are bounded by the size of the report, which is at most 4 MiB, and of its page digests, of which
+/// there are at most [`SignedReport::MAX_PAGE_DIGESTS`].
 pub fn verify_report(
-    report: &[u8],
+    report: &SignedReport,
     guest_chain: &[Vec<u8>],
     ca: &FleetCa,
     now_ms: u64,
 ) -> Result<VerifiedReport, ReportError> {
     let verified = verify_at(report, guest_chain, ca, now_ms)?;
+    if verified.report.page_digests.is_some() && verified.page_digests.is_none() {
+        return Err(ReportError::NoPageDigests);
+    }
     let measured_at = verified.report.measured_at_ms;
     let age_ms = now_ms.saturating_sub(measured_at);
     let ahead_ms = measured_at.saturating_sub(now_ms);
@@ -142,14 +150,15 @@ impl VerifiedReport {
     }
 }
 
-/// Everything but the time window, with certificates as of `at_ms`.
+/// Everything but the time window, with certificates as of `at_ms`. Page digests are checked where they are given.
 pub(super) fn verify_at(
-    report: &[u8],
+    signed: &SignedReport,
     guest_chain: &[Vec<u8>],
     ca: &FleetCa,
     at_ms: u64,
 ) -> Result<VerifiedReport, ReportError> {
-    let message = Unverified::parse(report, MessageType::Report).map_err(ReportError::Report)?;
+    let message =
+        Unverified::parse(&signed.message, MessageType::Report).map_err(ReportError::Report)?;
     let measurer = verify_chain(message.chain(), ca, at_ms / 1000, Usage::ReportKey)
         .map_err(ReportError::ReportChain)?;
     let payload = message
@@ -165,11 +174,12 @@ pub(super) fn verify_at(
     let request = MeasurementRequest::decode(&payload).map_err(ReportError::RequestPayload)?;
 
     let vault = same_guest(&report, [&measurer, &guest_key])?;
-    consistency::check(&report, &request)?;
+    consistency::check(&report, &request, signed.page_digests.as_deref())?;
     Ok(VerifiedReport {
         request_digest: sha256(&report.request),
         guest_key_thumbprint: guest_key.public_key.thumbprint(),
         vault,
+        page_digests: signed.page_digests.clone(),
         request,
         report,
     })

@@ -29,7 +29,7 @@ impl MessageType {
     pub const fn max_len(self) -> usize {
         match self {
             Self::MeasurementRequest => 64 << 10,
-            Self::Report => 24 << 20,
+            Self::Report => 4 << 20,
             Self::LaunchRecord => 256 << 10,
         }
     }

@@ -5,7 +5,7 @@ use minicbor::{Decode, Encode};
 
 use crate::identity::{CardId, GuestIdentity};
 use crate::keys::{Chain, VaultKind};
-use crate::measurement::Digest;
+use crate::measurement::{Digest, SignedReport};
 
 /// What the hypervisor asks the card.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -56,9 +56,9 @@ pub enum CardRequest {
     /// Hand a report to the verifier. Answer: [`CardReply::Judged`].
     #[n(5)]
     Judge {
-        /// The signed report (COSE_Sign1).
-        #[cbor(n(0), with = "minicbor::bytes")]
-        report: Vec<u8>,
+        /// The signed report.
+        #[n(0)]
+        report: SignedReport,
         /// The guest's certificate chain, leaf first, without the fleet CA.
         #[n(1)]
         guest_chain: Chain,

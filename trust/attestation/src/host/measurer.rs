@@ -7,7 +7,7 @@ use minicbor::{Decode, Encode};
 
 use crate::identity::GuestIdentity;
 use crate::keys::Chain;
-use crate::measurement::{Digest, Refusal};
+use crate::measurement::{Digest, Refusal, SignedReport};
 
 /// Supervisor → measurer. The first message is [`ToMeasurer::Context`].
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -73,7 +73,7 @@ pub enum FromMeasurer {
         /// Its id.
         #[n(0)]
         id: u64,
-        /// The signed report (COSE_Sign1) or a refusal.
+        /// The signed report or a refusal.
         #[n(1)]
         outcome: Outcome,
     },
@@ -82,9 +82,9 @@ pub enum FromMeasurer {
 /// A signed report or a refusal.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum Outcome {
-    /// The signed report, COSE_Sign1.
+    /// The signed report.
     #[n(0)]
-    Report(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    Report(#[n(0)] SignedReport),
     /// Nothing was measured.
     #[n(1)]
     Refused(#[n(0)] Refusal),

@@ -152,6 +152,19 @@ pub enum Refusal {
     #[n(18)]
     #[error("the measurer is not available at present; try again")]
     Unavailable,
+    /// The program runs in more processes than are measured together.
+    #[n(20)]
+    #[error(
+        "more than {limit} processes execute the program of process {pid}; an application has no more"
+    )]
+    TooManyProcesses {
+        /// The pid asked for.
+        #[n(0)]
+        pid: u32,
+        /// How many there may be.
+        #[n(1)]
+        limit: u32,
+    },
     /// The request asks for a hash algorithm that is none of ours.
     #[n(19)]
     #[error(

@@ -28,23 +28,31 @@ pub struct Report {
     /// Digest over all regions together, in order, by the request's algorithm and kind.
     #[n(4)]
     pub digest: Digest,
-    /// The regions, in order; for a profile one per executable mapping.
+    /// The regions, in order; for a profile one per executable mapping of each process.
     #[n(5)]
     pub regions: Vec<MeasuredRegion>,
-    /// For a process: what the measurer found it to be.
+    /// Hash by the request's algorithm over the page digests of all regions, which travel beside the report
+    /// ([`super::SignedReport`]); absent where the request does not wish for them.
     #[n(6)]
-    pub process: Option<ResolvedProcess>,
-    /// How the snapshot was taken.
+    pub page_digests: Option<Digest>,
+    /// None for physical regions, one for virtual ones; for a profile every process that executes the program of
+    /// the one that the request names, which comes first.
     #[n(7)]
+    pub processes: Vec<ResolvedProcess>,
+    /// On what the processes' translation rests; absent where there is no process.
+    #[n(8)]
+    pub translation: Option<TranslationBasis>,
+    /// How the snapshot was taken.
+    #[n(9)]
     pub snapshot: Snapshot,
     /// When the snapshot was taken, in milliseconds since the Unix epoch, by the host's clock.
-    #[n(8)]
+    #[n(10)]
     pub measured_at_ms: u64,
     /// Version of the hypervisor's software.
-    #[n(9)]
+    #[n(11)]
     pub hypervisor_version: String,
     /// The registers of the host's measured boot; empty where the host has none.
-    #[n(10)]
+    #[n(12)]
     pub boot_registers: Vec<Register>,
 }
 
@@ -63,9 +71,6 @@ pub struct MeasuredRegion {
     /// Digest over this region alone, by the request's algorithm and kind.
     #[n(1)]
     pub digest: Digest,
-    /// The page digests, concatenated, where they were wished for.
-    #[cbor(n(2), with = "minicbor::bytes")]
-    pub page_digests: Option<Vec<u8>>,
 }
 
 /// What the measurer found a process to be, from guest RAM alone.
@@ -87,9 +92,6 @@ pub struct ResolvedProcess {
     /// Every executable mapping, in the order of addresses; regions of a profile match these.
     #[n(4)]
     pub mappings: Vec<Mapping>,
-    /// On what the translation rests.
-    #[n(5)]
-    pub translation: TranslationBasis,
 }
 
 /// One mapping (`vm_area_struct`) of the process.

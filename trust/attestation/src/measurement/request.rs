@@ -39,7 +39,8 @@ pub struct MeasurementRequest {
     /// What the guest expects the overall digest to be. Never enough to be affirmed.
     #[n(8)]
     pub expected: Option<Digest>,
-    /// Whether the guest wishes page digests in the report.
+    /// Whether the guest wishes page digests beside the report; with [`Target::Profile`] only, where they are
+    /// digests of code.
     #[n(9)]
     pub page_digests: bool,
 }
@@ -71,10 +72,11 @@ pub enum Target {
         #[n(1)]
         regions: Vec<Region>,
     },
-    /// Every executable mapping of one process, as its application's profile judges them.
+    /// Every executable mapping of every process that executes the program of one, as its application's profile
+    /// judges them.
     #[n(2)]
     Profile {
-        /// Thread group id in the guest's initial pid namespace.
+        /// Thread group id in the guest's initial pid namespace; that of one of them.
         #[n(0)]
         pid: u32,
     },

@@ -40,9 +40,9 @@ fn report() -> Report {
         regions: vec![MeasuredRegion {
             region: region(0x1000, 0x2000),
             digest: Digest(vec![0; 32]),
-            page_digests: Some(vec![0; 64]),
         }],
-        process: Some(ResolvedProcess {
+        page_digests: Some(Digest(vec![0; 32])),
+        processes: vec![ResolvedProcess {
             pid: 1,
             start_time_ns: 2,
             comm: "nginx".into(),
@@ -54,11 +54,11 @@ fn report() -> Report {
                 flags: MappingFlags(MappingFlags::READ | MappingFlags::EXEC),
                 special: false,
             }],
-            translation: TranslationBasis {
-                levels: 4,
-                kernel: Digest(vec![0; 32]),
-                banner: "Linux version 6.1.0".into(),
-            },
+        }],
+        translation: Some(TranslationBasis {
+            levels: 4,
+            kernel: Digest(vec![0; 32]),
+            banner: "Linux version 6.1.0".into(),
         }),
         snapshot: Snapshot {
             mode: SnapshotMode::PauseCopy,
@@ -172,9 +172,9 @@ fn fields_of_a_request_are_checked() {
         ("regions", |r| {
             r.target = Target::Physical(vec![region(0, PAGE_SIZE); 257])
         }),
-        ("budget", |r| {
+        ("page digests", |r| {
             r.page_digests = true;
-            r.target = Target::Physical(vec![region(0, (1 << 30) + PAGE_SIZE)]);
+            r.target = Target::Physical(vec![region(0, PAGE_SIZE)]);
         }),
     ];
     for (what, spoil) in bad {
@@ -221,16 +221,16 @@ fn an_unknown_key_is_refused() {
 fn fields_of_a_report_are_checked() {
     let good = report();
     assert_eq!(Report::decode(&good.encode()).unwrap(), good);
-    let bad: [Spoilt<Report>; 17] = [
+    let bad: [Spoilt<Report>; 20] = [
         ("version", |r| r.version = 0),
         ("request", |r| r.request.clear()),
         ("launch_measurement", |r| {
             r.launch_measurement.0.truncate(32)
         }),
         ("digest", |r| r.digest.0.clear()),
-        ("region's digest", |r| r.digest.0 = vec![0; 48]),
+        ("region's digest", |r| r.regions[0].digest.0 = vec![0; 48]),
         ("page digests", |r| {
-            r.regions[0].page_digests = Some(vec![0; 32])
+            r.page_digests = Some(Digest(vec![0; 48]))
         }),
         ("regions", |r| r.regions.clear()),
         ("aligned", |r| r.regions[0].region.address += 1),
@@ -239,22 +239,21 @@ fn fields_of_a_report_are_checked() {
             r.hypervisor_version = "0".repeat(65)
         }),
         ("boot_registers", |r| r.boot_registers[0].value.0.clear()),
-        ("comm", |r| {
-            r.process.as_mut().unwrap().comm = "c".repeat(46)
-        }),
-        ("executable", |r| {
-            r.process.as_mut().unwrap().executable.clear()
-        }),
-        ("mappings", |r| r.process.as_mut().unwrap().mappings.clear()),
+        ("comm", |r| r.processes[0].comm = "c".repeat(46)),
+        ("executable", |r| r.processes[0].executable.clear()),
+        ("mappings", |r| r.processes[0].mappings.clear()),
         ("path", |r| {
-            r.process.as_mut().unwrap().mappings[0].path = Some(String::new())
+            r.processes[0].mappings[0].path = Some(String::new())
         }),
-        ("levels", |r| {
-            r.process.as_mut().unwrap().translation.levels = 3
+        ("processes", |r| {
+            r.processes = vec![r.processes[0].clone(); 65]
         }),
+        ("levels", |r| r.translation.as_mut().unwrap().levels = 3),
         ("kernel", |r| {
-            r.process.as_mut().unwrap().translation.kernel.0.clear()
+            r.translation.as_mut().unwrap().kernel.0.clear()
         }),
+        ("translation", |r| r.translation = None),
+        ("translation", |r| r.processes.clear()),
     ];
     for (what, spoil) in bad {
         let mut spoiled = good.clone();
@@ -267,7 +266,7 @@ fn fields_of_a_report_are_checked() {
 #[test]
 fn mappings_stand_in_order() {
     let mut report = report();
-    let process = report.process.as_mut().unwrap();
+    let process = &mut report.processes[0];
     let mut lower = process.mappings[0].clone();
     lower.region.address = 0;
     lower.region.size = 0x1000;
@@ -276,6 +275,24 @@ fn mappings_stand_in_order() {
         report.check(),
         Err(ReportError::Range("order of mappings"))
     ));
+}
+
+#[test]
+fn two_processes_may_have_the_same_addresses_and_one_may_not() {
+    let mut report = report();
+    report.regions.push(report.regions[0].clone());
+    assert!(matches!(report.check(), Err(ReportError::Regions(_))));
+    let mut second = report.processes[0].clone();
+    second.pid = 2;
+    report.processes.push(second);
+    report.check().unwrap();
+    let third = region(0x2000, 0x1000);
+    report.processes[1].mappings[0].region = third;
+    let same = report.processes[0].mappings[0].clone();
+    report.processes[1].mappings.insert(0, same);
+    report.regions.push(report.regions[0].clone());
+    report.regions[2].region = third;
+    assert!(matches!(report.check(), Err(ReportError::Regions(_))));
 }
 
 fn any_digest(len: usize) -> impl Strategy<Value = Digest> {

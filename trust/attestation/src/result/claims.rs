@@ -115,9 +115,12 @@ pub struct AttesterClaims {
     pub regions: u64,
     /// When, in milliseconds since the Unix epoch, by the host's clock.
     pub measured_at_ms: u64,
-    /// The process, where there is one.
+    /// The process that the request names, where it names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessClaims>,
+    /// For a profile: the other processes that execute the same program. They were measured and judged alike.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_instances: Vec<InstanceClaims>,
 }
 
 /// How memory was hashed.
@@ -139,6 +142,15 @@ pub struct ProcessClaims {
     pub start_time_ns: u64,
     /// Its executable; control characters replaced, cut after 256 bytes.
     pub executable: String,
+}
+
+/// Another process of the same program.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct InstanceClaims {
+    /// Thread group id in the initial pid namespace.
+    pub pid: u32,
+    /// When it started, nanoseconds of the guest's monotonic clock.
+    pub start_time_ns: u64,
 }
 
 /// What came of the appraisal.
@@ -183,7 +195,7 @@ pub enum TargetKind {
     Physical,
     /// Virtual regions of one process.
     Virtual,
-    /// Every executable mapping of one process.
+    /// Every executable mapping of every process of one program.
     Profile,
 }
 
@@ -212,6 +224,8 @@ pub struct RegisterValue {
 /// A region that was allowed unseen.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct UnappraisedRegion {
+    /// The process.
+    pub pid: u32,
     /// Virtual address.
     #[serde(with = "text::hex_u64")]
     pub address: u64,

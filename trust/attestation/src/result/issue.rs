@@ -1,8 +1,8 @@
 //! From an appraisal to claims.
 
 use super::claims::{
-    Algorithms, AttesterClaims, Basis, Confirmation, EarClaims, MemoryAppraisal, ProcessClaims,
-    RegisterValue, Submods, TargetKind, TranslationClaims, TrustworthinessVector,
+    Algorithms, AttesterClaims, Basis, Confirmation, EarClaims, InstanceClaims, MemoryAppraisal,
+    ProcessClaims, RegisterValue, Submods, TargetKind, TranslationClaims, TrustworthinessVector,
     UnappraisedRegion, VerifierClaims, VerifierId, executables,
 };
 use crate::appraisal::{Appraisal, VerifiedReport, quoted};
@@ -73,6 +73,7 @@ fn memory(verified: &VerifiedReport, appraisal: &Appraisal) -> MemoryAppraisal {
             regions: report.regions.len() as u64,
             measured_at_ms: report.measured_at_ms,
             process: process(report),
+            other_instances: other_instances(report),
         },
         ear_verifier_claims: VerifierClaims {
             findings: appraisal.findings.clone(),
@@ -83,11 +84,21 @@ fn memory(verified: &VerifiedReport, appraisal: &Appraisal) -> MemoryAppraisal {
 }
 
 fn process(report: &Report) -> Option<ProcessClaims> {
-    report.process.as_ref().map(|process| ProcessClaims {
+    report.processes.first().map(|process| ProcessClaims {
         pid: process.pid,
         start_time_ns: process.start_time_ns,
         executable: quoted(&process.executable),
     })
+}
+
+fn other_instances(report: &Report) -> Vec<InstanceClaims> {
+    let others = report.processes.iter().skip(1);
+    others
+        .map(|process| InstanceClaims {
+            pid: process.pid,
+            start_time_ns: process.start_time_ns,
+        })
+        .collect()
 }
 
 fn basis(verified: &VerifiedReport, appraisal: &Appraisal) -> Basis {
@@ -95,9 +106,10 @@ fn basis(verified: &VerifiedReport, appraisal: &Appraisal) -> Basis {
     let unappraised = appraisal
         .unappraised
         .iter()
-        .map(|region| UnappraisedRegion {
-            address: region.address,
-            size: region.size,
+        .map(|unappraised| UnappraisedRegion {
+            pid: unappraised.pid,
+            address: unappraised.region.address,
+            size: unappraised.region.size,
         });
     Basis {
         vault: verified.vault().name().into(),
@@ -106,10 +118,10 @@ fn basis(verified: &VerifiedReport, appraisal: &Appraisal) -> Basis {
             Target::Virtual { .. } => TargetKind::Virtual,
             Target::Profile { .. } => TargetKind::Profile,
         },
-        translation: report.process.as_ref().map(|process| TranslationClaims {
-            levels: process.translation.levels,
-            kernel: process.translation.kernel.clone(),
-            banner: quoted(&process.translation.banner),
+        translation: report.translation.as_ref().map(|basis| TranslationClaims {
+            levels: basis.levels,
+            kernel: basis.kernel.clone(),
+            banner: quoted(&basis.banner),
         }),
         snapshot: match report.snapshot.mode {
             SnapshotMode::PauseCopy => "pause-copy".into(),

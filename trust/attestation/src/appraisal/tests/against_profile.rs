@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::{Appraisal, Finding, MAX_FINDINGS, Status};
-use super::scene::{LIBRARY, LIBRARY_AT, PROGRAM, PROGRAM_AT, Scene, code, memory};
+use super::scene::{LIBRARY, LIBRARY_AT, PID, PROGRAM, PROGRAM_AT, Scene, code, memory};
 use crate::measurement::{DigestKind, MappingFlags};
 use crate::profile::SpecialMappings;
 
@@ -45,6 +45,42 @@ fn a_clean_process_is_affirmed_in_every_kind() {
 }
 
 #[test]
+fn every_process_of_the_program_is_judged() {
+    let twins = || {
+        let mut scene = Scene::clean();
+        scene.others = vec![(400, scene.memories.clone()), (401, scene.memories.clone())];
+        scene
+    };
+    for (kind, page_digests) in [(DigestKind::Tree, true), (DigestKind::Flat, false)] {
+        let mut scene = twins();
+        (scene.kind, scene.page_digests) = (kind, page_digests);
+        let appraisal = scene.appraise();
+        assert_eq!(appraisal.status, Status::Affirming);
+        let unappraised: Vec<_> = appraisal.unappraised.iter().map(|it| it.pid).collect();
+        assert_eq!(unappraised, [PID, 400, 401], "each has its vdso");
+    }
+    // The one that was named is clean; another is not.
+    let mut scene = twins();
+    scene.others[1].1[1].pages[2][7] ^= 1;
+    let expected = Finding::PageDiffers {
+        pid: 401,
+        path: LIBRARY.into(),
+        file_offset: 0x4000,
+        address: LIBRARY_AT + 0x2000,
+    };
+    assert_eq!(finding(&scene), expected);
+    // What one process lacks, another does not make up for.
+    let mut scene = twins();
+    scene.others[0].1.remove(1);
+    let expected = Finding::MissingMapping {
+        pid: 400,
+        path: LIBRARY.into(),
+        file_offset: 0x2000,
+    };
+    assert_eq!(finding(&scene), expected);
+}
+
+#[test]
 fn a_plugin_may_be_there() {
     let mut scene = Scene::clean();
     scene.memories.push(memory(
@@ -61,6 +97,7 @@ fn one_patched_instruction_is_named_by_page() {
     let mut scene = Scene::clean();
     scene.memories[0].pages[2][123] ^= 1;
     let expected = Finding::PageDiffers {
+        pid: PID,
         path: PROGRAM.into(),
         file_offset: 0x3000,
         address: PROGRAM_AT + 0x2000,
@@ -70,6 +107,7 @@ fn one_patched_instruction_is_named_by_page() {
     assert_eq!(finding(&scene), expected);
     scene.page_digests = false;
     let expected = Finding::CodeDiffers {
+        pid: PID,
         path: PROGRAM.into(),
         file_offset: 0x1000,
         size: 0x4000,
@@ -133,6 +171,7 @@ fn foreign_code_is_named() {
     assert_eq!(
         finding(&scene),
         Finding::UnknownFile {
+            pid: PID,
             path,
             address: 0x1000
         }
@@ -152,6 +191,7 @@ fn foreign_code_is_named() {
     assert_eq!(
         finding(&scene),
         Finding::AnonymousExecutable {
+            pid: PID,
             address: 0x1000,
             size: 0x1000
         }
@@ -181,6 +221,7 @@ fn writable_and_shared_code_are_named() {
 #[test]
 fn missing_and_partial_mappings_are_named() {
     let missing = |path: &str, file_offset| Finding::MissingMapping {
+        pid: PID,
         path: path.into(),
         file_offset,
     };

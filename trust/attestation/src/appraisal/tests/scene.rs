@@ -60,10 +60,15 @@ pub(crate) fn memory(at: u64, path: Option<&str>, file_offset: u64, pages: Vec<V
     }
 }
 
+/// The process that is named.
+pub(crate) const PID: u32 = 321;
+
 pub(crate) struct Scene {
     pub(crate) profile: ProfileDocument,
     pub(crate) executable: String,
     pub(crate) memories: Vec<Memory>,
+    /// Other processes of the program, and their memories.
+    pub(crate) others: Vec<(u32, Vec<Memory>)>,
     pub(crate) kind: DigestKind,
     pub(crate) page_digests: bool,
     pub(crate) expected: Option<Digest>,
@@ -82,6 +87,7 @@ impl Scene {
                 memory(LIBRARY_AT, Some(LIBRARY), 0x2000, code(LIBRARY, 3)),
                 vdso,
             ],
+            others: Vec::new(),
             kind: DigestKind::Tree,
             page_digests: true,
             expected: None,
@@ -89,15 +95,25 @@ impl Scene {
     }
 
     pub(crate) fn verified(&self) -> VerifiedReport {
-        let mut memories = self.memories.clone();
-        memories.sort_by_key(|memory| memory.mapping.region.address);
+        let mut processes = vec![(PID, self.memories.clone())];
+        processes.extend_from_slice(&self.others);
+        for (_, memories) in &mut processes {
+            memories.sort_by_key(|memory| memory.mapping.region.address);
+        }
+        let memories: Vec<_> = processes
+            .iter()
+            .flat_map(|(_, memories)| memories)
+            .collect();
+        let page_digests = self
+            .page_digests
+            .then(|| page_digests(memories.iter().flat_map(|memory| &memory.pages)));
         let request = MeasurementRequest {
             version: MeasurementRequest::VERSION,
             verifier_nonce: [1; 32],
             guest_nonce: [2; 32],
             audience: "https://bank.example".into(),
             application: "ledger".into(),
-            target: Target::Profile { pid: 321 },
+            target: Target::Profile { pid: PID },
             algorithm: ALGORITHM,
             kind: self.kind,
             expected: self.expected.clone(),
@@ -117,7 +133,18 @@ impl Scene {
                 .iter()
                 .map(|memory| self.measured(memory))
                 .collect(),
-            process: Some(self.process(&memories)),
+            page_digests: page_digests
+                .as_ref()
+                .map(|digests| hash(ALGORITHM, digests)),
+            processes: processes
+                .iter()
+                .map(|(pid, memories)| self.process(*pid, memories))
+                .collect(),
+            translation: Some(TranslationBasis {
+                levels: 4,
+                kernel: Digest(vec![8; 32]),
+                banner: "Linux version 6.1.0\n".into(),
+            }),
             snapshot: Snapshot {
                 mode: SnapshotMode::PauseCopy,
                 pause_us: 900,
@@ -128,10 +155,11 @@ impl Scene {
             boot_registers: Vec::new(),
         };
         report.check().unwrap();
-        consistency::check(&report, &request).unwrap();
+        consistency::check(&report, &request, page_digests.as_deref()).unwrap();
         VerifiedReport {
             request,
             report,
+            page_digests,
             request_digest: [3; 32],
             guest_key_thumbprint: [4; 32],
             vault: VaultKind::Software,
@@ -147,7 +175,6 @@ impl Scene {
         MeasuredRegion {
             region: memory.mapping.region,
             digest: self.digest(memory.pages.iter()),
-            page_digests: self.page_digests.then(|| page_digests(memory.pages.iter())),
         }
     }
 
@@ -158,9 +185,9 @@ impl Scene {
         }
     }
 
-    fn process(&self, memories: &[Memory]) -> ResolvedProcess {
+    fn process(&self, pid: u32, memories: &[Memory]) -> ResolvedProcess {
         ResolvedProcess {
-            pid: 321,
+            pid,
             start_time_ns: 5_000_000_000,
             comm: "ledger".into(),
             executable: self.executable.clone(),
@@ -168,11 +195,6 @@ impl Scene {
                 .iter()
                 .map(|memory| memory.mapping.clone())
                 .collect(),
-            translation: TranslationBasis {
-                levels: 4,
-                kernel: Digest(vec![8; 32]),
-                banner: "Linux version 6.1.0\n".into(),
-            },
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::certificates::{ChainError, Usage};
 use crate::cose::{MessageType, sign1};
 use crate::csr::EphemeralKey;
 use crate::identity::GuestIdentity;
-use crate::measurement::{Digest, MeasurementRequest, Report};
+use crate::measurement::{Digest, MeasurementRequest, Report, SignedReport};
 
 const NOW_MS: u64 = NOW_S * 1000;
 
@@ -19,6 +19,7 @@ struct Draft {
     fleet: Fleet,
     report: Report,
     request: MeasurementRequest,
+    page_digests: Option<Vec<u8>>,
     report_key_of: GuestIdentity,
     guest_key_of: GuestIdentity,
     certified_launch: Digest,
@@ -27,7 +28,7 @@ struct Draft {
 
 struct Signed {
     fleet: Fleet,
-    report: Vec<u8>,
+    report: SignedReport,
     guest_chain: Vec<Vec<u8>>,
 }
 
@@ -37,12 +38,14 @@ impl Draft {
         let VerifiedReport {
             mut report,
             request,
+            page_digests,
             ..
         } = Scene::clean().verified();
         report.guest = fleet.guest;
         Self {
             report,
             request,
+            page_digests,
             report_key_of: fleet.guest,
             guest_key_of: fleet.guest,
             certified_launch: launch_measurement(),
@@ -85,7 +88,10 @@ impl Draft {
         .unwrap();
         Signed {
             fleet: self.fleet,
-            report,
+            report: SignedReport {
+                message: report,
+                page_digests: self.page_digests,
+            },
             guest_chain,
         }
     }
@@ -210,22 +216,45 @@ fn a_report_that_contradicts_itself_is_refused() {
         E::PageDigests
     );
     assert_eq!(
-        inconsistent(|draft| draft.report.regions[0].page_digests = None),
+        inconsistent(|draft| draft.report.page_digests = None),
         E::PageDigests
     );
-    assert_eq!(
-        inconsistent(|draft| draft.report.process = None),
-        E::Process
-    );
+    let spoilt: [fn(&mut Vec<u8>); 3] = [
+        |digests| digests[40] ^= 1,
+        |digests| digests.truncate(32),
+        |digests| digests.extend([0; 32]),
+    ];
+    for spoil in spoilt {
+        let mut draft = Draft::right();
+        spoil(draft.page_digests.as_mut().unwrap());
+        let refused = draft.signed().verify(NOW_MS).unwrap_err();
+        assert!(matches!(refused, ReportError::Inconsistent(E::PageDigests)));
+    }
+    assert!(matches!(
+        refused(|draft| draft.page_digests = None),
+        ReportError::NoPageDigests
+    ));
+    let none = |draft: &mut Draft| {
+        draft.report.processes.clear();
+        draft.report.translation = None;
+    };
+    assert_eq!(inconsistent(none), E::Process);
+    let twice = |draft: &mut Draft| {
+        let again = draft.report.processes[0].clone();
+        draft.report.processes.push(again);
+        let regions = draft.report.regions.clone();
+        draft.report.regions.extend(regions);
+    };
+    assert_eq!(inconsistent(twice), E::Process);
     assert_eq!(
         inconsistent(|draft| draft.request.target = crate::measurement::Target::Profile { pid: 1 }),
         E::Process
     );
     let unmeasured = |draft: &mut Draft| drop(draft.report.regions.pop());
     assert_eq!(inconsistent(unmeasured), E::Regions);
-    let hidden = |draft: &mut Draft| drop(draft.report.process.as_mut().unwrap().mappings.pop());
+    let hidden = |draft: &mut Draft| drop(draft.report.processes[0].mappings.pop());
     assert_eq!(inconsistent(hidden), E::Regions);
-    let data = |draft: &mut Draft| draft.report.process.as_mut().unwrap().mappings[0].flags.0 = 1;
+    let data = |draft: &mut Draft| draft.report.processes[0].mappings[0].flags.0 = 1;
     assert_eq!(inconsistent(data), E::NotExecutable);
     let longer = |draft: &mut Draft| {
         draft.request.algorithm = crate::measurement::HashAlgorithm::Sha512;
@@ -243,6 +272,12 @@ fn an_archived_report_is_verified_as_of_its_time() {
     let archived = verify_archived_report(&signed.report, &[], &signed.fleet.ca).unwrap();
     assert_eq!(archived.report().guest, signed.fleet.guest);
     verify_archived_report(&signed.report, &signed.guest_chain, &signed.fleet.ca).unwrap();
+    // Page digests are gone by then, or else are the right ones.
+    let mut kept = signed.report.clone();
+    kept.page_digests = None;
+    verify_archived_report(&kept, &[], &signed.fleet.ca).unwrap();
+    kept.page_digests = Some(vec![0; 32]);
+    verify_archived_report(&kept, &[], &signed.fleet.ca).unwrap_err();
     let mut expired = Draft::right();
     expired.report.measured_at_ms = NEXT_YEAR_S * 1000;
     let expired = expired.signed();
@@ -262,8 +297,13 @@ proptest! {
         SIGNED.with(|signed| {
             for (at, bit) in flips {
                 let mut report = signed.report.clone();
-                let at = at % report.len();
-                report[at] ^= 1 << (bit % 8);
+                let digests = report.page_digests.as_mut().unwrap();
+                let at = at % (report.message.len() + digests.len());
+                let byte = match at.checked_sub(report.message.len()) {
+                    Some(at) => &mut digests[at],
+                    None => &mut report.message[at],
+                };
+                *byte ^= 1 << (bit % 8);
                 let verified =
                     verify_report(&report, &signed.guest_chain, &signed.fleet.ca, NOW_MS);
                 assert!(verified.is_err());

@@ -1,7 +1,7 @@
 //! From bytes to a report that is right in itself. Whether it answers its request, and what it
 //! proves, is for the appraisal to say.
 
-use super::{Mapping, MeasuredRegion, Report, ResolvedProcess, TranslationBasis};
+use super::{Mapping, Report, ResolvedProcess, TranslationBasis};
 use crate::cbor::{self, CborError};
 use crate::cose::MessageType;
 use crate::measurement::{Digest, Refusal, Region, regions};
@@ -44,6 +44,8 @@ pub enum ReportError {
 impl Report {
     /// Most regions or mappings in a report.
     pub const MAX_MAPPINGS: usize = 4096;
+    /// Most processes in a report.
+    pub const MAX_PROCESSES: usize = 64;
     /// Most boot registers in a report.
     pub const MAX_REGISTERS: usize = 256;
 
@@ -90,28 +92,35 @@ impl Report {
         if ![32, 48, 64].contains(&digest_len) {
             return Err(ReportError::DigestLength("digest"));
         }
+        if let Some(digest) = &self.page_digests {
+            of_length("page digests' digest", digest, digest_len)?;
+        }
         in_range("regions", self.regions.len(), 1, Self::MAX_MAPPINGS)?;
-        check_regions(self.regions.iter().map(|measured| measured.region))?;
         for measured in &self.regions {
-            check_measured(measured, digest_len)?;
+            of_length("region's digest", &measured.digest, digest_len)?;
         }
         for register in &self.boot_registers {
             in_range("boot_registers", register.value.0.len(), SHA256_LEN, 64)?;
         }
-        self.process.as_ref().map_or(Ok(()), check_process)
+        in_range("processes", self.processes.len(), 0, Self::MAX_PROCESSES)?;
+        self.processes.iter().try_for_each(check_process)?;
+        self.check_address_spaces()?;
+        match &self.translation {
+            Some(basis) if !self.processes.is_empty() => check_translation(basis),
+            None if self.processes.is_empty() => Ok(()),
+            _ => Err(ReportError::Range("translation")),
+        }
     }
-}
 
-fn check_measured(measured: &MeasuredRegion, digest_len: usize) -> Result<(), ReportError> {
-    of_length("region's digest", &measured.digest, digest_len)?;
-    let Some(page_digests) = &measured.page_digests else {
-        return Ok(());
-    };
-    let due = measured.region.pages().checked_mul(digest_len as u64);
-    if due == Some(page_digests.len() as u64) {
-        Ok(())
-    } else {
-        Err(ReportError::DigestLength("page digests"))
+    /// The same address may be measured in several processes, each of which has as many regions as mappings then.
+    fn check_address_spaces(&self) -> Result<(), ReportError> {
+        let mut regions = self.regions.iter().map(|measured| measured.region);
+        if let [_, _, ..] = self.processes.as_slice() {
+            for process in &self.processes {
+                check_regions(regions.by_ref().take(process.mappings.len()))?;
+            }
+        }
+        check_regions(regions)
     }
 }
 
@@ -128,14 +137,19 @@ fn check_process(process: &ResolvedProcess) -> Result<(), ReportError> {
     let ascending = process
         .mappings
         .is_sorted_by_key(|mapping| mapping.region.address);
-    if !ascending {
-        return Err(ReportError::Range("order of mappings"));
+    if ascending {
+        Ok(())
+    } else {
+        Err(ReportError::Range("order of mappings"))
     }
+}
+
+fn check_translation(basis: &TranslationBasis) -> Result<(), ReportError> {
     let TranslationBasis {
         levels,
         kernel,
         banner,
-    } = &process.translation;
+    } = basis;
     in_range("levels", usize::from(*levels), 4, 5)?;
     in_range("banner", banner.len(), 1, 1024)?;
     of_length("kernel", kernel, SHA256_LEN)

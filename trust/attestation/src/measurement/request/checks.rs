@@ -45,6 +45,9 @@ pub enum RequestError {
         /// Bytes due.
         expected: usize,
     },
+    /// Page digests of what the guest chose itself.
+    #[error("page digests are given with the profile of a process only; ask without them")]
+    PageDigests,
     /// The regions are refused.
     #[error("{0}")]
     Regions(Refusal),
@@ -77,7 +80,7 @@ impl From<CborError> for RequestError {
 impl MeasurementRequest {
     /// Largest encoded request in bytes.
     pub const MAX_LEN: usize = 32 << 10;
-    /// Most bytes to measure with page digests asked for: their SHA-512 take 16 MiB of the report.
+    /// Most bytes to measure with page digests asked for: their SHA-512 take 16 MiB.
     pub const MAX_BYTES_WITH_PAGE_DIGESTS: u64 = 1 << 30;
 
     /// Reads a request and checks every field and region.
@@ -119,12 +122,8 @@ impl MeasurementRequest {
             return Err(RequestError::TooManyRegions(self.target.regions().len()));
         }
         self.target.check().map_err(RequestError::Regions)?;
-        let (requested, allowed) = (self.target.size(), Self::MAX_BYTES_WITH_PAGE_DIGESTS);
-        if self.page_digests && requested > allowed {
-            return Err(RequestError::Regions(Refusal::OverBudget {
-                requested,
-                allowed,
-            }));
+        if self.page_digests && !matches!(self.target, Target::Profile { .. }) {
+            return Err(RequestError::PageDigests);
         }
         Ok(())
     }
