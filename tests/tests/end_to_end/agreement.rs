@@ -4,12 +4,12 @@
 use anyhow::{Context, Result, ensure};
 use bartizan_attestation::appraisal::verify_archived_report;
 use bartizan_attestation::measurement::Report;
+use bartizan_tests::nginx::Nginx;
 use bartizan_tests::stack::Guest;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::Case;
-use crate::nginx::Nginx;
 use crate::requests::Enrolled;
 use crate::world::World;
 

@@ -1,15 +1,16 @@
-//! End-to-end tests: one real stack with two real guests, shared by all where isolation is not the point.
+//! End-to-end tests: one real stack with two real guests, shared by all where isolation is not the point. What a few
+//! cases need beyond that (a second host, guests of other kinds) they start for themselves.
 //!
 //! The stack is started once and ended at the end, which the standard harness cannot do; the trials run one after another
 //! since they share guests.
 
 mod agreement;
+mod compromised;
 mod decoy;
 mod grading;
 mod hostile;
 mod kernel;
 mod main_job;
-mod nginx;
 mod processes;
 mod refusals;
 mod requests;
