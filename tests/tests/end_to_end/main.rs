@@ -10,11 +10,14 @@ mod decoy;
 mod grading;
 mod hostile;
 mod kernel;
+mod large;
 mod main_job;
+mod pages;
 mod processes;
 mod refusals;
 mod requests;
 mod survival;
+mod vdso;
 mod world;
 
 use std::process::ExitCode;
@@ -33,7 +36,9 @@ fn main() -> ExitCode {
         main_job::CASES,
         &refusals::cases(),
         grading::CASES,
+        vdso::CASES,
         agreement::CASES,
+        large::CASES,
         kernel::CASES,
         processes::CASES,
         survival::CASES,
