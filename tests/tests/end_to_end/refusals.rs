@@ -1,6 +1,7 @@
 //! What is refused, and as what: each case names its one problem type, and nothing is granted.
 
 mod another_host;
+mod attack;
 mod authenticity;
 mod enrolment;
 mod foreign;

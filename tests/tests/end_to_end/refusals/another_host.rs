@@ -7,7 +7,7 @@ use bartizan_tests::operator::Operator;
 use bartizan_tests::stack::GuestSpec;
 use uuid::Uuid;
 
-use super::reports::Attack;
+use super::attack::Attack;
 use crate::Case;
 use crate::compromised::Hypervisor;
 use crate::requests::{Enrolled, attest, nonce, request, some_page};
