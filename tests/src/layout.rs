@@ -4,6 +4,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
@@ -22,10 +23,12 @@ const PROGRAMS: &[&str] = &[
     "bartizan-verifier",
 ];
 
-/// The stack's folder; removed when dropped unless it is kept.
-#[derive(Debug)]
+/// The stack's folder, or a host's own within it; removed with the last that knows of it.
+#[derive(Clone, Debug)]
 pub struct Layout {
-    folder: TempDir,
+    /// Holds the whole.
+    whole: Arc<TempDir>,
+    folder: PathBuf,
     /// The guest's image: `disk.img`, `vmlinuz`, `initrd.img`, `debs/`.
     pub image: PathBuf,
     /// The read-only disk with the guest's programs.
@@ -43,13 +46,14 @@ impl Layout {
             .tempdir_in("/var/tmp")?;
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
         let layout = Self {
-            folder,
+            folder: folder.path().to_owned(),
+            whole: Arc::new(folder),
             image: staged("BARTIZAN_GUEST_IMAGE")?,
             program_disk: staged("BARTIZAN_PROGRAM_DISK")?,
             guest_programs: staged("BARTIZAN_GUEST_PROGRAMS")?,
         };
         let programs = staged("BARTIZAN_PROGRAMS")?;
-        fs::create_dir(layout.folder.path().join("bin"))?;
+        fs::create_dir(layout.folder.join("bin"))?;
         for name in PROGRAMS {
             let from = programs.join(name);
             fs::copy(&from, layout.program(name))
@@ -58,9 +62,20 @@ impl Layout {
         Ok(layout)
     }
 
+    /// A folder within this one with the same programs and images, and files of its own.
+    pub fn within(&self, name: &str) -> Result<Self> {
+        let folder = self.path(name);
+        fs::create_dir(&folder)?;
+        fs::set_permissions(&folder, Permissions::from_mode(0o755))?;
+        Ok(Self {
+            folder,
+            ..self.clone()
+        })
+    }
+
     /// A program of the host.
     pub fn program(&self, name: &str) -> PathBuf {
-        self.folder.path().join("bin").join(name)
+        self.whole.path().join("bin").join(name)
     }
 
     /// A folder that only `owner` may enter.
@@ -75,7 +90,7 @@ impl Layout {
 
     /// A path of the stack's, whoever makes it.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.join(name)
     }
 
     /// Writes a configuration file that all may read.

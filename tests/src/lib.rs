@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod agent;
 pub mod daemon;
 pub mod layout;
+pub mod nginx;
 pub mod operator;
 pub mod process;
 pub mod stack;

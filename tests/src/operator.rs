@@ -39,6 +39,15 @@ impl Operator {
         }
     }
 
+    /// The same operator at another host.
+    #[must_use]
+    pub fn at(&self, hypervisor: PathBuf) -> Self {
+        Self {
+            hypervisor,
+            ..self.clone()
+        }
+    }
+
     /// The fleet CA certificate that this operator trusts.
     pub fn fleet_ca(&self) -> PathBuf {
         self.folder.join("fleet-ca.pem")

@@ -1,9 +1,11 @@
-//! One whole stack: verifier with its vault, host with vault, card, devices and hypervisor, and its guests.
+//! One whole stack: a verifier with its vault, and a host of its fleet with its guests.
 
 mod configs;
 mod guest;
+mod host;
 
 pub use guest::{Guest, GuestSpec};
+pub use host::Host;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -15,44 +17,44 @@ use crate::daemon::{Daemon, Recipe};
 use crate::layout::{Layout, text};
 use crate::operator::Operator;
 
-/// What the hypervisor needs beyond its user's rights: to start QEMU and measurers as other users, to signal
-/// them, and to make their control groups.
-const HYPERVISOR_CAPABILITIES: &[&str] = &["setuid", "setgid", "kill", "dac_override"];
-
 /// The users of the processes.
 #[derive(Clone, Copy, Debug)]
 pub struct Users {
-    vault: Account,
-    verifier_vault: Account,
-    card: Account,
-    devices: Account,
-    hypervisor: Account,
-    measurer: Account,
-    qemu: Account,
-    verifier: Account,
+    /// A host's vault.
+    pub vault: Account,
+    /// The verifier's vault.
+    pub verifier_vault: Account,
+    /// The card.
+    pub card: Account,
+    /// The devices.
+    pub devices: Account,
+    /// The hypervisor and the supervisors.
+    pub hypervisor: Account,
+    /// The measurers.
+    pub measurer: Account,
+    /// QEMU.
+    pub qemu: Account,
+    /// The verifier.
+    pub verifier: Account,
 }
 
 /// A running stack. Dropped, every daemon and guest of it ends.
 #[derive(Debug)]
 pub struct Stack {
-    /// The hypervisor; guests survive it.
-    pub hypervisor: Daemon,
-    /// The devices.
-    pub devices: Daemon,
-    /// The card.
-    pub card: Daemon,
-    /// The host's vault.
-    pub vault: Daemon,
+    /// The host.
+    pub host: Host,
     /// The verifier.
     pub verifier: Daemon,
     /// The verifier's vault.
     pub verifier_vault: Daemon,
-    /// The operator.
+    /// The operator, at the host.
     pub operator: Operator,
     /// The stack's files.
     pub layout: Layout,
     /// The processes' users.
     pub users: Users,
+    /// The verifier's port.
+    port: u16,
 }
 
 impl Users {
@@ -95,41 +97,23 @@ impl Stack {
             log: layout.path("verifier.log"),
         })?;
 
-        let config = configs::vault(&layout, &users)?;
-        let vault = start(&layout, "bartizan-vault", config, users.vault, &[])?;
-
-        let config = configs::card(&layout, &users, port)?;
-        enroll(&layout, &users, &operator, &config)?;
-        let card = Daemon::start(Recipe {
-            program: layout.program("bartizan-card"),
-            arguments: vec!["run".into(), "--config".into(), config],
-            account: users.card,
-            capabilities: &[],
-            log: layout.path("card.log"),
-        })?;
-
-        let config = configs::devices(&layout, &users)?;
-        let devices = start(&layout, "bartizan-devices", config, users.devices, &[])?;
-
-        let config = configs::hypervisor(&layout, &users, &operator)?;
-        let hypervisor = start(
-            &layout,
-            "bartizan-hypervisor",
-            config,
-            users.hypervisor,
-            HYPERVISOR_CAPABILITIES,
-        )?;
         Ok(Self {
-            hypervisor,
-            devices,
-            card,
-            vault,
+            host: Host::start(&layout, users, operator.clone(), port, "host-1")?,
             verifier,
             verifier_vault,
             operator,
             layout,
             users,
+            port,
         })
+    }
+
+    /// Starts another host of the fleet, with vault, card, devices and hypervisor of its own.
+    pub fn another_host(&self, name: &str) -> Result<Host> {
+        let layout = self.layout.within(name)?;
+        let hypervisor = layout.path("run/hypervisor/operator.sock");
+        let operator = self.operator.at(hypervisor);
+        Host::start(&layout, self.users, operator, self.port, name)
     }
 
     /// Registers what `bartizan profile` computed from a Debian package and those that it needs.
@@ -188,22 +172,7 @@ impl Stack {
     }
 }
 
-impl Drop for Stack {
-    fn drop(&mut self) {
-        let stop_all = || -> Result<()> {
-            let guests = self.operator.must(&["vm", "list"])?;
-            for guest in guests.as_array().into_iter().flatten() {
-                let name = guest["name"].as_str().context("a guest has a name")?;
-                self.operator.must(&["vm", "stop", "--force", name])?;
-            }
-            Ok(())
-        };
-        if let Err(error) = stop_all() {
-            eprintln!("guests could not be stopped: {error:#}");
-        }
-    }
-}
-
+/// Starts a daemon that takes its configuration and nothing else.
 fn start(
     layout: &Layout,
     program: &str,
@@ -253,29 +222,6 @@ fn initialise(layout: &Layout, users: &Users, operator: &Operator, config: &str)
     std::fs::copy(certificate, operator.folder().join("operator.pem"))?;
     std::fs::copy(fleet_ca, operator.fleet_ca())?;
     Ok(())
-}
-
-/// `bartizan host enroll`, as the card's user.
-fn enroll(layout: &Layout, users: &Users, operator: &Operator, config: &str) -> Result<()> {
-    let answer = operator.must(&["host", "join-code", "--name", "host-1"])?;
-    let code = answer["code"].as_str().context("a join code")?.to_owned();
-    Daemon::run_once(&Recipe {
-        program: layout.program("bartizan-card"),
-        arguments: vec![
-            "enroll".into(),
-            "--config".into(),
-            config.into(),
-            "--name".into(),
-            "host-1".into(),
-            "--join-code".into(),
-            code,
-            "--fleet-ca".into(),
-            text(&operator.fleet_ca())?,
-        ],
-        account: users.card,
-        capabilities: &[],
-        log: layout.path("card-enroll.log"),
-    })
 }
 
 /// A port of the loopback interface that nobody has now.

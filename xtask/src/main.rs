@@ -11,6 +11,7 @@ mod components;
 mod demo;
 mod fuzz;
 mod guest_image;
+mod kernels;
 mod layers;
 mod progress;
 mod sh;

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::progress::step;
-use crate::{check, components, demo, sh};
+use crate::{check, components, demo, kernels, sh};
 
 /// Runs all of them, or those whose name contains `filter`.
 pub(crate) fn run(filter: Option<&str>) -> Result<()> {
@@ -31,11 +31,14 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     }
     let stage = demo::stage()?;
     if filter.is_none() {
-        // Ignored elsewhere, since only here is there a kernel to boot.
+        // Ignored elsewhere, since only here are there kernels to boot.
+        let kernels = kernels::ensure()?;
         step("measuring booted kernels, 4- and 5-level paging", || {
             sh::loud(
                 stage
                     .environment(&mut sh::cargo())
+                    .env("BARTIZAN_TEST_KERNEL_GENERIC", &kernels.generic)
+                    .env("BARTIZAN_TEST_KERNEL_BACKPORTS", &kernels.backports)
                     .args([
                         "test",
                         "--package=bartizan-measurer",

@@ -16,6 +16,7 @@ const PRIVATE: c_int = 2;
 const ANONYMOUS: c_int = 0x20;
 const POPULATE: c_int = 0x8000;
 const HUGETLB: c_int = 0x40000;
+const HUGE_PAGE: usize = 2 << 20;
 
 unsafe extern "C" {
     fn mount(
@@ -66,20 +67,18 @@ fn main() {
     );
     many_small_ones();
 
-    fs::write("/proc/sys/vm/nr_hugepages", "2").unwrap();
-    let huge = map(
-        2 << 20,
-        READ | WRITE,
-        PRIVATE | ANONYMOUS | POPULATE | HUGETLB,
-        -1,
-        0,
-    );
+    let symbols = fs::read("/proc/kallsyms").unwrap();
+    let pages = symbols.len().div_ceil(HUGE_PAGE);
+    fs::write("/proc/sys/vm/nr_hugepages", (1 + pages).to_string()).unwrap();
+    let huge = map_huge(1);
     // SAFETY: 2 MiB just mapped writable.
-    unsafe { ptr::write_bytes(huge.cast::<u8>(), 0x5a, 2 << 20) };
+    unsafe { ptr::write_bytes(huge.cast::<u8>(), 0x5a, HUGE_PAGE) };
     // Mapped, and never touched.
     let absent = map(8 * PAGE, READ | WRITE, PRIVATE | ANONYMOUS, -1, 0);
 
     make_own_code_present();
+    show(&symbols, pages);
+    print!("VERSION {}", fs::read_to_string("/proc/version").unwrap());
     println!("TEXT {:x} {:x}", text as usize, physical(text));
     println!("HUGE {:x} {:x}", huge as usize, physical(huge));
     println!("ABSENT {:x}", absent as usize);
@@ -115,6 +114,24 @@ fn map(size: usize, protection: c_int, flags: c_int, file: c_int, offset: c_long
     let at = unsafe { mmap(ptr::null_mut(), size, protection, flags, file, offset) };
     assert_ne!(at as isize, -1, "mmap: {}", std::io::Error::last_os_error());
     at
+}
+
+fn map_huge(pages: usize) -> *mut c_void {
+    let flags = PRIVATE | ANONYMOUS | POPULATE | HUGETLB;
+    map(pages * HUGE_PAGE, READ | WRITE, flags, -1, 0)
+}
+
+/// Puts the kernel's symbols into huge pages, which nothing moves, and prints where those are: the test reads
+/// them from RAM, since over the console they would take minutes.
+fn show(symbols: &[u8], pages: usize) {
+    let at = map_huge(pages);
+    // SAFETY: just mapped writable, and as large.
+    unsafe { ptr::copy_nonoverlapping(symbols.as_ptr(), at.cast(), symbols.len()) };
+    print!("SYMBOLS {:x}", symbols.len());
+    for page in 0..pages {
+        print!(" {:x}", physical(at.wrapping_byte_add(page * HUGE_PAGE)));
+    }
+    println!();
 }
 
 /// Maps 4 pages of a copy of this program, present.

@@ -12,23 +12,45 @@ use bartizan_attestation::measurement::{
 use crate::machine::{Vm, program};
 use crate::signatures::{request, signed, verified};
 use crate::supervisor::{Pauses, Supervisor};
+use crate::symbols;
 
 const BUDGET: u64 = 64 << 20;
 
 #[test]
 #[ignore = "boots a guest: set BARTIZAN_TEST_KERNEL to the path of Debian's vmlinuz (6.1 or later)"]
 fn four_level_paging() {
-    Case::boot("four", "max,la57=off", "pti=off").check(4);
+    let kernel = kernel("BARTIZAN_TEST_KERNEL");
+    Case::boot("four", kernel, "max,la57=off", "pti=off").check(4);
 }
 
 #[test]
 #[ignore = "boots a guest: set BARTIZAN_TEST_KERNEL to the path of Debian's vmlinuz (6.1 or later)"]
 fn five_level_paging_and_isolated_page_tables() {
-    Case::boot("five", "max", "pti=on").check(5);
+    let kernel = kernel("BARTIZAN_TEST_KERNEL");
+    Case::boot("five", kernel, "max", "pti=on").check(5);
+}
+
+#[test]
+#[ignore = "boots a guest: set BARTIZAN_TEST_KERNEL_GENERIC to the path of vmlinuz of linux-image-amd64"]
+fn generic_kernel() {
+    let kernel = kernel("BARTIZAN_TEST_KERNEL_GENERIC");
+    Case::boot("generic", kernel, "max", "").check(5);
+}
+
+#[test]
+#[ignore = "boots a guest: set BARTIZAN_TEST_KERNEL_BACKPORTS to the path of vmlinuz of a newer linux-image-cloud-amd64"]
+fn newer_kernel() {
+    let kernel = kernel("BARTIZAN_TEST_KERNEL_BACKPORTS");
+    Case::boot("newer", kernel, "max,la57=off", "").check(4);
+}
+
+fn kernel(variable: &str) -> PathBuf {
+    std::env::var_os(variable).unwrap().into()
 }
 
 /// A booted guest, its measurer, and what the guest said on its console.
 struct Case {
+    kernel: PathBuf,
     vm: Vm,
     supervisor: Supervisor,
     said: Vec<String>,
@@ -36,8 +58,7 @@ struct Case {
 }
 
 impl Case {
-    fn boot(name: &str, cpu: &str, command_line: &str) -> Self {
-        let kernel: PathBuf = std::env::var_os("BARTIZAN_TEST_KERNEL").unwrap().into();
+    fn boot(name: &str, kernel: PathBuf, cpu: &str, command_line: &str) -> Self {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("measurer-{name}"));
         // Absent at the first run.
         let _ = std::fs::remove_dir_all(&folder);
@@ -49,6 +70,7 @@ impl Case {
         let said = vm.until_ready();
         let program = std::fs::read(program(&folder)).unwrap();
         Self {
+            kernel,
             vm,
             supervisor,
             said,
@@ -57,6 +79,7 @@ impl Case {
     }
 
     fn check(mut self, levels: u8) {
+        self.symbols_are_those_of_the_image();
         self.mappings_are_those_of_proc(levels);
         self.virtual_and_physical_agree();
         self.absence_is_refused_by_name();
@@ -73,16 +96,33 @@ impl Case {
         }
     }
 
-    /// The numbers after a word that the guest printed.
+    /// The line that the guest printed after a word.
+    fn line(&self, name: &str) -> &str {
+        let mut lines = self.said.iter();
+        let line = lines.find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim()
+    }
+
+    /// The numbers in it.
     fn words(&self, name: &str) -> Vec<u64> {
-        let line = self
-            .said
-            .iter()
-            .find_map(|line| line.strip_prefix(name))
-            .unwrap();
-        line.split_whitespace()
+        self.line(name)
+            .split_whitespace()
             .map(|word| u64::from_str_radix(word, 16).unwrap())
             .collect()
+    }
+
+    /// The guest's /proc/kallsyms, read from its RAM.
+    fn symbols_are_those_of_the_image(&self) {
+        const HUGE_PAGE: usize = 2 << 20;
+        let words = self.words("SYMBOLS");
+        let (size, pages) = words.split_first().unwrap();
+        let mut kallsyms: Vec<u8> = pages
+            .iter()
+            .flat_map(|page| self.vm.read(*page, HUGE_PAGE))
+            .collect();
+        kallsyms.truncate(usize::try_from(*size).unwrap());
+        let kallsyms = String::from_utf8(kallsyms).unwrap();
+        symbols::are_those_of_the_image(&self.kernel, &kallsyms);
     }
 
     fn mappings_are_those_of_proc(&mut self, levels: u8) {
@@ -105,7 +145,7 @@ impl Case {
         assert!(process.start_time_ns > 0);
         let translation = report.translation.unwrap();
         assert_eq!(translation.levels, levels);
-        assert!(translation.banner.starts_with("Linux version "));
+        assert_eq!(translation.banner.trim(), self.line("VERSION"));
 
         let regions: Vec<_> = report
             .regions

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -104,6 +105,18 @@ impl Vm {
                 line => lines.push(line.to_owned()),
             }
         }
+    }
+
+    /// Bytes of the guest's RAM at a guest-physical address.
+    pub(crate) fn read(&self, address: u64, size: usize) -> Vec<u8> {
+        let holds =
+            |range: &&RamRange| (range.address..range.address + range.size).contains(&address);
+        let range = self.ranges.iter().find(holds).unwrap();
+        let mut bytes = vec![0; size];
+        self.ram
+            .read_exact_at(&mut bytes, range.file_offset + address - range.address)
+            .unwrap();
+        bytes
     }
 
     fn command(&mut self, name: &str) {

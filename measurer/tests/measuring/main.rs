@@ -10,3 +10,4 @@ mod protocol;
 mod ram;
 mod signatures;
 mod supervisor;
+mod symbols;

@@ -2,6 +2,7 @@
 
 mod decoy;
 mod flood;
+mod huge;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
@@ -51,8 +52,11 @@ fn main() -> anyhow::Result<()> {
         [command, file, offset, size] if command == "decoy" => {
             decoy::run(file, offset.parse()?, size.parse()?)
         }
+        [command, kind, count] if command == "huge" => huge::run(kind, count.parse()?),
         [command, requests] if command == "flood" => flood::run(requests.parse()?),
-        _ => anyhow::bail!("usage: bartizan-test-agent [decoy FILE OFFSET SIZE | flood REQUESTS]"),
+        _ => anyhow::bail!(
+            "usage: bartizan-test-agent [decoy FILE OFFSET SIZE | huge KIND COUNT | flood REQUESTS]"
+        ),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A guest of the stack.
+//! A guest of a host.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Stack;
+use super::Host;
 use crate::agent::{Agent, Door};
 use crate::layout::text;
 
@@ -24,6 +24,8 @@ const KERNEL_PARAMETERS: &str = "root=/dev/vda rw console=ttyS0 quiet random.tru
 pub struct GuestSpec {
     /// Its name.
     pub name: String,
+    /// Its UUID; a fresh one where there is none.
+    pub uuid: Option<Uuid>,
     /// RAM in MiB.
     pub memory_mib: u64,
     /// Virtual CPUs.
@@ -55,6 +57,7 @@ impl GuestSpec {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.into(),
+            uuid: None,
             memory_mib: 768,
             cpus: 2,
             cpu_model: None,
@@ -65,10 +68,10 @@ impl GuestSpec {
     }
 }
 
-impl Stack {
+impl Host {
     /// Boots a guest from a record signed by the operator, and waits for the hand in it.
     pub fn boot(&self, spec: &GuestSpec) -> Result<Guest> {
-        let uuid = Uuid::new_v4();
+        let uuid = spec.uuid.unwrap_or_else(Uuid::new_v4);
         let record = self.record(spec, uuid)?;
         let door = Door::open(&self.layout.path(&format!("run/agents/{uuid}.sock")))?;
         self.operator.must(&["vm", "run", &record])?;

@@ -2,6 +2,7 @@
 //! only the profile's judgement of the process that is named affirms, and names that process.
 
 use anyhow::{Context, Result, ensure};
+use bartizan_tests::nginx::Nginx;
 use bartizan_tests::stack::Guest;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
@@ -9,7 +10,6 @@ use serde_json::Value;
 
 use crate::Case;
 use crate::decoy::Decoy;
-use crate::nginx::Nginx;
 use crate::requests::text;
 use crate::world::World;
 

@@ -86,7 +86,7 @@ fn flood(world: &mut World) -> Result<()> {
 
 /// How long a guest stood still for snapshots so far, by the hypervisor's log.
 fn paused(stack: &Stack, urn: &str) -> Result<Duration> {
-    let log = std::fs::read_to_string(stack.hypervisor.log())?;
+    let log = std::fs::read_to_string(stack.host.hypervisor.log())?;
     let pause = |line: &str| -> Option<u64> {
         let (_, rest) = line.split_once("pause_us=")?;
         rest.split_whitespace().next()?.parse().ok()
@@ -102,8 +102,8 @@ fn count(flood: &Value, status: &str) -> u64 {
 
 /// The larger of what devices and hypervisor hold.
 fn memory(stack: &Stack) -> Result<u64> {
-    let devices = Process::of(stack.devices.pid())?.own_memory()?;
-    let hypervisor = Process::of(stack.hypervisor.pid())?.own_memory()?;
+    let devices = Process::of(stack.host.devices.pid())?.own_memory()?;
+    let hypervisor = Process::of(stack.host.hypervisor.pid())?.own_memory()?;
     Ok(devices.max(hypervisor))
 }
 

@@ -1,19 +1,23 @@
-//! End-to-end tests: one real stack with two real guests, shared by all where isolation is not the point.
+//! End-to-end tests: one real stack with two real guests, shared by all where isolation is not the point. What a few
+//! cases need beyond that (a second host, guests of other kinds) they start for themselves.
 //!
 //! The stack is started once and ended at the end, which the standard harness cannot do; the trials run one after another
 //! since they share guests.
 
 mod agreement;
+mod compromised;
 mod decoy;
 mod grading;
 mod hostile;
 mod kernel;
+mod large;
 mod main_job;
-mod nginx;
+mod pages;
 mod processes;
 mod refusals;
 mod requests;
 mod survival;
+mod vdso;
 mod world;
 
 use std::process::ExitCode;
@@ -32,7 +36,9 @@ fn main() -> ExitCode {
         main_job::CASES,
         &refusals::cases(),
         grading::CASES,
+        vdso::CASES,
         agreement::CASES,
+        large::CASES,
         kernel::CASES,
         processes::CASES,
         survival::CASES,

@@ -1,10 +1,10 @@
 //! The main job: what is intact is affirmed, for every algorithm and digest kind; what is patched is not.
 
 use anyhow::{Context, Result, ensure};
+use bartizan_tests::nginx::Nginx;
 use serde_json::Value;
 
 use crate::Case;
-use crate::nginx::Nginx;
 use crate::world::World;
 
 pub(crate) const CASES: &[Case] = &[

@@ -34,14 +34,14 @@ fn table_says_what_is(world: &mut World) -> Result<()> {
     let ram = supervisor.inode_of("/memfd:bartizan-ram")?;
     let ram = ram.context("the supervisor holds the guest's RAM")?;
     let processes = [
-        ("vault of the host", Process::of(stack.vault.pid())?),
+        ("vault of the host", Process::of(stack.host.vault.pid())?),
         (
             "vault of the verifier",
             Process::of(stack.verifier_vault.pid())?,
         ),
-        ("card", Process::of(stack.card.pid())?),
-        ("devices", Process::of(stack.devices.pid())?),
-        ("hypervisor", Process::of(stack.hypervisor.pid())?),
+        ("card", Process::of(stack.host.card.pid())?),
+        ("devices", Process::of(stack.host.devices.pid())?),
+        ("hypervisor", Process::of(stack.host.hypervisor.pid())?),
         ("supervisor", supervisor),
         ("QEMU", qemu),
         ("measurer", Process::of_json(&shown["measurer_pid"])?),

@@ -23,7 +23,7 @@ pub(crate) struct Enrolled {
     pub(crate) key: EphemeralKey,
     pub(crate) guest: GuestIdentity,
     pub(crate) fleet_ca: FleetCa,
-    chain: Vec<Vec<u8>>,
+    pub(crate) chain: Vec<Vec<u8>>,
 }
 
 /// What the guest API answered.

@@ -18,7 +18,7 @@ pub(crate) const CASES: &[Case] = &[
     ("survival::hypervisor_is_killed", hypervisor),
     ("survival::measurer_is_killed", measurer),
     ("survival::card_is_killed", |world| {
-        killed_and_started_again(world, |stack| &mut stack.card)
+        killed_and_started_again(world, |stack| &mut stack.host.card)
     }),
     ("survival::vault_of_the_host_is_killed", vault),
     ("survival::verifier_is_killed", |world| {
@@ -72,7 +72,7 @@ fn vault(world: &mut World) -> Result<()> {
     let (stack, web) = world.web()?;
     let life = Life::of(web)?;
     affirmed(web)?;
-    stack.vault.kill()?;
+    stack.host.vault.kill()?;
     let mut meanwhile = || {
         affirmed(web)?;
         let measurer = measurer_of(stack, "web")?;
@@ -83,7 +83,7 @@ fn vault(world: &mut World) -> Result<()> {
         life.goes_on(web)
     };
     let meanwhile = meanwhile();
-    stack.vault.start_again()?;
+    stack.host.vault.start_again()?;
     meanwhile?;
     affirmed(web)?;
     life.goes_on(web)
@@ -94,8 +94,8 @@ fn devices(world: &mut World) -> Result<()> {
     let (stack, web, other) = world.two()?;
     let lives = [Life::of(web)?, Life::of(other)?];
     affirmed(web)?;
-    stack.devices.kill()?;
-    stack.devices.start_again()?;
+    stack.host.devices.kill()?;
+    stack.host.devices.start_again()?;
     for (guest, life) in [web, other].into_iter().zip(lives) {
         guest.agent = guest.door.wait(RECOVERY)?;
         affirmed(guest)?;
@@ -109,9 +109,9 @@ fn hypervisor(world: &mut World) -> Result<()> {
     let life = Life::of(web)?;
     affirmed(web)?;
     let shown = stack.operator.must(&["vm", "show", "web"])?;
-    stack.hypervisor.kill()?;
+    stack.host.hypervisor.kill()?;
     let meanwhile = refused_as_unavailable(web).and_then(|()| life.goes_on(web));
-    stack.hypervisor.start_again()?;
+    stack.host.hypervisor.start_again()?;
     meanwhile?;
     let listed = listed(stack, "web")?.context("the guest was not taken up again")?;
     ensure!(

@@ -1,14 +1,15 @@
 //! What the tests share. Each part is started when the first test needs it.
 
 use anyhow::Result;
-use bartizan_tests::stack::{Guest, GuestSpec, Stack};
+use bartizan_tests::stack::{Guest, GuestSpec, Host, Stack};
 
 /// The stack and its guests.
 #[derive(Default)]
 pub(crate) struct World {
-    // Guests before the stack: they are dropped in this order.
+    // Guests and hosts before the stack: they are dropped in this order.
     web: Option<Guest>,
     other: Option<Guest>,
+    another_host: Option<Host>,
     stack: Option<Stack>,
 }
 
@@ -34,7 +35,7 @@ impl World {
             .as_mut()
             .ok_or_else(|| anyhow::anyhow!("no stack"))?;
         if self.web.is_none() {
-            self.web = Some(stack.boot(&GuestSpec::new("web"))?);
+            self.web = Some(stack.host.boot(&GuestSpec::new("web"))?);
         }
         let web = self
             .web
@@ -51,7 +52,7 @@ impl World {
             .as_mut()
             .ok_or_else(|| anyhow::anyhow!("no stack"))?;
         if self.other.is_none() {
-            self.other = Some(stack.boot(&GuestSpec::new("other"))?);
+            self.other = Some(stack.host.boot(&GuestSpec::new("other"))?);
         }
         let web = self
             .web
@@ -62,5 +63,25 @@ impl World {
             .as_mut()
             .ok_or_else(|| anyhow::anyhow!("no guest"))?;
         Ok((stack, web, other))
+    }
+    /// The stack, `web`, and another host of the fleet, without guests.
+    pub(crate) fn two_hosts(&mut self) -> Result<(&mut Stack, &mut Guest, &Host)> {
+        self.web()?;
+        let stack = self
+            .stack
+            .as_mut()
+            .ok_or_else(|| anyhow::anyhow!("no stack"))?;
+        if self.another_host.is_none() {
+            self.another_host = Some(stack.another_host("host-2")?);
+        }
+        let web = self
+            .web
+            .as_mut()
+            .ok_or_else(|| anyhow::anyhow!("no guest"))?;
+        let host = self
+            .another_host
+            .as_ref()
+            .ok_or_else(|| anyhow::anyhow!("no host"))?;
+        Ok((stack, web, host))
     }
 }

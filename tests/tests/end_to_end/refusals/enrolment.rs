@@ -36,7 +36,7 @@ fn not_enrolled(world: &mut World) -> Result<()> {
     let (_, web) = world.web()?;
     let foreign = Enrolled::of(web)?;
     let stack = world.stack()?;
-    let late = &mut stack.boot(&GuestSpec {
+    let late = &mut stack.host.boot(&GuestSpec {
         memory_mib: 512,
         kernel_parameters: "systemd.mask=bartizan-enroll.service",
         ..GuestSpec::new("late")
@@ -71,13 +71,13 @@ fn recycled_cid(world: &mut World) -> Result<()> {
         let shown = stack.operator.must(&["vm", "show", name])?;
         shown["cid"].as_u64().context("a CID")
     };
-    let mut first = stack.boot(&small("first"))?;
+    let mut first = stack.host.boot(&small("first"))?;
     let first_cid = cid("first")?;
     let asked = request("nginx", nonce(&mut first)?, some_page())?;
     let signed = Enrolled::of(&mut first)?.sign(&asked)?;
     stack.operator.must(&["vm", "stop", "--force", "first"])?;
 
-    let second = &mut stack.boot(&small("second"))?;
+    let second = &mut stack.host.boot(&small("second"))?;
     ensure!(cid("second")? == first_cid, "the CID was not given again");
     attest(second, &signed)?.must_refuse("wrong-signer")?;
     let signed = Enrolled::of(second)?.sign(&asked)?;

@@ -1,10 +1,10 @@
 //! Regions that cannot be measured.
 
-use anyhow::{Context, Result};
-use bartizan_attestation::measurement::Target;
+use anyhow::Result;
 
+use super::refused;
 use crate::Case;
-use crate::requests::{Enrolled, attest, nonce, physical, request, virtual_regions};
+use crate::requests::{physical, virtual_regions};
 use crate::world::World;
 
 pub(super) const CASES: &[Case] = &[
@@ -77,14 +77,4 @@ fn virtual_ones(world: &mut World) -> Result<()> {
 fn too_many(world: &mut World) -> Result<()> {
     let regions: Vec<_> = (1..=257).map(|page| (page * 2 * PAGE, PAGE)).collect();
     refused(world, physical(&regions), "malformed")
-}
-
-fn refused(world: &mut World, target: Target, problem: &str) -> Result<()> {
-    let (_, web) = world.web()?;
-    let enrolled = Enrolled::of(web)?;
-    let asked = request("nginx", nonce(web)?, target)?;
-    let answer = attest(web, &enrolled.sign(&asked)?)?;
-    answer
-        .must_refuse(problem)
-        .with_context(|| format!("{:x?}", asked.target))
 }

@@ -1,8 +1,9 @@
 //! Processes and pages that are not there.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use bartizan_attestation::measurement::Target;
 
+use super::refused;
 use crate::Case;
 use crate::decoy::Decoy;
 use crate::requests::{Enrolled, attest, nonce, request, virtual_regions};
@@ -60,14 +61,4 @@ fn not_resident(world: &mut World) -> Result<()> {
     let due = [Some(decoy.address), Some(decoy.address + PAGE)];
     ensure!(named == due, "{answer:?}");
     Ok(())
-}
-
-fn refused(world: &mut World, target: Target, problem: &str) -> Result<()> {
-    let (_, web) = world.web()?;
-    let enrolled = Enrolled::of(web)?;
-    let asked = request("nginx", nonce(web)?, target)?;
-    let answer = attest(web, &enrolled.sign(&asked)?)?;
-    answer
-        .must_refuse(problem)
-        .with_context(|| format!("{:x?}", asked.target))
 }

@@ -1,7 +1,5 @@
 //! A real token of the stack, read by others than it is for, altered, or signed by somebody else.
 
-mod foreign;
-
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
@@ -13,10 +11,10 @@ use bartizan_tests::stack::Guest;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 
+use super::foreign::Fleet;
 use crate::Case;
 use crate::requests::{Enrolled, attest, nonce, request, some_page};
 use crate::world::World;
-use foreign::Verifier;
 
 pub(super) const CASES: &[Case] = &[
     ("refusals::token_for_somebody_else", somebody_else),
@@ -208,15 +206,11 @@ fn substituted(world: &mut World) -> Result<()> {
     let (_, web) = world.web()?;
     let token = Obtained::from(web)?;
     let claims = String::from_utf8(B64.decode(token.parts()[1])?)?;
-    let foreign = Verifier::of_another_fleet()?;
+    let fleet = Fleet::founded()?;
+    let foreign = fleet.verifier()?;
     let forged = foreign.sign(&claims)?;
     // It would do in its own fleet: nothing but the anchor is wrong with it.
-    verify_token(
-        &forged,
-        &[foreign.chain()],
-        &foreign.fleet_ca,
-        &token.expected()?,
-    )?;
+    verify_token(&forged, &[foreign.chain()], &fleet.ca, &token.expected()?)?;
     due!(
         token.refused(&forged, &[foreign.chain()]),
         TokenError::Certificate(ChainError::ForeignCa)

@@ -16,7 +16,7 @@ const REBOOT: Duration = Duration::from_secs(240);
 /// A new boot is a new identity: the old one's key is worth nothing in it.
 pub(super) fn new_identity(world: &mut World) -> Result<()> {
     let stack = world.stack()?;
-    let mut phoenix = stack.boot(&GuestSpec {
+    let mut phoenix = stack.host.boot(&GuestSpec {
         restart: "on-failure",
         ..GuestSpec::new("phoenix")
     })?;
@@ -53,7 +53,9 @@ fn affirmed_by_identity(stack: &Stack, guest: &mut Guest) -> Result<String> {
 
 pub(super) fn no_orphan(world: &mut World) -> Result<()> {
     let stack = world.stack()?;
-    let record = stack.record(&GuestSpec::new("orphan"), Uuid::new_v4())?;
+    let record = stack
+        .host
+        .record(&GuestSpec::new("orphan"), Uuid::new_v4())?;
     let started = stack.operator.must(&["vm", "run", &record])?;
     let qemu = Process::of_json(&started["qemu_pid"])?;
     let measurer = measurer_of(stack, "orphan")?;

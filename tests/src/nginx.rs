@@ -1,35 +1,41 @@
 //! The nginx that a guest runs, and tampering with it as root in the guest can.
 
 use anyhow::{Context, Result};
-use bartizan_tests::stack::Guest;
+
+use crate::stack::Guest;
 
 /// Where in the text an instruction is patched.
 const PATCHED: u64 = 0x5123;
 
 /// A running nginx: its master process.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Nginx {
-    pub(crate) pid: u32,
-    pub(crate) text: Text,
+pub struct Nginx {
+    /// Its pid.
+    pub pid: u32,
+    /// Its code.
+    pub text: Text,
 }
 
 /// The mapping of the code.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Text {
-    pub(crate) start: u64,
-    pub(crate) size: u64,
-    pub(crate) file_offset: u64,
+pub struct Text {
+    /// Where it begins, virtually.
+    pub start: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its offset in the file.
+    pub file_offset: u64,
 }
 
 impl Nginx {
     /// The nginx of a guest.
-    pub(crate) fn of(guest: &mut Guest) -> Result<Self> {
+    pub fn of(guest: &mut Guest) -> Result<Self> {
         let pid = guest.agent.must("cat /run/nginx.pid")?.trim().parse()?;
         Self::with_pid(guest, pid)
     }
 
     /// Starts another nginx beside the guest's own: the same program, nothing to serve.
-    pub(crate) fn start_second(guest: &mut Guest) -> Result<Self> {
+    pub fn start_second(guest: &mut Guest) -> Result<Self> {
         let pid = guest.agent.must(
             "printf 'pid /run/second.pid; error_log /run/second.log; events {}' >/run/second.conf && \
              nginx -q -c /run/second.conf </dev/null >/dev/null 2>&1 && cat /run/second.pid",
@@ -38,7 +44,7 @@ impl Nginx {
     }
 
     /// Ends one that was started so, its workers too, and waits until they are gone.
-    pub(crate) fn stop(self, guest: &mut Guest) -> Result<()> {
+    pub fn stop(self, guest: &mut Guest) -> Result<()> {
         let pid = self.pid;
         guest.agent.must(&format!(
             "kill -TERM {pid} && timeout 30 tail --pid={pid} -f /dev/null"
@@ -68,7 +74,7 @@ impl Nginx {
     }
 
     /// One of its workers: another process with the same text.
-    pub(crate) fn worker(&self, guest: &mut Guest) -> Result<u32> {
+    pub fn worker(&self, guest: &mut Guest) -> Result<u32> {
         let pid = self.pid;
         let children = format!("cat /proc/{pid}/task/{pid}/children");
         let children = guest.agent.must(&children)?;
@@ -77,20 +83,26 @@ impl Nginx {
     }
 
     /// Works with the master's code patched in one byte, in its memory only, and mends it whatever happens.
-    pub(crate) fn while_patched<T>(
+    pub fn while_patched<T>(
         &self,
         guest: &mut Guest,
         work: impl FnOnce(&mut Guest) -> Result<T>,
     ) -> Result<T> {
         let original = self.byte(guest)?;
-        self.write(guest, "314")?;
+        self.patch(guest)?;
         let done = work(guest);
         self.write(guest, &original)?;
         done
     }
 
-    /// The page that [`Nginx::while_patched`] changes.
-    pub(crate) fn patched_page(&self) -> u64 {
+    /// Patches the master's code in one byte, in its memory only: `int3`.
+    pub fn patch(&self, guest: &mut Guest) -> Result<()> {
+        self.write(guest, "314")
+    }
+
+    /// The page that a patch changes.
+    #[must_use]
+    pub const fn patched_page(&self) -> u64 {
         (self.text.start + PATCHED) & !0xfff
     }
 
