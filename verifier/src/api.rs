@@ -17,10 +17,12 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
+use crate::config::Limits;
 use crate::problem::{Problem, ProblemKind, ProblemType};
 use crate::service::Service;
 
 mod access;
+mod body;
 mod documents;
 mod enrolment;
 mod input;
@@ -33,10 +35,11 @@ mod revocations;
 mod verdicts;
 
 pub use access::AccessError;
+pub use body::BodyError;
 pub use input::InputError;
 pub use reports::read_submission;
 
-use input::BodyLimit;
+use body::BodyLimit;
 
 /// A request was not for anything that is here, or took too long.
 #[derive(Debug, thiserror::Error)]
@@ -66,10 +69,10 @@ impl ProblemType for RoutingError {
 /// one without is anonymous.
 pub fn router(service: Arc<Service>) -> Router {
     let limits = service.config.limits;
-    let sized = |bytes: usize| Extension(BodyLimit(bytes));
+    let sized = |bytes: usize, expansion| Extension(BodyLimit { bytes, expansion });
     let reports = Router::new()
         .route("/v1/reports", post(reports::submit))
-        .layer(sized(limits.report_body_bytes));
+        .layer(sized(limits.report_body_bytes, Limits::REPORT_EXPANSION));
     let profiles = Router::new()
         .route(
             "/v1/profiles/{application}",
@@ -77,7 +80,7 @@ pub fn router(service: Arc<Service>) -> Router {
                 .put(profiles::put)
                 .delete(profiles::withdraw),
         )
-        .layer(sized(limits.profile_body_bytes));
+        .layer(sized(limits.profile_body_bytes, Limits::PROFILE_EXPANSION));
     let others = Router::new()
         .route("/.well-known/jwks.json", get(open::jwks))
         .route("/healthz", get(open::health))
@@ -98,7 +101,7 @@ pub fn router(service: Arc<Service>) -> Router {
         )
         .route("/v1/token-keys/rotate", post(operations::rotate_token_key))
         .route("/metrics", get(operations::metrics))
-        .layer(sized(limits.body_bytes));
+        .layer(sized(limits.body_bytes, 1));
     reports
         .merge(profiles)
         .merge(others)
