@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -50,6 +50,9 @@ pub enum RoutingError {
     /// Not with this method.
     #[error("this path does not have that method; see GET /openapi.json")]
     Method,
+    /// Its body has a coding, which no path takes.
+    #[error("the request has a Transfer-Encoding; send the body with its Content-Length alone")]
+    Coding,
     /// The request's body did not arrive, or the answer was not ready, in time.
     #[error("the request took more than {0} s; send its body faster, or try again")]
     Timeout(u64),
@@ -60,6 +63,7 @@ impl ProblemType for RoutingError {
         match self {
             Self::NotFound => ("not-found", StatusCode::NOT_FOUND),
             Self::Method => ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED),
+            Self::Coding => ("length-required", StatusCode::LENGTH_REQUIRED),
             Self::Timeout(_) => ("request-timeout", StatusCode::REQUEST_TIMEOUT),
         }
     }
@@ -114,9 +118,16 @@ pub fn router(service: Arc<Service>) -> Router {
 /// Bounds a request's time and counts its outcome.
 async fn supervise(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
     let seconds = service.config.limits.request_s;
-    let response = tokio::time::timeout(Duration::from_secs(seconds), next.run(request))
-        .await
-        .unwrap_or_else(|_| Problem::from(RoutingError::Timeout(seconds)).into_response());
+    let response = if request.headers().contains_key(header::TRANSFER_ENCODING) {
+        // With a length beside it, a proxy in between may see another end of this request, and another
+        // request after it, than hyper does: nothing more is read of it (RFC 9112 section 6.3).
+        let close = [(header::CONNECTION, HeaderValue::from_static("close"))];
+        (close, Problem::from(RoutingError::Coding)).into_response()
+    } else {
+        tokio::time::timeout(Duration::from_secs(seconds), next.run(request))
+            .await
+            .unwrap_or_else(|_| Problem::from(RoutingError::Timeout(seconds)).into_response())
+    };
     let problem = response
         .extensions()
         .get::<ProblemKind>()

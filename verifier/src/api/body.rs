@@ -60,10 +60,8 @@ struct Pace {
 /// A body was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// No `Content-Length`, or a coding beside it: it is not known how much memory the body takes.
-    #[error(
-        "the request has no Content-Length, or has a Transfer-Encoding; send the body with its length alone"
-    )]
+    /// No `Content-Length`, so that it is not known how much memory the body takes.
+    #[error("the request has no Content-Length; send the body with its length")]
     LengthRequired,
     /// The body is too large for this route.
     #[error("the body has {size} bytes, this path takes at most {limit}")]
@@ -91,9 +89,9 @@ pub enum BodyError {
     /// The connection failed.
     #[error("the body did not arrive: {0}")]
     Broken(#[source] axum::Error),
-    /// It ended early.
-    #[error("the body ended after {received} of {size} bytes")]
-    Truncated {
+    /// It ended early, or did not end.
+    #[error("{received} bytes of a body of {size} arrived")]
+    OtherLength {
         /// What arrived, in bytes.
         received: usize,
         /// Announced size in bytes.
@@ -114,11 +112,6 @@ impl FromRequest<Arc<Service>> for Body {
             bytes: 0,
             expansion: 1,
         });
-        // Both headers at once are how one request is made to look like two to a proxy in between
-        // (RFC 9112 section 6.3); hyper would go by the coding.
-        if parts.headers.contains_key(header::TRANSFER_ENCODING) {
-            return Err(BodyError::LengthRequired.into());
-        }
         let size = (parts.headers.get(header::CONTENT_LENGTH))
             .and_then(|length| length.to_str().ok()?.parse::<usize>().ok())
             .ok_or(BodyError::LengthRequired)?;
@@ -168,16 +161,16 @@ async fn arrival(body: axum::body::Body, size: usize, pace: Pace) -> Result<Byte
         };
         if let Some(data) = frame.data_ref() {
             if data.len() > size - received {
-                return Err(BodyError::TooLarge {
-                    size: received.saturating_add(data.len()),
-                    limit: size,
+                return Err(BodyError::OtherLength {
+                    received: received.saturating_add(data.len()),
+                    size,
                 });
             }
             bytes.extend_from_slice(data);
         }
     }
     if bytes.len() < size {
-        return Err(BodyError::Truncated {
+        return Err(BodyError::OtherLength {
             received: bytes.len(),
             size,
         });
@@ -200,7 +193,9 @@ impl ProblemType for BodyError {
             Self::TooLarge { .. } => ("body-too-large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::Memory(error) => error.kind(),
             Self::TooSlow { .. } => ("body-too-slow", StatusCode::REQUEST_TIMEOUT),
-            Self::Broken(_) | Self::Truncated { .. } => ("body-truncated", StatusCode::BAD_REQUEST),
+            Self::Broken(_) | Self::OtherLength { .. } => {
+                ("body-truncated", StatusCode::BAD_REQUEST)
+            }
         }
     }
 

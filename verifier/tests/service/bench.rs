@@ -99,6 +99,17 @@ impl Bench {
         } else {
             body.to_string()
         };
+        self.call_raw(peer, method, path, body).await
+    }
+
+    /// The same with a body that is sent as it is.
+    pub(crate) async fn call_raw(
+        &self,
+        peer: &Peer,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> Answer {
         let request = Request::builder()
             .method(method)
             .uri(path)
