@@ -19,6 +19,19 @@ pub struct Config {
     pub sealing: Sealing,
     /// Whose vault it is.
     pub role: Role,
+    /// Operators beside the fleet's first, who may have certificates: the verifier cannot add any.
+    #[serde(default)]
+    pub operators: Vec<NamedOperator>,
+}
+
+/// An operator who may have a certificate.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedOperator {
+    /// The operator's name.
+    pub name: String,
+    /// SHA-256 over the DER SubjectPublicKeyInfo of the operator's key, 64 lower-case hexadecimal digits.
+    pub key_sha256: String,
 }
 
 /// Where the root key comes from.
@@ -60,6 +73,12 @@ pub enum ConfigError {
         /// Why.
         source: Box<serde_saphyr::Error>,
     },
+    /// The digest of an operator's key is none.
+    #[error("`key_sha256` of operator `{name}` must be 64 lower-case hexadecimal digits")]
+    KeyDigest {
+        /// The operator.
+        name: String,
+    },
 }
 
 impl Config {
@@ -69,10 +88,24 @@ impl Config {
             path: path.into(),
             source,
         })?;
-        serde_saphyr::from_str(&text).map_err(|source| ConfigError::Malformed {
-            path: path.into(),
-            source: Box::new(source),
-        })
+        let config: Self =
+            serde_saphyr::from_str(&text).map_err(|source| ConfigError::Malformed {
+                path: path.into(),
+                source: Box::new(source),
+            })?;
+        config.check()
+    }
+
+    fn check(self) -> Result<Self, ConfigError> {
+        let digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        for operator in &self.operators {
+            let digest = operator.key_sha256.as_bytes();
+            if digest.len() != 64 || !digest.iter().copied().all(digit) {
+                let name = operator.name.clone();
+                return Err(ConfigError::KeyDigest { name });
+            }
+        }
+        Ok(self)
     }
 }
 
@@ -84,6 +117,45 @@ impl Role {
                 matches!(self, Self::Verifier)
             }
             Purpose::CardIdentity | Purpose::TlsClient => matches!(self, Self::Host),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, ConfigError};
+
+    fn load(operators: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vault.yaml");
+        let text = format!(
+            "socket: /x\nallowed_uids: [1]\nstore: /x\nsealing: {{key_file: /x}}\nrole: verifier\n{operators}"
+        );
+        std::fs::write(&path, text).unwrap();
+        Config::load(&path)
+    }
+
+    #[test]
+    fn an_operators_key_is_named_by_a_digest_and_nothing_else() {
+        assert!(load("").unwrap().operators.is_empty());
+        let named = |digest: &str| {
+            load(&format!(
+                "operators: [{{name: bob, key_sha256: '{digest}'}}]"
+            ))
+        };
+        let digest = "0123456789abcdef".repeat(4);
+        assert_eq!(named(&digest).unwrap().operators[0].key_sha256, digest);
+        for wrong in [
+            "",
+            &digest[1..],
+            &digest.to_uppercase(),
+            &digest.replace('a', "g"),
+        ] {
+            let refused = named(wrong);
+            assert!(
+                matches!(refused, Err(ConfigError::KeyDigest { .. })),
+                "{wrong}"
+            );
         }
     }
 }

@@ -33,6 +33,19 @@ struct Contents {
     records: Vec<Record>,
     #[n(1)]
     fleet_ca: Option<ByteVec>,
+    #[n(2)]
+    first_operator: Option<FirstOperator>,
+}
+
+/// The operator that the fleet was begun by.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct FirstOperator {
+    #[n(0)]
+    pub(crate) name: String,
+    /// SHA-256 of its key's SubjectPublicKeyInfo.
+    #[n(1)]
+    pub(crate) key: ByteArray<32>,
 }
 
 /// One key.
@@ -133,6 +146,17 @@ impl Keyring {
         self.change(|contents| {
             contents.add(record, now);
             contents.fleet_ca = Some(certificate.into());
+        })
+    }
+
+    pub(crate) fn first_operator(&self) -> Option<&FirstOperator> {
+        self.contents.first_operator.as_ref()
+    }
+
+    /// Keeps who the fleet's first operator is, for ever.
+    pub(crate) fn set_first_operator(&mut self, first: FirstOperator) -> Result<(), KeyringError> {
+        self.change(|contents| {
+            contents.first_operator.get_or_insert(first);
         })
     }
 

@@ -35,7 +35,7 @@ fn main() -> Result<()> {
     confinement::keep_memory_private()?;
     let config = Config::load(&arguments.config)?;
     let (backend, keyring) = open(&config)?;
-    let vault = Vault::new(config.role, backend, keyring);
+    let vault = Vault::new(config.role, backend, keyring).with_operators(config.operators);
     let listener = server::bind(&config.socket)
         .with_context(|| format!("could not serve at {}", config.socket.display()))?;
     // Opened before the filter, which allows no new socket.

@@ -1,6 +1,7 @@
 //! The vault's rules: which role may ask for what, and what each operation makes.
 
 mod card;
+mod operators;
 mod verifier;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -13,7 +14,7 @@ use bartizan_attestation::keys::{
 use minicbor::bytes::ByteVec;
 
 use crate::backend::{Backend, Encoding, StoredKey};
-use crate::config::Role;
+use crate::config::{NamedOperator, Role};
 use crate::handshake::is_certificate_verify;
 use crate::issue::IssuerKey;
 use crate::keyring::{Keyring, Record};
@@ -26,6 +27,7 @@ const YEAR_S: u64 = 365 * 24 * 3600;
 /// A vault: keys, a back end that uses them, and the role that says for what.
 pub struct Vault {
     role: Role,
+    operators: Vec<NamedOperator>,
     backend: Arc<dyn Backend>,
     keyring: RwLock<Keyring>,
 }
@@ -38,15 +40,23 @@ impl Vault {
     pub fn new(role: Role, backend: Arc<dyn Backend>, keyring: Keyring) -> Self {
         Self {
             role,
+            operators: Vec::new(),
             backend,
             keyring: RwLock::new(keyring),
         }
+    }
+
+    /// The same, certifying these operators beside the fleet's first.
+    #[must_use]
+    pub fn with_operators(self, operators: Vec<NamedOperator>) -> Self {
+        Self { operators, ..self }
     }
 
     /// Answers a request; `now` in seconds since the Unix epoch.
     pub fn answer(&self, request: VaultRequest, now: u64) -> VaultReply {
         let operation = Operation {
             role: self.role,
+            operators: &self.operators,
             backend: &*self.backend,
             keyring: &self.keyring,
             now,
@@ -65,6 +75,7 @@ impl Vault {
 /// changed.
 struct Operation<'a> {
     role: Role,
+    operators: &'a [NamedOperator],
     backend: &'a dyn Backend,
     keyring: &'a RwLock<Keyring>,
     now: u64,
@@ -230,11 +241,11 @@ fn chain(certificates: impl IntoIterator<Item = Vec<u8>>) -> Chain {
 
 /// The first 8 bytes of a certificate's digest, for logs.
 fn short(certificate: &[u8]) -> String {
-    sha256(certificate)
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(sha256(certificate).get(..8).unwrap_or_default())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

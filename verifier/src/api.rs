@@ -11,16 +11,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
+use crate::config::Limits;
 use crate::problem::{Problem, ProblemKind, ProblemType};
 use crate::service::Service;
 
 mod access;
+mod body;
 mod documents;
 mod enrolment;
 mod input;
@@ -33,10 +35,11 @@ mod revocations;
 mod verdicts;
 
 pub use access::AccessError;
+pub use body::BodyError;
 pub use input::InputError;
 pub use reports::read_submission;
 
-use input::BodyLimit;
+use body::BodyLimit;
 
 /// A request was not for anything that is here, or took too long.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +50,9 @@ pub enum RoutingError {
     /// Not with this method.
     #[error("this path does not have that method; see GET /openapi.json")]
     Method,
+    /// Its body has a coding, which no path takes.
+    #[error("the request has a Transfer-Encoding; send the body with its Content-Length alone")]
+    Coding,
     /// The request's body did not arrive, or the answer was not ready, in time.
     #[error("the request took more than {0} s; send its body faster, or try again")]
     Timeout(u64),
@@ -57,6 +63,7 @@ impl ProblemType for RoutingError {
         match self {
             Self::NotFound => ("not-found", StatusCode::NOT_FOUND),
             Self::Method => ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED),
+            Self::Coding => ("length-required", StatusCode::LENGTH_REQUIRED),
             Self::Timeout(_) => ("request-timeout", StatusCode::REQUEST_TIMEOUT),
         }
     }
@@ -66,10 +73,10 @@ impl ProblemType for RoutingError {
 /// one without is anonymous.
 pub fn router(service: Arc<Service>) -> Router {
     let limits = service.config.limits;
-    let sized = |bytes: usize| Extension(BodyLimit(bytes));
+    let sized = |bytes: usize, expansion| Extension(BodyLimit { bytes, expansion });
     let reports = Router::new()
         .route("/v1/reports", post(reports::submit))
-        .layer(sized(limits.report_body_bytes));
+        .layer(sized(limits.report_body_bytes, Limits::REPORT_EXPANSION));
     let profiles = Router::new()
         .route(
             "/v1/profiles/{application}",
@@ -77,7 +84,7 @@ pub fn router(service: Arc<Service>) -> Router {
                 .put(profiles::put)
                 .delete(profiles::withdraw),
         )
-        .layer(sized(limits.profile_body_bytes));
+        .layer(sized(limits.profile_body_bytes, Limits::PROFILE_EXPANSION));
     let others = Router::new()
         .route("/.well-known/jwks.json", get(open::jwks))
         .route("/healthz", get(open::health))
@@ -98,7 +105,7 @@ pub fn router(service: Arc<Service>) -> Router {
         )
         .route("/v1/token-keys/rotate", post(operations::rotate_token_key))
         .route("/metrics", get(operations::metrics))
-        .layer(sized(limits.body_bytes));
+        .layer(sized(limits.body_bytes, 1));
     reports
         .merge(profiles)
         .merge(others)
@@ -111,9 +118,16 @@ pub fn router(service: Arc<Service>) -> Router {
 /// Bounds a request's time and counts its outcome.
 async fn supervise(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
     let seconds = service.config.limits.request_s;
-    let response = tokio::time::timeout(Duration::from_secs(seconds), next.run(request))
-        .await
-        .unwrap_or_else(|_| Problem::from(RoutingError::Timeout(seconds)).into_response());
+    let response = if request.headers().contains_key(header::TRANSFER_ENCODING) {
+        // With a length beside it, a proxy in between may see another end of this request, and another
+        // request after it, than hyper does: nothing more is read of it (RFC 9112 section 6.3).
+        let close = [(header::CONNECTION, HeaderValue::from_static("close"))];
+        (close, Problem::from(RoutingError::Coding)).into_response()
+    } else {
+        tokio::time::timeout(Duration::from_secs(seconds), next.run(request))
+            .await
+            .unwrap_or_else(|_| Problem::from(RoutingError::Timeout(seconds)).into_response())
+    };
     let problem = response
         .extensions()
         .get::<ProblemKind>()

@@ -35,7 +35,8 @@ Exit status: 0 done, 1 failed or refused, 2 wrong usage or configuration, 69 the
 pub(crate) enum Command {
     /// Serve until SIGTERM or SIGINT.
     Run(Configured),
-    /// Make the fleet CA if there is none, and certify an operator.
+    /// Make the fleet CA if there is none, and certify its first operator, or one whom the vault's
+    /// configuration names.
     Init {
         #[command(flatten)]
         configured: Configured,

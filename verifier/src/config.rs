@@ -10,8 +10,16 @@ use serde::Deserialize;
 
 use crate::nonces::NonceLimits;
 
+mod keeping;
+mod limits;
 #[cfg(test)]
 mod tests;
+
+pub use keeping::{Keep, QuotaLimits, Retention};
+pub use limits::Limits;
+
+/// A number of the configuration: its name, what it is, the least and the most it may be.
+type Range = (&'static str, u64, u64, u64);
 
 /// The configuration, as the file has it.
 #[derive(Clone, Debug, Deserialize)]
@@ -47,60 +55,12 @@ pub struct Config {
     /// Bounds on what clients may use.
     #[serde(default)]
     pub limits: Limits,
-}
-
-/// Bounds on what clients may use.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Connections at once.
-    pub connections: usize,
-    /// Connections at once from one IP address.
-    pub connections_per_address: usize,
-    /// Seconds for a TLS handshake.
-    pub handshake_s: u64,
-    /// Seconds for a request's head to arrive, from the answer before: also how long a connection may
-    /// be idle.
-    pub head_s: u64,
-    /// Seconds for a request from its head to its answer, the arrival of its body included.
-    pub request_s: u64,
-    /// Seconds after which a connection is closed with its next answer.
-    pub connection_s: u64,
-    /// Bytes of a request's body, save those below.
-    pub body_bytes: usize,
-    /// Bytes of the body of a `POST /v1/reports`; a report of 24 MiB, the largest there is, has 32 MiB
-    /// of base64url.
-    pub report_body_bytes: usize,
-    /// Bytes of the body of a `PUT /v1/profiles/{application}`.
-    pub profile_body_bytes: usize,
-    /// Bytes of all bodies that are read or judged at once.
-    pub bodies_in_flight_bytes: usize,
-    /// Outstanding nonces of one guest.
-    pub nonces_per_guest: usize,
-    /// Outstanding nonces of the guests of one host.
-    pub nonces_per_host: usize,
-    /// Nonces issued altogether within one nonce lifetime.
-    pub nonces: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 1024,
-            connections_per_address: 256,
-            handshake_s: 10,
-            head_s: 30,
-            request_s: 30,
-            connection_s: 600,
-            body_bytes: 64 << 10,
-            report_body_bytes: 34 << 20,
-            profile_body_bytes: 16 << 20,
-            bodies_in_flight_bytes: 256 << 20,
-            nonces_per_guest: 1024,
-            nonces_per_host: 65_536,
-            nonces: 262_144,
-        }
-    }
+    /// How many verdicts there may be.
+    #[serde(default)]
+    pub verdicts: QuotaLimits,
+    /// How long the evidence of verdicts is kept.
+    #[serde(default)]
+    pub retention: Retention,
 }
 
 /// The configuration cannot be used.
@@ -185,12 +145,7 @@ impl Config {
                 return Err(ConfigError::Empty { field });
             }
         }
-        let limits = &self.limits;
-        let bytes = limits
-            .report_body_bytes
-            .max(limits.profile_body_bytes)
-            .max(limits.body_bytes);
-        let ranges = [
+        let own = [
             ("token_lifetime_s", self.token_lifetime_s, 1, MAX_LIFETIME_S),
             (
                 "report_window_s",
@@ -206,50 +161,11 @@ impl Config {
                 self.token_lifetime_s * 2,
                 30 * 86_400,
             ),
-            ("limits.connections", limits.connections as u64, 1, 1 << 20),
-            (
-                "limits.connections_per_address",
-                limits.connections_per_address as u64,
-                1,
-                1 << 20,
-            ),
-            ("limits.handshake_s", limits.handshake_s, 1, 600),
-            ("limits.head_s", limits.head_s, 1, 600),
-            ("limits.request_s", limits.request_s, 1, 600),
-            ("limits.connection_s", limits.connection_s, 1, 86_400),
-            ("limits.body_bytes", limits.body_bytes as u64, 1024, 1 << 30),
-            (
-                "limits.report_body_bytes",
-                limits.report_body_bytes as u64,
-                1024,
-                1 << 30,
-            ),
-            (
-                "limits.profile_body_bytes",
-                limits.profile_body_bytes as u64,
-                1024,
-                1 << 30,
-            ),
-            (
-                "limits.bodies_in_flight_bytes",
-                limits.bodies_in_flight_bytes as u64,
-                bytes as u64,
-                1 << 40,
-            ),
-            (
-                "limits.nonces_per_guest",
-                limits.nonces_per_guest as u64,
-                1,
-                1 << 24,
-            ),
-            (
-                "limits.nonces_per_host",
-                limits.nonces_per_host as u64,
-                1,
-                1 << 24,
-            ),
-            ("limits.nonces", limits.nonces as u64, 1, 1 << 24),
         ];
+        let ranges = (own.into_iter())
+            .chain(self.limits.ranges())
+            .chain(self.verdicts.ranges())
+            .chain(self.retention.ranges());
         for (field, found, least, most) in ranges {
             if !(least..=most).contains(&found) {
                 return Err(ConfigError::OutOfRange {

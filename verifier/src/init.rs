@@ -1,6 +1,7 @@
 //! The start of a fleet, from the machine that holds its root: makes the fleet CA if the vault has
-//! none, and certifies an operator. Nobody reaches this over the network; whoever may open the
-//! vault's socket is the root of the fleet.
+//! none, and certifies the first operator. Nobody reaches this over the network. Further operators are
+//! certified here too, once the vault's own configuration names them: whoever may open the vault's
+//! socket, as the verifier may, cannot make operators by that alone.
 
 use std::io;
 use std::path::{Path, PathBuf};

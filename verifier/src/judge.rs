@@ -14,6 +14,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use bartizan_attestation::appraisal::{Status, VerifiedReport, appraise, verify_report};
+use bartizan_attestation::digest::sha256;
 use bartizan_attestation::identity::CardId;
 use bartizan_attestation::measurement::SignedReport;
 use bartizan_attestation::result::{self, EarClaims, Issue};
@@ -23,7 +24,7 @@ use crate::clock::now_ms;
 use crate::metrics::status_word;
 use crate::profile_cache::CurrentProfile;
 use crate::service::Service;
-use crate::storage::{Recorded, Standing, Verdict, VerdictSummary};
+use crate::storage::{Evidence, Recorded, Standing, Verdict, VerdictSummary};
 
 mod error;
 
@@ -62,6 +63,7 @@ pub async fn judge(
         });
     }
     use_nonce(service, &verified)?;
+    service.quota.spend(&guest, Instant::now())?;
     let application = verified.request().application.clone();
     let standing = service.storage.standing(&guest, Some(&application)).await?;
     check_standing(&standing, &verified)?;
@@ -78,6 +80,8 @@ pub async fn judge(
     let claims = appraised(service, verified, profile.clone(), verdict.clone()).await?;
     let token = service.vault.sign_token(claims.to_json()).await?;
     let record = record(&claims, profile.as_deref(), report, token.clone());
+    let more = record.summary.kept_kib().saturating_sub(1);
+    service.quota.spend_more(&guest, more, Instant::now());
     match service.verdicts.record(guest, record).await? {
         Recorded::Durable => {}
         Recorded::Superseded => return Err(JudgeError::SupersededBoot { boot: guest.boot }),
@@ -195,9 +199,9 @@ fn record(
             status: status_word(memory.ear_status).into(),
             // INVARIANT: structs of strings, numbers and lists always have a JSON form.
             reasons: serde_json::to_string(&memory.ear_verifier_claims).unwrap_or_default(),
+            report_sha256: sha256(&report),
         },
-        report,
-        token,
+        evidence: Evidence { report, token },
     }
 }
 

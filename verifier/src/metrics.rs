@@ -37,7 +37,7 @@ impl Metrics {
         self.connections.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A connection was closed at once because there were too many.
+    /// A connection was closed because there were too many: at once, or to make room for another client.
     pub fn refused_connection(&self) {
         self.refused_connections.fetch_add(1, Ordering::Relaxed);
     }

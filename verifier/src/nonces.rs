@@ -8,8 +8,9 @@
 //! - *replay*: a nonce leaves the book with its first use; it is remembered as spent for a while, only
 //!   so that the refusal can say so;
 //! - *burning another guest's nonce*: a use by another guest is refused and leaves the nonce as it was;
-//! - *exhaustion*: what is outstanding is bounded per guest, per host and altogether; spent nonces
-//!   are remembered in a ring of fixed size;
+//! - *exhaustion*: what is outstanding is bounded per guest, per host and altogether, and no host gets
+//!   more than three times what is left for the others, so that there is always some left; spent
+//!   nonces are remembered in a ring of fixed size;
 //! - *a clock that jumps*: ages are taken from the monotonic clock.
 
 use std::collections::{HashMap, VecDeque};
@@ -89,18 +90,17 @@ impl NonceBook {
                 retry_after,
             });
         }
+        // `by_age` counts used ones too, until they would have expired: it bounds the memory.
+        let left = self.limits.total.saturating_sub(self.by_age.len());
+        let limit = self.limits.per_host.min(left.saturating_mul(3)).max(1);
         if self
             .of_host
             .get(&guest.card)
-            .is_some_and(|held| *held >= self.limits.per_host)
+            .is_some_and(|held| *held >= limit)
         {
-            return Err(NonceError::HostExhausted {
-                limit: self.limits.per_host,
-                retry_after,
-            });
+            return Err(NonceError::HostExhausted { limit, retry_after });
         }
-        // `by_age` counts used ones too, until they would have expired: it bounds the memory.
-        if self.by_age.len() >= self.limits.total {
+        if left == 0 {
             return Err(NonceError::Exhausted {
                 limit: self.limits.total,
                 retry_after,

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use bartizan_attestation::certificates::{FleetCa, FleetCaError};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::config::Config;
+use crate::memory::MemoryBudget;
 use crate::metrics::Metrics;
 use crate::nonces::NonceBook;
 use crate::profile_cache::ProfileCache;
+use crate::quota::VerdictQuota;
 use crate::rotation::keep_fresh;
 use crate::server::Server;
 use crate::service::Service;
@@ -81,7 +83,7 @@ pub async fn run(
     let tls = Arc::new(tls.await?);
     let token_keys =
         TokenKeys::open(vault.clone(), fleet_ca.clone(), config.token_key_lifetime_s).await?;
-    let (verdicts, verdict_writer) = VerdictLog::start(storage.clone());
+    let (verdicts, verdict_writer) = VerdictLog::start(storage.clone(), config.retention);
     let acceptor = crate::tls_identity::acceptor(&tls, &fleet_ca)?;
     let listeners = listen(&config.listen).await?;
     let addresses: Vec<_> = listeners
@@ -90,7 +92,9 @@ pub async fn run(
         .collect();
     let service = Arc::new(Service {
         nonces: Mutex::new(NonceBook::new(config.nonce_limits())),
-        body_kib: Arc::new(Semaphore::new(config.limits.bodies_in_flight_bytes / 1024)),
+        memory: MemoryBudget::new(config.limits.request_memory_bytes),
+        stranger_memory: MemoryBudget::new(config.limits.stranger_memory_bytes),
+        quota: VerdictQuota::new(&config.verdicts),
         profiles: ProfileCache::default(),
         metrics: Metrics::default(),
         storage: storage.clone(),

@@ -1,7 +1,8 @@
 //! Connections: accepted within bounds, through TLS, to the API.
 //!
-//! Against clients that only cost: places are bounded altogether and per address; handshake,
-//! head, request and connection each have a deadline; a connection that is refused costs one accept.
+//! Against clients that only cost: places are bounded, altogether and per client, for connections whose
+//! client is not known yet, for hosts, for operators and for strangers apart; handshake, head, body,
+//! request and connection each have a deadline; a connection that is refused costs one accept.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -23,6 +24,8 @@ use tokio::time::Instant;
 use tower::ServiceExt as _;
 
 use crate::clock::now_s;
+use crate::config::Limits;
+use crate::payer::Payer;
 use crate::peer::Peer;
 use crate::service::Service;
 
@@ -45,19 +48,47 @@ pub struct Server {
     service: Arc<Service>,
     router: Router,
     acceptor: Arc<Acceptor>,
-    admission: Admission,
+    gates: Gates,
     ending: watch::Receiver<bool>,
+}
+
+/// The places for connections, each kind's own.
+#[derive(Clone)]
+struct Gates {
+    /// Until it is known who it is.
+    handshakes: Admission,
+    hosts: Admission,
+    operators: Admission,
+    strangers: Admission,
+}
+
+impl Gates {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            handshakes: Admission::new(limits.handshakes, limits.handshakes_per_address),
+            hosts: Admission::new(limits.connections, limits.connections_per_host),
+            operators: Admission::new(limits.operator_connections, limits.connections_per_operator),
+            strangers: Admission::new(limits.stranger_connections, limits.connections_per_address),
+        }
+    }
+
+    const fn of(&self, payer: &Payer) -> &Admission {
+        match payer {
+            Payer::Host(_) => &self.hosts,
+            Payer::Operator(_) => &self.operators,
+            Payer::Network(_) => &self.strangers,
+        }
+    }
 }
 
 impl Server {
     /// A server of the API; it ends when `ending` becomes true or its sender is gone.
     #[must_use]
     pub fn new(service: Arc<Service>, acceptor: Acceptor, ending: watch::Receiver<bool>) -> Self {
-        let limits = service.config.limits;
         Self {
             router: crate::api::router(Arc::clone(&service)),
             acceptor: Arc::new(acceptor),
-            admission: Admission::new(limits.connections, limits.connections_per_address),
+            gates: Gates::new(&service.config.limits),
             service,
             ending,
         }
@@ -76,7 +107,7 @@ impl Server {
             match accepted {
                 Ok((stream, from)) => {
                     self.service.metrics.connected();
-                    match self.admission.admit(from.ip()) {
+                    match self.gates.handshakes.admit(Payer::network(from.ip())) {
                         Some(place) => {
                             connections.spawn(self.clone().converse(stream, from, place));
                         }
@@ -96,14 +127,33 @@ impl Server {
         }
     }
 
-    async fn converse(self, stream: TcpStream, from: SocketAddr, _place: Place) {
+    async fn converse(self, stream: TcpStream, from: SocketAddr, entrance: Place) {
         // Answers are small; waiting for more to send would only delay them.
         let _best_effort = stream.set_nodelay(true);
         let deadline = Duration::from_secs(self.service.config.limits.handshake_s);
-        match tokio::time::timeout(deadline, self.acceptor.accept(stream)).await {
+        let handshake = tokio::time::timeout(deadline, self.acceptor.accept(stream));
+        let accepted = tokio::select! {
+            accepted = handshake => accepted,
+            () = entrance.displaced() => {
+                self.service.metrics.refused_connection();
+                return;
+            }
+        };
+        match accepted {
             Ok(Ok((stream, chain))) => {
                 let peer = Peer::identify(chain.as_deref(), &self.service.fleet_ca, now_s());
-                self.answer(stream, from, peer).await;
+                let payer = Payer::of(&peer, from.ip());
+                let Some(place) = self.gates.of(&payer).admit(payer.clone()) else {
+                    self.service.metrics.refused_connection();
+                    tracing::info!(%from, ?payer, "a client has too many connections");
+                    return;
+                };
+                drop(entrance);
+                let service = Arc::clone(&self.service);
+                tokio::select! {
+                    () = self.answer(stream, from, peer, payer) => {}
+                    () = place.displaced() => service.metrics.refused_connection(),
+                }
             }
             Ok(Err(error)) => {
                 self.service.metrics.failed_handshake();
@@ -116,13 +166,20 @@ impl Server {
         }
     }
 
-    async fn answer(self, stream: TlsStream<TcpStream>, from: SocketAddr, peer: Peer) {
+    async fn answer(
+        self,
+        stream: TlsStream<TcpStream>,
+        from: SocketAddr,
+        peer: Peer,
+        payer: Payer,
+    ) {
         let limits = self.service.config.limits;
         let old = Instant::now() + Duration::from_secs(limits.connection_s);
         let router = self.router;
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let mut request: Request = request.map(axum::body::Body::new);
             request.extensions_mut().insert(peer.clone());
+            request.extensions_mut().insert(payer.clone());
             let router = router.clone();
             async move {
                 let mut response = router.oneshot(request).await?;

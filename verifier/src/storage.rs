@@ -9,13 +9,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 
 mod commit;
 mod enrolment;
 mod error;
 mod profiles;
+mod report_digests;
+mod retention;
 mod revocations;
 mod standing;
 #[cfg(test)]
@@ -28,7 +30,7 @@ pub use error::StorageError;
 pub use profiles::{ProfileRevision, ProfileSummary};
 pub use revocations::{Revocation, RevocationKind, RevocationSubjectError};
 pub use standing::Standing;
-pub use verdicts::{Verdict, VerdictFilter, VerdictSummary};
+pub use verdicts::{Evidence, KeptVerdict, Verdict, VerdictFilter, VerdictSummary};
 
 /// How many connections read.
 const READERS: u32 = 4;
@@ -60,6 +62,7 @@ impl Storage {
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(PATIENCE)
+            .after_release(|connection, _| Box::pin(is_outside_transactions(connection)))
             .connect_with(options.clone())
             .await
             .map_err(cannot_open)?;
@@ -70,6 +73,9 @@ impl Storage {
                 path: path.to_owned(),
                 source: source.into(),
             })?;
+        report_digests::add_missing(&writer)
+            .await
+            .map_err(cannot_open)?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(PATIENCE)
@@ -90,6 +96,15 @@ impl Storage {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// Whether a connection that comes back may be used again. A full disk makes SQLite itself roll back
+/// (sqlite.org/lang_transaction.html), of which sqlx is not told: it would take the connection to be
+/// inside a transaction for ever, and no other could begin.
+async fn is_outside_transactions(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // A rollback may still be under way; this waits for it.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// Makes the file before SQLite does, which would make it readable for everybody; the log and the

@@ -25,7 +25,7 @@ mod signer;
 #[cfg(test)]
 mod tests;
 
-use links::Links;
+use links::{Cause, Links};
 
 pub use signer::VaultSigner;
 
@@ -128,7 +128,7 @@ impl Vault {
             certificate: certificate.to_vec(),
             message: message.to_vec(),
         };
-        match self.shared.ask(&request)? {
+        match self.shared.ask(&request, Cause::Handshake)? {
             VaultReply::Signature(signature) => Ok(signature),
             VaultReply::Refused(refusal) => Err(refusal.into()),
             _ => Err(VaultError::UnexpectedReply),
@@ -137,7 +137,7 @@ impl Vault {
 
     async fn ask(&self, request: VaultRequest) -> Result<VaultReply, VaultError> {
         let shared = Arc::clone(&self.shared);
-        let reply = tokio::task::spawn_blocking(move || shared.ask(&request))
+        let reply = tokio::task::spawn_blocking(move || shared.ask(&request, Cause::Request))
             .await
             .map_err(|_| VaultError::Stopped)??;
         match reply {
@@ -148,14 +148,14 @@ impl Vault {
 }
 
 impl Shared {
-    fn ask(&self, request: &VaultRequest) -> Result<VaultReply, VaultError> {
+    fn ask(&self, request: &VaultRequest, cause: Cause) -> Result<VaultReply, VaultError> {
         let away = |source| VaultError::Away {
             socket: self.socket.clone(),
             source,
         };
         let _turn = self
             .links
-            .turn(DEADLINE)
+            .turn(cause, DEADLINE)
             .ok_or_else(|| away(io::ErrorKind::TimedOut.into()))?;
         if let Some(link) = self.links.take()
             && let Ok(reply) = self.ask_over(link, request)

@@ -21,7 +21,8 @@ pub(crate) enum Service {
         #[arg(long)]
         config: PathBuf,
     },
-    /// Make the fleet CA, if there is none, and certify this operator.
+    /// Make the fleet CA, if there is none, and certify this operator: the first, or one whom the vault's
+    /// configuration names.
     #[command(
         after_help = "Example: bartizan service init --config /etc/bartizan/verifier.yaml --name alice --operator ~/.bartizan"
     )]

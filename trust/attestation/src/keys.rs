@@ -75,7 +75,8 @@ pub enum VaultRequest {
         #[n(1)]
         name: String,
     },
-    /// Certify an operator's key from its CSR. Answer: chain.
+    /// Certify an operator's key from its CSR: the fleet's first, while the fleet is begun, or one that the
+    /// vault's own configuration names. Answer: chain.
     #[n(3)]
     IssueOperator {
         /// PKCS#10, DER.
@@ -264,4 +265,17 @@ pub enum VaultRefusal {
     #[n(4)]
     #[error("the key store failed: {0}")]
     Store(#[n(0)] String),
+    /// The fleet has its first operator, and the vault's configuration does not name this one.
+    #[n(5)]
+    #[error(
+        "the vault's configuration does not name operator `{name}`; if key {key_sha256} is theirs, add both to `operators` there and start the vault anew"
+    )]
+    UnnamedOperator {
+        /// The name that was asked for.
+        #[n(0)]
+        name: String,
+        /// SHA-256 over the key's DER SubjectPublicKeyInfo, 64 hexadecimal digits.
+        #[n(1)]
+        key_sha256: String,
+    },
 }

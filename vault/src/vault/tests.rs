@@ -8,6 +8,8 @@ use super::*;
 use crate::keyring::StoredKeyring;
 use crate::software::{RootKey, Software};
 
+mod taken_over;
+
 const NOW: u64 = 1_795_000_000;
 
 struct Opened {

@@ -94,7 +94,8 @@ impl FromRequestParts<Arc<Service>> for Operator {
     }
 }
 
-fn peer(parts: &Parts) -> Peer {
+/// Who is at the other end: the connection's, or nobody known.
+pub(super) fn peer(parts: &Parts) -> Peer {
     parts
         .extensions
         .get::<Peer>()

@@ -1,11 +1,12 @@
 //! The JSON documents of the API.
 
+use bartizan_attestation::measurement::Digest;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::binary::Binary;
 use crate::storage::{
-    EnrolledHost, ProfileSummary, Revocation, RevocationKind, Verdict, VerdictSummary,
+    EnrolledHost, Evidence, KeptVerdict, ProfileSummary, Revocation, RevocationKind, VerdictSummary,
 };
 
 /// A certificate chain and the anchor it leads to.
@@ -216,18 +217,22 @@ pub(super) struct VerdictSummaryDocument {
     /// Why: the result's `ear_verifier_claims`.
     #[schema(value_type = Object)]
     pub(super) reasons: serde_json::Value,
+    /// SHA-256 of the report: 64 hexadecimal digits.
+    pub(super) report_sha256: String,
 }
 
-/// A verdict with its evidence.
+/// A verdict with its evidence, as long as that is kept.
 #[derive(Serialize, ToSchema)]
 pub(super) struct VerdictDocument {
     /// What the list shows of it.
     #[serde(flatten)]
     pub(super) summary: VerdictSummaryDocument,
-    /// The report, verbatim.
-    pub(super) report: Binary,
-    /// The attestation result that was handed out.
-    pub(super) token: String,
+    /// The report, verbatim; null once it was dropped.
+    pub(super) report: Option<Binary>,
+    /// The attestation result that was handed out; null once it was dropped.
+    pub(super) token: Option<String>,
+    /// When report and token were dropped, in milliseconds since the Unix epoch; null while they are kept.
+    pub(super) evidence_dropped_at_ms: Option<u64>,
 }
 
 impl From<VerdictSummary> for VerdictSummaryDocument {
@@ -241,16 +246,27 @@ impl From<VerdictSummary> for VerdictSummaryDocument {
             profile_revision: summary.profile_revision,
             status: summary.status,
             reasons: serde_json::from_str(&summary.reasons).unwrap_or_default(),
+            report_sha256: Digest(summary.report_sha256.to_vec()).to_string(),
         }
     }
 }
 
-impl From<Verdict> for VerdictDocument {
-    fn from(verdict: Verdict) -> Self {
-        Self {
-            summary: verdict.summary.into(),
-            report: verdict.report.into(),
-            token: verdict.token,
+impl From<KeptVerdict> for VerdictDocument {
+    fn from(verdict: KeptVerdict) -> Self {
+        let summary = verdict.summary.into();
+        match verdict.evidence {
+            Ok(Evidence { report, token }) => Self {
+                summary,
+                report: Some(report.into()),
+                token: Some(token),
+                evidence_dropped_at_ms: None,
+            },
+            Err(dropped_at_ms) => Self {
+                summary,
+                report: None,
+                token: None,
+                evidence_dropped_at_ms: Some(dropped_at_ms),
+            },
         }
     }
 }

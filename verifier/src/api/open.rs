@@ -1,6 +1,6 @@
 //! What everybody may fetch.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Json;
 use axum::extract::State;
@@ -134,9 +134,11 @@ pub(super) async fn token_certificates(
     responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value))
 )]
 pub(super) async fn description() -> impl IntoResponse {
+    // Made once: anybody may ask, as often as they like.
+    static DOCUMENT: LazyLock<String> = LazyLock::new(openapi::document);
     (
         [(header::CONTENT_TYPE, "application/json")],
-        openapi::document(),
+        DOCUMENT.as_str(),
     )
 }
 

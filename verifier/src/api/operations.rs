@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::access::Operator;
 use crate::binary::Binary;
+use crate::memory::MemoryBudget;
 use crate::problem::{Problem, ProblemDocument};
 use crate::service::Service;
 
@@ -61,10 +62,11 @@ pub(super) async fn metrics(
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .outstanding() as u64;
-    let free_kib = service.body_kib.available_permits() as u64;
+    let free = |budget: &MemoryBudget| budget.free() as u64;
     let text = service.metrics.render(&[
         ("nonces_outstanding", outstanding),
-        ("body_memory_free_kib", free_kib),
+        ("request_memory_free_bytes", free(&service.memory)),
+        ("stranger_memory_free_bytes", free(&service.stranger_memory)),
     ]);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

@@ -8,8 +8,9 @@ use axum::http::StatusCode;
 use bartizan_attestation::profile::{ApplicationProfile, ProfileError};
 
 use super::access::Operator;
+use super::body::Body;
 use super::documents::{ProfileRevisionDocument, ProfilesDocument};
-use super::input::{Body, Segment};
+use super::input::Segment;
 use crate::clock::now_ms;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;

@@ -9,8 +9,9 @@ use bartizan_attestation::identity::GuestIdentity;
 use bartizan_attestation::measurement::SignedReport;
 
 use super::access::Host;
+use super::body::Body;
 use super::documents::{JudgementDocument, NonceDocument, NonceRequestDocument, ReportDocument};
-use super::input::{self, Body, InputError};
+use super::input::{self, InputError};
 use crate::clock::now_ms;
 use crate::judge::{self, JudgeError, Submission};
 use crate::problem::{Problem, ProblemDocument};
@@ -52,6 +53,9 @@ pub(super) async fn issue_nonce(
     {
         return Err(JudgeError::SupersededBoot { boot: guest.boot }.into());
     }
+    // Said before the guest is paused for a report that would come to nothing.
+    let refused = service.quota.check(&guest, Instant::now());
+    refused.map_err(JudgeError::from)?;
     let expires_at_ms = now_ms() + service.config.nonce_lifetime_s * 1000;
     let nonce = {
         let mut nonces = service
@@ -81,13 +85,20 @@ pub(super) async fn submit(
     host: Host,
     body: Body,
 ) -> Result<Json<JudgementDocument>, Problem> {
-    // Megabytes of base64: not on the threads that serve. The body keeps its share of the memory to the end.
-    let (submission, _body) =
-        tokio::task::spawn_blocking(move || (read_submission(&body.bytes), body))
+    let refused = service.quota.check_host(host.card, Instant::now());
+    refused.map_err(JudgeError::from)?;
+    // A task of its own: what was begun is ended, and its memory counted, whether or not the client stays.
+    let judging = tokio::spawn(async move {
+        let Body { bytes, share } = body;
+        // Megabytes of base64: not on the threads that serve.
+        let submission = tokio::task::spawn_blocking(move || read_submission(&bytes))
             .await
-            .map_err(|_| JudgeError::Stopped)?;
-    let submission = submission?;
-    let judgement = judge::judge(&service, host.card, submission).await?;
+            .map_err(|_| JudgeError::Stopped)??;
+        let judgement = judge::judge(&service, host.card, submission).await?;
+        drop(share);
+        Ok::<_, Problem>(judgement)
+    });
+    let judgement = judging.await.map_err(|_| JudgeError::Stopped)??;
     Ok(Json(JudgementDocument {
         verdict: judgement.verdict,
         token: judgement.token,

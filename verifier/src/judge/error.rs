@@ -8,6 +8,7 @@ use bartizan_attestation::identity::{CardId, GuestIdentity};
 
 use crate::nonces::NonceError;
 use crate::problem::ProblemType;
+use crate::quota::QuotaError;
 use crate::storage::StorageError;
 use crate::vault::VaultError;
 
@@ -46,6 +47,9 @@ pub enum JudgeError {
     /// The nonce was not accepted.
     #[error(transparent)]
     Nonce(#[from] NonceError),
+    /// There are too many verdicts on the guest, or of the host.
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
     /// The host is revoked.
     #[error("host {card} is revoked; an operator can see why in GET /v1/revocations")]
     HostRevoked {
@@ -98,6 +102,7 @@ impl ProblemType for JudgeError {
             Self::ApplicationRevoked { .. } => "application-revoked",
             Self::SupersededBoot { .. } => "guest-superseded",
             Self::Nonce(error) => return error.kind(),
+            Self::Quota(error) => return error.kind(),
             Self::Vault(error) => return error.kind(),
             Self::Storage(error) => return error.kind(),
             Self::Stopped => return ("stopping", StatusCode::SERVICE_UNAVAILABLE),
@@ -107,6 +112,7 @@ impl ProblemType for JudgeError {
 
     fn retry_after_s(&self) -> Option<u64> {
         match self {
+            Self::Quota(error) => error.retry_after_s(),
             Self::Vault(error) => error.retry_after_s(),
             Self::Storage(error) => error.retry_after_s(),
             _ => None,

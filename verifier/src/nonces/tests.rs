@@ -114,6 +114,25 @@ fn a_greedy_guest_and_a_greedy_host_are_bounded() {
     book.issue(guest(1, 1), now + LIFETIME).unwrap();
 }
 
+#[test]
+fn however_many_hosts_are_greedy_the_next_gets_one() {
+    let now = Instant::now();
+    let mut book = NonceBook::new(NonceLimits {
+        lifetime: LIFETIME,
+        per_guest: 1000,
+        per_host: 250,
+        total: 1000,
+    });
+    for card in 0..6 {
+        while book.issue(guest(card, 1), now).is_ok() {}
+        assert!(matches!(
+            book.issue(guest(card, 1), now),
+            Err(NonceError::HostExhausted { .. })
+        ));
+    }
+    book.issue(guest(99, 1), now).unwrap();
+}
+
 proptest! {
     #[test]
     fn bounds_hold_whatever_is_asked(steps in prop::collection::vec((0u8..3, 0u8..4, any::<bool>(), 0u64..40), 1..200)) {

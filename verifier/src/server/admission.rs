@@ -1,10 +1,22 @@
-//! How many connections there may be, altogether and from one address.
+//! How many connections there may be, altogether and of one payer.
+//!
+//! Where all places are taken, one who has fewer than somebody else takes a place from whoever has
+//! most: the one that was taken longest ago. So that nobody can keep others out by holding places,
+//! from however many addresses: a handshake that is meant to end takes milliseconds, and is never
+//! among the oldest.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Counts connections.
+use tokio::sync::Notify;
+
+use crate::payer::Payer;
+
+#[cfg(test)]
+mod tests;
+
+/// Counts the connections of one kind.
 #[derive(Clone, Debug)]
 pub(super) struct Admission {
     shared: Arc<Shared>,
@@ -13,83 +25,107 @@ pub(super) struct Admission {
 #[derive(Debug)]
 struct Shared {
     total: usize,
-    per_address: usize,
-    open: Mutex<HashMap<IpAddr, usize>>,
+    per_payer: usize,
+    places: Mutex<Places>,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    taken: usize,
+    /// The number of the next place.
+    next: u64,
+    /// Each payer's places by number, which is by age.
+    of: HashMap<Payer, BTreeMap<u64, Arc<Notify>>>,
 }
 
 /// One connection's place; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Place {
-    address: IpAddr,
+    payer: Payer,
+    number: u64,
+    displaced: Arc<Notify>,
     shared: Arc<Shared>,
 }
 
 impl Admission {
-    pub(super) fn new(total: usize, per_address: usize) -> Self {
+    pub(super) fn new(total: usize, per_payer: usize) -> Self {
         Self {
             shared: Arc::new(Shared {
                 total,
-                per_address,
-                open: Mutex::default(),
+                per_payer,
+                places: Mutex::default(),
             }),
         }
     }
 
-    /// A place for a connection from `address`; `None` if there are too many.
-    pub(super) fn admit(&self, address: IpAddr) -> Option<Place> {
-        let address = address.to_canonical();
-        let mut open = self
-            .shared
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if open.values().sum::<usize>() >= self.shared.total {
+    /// A place for a connection of `payer`; `None` if it has too many.
+    pub(super) fn admit(&self, payer: Payer) -> Option<Place> {
+        let mut places = self.shared.lock();
+        let own = places.of.get(&payer).map_or(0, BTreeMap::len);
+        if own >= self.shared.per_payer {
             return None;
         }
-        let of_address = open.entry(address).or_default();
-        if *of_address >= self.shared.per_address {
+        if places.taken >= self.shared.total && !places.displace(own) {
             return None;
         }
-        *of_address += 1;
+        let number = places.next;
+        places.next += 1;
+        places.taken += 1;
+        let displaced = Arc::new(Notify::new());
+        (places.of.entry(payer.clone()).or_default()).insert(number, Arc::clone(&displaced));
         Some(Place {
-            address,
+            payer,
+            number,
+            displaced,
             shared: Arc::clone(&self.shared),
         })
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self
-            .shared
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.address);
-            }
+impl Places {
+    /// Takes the oldest place from the payer that has most, if that is more than `own`.
+    fn displace(&mut self, own: usize) -> bool {
+        let oldest = |places: &BTreeMap<u64, Arc<Notify>>| places.keys().next().copied();
+        let heaviest = (self.of.iter())
+            .max_by_key(|(_, places)| (places.len(), Reverse(oldest(places))))
+            .filter(|(_, places)| places.len() > own)
+            .map(|(payer, places)| (payer.clone(), oldest(places)));
+        let Some((payer, Some(number))) = heaviest else {
+            return false;
+        };
+        if let Some(displaced) = self.remove(&payer, number) {
+            displaced.notify_one();
         }
+        true
+    }
+
+    fn remove(&mut self, payer: &Payer, number: u64) -> Option<Arc<Notify>> {
+        let places = self.of.get_mut(payer)?;
+        let removed = places.remove(&number)?;
+        if places.is_empty() {
+            self.of.remove(payer);
+        }
+        self.taken -= 1;
+        Some(removed)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::Admission;
+impl Place {
+    /// Returns once the place was taken away.
+    pub(super) async fn displaced(&self) {
+        self.displaced.notified().await;
+    }
+}
 
-    #[test]
-    fn both_bounds_hold_and_places_come_back() {
-        let admission = Admission::new(3, 2);
-        let (one, two) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        let mapped = "::ffff:192.0.2.1".parse().unwrap();
-        let first = admission.admit(one).unwrap();
-        let _second = admission.admit(mapped).unwrap();
-        assert!(admission.admit(one).is_none());
-        let _third = admission.admit(two).unwrap();
-        assert!(admission.admit(two).is_none());
-        drop(first);
-        let _again = admission.admit(two).unwrap();
-        assert!(admission.admit(one).is_none());
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // One that was displaced is not there any more.
+        self.shared.lock().remove(&self.payer, self.number);
     }
 }

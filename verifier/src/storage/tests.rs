@@ -1,9 +1,14 @@
 use bartizan_attestation::identity::{CardId, GuestIdentity};
 
 use super::{
-    JoinCodeError, Recorded, Revocation, RevocationKind, Storage, Verdict, VerdictFilter,
-    VerdictLog, VerdictSummary,
+    Evidence, JoinCodeError, KeptVerdict, Recorded, Revocation, RevocationKind, Storage, Verdict,
+    VerdictFilter, VerdictLog, VerdictSummary,
 };
+use crate::config::{Keep, Retention};
+
+mod evidence;
+mod full_disk;
+mod migration;
 
 /// Text that would break a query made by pasting.
 const HOSTILE: &str = "x'); DROP TABLE verdicts; --\"%_\\\0";
@@ -38,9 +43,31 @@ fn verdict(id: &str, guest: &GuestIdentity, application: &str) -> Verdict {
             profile_revision: Some(3),
             status: "affirming".into(),
             reasons: "[]".into(),
+            report_sha256: [5; 32],
         },
-        report: vec![0, 1, 2],
-        token: "a.b.c".into(),
+        evidence: Evidence {
+            report: vec![0, 1, 2],
+            token: "a.b.c".into(),
+        },
+    }
+}
+
+/// A policy that drops nothing of what these tests write, who judge in 1970.
+fn for_ever() -> Retention {
+    let keep = Keep {
+        age_s: u64::MAX,
+        per_guest: u32::MAX,
+    };
+    Retention {
+        affirming: keep,
+        others: keep,
+    }
+}
+
+fn kept(verdict: Verdict) -> KeptVerdict {
+    KeptVerdict {
+        summary: verdict.summary,
+        evidence: Ok(verdict.evidence),
     }
 }
 
@@ -229,7 +256,7 @@ fn a_revocation_must_name_something_that_can_match() {
 async fn an_older_boot_is_superseded_and_writes_nothing() {
     let database = database().await;
     let storage = database.storage.clone();
-    let (log, task) = VerdictLog::start(storage.clone());
+    let (log, task) = VerdictLog::start(storage.clone(), for_ever());
     let high = guest(u64::MAX - 1);
     assert_eq!(
         log.record(high, verdict("1", &high, "a")).await.unwrap(),
@@ -254,7 +281,7 @@ async fn an_older_boot_is_superseded_and_writes_nothing() {
 #[tokio::test]
 async fn verdicts_survive_reopening_and_are_listed_in_pages() {
     let database = database().await;
-    let (log, _task) = VerdictLog::start(database.storage.clone());
+    let (log, _task) = VerdictLog::start(database.storage.clone(), for_ever());
     let mut records = tokio::task::JoinSet::new();
     for id in 10..60 {
         let log = log.clone();
@@ -288,7 +315,7 @@ async fn verdicts_survive_reopening_and_are_listed_in_pages() {
     assert_eq!((second.len(), second[4].id.as_str()), (5, "11"));
     assert_eq!(
         storage.verdict("59").await.unwrap().unwrap(),
-        verdict("59", &guest(1), HOSTILE)
+        kept(verdict("59", &guest(1), HOSTILE))
     );
     assert_eq!(storage.verdict(HOSTILE).await.unwrap(), None);
 }

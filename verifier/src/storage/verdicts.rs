@@ -1,17 +1,35 @@
 //! Verdicts as they are read; [`super::commit`] writes them.
 
+use bartizan_attestation::appraisal::Status;
 use bartizan_attestation::identity::{CardId, GuestIdentity};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, Sqlite, SqliteConnection};
 
 use super::enrolment::card_id;
 use super::{Storage, StorageError, as_integer, as_unsigned};
+use crate::metrics::status_word;
 
-/// A verdict with the evidence that it rests on.
+/// A verdict as it is recorded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Verdict {
-    /// What the list shows of it.
+    /// What is kept of it for ever.
     pub summary: VerdictSummary,
+    /// What it rests on.
+    pub evidence: Evidence,
+}
+
+/// A verdict as it was kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeptVerdict {
+    /// What is kept of it for ever.
+    pub summary: VerdictSummary,
+    /// What it rests on, or when that was dropped, in milliseconds since the Unix epoch.
+    pub evidence: Result<Evidence, u64>,
+}
+
+/// What a verdict rests on; dropped by the retention policy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Evidence {
     /// The report, verbatim.
     pub report: Vec<u8>,
     /// The attestation result that was handed out.
@@ -37,6 +55,30 @@ pub struct VerdictSummary {
     pub status: String,
     /// Why, as JSON.
     pub reasons: String,
+    /// SHA-256 of the report.
+    pub report_sha256: [u8; 32],
+}
+
+impl VerdictSummary {
+    /// The guest's VM, whatever its boot: its URN without the boot counter.
+    #[must_use]
+    pub fn vm(&self) -> &str {
+        self.guest.rsplit_once(':').map_or("", |(vm, _)| vm)
+    }
+
+    /// Whether it affirms.
+    #[must_use]
+    pub fn is_affirming(&self) -> bool {
+        self.status == status_word(Status::Affirming)
+    }
+
+    /// What is kept of it for ever, in KiB, begun ones whole: a row and three indices.
+    #[must_use]
+    pub fn kept_kib(&self) -> u32 {
+        let indexed = self.id.len() * 3 + self.guest.len() * 2 + self.application.len() * 2;
+        let bytes = indexed + self.reasons.len() + 128;
+        u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
+    }
 }
 
 /// Which verdicts a list shall hold.
@@ -53,7 +95,8 @@ pub struct VerdictFilter {
 }
 
 const COLUMNS: &str =
-    "SELECT id, judged_at_ms, guest, host, application, profile_revision, status, reasons";
+    "SELECT id, judged_at_ms, guest, host, application, profile_revision, status, reasons,
+            report_sha256";
 
 impl Storage {
     /// Verdicts, newest first.
@@ -84,24 +127,32 @@ impl Storage {
             .collect()
     }
 
-    /// One verdict, with its evidence.
-    pub async fn verdict(&self, id: &str) -> Result<Option<Verdict>, StorageError> {
+    /// One verdict, with its evidence if that is still kept.
+    pub async fn verdict(&self, id: &str) -> Result<Option<KeptVerdict>, StorageError> {
         sqlx::query(
-            "SELECT id, judged_at_ms, guest, host, application, profile_revision, status, reasons,
-                    report, token
-             FROM verdicts WHERE id = ?",
+            "SELECT id, verdicts.judged_at_ms, guest, host, application, profile_revision, status,
+                    reasons, report_sha256, evidence_dropped_at_ms, report, token
+             FROM verdicts LEFT JOIN evidence ON verdict = id WHERE id = ?",
         )
         .bind(id)
         .fetch_optional(&self.readers)
         .await?
         .map(|row| {
-            Ok(Verdict {
+            Ok(KeptVerdict {
                 summary: summary(&row)?,
-                report: row.try_get("report")?,
-                token: row.try_get("token")?,
+                evidence: evidence(&row)?,
             })
         })
         .transpose()
+    }
+}
+
+fn evidence(row: &SqliteRow) -> Result<Result<Evidence, u64>, StorageError> {
+    let dropped: Option<i64> = row.try_get("evidence_dropped_at_ms")?;
+    match (row.try_get("report")?, row.try_get("token")?, dropped) {
+        (Some(report), Some(token), None) => Ok(Ok(Evidence { report, token })),
+        (None, None, Some(at)) => Ok(Err(as_unsigned(at))),
+        _ => Err(StorageError::Damaged { table: "evidence" }),
     }
 }
 
@@ -117,6 +168,10 @@ fn summary(row: &SqliteRow) -> Result<VerdictSummary, StorageError> {
             .map(as_unsigned),
         status: row.try_get("status")?,
         reasons: row.try_get("reasons")?,
+        report_sha256: row
+            .try_get::<&[u8], _>("report_sha256")?
+            .try_into()
+            .map_err(|_| StorageError::Damaged { table: "verdicts" })?,
     })
 }
 
@@ -142,11 +197,11 @@ pub(super) async fn insert(
     connection: &mut SqliteConnection,
     verdict: &Verdict,
 ) -> Result<(), sqlx::Error> {
-    let summary = &verdict.summary;
+    let Verdict { summary, evidence } = verdict;
     sqlx::query(
         "INSERT INTO verdicts (id, judged_at_ms, guest, host, application, profile_revision, status,
-                               reasons, report, token)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                               reasons, report_sha256)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&summary.id)
     .bind(as_integer(summary.judged_at_ms))
@@ -156,8 +211,19 @@ pub(super) async fn insert(
     .bind(summary.profile_revision.map(as_integer))
     .bind(&summary.status)
     .bind(&summary.reasons)
-    .bind(&verdict.report)
-    .bind(&verdict.token)
+    .bind(summary.report_sha256.as_slice())
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "INSERT INTO evidence (verdict, vm, affirming, judged_at_ms, report, token)
+         VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&summary.id)
+    .bind(summary.vm())
+    .bind(summary.is_affirming())
+    .bind(as_integer(summary.judged_at_ms))
+    .bind(&evidence.report)
+    .bind(&evidence.token)
     .execute(connection)
     .await?;
     Ok(())

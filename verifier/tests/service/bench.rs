@@ -8,16 +8,17 @@ use bartizan_verifier::api;
 use bartizan_verifier::binary::Binary;
 use bartizan_verifier::clock::now_s;
 use bartizan_verifier::config::Config;
+use bartizan_verifier::memory::MemoryBudget;
 use bartizan_verifier::metrics::Metrics;
 use bartizan_verifier::nonces::NonceBook;
 use bartizan_verifier::peer::Peer;
 use bartizan_verifier::profile_cache::ProfileCache;
+use bartizan_verifier::quota::VerdictQuota;
 use bartizan_verifier::service::Service;
 use bartizan_verifier::storage::{Storage, VerdictLog};
 use bartizan_verifier::token_keys::TokenKeys;
 use bartizan_verifier::vault::Vault;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 use crate::fleet::Authority;
@@ -52,9 +53,11 @@ impl Bench {
             TokenKeys::open(link.clone(), fleet_ca.clone(), config.token_key_lifetime_s);
         let service = Arc::new(Service {
             token_keys: token_keys.await.unwrap(),
-            verdicts: VerdictLog::start(storage.clone()).0,
+            verdicts: VerdictLog::start(storage.clone(), config.retention).0,
+            quota: VerdictQuota::new(&config.verdicts),
             nonces: Mutex::new(NonceBook::new(config.nonce_limits())),
-            body_kib: Arc::new(Semaphore::new(config.limits.bodies_in_flight_bytes / 1024)),
+            memory: MemoryBudget::new(config.limits.request_memory_bytes),
+            stranger_memory: MemoryBudget::new(config.limits.stranger_memory_bytes),
             profiles: ProfileCache::default(),
             metrics: Metrics::default(),
             vault: link,
@@ -96,6 +99,17 @@ impl Bench {
         } else {
             body.to_string()
         };
+        self.call_raw(peer, method, path, body).await
+    }
+
+    /// The same with a body that is sent as it is.
+    pub(crate) async fn call_raw(
+        &self,
+        peer: &Peer,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> Answer {
         let request = Request::builder()
             .method(method)
             .uri(path)

@@ -16,13 +16,13 @@ use crate::process::{
 };
 use crate::stand_in_vault::StandInVault;
 
-struct Stack {
-    verifier: Verifier,
-    vault: StandInVault,
-    _directory: tempfile::TempDir,
+pub(crate) struct Stack {
+    pub(crate) verifier: Verifier,
+    pub(crate) vault: StandInVault,
+    pub(crate) _directory: tempfile::TempDir,
 }
 
-fn start(extra: &str) -> Stack {
+pub(crate) fn start(extra: &str) -> Stack {
     let directory = tempfile::tempdir().unwrap();
     let vault = StandInVault::start(directory.path(), Authority::fleet());
     let configuration = configure(directory.path(), &vault.socket, extra);
@@ -159,7 +159,7 @@ fn client_hello_1_2() -> Vec<u8> {
 
 #[tokio::test]
 async fn who_only_costs_is_cut_off() {
-    let limits = "limits: {handshake_s: 1, head_s: 1, request_s: 2, connections_per_address: 3}";
+    let limits = "limits: {handshake_s: 1, head_s: 1, request_s: 2, handshakes_per_address: 3}";
     let Stack {
         verifier,
         vault,

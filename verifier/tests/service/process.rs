@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use bartizan_attestation::certificates::Usage;
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_channel::https::{self, Connection, Endpoint};
-use bartizan_channel::{ChannelError, Connector, Identity, LocalSigner};
+use bartizan_channel::{ChannelError, Connector, Identity, LocalSigner, TlsStream};
 use bartizan_verifier::binary::Binary;
 use serde_json::{Value, json};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::bench::{configuration, submission};
 use crate::fleet::{Authority, Wish};
@@ -44,7 +45,12 @@ pub(crate) fn configure(directory: &Path, vault_socket: &Path, extra: &str) -> P
 impl Verifier {
     /// Starts it and waits until it is ready.
     pub(crate) fn start(configuration: &Path) -> Self {
-        let mut child = command()
+        Self::start_as(command(), configuration)
+    }
+
+    /// Starts it by a command of the test's own.
+    pub(crate) fn start_as(mut command: Command, configuration: &Path) -> Self {
+        let mut child = command
             .args(["--log-json", "run", "--config"])
             .arg(configuration)
             .stderr(Stdio::piped())
@@ -135,6 +141,24 @@ pub(crate) fn endpoint(address: SocketAddr) -> Endpoint {
         port: address.port(),
         server_name,
     }
+}
+
+/// A TLS stream from one of this machine's many addresses.
+pub(crate) async fn stream_from(
+    connector: &Connector,
+    from: [u8; 4],
+    address: SocketAddr,
+) -> Result<TlsStream<TcpStream>, ChannelError> {
+    connector
+        .connect("127.0.0.1", tcp_from(from, address).await)
+        .await
+}
+
+/// A TCP connection from one of this machine's many addresses.
+pub(crate) async fn tcp_from(from: [u8; 4], address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    socket.connect(address).await.unwrap()
 }
 
 /// One exchange on an open connection: status and JSON.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -30,6 +30,7 @@ pub(crate) struct StandInVault {
     pub(crate) fleet: Arc<Authority>,
     refuses: Arc<AtomicBool>,
     shows_fleet: Arc<AtomicBool>,
+    results: Arc<Mutex<()>>,
 }
 
 struct Keys {
@@ -39,6 +40,8 @@ struct Keys {
     shows_fleet: Arc<AtomicBool>,
     tokens: Mutex<Vec<(EcdsaKeyPair, Vec<u8>)>>,
     servers: Mutex<HashMap<Vec<u8>, EphemeralKey>>,
+    /// Locked while a result is signed.
+    results: Arc<Mutex<()>>,
 }
 
 impl StandInVault {
@@ -47,12 +50,14 @@ impl StandInVault {
         let listener = UnixListener::bind(&socket).unwrap();
         let (fleet, refuses) = (Arc::new(fleet), Arc::new(AtomicBool::new(false)));
         let shows_fleet = Arc::new(AtomicBool::new(true));
+        let results = Arc::new(Mutex::new(()));
         let keys = Arc::new(Keys {
             fleet: Arc::clone(&fleet),
             shows_fleet: Arc::clone(&shows_fleet),
             refuses: Arc::clone(&refuses),
             tokens: Mutex::default(),
             servers: Mutex::default(),
+            results: Arc::clone(&results),
         });
         std::thread::spawn(move || {
             for link in listener.incoming() {
@@ -65,7 +70,13 @@ impl StandInVault {
             fleet,
             refuses,
             shows_fleet,
+            results,
         }
+    }
+
+    /// No result is signed as long as this is held.
+    pub(crate) fn hold_results(&self) -> MutexGuard<'_, ()> {
+        self.results.lock().unwrap()
     }
 
     /// From now on there is no fleet CA, until one is made.
@@ -126,6 +137,7 @@ impl Keys {
             VaultRequest::RotateToken { lifetime_s } => self.rotate_token(lifetime_s),
             VaultRequest::SignToken { claims } => {
                 check_claims_json(&claims).unwrap();
+                let _held = self.results.lock().unwrap();
                 let tokens = self.tokens.lock().unwrap();
                 let (key, certificate) = tokens.last().unwrap();
                 let input = signing_input(certificate, &claims);

@@ -1,0 +1,96 @@
+//! What a verifier that was taken over asks its vault for.
+
+use bartizan_attestation::result::check_claims_json;
+
+use super::*;
+
+fn key() -> (EphemeralKey, Vec<u8>) {
+    let key = EphemeralKey::generate().unwrap();
+    let csr = key.csr().unwrap();
+    (key, csr)
+}
+
+fn begun() -> Opened {
+    let verifier = open(Role::Verifier);
+    let name = "fleet".into();
+    let ca = VaultRequest::CreateFleetCa { name };
+    certificates(verifier.vault.answer(ca, NOW));
+    verifier
+}
+
+fn ask(vault: &Vault, csr: &[u8], name: &str, now: u64) -> VaultReply {
+    let (csr, name) = (csr.to_vec(), name.to_owned());
+    vault.answer(VaultRequest::IssueOperator { csr, name }, now)
+}
+
+fn is_unnamed(reply: VaultReply) -> bool {
+    matches!(refusal(reply), VaultRefusal::UnnamedOperator { .. })
+}
+
+#[test]
+fn a_begun_fleet_gets_no_operator_more_by_asking() {
+    let verifier = begun();
+    let ((_, alice), (_, mallory)) = (key(), key());
+    certificates(ask(&verifier.vault, &alice, "alice", NOW));
+    assert!(is_unnamed(ask(&verifier.vault, &mallory, "mallory", NOW)));
+    assert!(is_unnamed(ask(&verifier.vault, &mallory, "alice", NOW)));
+    assert!(is_unnamed(ask(&verifier.vault, &alice, "root", NOW)));
+    // A lost answer, or a certificate near its end, is no reason to lose the fleet.
+    certificates(ask(&verifier.vault, &alice, "alice", NOW + YEAR_S));
+
+    let Opened { vault, folder } = verifier;
+    drop(vault);
+    let vault = again(Role::Verifier, &folder);
+    assert!(is_unnamed(ask(&vault, &mallory, "mallory", NOW)));
+    certificates(ask(&vault, &alice, "alice", NOW));
+}
+
+#[test]
+fn the_beginning_of_a_fleet_does_not_last() {
+    let verifier = begun();
+    let (_, alice) = key();
+    let late = NOW + 3601;
+    assert!(is_unnamed(ask(&verifier.vault, &alice, "alice", late)));
+    let in_time = ask(&verifier.vault, &alice, "alice", NOW + 3600);
+    certificates(in_time);
+    let without_ca = open(Role::Verifier);
+    assert!(is_unnamed(ask(&without_ca.vault, &alice, "alice", NOW)));
+}
+
+#[test]
+fn the_vaults_own_configuration_names_further_operators() {
+    let Opened { vault, folder } = begun();
+    let ((_, alice), (bob, bobs), (_, mallory)) = (key(), key(), key());
+    certificates(ask(&vault, &alice, "alice", NOW));
+    drop(vault);
+    let bob = NamedOperator {
+        name: "bob".into(),
+        key_sha256: hex(&bob.public_key().sha256()),
+    };
+    let vault = again(Role::Verifier, &folder).with_operators(vec![bob]);
+    certificates(ask(&vault, &bobs, "bob", NOW + YEAR_S));
+    assert!(is_unnamed(ask(&vault, &bobs, "alice", NOW)));
+    assert!(is_unnamed(ask(&vault, &mallory, "bob", NOW)));
+}
+
+#[test]
+fn results_are_signed_for_now_and_not_for_later() {
+    let verifier = begun();
+    let rotate = VaultRequest::RotateToken { lifetime_s: 3600 };
+    certificates(verifier.vault.answer(rotate, NOW));
+    let json = include_str!("../../../../fuzz/corpus/claims/affirming");
+    let mut claims = check_claims_json(json).unwrap();
+    let mut sign = |iat: u64| {
+        (claims.iat, claims.nbf, claims.exp) = (iat, iat, iat + 300);
+        let claims = claims.to_json();
+        verifier
+            .vault
+            .answer(VaultRequest::SignToken { claims }, NOW)
+    };
+    for now in [NOW - 60, NOW, NOW + 60] {
+        assert!(matches!(sign(now), VaultReply::Token(_)));
+    }
+    for other in [0, NOW - 61, NOW + 61, NOW + 3000, u64::MAX - 300] {
+        assert!(matches!(refusal(sign(other)), VaultRefusal::NotSignable(_)));
+    }
+}
