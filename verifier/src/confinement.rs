@@ -4,47 +4,18 @@
 
 use std::path::Path;
 
-use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
-    RulesetCreatedAttr as _, RulesetStatus,
-};
+use bartizan_confinement::{AccessError, Rights, Rules};
 
 use crate::config::Config;
 
-/// What is asked for: files as of Linux 6.2, TCP as of 6.7; an older kernel enforces what it knows.
-const FILES: ABI = ABI::V3;
-
-/// The process could not be confined.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfinementError {
-    /// The database's folder cannot be opened.
-    #[error("the database's folder cannot be opened: {0}; make it, owned by the verifier's user")]
-    Folder(#[from] landlock::PathFdError),
-    /// The rules were refused.
-    #[error("Landlock failed: {0}")]
-    Landlock(#[from] landlock::RulesetError),
-}
-
 /// Confines this thread and all that it starts from now on.
-pub fn confine(config: &Config) -> Result<(), ConfinementError> {
-    let folder = match config.database.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let files = AccessFs::from_all(FILES) & !AccessFs::Execute;
-    let mut rules = Ruleset::default()
-        .handle_access(AccessFs::from_all(FILES))?
-        .handle_access(AccessNet::BindTcp | AccessNet::ConnectTcp)?
-        .create()?
-        .add_rule(PathBeneath::new(PathFd::new(folder)?, files))?;
-    for address in &config.listen {
-        rules = rules.add_rule(NetPort::new(address.port(), AccessNet::BindTcp))?;
-    }
-    let status = rules.restrict_self()?.ruleset;
-    if status != RulesetStatus::FullyEnforced {
-        tracing::warn!(?status, "this kernel does not enforce all of Landlock");
-    }
-    Ok(())
+pub fn confine(config: &Config) -> Result<(), AccessError> {
+    let folder = config.database.parent().unwrap_or(Path::new("."));
+    let ports = config.listen.iter().map(std::net::SocketAddr::port);
+    Rules::none()
+        .grant(folder, Rights::Replace)
+        .listen(ports)
+        .enter()
 }
 
 #[cfg(test)]
