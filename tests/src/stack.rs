@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::accounts::{Account, account};
+use crate::accounts::{Account, account, group, of_guests};
 use crate::daemon::{Daemon, Recipe};
 use crate::layout::{Layout, text};
 use crate::operator::Operator;
@@ -27,9 +27,17 @@ pub struct Users {
     card: Account,
     devices: Account,
     hypervisor: Account,
-    measurer: Account,
-    qemu: Account,
+    measurers: Guests,
+    qemus: Guests,
     verifier: Account,
+}
+
+/// The users of guests' processes of one kind, and their group.
+#[derive(Clone, Copy, Debug)]
+struct Guests {
+    first: u32,
+    count: u32,
+    gid: u32,
 }
 
 /// A running stack. Dropped, every daemon and guest of it ends.
@@ -57,14 +65,22 @@ pub struct Stack {
 
 impl Users {
     fn find() -> Result<Self> {
+        let [qemus, measurers] = of_guests()?.map(|users| (users.start, users.len()));
+        let guests = |(first, count), group: &str| {
+            let (count, gid) = (u32::try_from(count)?, self::group(group)?);
+            anyhow::Ok(Guests { first, count, gid })
+        };
         Ok(Self {
             vault: account("bartizan-vault")?,
             verifier_vault: account("bartizan-verifier-vault")?,
             card: account("bartizan-card")?,
             devices: account("bartizan-devices")?,
             hypervisor: account("bartizan-hypervisor")?,
-            measurer: account("bartizan-measurer")?,
-            qemu: account("bartizan-qemu")?,
+            measurers: guests(measurers, "bartizan-measurer")?,
+            qemus: Guests {
+                gid: qemu_group()?,
+                ..guests(qemus, "bartizan-qemu")?
+            },
             verifier: account("bartizan-verifier")?,
         })
     }
@@ -276,6 +292,15 @@ fn enroll(layout: &Layout, users: &Users, operator: &Operator, config: &str) -> 
         capabilities: &[],
         log: layout.path("card-enroll.log"),
     })
+}
+
+/// The group that may open KVM's device where there is one, else QEMU's own.
+fn qemu_group() -> Result<u32> {
+    use std::os::unix::fs::MetadataExt;
+    match std::fs::metadata("/dev/kvm") {
+        Ok(device) if device.gid() != 0 => Ok(device.gid()),
+        _ => group("bartizan-qemu"),
+    }
 }
 
 /// A port of the loopback interface that nobody has now.
