@@ -23,6 +23,7 @@
 
 pub mod boots;
 pub mod config;
+pub mod confinement;
 pub mod enroll;
 pub mod identity;
 pub mod server;

@@ -3,14 +3,16 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "enrolment prints its result")]
 
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bartizan_attestation::certificates::FleetCa;
 use bartizan_card::service::Card;
-use bartizan_card::{Config, enroll, server};
+use bartizan_card::{Config, confinement, enroll, server};
 use clap::{Parser, Subcommand};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The host's identity towards the fleet.
@@ -59,12 +61,18 @@ enum Command {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     log(arguments.log_json);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
     match arguments.command {
-        Command::Run { config } => runtime.block_on(run(&Config::load(&config)?)),
+        Command::Run { config } => {
+            let config = Config::load(&config)?;
+            // Before the folder of the socket is out of reach.
+            let listener = server::bind(&config.socket)
+                .with_context(|| format!("could not serve at {}", config.socket.display()))?;
+            std::fs::create_dir_all(&config.state_dir)
+                .with_context(|| format!("could not make {}", config.state_dir.display()))?;
+            // Before the runtime: threads inherit it from the one that made them.
+            confinement::restrict_access(&config)?;
+            runtime()?.block_on(run(&config, listener))
+        }
         Command::Enroll {
             config,
             name,
@@ -75,18 +83,26 @@ fn main() -> Result<()> {
                 .with_context(|| format!("could not read {}", fleet_ca.display()))?;
             let fleet_ca = FleetCa::from_pem_or_der(&bytes)?;
             let config = Config::load(&config)?;
-            let card = runtime.block_on(enroll::enroll(&config, &name, &join_code, &fleet_ca))?;
+            let card =
+                runtime()?.block_on(enroll::enroll(&config, &name, &join_code, &fleet_ca))?;
             println!("enrolled as {card}");
             Ok(())
         }
     }
 }
 
-async fn run(config: &Config) -> Result<()> {
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+}
+
+async fn run(config: &Config, listener: UnixListener) -> Result<()> {
     let card = Arc::new(tokio::task::block_in_place(|| Card::open(config))?);
-    let listener = server::bind(&config.socket)
-        .with_context(|| format!("could not serve at {}", config.socket.display()))?;
+    let listener = tokio::net::UnixListener::from_std(listener)?;
     let mut terminate = signal(SignalKind::terminate())?;
+    confinement::restrict_system_calls(config)?;
     bartizan_local::notify_ready().context("NOTIFY_SOCKET cannot be used")?;
     tracing::info!("ready");
     tokio::select! {

@@ -18,12 +18,13 @@ const MAX_CONNECTIONS: usize = 512;
 const STALL: Duration = Duration::from_secs(30);
 
 /// Binds the socket, replacing one that a card before us left.
-pub fn bind(socket: &Path) -> std::io::Result<UnixListener> {
+pub fn bind(socket: &Path) -> std::io::Result<std::os::unix::net::UnixListener> {
     match std::fs::remove_file(socket) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(socket)?;
+    let listener = std::os::unix::net::UnixListener::bind(socket)?;
+    listener.set_nonblocking(true)?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o666))?;
     Ok(listener)
 }

@@ -13,6 +13,7 @@
 //! | [`daemon`] | the daemon: operators, guests' lives, restarts |
 //! | [`api`] | what a guest may ask |
 //! | [`supervisor`] | one boot of one guest, from its files' hashes to its end |
+//! | [`confinement`] | what each of the processes gives up |
 
 #![cfg_attr(
     not(test),
@@ -25,6 +26,7 @@
 )]
 
 pub mod api;
+pub mod confinement;
 pub mod daemon;
 pub mod qemu;
 pub mod supervisor;

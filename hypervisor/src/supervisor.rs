@@ -21,6 +21,7 @@
 //! | [`ending`] | how a boot ended |
 //! | [`control`] | what the daemon may ask, over a socket |
 //! | [`guest`] | the one task that owns the guest's state |
+//! | [`users`] | whom a guest's processes run as |
 //! | [`attempt`] | one QEMU process of this boot |
 //! | [`measurer`] | the measurer, kept running |
 //! | [`console`], [`chatter`] | what the guest and the children print, bounded |
@@ -40,6 +41,7 @@ pub mod launcher;
 pub mod lease;
 pub mod measurer;
 pub mod run;
+pub mod users;
 pub mod vhost;
 pub mod view;
 pub mod watchdog;

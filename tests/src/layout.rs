@@ -93,6 +93,13 @@ impl Layout {
         self.folder.join(name)
     }
 
+    /// The folder of the files that guests start from.
+    pub fn images(&self) -> Result<PathBuf> {
+        let folder = self.path("images");
+        fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
     /// Writes a configuration file that all may read.
     pub fn config(&self, name: &str, yaml: &str) -> Result<String> {
         let path = self.path(name);

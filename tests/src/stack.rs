@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::accounts::{Account, account};
+use crate::accounts::{Account, account, group, of_guests};
 use crate::daemon::{Daemon, Recipe};
 use crate::layout::{Layout, text};
 use crate::operator::Operator;
@@ -30,12 +30,18 @@ pub struct Users {
     pub devices: Account,
     /// The hypervisor and the supervisors.
     pub hypervisor: Account,
-    /// The measurers.
-    pub measurer: Account,
-    /// QEMU.
-    pub qemu: Account,
     /// The verifier.
     pub verifier: Account,
+    measurers: Guests,
+    qemus: Guests,
+}
+
+/// The users of guests' processes of one kind, and their group.
+#[derive(Clone, Copy, Debug)]
+struct Guests {
+    first: u32,
+    count: u32,
+    gid: u32,
 }
 
 /// A running stack. Dropped, every daemon and guest of it ends.
@@ -59,16 +65,41 @@ pub struct Stack {
 
 impl Users {
     fn find() -> Result<Self> {
+        let [qemus, measurers] = of_guests()?.map(|users| (users.start, users.len()));
+        let guests = |(first, count), group: &str| {
+            let (count, gid) = (u32::try_from(count)?, self::group(group)?);
+            anyhow::Ok(Guests { first, count, gid })
+        };
         Ok(Self {
             vault: account("bartizan-vault")?,
             verifier_vault: account("bartizan-verifier-vault")?,
             card: account("bartizan-card")?,
             devices: account("bartizan-devices")?,
             hypervisor: account("bartizan-hypervisor")?,
-            measurer: account("bartizan-measurer")?,
-            qemu: account("bartizan-qemu")?,
+            measurers: guests(measurers, "bartizan-measurer")?,
+            qemus: Guests {
+                gid: qemu_group()?,
+                ..guests(qemus, "bartizan-qemu")?
+            },
             verifier: account("bartizan-verifier")?,
         })
+    }
+
+    /// Of the users of guests the first half or the second: two hosts on one machine must not share any.
+    const fn half(mut self, second: bool) -> Self {
+        self.measurers = self.measurers.half(second);
+        self.qemus = self.qemus.half(second);
+        self
+    }
+}
+
+impl Guests {
+    const fn half(mut self, second: bool) -> Self {
+        self.count /= 2;
+        if second {
+            self.first += self.count;
+        }
+        self
     }
 }
 
@@ -98,7 +129,7 @@ impl Stack {
         })?;
 
         Ok(Self {
-            host: Host::start(&layout, users, operator.clone(), port, "host-1")?,
+            host: Host::start(&layout, users.half(false), operator.clone(), port, "host-1")?,
             verifier,
             verifier_vault,
             operator,
@@ -108,12 +139,12 @@ impl Stack {
         })
     }
 
-    /// Starts another host of the fleet, with vault, card, devices and hypervisor of its own.
+    /// Starts a second host of the fleet, with vault, card, devices and hypervisor of its own.
     pub fn another_host(&self, name: &str) -> Result<Host> {
         let layout = self.layout.within(name)?;
         let hypervisor = layout.path("run/hypervisor/operator.sock");
         let operator = self.operator.at(hypervisor);
-        Host::start(&layout, self.users, operator, self.port, name)
+        Host::start(&layout, self.users.half(true), operator, self.port, name)
     }
 
     /// Registers what `bartizan profile` computed from a Debian package and those that it needs.
@@ -222,6 +253,15 @@ fn initialise(layout: &Layout, users: &Users, operator: &Operator, config: &str)
     std::fs::copy(certificate, operator.folder().join("operator.pem"))?;
     std::fs::copy(fleet_ca, operator.fleet_ca())?;
     Ok(())
+}
+
+/// The group that may open KVM's device where there is one, else QEMU's own.
+fn qemu_group() -> Result<u32> {
+    use std::os::unix::fs::MetadataExt;
+    match std::fs::metadata("/dev/kvm") {
+        Ok(device) if device.gid() != 0 => Ok(device.gid()),
+        _ => group("bartizan-qemu"),
+    }
 }
 
 /// A port of the loopback interface that nobody has now.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use bartizan_verifier::config::{Config, ConfigError};
-use bartizan_verifier::confinement::confine;
+use bartizan_verifier::confinement::{restrict_access, restrict_system_calls};
 use bartizan_verifier::init::{Beginning, InitError, begin};
 use bartizan_verifier::run::{RunError, run};
 use bartizan_verifier::vault::{Vault, VaultError};
@@ -57,7 +57,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Run(configured) => {
             let config = Config::load(&configured.config)?;
             // Before the runtime: threads inherit it from the one that made them.
-            confine(&config)?;
+            restrict_access(&config)?;
             runtime()?.block_on(serve(config))
         }
     }
@@ -73,6 +73,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
     };
     let ready = |addresses: &[std::net::SocketAddr]| {
+        if let Err(error) = restrict_system_calls() {
+            tracing::error!(%error, "the process could not be confined");
+            std::process::exit(1);
+        }
         tracing::info!(?addresses, "ready");
         if let Err(error) = bartizan_local::notify_ready() {
             tracing::warn!(%error, "NOTIFY_SOCKET cannot be used");

@@ -2,28 +2,27 @@
 //!
 //! In this order, in the first thread, before there is a second: no core dumps and no ptrace (its
 //! memory maps guests' RAM), no file, no TCP, no signal to others (Landlock), no privileges by exec,
-//! and only the system calls of [`syscalls`] (seccomp).
+//! and only the system calls of its table (seccomp). Connecting to the Unix sockets of services is left: which
+//! sockets those are, is checked where a device is attached.
 
-mod files;
-mod filter;
-pub mod syscalls;
+mod system_calls;
 
-use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
-};
+use std::io;
 
-pub use files::FilesError;
-pub use filter::FilterError;
+use bartizan_confinement::{AccessError, Filter, FilterError, Rules, forbid_dumps};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use system_calls::{ABSENT, ALLOWED};
 
 /// The process could not be confined; it must not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum HardeningError {
     /// A limit could not be set.
     #[error("a limit could not be set: {0}")]
-    Limit(#[from] rustix::io::Errno),
+    Limit(#[from] io::Error),
     /// Landlock failed.
     #[error(transparent)]
-    Files(#[from] FilesError),
+    Access(#[from] AccessError),
     /// Seccomp failed.
     #[error(transparent)]
     Filter(#[from] FilterError),
@@ -31,24 +30,18 @@ pub enum HardeningError {
 
 /// Confines the process. Nothing can be opened afterwards: bind sockets and read files before.
 pub fn confine() -> Result<(), HardeningError> {
-    setrlimit(
-        Resource::Core,
-        Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        },
-    )?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    forbid_dumps()?;
     // Each connection of each guest is a descriptor.
     let descriptors = getrlimit(Resource::Nofile);
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: descriptors.maximum,
-            ..descriptors
-        },
-    )?;
-    files::give_up()?;
-    filter::apply()?;
+    let all = Rlimit {
+        current: descriptors.maximum,
+        ..descriptors
+    };
+    setrlimit(Resource::Nofile, all).map_err(io::Error::from)?;
+    Rules::none().enter()?;
+    Filter::only(ALLOWED, ABSENT)?.install()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use bartizan_hypervisor::confinement::daemon::confine;
 use bartizan_hypervisor::daemon::{Config, run};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -28,6 +29,8 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     log(arguments.log_json);
     let config = Config::load(&arguments.config)?;
+    std::fs::create_dir_all(&config.run_dir)?;
+    confine(&config).context("the process could not be confined")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

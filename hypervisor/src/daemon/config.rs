@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::qemu::accelerator::AcceleratorChoice;
 use crate::qemu::cgroup::Limits;
-use crate::qemu::process::User;
+use crate::supervisor::users::Users;
 
 /// Configuration of `bartizan-hypervisor`.
 #[derive(Clone, Debug, Deserialize)]
@@ -27,6 +27,9 @@ pub struct Config {
     pub devices_uid: u32,
     /// The fleet CA certificate, PEM or DER: launch records must chain to it.
     pub fleet_ca: PathBuf,
+    /// Files or folders beneath which all files of launch records lie; no other can be used. A block device is named as
+    /// what it leads to (`/dev/dm-3`).
+    pub images: Vec<PathBuf>,
     /// The supervisor's program.
     pub supervisor: PathBuf,
     /// QEMU.
@@ -50,9 +53,8 @@ pub struct Config {
 pub struct Child {
     /// Its program.
     pub program: PathBuf,
-    /// Whom it runs as; the daemon's own user if absent.
-    #[serde(default)]
-    pub user: Option<User>,
+    /// Whom it runs as: one user a guest, of this range. A group may be what QEMU opens `/dev/kvm` by.
+    pub users: Users,
 }
 
 /// A host service that guests may reach over vsock.
@@ -84,6 +86,11 @@ pub enum ConfigError {
         /// Why.
         source: Box<serde_saphyr::Error>,
     },
+    /// A user would be that of two processes.
+    #[error(
+        "`{0}.users` has a user of another process's; take ranges that nobody else has (/etc/subuid says whose are taken)"
+    )]
+    UserTaken(&'static str),
     /// Two services, or a service and the attestation API, share a port.
     #[error("service `{0}` has a port that is taken (1027 is the attestation API's)")]
     PortTaken(String),
@@ -104,6 +111,7 @@ impl Config {
                 path: path.into(),
                 source: Box::new(source),
             })?;
+        config.check_users()?;
         let mut taken = vec![API_PORT];
         for (name, service) in &config.services {
             if taken.contains(&service.port) {
@@ -114,8 +122,53 @@ impl Config {
         Ok(config)
     }
 
+    fn check_users(&self) -> Result<(), ConfigError> {
+        let own = [self.devices_uid, rustix::process::geteuid().as_raw()];
+        for (name, users) in [("qemu", self.qemu.users), ("measurer", self.measurer.users)] {
+            if own.iter().any(|uid| users.uids().contains(uid)) {
+                return Err(ConfigError::UserTaken(name));
+            }
+        }
+        if self.qemu.users.overlaps(self.measurer.users) {
+            return Err(ConfigError::UserTaken("measurer"));
+        }
+        Ok(())
+    }
+
     /// The folder of one guest.
     pub(crate) fn guest_dir(&self, vm: uuid::Uuid) -> PathBuf {
         self.run_dir.join("guests").join(vm.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(qemu: u32, measurer: u32) -> Result<Config, ConfigError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let child =
+            |first| format!("{{ program: /x, users: {{ first: {first}, count: 10, gid: 9 }} }}");
+        let text = format!(
+            "{{ run_dir: /x, operator_socket: /x, allowed_uids: [0], card_socket: /x, devices_socket: /x, \
+             devices_uid: 993, fleet_ca: /x, images: [/x], supervisor: /x, qemu: {}, measurer: {} }}",
+            child(qemu),
+            child(measurer),
+        );
+        std::fs::write(file.path(), text).unwrap();
+        Config::load(file.path())
+    }
+
+    #[test]
+    fn no_user_is_two_processes() {
+        load(100_000, 100_010).unwrap();
+        let taken = |loaded: Result<Config, _>| match loaded.unwrap_err() {
+            ConfigError::UserTaken(whose) => whose,
+            other => panic!("{other}"),
+        };
+        assert_eq!(taken(load(100_000, 100_009)), "measurer");
+        // The devices' own.
+        assert_eq!(taken(load(990, 100_000)), "qemu");
+        assert_eq!(taken(load(100_000, 984)), "measurer");
     }
 }

@@ -42,6 +42,7 @@ pub(super) async fn start(
         record: yaml.to_owned(),
         cid,
         directory,
+        locks: registry.config.run_dir.join("users"),
         qemu: program(&registry.config.qemu),
         measurer: program(&registry.config.measurer),
         devices: registry.config.devices_socket.clone(),
@@ -105,6 +106,6 @@ fn prepare(directory: &Path) -> io::Result<()> {
 fn program(child: &Child) -> Program {
     Program {
         path: child.program.clone(),
-        user: child.user,
+        users: Some(child.users),
     }
 }

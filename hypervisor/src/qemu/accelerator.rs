@@ -1,9 +1,15 @@
 //! KVM or TCG.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
+use std::os::unix::fs::MetadataExt;
 
 use serde::{Deserialize, Serialize};
+
+use super::process::User;
+
+/// The device of KVM.
+pub const KVM: &str = "/dev/kvm";
 
 /// How a guest's instructions are executed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,18 +34,11 @@ pub enum AcceleratorChoice {
 }
 
 impl Accelerator {
-    /// Chooses for this host.
+    /// Chooses for this host and the user that QEMU will run as; `None` is this process's own.
     #[must_use]
-    pub fn for_host(choice: AcceleratorChoice) -> Self {
+    pub fn for_host(choice: AcceleratorChoice, user: Option<User>) -> Self {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let opens = || {
-            File::options()
-                .read(true)
-                .write(true)
-                .open("/dev/kvm")
-                .is_ok()
-        };
-        Self::choose(choice, &cpuinfo, opens)
+        Self::choose(choice, &cpuinfo, || kvm_opens(user))
     }
 
     /// Chooses from the text of `/proc/cpuinfo` and whether `/dev/kvm` opens.
@@ -83,6 +82,35 @@ impl fmt::Display for Accelerator {
     }
 }
 
+/// Whether that user may open KVM's device. This process's own right says nothing of it.
+fn kvm_opens(user: Option<User>) -> bool {
+    if File::options().read(true).write(true).open(KVM).is_err() {
+        return false;
+    }
+    let Some(user) = user else { return true };
+    let opens = fs::metadata(KVM).is_ok_and(|device| may_open(&device, user));
+    if !opens {
+        tracing::warn!(
+            uid = user.uid,
+            gid = user.gid,
+            "{KVM} is there, but QEMU's user may not open it: guests run without KVM; set `qemu.users.gid` to the device's group"
+        );
+    }
+    opens
+}
+
+/// For reading and writing, by the mode (path_resolution(7)).
+fn may_open(device: &Metadata, user: User) -> bool {
+    let shift = if device.uid() == user.uid {
+        6
+    } else if device.gid() == user.gid {
+        3
+    } else {
+        0
+    };
+    (device.mode() >> shift) & 0o6 == 0o6
+}
+
 /// The host's time stamp counter frequency in kHz, as far as `/proc/cpuinfo` tells it.
 #[must_use]
 pub fn tsc_khz(cpuinfo: &str) -> Option<u64> {
@@ -109,6 +137,24 @@ mod tests {
         assert_eq!(choose(with, true), Accelerator::Kvm);
         assert_eq!(choose(with, false), Accelerator::Tcg);
         assert_eq!(choose(without, true), Accelerator::Tcg);
+    }
+
+    #[test]
+    fn the_mode_says_whom_a_device_opens_for() {
+        use std::os::unix::fs::PermissionsExt;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let of = file.as_file().metadata().unwrap();
+        let (owner, group) = (of.uid(), of.gid());
+        let opens = |mode, uid, gid| {
+            let mode = fs::Permissions::from_mode(mode);
+            fs::set_permissions(file.path(), mode).unwrap();
+            may_open(&file.as_file().metadata().unwrap(), User { uid, gid })
+        };
+        assert!(opens(0o660, owner + 1, group));
+        assert!(!opens(0o660, owner + 1, group + 1));
+        assert!(!opens(0o640, owner + 1, group));
+        assert!(opens(0o666, owner + 1, group + 1));
+        assert!(opens(0o600, owner, group + 1));
     }
 
     #[test]

@@ -49,12 +49,10 @@ impl Cgroup {
     #[must_use]
     pub fn create(vm: &str, boot: u64, ram: u64, limits: Limits) -> Self {
         let name = format!("{vm}{boot}");
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let mut group = Self {
             folders: Vec::new(),
         };
-        for (controller, place) in places(&mounts, &membership) {
+        for (controller, place) in own_places() {
             let done = match place {
                 Some(place) => {
                     remove_leftovers(&place, vm, &name);
@@ -104,6 +102,21 @@ impl Cgroup {
         }
         Ok(())
     }
+}
+
+/// The folders of this process's own groups, in which [`Cgroup::create`] makes others.
+pub(crate) fn folders() -> Vec<PathBuf> {
+    let places = own_places().into_iter();
+    let folders = places.filter_map(|(_, place)| place.map(|place| place.folder));
+    let mut folders: Vec<_> = folders.collect();
+    folders.dedup();
+    folders
+}
+
+fn own_places() -> Vec<(Controller, Option<Place>)> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    places(&mounts, &membership)
 }
 
 impl Drop for Cgroup {

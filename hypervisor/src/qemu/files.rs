@@ -33,6 +33,11 @@ pub enum FileError {
         /// Why.
         source: io::Error,
     },
+    /// It may not be opened.
+    #[error(
+        "{0} may not be opened; put it beneath one of the folders that the hypervisor's configuration lists in `images`"
+    )]
+    Forbidden(PathBuf),
     /// It is a folder, pipe, socket or character device.
     #[error("{0} is neither a regular file nor a block device")]
     WrongType(PathBuf),
@@ -136,7 +141,10 @@ fn open(path: &Path, write: bool) -> Result<File, FileError> {
         .write(write)
         .custom_flags(flags)
         .open(path)
-        .map_err(failed)?;
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => FileError::Forbidden(path.into()),
+            _ => failed(error),
+        })?;
     let kind = file.metadata().map_err(failed)?.file_type();
     if kind.is_file() || kind.is_block_device() {
         Ok(file)

@@ -7,7 +7,7 @@ mod pidfd;
 use std::io;
 use std::process::{Child, ExitStatus};
 
-pub use confined::{Confined, User};
+pub use confined::{Confined, Restrictions, User};
 pub use descriptors::seal_inherited;
 use pidfd::Pidfd;
 

@@ -17,6 +17,8 @@ use tokio::time::{Instant, sleep};
 use super::chatter::Chatter;
 use super::console::Console;
 use super::vhost::{AttachError, Attachment, Devices, Link, Proxy, ProxyError};
+use crate::confinement::ConfinementError;
+use crate::confinement::qemu::restrictions;
 use crate::qemu::cgroup::Cgroup;
 use crate::qemu::command_line::{self, Arguments, RAM_ID};
 use crate::qemu::layout::{self, LayoutError};
@@ -61,6 +63,9 @@ pub enum StartError {
         /// Why it failed.
         source: io::Error,
     },
+    /// What QEMU is held to cannot be made.
+    #[error("QEMU cannot be confined: {0}")]
+    Confinement(#[from] ConfinementError),
     /// QEMU ended.
     #[error("QEMU ended at its start ({status}): {words}")]
     Ended {
@@ -144,9 +149,11 @@ async fn spawn(
     let groups = cgroup
         .process_files()
         .map_err(host("QEMU's control group"))?;
+    let restrictions = restrictions(&plan.config.qemu.path, plan.accelerator)?;
     let mut confined = Confined::new(&plan.config.qemu.path)
         .args(command_line::build(&arguments))
-        .user(plan.config.qemu.user)
+        .user(plan.users.qemu)
+        .restricted(restrictions)
         .groups(groups)
         .stderr(OwnedFd::from(their_stderr));
     let inherited = [

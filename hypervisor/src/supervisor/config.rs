@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::qemu::accelerator::AcceleratorChoice;
 use crate::qemu::cgroup::Limits;
-use crate::qemu::process::User;
+use crate::supervisor::users::Users;
 
 /// Everything that a supervisor needs to know.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub struct SupervisorConfig {
     pub cid: u32,
     /// The guest's folder: control socket, console log, ending.
     pub directory: PathBuf,
+    /// The folder of the locks by which guests' users are taken; all supervisors' of this host.
+    pub locks: PathBuf,
     /// QEMU.
     pub qemu: Program,
     /// The measurer.
@@ -47,9 +49,9 @@ pub struct SupervisorConfig {
 pub struct Program {
     /// Its absolute path.
     pub path: PathBuf,
-    /// Whom it runs as; the supervisor's own user where there is none.
+    /// Whom it runs as, one of these; the supervisor's own user where there is none.
     #[serde(default)]
-    pub user: Option<User>,
+    pub users: Option<Users>,
 }
 
 /// A host service behind a vsock port.
@@ -173,7 +175,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let program = |path: &str| Program {
             path: path.into(),
-            user: Some(User { uid: 1, gid: 2 }),
+            users: serde_json::from_str(r#"{"first":1,"count":3,"gid":2}"#).unwrap(),
         };
         let config = SupervisorConfig {
             guest: GuestIdentity {
@@ -184,6 +186,7 @@ mod tests {
             record: "version: 1\n".into(),
             cid: 3,
             directory: folder.path().into(),
+            locks: folder.path().join("users"),
             qemu: program("/usr/bin/qemu-system-x86_64"),
             measurer: program("/usr/bin/bartizan-measurer"),
             devices: "/run/devices.sock".into(),

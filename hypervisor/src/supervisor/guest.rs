@@ -70,7 +70,8 @@ impl<'a> Guest<'a> {
             .map(std::os::fd::OwnedFd::try_clone)
             .transpose();
         let keeper = Keeper::new(MeasurerStart {
-            program: plan.config.measurer.clone(),
+            program: plan.config.measurer.path.clone(),
+            user: plan.users.measurer,
             context: plan.measurer_context(),
             ram: attempt.ram()?,
             kernel: kernel.map_err(|source| StartError::Host {

@@ -15,6 +15,7 @@ use super::enrolment::{Enrolment, EnrolmentError};
 use super::guest::{Guest, Over};
 use super::view::View;
 use super::{Ending, StartReport, SupervisorConfig};
+use crate::confinement::supervisor::confine;
 
 /// A boot is tried so often.
 const ATTEMPTS: u32 = 3;
@@ -73,6 +74,8 @@ struct Started {
 async fn start(config: SupervisorConfig) -> Result<Started, OperatorRefusal> {
     let refused = |error: &dyn std::error::Error| OperatorRefusal::Start(error.to_string());
     let plan = Arc::new(Plan::new(config)?);
+    // Its guest's files are open and hashed; none of a guest's bytes was interpreted yet.
+    confine(&plan).map_err(|error| refused(&error))?;
     let console =
         Arc::new(Console::new(plan.config.console_log()).map_err(|error| refused(&error))?);
     let enrolment = Enrolment::new().map_err(|error| refused(&error))?;

@@ -1,6 +1,9 @@
-//! A measurer that does what the request's text says. It is this test program, started by a script
-//! that runs the one ignored test below.
-#![expect(unsafe_code, reason = "the socket is inherited as descriptor 3")]
+//! A measurer that does what the request's text says. It is this test program, started under the name `measurer`: the
+//! supervisor executes the measurer's own file and no script's interpreter.
+#![expect(
+    unsafe_code,
+    reason = "the socket is inherited as descriptor 3; the harness must not begin"
+)]
 
 use std::os::fd::FromRawFd;
 use std::os::unix::net::UnixStream;
@@ -10,28 +13,33 @@ use std::time::Duration;
 use bartizan_attestation::host::{FromMeasurer, MAX_FRAME, Outcome, ToMeasurer};
 use bartizan_local::{read_frame, write_frame};
 
-/// Writes the script; returns its path.
-pub(crate) fn script(folder: &Path) -> PathBuf {
-    use std::os::unix::fs::PermissionsExt;
+/// The measurer's file; returns its path.
+pub(crate) fn program(folder: &Path) -> PathBuf {
     let path = folder.join("measurer");
-    let program = std::env::current_exe().unwrap();
-    let text = format!(
-        "#!/bin/sh\nexec {} --ignored --exact fake_measurer::measurer --nocapture\n",
-        program.display()
-    );
-    std::fs::write(&path, text).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &path).unwrap();
     path
 }
 
-#[test]
-#[ignore = "started by the supervisor as the measurer"]
+/// Runs before `main`, which is the harness's.
+// SAFETY: the C library calls each function of this section once, with one thread, before `main`.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static START: extern "C" fn() = start;
+
+extern "C" fn start() {
+    let name = std::env::args_os().next();
+    if name.is_some_and(|name| Path::new(&name).ends_with("measurer")) {
+        measurer();
+        std::process::exit(0);
+    }
+}
+
 fn measurer() {
     // SAFETY: the supervisor places the socket there, and nothing else in this process takes it.
     let mut link = unsafe { UnixStream::from_raw_fd(3) };
     let mut certificate = Vec::new();
-    loop {
-        match read_frame::<ToMeasurer>(&mut link, MAX_FRAME).unwrap() {
+    while let Ok(message) = read_frame::<ToMeasurer>(&mut link, MAX_FRAME) {
+        match message {
             ToMeasurer::Context(_) => {
                 say(
                     &mut link,

@@ -54,7 +54,7 @@ impl Host {
             disk = disk.display(),
             sector = sha384(&sector),
         );
-        let program = |path: PathBuf| Executable { path, user: None };
+        let program = |path: PathBuf| Executable { path, users: None };
         let config = SupervisorConfig {
             guest: GuestIdentity {
                 card: CardId([1; 32]),
@@ -64,8 +64,9 @@ impl Host {
             record,
             cid: 7,
             directory: folder.path().into(),
+            locks: folder.path().join("users"),
             qemu: program("/usr/bin/qemu-system-x86_64".into()),
-            measurer: program(fake_measurer::script(folder.path())),
+            measurer: program(fake_measurer::program(folder.path())),
             devices: folder.path().join("devices.sock"),
             services: vec![],
             accelerator: AcceleratorChoice::Tcg,

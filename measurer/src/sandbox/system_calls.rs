@@ -1,109 +1,65 @@
 //! The system calls that serving needs, each with its reason. Everything else kills the process.
 
-use libc::c_long;
-use seccompiler::{BackendError, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
+use bartizan_confinement::system_call::{SystemCall, When, always, only};
 
-/// One system call, and with which arguments.
-pub(super) struct Allowed {
-    pub(super) number: c_long,
-    only: Option<Argument>,
-}
-
-/// What an argument, of 32 bits, must be.
-struct Argument {
-    /// Counted from 0.
-    index: u8,
-    operator: SeccompCmpOp,
-    value: u64,
-}
-
-const F_GETFD: Argument = equal(1, libc::F_GETFD);
-const SIGABRT: Argument = equal(2, libc::SIGABRT);
-const NOT_EXECUTABLE: Argument = without(2, libc::PROT_EXEC);
+const NOT_EXECUTABLE: When = When::lacks(2, libc::PROT_EXEC);
 
 /// The table.
-pub(super) const ALLOWED: &[Allowed] = &[
-    // Frames from the supervisor.
-    any(libc::SYS_read),
-    any(libc::SYS_recvfrom),
-    // Frames to the supervisor; log lines.
-    any(libc::SYS_write),
-    any(libc::SYS_sendto),
-    // Waiting for the supervisor with a deadline.
-    any(libc::SYS_poll),
-    any(libc::SYS_ppoll),
-    // The heap and snapshot buffers; never executable memory.
-    only(libc::SYS_mmap, NOT_EXECUTABLE),
-    only(libc::SYS_mprotect, NOT_EXECUTABLE),
-    any(libc::SYS_munmap),
-    any(libc::SYS_mremap),
-    any(libc::SYS_brk),
-    // Snapshot buffers: kept out of core dumps, made present. The heap: given back.
-    any(libc::SYS_madvise),
-    // Snapshot buffers: kept out of swap.
-    any(libc::SYS_mlock),
-    // Locks of the standard library, the allocator and the cryptographic library.
-    any(libc::SYS_futex),
-    // Randomness for new report keys and for signatures.
-    any(libc::SYS_getrandom),
-    // Time, where the vDSO cannot answer.
-    any(libc::SYS_clock_gettime),
-    // Closing the socket at the end; the standard library's debug builds look first whether it is open.
-    any(libc::SYS_close),
-    only(libc::SYS_fcntl, F_GETFD),
-    // The orderly end of the process and of its thread.
-    any(libc::SYS_sigaltstack),
-    any(libc::SYS_exit_group),
-    any(libc::SYS_exit),
-    // A panic or an allocation failure: abort(3) unblocks and raises SIGABRT.
-    any(libc::SYS_rt_sigprocmask),
-    any(libc::SYS_rt_sigaction),
-    any(libc::SYS_rt_sigreturn),
-    any(libc::SYS_getpid),
-    any(libc::SYS_gettid),
-    only(libc::SYS_tgkill, SIGABRT),
+pub(super) const ALLOWED: &[SystemCall] = &[
+    // The supervisor.
+    always(libc::SYS_read, "frames from the supervisor"),
+    always(libc::SYS_recvfrom, "frames from the supervisor"),
+    always(libc::SYS_write, "frames to the supervisor, log lines"),
+    always(libc::SYS_sendto, "frames to the supervisor"),
+    always(
+        libc::SYS_poll,
+        "waiting for the supervisor, with a deadline",
+    ),
+    always(
+        libc::SYS_ppoll,
+        "waiting for the supervisor, with a deadline",
+    ),
+    always(libc::SYS_close, "the socket at the end"),
+    only(
+        libc::SYS_fcntl,
+        When::is(1, libc::F_GETFD),
+        "the standard library's debug builds look first whether a descriptor is open",
+    ),
+    // Memory, never executable.
+    only(libc::SYS_mmap, NOT_EXECUTABLE, "heap, snapshot buffers"),
+    only(libc::SYS_mprotect, NOT_EXECUTABLE, "heap"),
+    always(libc::SYS_munmap, "heap, snapshot buffers"),
+    always(libc::SYS_mremap, "heap"),
+    always(libc::SYS_brk, "heap"),
+    always(
+        libc::SYS_madvise,
+        "snapshot buffers are kept out of core dumps and made present; heap is given back",
+    ),
+    always(libc::SYS_mlock, "snapshot buffers are kept out of swap"),
+    always(
+        libc::SYS_futex,
+        "locks of the standard library, the allocator and the cryptographic library",
+    ),
+    always(libc::SYS_getrandom, "new report keys, signatures"),
+    always(
+        libc::SYS_clock_gettime,
+        "deadlines, where the vDSO cannot answer",
+    ),
+    // The end.
+    always(libc::SYS_sigaltstack, "the end of the thread"),
+    always(libc::SYS_exit, "the end of the thread"),
+    always(libc::SYS_exit_group, "the end of the process"),
+    always(libc::SYS_rt_sigprocmask, "abort(3) unblocks SIGABRT"),
+    always(libc::SYS_rt_sigaction, "abort(3) resets SIGABRT"),
+    always(
+        libc::SYS_rt_sigreturn,
+        "return from the stack overflow handler",
+    ),
+    always(libc::SYS_getpid, "abort(3) names itself"),
+    always(libc::SYS_gettid, "abort(3) and panics name the thread"),
+    only(
+        libc::SYS_tgkill,
+        When::is(2, libc::SIGABRT),
+        "abort(3) raises SIGABRT: a panic, no memory",
+    ),
 ];
-
-impl Allowed {
-    /// The rules of which one must match; none: any arguments.
-    pub(super) fn rules(&self) -> Result<Vec<SeccompRule>, BackendError> {
-        let rule = |argument: &Argument| {
-            let Argument {
-                index,
-                operator,
-                value,
-            } = argument;
-            let length = SeccompCmpArgLen::Dword;
-            let condition = SeccompCondition::new(*index, length, operator.clone(), *value)?;
-            SeccompRule::new(vec![condition])
-        };
-        self.only.iter().map(rule).collect()
-    }
-}
-
-const fn any(number: c_long) -> Allowed {
-    Allowed { number, only: None }
-}
-
-const fn only(number: c_long, argument: Argument) -> Allowed {
-    Allowed {
-        number,
-        only: Some(argument),
-    }
-}
-
-const fn equal(index: u8, value: i32) -> Argument {
-    Argument {
-        index,
-        operator: SeccompCmpOp::Eq,
-        value: value.unsigned_abs() as u64,
-    }
-}
-
-const fn without(index: u8, bits: i32) -> Argument {
-    Argument {
-        index,
-        operator: SeccompCmpOp::MaskedEq(bits.unsigned_abs() as u64),
-        value: 0,
-    }
-}

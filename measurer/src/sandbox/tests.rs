@@ -21,13 +21,6 @@ fn what_serving_needs_is_allowed() {
     assert!(child("serve").success());
 }
 
-#[test]
-fn no_system_call_is_listed_twice() {
-    let mut numbers: Vec<_> = ALLOWED.iter().map(|call| call.number).collect();
-    numbers.sort_unstable();
-    assert!(numbers.is_sorted_by(|a, b| a < b));
-}
-
 fn child(act: &str) -> std::process::ExitStatus {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "--ignored", "--nocapture", "--test-threads=1"])

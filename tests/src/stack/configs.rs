@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::Users;
+use super::{Guests, Users};
 use crate::layout::{Layout, text};
 use crate::operator::Operator;
 
@@ -86,20 +86,25 @@ pub(super) fn hypervisor(layout: &Layout, users: &Users, operator: &Operator) ->
         "devices_socket": text(&layout.path("run/devices/control.sock"))?,
         "devices_uid": users.devices.uid,
         "fleet_ca": text(&operator.fleet_ca())?,
+        "images": [text(&layout.images()?)?],
         "supervisor": text(&layout.program("bartizan-supervisor"))?,
         "qemu": {
             "program": "/usr/bin/qemu-system-x86_64",
-            "user": { "uid": users.qemu.uid, "gid": users.qemu.gid },
+            "users": guests(users.qemus),
         },
         "measurer": {
             "program": text(&layout.program("bartizan-measurer"))?,
-            "user": { "uid": users.measurer.uid, "gid": users.measurer.gid },
+            "users": guests(users.measurers),
         },
         "services": {
             "test-agent": { "port": 2000, "socket": format!("{}/{{uuid}}.sock", text(&layout.path("run/agents"))?) },
         },
     });
     layout.config("hypervisor.yaml", &config.to_string())
+}
+
+fn guests(users: Guests) -> Value {
+    json!({ "first": users.first, "count": users.count, "gid": users.gid })
 }
 
 /// Lets everybody read a file that is no secret.

@@ -96,7 +96,8 @@ impl Host {
     /// Writes and signs a guest's launch record; returns the signed record's path.
     pub fn record(&self, spec: &GuestSpec, uuid: Uuid) -> Result<String> {
         let image = &self.layout.image;
-        let disk = self.layout.path(&format!("{}.img", spec.name));
+        let images = self.layout.images()?;
+        let disk = images.join(format!("{}.img", spec.name));
         let copied = Command::new("cp")
             .args(["--sparse=always", "--reflink=auto"])
             .arg(image.join("disk.img"))
@@ -111,14 +112,14 @@ impl Host {
             Some(self.users.hypervisor.gid),
         )?;
         let file = |name: &str| -> Result<Value> {
-            let staged = self.layout.path(name);
+            let staged = images.join(name);
             if !staged.exists() {
                 fs::copy(image.join(name), &staged)
                     .with_context(|| format!("the image has no {name}"))?;
             }
             Ok(json!({ "path": text(&staged)?, "sha384": self.operator.digest(&staged)? }))
         };
-        let programs = self.layout.path("programs.img");
+        let programs = images.join("programs.img");
         if !programs.exists() {
             fs::copy(&self.layout.program_disk, &programs)?;
         }

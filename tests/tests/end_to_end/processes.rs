@@ -3,17 +3,25 @@
 mod links;
 mod table;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+use bartizan_tests::accounts::of_guests;
 use bartizan_tests::process::Process;
 
 use crate::Case;
 use crate::world::World;
 use table::Row;
 
-pub(crate) const CASES: &[Case] = &[("processes::table_says_what_is", table_says_what_is)];
+pub(crate) const CASES: &[Case] = &[
+    ("processes::table_says_what_is", table_says_what_is),
+    (
+        "processes::guests_have_users_of_their_own",
+        guests_have_users_of_their_own,
+    ),
+];
 
 /// The capabilities that a process of the stack may have, by number (linux/capability.h).
 const CAPABILITIES: &[(u32, &str)] = &[
@@ -72,6 +80,39 @@ fn table_says_what_is(world: &mut World) -> Result<()> {
     all_are_known(&stack.layout.path("bin"), &told)
 }
 
+/// Neither QEMU nor measurer of a guest runs as any other guest's, and a guest's user reaches no other's processes.
+fn guests_have_users_of_their_own(world: &mut World) -> Result<()> {
+    let (stack, ..) = world.two()?;
+    let [qemus, measurers] = of_guests()?;
+    let mut users = BTreeSet::new();
+    let mut qemu_of = BTreeMap::new();
+    for guest in ["web", "other"] {
+        let shown = stack.operator.must(&["vm", "show", guest])?;
+        let qemu = Process::of_json(&shown["qemu_pid"])?;
+        let measurer = Process::of_json(&shown["measurer_pid"])?;
+        for (process, range) in [(qemu, &qemus), (measurer, &measurers)] {
+            let user = process.status("Uid")?.parse()?;
+            ensure!(range.contains(&user), "{user} is not in {range:?}");
+            ensure!(users.insert(user), "{user} is another process's too");
+        }
+        qemu_of.insert(guest, qemu);
+    }
+    let (own, other) = (qemu_of["web"], qemu_of["other"]);
+    for reach in ["kill -0 PID", "ls /proc/PID/fd/", "cat /proc/PID/maps"] {
+        let as_web = |process: Process| {
+            let script = reach.replace("PID", &process.pid().to_string());
+            let mut shell = Command::new("setpriv");
+            shell.arg(format!("--reuid={}", own.status("Uid")?));
+            shell.arg(format!("--regid={}", own.status("Gid")?));
+            shell.args(["--clear-groups", "sh", "-c", &script]);
+            anyhow::Ok(shell.output()?.status.success())
+        };
+        ensure!(as_web(own)?, "`{reach}` fails for one's own process too");
+        ensure!(!as_web(other)?, "`{reach}` reaches another guest's QEMU");
+    }
+    Ok(())
+}
+
 /// What is, in the table's words.
 fn row(name: &str, process: Process, ram: u64, links: &links::Links) -> Result<Row> {
     let program = process.program()?;
@@ -116,6 +157,10 @@ fn all_are_known(programs: &std::path::Path, told: &[Row]) -> Result<()> {
 }
 
 fn user(uid: &str) -> Result<String> {
+    let number = uid.parse()?;
+    if of_guests()?.iter().any(|users| users.contains(&number)) {
+        return Ok("one a guest".into());
+    }
     let passwd = fs::read_to_string("/etc/passwd")?;
     let line = passwd
         .lines()

@@ -9,6 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use bartizan_confinement::{Domain, Filter, FilterError};
 use rustix::process::Signal;
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,15 @@ pub struct User {
     pub gid: u32,
 }
 
+/// What a child is held to from before its program's first instruction.
+#[derive(Debug)]
+pub struct Restrictions {
+    /// Files, TCP, signals.
+    pub domain: Domain,
+    /// System calls.
+    pub filter: Filter,
+}
+
 /// A child to be started.
 #[derive(Debug)]
 pub struct Confined<'a> {
@@ -33,6 +43,7 @@ pub struct Confined<'a> {
     kept: Vec<BorrowedFd<'a>>,
     placed: Vec<(BorrowedFd<'a>, RawFd)>,
     groups: Vec<File>,
+    restrictions: Option<Restrictions>,
 }
 
 impl<'a> Confined<'a> {
@@ -51,6 +62,7 @@ impl<'a> Confined<'a> {
             kept: Vec::new(),
             placed: Vec::new(),
             groups: Vec::new(),
+            restrictions: None,
         }
     }
 
@@ -91,6 +103,12 @@ impl<'a> Confined<'a> {
         self
     }
 
+    /// Holds it to restrictions; it inherits its parent's in any case.
+    pub fn restricted(mut self, to: Restrictions) -> Self {
+        self.restrictions = Some(to);
+        self
+    }
+
     /// Starts it. It dies (SIGKILL) with the *thread* that calls this: call it from one that lives as
     /// long as the process.
     pub fn spawn(mut self) -> io::Result<Process> {
@@ -102,6 +120,10 @@ impl<'a> Confined<'a> {
             .map(|(descriptor, at)| (descriptor.as_raw_fd(), *at))
             .collect();
         let (user, groups, parent) = (self.user, self.groups, rustix::process::getpid());
+        let (mut domain, filter) = match self.restrictions {
+            Some(Restrictions { domain, filter }) => (Some(domain), Some(filter)),
+            None => (None, None),
+        };
         let settle = move || {
             for group in &groups {
                 rustix::io::write(group, b"0")?;
@@ -123,6 +145,13 @@ impl<'a> Confined<'a> {
             for (descriptor, at) in &placed {
                 descriptors::place(*descriptor, *at)?;
             }
+            // Last: what was done above is not allowed any more.
+            if let Some(domain) = domain.take() {
+                domain.enter_in_child()?;
+            }
+            if let Some(filter) = &filter {
+                filter.install_in_child().map_err(refused)?;
+            }
             Ok(())
         };
         // SAFETY: the hook makes system calls only; it neither allocates nor takes a lock, and the
@@ -130,6 +159,11 @@ impl<'a> Confined<'a> {
         unsafe { self.command.pre_exec(settle) };
         Process::new(self.command.spawn()?)
     }
+}
+
+/// Without allocating, as everything between fork and exec.
+fn refused(_: FilterError) -> io::Error {
+    io::ErrorKind::Unsupported.into()
 }
 
 /// Gives up every other user, group and capability. Async-signal-safe.

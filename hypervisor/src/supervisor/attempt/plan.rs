@@ -14,6 +14,7 @@ use crate::qemu::files::FileError;
 use crate::qemu::launch::Prepared;
 use crate::qemu::layout;
 use crate::supervisor::SupervisorConfig;
+use crate::supervisor::users::OwnUsers;
 use crate::supervisor::vhost::Devices;
 
 /// A boot's files, hashed, and what follows from its configuration.
@@ -21,6 +22,8 @@ use crate::supervisor::vhost::Devices;
 pub struct Plan {
     /// The configuration.
     pub config: SupervisorConfig,
+    /// Whom its processes run as.
+    pub users: OwnUsers,
     /// Its launch record.
     pub record: LaunchRecord,
     /// The record's files.
@@ -32,14 +35,18 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Reads the launch record, opens and hashes its files.
+    /// Reads the launch record, takes users for the guest, opens and hashes its files.
     pub fn new(config: SupervisorConfig) -> Result<Self, OperatorRefusal> {
         let record = LaunchRecord::parse(&config.record)
             .map_err(|error| OperatorRefusal::BadRecord(error.to_string()))?;
+        let ranges = (config.qemu.users, config.measurer.users);
+        let users = OwnUsers::take(&config.locks, ranges.0, ranges.1)
+            .map_err(|error| OperatorRefusal::Start(error.to_string()))?;
         let prepared = Prepared::new(&record, &config.record).map_err(refusal)?;
         Ok(Self {
-            accelerator: Accelerator::for_host(config.accelerator),
+            accelerator: Accelerator::for_host(config.accelerator, users.qemu),
             ranges: layout::ranges(record.machine, record.memory_mib << 20),
+            users,
             prepared,
             record,
             config,

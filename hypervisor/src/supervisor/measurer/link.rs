@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
+use std::path::PathBuf;
 
 use bartizan_attestation::host::{FromMeasurer, MAX_FRAME, MeasurerContext, ToMeasurer};
 use bartizan_local::aio;
@@ -12,8 +13,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::qemu::process::{Confined, Process};
-use crate::supervisor::Program;
+use crate::qemu::process::{Confined, Process, User};
 use crate::supervisor::chatter::Chatter;
 
 /// Messages that may wait, each way.
@@ -23,7 +23,9 @@ const QUEUE: usize = 64;
 #[derive(Debug)]
 pub struct MeasurerStart {
     /// The program.
-    pub program: Program,
+    pub program: PathBuf,
+    /// Whom it runs as; the supervisor's own user if absent.
+    pub user: Option<User>,
     /// Whom it measures.
     pub context: MeasurerContext,
     /// The guest's RAM, open for reading only.
@@ -48,8 +50,8 @@ impl MeasurerStart {
         let (ours, theirs) = StdStream::pair()?;
         ours.set_nonblocking(true)?;
         let (stderr, their_stderr) = StdStream::pair()?;
-        let mut confined = Confined::new(&self.program.path)
-            .user(self.program.user)
+        let mut confined = Confined::new(&self.program)
+            .user(self.user)
             .stderr(OwnedFd::from(their_stderr))
             .place(theirs.as_fd(), 3)
             .place(self.ram.as_fd(), 4);

@@ -3,37 +3,10 @@
 //! Not here, on purpose: `execve`, `open*`, `bind`, `listen`, `ptrace`, `process_vm_*`, `userfaultfd`, `bpf`,
 //! `io_uring_*`, `prctl` but for a thread's name, executable memory, a new process.
 
-/// A system call that is allowed.
-#[derive(Clone, Copy, Debug)]
-pub struct Syscall {
-    /// Its number.
-    pub number: i64,
-    /// Under which condition.
-    pub when: When,
-    /// What for.
-    pub reason: &'static str,
-}
-
-/// A condition on the low 32 bits of one argument (counted from zero).
-#[derive(Clone, Copy, Debug)]
-pub enum When {
-    /// None.
-    Always,
-    /// It is this value.
-    ArgumentIs(u8, u64),
-    /// None of these bits are set.
-    ArgumentLacks(u8, u64),
-    /// All of these bits are set.
-    ArgumentHas(u8, u64),
-}
-
-const EXECUTABLE: u64 = libc::PROT_EXEC as u64;
-const THREAD: u64 = libc::CLONE_THREAD as u64;
-const UNIX: u64 = libc::AF_UNIX as u64;
-const SET_NAME: u64 = libc::PR_SET_NAME as u64;
+use bartizan_confinement::system_call::{SystemCall, When, always, only};
 
 /// Calls that the C library makes by itself and does without when told that there is no such call.
-pub const ABSENT: &[Syscall] = &[
+pub(super) const ABSENT: &[SystemCall] = &[
     always(
         libc::SYS_clone3,
         "its flags lie in memory, where no filter can judge them: clone is taken",
@@ -45,7 +18,7 @@ pub const ABSENT: &[Syscall] = &[
 ];
 
 /// The calls that are allowed.
-pub const ALLOWED: &[Syscall] = &[
+pub(super) const ALLOWED: &[SystemCall] = &[
     // Control connections.
     always(libc::SYS_accept4, "supervisors connect"),
     always(
@@ -62,12 +35,12 @@ pub const ALLOWED: &[Syscall] = &[
     // The guest's RAM.
     only(
         libc::SYS_mmap,
-        When::ArgumentLacks(2, EXECUTABLE),
+        When::lacks(2, libc::PROT_EXEC),
         "guests' RAM, stacks, heap",
     ),
     only(
         libc::SYS_mprotect,
-        When::ArgumentLacks(2, EXECUTABLE),
+        When::lacks(2, libc::PROT_EXEC),
         "guard pages, heap",
     ),
     always(libc::SYS_munmap, "guests' RAM, stacks, heap"),
@@ -88,7 +61,7 @@ pub const ALLOWED: &[Syscall] = &[
     // The host's services.
     only(
         libc::SYS_socket,
-        When::ArgumentIs(0, UNIX),
+        When::is(0, libc::AF_UNIX),
         "connections to services",
     ),
     always(libc::SYS_connect, "connections to services"),
@@ -99,12 +72,12 @@ pub const ALLOWED: &[Syscall] = &[
     // Threads and memory of this process.
     only(
         libc::SYS_clone,
-        When::ArgumentHas(0, THREAD),
+        When::has(0, libc::CLONE_THREAD),
         "a thread for each device",
     ),
     only(
         libc::SYS_prctl,
-        When::ArgumentIs(0, SET_NAME),
+        When::is(0, libc::PR_SET_NAME),
         "a thread's name",
     ),
     always(libc::SYS_set_robust_list, "start of a thread"),
@@ -141,19 +114,3 @@ pub const ALLOWED: &[Syscall] = &[
     always(libc::SYS_exit, "the end of a thread"),
     always(libc::SYS_exit_group, "the end"),
 ];
-
-const fn always(number: i64, reason: &'static str) -> Syscall {
-    Syscall {
-        number,
-        when: When::Always,
-        reason,
-    }
-}
-
-const fn only(number: i64, when: When, reason: &'static str) -> Syscall {
-    Syscall {
-        number,
-        when,
-        reason,
-    }
-}

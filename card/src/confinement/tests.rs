@@ -1,0 +1,109 @@
+//! Each act is tried by a process of its own: this test program, started anew.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+
+use super::*;
+use crate::boots::Boots;
+
+/// Names the verifier's host and the act to the child.
+const ACT: &str = "BARTIZAN_TEST_ACT";
+/// Where the child may make files.
+const FOLDER: &str = "BARTIZAN_TEST_FOLDER";
+
+#[test]
+fn a_forbidden_act_kills_the_process() {
+    // An address needs no resolver.
+    for (host, acts) in [
+        (
+            "127.0.0.1",
+            ["execute", "raw socket", "listen", "resolve"].as_slice(),
+        ),
+        ("localhost", &["execute", "raw socket"]),
+    ] {
+        for act in acts {
+            let status = child(host, act);
+            assert_eq!(
+                status.signal(),
+                Some(libc::SIGSYS),
+                "{host}, {act}: {status}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_serving_needs_is_allowed() {
+    for (host, act) in [
+        ("127.0.0.1", "serve"),
+        ("localhost", "serve"),
+        ("localhost", "resolve"),
+    ] {
+        let status = child(host, act);
+        assert!(status.success(), "{host}, {act}: {status}");
+    }
+}
+
+fn child(host: &str, act: &str) -> ExitStatus {
+    let folder = tempfile::tempdir().unwrap();
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .arg("confinement::tests::child_process")
+        .env(ACT, format!("{host}: {act}"))
+        .env(FOLDER, folder.path())
+        .output()
+        .unwrap()
+        .status
+}
+
+#[test]
+#[ignore = "the child process of the tests above"]
+fn child_process() {
+    // Also run by whoever runs all ignored tests: there is nothing to do then.
+    let Ok(act) = std::env::var(ACT) else { return };
+    let (host, act) = act.split_once(": ").unwrap();
+    let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap());
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let config = format!(
+        "{{ socket: x, allowed_uids: [0], vault_socket: x, state_dir: '{}', verifier: {{ host: {host}, port: {} }} }}",
+        folder.display(),
+        address.port(),
+    );
+    let config: Config = serde_saphyr::from_str(&config).unwrap();
+    let boots = Boots::open(&config.state_dir).unwrap();
+    restrict_access(&config).unwrap();
+    restrict_system_calls(&config).unwrap();
+    match act {
+        "listen" => drop(std::net::TcpListener::bind("127.0.0.1:0")),
+        "execute" => drop(Command::new("/usr/bin/true").spawn()),
+        "raw socket" => drop(rustix::net::socket(
+            rustix::net::AddressFamily::PACKET,
+            rustix::net::SocketType::RAW,
+            None,
+        )),
+        "resolve" => {
+            assert!(("localhost", 1).to_socket_addrs().unwrap().next().is_some());
+            // Nobody has it: the question goes to name servers, if there are any.
+            assert!(("bartizan.invalid", 1).to_socket_addrs().is_err());
+        }
+        "serve" => {
+            assert_eq!(boots.next([1; 16]).unwrap(), 1);
+            assert_eq!(boots.latest([1; 16]).unwrap(), 1);
+            std::net::TcpStream::connect(address).unwrap();
+            let refused = std::net::TcpStream::connect(other.local_addr().unwrap());
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::PermissionDenied);
+            let refused = fs::read("/proc/self/status").unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+            let random = || aws_lc_rs::rand::fill(&mut [0]).unwrap();
+            std::thread::spawn(random).join().unwrap();
+        }
+        other => panic!("unknown act {other}"),
+    }
+    // At once: the harness needs more.
+    std::process::exit(0);
+}

@@ -1,0 +1,47 @@
+//! The daemon: it may use what its supervisors will, and nothing else.
+
+use std::path::Path;
+
+use bartizan_confinement::{Filter, Rights, Rules, forbid_dumps};
+
+use super::ConfinementError;
+use super::paths::{to_execute, to_run_qemu};
+use super::system_calls::{ABSENT, Becomes, starts_others};
+use crate::daemon::Config;
+use crate::qemu::accelerator::KVM;
+use crate::qemu::cgroup;
+
+/// Confines this process before it has a second thread, and every supervisor that it starts.
+pub fn confine(config: &Config) -> Result<(), ConfinementError> {
+    forbid_dumps()?;
+    rules(config).enter()?;
+    Filter::all_but(&starts_others(&becomes(config)), ABSENT)?.install()?;
+    Ok(())
+}
+
+fn rules(config: &Config) -> Rules {
+    let socket_folder = config.operator_socket.parent().unwrap_or(Path::new("/"));
+    let rules = Rules::none()
+        .grant(&config.run_dir, Rights::Manage)
+        .grant(socket_folder, Rights::Manage)
+        .grant(&config.fleet_ca, Rights::Read)
+        // Its own groups and mounts, the users of running processes, processors.
+        .grant("/proc", Rights::Read)
+        .grant_any(cgroup::folders(), Rights::Manage)
+        .grant_any([KVM], Rights::Write);
+    let rules = (config.images.iter()).fold(rules, |rules, path| rules.grant(path, Rights::Write));
+    let programs = [
+        config.supervisor.as_path(),
+        config.qemu.program.as_path(),
+        config.measurer.program.as_path(),
+    ];
+    to_run_qemu(to_execute(rules, programs), &config.qemu.program)
+}
+
+fn becomes(config: &Config) -> Becomes {
+    let users = [config.qemu.users, config.measurer.users];
+    Becomes {
+        uids: users.map(|users| users.uids()).to_vec(),
+        gids: users.map(|users| users.gid()..=users.gid()).to_vec(),
+    }
+}

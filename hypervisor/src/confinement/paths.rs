@@ -1,0 +1,56 @@
+//! Where programs, libraries and firmware are.
+
+use std::path::{Path, PathBuf};
+
+use bartizan_confinement::{Rights, Rules};
+
+/// The program that the kernel executes with every dynamic one.
+const LOADERS: &[&str] = &["/lib64/ld-linux-x86-64.so.2"];
+
+/// Libraries, modules and the loader's index of them.
+const LIBRARIES: &[&str] = &[
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/etc/ld.so.cache",
+];
+
+/// QEMU's firmware and option ROMs, as distributions lay them out.
+const FIRMWARE: &[&str] = &[
+    "/usr/share/qemu",
+    "/usr/share/seabios",
+    "/usr/share/ipxe",
+    "/usr/share/qboot",
+];
+
+/// What every program needs to start, and to be one of `programs`.
+pub(super) fn to_execute<'p>(rules: Rules, programs: impl IntoIterator<Item = &'p Path>) -> Rules {
+    programs
+        .into_iter()
+        .fold(rules, |rules, program| {
+            rules.grant(program, Rights::Execute)
+        })
+        .grant_any(LOADERS, Rights::Execute)
+        .grant_any(LIBRARIES, Rights::Read)
+        .grant_any(["/dev/null"], Rights::Write)
+        .grant_any(["/dev/urandom"], Rights::Read)
+}
+
+/// What QEMU reads, where the distribution has it or its own builder put it: beside the program, in
+/// `../lib` and `../share/qemu`.
+pub(super) fn to_run_qemu(rules: Rules, program: &Path) -> Rules {
+    let home = program.parent().and_then(Path::parent);
+    let own: Vec<PathBuf> = home
+        .into_iter()
+        .flat_map(|home| ["lib", "lib64", "share/qemu"].map(|name| home.join(name)))
+        .collect();
+    rules
+        .grant_any(FIRMWARE, Rights::Read)
+        .grant_any(own, Rights::Read)
+        // How many processors, in which nodes of memory.
+        .grant_any(
+            ["/sys/devices/system/cpu", "/sys/devices/system/node"],
+            Rights::Read,
+        )
+}

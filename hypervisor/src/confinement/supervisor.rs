@@ -1,0 +1,43 @@
+//! A supervisor, once its guest's files are open: it reaches its guest's folder, and becomes its guest's two users.
+
+use bartizan_confinement::{Filter, Rights, Rules, forbid_dumps};
+
+use super::ConfinementError;
+use super::paths::{to_execute, to_run_qemu};
+use super::system_calls::{ABSENT, Becomes, starts_others};
+use crate::qemu::accelerator::KVM;
+use crate::qemu::cgroup;
+use crate::qemu::process::User;
+use crate::supervisor::SupervisorConfig;
+use crate::supervisor::attempt::Plan;
+use crate::supervisor::users::OwnUsers;
+
+/// Confines this process, which has one thread, and every child that it starts.
+pub fn confine(plan: &Plan) -> Result<(), ConfinementError> {
+    hold(&plan.config, &plan.users)
+}
+
+pub(super) fn hold(config: &SupervisorConfig, users: &OwnUsers) -> Result<(), ConfinementError> {
+    // Its memory has the launch secret.
+    forbid_dumps()?;
+    let rules = Rules::none()
+        .grant(&config.directory, Rights::Manage)
+        // Its own groups and mounts, descriptors that are opened anew, processors.
+        .grant("/proc", Rights::Read)
+        .grant_any(cgroup::folders(), Rights::Manage)
+        .grant_any([KVM], Rights::Write);
+    let programs = [config.qemu.path.as_path(), config.measurer.path.as_path()];
+    to_run_qemu(to_execute(rules, programs), &config.qemu.path).enter()?;
+
+    let users = [users.qemu, users.measurer];
+    let ids = |id: fn(User) -> u32| {
+        let ids = users.iter().flatten().map(|user| id(*user));
+        ids.map(|id| id..=id).collect()
+    };
+    let becomes = Becomes {
+        uids: ids(|user| user.uid),
+        gids: ids(|user| user.gid),
+    };
+    Filter::all_but(&starts_others(&becomes), ABSENT)?.install()?;
+    Ok(())
+}

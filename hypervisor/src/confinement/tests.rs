@@ -1,0 +1,236 @@
+//! Each act is tried by a process of its own: this test program started anew, or a program under QEMU's restrictions.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use bartizan_attestation::identity::{CardId, GuestIdentity};
+use rustix::process::PidfdGetfdFlags;
+use rustix::thread::{Gid, Uid};
+
+use super::*;
+use crate::qemu::accelerator::{Accelerator, AcceleratorChoice};
+use crate::qemu::cgroup::Limits;
+use crate::qemu::process::{Confined, User};
+use crate::supervisor::users::OwnUsers;
+use crate::supervisor::{Program, SupervisorConfig};
+
+/// Names the process and the act to the child.
+const ACT: &str = "BARTIZAN_TEST_ACT";
+/// Where the child may make files.
+const FOLDER: &str = "BARTIZAN_TEST_FOLDER";
+/// A guest's user, and its group.
+const GUEST: u32 = 100_005;
+const GROUP: u32 = 989;
+
+#[test]
+fn a_forbidden_act_kills_daemon_and_supervisor() {
+    for process in ["daemon", "supervisor"] {
+        for act in [
+            "root",
+            "another group",
+            "groups",
+            "network",
+            "chroot",
+            "descriptor",
+        ] {
+            let status = child(process, act);
+            assert_eq!(
+                status.signal(),
+                Some(libc::SIGSYS),
+                "{process}, {act}: {status}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_supervisor_becomes_its_own_guests_users_only() {
+    assert!(child("daemon", "another guest").success());
+    assert_eq!(
+        child("supervisor", "another guest").signal(),
+        Some(libc::SIGSYS)
+    );
+    assert!(child("supervisor", "guest").success());
+}
+
+#[test]
+fn daemon_and_supervisor_reach_their_files_and_start_their_programs_only() {
+    for process in ["daemon", "supervisor"] {
+        let status = child(process, "files");
+        assert!(status.success(), "{process}: {status}");
+    }
+}
+
+fn child(process: &str, act: &str) -> ExitStatus {
+    let folder = tempfile::tempdir().unwrap();
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .arg("confinement::tests::child_process")
+        .env(ACT, format!("{process}: {act}"))
+        .env(FOLDER, folder.path())
+        .output()
+        .unwrap()
+        .status
+}
+
+#[test]
+#[ignore = "the child process of the tests above"]
+fn child_process() {
+    // Also run by whoever runs all ignored tests: there is nothing to do then.
+    let Ok(act) = std::env::var(ACT) else { return };
+    let (process, act) = act.split_once(": ").unwrap();
+    let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap());
+    match process {
+        "daemon" => daemon_in(&folder),
+        _ => supervisor_in(&folder),
+    }
+    let listed = fs::File::open("/dev/null").unwrap();
+    let become_user = |uid| {
+        let uid = Uid::from_raw(uid);
+        rustix::thread::set_thread_res_uid(uid, uid, uid)
+    };
+    match act {
+        "root" => drop(become_user(0)),
+        // Whether the kernel would let this process is another matter.
+        "guest" => drop(become_user(GUEST)),
+        "another guest" => drop(become_user(GUEST + 1)),
+        "another group" => {
+            let gid = Gid::from_raw(GROUP + 1);
+            let _unchanged = rustix::thread::set_thread_res_gid(gid, gid, gid);
+        }
+        "groups" => drop(rustix::thread::set_thread_groups(&[Gid::from_raw(GROUP)])),
+        "network" => drop(std::net::UdpSocket::bind("127.0.0.1:0")),
+        "chroot" => drop(rustix::process::chroot("/")),
+        "descriptor" => drop(rustix::process::pidfd_getfd(
+            &listed,
+            0,
+            PidfdGetfdFlags::empty(),
+        )),
+        "files" => files(&folder),
+        other => panic!("unknown act {other}"),
+    }
+    // At once: the harness needs more.
+    std::process::exit(0);
+}
+
+fn files(folder: &Path) {
+    fs::write(folder.join("run/file"), "own").unwrap();
+    fs::create_dir(folder.join("run/folder")).unwrap();
+    for elsewhere in [folder.join("elsewhere"), "/etc/passwd".into()] {
+        let refused = fs::read(&elsewhere).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "{elsewhere:?}");
+    }
+    assert!(Command::new("/usr/bin/true").status().unwrap().success());
+    let other = Command::new("/usr/bin/false").status().unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::PermissionDenied);
+}
+
+/// Puts this process into a daemon's place: every program is `true`.
+fn daemon_in(folder: &Path) {
+    prepare(folder);
+    let at = |name: &str| folder.join(name).display().to_string();
+    let users = |first| format!("{{ first: {first}, count: 10, gid: {GROUP} }}");
+    let config = format!(
+        "{{ run_dir: '{run}', operator_socket: '{run}/operator.sock', allowed_uids: [0], card_socket: x, \
+         devices_socket: x, devices_uid: 1, fleet_ca: '{ca}', images: ['{images}'], supervisor: /usr/bin/true, \
+         qemu: {{ program: /usr/bin/true, users: {qemu} }}, measurer: {{ program: /usr/bin/true, users: {measurer} }} }}",
+        run = at("run"),
+        ca = at("fleet-ca.pem"),
+        images = at("images"),
+        qemu = users(100_000),
+        measurer = users(200_000),
+    );
+    daemon::confine(&serde_saphyr::from_str(&config).unwrap()).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(folder.join("images/disk.img"))
+        .unwrap();
+}
+
+fn supervisor_in(folder: &Path) {
+    prepare(folder);
+    let program = || Program {
+        path: "/usr/bin/true".into(),
+        users: None,
+    };
+    let config = SupervisorConfig {
+        guest: GuestIdentity {
+            card: CardId([1; 32]),
+            vm: [1; 16],
+            boot: 1,
+        },
+        record: String::new(),
+        cid: 3,
+        directory: folder.join("run"),
+        locks: folder.join("users"),
+        qemu: program(),
+        measurer: program(),
+        devices: folder.join("devices.sock"),
+        services: Vec::new(),
+        accelerator: AcceleratorChoice::Tcg,
+        limits: Limits::default(),
+    };
+    let mut users = OwnUsers::take(&config.locks, None, None).unwrap();
+    users.qemu = Some(User {
+        uid: GUEST,
+        gid: GROUP,
+    });
+    supervisor::hold(&config, &users).unwrap();
+    let disk = fs::read(folder.join("images/disk.img")).unwrap_err();
+    assert_eq!(disk.kind(), ErrorKind::PermissionDenied);
+}
+
+fn prepare(folder: &Path) {
+    for name in ["run", "images"] {
+        fs::create_dir(folder.join(name)).unwrap();
+    }
+    for name in ["fleet-ca.pem", "images/disk.img", "elsewhere"] {
+        fs::write(folder.join(name), "").unwrap();
+    }
+}
+
+/// How a program ends that runs as QEMU does.
+async fn as_qemu(program: &str, arguments: &[&str]) -> ExitStatus {
+    let restrictions = qemu::restrictions(program.as_ref(), Accelerator::Tcg).unwrap();
+    let confined = Confined::new(program.as_ref()).args(arguments);
+    let mut process = confined.restricted(restrictions).spawn().unwrap();
+    process.exited().await.unwrap()
+}
+
+#[tokio::test]
+async fn qemu_reads_its_firmware_and_no_other_file() {
+    let firmware = "/usr/share/seabios/bios-256k.bin";
+    assert!(as_qemu("/usr/bin/cat", &[firmware]).await.success());
+    for file in ["/etc/passwd", "/proc/1/cmdline", "/proc/self/maps"] {
+        assert_eq!(
+            as_qemu("/usr/bin/cat", &[file]).await.code(),
+            Some(1),
+            "{file}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn qemu_writes_executes_and_connects_to_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = format!("echo > {}/new", folder.path().display());
+    let shell = "/usr/bin/dash";
+    assert_eq!(as_qemu(shell, &["-c", &written]).await.code(), Some(2));
+    // Found and not allowed to be executed (POSIX, shell command language, exit status).
+    let executed = as_qemu(shell, &["-c", "/usr/bin/true"]).await;
+    assert_eq!(executed.code(), Some(126));
+    let socket = folder.path().join("service");
+    let _service = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let socket = socket.to_str().unwrap();
+    for to in [["-connect", "127.0.0.1:1"], ["-unix", socket]] {
+        let connected = as_qemu("/usr/bin/openssl", &["s_client", to[0], to[1]]).await;
+        assert_eq!(
+            connected.signal(),
+            Some(libc::SIGSYS),
+            "{to:?}: {connected}"
+        );
+    }
+}
