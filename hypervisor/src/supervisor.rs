@@ -19,6 +19,7 @@
 //! | [`config`] | what a supervisor is started with |
 //! | [`launcher`] | how the daemon starts one |
 //! | [`ending`] | how a boot ended |
+//! | [`locks`] | whether it has ended, whoever answers |
 //! | [`control`] | what the daemon may ask, over a socket |
 //! | [`guest`] | the one task that owns the guest's state |
 //! | [`attempt`] | one QEMU process of this boot |
@@ -38,6 +39,7 @@ pub mod enrolment;
 pub mod guest;
 pub mod launcher;
 pub mod lease;
+pub mod locks;
 pub mod measurer;
 pub mod run;
 pub mod vhost;

@@ -46,6 +46,7 @@ fn kind(target: &str) -> Result<String> {
     Ok(match extension.and_then(|extension| extension.to_str()) {
         Some("img") => "disk".into(),
         Some("log") => "log".into(),
+        Some("lock") => "lock".into(),
         Some("db" | "db-wal" | "db-shm") => "database".into(),
         _ => target.to_owned(),
     })

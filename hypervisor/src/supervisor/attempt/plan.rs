@@ -14,6 +14,7 @@ use crate::qemu::files::FileError;
 use crate::qemu::launch::Prepared;
 use crate::qemu::layout;
 use crate::supervisor::SupervisorConfig;
+use crate::supervisor::locks::Locks;
 use crate::supervisor::vhost::Devices;
 
 /// A boot's files, hashed, and what follows from its configuration.
@@ -29,11 +30,13 @@ pub struct Plan {
     pub accelerator: Accelerator,
     /// Where the guest's RAM lies.
     pub ranges: Vec<RamRange>,
+    /// Held until this boot has ended.
+    pub locks: Locks,
 }
 
 impl Plan {
     /// Reads the launch record, opens and hashes its files.
-    pub fn new(config: SupervisorConfig) -> Result<Self, OperatorRefusal> {
+    pub fn new(config: SupervisorConfig, locks: Locks) -> Result<Self, OperatorRefusal> {
         let record = LaunchRecord::parse(&config.record)
             .map_err(|error| OperatorRefusal::BadRecord(error.to_string()))?;
         let prepared = Prepared::new(&record, &config.record).map_err(refusal)?;
@@ -43,6 +46,7 @@ impl Plan {
             prepared,
             record,
             config,
+            locks,
         })
     }
 
