@@ -24,6 +24,7 @@
     )
 )]
 
+mod account;
 pub mod api;
 pub mod daemon;
 pub mod qemu;

@@ -25,11 +25,10 @@
 //! | [`attempt`] | one QEMU process of this boot |
 //! | [`measurer`] | the measurer, kept running |
 //! | [`console`], [`chatter`] | what the guest and the children print, bounded |
-//! | [`watchdog`], [`lease`], [`budget`], [`enrolment`] | the rules, each pure |
+//! | [`watchdog`], [`lease`], [`enrolment`] | the rules, each pure |
 //! | [`vhost`] | the relay between QEMU and the devices process |
 
 pub mod attempt;
-pub mod budget;
 pub mod chatter;
 pub mod config;
 pub mod console;
