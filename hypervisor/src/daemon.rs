@@ -6,11 +6,14 @@
 
 mod certify;
 mod config;
+mod force;
 mod guest;
 mod launch;
 mod link;
 mod operator;
 mod registry;
+mod stop;
+mod unheard;
 mod watch;
 
 pub use config::{Child, Config, ConfigError, Service};

@@ -25,6 +25,7 @@
     )
 )]
 
+mod account;
 pub mod api;
 pub mod confinement;
 pub mod daemon;

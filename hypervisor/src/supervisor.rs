@@ -19,17 +19,17 @@
 //! | [`config`] | what a supervisor is started with |
 //! | [`launcher`] | how the daemon starts one |
 //! | [`ending`] | how a boot ended |
+//! | [`locks`] | whether it has ended, whoever answers |
 //! | [`control`] | what the daemon may ask, over a socket |
 //! | [`guest`] | the one task that owns the guest's state |
 //! | [`users`] | whom a guest's processes run as |
 //! | [`attempt`] | one QEMU process of this boot |
 //! | [`measurer`] | the measurer, kept running |
 //! | [`console`], [`chatter`] | what the guest and the children print, bounded |
-//! | [`watchdog`], [`lease`], [`budget`], [`enrolment`] | the rules, each pure |
+//! | [`watchdog`], [`lease`], [`enrolment`] | the rules, each pure |
 //! | [`vhost`] | the relay between QEMU and the devices process |
 
 pub mod attempt;
-pub mod budget;
 pub mod chatter;
 pub mod config;
 pub mod console;
@@ -39,6 +39,7 @@ pub mod enrolment;
 pub mod guest;
 pub mod launcher;
 pub mod lease;
+pub mod locks;
 pub mod measurer;
 pub mod run;
 pub mod users;

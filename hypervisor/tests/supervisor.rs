@@ -4,10 +4,16 @@
 
 #[path = "supervisor/boot_sector.rs"]
 mod boot_sector;
+#[path = "supervisor/daemon.rs"]
+mod daemon;
+#[path = "supervisor/fake_card.rs"]
+mod fake_card;
 #[path = "supervisor/fake_devices.rs"]
 mod fake_devices;
 #[path = "supervisor/fake_measurer.rs"]
 mod fake_measurer;
+#[path = "supervisor/fleet.rs"]
+mod fleet;
 #[path = "supervisor/host.rs"]
 mod host;
 

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use bartizan_attestation::digest::Hasher;
-use bartizan_attestation::host::{GuestState, GuestStatus, OperatorReply, OperatorRequest};
+use bartizan_attestation::host::{
+    GuestState, GuestStatus, GuestSummary, OperatorReply, OperatorRequest,
+};
 use bartizan_attestation::launch::{LaunchRecord, sign_record};
 use bartizan_attestation::measurement::HashAlgorithm;
 use clap::{Args, Subcommand};
@@ -126,18 +128,17 @@ pub(crate) fn run(command: Vm, output: Output) -> Result<ExitCode> {
             else {
                 return Err(HypervisorError::Unexpected.into());
             };
-            let rows = guests.iter().map(|guest| {
-                json!({ "name": guest.name, "role": guest.role, "state": word(guest.state),
-                        "enrolled": guest.enrolled, "guest": guest.guest })
-            });
             output.table(
-                &rows.collect(),
+                &guests.iter().map(row).collect(),
                 &["name", "role", "state", "enrolled", "guest"],
             );
         }
         Vm::Show { vm, hypervisor } => {
-            let status = guest(ask(&hypervisor.socket, &OperatorRequest::Show { vm })?)?;
-            let shown = shown(&status);
+            let shown = match ask(&hypervisor.socket, &OperatorRequest::Show { vm })? {
+                OperatorReply::Guest(status) => shown(&status),
+                OperatorReply::Unresponsive(summary) => row(&summary),
+                _ => return Err(HypervisorError::Unexpected.into()),
+            };
             output.result(&shown, &serde_json::to_string_pretty(&shown)?);
         }
         Vm::Stop {
@@ -173,6 +174,16 @@ fn guest(reply: OperatorReply) -> Result<GuestStatus, HypervisorError> {
     }
 }
 
+fn row(guest: &GuestSummary) -> Value {
+    json!({
+        "name": guest.name,
+        "role": guest.role,
+        "state": word(guest.state),
+        "enrolled": guest.enrolled,
+        "guest": guest.guest,
+    })
+}
+
 fn shown(status: &GuestStatus) -> Value {
     json!({
         "guest": status.guest.to_string(),
@@ -194,6 +205,7 @@ const fn word(state: GuestState) -> &'static str {
         GuestState::Paused => "paused",
         GuestState::Stopped => "stopped",
         GuestState::Failed => "failed",
+        GuestState::Unresponsive => "unresponsive",
     }
 }
 

@@ -1,5 +1,6 @@
 //! Supervisors attach devices: see [`bartizan_local::attachment`].
 
+mod accept;
 mod attach;
 mod roster;
 mod socket;
@@ -28,7 +29,7 @@ pub fn serve(
 ) -> std::io::Result<std::convert::Infallible> {
     let roster = Arc::new(Roster::new(MAX_DEVICES));
     loop {
-        let (control, _) = listener.accept()?;
+        let control = accept::accept(listener)?;
         match peer(&control) {
             Ok(peer) if allowed_uids.contains(&peer.uid) => {}
             Ok(peer) => {

@@ -1,11 +1,12 @@
 //! Attachments that are refused, and what the process gave up.
 
 use std::os::unix::net::UnixStream;
+use std::time::Instant;
 
 use bartizan_local::attachment::Attached;
 use rustix::fs::SealFlags;
 
-use crate::daemon::{Daemon, attach, wish};
+use crate::daemon::{DEADLINE, Daemon, attach, wish};
 use crate::driver::{Guest, ram_file};
 use crate::service;
 
@@ -58,6 +59,26 @@ fn ram_that_can_shrink_ends_the_device_and_no_other() {
     bad.use_ram(ram_file(crate::driver::RAM, SealFlags::GROW));
     assert!(bad.try_attach(&daemon, &services).is_err());
     good.connect(1);
+}
+
+#[test]
+fn running_out_of_descriptors_ends_nothing() {
+    /// futex(2) of x86-64.
+    const FUTEX: u32 = 202;
+    let mut daemon = Daemon::start();
+    let services = [(1, service::echo(daemon.directory.path()))];
+    let mut before = Guest::attached(7, &daemon, &services);
+    daemon.limit_descriptors(3);
+    // The kernel had a descriptor ready for the first; the second finds none.
+    let _controls = [daemon.control(), daemon.control()];
+    let give_up = Instant::now() + DEADLINE;
+    while daemon.waits_in() != Some(FUTEX) {
+        assert!(daemon.is_alive() && Instant::now() < give_up, "it ended");
+        std::thread::yield_now();
+    }
+    daemon.limit_descriptors(1024);
+    before.connect(1);
+    Guest::attached(8, &daemon, &services).connect(1);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bartizan_local::attachment::{AttachVsock, Attached, MAX_FRAME, Service};
 use bartizan_local::{read_frame, send_with_descriptors, write_frame};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use tempfile::TempDir;
 
 /// Nothing here takes longer.
@@ -45,6 +46,26 @@ impl Daemon {
 
     pub(crate) fn status(&self) -> String {
         std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap()
+    }
+
+    /// Leaves it so many descriptors; what it has, it keeps.
+    pub(crate) fn limit_descriptors(&self, limit: u64) {
+        let new = Rlimit {
+            current: Some(limit),
+            maximum: getrlimit(Resource::Nofile).maximum,
+        };
+        prlimit(Some(self.pid()), Resource::Nofile, new).unwrap();
+    }
+
+    /// The number of the system call that its main thread waits in.
+    pub(crate) fn waits_in(&self) -> Option<u32> {
+        let pid = self.pid().as_raw_nonzero();
+        let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
+        call.split(' ').next()?.parse().ok()
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     pub(crate) fn is_alive(&mut self) -> bool {

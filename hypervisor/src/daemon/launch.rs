@@ -11,6 +11,7 @@ use bartizan_attestation::launch::LaunchRecord;
 
 use super::config::{API_PORT, Child};
 use super::registry::Registry;
+use super::unheard::has_ended;
 use crate::supervisor::{LaunchError, Program, ServiceConfig, SupervisorConfig, launch};
 
 /// How long a start may take: its disks are hashed, and a boot that hangs is tried again by the supervisor later.
@@ -24,6 +25,11 @@ pub(super) async fn start(
     cid: u32,
 ) -> Result<(), OperatorRefusal> {
     let services = services(registry, record)?;
+    let directory = registry.config.guest_dir(record.uuid);
+    // Before the boot is counted: that would take the running one's identity away.
+    if !has_ended(&directory) {
+        return Err(OperatorRefusal::AlreadyRunning(record.name.clone()));
+    }
     let counted = registry
         .card
         .ask(&CardRequest::NextBoot {
@@ -34,7 +40,6 @@ pub(super) async fn start(
         CardReply::Guest(guest) => guest,
         _ => return Err(OperatorRefusal::Card("answered something else".into())),
     };
-    let directory = registry.config.guest_dir(record.uuid);
     prepare(&directory)
         .map_err(|error| OperatorRefusal::Start(format!("{}: {error}", directory.display())))?;
     let config = SupervisorConfig {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_attestation::host::{
-    CardRefusal, CardReply, CardRequest, HostDescription, MAX_FRAME, SupervisorReply,
+    CardRefusal, CardReply, CardRequest, GuestStatus, HostDescription, MAX_FRAME, SupervisorReply,
     SupervisorRequest,
 };
 use bartizan_local::{FrameError, aio};
@@ -14,6 +14,10 @@ use tokio::net::UnixStream;
 
 /// Longest answer of a supervisor: a measurement waits its turn behind others of the same guest.
 const SUPERVISOR_DEADLINE: Duration = Duration::from_secs(60);
+/// Longest answer of a supervisor that only tells what it knows.
+const STATUS_DEADLINE: Duration = Duration::from_secs(5);
+/// Longest answer of a supervisor that stops its guest: the guest has 60 s to switch itself off.
+const STOP_DEADLINE: Duration = Duration::from_secs(75);
 /// Longest answer of the card: it may wait for the verifier.
 const CARD_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -77,6 +81,21 @@ impl SupervisorLink {
     /// Asks.
     pub async fn ask(&self, request: &SupervisorRequest) -> Result<SupervisorReply, LinkError> {
         ask("supervisor", &self.0, request, SUPERVISOR_DEADLINE).await
+    }
+
+    /// How the guest is. A supervisor that does not say so within 5 s is unresponsive.
+    pub async fn status(&self) -> Result<GuestStatus, LinkError> {
+        let request = SupervisorRequest::Status;
+        match ask("supervisor", &self.0, &request, STATUS_DEADLINE).await? {
+            SupervisorReply::Status(status) => Ok(status),
+            _ => Err(LinkError::Unexpected("supervisor")),
+        }
+    }
+
+    /// Stops the guest; answers when it is down.
+    pub async fn stop(&self, force: bool) -> Result<SupervisorReply, LinkError> {
+        let request = SupervisorRequest::Stop { force };
+        ask("supervisor", &self.0, &request, STOP_DEADLINE).await
     }
 
     /// Opens a stream of what happens to the guest.

@@ -13,7 +13,7 @@ use bartizan_local::aio;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::guest::Guest;
-use super::registry::{Registry, unix_now};
+use super::registry::{Known, Registry, unix_now};
 
 /// How long an operator's request may take to arrive.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
@@ -77,54 +77,72 @@ async fn answer(
                 .map(OperatorReply::Guest)
         }
         OperatorRequest::List => {
+            // All at once: each that does not answer takes its time.
+            let asked: Vec<_> = registry
+                .known()
+                .into_iter()
+                .map(|known| tokio::spawn(async move { summary(&known).await }))
+                .collect();
             let mut guests = Vec::new();
-            for guest in registry.running() {
-                guests.push(summary(&guest).await);
+            for summary in asked {
+                guests.extend(summary.await);
             }
             Ok(OperatorReply::Guests(guests))
         }
         OperatorRequest::Show { vm } => {
-            match ask(&*registry.find(&vm)?, &SupervisorRequest::Status).await? {
-                SupervisorReply::Status(status) => Ok(OperatorReply::Guest(status)),
-                _ => Err(OperatorRefusal::UnknownVm(vm)),
-            }
+            let known = registry.find(&vm)?;
+            let status = match &known {
+                Known::Guest(guest) => guest.supervisor.status().await.ok(),
+                Known::Unheard(_) => None,
+            };
+            Ok(match status {
+                Some(status) => OperatorReply::Guest(status),
+                None => OperatorReply::Unresponsive(unresponsive(&known)),
+            })
         }
         OperatorRequest::Stop { vm, force } => {
-            match ask(&*registry.find(&vm)?, &SupervisorRequest::Stop { force }).await? {
-                SupervisorReply::Refused(why) => Err(OperatorRefusal::Start(why)),
-                _ => Ok(OperatorReply::Done),
-            }
+            super::stop::stop(registry, &registry.find(&vm)?, force).await?;
+            Ok(OperatorReply::Done)
         }
         OperatorRequest::Console { vm, max } => {
-            match ask(&*registry.find(&vm)?, &SupervisorRequest::Console { max }).await? {
-                SupervisorReply::Console(bytes) => Ok(OperatorReply::Console(bytes)),
-                _ => Err(OperatorRefusal::UnknownVm(vm)),
+            let Known::Guest(guest) = registry.find(&vm)? else {
+                return Err(OperatorRefusal::Unresponsive(vm));
+            };
+            let request = SupervisorRequest::Console { max };
+            match guest.supervisor.ask(&request).await {
+                Ok(SupervisorReply::Console(bytes)) => Ok(OperatorReply::Console(bytes)),
+                _ => Err(OperatorRefusal::Unresponsive(vm)),
             }
         }
     }
 }
 
-async fn summary(guest: &Guest) -> GuestSummary {
-    let state = match ask(guest, &SupervisorRequest::Status).await {
-        Ok(SupervisorReply::Status(status)) => status.state,
-        _ => GuestState::Failed,
-    };
+async fn summary(known: &Known) -> GuestSummary {
+    if let Known::Guest(guest) = known
+        && let Ok(status) = guest.supervisor.status().await
+    {
+        return GuestSummary {
+            state: status.state,
+            ..of_guest(guest)
+        };
+    }
+    unresponsive(known)
+}
+
+fn unresponsive(known: &Known) -> GuestSummary {
+    match known {
+        Known::Guest(guest) => of_guest(guest),
+        Known::Unheard(guest) => guest.summary(),
+    }
+}
+
+/// What is known without its supervisor.
+fn of_guest(guest: &Guest) -> GuestSummary {
     GuestSummary {
         name: guest.record.name.clone(),
         guest: guest.identity.to_string(),
         role: guest.record.role.clone(),
-        state,
+        state: GuestState::Unresponsive,
         enrolled: guest.enrollment().is_some(),
     }
-}
-
-async fn ask(
-    guest: &Guest,
-    request: &SupervisorRequest,
-) -> Result<SupervisorReply, OperatorRefusal> {
-    guest
-        .supervisor
-        .ask(request)
-        .await
-        .map_err(|error| OperatorRefusal::Start(error.to_string()))
 }

@@ -1,14 +1,13 @@
 //! The guests of this host.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bartizan_attestation::certificates::FleetCa;
-use bartizan_attestation::host::{
-    GuestStatus, OperatorRefusal, SupervisorReply, SupervisorRequest,
-};
+use bartizan_attestation::host::{GuestStatus, OperatorRefusal};
 use bartizan_attestation::launch::{LaunchRecord, RestartPolicy};
 use uuid::Uuid;
 
@@ -16,6 +15,7 @@ use super::config::Config;
 use super::guest::Guest;
 use super::launch;
 use super::link::{CardLink, LinkError, SupervisorLink};
+use super::unheard::{Unheard, has_ended};
 use super::watch::{End, follow};
 use crate::supervisor::SupervisorConfig;
 
@@ -38,6 +38,41 @@ enum Place {
     /// It is being started, with this CID.
     Starting(u32),
     Running(Arc<Guest>),
+    /// It has not ended, and this daemon has not heard its supervisor.
+    Unheard(Arc<Unheard>),
+}
+
+/// A guest that has a place, as far as the daemon knows it.
+pub(super) enum Known {
+    Guest(Arc<Guest>),
+    Unheard(Arc<Unheard>),
+}
+
+impl Place {
+    fn cid(&self) -> u32 {
+        match self {
+            Self::Starting(cid) => *cid,
+            Self::Running(guest) => guest.cid,
+            Self::Unheard(guest) => guest.cid,
+        }
+    }
+
+    fn known(&self) -> Option<Known> {
+        match self {
+            Self::Starting(_) => None,
+            Self::Running(guest) => Some(Known::Guest(Arc::clone(guest))),
+            Self::Unheard(guest) => Some(Known::Unheard(Arc::clone(guest))),
+        }
+    }
+}
+
+impl Known {
+    pub(super) fn record(&self) -> &LaunchRecord {
+        match self {
+            Self::Guest(guest) => &guest.record,
+            Self::Unheard(guest) => &guest.record,
+        }
+    }
 }
 
 /// Seconds since the Unix epoch.
@@ -68,20 +103,31 @@ impl Registry {
         let Ok(folders) = std::fs::read_dir(self.config.run_dir.join("guests")) else {
             return;
         };
-        for folder in folders.flatten() {
-            let Some(vm) = folder
-                .file_name()
-                .to_str()
-                .and_then(|name| Uuid::try_parse(name).ok())
-            else {
-                continue;
-            };
-            match self.take_up(vm).await {
-                Ok(status) => tracing::info!(guest = %status.guest, "taken up again"),
-                Err(error) => {
-                    tracing::info!(%vm, %error, "not running any more");
-                    tokio::spawn(Arc::clone(self).restart_ended(vm));
-                }
+        let uuid = |name: &OsStr| Uuid::try_parse(name.to_str()?).ok();
+        // All at once: each that does not answer takes its time.
+        let tried: Vec<_> = folders
+            .flatten()
+            .filter_map(|folder| uuid(&folder.file_name()))
+            .map(|vm| tokio::spawn(Arc::clone(self).adopt_one(vm)))
+            .collect();
+        for one in tried {
+            if let Err(error) = one.await {
+                tracing::error!(%error, "a guest was not looked at");
+            }
+        }
+    }
+
+    async fn adopt_one(self: Arc<Self>, vm: Uuid) {
+        if has_ended(&self.config.guest_dir(vm)) {
+            tracing::info!(%vm, "not running any more");
+            tokio::spawn(self.restart_ended(vm));
+            return;
+        }
+        match self.take_up(vm).await {
+            Ok(status) => tracing::info!(guest = %status.guest, "taken up again"),
+            Err(error) => {
+                tracing::warn!(%vm, %error, "not taken up yet");
+                self.wait_for(vm);
             }
         }
     }
@@ -104,36 +150,58 @@ impl Registry {
         };
         if taken.is_err() {
             self.places().remove(&vm);
+            // Its start may have been late only.
+            self.wait_unless_ended(vm);
         }
         taken
     }
 
     /// The guest with this name or UUID.
-    pub(super) fn find(&self, name: &str) -> Result<Arc<Guest>, OperatorRefusal> {
-        self.running()
+    pub(super) fn find(&self, name: &str) -> Result<Known, OperatorRefusal> {
+        let named = |record: &LaunchRecord| record.name == name || record.uuid.to_string() == name;
+        self.known()
             .into_iter()
-            .find(|guest| guest.record.name == name || guest.record.uuid.to_string() == name)
+            .find(|known| named(known.record()))
             .ok_or_else(|| OperatorRefusal::UnknownVm(name.into()))
     }
 
-    /// The guests that run.
-    pub(super) fn running(&self) -> Vec<Arc<Guest>> {
-        let running = |place: &Place| match place {
-            Place::Running(guest) => Some(Arc::clone(guest)),
-            Place::Starting(_) => None,
-        };
-        self.places().values().filter_map(running).collect()
+    /// The guests that were started and have not ended.
+    pub(super) fn known(&self) -> Vec<Known> {
+        self.places().values().filter_map(Place::known).collect()
+    }
+
+    /// Whether a guest has a place.
+    pub(super) fn has(&self, vm: Uuid) -> bool {
+        self.places().contains_key(&vm)
+    }
+
+    /// Gives a guest the place of one that was not heard, unless it has one.
+    pub(super) fn place_unheard(&self, vm: Uuid, unheard: Unheard) -> bool {
+        let mut places = self.places();
+        let vacant = !places.contains_key(&vm);
+        if vacant {
+            places.insert(vm, Place::Unheard(Arc::new(unheard)));
+        }
+        vacant
+    }
+
+    /// A guest that was not heard has ended.
+    pub(super) fn forget_unheard(&self, vm: Uuid) {
+        self.places().remove(&vm);
+    }
+
+    fn wait_unless_ended(self: &Arc<Self>, vm: Uuid) {
+        if !has_ended(&self.config.guest_dir(vm)) {
+            self.wait_for(vm);
+        }
     }
 
     /// Connects to a guest's supervisor and follows it.
-    async fn take_up(self: &Arc<Self>, vm: Uuid) -> Result<GuestStatus, LinkError> {
+    pub(super) async fn take_up(self: &Arc<Self>, vm: Uuid) -> Result<GuestStatus, LinkError> {
         let folder = self.config.guest_dir(vm);
         let supervisor = SupervisorLink::new(folder.join("supervisor.sock"));
         let events = supervisor.watch().await?;
-        let SupervisorReply::Status(status) = supervisor.ask(&SupervisorRequest::Status).await?
-        else {
-            return Err(LinkError::Unexpected("supervisor"));
-        };
+        let status = supervisor.status().await?;
         let record =
             LaunchRecord::parse(&status.record).map_err(|_| LinkError::Unexpected("supervisor"))?;
         let guest = Arc::new(Guest::new(
@@ -158,7 +226,7 @@ impl Registry {
     }
 
     /// What is due for a guest that ended while no daemon was there to see it.
-    async fn restart_ended(self: Arc<Self>, vm: Uuid) {
+    pub(super) async fn restart_ended(self: Arc<Self>, vm: Uuid) {
         let path = self.config.guest_dir(vm).join("supervisor.json");
         let Ok(config) = SupervisorConfig::load(&path) else {
             return;
@@ -192,7 +260,10 @@ impl Registry {
             loop {
                 tokio::time::sleep(delay).await;
                 match self.start(record.clone(), yaml.clone()).await {
-                    Ok(_) | Err(OperatorRefusal::AlreadyRunning(_)) => return,
+                    Ok(_) => return,
+                    Err(OperatorRefusal::AlreadyRunning(_)) => {
+                        return self.wait_unless_ended(record.uuid);
+                    }
                     Err(refusal) => {
                         tracing::warn!(vm = record.name, %refusal, ?delay, "not restarted yet");
                     }
@@ -206,17 +277,11 @@ impl Registry {
     fn reserve(&self, vm: Uuid, name: &str) -> Result<u32, OperatorRefusal> {
         let mut places = self.places();
         let named =
-            |place: &Place| matches!(place, Place::Running(guest) if guest.record.name == name);
+            |place: &Place| matches!(place.known(), Some(known) if known.record().name == name);
         if places.contains_key(&vm) || places.values().any(named) {
             return Err(OperatorRefusal::AlreadyRunning(name.into()));
         }
-        let taken: Vec<_> = places
-            .values()
-            .map(|place| match place {
-                Place::Starting(cid) => *cid,
-                Place::Running(guest) => guest.cid,
-            })
-            .collect();
+        let taken: Vec<_> = places.values().map(Place::cid).collect();
         let cid = (FIRST_CID..)
             .find(|cid| !taken.contains(cid))
             .unwrap_or(FIRST_CID);

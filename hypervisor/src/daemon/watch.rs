@@ -1,6 +1,6 @@
 //! Follows one guest: certifies its measurer's keys, notices its end, restarts it by policy.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::net::UnixStream;
 use super::certify::certify;
 use super::guest::Guest;
 use super::link::LinkError;
+use super::unheard::{RETRY as RETRY_LINK, has_ended};
 use crate::supervisor::Ending;
 
 /// Between two tries to reach the card for a certificate.
@@ -43,22 +44,47 @@ impl End {
 
 /// Serves the guest's API and follows its supervisor until the guest ends.
 pub(super) async fn follow(guest: Arc<Guest>, folder: &Path, events: UnixStream) -> End {
-    let api = match crate::api::serve(Arc::clone(&guest), &folder.join("api.sock")) {
-        Ok(api) => tokio::spawn(api),
-        Err(error) => {
-            tracing::error!(guest = %guest.identity, %error, "the guest's API could not be bound");
-            return End::Failed;
+    let api = tokio::spawn(serve_api(Arc::clone(&guest), folder.join("api.sock")));
+    let mut events = Some(events);
+    let mut delay = RETRY_LINK.0;
+    loop {
+        if let Some(events) = events.take() {
+            events_until_closed(&guest, events).await;
         }
-    };
-    events_until_end(&guest, events).await;
+        // That the link ended says nothing of the guest.
+        if has_ended(folder) {
+            break;
+        }
+        tokio::time::sleep(delay).await;
+        match guest.supervisor.watch().await {
+            Ok(again) => events = Some(again),
+            Err(error) => {
+                tracing::warn!(guest = %guest.identity, %error, "the guest has not ended and does not answer");
+            }
+        }
+        delay = (delay * 2).min(RETRY_LINK.1);
+    }
     api.abort();
     let end = End::left_at(&folder.join("ending.json"));
     tracing::info!(guest = %guest.identity, ?end, "guest ended");
     end
 }
 
-/// Returns when the supervisor is gone: it is the guest's parent, without it there is no guest.
-async fn events_until_end(guest: &Arc<Guest>, mut events: UnixStream) {
+/// Binds and serves the guest's API until dropped.
+async fn serve_api(guest: Arc<Guest>, socket: PathBuf) {
+    loop {
+        match crate::api::serve(Arc::clone(&guest), &socket) {
+            Ok(api) => api.await,
+            Err(error) => {
+                tracing::error!(guest = %guest.identity, %error, "the guest's API could not be bound; it is tried again");
+            }
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Works off what the supervisor says, until the link ends.
+async fn events_until_closed(guest: &Arc<Guest>, mut events: UnixStream) {
     let mut certifying: Option<tokio::task::JoinHandle<()>> = None;
     while let Ok(event) = aio::read_frame::<SupervisorReply>(&mut events, MAX_FRAME).await {
         match event {

@@ -73,23 +73,26 @@ pub struct DiskArguments {
     pub readonly: bool,
 }
 
-/// The kernel command line as handed to QEMU: the record's, the SDK's anchor, and on microvm what keeps
-/// its kernel from calibrating the TSC against timers that are not there (it hangs now and then).
+/// The kernel command line as measured: the record's, the SDK's anchor, and on microvm, which has none of the timers
+/// that its kernel would check the interrupt by, that it shall not. The same on every host.
 #[must_use]
-pub fn kernel_command_line(
-    record: &str,
-    fleet_ca_sha256: &str,
-    machine: Machine,
-    tsc_khz: Option<u64>,
-) -> String {
+pub fn measured_command_line(record: &str, fleet_ca_sha256: &str, machine: Machine) -> String {
     let mut line = format!("{record} bartizan.anchor={fleet_ca_sha256}");
     if machine == Machine::Microvm {
-        if let Some(khz) = tsc_khz {
-            line.push_str(&format!(" tsc_early_khz={khz}"));
-        }
         line.push_str(" no_timer_check");
     }
     line
+}
+
+/// The kernel command line as handed to QEMU: as measured, and on microvm the frequency of this host's TSC, which its
+/// kernel would else calibrate against timers that are not there (it hangs now and then). That number is all that is
+/// not measured: it says what the host's clock is, which is the host's to decide however the guest is told.
+#[must_use]
+pub fn kernel_command_line(measured: &str, machine: Machine, tsc_khz: Option<u64>) -> String {
+    match (machine, tsc_khz) {
+        (Machine::Microvm, Some(khz)) => format!("{measured} tsc_early_khz={khz}"),
+        _ => measured.to_owned(),
+    }
 }
 
 /// QEMU's arguments, without the program's name.

@@ -8,7 +8,9 @@ use bartizan_attestation::launch::{Boot, LaunchMeasurementInput, LaunchRecord};
 use bartizan_attestation::measurement::{Digest, HashAlgorithm};
 
 use super::accelerator::tsc_khz;
-use super::command_line::{BootArguments, DiskArguments, kernel_command_line};
+use super::command_line::{
+    BootArguments, DiskArguments, kernel_command_line, measured_command_line,
+};
 use super::files::{FileError, Hashed, read_only_disk, sealed_copy, writable_disk};
 
 /// The descriptors that a guest starts from, and what was measured of them.
@@ -135,15 +137,12 @@ fn prepare_boot(
                 Some(file) => Some(sealed_copy(&file.path, &file.sha384)?),
                 None => None,
             };
+            let measured =
+                measured_command_line(command_line, &record.fleet_ca_sha256, record.machine);
             let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-            let command_line = kernel_command_line(
-                command_line,
-                &record.fleet_ca_sha256,
-                record.machine,
-                tsc_khz(&cpuinfo),
-            );
+            let command_line = kernel_command_line(&measured, record.machine, tsc_khz(&cpuinfo));
             input.image = image.digest;
-            input.command_line = Some(command_line.clone());
+            input.command_line = Some(measured);
             let initrd = initrd.map(|Hashed { file, digest }| {
                 input.initrd = Some(digest);
                 file
@@ -171,3 +170,6 @@ fn prepare_boot(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -165,6 +165,8 @@ async fn spawn(
     for descriptor in inherited.into_iter().chain(plan.prepared.descriptors()) {
         confined = confined.keep(descriptor);
     }
+    // As long as it lives, so does this boot.
+    confined = confined.keep(plan.locks.for_qemu());
     let mut qemu = confined.spawn().map_err(host("QEMU"))?;
     drop((their_qmp, their_port, their_vsock));
     let mut chatter = Chatter::listen("qemu", stderr).map_err(host("QEMU's standard error"))?;

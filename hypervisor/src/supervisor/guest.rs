@@ -14,7 +14,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Ending;
 use super::attempt::{Attempt, Plan, StartError};
-use super::budget::Account;
 use super::console::{Activity, Console};
 use super::control::Ask;
 use super::enrolment::Enrolment;
@@ -22,6 +21,7 @@ use super::measurer::{Event, Keeper, MeasurerStart};
 use super::vhost::{LinkError, ProxyError};
 use super::view::View;
 use super::watchdog::Watchdog;
+use crate::account::Account;
 use crate::qemu::qmp::ShutdownCause;
 use measuring::Measuring;
 use pausing::Pausing;
@@ -91,7 +91,7 @@ impl<'a> Guest<'a> {
             asks,
             activity,
             watchdog: Watchdog::new(now, timeout),
-            account: Account::new(plan.record.budget, now),
+            account: Account::new(plan.record.budget, now.into_std()),
             measuring: Measuring::default(),
             pausing: Pausing::default(),
             stopping: Stopping::default(),

@@ -13,6 +13,7 @@ use super::console::Console;
 use super::control::{self, Control};
 use super::enrolment::{Enrolment, EnrolmentError};
 use super::guest::{Guest, Over};
+use super::locks::{LockError, Locks};
 use super::view::View;
 use super::{Ending, StartReport, SupervisorConfig};
 use crate::confinement::supervisor::confine;
@@ -73,7 +74,14 @@ struct Started {
 
 async fn start(config: SupervisorConfig) -> Result<Started, OperatorRefusal> {
     let refused = |error: &dyn std::error::Error| OperatorRefusal::Start(error.to_string());
-    let plan = Arc::new(Plan::new(config)?);
+    // Before anything of the guest is touched: another boot of it may not have ended.
+    let locks = Locks::take(&config.directory)
+        .await
+        .map_err(|error| match error {
+            LockError::Held(_) => OperatorRefusal::AlreadyRunning(config.guest.to_string()),
+            error => refused(&error),
+        })?;
+    let plan = Arc::new(Plan::new(config, locks)?);
     // Its guest's files are open and hashed; none of a guest's bytes was interpreted yet.
     confine(&plan).map_err(|error| refused(&error))?;
     let console =

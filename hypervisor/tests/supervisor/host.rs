@@ -1,13 +1,14 @@
 //! A host in a folder, with one guest.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_attestation::digest;
 use bartizan_attestation::host::{
     Enrollment, GuestState, GuestStatus, MAX_FRAME, Outcome, SupervisorReply, SupervisorRequest,
 };
-use bartizan_attestation::identity::{CardId, GuestIdentity};
+use bartizan_attestation::identity::GuestIdentity;
 use bartizan_attestation::measurement::HashAlgorithm;
 use bartizan_hypervisor::qemu::accelerator::AcceleratorChoice;
 use bartizan_hypervisor::qemu::cgroup::{Cgroup, Limits};
@@ -15,19 +16,22 @@ use bartizan_hypervisor::supervisor::{
     Ending, LaunchError, Program as Executable, SupervisorConfig, launch,
 };
 use bartizan_local::aio;
+use rustix::process::Signal;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::boot_sector::{Program, image};
 use crate::fake_devices::FakeDevices;
 use crate::fake_measurer;
+use crate::fleet::Fleet;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const FIRMWARE: &str = "/usr/share/seabios/bios-256k.bin";
 
 pub(crate) struct Host {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) devices: FakeDevices,
+    pub(crate) fleet: Arc<Fleet>,
     config: SupervisorConfig,
 }
 
@@ -39,8 +43,11 @@ impl Host {
         std::fs::write(&disk, &sector).unwrap();
         let sha384 = |bytes: &[u8]| digest::hash(HashAlgorithm::Sha384, bytes).to_string();
         let uuid = uuid::Uuid::new_v4();
+        let directory = folder.path().join("guests").join(uuid.to_string());
+        std::fs::create_dir_all(&directory).unwrap();
+        let fleet = Arc::new(Fleet::new());
         let record = format!(
-            "version: 1\nname: sector\nuuid: {uuid}\nrole: test\ncpus: 1\nmemory_mib: 64\n\
+            "version: 1\nname: sector\nuuid: {uuid}\nrole: test\nrestart: always\ncpus: 1\nmemory_mib: 64\n\
              boot_timeout_s: {timeout}\nfleet_ca_sha256: {anchor}\n\
              boot:\n  firmware:\n    image: {{path: {FIRMWARE}, sha384: {firmware}}}\n\
              disks:\n  - {{path: {disk}, readonly: true, sha384: {sector}}}\n",
@@ -57,13 +64,13 @@ impl Host {
         let program = |path: PathBuf| Executable { path, users: None };
         let config = SupervisorConfig {
             guest: GuestIdentity {
-                card: CardId([1; 32]),
+                card: fleet.card_id,
                 vm: *uuid.as_bytes(),
                 boot: 1,
             },
             record,
             cid: 7,
-            directory: folder.path().into(),
+            directory,
             locks: folder.path().join("users"),
             qemu: program("/usr/bin/qemu-system-x86_64".into()),
             measurer: program(fake_measurer::program(folder.path())),
@@ -76,6 +83,7 @@ impl Host {
         Self {
             folder,
             devices,
+            fleet,
             config,
         }
     }
@@ -83,6 +91,11 @@ impl Host {
     pub(crate) async fn launch(&self) -> Result<u32, LaunchError> {
         let program = env!("CARGO_BIN_EXE_bartizan-supervisor");
         launch(program.as_ref(), &self.config, PATIENCE).await
+    }
+
+    /// Where the daemon and the supervisor meet.
+    pub(crate) fn guest_folder(&self) -> PathBuf {
+        self.config.directory.clone()
     }
 
     /// Removes the control group that a killed supervisor left, as the VM's next boot would.
@@ -199,6 +212,10 @@ pub(crate) fn is_alive(pid: u32) -> bool {
 }
 
 pub(crate) fn kill(pid: u32) {
+    signal(pid, Signal::KILL);
+}
+
+pub(crate) fn signal(pid: u32, signal: Signal) {
     let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
 }

@@ -195,7 +195,7 @@ pub struct LaunchMeasurementInput {
     /// SHA-384 of the initrd as handed to QEMU.
     #[n(2)]
     pub initrd: Option<Digest>,
-    /// The kernel command line as handed to QEMU.
+    /// The kernel command line as handed to QEMU, without `tsc_early_khz=`, which tells a microvm the host's clock.
     #[n(3)]
     pub command_line: Option<String>,
     /// SHA-384 of each read-only disk at launch; `None` for a writable one.

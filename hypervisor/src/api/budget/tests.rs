@@ -1,5 +1,7 @@
 use super::*;
 
+const WINDOW: Duration = Duration::from_secs(60);
+
 fn budget() -> Arc<Budget> {
     Budget::new(launch::Budget {
         bytes_per_request: 4096,

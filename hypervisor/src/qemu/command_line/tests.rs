@@ -113,12 +113,17 @@ fn firmware_boots_without_a_kernel() {
 
 #[test]
 fn anchor_is_appended_and_microvm_is_told_the_clock() {
+    let q35 = measured_command_line("quiet", "ab", Machine::Q35);
+    assert_eq!(q35, "quiet bartizan.anchor=ab");
+    assert_eq!(kernel_command_line(&q35, Machine::Q35, Some(5)), q35);
+    let microvm = measured_command_line("quiet", "ab", Machine::Microvm);
+    assert_eq!(microvm, "quiet bartizan.anchor=ab no_timer_check");
     assert_eq!(
-        kernel_command_line("quiet", "ab", Machine::Q35, Some(5)),
-        "quiet bartizan.anchor=ab"
+        kernel_command_line(&microvm, Machine::Microvm, Some(5)),
+        "quiet bartizan.anchor=ab no_timer_check tsc_early_khz=5"
     );
     assert_eq!(
-        kernel_command_line("quiet", "ab", Machine::Microvm, Some(5)),
-        "quiet bartizan.anchor=ab tsc_early_khz=5 no_timer_check"
+        kernel_command_line(&microvm, Machine::Microvm, None),
+        microvm
     );
 }

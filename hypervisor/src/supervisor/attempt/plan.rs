@@ -14,6 +14,7 @@ use crate::qemu::files::FileError;
 use crate::qemu::launch::Prepared;
 use crate::qemu::layout;
 use crate::supervisor::SupervisorConfig;
+use crate::supervisor::locks::Locks;
 use crate::supervisor::users::OwnUsers;
 use crate::supervisor::vhost::Devices;
 
@@ -32,11 +33,13 @@ pub struct Plan {
     pub accelerator: Accelerator,
     /// Where the guest's RAM lies.
     pub ranges: Vec<RamRange>,
+    /// Held until this boot has ended.
+    pub locks: Locks,
 }
 
 impl Plan {
     /// Reads the launch record, takes users for the guest, opens and hashes its files.
-    pub fn new(config: SupervisorConfig) -> Result<Self, OperatorRefusal> {
+    pub fn new(config: SupervisorConfig, locks: Locks) -> Result<Self, OperatorRefusal> {
         let record = LaunchRecord::parse(&config.record)
             .map_err(|error| OperatorRefusal::BadRecord(error.to_string()))?;
         let ranges = (config.qemu.users, config.measurer.users);
@@ -50,6 +53,7 @@ impl Plan {
             prepared,
             record,
             config,
+            locks,
         })
     }
 

@@ -81,6 +81,6 @@ impl Guest<'_> {
             return Err(Refusal::NotEnrolled);
         }
         self.account
-            .admit(Instant::now(), self.measuring.pending.len())
+            .admit(Instant::now().into_std(), self.measuring.pending.len())
     }
 }

@@ -41,7 +41,7 @@ impl Guest<'_> {
         if self.measuring.is_idle() || self.pausing.is_paused() || self.stopping.is_wanted() {
             return false;
         }
-        if !self.account.may_pause(since) {
+        if !self.account.may_pause(since.into_std()) {
             tracing::warn!("no pause: the guest's budget of pauses is spent");
             return false;
         }
@@ -85,7 +85,7 @@ impl Guest<'_> {
             let now = Instant::now();
             let pause = self.pausing.lease.pause(now);
             self.pausing.lease = Lease::Expired { pause };
-            self.account.paused(now, pause);
+            self.account.paused(now.into_std(), pause);
         }
     }
 }

@@ -64,6 +64,9 @@ pub enum OperatorReply {
     /// Refused.
     #[n(4)]
     Refused(#[n(0)] OperatorRefusal),
+    /// The guest asked about has not ended, and its supervisor does not answer: what is known of it.
+    #[n(5)]
+    Unresponsive(#[n(0)] GuestSummary),
 }
 
 /// One line of the list of guests.
@@ -82,7 +85,7 @@ pub struct GuestSummary {
     /// Its state.
     #[n(3)]
     pub state: GuestState,
-    /// Whether a key is enrolled in this boot.
+    /// Whether a key is known to be enrolled in this boot.
     #[n(4)]
     pub enrolled: bool,
 }
@@ -106,6 +109,9 @@ pub enum GuestState {
     /// Ended by itself or given up on.
     #[n(4)]
     Failed,
+    /// It has not ended, and its supervisor does not answer. It may run on.
+    #[n(5)]
+    Unresponsive,
 }
 
 /// Why an operator's request was refused.
@@ -147,4 +153,16 @@ pub enum OperatorRefusal {
     #[n(5)]
     #[error("the guest could not be started: {0}")]
     Start(#[n(0)] String),
+    /// Its supervisor does not answer.
+    #[n(6)]
+    #[error(
+        "the supervisor of VM `{0}` does not answer, and its guest may run on; wait, or end both with `bartizan vm stop --force {0}`"
+    )]
+    Unresponsive(#[n(0)] String),
+    /// It was killed, and the kernel has not ended all of it yet.
+    #[n(7)]
+    #[error(
+        "VM `{0}` was killed and has not ended within {1} s; a process of it may wait for a disk"
+    )]
+    StillEnding(#[n(0)] String, #[n(1)] u64),
 }

@@ -1,17 +1,19 @@
 //! What a guest may spend on attestation: requests and pauses in any minute, requests at once.
+//!
+//! Kept twice: by the API, which a guest can flood, and by the supervisor, which outlives the API's process.
+//! The clock is a parameter: an account is a pure state machine.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bartizan_attestation::launch::Budget;
 use bartizan_attestation::measurement::Refusal;
-use tokio::time::Instant;
 
 /// Seconds that a minute's account is kept in.
 const SLOTS: usize = 60;
 
 /// The account of one guest.
 #[derive(Debug)]
-pub struct Account {
+pub(crate) struct Account {
     allowed: Budget,
     start: Instant,
     /// The second, counted from `start`, that the newest slot is of.
@@ -28,7 +30,7 @@ struct Slot {
 impl Account {
     /// A new account.
     #[must_use]
-    pub fn new(allowed: Budget, now: Instant) -> Self {
+    pub(crate) fn new(allowed: Budget, now: Instant) -> Self {
         Self {
             allowed,
             start: now,
@@ -38,7 +40,7 @@ impl Account {
     }
 
     /// Takes one request, where `under_way` others are not answered yet; or says when to ask again.
-    pub fn admit(&mut self, now: Instant, under_way: usize) -> Result<(), Refusal> {
+    pub(crate) fn admit(&mut self, now: Instant, under_way: usize) -> Result<(), Refusal> {
         self.advance(now);
         if under_way >= self.allowed.concurrent as usize {
             return Err(Refusal::Busy {
@@ -57,13 +59,13 @@ impl Account {
 
     /// Whether the guest may be paused at all: the pauses of the last minute are not spent yet. The last
     /// pause may exceed the budget by no more than one lease.
-    pub fn may_pause(&mut self, now: Instant) -> bool {
+    pub(crate) fn may_pause(&mut self, now: Instant) -> bool {
         self.advance(now);
         !self.pauses_are_spent()
     }
 
     /// The guest stood still for so long.
-    pub fn paused(&mut self, now: Instant, pause: Duration) {
+    pub(crate) fn paused(&mut self, now: Instant, pause: Duration) {
         self.advance(now);
         let pause = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
         self.newest_slot(|slot| slot.pause_us = slot.pause_us.saturating_add(pause));

@@ -1,0 +1,100 @@
+//! Guests that have not ended, by their locks, and whose supervisor this daemon has not heard yet: it may be starting,
+//! stopped or starved. The daemon goes on trying, and starts nothing beside them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bartizan_attestation::host::{GuestState, GuestSummary};
+use bartizan_attestation::identity::GuestIdentity;
+use bartizan_attestation::launch::LaunchRecord;
+use uuid::Uuid;
+
+use super::registry::Registry;
+use crate::supervisor::SupervisorConfig;
+use crate::supervisor::locks::{Holder, holder};
+
+/// Between two tries to reach a supervisor: doubled from the first to the last.
+pub(super) const RETRY: (Duration, Duration) =
+    (Duration::from_millis(20), Duration::from_millis(500));
+
+/// What its supervisor was started with says of a guest.
+#[derive(Debug)]
+pub(super) struct Unheard {
+    pub(super) identity: GuestIdentity,
+    pub(super) record: LaunchRecord,
+    pub(super) cid: u32,
+}
+
+impl Unheard {
+    /// Of the guest of a folder; `None` where nothing was ever started in it.
+    pub(super) fn of(folder: &Path) -> Option<Self> {
+        let config = SupervisorConfig::load(&folder.join("supervisor.json")).ok()?;
+        Some(Self {
+            identity: config.guest,
+            record: LaunchRecord::parse(&config.record).ok()?,
+            cid: config.cid,
+        })
+    }
+
+    pub(super) fn summary(&self) -> GuestSummary {
+        GuestSummary {
+            name: self.record.name.clone(),
+            guest: self.identity.to_string(),
+            role: self.record.role.clone(),
+            state: GuestState::Unresponsive,
+            enrolled: false,
+        }
+    }
+}
+
+/// Whether the boot of a guest's folder has ended. A lock that cannot be looked at may be held.
+pub(super) fn has_ended(folder: &Path) -> bool {
+    match holder(folder) {
+        Ok(holder) => holder == Holder::Nobody,
+        Err(error) => {
+            tracing::error!(folder = %folder.display(), %error, "a guest's locks cannot be read; it counts as running");
+            false
+        }
+    }
+}
+
+impl Registry {
+    /// Gives a guest that has not ended its place, and takes it up as soon as its supervisor answers.
+    pub(super) fn wait_for(self: &Arc<Self>, vm: Uuid) {
+        let Some(unheard) = Unheard::of(&self.config.guest_dir(vm)) else {
+            tracing::error!(%vm, "a guest runs whose supervisor.json cannot be read; end it by hand");
+            return;
+        };
+        if self.place_unheard(vm, unheard) {
+            tracing::warn!(%vm, "a guest that has not ended does not answer");
+            tokio::spawn(Arc::clone(self).until_heard(vm));
+        }
+    }
+
+    /// Boxed: who is heard is watched, and its end may start it again.
+    fn until_heard(
+        self: Arc<Self>,
+        vm: Uuid,
+    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            let folder = self.config.guest_dir(vm);
+            let mut delay = RETRY.0;
+            loop {
+                tokio::time::sleep(delay).await;
+                if has_ended(&folder) {
+                    self.forget_unheard(vm);
+                    return self.restart_ended(vm).await;
+                }
+                match self.take_up(vm).await {
+                    Ok(status) => {
+                        tracing::info!(guest = %status.guest, "answers again; taken up");
+                        return;
+                    }
+                    Err(error) => tracing::debug!(%vm, %error, "does not answer"),
+                }
+                delay = (delay * 2).min(RETRY.1);
+            }
+        })
+    }
+}

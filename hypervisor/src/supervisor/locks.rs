@@ -1,0 +1,154 @@
+//! By what anybody can tell whether a boot has ended: two locks (flock(2)) in the guest's folder.
+//!
+//! | file | held by | free means |
+//! |---|---|---|
+//! | `supervisor.lock` | the supervisor, for its whole life | the supervisor has ended |
+//! | `qemu.lock` | the supervisor, and every QEMU that it starts | QEMU has ended, too |
+//!
+//! A supervisor that answers nothing may be stopped or starved, and its guest runs on. One that was killed gives its
+//! descriptors up before its children are told to die with it, and a QEMU that waits for a disk dies when the disk has
+//! answered. So a silent socket says nothing, and a dead supervisor not enough: a boot has ended when both are free.
+//!
+//! QEMU inherits a descriptor of a file of its own, open for reading: hostile QEMU can give up its own lock, never the
+//! supervisor's, and has no say in which pid is killed. The measurer inherits neither: it writes nowhere.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, PidfdFlags};
+use tokio::time::{Instant, sleep};
+
+const SUPERVISOR: &str = "supervisor.lock";
+const QEMU: &str = "qemu.lock";
+/// Looking at a lock takes it, shared, for an instant: so long a supervisor tries again.
+const GLANCES: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(10);
+
+/// Both locks of one boot. Dropping them says that it has ended.
+#[derive(Debug)]
+pub struct Locks {
+    _supervisor: File,
+    qemu: File,
+}
+
+/// Who of a boot is still there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Holder {
+    /// The boot has ended.
+    Nobody,
+    /// The supervisor is gone, and its QEMU not yet.
+    Qemu,
+    /// The supervisor.
+    Supervisor,
+}
+
+/// The locks of a boot cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// A former boot of the guest has not ended.
+    #[error("a boot of this guest has not ended: {0:?} is still there")]
+    Held(Holder),
+    /// The files cannot be used.
+    #[error("the locks of the guest's folder: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl Locks {
+    /// Takes both, in a guest's folder.
+    pub async fn take(folder: &Path) -> Result<Self, LockError> {
+        let mut supervisor = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(folder.join(SUPERVISOR))?;
+        let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::CLOEXEC;
+        let qemu = rustix::fs::open(folder.join(QEMU), flags, Mode::RUSR | Mode::WUSR)
+            .map_err(io::Error::from)?;
+        let qemu = File::from(qemu);
+        let give_up = Instant::now() + GLANCES;
+        lock(&supervisor, give_up, Holder::Supervisor).await?;
+        lock(&qemu, give_up, Holder::Qemu).await?;
+        supervisor.set_len(0)?;
+        write!(supervisor, "{}", std::process::id())?;
+        Ok(Self {
+            _supervisor: supervisor,
+            qemu,
+        })
+    }
+
+    /// What QEMU must inherit.
+    #[must_use]
+    pub fn for_qemu(&self) -> BorrowedFd<'_> {
+        self.qemu.as_fd()
+    }
+}
+
+/// Who of the last boot in a guest's folder is still there.
+pub fn holder(folder: &Path) -> io::Result<Holder> {
+    if is_held(&folder.join(SUPERVISOR))? {
+        Ok(Holder::Supervisor)
+    } else if is_held(&folder.join(QEMU))? {
+        Ok(Holder::Qemu)
+    } else {
+        Ok(Holder::Nobody)
+    }
+}
+
+/// Names the supervisor that holds the lock now, whatever becomes of its pid.
+pub fn supervisor(folder: &Path) -> io::Result<Option<OwnedFd>> {
+    let path = folder.join(SUPERVISOR);
+    let Some(pid) = pid_in(&path)? else {
+        return Ok(None);
+    };
+    let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => pidfd,
+        Err(rustix::io::Errno::SRCH) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    // Who holds the lock now and wrote this pid was there before, too: the descriptor is that process's.
+    let unchanged = is_held(&path)? && pid_in(&path)? == Some(pid);
+    Ok(unchanged.then_some(pidfd))
+}
+
+async fn lock(file: &File, give_up: Instant, holder: Holder) -> Result<(), LockError> {
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if Instant::now() < give_up => sleep(RETRY).await,
+            Err(TryLockError::WouldBlock) => return Err(LockError::Held(holder)),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
+}
+
+fn is_held(path: &Path) -> io::Result<bool> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    // Shared: who looks at the same time sees no holder in us.
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// The pid that the newest supervisor wrote; none in the instant between its lock and its pid.
+fn pid_in(path: &Path) -> io::Result<Option<Pid>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text.parse().ok().and_then(Pid::from_raw)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

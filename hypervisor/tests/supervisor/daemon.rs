@@ -1,0 +1,172 @@
+//! The hypervisor daemon over a host's supervisors: it can be started, asked and ended.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bartizan_attestation::host::{
+    GuestState, MAX_FRAME, OperatorRefusal, OperatorReply, OperatorRequest,
+};
+use bartizan_hypervisor::daemon::{Child, Config, run};
+use bartizan_hypervisor::qemu::accelerator::AcceleratorChoice;
+use bartizan_hypervisor::qemu::cgroup::Limits;
+use bartizan_hypervisor::supervisor::locks::{Holder, holder};
+use bartizan_hypervisor::supervisor::{Ending, LaunchError};
+use bartizan_local::aio;
+use rustix::process::Signal;
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::boot_sector::Program;
+use crate::fake_card::FakeCard;
+use crate::host::{Host, PATIENCE, eventually, is_alive, kill, signal};
+
+pub(crate) struct Daemon {
+    pub(crate) card: FakeCard,
+    operators: PathBuf,
+    running: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Daemon {
+    /// Starts one on a host; returns when it serves.
+    pub(crate) async fn start(host: &Host) -> Self {
+        let path = |name: &str| host.folder.path().join(name);
+        let uid = rustix::process::geteuid().as_raw();
+        std::fs::write(path("fleet.der"), host.fleet.ca()).unwrap();
+        let card = FakeCard::serve(&path("card.sock"), Arc::clone(&host.fleet));
+        let child = |program: PathBuf| Child {
+            program,
+            user: None,
+        };
+        let config = Config {
+            run_dir: host.folder.path().into(),
+            operator_socket: path("operator.sock"),
+            allowed_uids: vec![uid],
+            card_socket: path("card.sock"),
+            devices_socket: path("devices.sock"),
+            devices_uid: uid,
+            fleet_ca: path("fleet.der"),
+            supervisor: env!("CARGO_BIN_EXE_bartizan-supervisor").into(),
+            qemu: child("/usr/bin/qemu-system-x86_64".into()),
+            measurer: child(path("measurer")),
+            accelerator: AcceleratorChoice::Tcg,
+            limits: Limits::default(),
+            services: Default::default(),
+        };
+        let (ready, is_ready) = tokio::sync::oneshot::channel();
+        let operators = config.operator_socket.clone();
+        let running = tokio::spawn(run(config, || ready.send(()).unwrap()));
+        timeout(PATIENCE, is_ready).await.unwrap().unwrap();
+        Self {
+            card,
+            operators,
+            running,
+        }
+    }
+
+    pub(crate) async fn ask(&self, request: OperatorRequest) -> OperatorReply {
+        let mut link = UnixStream::connect(&self.operators).await.unwrap();
+        aio::write_frame(&mut link, &request, MAX_FRAME)
+            .await
+            .unwrap();
+        timeout(2 * PATIENCE, aio::read_frame(&mut link, MAX_FRAME))
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    /// The states of all guests.
+    pub(crate) async fn states(&self) -> Vec<GuestState> {
+        match self.ask(OperatorRequest::List).await {
+            OperatorReply::Guests(guests) => guests.into_iter().map(|guest| guest.state).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn stop(&self, force: bool) -> OperatorReply {
+        let vm = "sector".into();
+        self.ask(OperatorRequest::Stop { vm, force }).await
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+/// A supervisor that was stopped and one that starves are all the same to who asks.
+#[tokio::test]
+async fn stalled_supervisor_is_unresponsive_and_its_guest_is_never_started_again() {
+    let host = Host::new(Program::PrintsLogin);
+    let supervisor = host.launch().await.unwrap();
+    let status = host.state(GuestState::Running).await;
+    signal(supervisor, Signal::STOP);
+
+    // A daemon that finds it so.
+    let daemon = Daemon::start(&host).await;
+    assert_eq!(daemon.states().await, [GuestState::Unresponsive]);
+    let vm = || "sector".to_owned();
+    let shown = daemon.ask(OperatorRequest::Show { vm: vm() }).await;
+    let OperatorReply::Unresponsive(summary) = shown else {
+        panic!("{shown:?}")
+    };
+    assert_eq!(summary.guest, status.guest.to_string());
+    assert_eq!(
+        daemon.stop(false).await,
+        OperatorReply::Refused(OperatorRefusal::Unresponsive(vm()))
+    );
+    // Nor would another daemon, or a hand, start it beside itself.
+    assert!(matches!(
+        host.launch().await,
+        Err(LaunchError::Refused(OperatorRefusal::AlreadyRunning(_)))
+    ));
+
+    signal(supervisor, Signal::CONT);
+    listed(&daemon, GuestState::Running).await;
+    // And one that follows it when it stalls.
+    signal(supervisor, Signal::STOP);
+    listed(&daemon, GuestState::Unresponsive).await;
+    assert!(is_alive(status.qemu_pid.unwrap()));
+    signal(supervisor, Signal::CONT);
+    listed(&daemon, GuestState::Running).await;
+    assert_eq!(host.status().await.qemu_pid, status.qemu_pid);
+    assert_eq!(daemon.card.boots(), 0, "it was started again");
+    daemon.stop(true).await;
+}
+
+#[tokio::test]
+async fn stalled_supervisor_is_stopped_by_force_and_its_policy_does_not_start_it_again() {
+    let host = Host::new(Program::PrintsLogin);
+    let supervisor = host.launch().await.unwrap();
+    let status = host.state(GuestState::Running).await;
+    let daemon = Daemon::start(&host).await;
+    listed(&daemon, GuestState::Running).await;
+    signal(supervisor, Signal::STOP);
+    assert_eq!(daemon.stop(true).await, OperatorReply::Done);
+    assert!(!is_alive(status.qemu_pid.unwrap()));
+    assert_eq!(holder(&host.guest_folder()).unwrap(), Holder::Nobody);
+    assert_eq!(host.ending().await, Ending::Stopped);
+    assert_eq!(daemon.states().await, []);
+    host.remove_leftovers();
+}
+
+/// The daemon's end of a link, and the supervisor's, can end by themselves: only the locks tell of the guest.
+#[tokio::test]
+async fn guest_whose_supervisor_was_killed_is_started_again_once_its_qemu_is_gone() {
+    let host = Host::new(Program::PrintsLogin);
+    let supervisor = host.launch().await.unwrap();
+    let qemu = host.state(GuestState::Running).await.qemu_pid.unwrap();
+    let daemon = Daemon::start(&host).await;
+    kill(supervisor);
+    eventually(async || (daemon.card.boots() == 1).then_some(())).await;
+    assert!(!is_alive(qemu), "two QEMUs of one guest");
+    listed(&daemon, GuestState::Running).await;
+    assert_eq!(host.status().await.guest.boot, 2);
+    assert_eq!(daemon.stop(true).await, OperatorReply::Done);
+}
+
+/// Waits until the guest is in this state, by the daemon's word.
+async fn listed(daemon: &Daemon, state: GuestState) {
+    eventually(async || (daemon.states().await == [state]).then_some(())).await;
+}

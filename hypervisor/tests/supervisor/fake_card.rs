@@ -1,0 +1,95 @@
+//! A card that counts boots and certifies guests, and knows no verifier.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bartizan_attestation::csr;
+use bartizan_attestation::host::{CardRefusal, CardReply, CardRequest, HostDescription, MAX_FRAME};
+use bartizan_attestation::identity::GuestIdentity;
+use bartizan_attestation::keys::VaultKind;
+use bartizan_local::aio;
+use tokio::net::UnixListener;
+use tokio::task::JoinHandle;
+
+use crate::fleet::Fleet;
+
+/// The stand-in; it ends with its test.
+pub(crate) struct FakeCard {
+    boots: Arc<AtomicUsize>,
+    certified: Arc<AtomicUsize>,
+    serving: JoinHandle<()>,
+}
+
+impl FakeCard {
+    pub(crate) fn serve(socket: &Path, fleet: Arc<Fleet>) -> Self {
+        let listener = UnixListener::bind(socket).unwrap();
+        let (boots, certified) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+        let counts = (Arc::clone(&boots), Arc::clone(&certified));
+        let serving = tokio::spawn(async move {
+            loop {
+                let (mut link, _) = listener.accept().await.unwrap();
+                let request = aio::read_frame(&mut link, MAX_FRAME).await.unwrap();
+                let reply = answer(&fleet, &counts.0, &counts.1, request);
+                // Who asked may be gone.
+                aio::write_frame(&mut link, &reply, MAX_FRAME).await.ok();
+            }
+        });
+        Self {
+            boots,
+            certified,
+            serving,
+        }
+    }
+
+    /// How many boots were counted.
+    pub(crate) fn boots(&self) -> usize {
+        self.boots.load(Ordering::Relaxed)
+    }
+
+    /// How many guest keys were certified.
+    pub(crate) fn certified(&self) -> usize {
+        self.certified.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for FakeCard {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+fn answer(
+    fleet: &Fleet,
+    boots: &AtomicUsize,
+    certified: &AtomicUsize,
+    request: CardRequest,
+) -> CardReply {
+    match request {
+        CardRequest::Describe => CardReply::Host(HostDescription {
+            card: fleet.card_id,
+            vault: VaultKind::Software,
+            chain: Vec::new(),
+            fleet_ca: fleet.ca().into(),
+            token_certificates: Vec::new(),
+        }),
+        CardRequest::NextBoot { vm } => CardReply::Guest(GuestIdentity {
+            card: fleet.card_id,
+            vm,
+            // Number 1 was given without us.
+            boot: 2 + boots.fetch_add(1, Ordering::Relaxed) as u64,
+        }),
+        CardRequest::CertifyGuestKey {
+            csr,
+            guest,
+            launch_measurement,
+        } => match csr::verify(&csr) {
+            Ok(key) => {
+                certified.fetch_add(1, Ordering::Relaxed);
+                CardReply::Chain(fleet.certify(guest, launch_measurement, &key))
+            }
+            Err(error) => CardReply::Refused(CardRefusal::VaultRefused(error.to_string())),
+        },
+        _ => CardReply::Refused(CardRefusal::NotEnrolled),
+    }
+}

@@ -1,0 +1,88 @@
+//! A fleet of the tests' own: a CA, one card, and the guest keys that it certifies.
+
+use bartizan_attestation::certificates::tcb_info::{self, TcbInfo};
+use bartizan_attestation::certificates::{Subject, Usage};
+use bartizan_attestation::cose::PublicKey;
+use bartizan_attestation::csr::EphemeralKey;
+use bartizan_attestation::identity::{CardId, GuestIdentity};
+use bartizan_attestation::keys::{Chain, VaultKind};
+use bartizan_attestation::measurement::Digest;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType, date_time_ymd,
+};
+
+pub(crate) struct Fleet {
+    ca: CertifiedIssuer<'static, EphemeralKey>,
+    card: CertifiedIssuer<'static, EphemeralKey>,
+    pub(crate) card_id: CardId,
+}
+
+impl Fleet {
+    pub(crate) fn new() -> Self {
+        let mut params = named("fleet");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let key = EphemeralKey::generate().unwrap();
+        let ca = CertifiedIssuer::self_signed(params, key).unwrap();
+        let key = EphemeralKey::generate().unwrap();
+        let card_id = CardId(key.public_key().sha256());
+        let mut params = of_usage(Usage::Card, &Subject::Host(card_id), None);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let card = CertifiedIssuer::signed_by(params, key, &ca).unwrap();
+        Self { ca, card, card_id }
+    }
+
+    /// The CA's certificate, DER.
+    pub(crate) fn ca(&self) -> Vec<u8> {
+        self.ca.der().to_vec()
+    }
+
+    /// The card's certificate for a guest's key.
+    pub(crate) fn certify(&self, guest: GuestIdentity, launch: Digest, key: &PublicKey) -> Chain {
+        let params = of_usage(Usage::GuestKey, &Subject::Guest(guest), Some(launch));
+        let leaf = params.signed_by(&Certified(key), &self.card).unwrap();
+        vec![leaf.der().to_vec().into(), self.card.der().to_vec().into()]
+    }
+}
+
+fn of_usage(usage: Usage, subject: &Subject, launch: Option<Digest>) -> CertificateParams {
+    let mut params = named(&format!("{usage:?}"));
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = (usage.extended_key_usages().into_iter())
+        .map(|arcs| ExtendedKeyUsagePurpose::Other(arcs.to_vec()))
+        .collect();
+    params.subject_alt_names = vec![SanType::URI(subject.uri().unwrap().try_into().unwrap())];
+    let info = TcbInfo {
+        vault: VaultKind::Software,
+        launch_measurement: launch,
+    };
+    params.custom_extensions = vec![CustomExtension::from_oid_content(
+        tcb_info::OID,
+        info.encode().unwrap(),
+    )];
+    params
+}
+
+fn named(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2049, 1, 1);
+    params
+}
+
+/// rcgen takes what it certifies by a trait of its own.
+struct Certified<'a>(&'a PublicKey);
+
+impl rcgen::PublicKeyData for Certified<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.point()
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &rcgen::PKCS_ECDSA_P384_SHA384
+    }
+}
