@@ -6,7 +6,9 @@
 pub mod accounts;
 pub mod agent;
 pub mod daemon;
+pub mod enrolled;
 pub mod layout;
+pub mod nginx;
 pub mod operator;
 pub mod process;
 pub mod stack;

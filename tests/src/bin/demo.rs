@@ -6,7 +6,8 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use bartizan_tests::nginx::{INT3, Nginx};
 use bartizan_tests::stack::{Guest, GuestSpec, Stack};
 use clap::Parser;
 use serde::Serialize;
@@ -119,7 +120,7 @@ impl Demo {
             "root in the guest patches one instruction of the running nginx",
             "contraindicated",
             || {
-                patch(&mut guest)?;
+                Nginx::of(&mut guest)?.write(&mut guest, INT3)?;
                 attest(&mut guest, "nginx")
             },
         )?;
@@ -220,21 +221,6 @@ fn sample(guest: &mut Guest, application: &str) -> Result<Answer> {
         outcome.stderr
     };
     Ok((verdict.into(), said.lines().map(str::to_owned).collect()))
-}
-
-/// Overwrites one byte in the middle of nginx's text with `int3`, as root in the guest can.
-fn patch(guest: &mut Guest) -> Result<()> {
-    let maps = guest.agent.must("cat /proc/$(cat /run/nginx.pid)/maps")?;
-    let text = maps
-        .lines()
-        .find(|line| line.contains("r-xp") && line.ends_with("/usr/sbin/nginx"))
-        .context("nginx has no text mapping")?;
-    let start = text.split('-').next().context("a mapping has a start")?;
-    let address = u64::from_str_radix(start, 16)? + 0x5123;
-    guest.agent.must(&format!(
-        "printf '\\314' | dd of=/proc/$(cat /run/nginx.pid)/mem bs=1 seek={address} conv=notrunc 2>/dev/null"
-    ))?;
-    Ok(())
 }
 
 fn texts(list: &Value) -> Vec<String> {

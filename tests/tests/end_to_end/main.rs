@@ -9,7 +9,6 @@ mod grading;
 mod hostile;
 mod kernel;
 mod main_job;
-mod nginx;
 mod processes;
 mod refusals;
 mod requests;
@@ -19,6 +18,7 @@ mod world;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bartizan_tests::nginx;
 use libtest_mimic::{Arguments, Trial};
 use world::World;
 

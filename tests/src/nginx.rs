@@ -1,29 +1,37 @@
 //! The nginx that a guest runs, and tampering with it as root in the guest can.
 
 use anyhow::{Context, Result};
-use bartizan_tests::stack::Guest;
+
+use crate::stack::Guest;
 
 /// Where in the text an instruction is patched.
 const PATCHED: u64 = 0x5123;
+/// What it is patched with, in octal: a breakpoint.
+pub const INT3: &str = "314";
 
 /// A running nginx: its master process.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Nginx {
-    pub(crate) pid: u32,
-    pub(crate) text: Text,
+pub struct Nginx {
+    /// Its process id in the guest.
+    pub pid: u32,
+    /// Where its code is.
+    pub text: Text,
 }
 
 /// The mapping of the code.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Text {
-    pub(crate) start: u64,
-    pub(crate) size: u64,
-    pub(crate) file_offset: u64,
+pub struct Text {
+    /// Its first address.
+    pub start: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Where in the file it begins.
+    pub file_offset: u64,
 }
 
 impl Nginx {
     /// The nginx of a guest.
-    pub(crate) fn of(guest: &mut Guest) -> Result<Self> {
+    pub fn of(guest: &mut Guest) -> Result<Self> {
         let pid = guest.agent.must("cat /run/nginx.pid")?.trim().parse()?;
         let maps = guest.agent.must(&format!("cat /proc/{pid}/maps"))?;
         let line = maps
@@ -46,7 +54,7 @@ impl Nginx {
     }
 
     /// One of its workers: another process with the same text.
-    pub(crate) fn worker(&self, guest: &mut Guest) -> Result<u32> {
+    pub fn worker(&self, guest: &mut Guest) -> Result<u32> {
         let pid = self.pid;
         let children = format!("cat /proc/{pid}/task/{pid}/children");
         let children = guest.agent.must(&children)?;
@@ -55,32 +63,33 @@ impl Nginx {
     }
 
     /// Works with the master's code patched in one byte, in its memory only, and mends it whatever happens.
-    pub(crate) fn while_patched<T>(
+    pub fn while_patched<T>(
         &self,
         guest: &mut Guest,
         work: impl FnOnce(&mut Guest) -> Result<T>,
     ) -> Result<T> {
         let original = self.byte(guest)?;
-        self.write(guest, "314")?;
+        self.write(guest, INT3)?;
         let done = work(guest);
         self.write(guest, &original)?;
         done
     }
 
     /// The page that [`Nginx::while_patched`] changes.
-    pub(crate) fn patched_page(&self) -> u64 {
+    pub fn patched_page(&self) -> u64 {
         (self.text.start + PATCHED) & !0xfff
     }
 
     /// The byte to be patched, in octal.
-    fn byte(&self, guest: &mut Guest) -> Result<String> {
+    pub fn byte(&self, guest: &mut Guest) -> Result<String> {
         let (pid, at) = (self.pid, self.text.start + PATCHED);
         guest.agent.must(&format!(
             "dd if=/proc/{pid}/mem bs=1 skip={at} count=1 2>/dev/null | od -An -to1 | tr -d ' \\n'"
         ))
     }
 
-    fn write(&self, guest: &mut Guest, octal: &str) -> Result<()> {
+    /// Writes it.
+    pub fn write(&self, guest: &mut Guest, octal: &str) -> Result<()> {
         let (pid, at) = (self.pid, self.text.start + PATCHED);
         guest.agent.must(&format!(
             "printf '\\{octal}' | dd of=/proc/{pid}/mem bs=1 seek={at} conv=notrunc 2>/dev/null"
