@@ -42,6 +42,8 @@ pub struct Outcome {
 enum Answer {
     Ran(Outcome),
     Received { bytes: String },
+    Done,
+    Collected { answers: Vec<String> },
     Failed { error: String },
 }
 
@@ -85,7 +87,7 @@ impl Agent {
         match self.ask(&json!({ "run": { "script": script, "input": input } }))? {
             Answer::Ran(outcome) => Ok(outcome),
             Answer::Failed { error } => bail!("the guest could not run `{script}`: {error}"),
-            Answer::Received { .. } => bail!("the guest's test agent answered something else"),
+            _ => bail!("the guest's test agent answered something else"),
         }
     }
 
@@ -96,7 +98,38 @@ impl Agent {
         {
             Answer::Received { bytes } => Ok(B64.decode(bytes)?),
             Answer::Failed { error } => bail!("no exchange with {cid}:{port}: {error}"),
-            Answer::Ran(_) => bail!("the guest's test agent answered something else"),
+            _ => bail!("the guest's test agent answered something else"),
+        }
+    }
+
+    /// Has requests kept for a port of the host, to be sent by [`Agent::fire`].
+    pub fn load(&mut self, port: u32, requests: &[Vec<u8>]) -> Result<()> {
+        let requests: Vec<_> = requests.iter().map(|request| B64.encode(request)).collect();
+        self.done(&json!({ "load": { "port": port, "requests": requests } }))
+    }
+
+    /// Has them sent over so many connections at once; returns when all are answered. Connections are kept for the
+    /// next request, or each request has its own.
+    pub fn fire(&mut self, connections: usize, kept: bool) -> Result<()> {
+        self.done(&json!({ "fire": { "connections": connections, "kept": kept } }))
+    }
+
+    /// What was answered, in the order of the requests.
+    pub fn collect(&mut self) -> Result<Vec<Vec<u8>>> {
+        match self.ask(&json!("collect"))? {
+            Answer::Collected { answers } => answers
+                .iter()
+                .map(|answer| Ok(B64.decode(answer)?))
+                .collect(),
+            _ => bail!("the guest's test agent answered something else"),
+        }
+    }
+
+    fn done(&mut self, job: &Value) -> Result<()> {
+        match self.ask(job)? {
+            Answer::Done => Ok(()),
+            Answer::Failed { error } => bail!("in the guest: {error}"),
+            _ => bail!("the guest's test agent answered something else"),
         }
     }
 

@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod agent;
 pub mod daemon;
+pub mod enrolled;
 pub mod layout;
 pub mod nginx;
 pub mod operator;

@@ -6,6 +6,8 @@ use crate::stack::Guest;
 
 /// Where in the text an instruction is patched.
 const PATCHED: u64 = 0x5123;
+/// What it is patched with, in octal: a breakpoint.
+pub const INT3: &str = "314";
 
 /// A running nginx: its master process.
 #[derive(Clone, Copy, Debug)]
@@ -95,9 +97,9 @@ impl Nginx {
         done
     }
 
-    /// Patches the master's code in one byte, in its memory only: `int3`.
+    /// Patches the master's code in one byte, in its memory only.
     pub fn patch(&self, guest: &mut Guest) -> Result<()> {
-        self.write(guest, "314")
+        self.write(guest, INT3)
     }
 
     /// The page that a patch changes.
@@ -107,14 +109,15 @@ impl Nginx {
     }
 
     /// The byte to be patched, in octal.
-    fn byte(&self, guest: &mut Guest) -> Result<String> {
+    pub fn byte(&self, guest: &mut Guest) -> Result<String> {
         let (pid, at) = (self.pid, self.text.start + PATCHED);
         guest.agent.must(&format!(
             "dd if=/proc/{pid}/mem bs=1 skip={at} count=1 2>/dev/null | od -An -to1 | tr -d ' \\n'"
         ))
     }
 
-    fn write(&self, guest: &mut Guest, octal: &str) -> Result<()> {
+    /// Writes it.
+    pub fn write(&self, guest: &mut Guest, octal: &str) -> Result<()> {
         let (pid, at) = (self.pid, self.text.start + PATCHED);
         guest.agent.must(&format!(
             "printf '\\{octal}' | dd of=/proc/{pid}/mem bs=1 seek={at} conv=notrunc 2>/dev/null"

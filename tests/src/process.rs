@@ -95,6 +95,11 @@ impl Process {
         Ok(permissions)
     }
 
+    /// How many descriptors it has.
+    pub fn open_descriptors(self) -> Result<usize> {
+        Ok(fs::read_dir(self.path("fd"))?.count())
+    }
+
     /// The kinds of its descriptors above standard error.
     pub fn descriptors(self) -> Result<BTreeSet<String>> {
         descriptors::kinds(&self.path("fd"))

@@ -83,6 +83,16 @@ pub(crate) fn is_root() -> Result<bool> {
     Ok(sh::output(sh::command("id").arg("-u"))?.trim() == "0")
 }
 
+/// Refuses to go on as another user than root.
+pub(crate) fn demand_root(command: &str) -> Result<()> {
+    if !is_root()? {
+        bail!(
+            "each process of the stack is started as its own user, which takes root; run:\n  sudo --preserve-env=PATH,HOME cargo xtask {command}"
+        );
+    }
+    Ok(())
+}
+
 fn packages() -> Result<()> {
     let mut missing: Vec<_> = COMPONENTS
         .iter()

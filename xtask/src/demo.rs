@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::progress::step;
 use crate::{components, guest_image, sh};
@@ -12,6 +12,15 @@ use crate::{components, guest_image, sh};
 /// Programs that run in the guest: linked statically, since a guest may be any Linux.
 const GUEST_PROGRAMS: &[&str] = &["bartizan-guest", "bartizan-sample", "bartizan-test-agent"];
 const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// How the host's programs are built.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Build {
+    /// Quickly: for the demo and the tests.
+    Debug,
+    /// As they are meant to run: for what is measured or runs long.
+    Release,
+}
 
 /// Everything that the stack is started from.
 pub(crate) struct Stage {
@@ -24,34 +33,31 @@ pub(crate) struct Stage {
 /// Sets up everything and runs the demo.
 pub(crate) fn run(json: bool) -> Result<()> {
     components::setup()?;
-    if !components::is_root()? {
-        bail!(
-            "the demo starts each process as its own user, which takes root; run:\n  sudo --preserve-env=PATH,HOME cargo xtask demo"
-        );
-    }
-    let stage = stage()?;
-    let mut demo = stage
-        .environment(&mut sh::command(stage.programs.join("bartizan-demo")))
-        .args(json.then_some("--json"))
-        .spawn()?;
-    let status = demo.wait()?;
-    if !status.success() {
-        bail!("the demo ended with {status}");
-    }
-    Ok(())
+    components::demand_root("demo")?;
+    let stage = stage(Build::Debug)?;
+    sh::loud(
+        stage
+            .command("bartizan-demo")
+            .args(json.then_some("--json")),
+    )
 }
 
 /// Builds what the stack is started from; what is there already costs nothing.
-pub(crate) fn stage() -> Result<Stage> {
-    step("build: host programs", || {
-        sh::quiet(sh::cargo().args([
+pub(crate) fn stage(build: Build) -> Result<Stage> {
+    let (name, programs, flags): (_, _, &[&str]) = match build {
+        Build::Debug => ("build: host programs", "debug", &[]),
+        Build::Release => ("build: host programs (release)", "release", &["--release"]),
+    };
+    step(name, || {
+        let mut build = sh::cargo();
+        build.args([
             "build",
             "--workspace",
             "--bins",
             "--exclude=xtask",
             "--locked",
-        ]))
-        .map(drop)
+        ]);
+        sh::quiet(build.args(flags)).map(drop)
     })?;
     step("build: guest programs (static)", || {
         let mut build = sh::cargo();
@@ -68,19 +74,26 @@ pub(crate) fn stage() -> Result<Stage> {
     let target = sh::root().join("target");
     let built = target.join("guest").join(GUEST_TARGET).join("release");
     let program_disk = target.join("artifacts/programs.img");
-    let programs: Vec<_> = GUEST_PROGRAMS.iter().map(|name| built.join(name)).collect();
+    let in_guest: Vec<_> = GUEST_PROGRAMS.iter().map(|name| built.join(name)).collect();
     step("disk with the guest's programs", || {
-        guest_image::program_disk(&programs, &program_disk)
+        guest_image::program_disk(&in_guest, &program_disk)
     })?;
     Ok(Stage {
         image,
         program_disk,
-        programs: target.join("debug"),
+        programs: target.join(programs),
         guest_programs: built,
     })
 }
 
 impl Stage {
+    /// A program of `bartizan-tests`, which is told where everything is.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = sh::command(self.programs.join(program));
+        self.environment(&mut command);
+        command
+    }
+
     /// Tells a program of `bartizan-tests` where everything is.
     pub(crate) fn environment<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command

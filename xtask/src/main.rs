@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod artifacts;
+mod bench;
 mod check;
 mod components;
 mod demo;
@@ -15,8 +16,11 @@ mod kernels;
 mod layers;
 mod progress;
 mod sh;
+mod soak;
 mod test;
 mod users;
+
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
@@ -49,6 +53,33 @@ enum Command {
     Check,
     /// Compare the crates' dependencies with the table in ARCHITECTURE.md.
     Layers,
+    /// Measure what SPECIFICATION.md promises, on the real stack in release build.
+    #[command(after_help = "Example: cargo xtask bench memory --json memory.json")]
+    Bench {
+        /// Which suite: memory.
+        suite: String,
+        /// Write the outcomes, an array of objects, to this file.
+        #[arg(long)]
+        json: Option<PathBuf>,
+        /// Only cases whose name begins so.
+        #[arg(long)]
+        case: Option<String>,
+    },
+    /// Run the real stack for long, and let it suffer.
+    #[command(after_help = "Example: cargo xtask soak attestation --minutes 480")]
+    Soak {
+        /// Which: attestation.
+        name: String,
+        /// For how long.
+        #[arg(long, default_value_t = 60)]
+        minutes: u64,
+        /// What the turn of the kills is drawn from; by default a new one, which is printed.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Write what came of it, one object, to this file.
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
     /// Run every fuzz target for a while each.
     #[command(after_help = "Example: cargo xtask fuzz --seconds 600")]
     Fuzz {
@@ -67,6 +98,15 @@ fn main() -> anyhow::Result<()> {
         Command::Test { filter } => test::run(filter.as_deref()),
         Command::Check => check::run(),
         Command::Layers => layers::run(),
+        Command::Bench { suite, json, case } => {
+            bench::run(&suite, json.as_deref(), case.as_deref())
+        }
+        Command::Soak {
+            name,
+            minutes,
+            seed,
+            json,
+        } => soak::run(&name, minutes, seed, json.as_deref()),
         Command::Fuzz { seconds, filter } => fuzz::run(seconds, filter.as_deref()),
     }
 }

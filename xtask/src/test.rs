@@ -1,6 +1,6 @@
 //! Every test: checks, unit and property tests, then the end-to-end tests on the real stack.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::progress::step;
 use crate::{check, components, demo, kernels, sh};
@@ -24,12 +24,8 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
                 .args(filter),
         )
     })?;
-    if !components::is_root()? {
-        bail!(
-            "the end-to-end tests start each process as its own user, which takes root; run:\n  sudo --preserve-env=PATH,HOME cargo xtask test"
-        );
-    }
-    let stage = demo::stage()?;
+    components::demand_root("test")?;
+    let stage = demo::stage(demo::Build::Debug)?;
     if filter.is_none() {
         // Ignored elsewhere, since only here are there kernels to boot.
         let kernels = kernels::ensure()?;

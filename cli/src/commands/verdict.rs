@@ -22,6 +22,9 @@ pub(crate) enum Verdict {
         /// At most so many.
         #[arg(long, default_value_t = 20)]
         limit: u32,
+        /// Only those older than the verdict with this id: the last one of the page before.
+        #[arg(long)]
+        after: Option<String>,
         #[command(flatten)]
         verifier: Verifier,
     },
@@ -41,10 +44,15 @@ pub(crate) fn run(command: Verdict, output: Output) -> Result<ExitCode> {
             guest,
             application,
             limit,
+            after,
             verifier,
         } => {
             let mut path = format!("/v1/verdicts?limit={limit}");
-            for (name, value) in [("guest", guest), ("application", application)] {
+            for (name, value) in [
+                ("guest", guest),
+                ("application", application),
+                ("after", after),
+            ] {
                 if let Some(value) = value {
                     path += &format!("&{name}={}", segment(&value));
                 }

@@ -3,6 +3,7 @@
 mod decoy;
 mod flood;
 mod huge;
+mod volley;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
@@ -26,6 +27,12 @@ enum Job {
     Run { script: String, input: String },
     /// Send bytes to a port of a CID and read until the other side closes.
     Exchange { cid: u32, port: u32, bytes: String },
+    /// Keep requests for a port of the host, to be sent later.
+    Load { port: u32, requests: Vec<String> },
+    /// Send what is loaded.
+    Fire { connections: usize, kept: bool },
+    /// Hand out what came back.
+    Collect,
 }
 
 /// How it went; bytes in base64url.
@@ -39,6 +46,10 @@ enum Outcome {
     },
     Received {
         bytes: String,
+    },
+    Done,
+    Collected {
+        answers: Vec<String>,
     },
     Failed {
         error: String,
@@ -63,10 +74,18 @@ fn main() -> anyhow::Result<()> {
 fn serve() -> anyhow::Result<()> {
     let link = VsockStream::connect_with_cid_port(HOST, PORT)?;
     let mut answers = link.try_clone()?;
+    let mut volley = volley::Volley::default();
     for line in BufReader::new(link).lines() {
         let done = match serde_json::from_str(&line?)? {
             Job::Run { script, input } => run(&script, &input),
             Job::Exchange { cid, port, bytes } => exchange(cid, port, &bytes),
+            Job::Load { port, requests } => volley.load(port, &requests).map(|()| Outcome::Done),
+            Job::Fire { connections, kept } => {
+                volley.fire(connections, kept).map(|()| Outcome::Done)
+            }
+            Job::Collect => Ok(Outcome::Collected {
+                answers: volley.collect(),
+            }),
         };
         let outcome = done.unwrap_or_else(|error| Outcome::Failed {
             error: format!("{error:#}"),

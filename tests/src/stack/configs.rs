@@ -98,6 +98,8 @@ pub(super) fn hypervisor(layout: &Layout, users: &Users, operator: &Operator) ->
         },
         "services": {
             "test-agent": { "port": 2000, "socket": format!("{}/{{uuid}}.sock", text(&layout.path("run/agents"))?) },
+            // Answers at once: what the way through the devices costs alone.
+            "echo": { "port": 2001, "socket": format!("{}/{{uuid}}.echo", text(&layout.path("run/agents"))?) },
         },
     });
     layout.config("hypervisor.yaml", &config.to_string())

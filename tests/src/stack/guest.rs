@@ -38,6 +38,8 @@ pub struct GuestSpec {
     pub restart: &'static str,
     /// Attestation budget, where not the default.
     pub budget: Option<Value>,
+    /// Services of the host that it may reach; the tests' hand needs `test-agent`.
+    pub services: &'static [&'static str],
 }
 
 /// A running guest with the tests' hand in it.
@@ -64,6 +66,7 @@ impl GuestSpec {
             kernel_parameters: "",
             restart: "never",
             budget: None,
+            services: &["test-agent"],
         }
     }
 }
@@ -142,7 +145,7 @@ impl Host {
                 { "path": text(&programs)?, "readonly": true, "sha384": self.operator.digest(&programs)? },
             ],
             "fleet_ca_sha256": anchor["fleet_ca_sha256"],
-            "services": ["test-agent"],
+            "services": spec.services,
             "restart": spec.restart,
             "boot_timeout_s": 90,
         });

@@ -2,14 +2,8 @@
 //! guest enrolled, and sent as raw HTTP over the guest's vsock.
 
 use anyhow::{Context, Result, bail, ensure};
-use aws_lc_rs::rand;
-use bartizan_attestation::certificates::FleetCa;
-use bartizan_attestation::cose::{MessageType, sign1};
-use bartizan_attestation::csr::EphemeralKey;
-use bartizan_attestation::identity::GuestIdentity;
-use bartizan_attestation::measurement::{
-    DigestKind, HashAlgorithm, MeasurementRequest, Region, Target,
-};
+use bartizan_attestation::measurement::{Region, Target};
+pub(crate) use bartizan_tests::enrolled::{Enrolled, request};
 use bartizan_tests::stack::Guest;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
@@ -18,70 +12,11 @@ use serde_json::{Value, json};
 /// The host's CID and the port of its attestation API.
 const API: (u32, u32) = (2, 1027);
 
-/// What a guest keeps of its enrolment.
-pub(crate) struct Enrolled {
-    pub(crate) key: EphemeralKey,
-    pub(crate) guest: GuestIdentity,
-    pub(crate) fleet_ca: FleetCa,
-    pub(crate) chain: Vec<Vec<u8>>,
-}
-
 /// What the guest API answered.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Value,
-}
-
-impl Enrolled {
-    /// The enrolment of a guest, read as root in it can.
-    pub(crate) fn of(guest: &mut Guest) -> Result<Self> {
-        let key = guest.agent.must("base64 -w0 /run/bartizan/key.pk8")?;
-        let key = base64::prelude::BASE64_STANDARD.decode(key)?;
-        let document = guest.agent.must("cat /run/bartizan/enrollment.json")?;
-        let document: Value = serde_json::from_str(&document)?;
-        let bytes = |value: &Value| Ok::<_, anyhow::Error>(hex::decode(text(value)?)?);
-        let chain = document["chain"].as_array().context("a chain")?;
-        Ok(Self {
-            key: EphemeralKey::from_pkcs8_der(&key)?,
-            guest: text(&document["guest"])?.parse()?,
-            fleet_ca: FleetCa::from_der(&bytes(&document["fleet_ca"])?)?,
-            chain: chain.iter().map(bytes).collect::<Result<_>>()?,
-        })
-    }
-
-    /// Signs a request as the guest's tool does.
-    pub(crate) fn sign(&self, request: &MeasurementRequest) -> Result<Vec<u8>> {
-        self.sign_payload(&request.encode())
-    }
-
-    /// Signs bytes that may be no request.
-    pub(crate) fn sign_payload(&self, payload: &[u8]) -> Result<Vec<u8>> {
-        let kind = MessageType::MeasurementRequest;
-        Ok(sign1(kind, payload, &self.chain, &self.key)?)
-    }
-}
-
-/// A request for a target, complete but for its signature.
-pub(crate) fn request(
-    application: &str,
-    verifier_nonce: [u8; 32],
-    target: Target,
-) -> Result<MeasurementRequest> {
-    let mut guest_nonce = [0; 32];
-    rand::fill(&mut guest_nonce).map_err(|_| anyhow::anyhow!("no random numbers"))?;
-    Ok(MeasurementRequest {
-        version: MeasurementRequest::VERSION,
-        verifier_nonce,
-        guest_nonce,
-        audience: "https://ledger.example".into(),
-        application: application.into(),
-        target,
-        algorithm: HashAlgorithm::Sha256,
-        kind: DigestKind::Flat,
-        expected: None,
-        page_digests: false,
-    })
 }
 
 /// One page of RAM that is nobody's secret: the first MiB of a PC is always there.

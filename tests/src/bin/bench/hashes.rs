@@ -1,0 +1,101 @@
+//! Hashing a guest's RAM against hashing memory of one's own, by the same library.
+
+use anyhow::{Context, Result, ensure};
+use bartizan_attestation::digest::{Hasher, hash};
+use bartizan_attestation::measurement::{Digest, HashAlgorithm};
+use bartizan_guest_memory::Gpa;
+
+use crate::exchange::MEASURED;
+use crate::outcome::{Better, Outcome, Part, SUITE};
+use crate::progress::rounds;
+use crate::rig::Subject;
+use crate::samples::{Samples, timed};
+
+/// Bytes that are hashed.
+const SIZE: usize = 256 << 20;
+const WARM_UP: usize = 1;
+const ROUNDS: usize = 11;
+
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    algorithm: HashAlgorithm,
+}
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "hash_sha256",
+        algorithm: HashAlgorithm::Sha256,
+    },
+    Case {
+        name: "hash_sha384",
+        algorithm: HashAlgorithm::Sha384,
+    },
+    Case {
+        name: "hash_sha3_256",
+        algorithm: HashAlgorithm::Sha3_256,
+    },
+];
+
+impl Case {
+    pub(crate) fn run(&self, subject: &Subject) -> Result<Outcome> {
+        let own = self.checked_copy(subject)?;
+        let (mut of_guest, mut of_own) = (Samples::default(), Samples::default());
+        rounds(self.name, WARM_UP, ROUNDS, |counts| {
+            let guest = timed(|| self.of_guest(subject, |_| {}))?;
+            let private = timed(|| Ok(hash(self.algorithm, &own)))?;
+            if counts {
+                of_guest.add(guest);
+                of_own.add(private);
+            }
+            Ok(())
+        })?;
+        let throughput = |samples: &Samples| (SIZE >> 20) as f64 / samples.median();
+        let (value, reference_value) = (throughput(&of_guest), throughput(&of_own));
+        let part = |name: &str, samples: &Samples| Part {
+            name: format!("{name}, {} MiB", SIZE >> 20),
+            milliseconds: samples.median() * 1e3,
+            counted: true,
+        };
+        Ok(Outcome {
+            suite: SUITE,
+            case: self.name,
+            value,
+            unit: "MiB/s",
+            reference: "the same library over private anonymous memory of the same size",
+            reference_value,
+            ratio: value / reference_value,
+            better: Better::Higher,
+            goal: 0.95,
+            rounds: ROUNDS,
+            spread: of_guest.spread(),
+            parts: vec![
+                part("guest RAM, each page copied out of the mapping", &of_guest),
+                part("private memory", &of_own),
+            ],
+        })
+    }
+
+    /// The guest's RAM in memory of our own, once both ways of hashing agree on it.
+    fn checked_copy(&self, subject: &Subject) -> Result<Vec<u8>> {
+        let mut copy = Vec::with_capacity(SIZE);
+        let digest = self.of_guest(subject, |page| copy.extend_from_slice(page))?;
+        ensure!(
+            digest == hash(self.algorithm, &copy),
+            "two digests of the same bytes"
+        );
+        Ok(copy)
+    }
+
+    /// The digest over the guest's RAM: copied out page by page, since the guest may write at any time.
+    fn of_guest(&self, subject: &Subject, mut and: impl FnMut(&[u8])) -> Result<Digest> {
+        let mut hasher = Hasher::new(self.algorithm);
+        let pages = subject
+            .ram
+            .for_each_page(Gpa(MEASURED), SIZE as u64, |page| {
+                hasher.update(page);
+                and(page);
+            });
+        pages.context("the guest has less RAM than is measured")?;
+        Ok(hasher.finish())
+    }
+}

@@ -1,0 +1,79 @@
+//! Measures what SPECIFICATION.md promises, on the real stack: each case beside what bounds it, in the same run and
+//! round by round, so that a busy machine slows both alike.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+
+mod commit;
+mod echo;
+mod exchange;
+mod hashes;
+mod outcome;
+mod progress;
+mod rate;
+mod rig;
+mod samples;
+mod signatures;
+mod tokens;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+use outcome::Outcome;
+use rig::Rig;
+
+/// Runs a suite of benchmarks on the real stack.
+#[derive(Parser)]
+struct Arguments {
+    /// Which.
+    suite: Suite,
+    /// Write the outcomes, an array of objects, to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Only cases whose name begins so.
+    #[arg(long, default_value = "")]
+    case: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Suite {
+    /// Hashing, request to token, requests a second.
+    Memory,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let outcomes = match arguments.suite {
+        Suite::Memory => memory(&arguments.case)?,
+    };
+    for outcome in &outcomes {
+        print!("{outcome}");
+    }
+    if let Some(file) = arguments.json {
+        std::fs::write(&file, serde_json::to_vec_pretty(&outcomes)?)
+            .with_context(|| format!("{} could not be written", file.display()))?;
+    }
+    Ok(())
+}
+
+fn memory(wanted: &str) -> Result<Vec<Outcome>> {
+    let mut rig = Rig::start()?;
+    let mut outcomes = Vec::new();
+    for case in hashes::CASES
+        .iter()
+        .filter(|case| case.name.starts_with(wanted))
+    {
+        outcomes.push(case.run(&rig.first)?);
+    }
+    for case in tokens::CASES
+        .iter()
+        .filter(|case| case.name.starts_with(wanted))
+    {
+        outcomes.push(case.run(&mut rig)?);
+    }
+    if rate::NAME.starts_with(wanted) {
+        outcomes.push(rate::run(&mut rig)?);
+    }
+    Ok(outcomes)
+}

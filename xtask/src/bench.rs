@@ -1,0 +1,24 @@
+//! Benchmarks on the real stack; `bartizan-bench` of `bartizan-tests` has the cases.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::demo::{Build, stage};
+use crate::{components, sh};
+
+/// Runs a suite and writes its outcomes to `json`, if that is wished.
+pub(crate) fn run(suite: &str, json: Option<&Path>, case: Option<&str>) -> Result<()> {
+    components::setup()?;
+    components::demand_root("bench")?;
+    let mut bench = stage(Build::Release)?.command("bartizan-bench");
+    bench.arg(suite);
+    if let Some(json) = json {
+        // It runs in the repository's root.
+        bench.arg("--json").arg(std::path::absolute(json)?);
+    }
+    if let Some(case) = case {
+        bench.args(["--case", case]);
+    }
+    sh::loud(&mut bench)
+}
