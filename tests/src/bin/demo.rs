@@ -125,6 +125,14 @@ impl Demo {
             },
         )?;
         self.step(
+            "root starts a second, clean nginx, and has that one attested",
+            "contraindicated",
+            || {
+                let second = Nginx::start_second(&mut guest)?;
+                attest_process(&mut guest, "nginx", &second.pid.to_string())
+            },
+        )?;
+        self.step(
             "start the sample application under nginx's name",
             "shut",
             || sample(&mut guest, "nginx"),
@@ -195,9 +203,11 @@ fn enrolled(stack: &Stack, guest: &mut Guest) -> Result<Answer> {
 
 /// Attests the guest's nginx under a name; the verdict is the token's.
 fn attest(guest: &mut Guest, application: &str) -> Result<Answer> {
-    let (_, answer) = guest.attest(&format!(
-        "--application {application} --pid $(cat /run/nginx.pid)"
-    ))?;
+    attest_process(guest, application, "$(cat /run/nginx.pid)")
+}
+
+fn attest_process(guest: &mut Guest, application: &str, pid: &str) -> Result<Answer> {
+    let (_, answer) = guest.attest(&format!("--application {application} --pid {pid}"))?;
     let verdict = answer["status"]
         .as_str()
         .or(answer["error"].as_str())

@@ -55,7 +55,7 @@ impl Subject {
             "requests_per_minute": 60_000,
             "pause_ms_per_minute": 60_000,
         }));
-        let mut guest = stack.boot(&spec)?;
+        let mut guest = stack.host.boot(&spec)?;
         let enrolled = Enrolled::of(&mut guest)?;
         let shown = stack.operator.must(&["vm", "show", name])?;
         let ram = map(Process::of_json(&shown["qemu_pid"])?)?;

@@ -50,7 +50,7 @@ pub(crate) fn run(minutes: u64, seed: u64) -> Result<Summary> {
     let mut random = Random::new(seed);
     let mut attesters = Vec::new();
     for name in GUESTS {
-        attesters.push(Attester::new(stack.boot(&spec(name))?, random.next())?);
+        attesters.push(Attester::new(stack.host.boot(&spec(name))?, random.next())?);
     }
     let before = stack.operator.must(&["vm", "list"])?;
     eprintln!("\u{2713} {before}");

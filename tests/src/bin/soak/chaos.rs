@@ -35,10 +35,10 @@ pub(crate) fn strike(
     let guest = *random.one_of(guests);
     let away = random.time(Duration::ZERO, AWAY);
     let daemon = match victim {
-        "card" => &mut stack.card,
-        "devices" => &mut stack.devices,
-        "hypervisor" => &mut stack.hypervisor,
-        "vault of the host" => &mut stack.vault,
+        "card" => &mut stack.host.card,
+        "devices" => &mut stack.host.devices,
+        "hypervisor" => &mut stack.host.hypervisor,
+        "vault of the host" => &mut stack.host.vault,
         "vault of the verifier" => &mut stack.verifier_vault,
         "verifier" => &mut stack.verifier,
         _ => {

@@ -27,10 +27,10 @@ pub(crate) type Footprints = BTreeMap<String, Footprint>;
 /// Looks at all processes and raises what is known of them.
 pub(crate) fn look(stack: &Stack, guests: &[&str], known: &mut Footprints) -> Result<()> {
     let daemons = [
-        ("card", &stack.card),
-        ("devices", &stack.devices),
-        ("hypervisor", &stack.hypervisor),
-        ("vault of the host", &stack.vault),
+        ("card", &stack.host.card),
+        ("devices", &stack.host.devices),
+        ("hypervisor", &stack.host.hypervisor),
+        ("vault of the host", &stack.host.vault),
         ("vault of the verifier", &stack.verifier_vault),
         ("verifier", &stack.verifier),
     ];
