@@ -36,7 +36,7 @@ impl Daemon {
         let card = FakeCard::serve(&path("card.sock"), Arc::clone(&host.fleet));
         let child = |program: PathBuf| Child {
             program,
-            user: None,
+            users: None,
         };
         let config = Config {
             run_dir: host.folder.path().into(),
@@ -46,6 +46,7 @@ impl Daemon {
             devices_socket: path("devices.sock"),
             devices_uid: uid,
             fleet_ca: path("fleet.der"),
+            images: vec![host.folder.path().into()],
             supervisor: env!("CARGO_BIN_EXE_bartizan-supervisor").into(),
             qemu: child("/usr/bin/qemu-system-x86_64".into()),
             measurer: child(path("measurer")),
