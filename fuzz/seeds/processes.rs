@@ -21,16 +21,29 @@ const DENTRIES: [u64; 5] = [
     BASE + 0x4c0,
     BASE + 0x500,
 ];
-const END: usize = 0x540;
+/// A second process of the same program.
+const SECOND_TASK: u64 = BASE + 0x540;
+const SECOND_MM: u64 = BASE + 0x580;
+const END: usize = 0x5a0;
 const SPECIAL: u64 = TEXT + 0x900;
 const VDSO: u64 = 0x7fff_0000_0000;
 
 pub(crate) fn seeds() -> Vec<Seed> {
+    let process = kernel(&[(TASK, MM, 42)]);
+    let instances = kernel(&[(TASK, MM, 42), (SECOND_TASK, SECOND_MM, 43)]);
+    vec![
+        ("kernel_objects", "process", process.0),
+        ("kernel_objects", "instances", instances.0),
+    ]
+}
+
+/// A kernel with processes of one program: task, address space and pid of each.
+fn kernel(processes: &[(u64, u64, u32)]) -> Kernel {
     let mut kernel = Kernel(vec![0; END]);
-    kernel.tasks();
+    kernel.tasks(processes);
     kernel.mappings();
     kernel.file();
-    vec![("kernel_objects", "process", kernel.0)]
+    kernel
 }
 
 struct Kernel(Vec<u8>);
@@ -47,14 +60,22 @@ impl Kernel {
         }
     }
 
-    fn tasks(&mut self) {
-        for (task, other) in [(INIT_TASK, TASK), (TASK, INIT_TASK)] {
-            self.words(task + 16, &[other + 16, other + 16, 7_000]);
+    fn tasks(&mut self, processes: &[(u64, u64, u32)]) {
+        let tasks: Vec<_> = [INIT_TASK]
+            .into_iter()
+            .chain(processes.iter().map(|(task, ..)| *task))
+            .collect();
+        for (index, task) in tasks.iter().enumerate() {
+            let next = tasks[(index + 1) % tasks.len()];
+            let before = tasks[(index + tasks.len() - 1) % tasks.len()];
+            self.words(task + 16, &[next + 16, before + 16, 7_000]);
         }
-        self.put(TASK + 4, &42_u32.to_le_bytes());
-        self.words(TASK + 8, &[MM]);
-        self.put(TASK + 40, b"ledger\0");
-        self.words(MM, &[ROOT | 3 << 3 | 2, BASE, FILE, VDSO]);
+        for (task, mm, pid) in processes {
+            self.put(task + 4, &pid.to_le_bytes());
+            self.words(task + 8, &[*mm]);
+            self.put(task + 40, b"ledger\0");
+            self.words(*mm, &[ROOT | 3 << 3 | 2, BASE, FILE, VDSO]);
+        }
     }
 
     /// Text and data of one file, and the vdso, in a tree of one inner node and one leaf.
@@ -100,6 +121,7 @@ impl Kernel {
             );
             self.put(dentry + 48, name.as_bytes());
         }
-        self.words(FILE, &[second + 16, ledger]);
+        // Mount, entry, inode; and the inode's file system, behind.
+        self.words(FILE, &[second + 16, ledger, FILE + 24, BASE]);
     }
 }
