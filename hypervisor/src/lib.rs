@@ -26,6 +26,7 @@
 
 mod account;
 pub mod api;
+mod clock;
 pub mod daemon;
 pub mod qemu;
 pub mod supervisor;

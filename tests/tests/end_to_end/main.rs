@@ -12,6 +12,7 @@ mod main_job;
 mod nginx;
 mod processes;
 mod refusals;
+mod renewal;
 mod requests;
 mod survival;
 mod world;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         grading::CASES,
         agreement::CASES,
         kernel::CASES,
+        renewal::CASES,
         processes::CASES,
         survival::CASES,
         hostile::CASES,

@@ -10,6 +10,7 @@ use bartizan_attestation::identity::GuestIdentity;
 use bartizan_attestation::measurement::{
     DigestKind, HashAlgorithm, MeasurementRequest, Region, Target,
 };
+use bartizan_attestation::renewal::RenewalRequest;
 use bartizan_tests::stack::Guest;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
@@ -59,6 +60,20 @@ impl Enrolled {
     pub(crate) fn sign_payload(&self, payload: &[u8]) -> Result<Vec<u8>> {
         let kind = MessageType::MeasurementRequest;
         Ok(sign1(kind, payload, &self.chain, &self.key)?)
+    }
+}
+
+impl Enrolled {
+    /// Signs, with this key, a request to put `key` in the place of what `enrolled` holds.
+    pub(crate) fn sign_renewal(&self, enrolled: &Self, key: &EphemeralKey) -> Result<Vec<u8>> {
+        let leaf = enrolled.chain.first().context("a chain")?;
+        let request = RenewalRequest::new(leaf, key.csr()?).encode();
+        Ok(sign1(
+            MessageType::RenewalRequest,
+            &request,
+            &[],
+            &self.key,
+        )?)
     }
 }
 
