@@ -5,6 +5,7 @@ use bartizan_attestation::certificates::Usage;
 use bartizan_attestation::certificates::tcb_info::TcbInfo;
 use bartizan_attestation::cose::{MessageType, sign1};
 use bartizan_attestation::keys::VaultKind;
+use bartizan_attestation::renewal::RenewalRequest;
 use bartizan_attestation::result::{Issue, claims};
 use bartizan_fuzz::fleet::{FLEET, NOW_S, signed_contents};
 use bartizan_fuzz::scene::CERTIFICATE;
@@ -18,6 +19,9 @@ pub(crate) fn seeds() -> Vec<Seed> {
     let csr = FLEET.guest_key.csr().unwrap();
     let profile = scene::request(scene::profile_target()).encode();
     let physical = scene::request(scene::physical_target()).encode();
+    let new = &FLEET.operator_key;
+    let leaf = FLEET.chain(Usage::GuestKey).swap_remove(0);
+    let renewal = RenewalRequest::new(&leaf, new.csr().unwrap()).encode();
     let record = scene::RECORD.as_bytes().to_vec();
     let claims = claims_json();
     let header = format!(r#"{{"alg":"ES256","typ":"eat+jwt","x5t#S256":"{CERTIFICATE}"}}"#);
@@ -42,6 +46,8 @@ pub(crate) fn seeds() -> Vec<Seed> {
             ("request", "physical", physical.clone()),
             ("request", "profile", profile.clone()),
             ("request", "message", scene::signed_request(&profile)),
+            ("renewal", "request", renewal.clone()),
+            ("renewal", "message", scene::signed_renewal(&renewal)),
             (
                 "report",
                 "profile",

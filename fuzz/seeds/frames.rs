@@ -124,9 +124,14 @@ fn card() -> Vec<Seed> {
 }
 
 fn supervisor() -> Vec<Seed> {
+    let renew = SupervisorRequest::Renew {
+        request: vec![1; 8],
+        chain: chain(),
+    };
+    let renewed = Enrollment::new(chain()).renewed(chain(), 1);
     let enroll = SupervisorRequest::Enroll {
         secret: [9; 32],
-        enrollment: Enrollment { chain: chain() },
+        enrollment: Enrollment::new(chain()),
     };
     let status = GuestStatus {
         guest: FLEET.guest,
@@ -137,7 +142,7 @@ fn supervisor() -> Vec<Seed> {
         qemu_pid: Some(1),
         measurer_pid: None,
         accelerator: "tcg".into(),
-        enrollment: Some(Enrollment { chain: chain() }),
+        enrollment: Some(Enrollment::new(chain())),
         started_at_ms: 1,
     };
     vec![
@@ -147,6 +152,8 @@ fn supervisor() -> Vec<Seed> {
             "supervisor-stop",
             &SupervisorRequest::Stop { force: true },
         ),
+        seed(6, "supervisor-renew", &renew),
+        seed(7, "supervisor-renewed", &SupervisorReply::Renewed(renewed)),
         seed(7, "supervisor-status", &SupervisorReply::Status(status)),
         seed(
             7,

@@ -1,7 +1,9 @@
 //! What the fleet's guest asks and is answered when all is well: seeds, and the fixed other half of a target.
 
+use bartizan_attestation::certificates::Usage;
 use bartizan_attestation::cose::{MessageType, sign1};
 use bartizan_attestation::digest::{hash, tree_root};
+use bartizan_attestation::host::Enrollment;
 use bartizan_attestation::measurement::{
     Digest, DigestKind, HashAlgorithm, Mapping, MappingFlags, MeasuredRegion, MeasurementRequest,
     PAGE_SIZE, Region, Report, ResolvedProcess, SignedReport, Snapshot, SnapshotMode, Target,
@@ -10,6 +12,7 @@ use bartizan_attestation::measurement::{
 use bartizan_attestation::profile::{
     ApplicationProfile, ProfileDocument, ProfiledFile, Reference, Segment, SpecialMappings,
 };
+use bartizan_attestation::renewal::RenewalRequest;
 use bartizan_attestation::result::Expectation;
 
 use crate::fleet::{FLEET, NOW_S};
@@ -76,6 +79,26 @@ pub fn signed_request(payload: &[u8]) -> Vec<u8> {
         &FLEET.guest_key,
     )
     .expect("it fits into a message")
+}
+
+/// A renewal request, signed by the fleet's guest.
+///
+/// # Panics
+///
+/// Where the payload is too large for a message.
+#[must_use]
+pub fn signed_renewal(payload: &[u8]) -> Vec<u8> {
+    // What does not fit is too large in any case.
+    let payload = &payload[..payload.len().min(RenewalRequest::MAX_LEN + 1)];
+    sign1(MessageType::RenewalRequest, payload, &[], &FLEET.guest_key)
+        .expect("it fits into a message")
+}
+
+/// What the fleet's guest has enrolled.
+#[must_use]
+pub fn enrollment() -> Enrollment {
+    let chain = FLEET.chain(Usage::GuestKey);
+    Enrollment::new(chain.into_iter().map(Into::into).collect())
 }
 
 /// The answer to a request for [`profile_target`]: one program and `[vdso]`, nothing else.

@@ -5,10 +5,11 @@ use bartizan_attestation::cose::{MessageType, Unverified, sign1};
 use bartizan_fuzz::fleet::FLEET;
 use libfuzzer_sys::fuzz_target;
 
-const TYPES: [MessageType; 3] = [
+const TYPES: [MessageType; 4] = [
     MessageType::MeasurementRequest,
     MessageType::Report,
     MessageType::LaunchRecord,
+    MessageType::RenewalRequest,
 ];
 
 fuzz_target!(|data: &[u8]| {

@@ -1,7 +1,8 @@
 //! Enrolment: a fresh key, certified for this guest and boot against its launch secret.
 
-use bartizan_attestation::certificates::{ChainError, Usage, verify_chain};
+use bartizan_attestation::certificates::{ChainError, FleetCa, Subject, Usage, verify_chain};
 use bartizan_attestation::csr::{EphemeralKey, KeyError};
+use bartizan_attestation::identity::GuestIdentity;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 use serde::Deserialize;
@@ -38,10 +39,38 @@ struct LaunchSecret {
     fleet_ca: String,
 }
 
+/// What the host says of a key that it had certified.
 #[derive(Deserialize)]
-struct Certified {
+pub(crate) struct Certified {
     chain: Vec<String>,
     guest: String,
+}
+
+impl Certified {
+    /// Whom the key was certified for, and the chain, if both are what was asked for: this key, for a guest of the
+    /// fleet, and for `expected` where that is known.
+    pub(crate) fn check(
+        &self,
+        fleet_ca: &FleetCa,
+        key: &EphemeralKey,
+        expected: Option<GuestIdentity>,
+    ) -> Result<(GuestIdentity, Vec<Vec<u8>>), EnrollError> {
+        let chain = self
+            .chain
+            .iter()
+            .map(|certificate| decode("chain", certificate))
+            .collect::<Result<Vec<_>, _>>()?;
+        let certificate = verify_chain(&chain, fleet_ca, unix_now(), Usage::GuestKey)?;
+        let guest = self.guest.parse().map_err(|_| EnrollError::OtherSubject)?;
+        let other_guest = expected.is_some_and(|expected| expected != guest);
+        if other_guest
+            || certificate.subject != Subject::Guest(guest)
+            || certificate.public_key != key.public_key()
+        {
+            return Err(EnrollError::OtherSubject);
+        }
+        Ok((guest, chain))
+    }
 }
 
 /// Enrols a fresh key. Works once a boot, for the first that asks.
@@ -52,19 +81,6 @@ pub fn enroll(host: &HostApi) -> Result<Enrollment, EnrollError> {
     let key = EphemeralKey::generate()?;
     let request = json!({ "secret": launch.secret, "csr": B64.encode(key.csr()?) });
     let certified: Certified = host.post("/enroll", &request)?;
-    let chain = certified
-        .chain
-        .iter()
-        .map(|certificate| decode("chain", certificate))
-        .collect::<Result<Vec<_>, _>>()?;
-    let certificate = verify_chain(&chain, &fleet_ca, unix_now(), Usage::GuestKey)?;
-    let guest = certified
-        .guest
-        .parse()
-        .map_err(|_| EnrollError::OtherSubject)?;
-    let expected = bartizan_attestation::certificates::Subject::Guest(guest);
-    if certificate.subject != expected || certificate.public_key != key.public_key() {
-        return Err(EnrollError::OtherSubject);
-    }
+    let (guest, chain) = certified.check(&fleet_ca, &key, None)?;
     Ok(Enrollment::new(key, guest, fleet_ca, &chain))
 }

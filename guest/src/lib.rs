@@ -13,6 +13,8 @@
 //! # }
 //! ```
 //!
+//! A guest's key is certified for a day: [`renew`] replaces it in time, and an application loads the enrolment anew.
+//!
 //! What the SDK trusts is one digest on the kernel command line, `bartizan.anchor`: that of the fleet CA,
 //! signed by an operator in the launch record. Everything that the host hands over, the fleet CA and the
 //! verifier's token certificates included, is checked against it.
@@ -27,6 +29,7 @@ mod attestation;
 mod enrollment;
 mod host_api;
 mod http;
+mod renewal;
 mod residency;
 mod state;
 
@@ -37,5 +40,6 @@ pub use attestation::{
 };
 pub use enrollment::{EnrollError, enroll};
 pub use host_api::{HostApi, HostApiError, Problem};
+pub use renewal::{RenewError, renew};
 pub use residency::{ResidencyError, make_executable_pages_present, make_program_present};
 pub use state::{Enrollment, StateError};

@@ -1,6 +1,6 @@
 //! What a guest keeps of its enrolment, in a folder on a file system that does not outlive the boot.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,16 @@ use std::path::{Path, PathBuf};
 use bartizan_attestation::certificates::FleetCa;
 use bartizan_attestation::csr::{EphemeralKey, KeyError};
 use bartizan_attestation::identity::GuestIdentity;
+use bartizan_attestation::renewal::CertifiedKey;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::anchor::{Anchor, AnchorError};
 
 const KEY: &str = "key.pk8";
+/// The key of a renewal that is under way.
+const NEXT: &str = "next.pk8";
+const LOCK: &str = "renewal.lock";
 const DOCUMENT: &str = "enrollment.json";
 
 /// An enrolled guest: its key, its name, and the fleet CA that it trusts.
@@ -47,6 +51,11 @@ pub enum StateError {
     /// The document is damaged.
     #[error("{DOCUMENT} is damaged: {0}; reboot the guest to enrol anew")]
     Damaged(String),
+    /// Key and certificate are of different enrolments.
+    #[error(
+        "{KEY} is not the key of the certificate in {DOCUMENT}; reboot the guest to enrol anew"
+    )]
+    OtherKey,
     /// The key is damaged.
     #[error("{KEY} is damaged: {0}; reboot the guest to enrol anew")]
     Key(#[from] KeyError),
@@ -84,33 +93,144 @@ impl Enrollment {
 
     /// Reads the enrolment back and checks it against this guest's anchor.
     pub fn load(folder: &Path) -> Result<Self, StateError> {
-        let anchor = Anchor::of_this_guest()?;
+        Self::load_under(&Anchor::of_this_guest()?, folder)
+    }
+
+    fn load_under(anchor: &Anchor, folder: &Path) -> Result<Self, StateError> {
+        // A renewal may change both files while they are read; it does so once in a long while.
+        match Self::read(anchor, folder)? {
+            Some(enrollment) => Ok(enrollment),
+            None => Self::read(anchor, folder)?.ok_or(StateError::OtherKey),
+        }
+    }
+
+    /// `None` where no key in the folder is the certificate's.
+    fn read(anchor: &Anchor, folder: &Path) -> Result<Option<Self>, StateError> {
         let damaged = |error: &dyn std::fmt::Display| StateError::Damaged(error.to_string());
         let document: Document = serde_json::from_slice(&read(&folder.join(DOCUMENT))?)
             .map_err(|error| damaged(&error))?;
-        let pkcs8 = Zeroizing::new(read(&folder.join(KEY))?);
         let fleet_ca = hex::decode(&document.fleet_ca).map_err(|error| damaged(&error))?;
         let chain = document
             .chain
             .iter()
             .map(hex::decode)
-            .collect::<Result<_, _>>();
-        Ok(Self {
-            key: EphemeralKey::from_pkcs8_der(&pkcs8)?,
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| damaged(&error))?;
+        let certified = chain
+            .first()
+            .and_then(|leaf| CertifiedKey::read(leaf))
+            .ok_or_else(|| damaged(&"its certificate cannot be read"))?;
+        // The next key is the certificate's where a renewal was killed before it could rename it.
+        let mut candidates = vec![read_key(&folder.join(KEY))?];
+        candidates.extend(next_key(folder)?);
+        let is_certified = |key: &EphemeralKey| key.public_key() == certified.key;
+        let Some(key) = candidates.into_iter().find(is_certified) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            key,
             guest: document.guest.parse().map_err(|error| damaged(&error))?,
             fleet_ca: anchor.check(&fleet_ca)?,
-            chain: chain.map_err(|error| damaged(&error))?,
+            chain,
             document,
-        })
+        }))
     }
 
     /// Keeps the enrolment in a folder, readable by its owner only.
     pub fn store(&self, folder: &Path) -> Result<(), StateError> {
         write(&folder.join(KEY), self.key.pkcs8_der())?;
+        self.store_document(folder)
+    }
+
+    fn store_document(&self, folder: &Path) -> Result<(), StateError> {
         let document = serde_json::to_vec_pretty(&self.document)
             .map_err(|error| StateError::Damaged(error.to_string()))?;
         write(&folder.join(DOCUMENT), &document)
     }
+}
+
+/// A renewal under way: one at a time in a folder.
+pub(crate) struct Renewing {
+    /// What is enrolled.
+    pub(crate) enrolled: Enrollment,
+    /// The key that shall be; on disk already.
+    pub(crate) key: EphemeralKey,
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Renewing {
+    /// Waits for other renewals; takes up the key of one that did not finish.
+    pub(crate) fn begin(folder: &Path) -> Result<Self, StateError> {
+        Self::begin_under(&Anchor::of_this_guest()?, folder)
+    }
+
+    fn begin_under(anchor: &Anchor, folder: &Path) -> Result<Self, StateError> {
+        let path = folder.join(LOCK);
+        let lock = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|file| file.lock().map(|()| file))
+            .map_err(|source| StateError::File { path, source })?;
+        let enrolled = Enrollment::load_under(anchor, folder)?;
+        let is_enrolled = |key: &EphemeralKey| key.public_key() == enrolled.key.public_key();
+        let key = match next_key(folder)? {
+            Some(key) if is_enrolled(&key) => {
+                rename_next(folder)?;
+                None
+            }
+            other => other,
+        };
+        let key = match key {
+            Some(key) => key,
+            None => {
+                let key = EphemeralKey::generate()?;
+                write(&folder.join(NEXT), key.pkcs8_der())?;
+                key
+            }
+        };
+        Ok(Self {
+            enrolled,
+            key,
+            folder: folder.into(),
+            _lock: lock,
+        })
+    }
+
+    /// Keeps the new key with its chain: first the chain, then the key in the former one's place. Between the two,
+    /// [`Enrollment::load`] finds the key where it is.
+    pub(crate) fn finish(self, chain: &[Vec<u8>]) -> Result<Enrollment, StateError> {
+        let Enrollment {
+            guest, fleet_ca, ..
+        } = self.enrolled;
+        let renewed = Enrollment::new(self.key, guest, fleet_ca, chain);
+        renewed.store_document(&self.folder)?;
+        rename_next(&self.folder)?;
+        Ok(renewed)
+    }
+}
+
+fn rename_next(folder: &Path) -> Result<(), StateError> {
+    let path = folder.join(NEXT);
+    fs::rename(&path, folder.join(KEY)).map_err(|source| StateError::File { path, source })
+}
+
+/// The key of a renewal that did not finish.
+fn next_key(folder: &Path) -> Result<Option<EphemeralKey>, StateError> {
+    match read_key(&folder.join(NEXT)) {
+        Err(StateError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(None)
+        }
+        key => key.map(Some),
+    }
+}
+
+fn read_key(path: &Path) -> Result<EphemeralKey, StateError> {
+    let pkcs8 = Zeroizing::new(read(path)?);
+    Ok(EphemeralKey::from_pkcs8_der(&pkcs8)?)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, StateError> {
@@ -135,3 +255,6 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
         source,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `POST /launch_secret` | the launch secret, to the first who asks in a boot |
 //! | `POST /enroll` | a certificate for a key made in the guest |
+//! | `POST /renew` | a certificate for a new key, in place of the enrolled one |
 //! | `POST /attestation_nonce` | the verifier's nonce |
 //! | `POST /attest_guest_memory` | signed report and attestation result |
 //! | `GET /token_certificates` | the certificates of the verifier's token keys |
@@ -16,6 +17,7 @@ mod budget;
 mod enroll;
 mod nonce;
 mod problem;
+mod renew;
 mod server;
 
 pub use budget::{Budget, Spent};
@@ -39,6 +41,7 @@ pub fn router(guest: Arc<Guest>) -> Router {
     Router::new()
         .route("/launch_secret", post(enroll::launch_secret))
         .route("/enroll", post(enroll::enroll))
+        .route("/renew", post(renew::renew))
         .route("/attestation_nonce", post(nonce::nonce))
         .route("/attest_guest_memory", post(attest::attest))
         .route("/token_certificates", get(nonce::token_certificates))

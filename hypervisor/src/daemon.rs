@@ -8,6 +8,7 @@ mod certify;
 mod config;
 mod force;
 mod guest;
+mod keys;
 mod launch;
 mod link;
 mod operator;
@@ -17,7 +18,8 @@ mod unheard;
 mod watch;
 
 pub use config::{Child, Config, ConfigError, Service};
-pub use guest::{Enrolled, Guest};
+pub use guest::Guest;
+pub use keys::Enrolled;
 pub use link::{CardLink, LinkError, SupervisorLink};
 
 use std::sync::Arc;

@@ -27,6 +27,7 @@
 
 mod account;
 pub mod api;
+mod clock;
 pub mod confinement;
 pub mod daemon;
 pub mod qemu;

@@ -16,6 +16,8 @@ mod fake_measurer;
 mod fleet;
 #[path = "supervisor/host.rs"]
 mod host;
+#[path = "supervisor/renewal.rs"]
+mod renewal;
 
 use bartizan_attestation::host::{
     Enrollment, GuestState, OperatorRefusal, Outcome, SupervisorReply, SupervisorRequest,
@@ -42,9 +44,7 @@ async fn guest_boots_enrols_is_measured_and_stopped() {
     };
     let again = host.ask(SupervisorRequest::TakeLaunchSecret).await;
     assert!(matches!(again, SupervisorReply::Refused(_)));
-    let enrollment = Enrollment {
-        chain: vec![vec![1].into()],
-    };
+    let enrollment = Enrollment::new(vec![vec![1].into()]);
     let enroll = SupervisorRequest::Enroll {
         secret,
         enrollment: enrollment.clone(),

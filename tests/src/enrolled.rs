@@ -7,6 +7,7 @@ use bartizan_attestation::cose::{MessageType, sign1};
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::identity::GuestIdentity;
 use bartizan_attestation::measurement::{DigestKind, HashAlgorithm, MeasurementRequest, Target};
+use bartizan_attestation::renewal::RenewalRequest;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
@@ -51,6 +52,14 @@ impl Enrolled {
     pub fn sign_payload(&self, payload: &[u8]) -> Result<Vec<u8>> {
         let kind = MessageType::MeasurementRequest;
         Ok(sign1(kind, payload, &self.chain, &self.key)?)
+    }
+
+    /// Signs, with this key, a request to put `key` in the place of what `enrolled` holds.
+    pub fn sign_renewal(&self, enrolled: &Self, key: &EphemeralKey) -> Result<Vec<u8>> {
+        let leaf = enrolled.chain.first().context("a chain")?;
+        let request = RenewalRequest::new(leaf, key.csr()?).encode();
+        let kind = MessageType::RenewalRequest;
+        Ok(sign1(kind, &request, &[], &self.key)?)
     }
 }
 

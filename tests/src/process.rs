@@ -49,6 +49,16 @@ impl Process {
         Ok(kill_process(self.0, Signal::KILL)?)
     }
 
+    /// Stops it (SIGSTOP): it is there, and does nothing.
+    pub fn stop(self) -> Result<()> {
+        Ok(kill_process(self.0, Signal::STOP)?)
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn go_on(self) -> Result<()> {
+        Ok(kill_process(self.0, Signal::CONT)?)
+    }
+
     /// A hold on its end, to be taken before it ends.
     pub fn end(self) -> Result<End> {
         Ok(End(pidfd_open(self.0, PidfdFlags::empty())?))

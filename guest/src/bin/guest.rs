@@ -1,4 +1,4 @@
-//! `bartizan-guest`: enrol this guest, attest a process, run a program only if it is affirmed.
+//! `bartizan-guest`: enrol this guest, renew its key, attest a process, run a program only if it is affirmed.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -12,8 +12,8 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 use bartizan_attestation::measurement::{Digest, DigestKind, HashAlgorithm, Region};
 use bartizan_guest::{
-    Application, AttestationError, EnrollError, Enrollment, HostApi, HostApiError, Measure, enroll,
-    request_memory_attestation, verify_attestation_token,
+    Application, AttestationError, EnrollError, Enrollment, HostApi, HostApiError, Measure,
+    RenewError, enroll, renew, request_memory_attestation, verify_attestation_token,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::json;
@@ -40,6 +40,9 @@ enum Tool {
     /// Enrol a fresh key with the host; works once a boot, for the first that asks.
     #[command(after_help = "Example: bartizan-guest enroll --state /run/bartizan")]
     Enroll,
+    /// Renew the enrolled key, which is certified for a day; the former one signs on for two minutes.
+    #[command(after_help = "Example: bartizan-guest renew --state /run/bartizan")]
+    Renew,
     /// Have memory measured and judged, and verify the token. Exit code 1 unless affirmed.
     #[command(after_help = "Example: bartizan-guest attest --application nginx --pid 312 --json")]
     Attest(Attest),
@@ -126,13 +129,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         Tool::Enroll => {
             let enrollment = enroll(&host)?;
             enrollment.store(&arguments.state)?;
-            let guest = enrollment.guest().to_string();
-            if arguments.json {
-                println!("{}", json!({ "ok": true, "guest": guest }));
-            } else {
-                println!("enrolled as {guest}");
-            }
-            Ok(ExitCode::SUCCESS)
+            Ok(enrolled("enrolled", &enrollment, arguments.json))
+        }
+        Tool::Renew => {
+            let enrollment = renew(&host, &arguments.state)?;
+            Ok(enrolled("renewed", &enrollment, arguments.json))
         }
         Tool::Attest(attest) => {
             let enrollment = Enrollment::load(&arguments.state)?;
@@ -147,6 +148,16 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
             run_program(&host, &enrollment, application, audience, program)
         }
     }
+}
+
+fn enrolled(how: &str, enrollment: &Enrollment, as_json: bool) -> ExitCode {
+    let guest = enrollment.guest().to_string();
+    if as_json {
+        println!("{}", json!({ "ok": true, "guest": guest }));
+    } else {
+        println!("{how} as {guest}");
+    }
+    ExitCode::SUCCESS
 }
 
 impl Attest {
@@ -273,6 +284,10 @@ fn code_of(error: &anyhow::Error) -> u8 {
         })
         .or_else(|| match error.downcast_ref::<EnrollError>() {
             Some(EnrollError::Host(host)) => Some(host),
+            _ => None,
+        })
+        .or_else(|| match error.downcast_ref::<RenewError>() {
+            Some(RenewError::Host(host)) => Some(host),
             _ => None,
         });
     match host {

@@ -28,19 +28,9 @@ pub(super) async fn attest(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Problem> {
-    if headers
-        .get(header::CONTENT_TYPE)
-        .is_none_or(|kind| kind != COSE)
-    {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported-media-type",
-            format!("send a COSE_Sign1 as {COSE}"),
-        ));
-    }
+    expect_cose(&headers)?;
     let body = body?;
-    let enrolled = guest.enrollment().ok_or(Refusal::NotEnrolled)?;
-    let request = authenticate(&body, &enrolled)?;
+    let (request, signer) = authenticate(&body, guest.signers())?;
     let spent = guest.budget.admit(Instant::now())?;
     request.target.check()?;
     let size = request.target.size();
@@ -57,7 +47,7 @@ pub(super) async fn attest(
     spent.paused(Instant::now(), pause);
     let judge = CardRequest::Judge {
         report: report.clone(),
-        guest_chain: enrolled.chain.clone(),
+        guest_chain: signer.chain,
     };
     let CardReply::Judged(judgement) = guest.card.ask(&judge).await? else {
         return Err(Problem::new(
@@ -84,15 +74,34 @@ pub(super) async fn attest(
     })))
 }
 
-/// The request, if this guest's enrolled key signed it.
-fn authenticate(body: &[u8], enrolled: &Enrolled) -> Result<MeasurementRequest, Refusal> {
-    let malformed = |error: &dyn std::error::Error| Refusal::Malformed(error.to_string());
+/// Refuses what does not even say that it is a COSE message.
+pub(super) fn expect_cose(headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.get(header::CONTENT_TYPE) {
+        Some(kind) if kind == COSE => Ok(()),
+        _ => Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+            format!("send a COSE_Sign1 as {COSE}"),
+        )),
+    }
+}
+
+/// The request, and which of this guest's keys signed it.
+fn authenticate(
+    body: &[u8],
+    signers: Vec<Enrolled>,
+) -> Result<(MeasurementRequest, Enrolled), Refusal> {
+    if signers.is_empty() {
+        return Err(Refusal::NotEnrolled);
+    }
     let message = Unverified::parse(body, MessageType::MeasurementRequest)
-        .map_err(|error| malformed(&error))?;
-    let payload = message
-        .verify(&enrolled.key)
-        .map_err(|_| Refusal::WrongSigner)?;
-    MeasurementRequest::decode(&payload).map_err(Refusal::from)
+        .map_err(|error| Refusal::Malformed(error.to_string()))?;
+    for signer in signers {
+        if let Ok(payload) = message.clone().verify(&signer.key) {
+            return Ok((MeasurementRequest::decode(&payload)?, signer));
+        }
+    }
+    Err(Refusal::WrongSigner)
 }
 
 /// The report, and the pause that it owns up to.

@@ -12,12 +12,14 @@ use axum::http::StatusCode;
 use bartizan_attestation::host::{
     CardReply, CardRequest, Enrollment, SupervisorReply, SupervisorRequest,
 };
+use bartizan_attestation::keys::Chain;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Problem, ThisGuest};
+use crate::daemon::Guest;
 
 /// Longest CSR in bytes.
 const MAX_CSR: usize = 4096;
@@ -77,11 +79,10 @@ pub(super) async fn enroll(
         ));
     };
     // The chain leaves the host only if the supervisor, which holds the secret, agrees.
+    let enrollment = Enrollment::new(chain);
     let keep = SupervisorRequest::Enroll {
         secret,
-        enrollment: Enrollment {
-            chain: chain.clone(),
-        },
+        enrollment: enrollment.clone(),
     };
     match guest.supervisor.ask(&keep).await? {
         SupervisorReply::Done => {}
@@ -100,13 +101,19 @@ pub(super) async fn enroll(
             ));
         }
     }
-    guest.enrolled(&chain)?;
+    guest.enrolled(&enrollment)?;
     tracing::info!(guest = %guest.identity, "guest key enrolled");
-    Ok(Json(json!({
-        "chain": chain.iter().map(|certificate| B64.encode(&**certificate)).collect::<Vec<_>>(),
-        "fleet_ca": B64.encode(&*fleet_ca),
+    Ok(certified(&guest, &enrollment.chain, &fleet_ca))
+}
+
+/// What a guest is told of its certified key.
+pub(super) fn certified(guest: &Guest, chain: &Chain, fleet_ca: &[u8]) -> Json<Value> {
+    let chain = chain.iter().map(|certificate| B64.encode(&**certificate));
+    Json(json!({
+        "chain": chain.collect::<Vec<_>>(),
+        "fleet_ca": B64.encode(fleet_ca),
         "guest": guest.identity.to_string(),
-    })))
+    }))
 }
 
 fn decode(name: &str, text: &str, longest: usize) -> Result<Vec<u8>, Problem> {

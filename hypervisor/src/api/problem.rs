@@ -6,6 +6,7 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bartizan_attestation::host::CardRefusal;
 use bartizan_attestation::measurement::Refusal;
+use bartizan_attestation::renewal::RenewalRefusal;
 use serde_json::{Value, json};
 
 use crate::daemon::LinkError;
@@ -124,6 +125,38 @@ fn kind(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::PauseFailed => (StatusCode::SERVICE_UNAVAILABLE, "pause-failed"),
         Refusal::NoReportKey => (StatusCode::SERVICE_UNAVAILABLE, "no-report-key"),
         Refusal::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "measurer-unavailable"),
+    }
+}
+
+impl From<RenewalRefusal> for Problem {
+    fn from(refusal: RenewalRefusal) -> Self {
+        let (status, name) = match &refusal {
+            RenewalRefusal::Malformed(_)
+            | RenewalRefusal::TooLarge { .. }
+            | RenewalRefusal::Version(_) => (StatusCode::BAD_REQUEST, "malformed"),
+            RenewalRefusal::NotEnrolled => (StatusCode::FORBIDDEN, "not-enrolled"),
+            RenewalRefusal::WrongSigner => (StatusCode::FORBIDDEN, "wrong-signer"),
+            RenewalRefusal::Superseded => (StatusCode::CONFLICT, "certificate-superseded"),
+            RenewalRefusal::Expired => (StatusCode::FORBIDDEN, "key-expired"),
+            RenewalRefusal::Csr(_) => (StatusCode::BAD_REQUEST, "key-not-proven"),
+            RenewalRefusal::KeyNotFresh => (StatusCode::CONFLICT, "key-not-fresh"),
+            RenewalRefusal::Busy { .. } => (StatusCode::TOO_MANY_REQUESTS, "busy"),
+            RenewalRefusal::OtherKey | RenewalRefusal::EnrolledUnreadable => {
+                (StatusCode::BAD_GATEWAY, "host-internal")
+            }
+        };
+        let extensions = match &refusal {
+            RenewalRefusal::Busy { retry_after_ms } => {
+                Some(("retry_after_ms", json!(retry_after_ms)))
+            }
+            _ => None,
+        };
+        Self {
+            status,
+            name,
+            detail: refusal.to_string(),
+            extensions,
+        }
     }
 }
 

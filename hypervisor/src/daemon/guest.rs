@@ -1,18 +1,18 @@
 //! One running guest, as the daemon knows it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bartizan_attestation::certificates::{FleetCa, Usage, verify_chain};
-use bartizan_attestation::cose::PublicKey;
-use bartizan_attestation::host::GuestStatus;
+use bartizan_attestation::certificates::FleetCa;
+use bartizan_attestation::host::{Enrollment, GuestStatus};
 use bartizan_attestation::identity::GuestIdentity;
-use bartizan_attestation::keys::Chain;
 use bartizan_attestation::launch::LaunchRecord;
 use bartizan_attestation::measurement::{Digest, Refusal};
 use tokio::net::UnixStream;
 
+use super::keys::{Enrolled, Keys};
 use super::link::{CardLink, SupervisorLink};
 use crate::api::Budget;
+use crate::clock::{unix_now, unix_now_ms};
 
 /// One guest in one boot.
 #[derive(Debug)]
@@ -31,18 +31,9 @@ pub struct Guest {
     pub card: CardLink,
     /// What it may still ask for.
     pub budget: Arc<Budget>,
-    enrolled: Mutex<Option<Enrolled>>,
+    keys: Mutex<Option<Keys>>,
     fleet_ca: Arc<FleetCa>,
     devices_uid: u32,
-}
-
-/// A guest's enrolled key.
-#[derive(Clone, Debug)]
-pub struct Enrolled {
-    /// Its certificate chain.
-    pub chain: Chain,
-    /// The key.
-    pub key: PublicKey,
 }
 
 impl Guest {
@@ -63,12 +54,12 @@ impl Guest {
             record,
             supervisor,
             card,
-            enrolled: Mutex::default(),
+            keys: Mutex::default(),
             fleet_ca,
             devices_uid,
         };
         if let Some(enrollment) = status.enrollment
-            && let Err(error) = guest.enrolled(&enrollment.chain)
+            && let Err(error) = guest.enrolled(&enrollment)
         {
             tracing::warn!(guest = %guest.identity, %error, "the enrolled key is no longer valid");
         }
@@ -82,32 +73,38 @@ impl Guest {
             .is_ok_and(|peer| peer.uid() == self.devices_uid)
     }
 
-    /// The enrolled key, once there is one in this boot.
-    pub fn enrollment(&self) -> Option<Enrolled> {
-        self.enrolled
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    /// What is enrolled, once a key is in this boot.
+    pub fn enrollment(&self) -> Option<Enrollment> {
+        let keys = self.keys();
+        keys.as_ref().map(|keys| keys.enrollment.clone())
     }
 
-    /// Takes note of the enrolled key.
-    pub fn enrolled(&self, chain: &Chain) -> Result<(), Refusal> {
-        let certificates: Vec<_> = chain
-            .iter()
-            .map(|certificate| certificate.to_vec())
-            .collect();
-        let verified = verify_chain(
-            &certificates,
-            &self.fleet_ca,
-            super::registry::unix_now(),
-            Usage::GuestKey,
-        )
-        .map_err(|error| Refusal::Malformed(error.to_string()))?;
-        let enrolled = Enrolled {
-            chain: chain.clone(),
-            key: verified.public_key,
-        };
-        *self.enrolled.lock().unwrap_or_else(PoisonError::into_inner) = Some(enrolled);
+    /// The keys that sign for this guest now: the enrolled one first, then one that it replaced a while ago.
+    pub fn signers(&self) -> Vec<Enrolled> {
+        let keys = self.keys();
+        keys.as_ref()
+            .map_or_else(Vec::new, |keys| keys.valid(unix_now_ms()))
+    }
+
+    /// Takes note of what the supervisor keeps as enrolled.
+    pub fn enrolled(&self, enrollment: &Enrollment) -> Result<(), Refusal> {
+        let keys = Keys::verify(enrollment, &self.fleet_ca, unix_now())
+            .map_err(|error| Refusal::Malformed(error.to_string()))?;
+        *self.keys() = Some(keys);
         Ok(())
+    }
+
+    /// Takes note of what an event of the supervisor's says is enrolled; it may be older than what is known.
+    pub(super) fn heard(&self, enrollment: &Enrollment) {
+        let known = |keys: &Keys| keys.enrollment == *enrollment || keys.supersedes(enrollment);
+        if !self.keys().as_ref().is_some_and(known)
+            && let Err(error) = self.enrolled(enrollment)
+        {
+            tracing::warn!(guest = %self.identity, %error, "the enrolled key is not valid");
+        }
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Option<Keys>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

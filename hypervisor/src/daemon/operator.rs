@@ -13,7 +13,8 @@ use bartizan_local::aio;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::guest::Guest;
-use super::registry::{Known, Registry, unix_now};
+use super::registry::{Known, Registry};
+use crate::clock::unix_now;
 
 /// How long an operator's request may take to arrive.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);

@@ -97,6 +97,9 @@ async fn events_until_closed(guest: &Arc<Guest>, mut events: UnixStream) {
             }
             SupervisorReply::Status(status) => {
                 tracing::info!(guest = %guest.identity, state = ?status.state, "guest");
+                if let Some(enrollment) = &status.enrollment {
+                    guest.heard(enrollment);
+                }
             }
             _ => tracing::warn!(guest = %guest.identity, "unexpected event of the supervisor"),
         }

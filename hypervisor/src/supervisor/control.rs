@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bartizan_attestation::host::{Enrollment, Outcome};
 use bartizan_attestation::keys::Chain;
+use bartizan_attestation::renewal::RenewalRefusal;
 use bartizan_local::peer;
 use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -57,6 +58,15 @@ pub enum Ask {
         key: Enrollment,
         /// Whether it was enrolled.
         answer: oneshot::Sender<Result<(), String>>,
+    },
+    /// Renew the enrolled key.
+    Renew {
+        /// The guest's signed request.
+        request: Vec<u8>,
+        /// The new key's chain.
+        chain: Chain,
+        /// What is enrolled then.
+        answer: oneshot::Sender<Result<Enrollment, RenewalRefusal>>,
     },
     /// Stop the guest.
     Stop {

@@ -2,6 +2,8 @@
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use bartizan_attestation::host::Enrollment;
+use bartizan_attestation::keys::Chain;
+use bartizan_attestation::renewal::{self, CertifiedKey, Renewal, RenewalRefusal};
 use zeroize::Zeroizing;
 
 /// Where a boot's enrolment stands.
@@ -68,6 +70,29 @@ impl Enrolment {
         }
     }
 
+    /// Puts a renewed key, certified by `chain`, in the enrolled one's place, if the guest's signed request is right;
+    /// answers what is enrolled. `now_ms`: milliseconds since the Unix epoch.
+    pub fn renew(
+        &mut self,
+        request: &[u8],
+        chain: Chain,
+        now_ms: u64,
+    ) -> Result<Enrollment, RenewalRefusal> {
+        let State::Enrolled(enrolled) = &self.0 else {
+            return Err(RenewalRefusal::NotEnrolled);
+        };
+        let Renewal::Due { key, .. } = renewal::judge(request, enrolled, now_ms)? else {
+            return Ok(enrolled.clone());
+        };
+        let certified = chain.first().and_then(|leaf| CertifiedKey::read(leaf));
+        if certified.is_none_or(|certified| certified.key != key) {
+            return Err(RenewalRefusal::OtherKey);
+        }
+        let renewed = enrolled.renewed(chain, now_ms);
+        self.0 = State::Enrolled(renewed.clone());
+        Ok(renewed)
+    }
+
     /// The enrolled key, where there is one.
     #[must_use]
     pub const fn key(&self) -> Option<&Enrollment> {
@@ -94,9 +119,7 @@ mod tests {
     use super::*;
 
     fn key(byte: u8) -> Enrollment {
-        Enrollment {
-            chain: vec![vec![byte].into()],
-        }
+        Enrollment::new(vec![vec![byte].into()])
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(crate) struct FakeCard {
 
 impl FakeCard {
     pub(crate) fn serve(socket: &Path, fleet: Arc<Fleet>) -> Self {
+        // Another card's, whose daemon has ended.
+        std::fs::remove_file(socket).ok();
         let listener = UnixListener::bind(socket).unwrap();
         let (boots, certified) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
         let counts = (Arc::clone(&boots), Arc::clone(&certified));

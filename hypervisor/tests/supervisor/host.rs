@@ -147,9 +147,7 @@ impl Host {
         else {
             panic!("no launch secret");
         };
-        let enrollment = Enrollment {
-            chain: vec![vec![1].into()],
-        };
+        let enrollment = Enrollment::new(vec![vec![1].into()]);
         let enroll = SupervisorRequest::Enroll { secret, enrollment };
         assert_eq!(self.ask(enroll).await, SupervisorReply::Done);
     }

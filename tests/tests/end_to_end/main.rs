@@ -15,6 +15,7 @@ mod main_job;
 mod pages;
 mod processes;
 mod refusals;
+mod renewal;
 mod requests;
 mod survival;
 mod vdso;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         agreement::CASES,
         large::CASES,
         kernel::CASES,
+        renewal::CASES,
         processes::CASES,
         survival::CASES,
         hostile::CASES,

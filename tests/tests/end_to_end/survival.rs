@@ -39,6 +39,10 @@ pub(crate) const CASES: &[Case] = &[
         "survival::killed_supervisor_leaves_no_orphan",
         boots::no_orphan,
     ),
+    (
+        "survival::stalled_supervisor_is_unresponsive_and_not_started_again",
+        boots::stalled,
+    ),
 ];
 
 const NGINX: &str = "--application nginx --pid $(cat /run/nginx.pid)";

@@ -15,7 +15,7 @@ mod supervisor;
 pub use card::{CardRefusal, CardReply, CardRequest, HostDescription, Judgement};
 pub use measurer::{FromMeasurer, MeasurerContext, Outcome, RamRange, ToMeasurer};
 pub use operator::{GuestState, GuestSummary, OperatorRefusal, OperatorReply, OperatorRequest};
-pub use supervisor::{Enrollment, GuestStatus, SupervisorReply, SupervisorRequest};
+pub use supervisor::{Enrollment, GuestStatus, Superseded, SupervisorReply, SupervisorRequest};
 
 /// Largest frame on a local link of this module, in bytes: a report with the page digests (SHA-512)
 /// of 1 GiB, and some.

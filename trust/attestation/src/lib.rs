@@ -16,6 +16,7 @@
 //! | [`profile`] | the reference values of an application |
 //! | [`appraisal`] | what a verified report is worth against them |
 //! | [`result`] | the signed result of an appraisal: EAR as a JWT |
+//! | [`renewal`] | a guest's key, renewed within its boot |
 //! | [`keys`] | typed key purposes and what a vault is asked |
 //! | [`host`] | what the processes of one host tell one another |
 
@@ -42,5 +43,6 @@ pub mod keys;
 pub mod launch;
 pub mod measurement;
 pub mod profile;
+pub mod renewal;
 pub mod result;
 mod text;

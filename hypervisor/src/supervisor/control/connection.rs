@@ -108,6 +108,17 @@ impl Connection {
                 })
                 .await
                 .map(done),
+            SupervisorRequest::Renew { request, chain } => {
+                let asked = self.ask(|answer| Ask::Renew {
+                    request,
+                    chain,
+                    answer,
+                });
+                Some(match asked.await? {
+                    Ok(enrollment) => SupervisorReply::Renewed(enrollment),
+                    Err(refusal) => SupervisorReply::NotRenewed(refusal),
+                })
+            }
             SupervisorRequest::Stop { force } => {
                 // A guest that is gone is down.
                 let down = self.ask(|answer| Ask::Stop { force, answer }).await;

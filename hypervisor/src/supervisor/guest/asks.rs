@@ -1,8 +1,10 @@
 //! What the daemon asks.
 
+use bartizan_attestation::host::ToMeasurer;
+
 use super::super::control::Ask;
 use super::Guest;
-use bartizan_attestation::host::ToMeasurer;
+use crate::clock::unix_now_ms;
 
 impl Guest<'_> {
     /// Works one request off. An answer that nobody waits for any more is dropped.
@@ -33,6 +35,14 @@ impl Guest<'_> {
                 self.watchdog.alive();
                 let enrolled = self.enrolment.enrol(&secret, key);
                 let _ = answer.send(enrolled.map_err(|error| error.to_string()));
+            }
+            Ask::Renew {
+                request,
+                chain,
+                answer,
+            } => {
+                let renewed = self.enrolment.renew(&request, chain, unix_now_ms());
+                let _ = answer.send(renewed);
             }
             Ask::Stop { force, answer } => self.stop(force, answer).await,
         }

@@ -72,3 +72,42 @@ pub(super) fn no_orphan(world: &mut World) -> Result<()> {
     }
     Ok(())
 }
+
+/// A stopped supervisor is not a dead one, for the daemon that follows it and for one that finds it.
+pub(super) fn stalled(world: &mut World) -> Result<()> {
+    let stack = world.stack()?;
+    let stalled = stack.boot(&GuestSpec {
+        memory_mib: 512,
+        restart: "always",
+        ..GuestSpec::new("stalled")
+    })?;
+    let shown = stack.operator.must(&["vm", "show", "stalled"])?;
+    let qemu = Process::of_json(&shown["qemu_pid"])?;
+    let supervisor = qemu.parent()?;
+    supervisor.stop()?;
+    stack.hypervisor.kill()?;
+    stack.hypervisor.start_again()?;
+    let state = |stack: &Stack| {
+        let shown = stack.operator.must(&["vm", "show", "stalled"])?;
+        ensure!(shown["guest"] == listed(stack, "stalled")?.context("a guest")?["guest"]);
+        Ok::<_, anyhow::Error>(shown["state"].clone())
+    };
+    ensure!(state(stack)? == "unresponsive");
+    supervisor.go_on()?;
+    let deadline = Instant::now() + RECOVERY;
+    while state(stack)? != "running" {
+        ensure!(Instant::now() < deadline, "it is not taken up again");
+    }
+    let again = stack.operator.must(&["vm", "show", "stalled"])?;
+    ensure!(again == shown, "was {shown}, is {again}");
+
+    supervisor.stop()?;
+    let ends = [supervisor.end()?, qemu.end()?];
+    stack.operator.must(&["vm", "stop", "--force", "stalled"])?;
+    for end in ends {
+        end.wait(RECOVERY)?;
+    }
+    ensure!(listed(stack, "stalled")?.is_none(), "it is still listed");
+    drop(stalled);
+    Ok(())
+}

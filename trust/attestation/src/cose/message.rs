@@ -11,6 +11,8 @@ pub enum MessageType {
     Report,
     /// An operator's launch record; payload its YAML.
     LaunchRecord,
+    /// A guest's request to renew its key; payload [`crate::renewal::RenewalRequest`].
+    RenewalRequest,
 }
 
 impl MessageType {
@@ -21,6 +23,7 @@ impl MessageType {
             Self::MeasurementRequest => "application/bartizan-request+cbor",
             Self::Report => "application/bartizan-report+cbor",
             Self::LaunchRecord => "application/bartizan-launch-record+yaml",
+            Self::RenewalRequest => "application/bartizan-renewal+cbor",
         }
     }
 
@@ -31,6 +34,7 @@ impl MessageType {
             Self::MeasurementRequest => 64 << 10,
             Self::Report => 4 << 20,
             Self::LaunchRecord => 256 << 10,
+            Self::RenewalRequest => 16 << 10,
         }
     }
 }

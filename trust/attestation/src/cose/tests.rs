@@ -38,7 +38,12 @@ fn round_trip_with_chains_of_every_length() {
     let key = key();
     for length in 0..=MAX_CHAIN {
         let chain: Vec<Vec<u8>> = (1..=length).map(|size| vec![0x30; size]).collect();
-        for kind in [KIND, MessageType::Report, MessageType::LaunchRecord] {
+        for kind in [
+            KIND,
+            MessageType::Report,
+            MessageType::LaunchRecord,
+            MessageType::RenewalRequest,
+        ] {
             let bytes = sign1(kind, b"payload", &chain, &key).unwrap();
             let message = Unverified::parse(&bytes, kind).unwrap();
             assert_eq!(message.chain(), chain);

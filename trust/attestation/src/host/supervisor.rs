@@ -7,6 +7,7 @@ use super::measurer::Outcome;
 use crate::identity::GuestIdentity;
 use crate::keys::Chain;
 use crate::measurement::Digest;
+use crate::renewal::{OVERLAP_MS, RenewalRefusal};
 
 /// What the hypervisor asks a guest's supervisor.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -59,6 +60,17 @@ pub enum SupervisorRequest {
         #[n(0)]
         max: u32,
     },
+    /// Put a renewed key in the enrolled one's place, if the guest's request is right. Answer:
+    /// [`SupervisorReply::Renewed`] or [`SupervisorReply::NotRenewed`].
+    #[n(8)]
+    Renew {
+        /// The guest's signed request (COSE_Sign1), verbatim.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        request: Vec<u8>,
+        /// The chain that the card made for the new key.
+        #[n(1)]
+        chain: Chain,
+    },
 }
 
 /// What a supervisor answers.
@@ -89,6 +101,12 @@ pub enum SupervisorReply {
     /// Console output.
     #[n(6)]
     Console(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// The request was granted, now or when it came before: what is enrolled.
+    #[n(7)]
+    Renewed(#[n(0)] Enrollment),
+    /// The request was refused.
+    #[n(8)]
+    NotRenewed(#[n(0)] RenewalRefusal),
 }
 
 /// A guest's enrolled key.
@@ -98,6 +116,44 @@ pub struct Enrollment {
     /// The guest's certificate chain, leaf first.
     #[n(0)]
     pub chain: Chain,
+    /// The key that it replaced last, if it did.
+    #[n(1)]
+    pub superseded: Option<Superseded>,
+}
+
+/// A guest's key that was replaced.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct Superseded {
+    /// Its certificate chain, leaf first.
+    #[n(0)]
+    pub chain: Chain,
+    /// Until when requests that it signed are taken, milliseconds since the Unix epoch.
+    #[n(1)]
+    pub valid_until_ms: u64,
+}
+
+impl Enrollment {
+    /// The first of a boot.
+    #[must_use]
+    pub const fn new(chain: Chain) -> Self {
+        Self {
+            chain,
+            superseded: None,
+        }
+    }
+
+    /// What is enrolled after a renewal at `now_ms`.
+    #[must_use]
+    pub fn renewed(&self, chain: Chain, now_ms: u64) -> Self {
+        Self {
+            chain,
+            superseded: Some(Superseded {
+                chain: self.chain.clone(),
+                valid_until_ms: now_ms.saturating_add(OVERLAP_MS),
+            }),
+        }
+    }
 }
 
 /// How a guest is.

@@ -1,0 +1,60 @@
+//! A guest's key is renewed without a reboot, by nobody but its owner.
+
+use anyhow::{Result, ensure};
+use bartizan_attestation::csr::EphemeralKey;
+use bartizan_tests::stack::{Guest, GuestSpec};
+
+use crate::Case;
+use crate::requests::{Answer, Enrolled, attest, nonce, post, request, some_page};
+use crate::world::World;
+
+pub(crate) const CASES: &[Case] = &[("renewal::guest_renews_its_key_without_a_reboot", renewal)];
+
+const NGINX: &str = "--application nginx --pid $(cat /run/nginx.pid)";
+
+fn renewal(world: &mut World) -> Result<()> {
+    let (stack, web) = world.web()?;
+    let foreign = Enrolled::of(web)?;
+    let mut renews = stack.boot(&GuestSpec {
+        memory_mib: 512,
+        ..GuestSpec::new("renews")
+    })?;
+    let before = Enrolled::of(&mut renews)?;
+    let boot = boot_of(&mut renews)?;
+    let under_way = before.sign(&request("nginx", nonce(&mut renews)?, some_page())?)?;
+
+    let by_another = foreign.sign_renewal(&before, &EphemeralKey::generate()?)?;
+    renew(&mut renews, &by_another)?.must_refuse("wrong-signer")?;
+    renews
+        .agent
+        .must("/opt/bartizan/bin/bartizan-guest renew")?;
+    let after = Enrolled::of(&mut renews)?;
+    ensure!(after.guest == before.guest, "another identity");
+    ensure!(
+        after.key.public_key() != before.key.public_key(),
+        "the key is the former one"
+    );
+
+    let (code, answer) = renews.attest(NGINX)?;
+    ensure!(code == Some(0), "not affirmed with the new key: {answer}");
+    // What the former key signed before is answered, and it renews nothing any more.
+    attest(&mut renews, &under_way)?.token()?;
+    let by_former = before.sign_renewal(&before, &EphemeralKey::generate()?)?;
+    renew(&mut renews, &by_former)?.must_refuse("certificate-superseded")?;
+    let too_soon = after.sign_renewal(&after, &EphemeralKey::generate()?)?;
+    renew(&mut renews, &too_soon)?.must_refuse("busy")?;
+
+    let shown = stack.operator.must(&["vm", "show", "renews"])?;
+    ensure!(shown["guest"] == after.guest.to_string(), "{shown}");
+    ensure!(boot_of(&mut renews)? == boot, "the guest was rebooted");
+    stack.operator.must(&["vm", "stop", "--force", "renews"])?;
+    Ok(())
+}
+
+fn renew(guest: &mut Guest, signed: &[u8]) -> Result<Answer> {
+    post(guest, "/renew", "application/cose", signed)
+}
+
+fn boot_of(guest: &mut Guest) -> Result<String> {
+    guest.agent.must("cat /proc/sys/kernel/random/boot_id")
+}
