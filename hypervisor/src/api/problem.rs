@@ -147,9 +147,9 @@ impl From<RenewalRefusal> for Problem {
         };
         let extensions = match &refusal {
             RenewalRefusal::Busy { retry_after_ms } => {
-                Some(("retry_after_ms", json!(retry_after_ms)))
+                vec![("retry_after_ms", json!(retry_after_ms))]
             }
-            _ => None,
+            _ => Vec::new(),
         };
         Self {
             status,

@@ -39,9 +39,13 @@ fn rules(config: &Config) -> Rules {
 }
 
 fn becomes(config: &Config) -> Becomes {
-    let users = [config.qemu.users, config.measurer.users];
+    let users = || {
+        [config.qemu.users, config.measurer.users]
+            .into_iter()
+            .flatten()
+    };
     Becomes {
-        uids: users.map(|users| users.uids()).to_vec(),
-        gids: users.map(|users| users.gid()..=users.gid()).to_vec(),
+        uids: users().map(|users| users.uids()).collect(),
+        gids: users().map(|users| users.gid()..=users.gid()).collect(),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::qemu::accelerator::AcceleratorChoice;
 use crate::qemu::cgroup::Limits;
@@ -53,8 +53,14 @@ pub struct Config {
 pub struct Child {
     /// Its program.
     pub program: PathBuf,
-    /// Whom it runs as: one user a guest, of this range. A group may be what QEMU opens `/dev/kvm` by.
-    pub users: Users,
+    /// Whom it runs as: one user a guest, of this range. A group may be what QEMU opens `/dev/kvm` by. Every configuration
+    /// names one; `None`, the daemon's own user, is for a daemon without the rights to become another.
+    #[serde(deserialize_with = "named")]
+    pub users: Option<Users>,
+}
+
+fn named<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Users>, D::Error> {
+    Users::deserialize(from).map(Some)
 }
 
 /// A host service that guests may reach over vsock.
@@ -125,11 +131,14 @@ impl Config {
     fn check_users(&self) -> Result<(), ConfigError> {
         let own = [self.devices_uid, rustix::process::geteuid().as_raw()];
         for (name, users) in [("qemu", self.qemu.users), ("measurer", self.measurer.users)] {
-            if own.iter().any(|uid| users.uids().contains(uid)) {
+            let taken = |users: Users| own.iter().any(|uid| users.uids().contains(uid));
+            if users.is_some_and(taken) {
                 return Err(ConfigError::UserTaken(name));
             }
         }
-        if self.qemu.users.overlaps(self.measurer.users) {
+        if let (Some(qemu), Some(measurer)) = (self.qemu.users, self.measurer.users)
+            && qemu.overlaps(measurer)
+        {
             return Err(ConfigError::UserTaken("measurer"));
         }
         Ok(())

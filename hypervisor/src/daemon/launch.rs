@@ -111,6 +111,6 @@ fn prepare(directory: &Path) -> io::Result<()> {
 fn program(child: &Child) -> Program {
     Program {
         path: child.program.clone(),
-        users: Some(child.users),
+        users: child.users,
     }
 }
