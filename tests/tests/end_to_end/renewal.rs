@@ -15,7 +15,7 @@ const NGINX: &str = "--application nginx --pid $(cat /run/nginx.pid)";
 fn renewal(world: &mut World) -> Result<()> {
     let (stack, web) = world.web()?;
     let foreign = Enrolled::of(web)?;
-    let mut renews = stack.boot(&GuestSpec {
+    let mut renews = stack.host.boot(&GuestSpec {
         memory_mib: 512,
         ..GuestSpec::new("renews")
     })?;

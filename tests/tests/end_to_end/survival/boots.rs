@@ -76,7 +76,7 @@ pub(super) fn no_orphan(world: &mut World) -> Result<()> {
 /// A stopped supervisor is not a dead one, for the daemon that follows it and for one that finds it.
 pub(super) fn stalled(world: &mut World) -> Result<()> {
     let stack = world.stack()?;
-    let stalled = stack.boot(&GuestSpec {
+    let stalled = stack.host.boot(&GuestSpec {
         memory_mib: 512,
         restart: "always",
         ..GuestSpec::new("stalled")
@@ -85,8 +85,8 @@ pub(super) fn stalled(world: &mut World) -> Result<()> {
     let qemu = Process::of_json(&shown["qemu_pid"])?;
     let supervisor = qemu.parent()?;
     supervisor.stop()?;
-    stack.hypervisor.kill()?;
-    stack.hypervisor.start_again()?;
+    stack.host.hypervisor.kill()?;
+    stack.host.hypervisor.start_again()?;
     let state = |stack: &Stack| {
         let shown = stack.operator.must(&["vm", "show", "stalled"])?;
         ensure!(shown["guest"] == listed(stack, "stalled")?.context("a guest")?["guest"]);
