@@ -76,7 +76,7 @@ impl Rules {
             .set_compatibility(CompatLevel::BestEffort)
             .handle_access(AccessFs::from_all(NEWEST))?
             .handle_access(AccessNet::from_all(NEWEST))?
-            .scope(Scope::from_all(NEWEST))?;
+            .scope(self.scopes())?;
         let mut domain = ruleset.create()?;
         for grant in &self.paths {
             if let Some(path) = open(grant)? {
@@ -92,6 +92,14 @@ impl Rules {
             domain = domain.add_rule(NetPort::new(*port, access))?;
         }
         Ok(Domain(domain))
+    }
+
+    fn scopes(&self) -> BitFlags<Scope> {
+        if self.signals {
+            Scope::from_all(NEWEST) & !Scope::Signal
+        } else {
+            Scope::from_all(NEWEST)
+        }
     }
 
     /// Confines this thread and all that it starts from now on, and says in the log what the kernel lacks.

@@ -32,6 +32,8 @@ pub struct Rules {
     pub(super) paths: Vec<Grant>,
     pub(super) listen: Vec<u16>,
     pub(super) connect: Vec<u16>,
+    /// Whether processes outside of the domain may be signalled.
+    pub(super) signals: bool,
 }
 
 impl Rules {
@@ -72,6 +74,13 @@ impl Rules {
     #[must_use]
     pub fn connect(mut self, port: u16) -> Self {
         self.connect.push(port);
+        self
+    }
+
+    /// Lets processes outside of the domain be signalled, as far as user and capabilities allow it.
+    #[must_use]
+    pub const fn signal_strangers(mut self) -> Self {
+        self.signals = true;
         self
     }
 

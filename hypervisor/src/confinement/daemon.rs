@@ -28,7 +28,9 @@ fn rules(config: &Config) -> Rules {
         // Its own groups and mounts, the users of running processes, processors.
         .grant("/proc", Rights::Read)
         .grant_any(cgroup::folders(), Rights::Manage)
-        .grant_any([KVM], Rights::Write);
+        .grant_any([KVM], Rights::Write)
+        // Supervisors outlive the daemon that started them; a later one must be able to end them.
+        .signal_strangers();
     let rules = (config.images.iter()).fold(rules, |rules, path| rules.grant(path, Rights::Write));
     let programs = [
         config.supervisor.as_path(),
