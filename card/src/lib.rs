@@ -25,6 +25,7 @@ pub mod boots;
 pub mod config;
 pub mod enroll;
 pub mod identity;
+pub mod operators;
 pub mod server;
 pub mod service;
 pub mod vault;

@@ -69,6 +69,7 @@ impl Host {
                 boot: 1,
             },
             record,
+            operator: "ann".into(),
             cid: 7,
             directory,
             qemu: program("/usr/bin/qemu-system-x86_64".into()),
