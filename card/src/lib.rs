@@ -26,6 +26,7 @@ pub mod config;
 pub mod confinement;
 pub mod enroll;
 pub mod identity;
+pub mod operators;
 pub mod server;
 pub mod service;
 pub mod vault;

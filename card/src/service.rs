@@ -10,6 +10,7 @@ use bartizan_attestation::keys::{Chain, Purpose, VaultKind, VaultReply, VaultReq
 use crate::boots::{Boots, BootsError};
 use crate::config::Config;
 use crate::identity::TlsIdentity;
+use crate::operators::RevokedOperators;
 use crate::vault::{Vault, VaultError};
 use crate::verifier::Verifier;
 
@@ -26,6 +27,7 @@ pub struct Card {
     fleet_ca: FleetCa,
     vault: Vault,
     boots: Boots,
+    operators: RevokedOperators,
     verifier: Verifier,
 }
 
@@ -73,6 +75,7 @@ impl Card {
             fleet_ca,
             vault,
             boots,
+            operators: RevokedOperators::open(&config.state_dir, config.launch_grace_s),
             verifier,
         })
     }
@@ -91,7 +94,8 @@ impl Card {
     async fn perform(&self, request: CardRequest) -> Result<CardReply, CardRefusal> {
         match request {
             CardRequest::Describe => self.describe().await.map(CardReply::Host),
-            CardRequest::NextBoot { vm } => {
+            CardRequest::NextBoot { vm, operator } => {
+                self.operators.check(&self.verifier, &operator).await?;
                 let counted = tokio::task::block_in_place(|| self.boots.next(vm));
                 let boot = counted.map_err(|error| CardRefusal::State(error.to_string()))?;
                 Ok(CardReply::Guest(GuestIdentity {

@@ -1,5 +1,6 @@
 //! Speaking to the verifier: over connections that are kept and used again, since a handshake costs more than a request.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,11 @@ struct Nonce {
 struct Judged {
     verdict: String,
     token: String,
+}
+
+#[derive(Deserialize)]
+struct RevokedOperators {
+    operators: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -105,6 +111,12 @@ impl Verifier {
             verdict: answer.verdict,
             token: answer.token,
         })
+    }
+
+    /// The names of revoked operators.
+    pub async fn revoked_operators(&self) -> Result<BTreeSet<String>, CardRefusal> {
+        let answer: RevokedOperators = self.ask("GET", "/v1/revoked-operators", Vec::new()).await?;
+        Ok(answer.operators)
     }
 
     /// The token keys' certificates. While the verifier is away the last ones known.

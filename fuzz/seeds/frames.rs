@@ -100,6 +100,10 @@ fn operator() -> Vec<Seed> {
 }
 
 fn card() -> Vec<Seed> {
+    let next_boot = CardRequest::NextBoot {
+        vm: [5; 16],
+        operator: "ann".into(),
+    };
     let judge = CardRequest::Judge {
         report: vec![1; 8].into(),
         guest_chain: chain(),
@@ -117,7 +121,7 @@ fn card() -> Vec<Seed> {
     };
     vec![
         seed(4, "card-judge", &judge),
-        seed(4, "card-boot", &CardRequest::NextBoot { vm: [5; 16] }),
+        seed(4, "card-boot", &next_boot),
         seed(5, "card-host", &CardReply::Host(host)),
         seed(5, "card-judged", &CardReply::Judged(judged)),
     ]

@@ -103,6 +103,7 @@ pub fn router(service: Arc<Service>) -> Router {
                 .post(revocations::revoke)
                 .delete(revocations::reinstate),
         )
+        .route("/v1/revoked-operators", get(revocations::operators))
         .route("/v1/token-keys/rotate", post(operations::rotate_token_key))
         .route("/metrics", get(operations::metrics))
         .layer(sized(limits.body_bytes, 1));

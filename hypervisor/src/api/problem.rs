@@ -183,9 +183,10 @@ impl From<CardRefusal> for Problem {
             refusal @ CardRefusal::NotEnrolled => {
                 Self::new(away, "host-not-enrolled", refusal.to_string())
             }
-            refusal @ (CardRefusal::VaultRefused(_) | CardRefusal::State(_)) => {
-                Self::host(refusal.to_string())
-            }
+            refusal @ (CardRefusal::VaultRefused(_)
+            | CardRefusal::State(_)
+            | CardRefusal::OperatorRevoked(_)
+            | CardRefusal::RevocationsUnknown(_)) => Self::host(refusal.to_string()),
         }
     }
 }

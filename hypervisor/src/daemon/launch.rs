@@ -14,14 +14,27 @@ use super::registry::Registry;
 use super::unheard::has_ended;
 use crate::supervisor::{LaunchError, Program, ServiceConfig, SupervisorConfig, launch};
 
+/// What an operator ordered to be run.
+#[derive(Clone, Debug)]
+pub(super) struct Order {
+    pub(super) record: LaunchRecord,
+    /// The record's bytes as signed.
+    pub(super) yaml: String,
+    /// Who signed it.
+    pub(super) operator: String,
+}
+
 /// How long a start may take: its disks are hashed, and a boot that hangs is tried again by the supervisor later.
 const DEADLINE: Duration = Duration::from_secs(240);
 
 /// Starts a supervisor for one boot of a guest; returns when QEMU runs.
 pub(super) async fn start(
     registry: &Registry,
-    record: &LaunchRecord,
-    yaml: &str,
+    Order {
+        record,
+        yaml,
+        operator,
+    }: &Order,
     cid: u32,
 ) -> Result<(), OperatorRefusal> {
     let services = services(registry, record)?;
@@ -34,6 +47,7 @@ pub(super) async fn start(
         .card
         .ask(&CardRequest::NextBoot {
             vm: *record.uuid.as_bytes(),
+            operator: operator.clone(),
         })
         .await;
     let guest = match counted.map_err(|error| OperatorRefusal::Card(error.to_string()))? {
@@ -44,7 +58,8 @@ pub(super) async fn start(
         .map_err(|error| OperatorRefusal::Start(format!("{}: {error}", directory.display())))?;
     let config = SupervisorConfig {
         guest,
-        record: yaml.to_owned(),
+        record: yaml.clone(),
+        operator: operator.clone(),
         cid,
         directory,
         locks: registry.config.run_dir.join("users"),

@@ -13,6 +13,7 @@ use bartizan_local::aio;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::guest::Guest;
+use super::launch::Order;
 use super::registry::{Known, Registry};
 use crate::clock::unix_now;
 
@@ -73,7 +74,11 @@ async fn answer(
                 "run"
             );
             registry
-                .start(verified.record, verified.yaml)
+                .start(Order {
+                    record: verified.record,
+                    yaml: verified.yaml,
+                    operator: verified.operator,
+                })
                 .await
                 .map(OperatorReply::Guest)
         }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::config::Config;
 use super::guest::Guest;
-use super::launch;
+use super::launch::{self, Order};
 use super::link::{CardLink, LinkError, SupervisorLink};
 use super::unheard::{Unheard, has_ended};
 use super::watch::{End, follow};
@@ -125,15 +125,14 @@ impl Registry {
         }
     }
 
-    /// Starts a guest from a verified record; `signed` is kept for its restarts.
+    /// Starts a guest from a verified record.
     pub(super) async fn start(
         self: &Arc<Self>,
-        record: LaunchRecord,
-        yaml: String,
+        order: Order,
     ) -> Result<GuestStatus, OperatorRefusal> {
-        let vm = record.uuid;
-        let cid = self.reserve(vm, &record.name)?;
-        let started = launch::start(self, &record, &yaml, cid).await;
+        let vm = order.record.uuid;
+        let cid = self.reserve(vm, &order.record.name)?;
+        let started = launch::start(self, &order, cid).await;
         let taken = match started {
             Ok(()) => self
                 .take_up(vm)
@@ -207,18 +206,15 @@ impl Registry {
         ));
         self.places().insert(vm, Place::Running(Arc::clone(&guest)));
         let registry = Arc::clone(self);
-        let yaml = status.record.clone();
         tokio::spawn(async move {
-            let end = follow(Arc::clone(&guest), &folder, events).await;
+            follow(Arc::clone(&guest), &folder, events).await;
             registry.places().remove(&vm);
-            registry
-                .restart_by_policy(guest.record.clone(), yaml, end)
-                .await;
+            registry.restart_ended(vm).await;
         });
         Ok(status)
     }
 
-    /// What is due for a guest that ended while no daemon was there to see it.
+    /// What is due for a guest that has ended, by what it was started with and what its supervisor left.
     pub(super) async fn restart_ended(self: Arc<Self>, vm: Uuid) {
         let path = self.config.guest_dir(vm).join("supervisor.json");
         let Ok(config) = SupervisorConfig::load(&path) else {
@@ -228,17 +224,22 @@ impl Registry {
             return;
         };
         let end = End::left_at(&config.ending());
-        self.restart_by_policy(record, config.record, end).await;
+        let order = Order {
+            record,
+            yaml: config.record,
+            operator: config.operator,
+        };
+        self.restart_by_policy(order, end).await;
     }
 
     /// Boxed: a start watches the guest, whose end may start it again.
     fn restart_by_policy(
         self: Arc<Self>,
-        record: LaunchRecord,
-        yaml: String,
+        order: Order,
         end: End,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
+            let record = &order.record;
             let wanted = match record.restart {
                 _ if end == End::Stopped => false,
                 _ if end == End::Rebooted => true,
@@ -252,7 +253,7 @@ impl Registry {
             let mut delay = FIRST_DELAY;
             loop {
                 tokio::time::sleep(delay).await;
-                match self.start(record.clone(), yaml.clone()).await {
+                match self.start(order.clone()).await {
                     Ok(_) => return,
                     Err(OperatorRefusal::AlreadyRunning(_)) => {
                         return self.wait_unless_ended(record.uuid);

@@ -43,7 +43,7 @@ impl End {
 }
 
 /// Serves the guest's API and follows its supervisor until the guest ends.
-pub(super) async fn follow(guest: Arc<Guest>, folder: &Path, events: UnixStream) -> End {
+pub(super) async fn follow(guest: Arc<Guest>, folder: &Path, events: UnixStream) {
     let api = tokio::spawn(serve_api(Arc::clone(&guest), folder.join("api.sock")));
     let mut events = Some(events);
     let mut delay = RETRY_LINK.0;
@@ -67,7 +67,6 @@ pub(super) async fn follow(guest: Arc<Guest>, folder: &Path, events: UnixStream)
     api.abort();
     let end = End::left_at(&folder.join("ending.json"));
     tracing::info!(guest = %guest.identity, ?end, "guest ended");
-    end
 }
 
 /// Binds and serves the guest's API until dropped.

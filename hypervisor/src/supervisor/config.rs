@@ -21,6 +21,8 @@ pub struct SupervisorConfig {
     pub guest: GuestIdentity,
     /// The launch record's YAML as signed; its signature was verified by the daemon.
     pub record: String,
+    /// The operator who signed it.
+    pub operator: String,
     /// The guest's vsock context id, at least 3, used by no other guest of this host.
     pub cid: u32,
     /// The guest's folder: control socket, console log, ending.
@@ -184,6 +186,7 @@ mod tests {
                 boot: 3,
             },
             record: "version: 1\n".into(),
+            operator: "ann".into(),
             cid: 3,
             directory: folder.path().into(),
             locks: folder.path().join("users"),

@@ -167,6 +167,23 @@ async fn guest_whose_supervisor_was_killed_is_started_again_once_its_qemu_is_gon
     assert_eq!(daemon.stop(true).await, OperatorReply::Done);
 }
 
+/// Revoking is for what is to be started: what runs goes on.
+#[tokio::test]
+async fn what_a_revoked_operator_signed_is_not_started_again() {
+    let host = Host::new(Program::PrintsLogin);
+    let supervisor = host.launch().await.unwrap();
+    host.state(GuestState::Running).await;
+    let daemon = Daemon::start(&host).await;
+    daemon.card.revoke(true);
+    assert_eq!(daemon.states().await, [GuestState::Running]);
+    kill(supervisor);
+    eventually(async || (daemon.card.refused() >= 2).then_some(())).await;
+    assert_eq!((daemon.states().await, daemon.card.boots()), (vec![], 0));
+    daemon.card.revoke(false);
+    listed(&daemon, GuestState::Running).await;
+    assert_eq!(daemon.stop(true).await, OperatorReply::Done);
+}
+
 /// Waits until the guest is in this state, by the daemon's word.
 async fn listed(daemon: &Daemon, state: GuestState) {
     eventually(async || (daemon.states().await == [state]).then_some(())).await;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bartizan_attestation::csr;
 use bartizan_attestation::host::{CardRefusal, CardReply, CardRequest, HostDescription, MAX_FRAME};
@@ -16,9 +16,16 @@ use crate::fleet::Fleet;
 
 /// The stand-in; it ends with its test.
 pub(crate) struct FakeCard {
-    boots: Arc<AtomicUsize>,
-    certified: Arc<AtomicUsize>,
+    state: Arc<State>,
     serving: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct State {
+    boots: AtomicUsize,
+    certified: AtomicUsize,
+    refused: AtomicUsize,
+    revoked: AtomicBool,
 }
 
 impl FakeCard {
@@ -26,32 +33,38 @@ impl FakeCard {
         // Another card's, whose daemon has ended.
         std::fs::remove_file(socket).ok();
         let listener = UnixListener::bind(socket).unwrap();
-        let (boots, certified) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
-        let counts = (Arc::clone(&boots), Arc::clone(&certified));
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
         let serving = tokio::spawn(async move {
             loop {
                 let (mut link, _) = listener.accept().await.unwrap();
                 let request = aio::read_frame(&mut link, MAX_FRAME).await.unwrap();
-                let reply = answer(&fleet, &counts.0, &counts.1, request);
+                let reply = shared.answer(&fleet, request);
                 // Who asked may be gone.
                 aio::write_frame(&mut link, &reply, MAX_FRAME).await.ok();
             }
         });
-        Self {
-            boots,
-            certified,
-            serving,
-        }
+        Self { state, serving }
     }
 
     /// How many boots were counted.
     pub(crate) fn boots(&self) -> usize {
-        self.boots.load(Ordering::Relaxed)
+        self.state.boots.load(Ordering::Relaxed)
+    }
+
+    /// Revokes the operator who signs records, or takes that back.
+    pub(crate) fn revoke(&self, revoked: bool) {
+        self.state.revoked.store(revoked, Ordering::Relaxed);
+    }
+
+    /// How many boots were refused.
+    pub(crate) fn refused(&self) -> usize {
+        self.state.refused.load(Ordering::Relaxed)
     }
 
     /// How many guest keys were certified.
     pub(crate) fn certified(&self) -> usize {
-        self.certified.load(Ordering::Relaxed)
+        self.state.certified.load(Ordering::Relaxed)
     }
 }
 
@@ -61,37 +74,39 @@ impl Drop for FakeCard {
     }
 }
 
-fn answer(
-    fleet: &Fleet,
-    boots: &AtomicUsize,
-    certified: &AtomicUsize,
-    request: CardRequest,
-) -> CardReply {
-    match request {
-        CardRequest::Describe => CardReply::Host(HostDescription {
-            card: fleet.card_id,
-            vault: VaultKind::Software,
-            chain: Vec::new(),
-            fleet_ca: fleet.ca().into(),
-            token_certificates: Vec::new(),
-        }),
-        CardRequest::NextBoot { vm } => CardReply::Guest(GuestIdentity {
-            card: fleet.card_id,
-            vm,
-            // Number 1 was given without us.
-            boot: 2 + boots.fetch_add(1, Ordering::Relaxed) as u64,
-        }),
-        CardRequest::CertifyGuestKey {
-            csr,
-            guest,
-            launch_measurement,
-        } => match csr::verify(&csr) {
-            Ok(key) => {
-                certified.fetch_add(1, Ordering::Relaxed);
-                CardReply::Chain(fleet.certify(guest, launch_measurement, &key))
+impl State {
+    fn answer(&self, fleet: &Fleet, request: CardRequest) -> CardReply {
+        match request {
+            CardRequest::Describe => CardReply::Host(HostDescription {
+                card: fleet.card_id,
+                vault: VaultKind::Software,
+                chain: Vec::new(),
+                fleet_ca: fleet.ca().into(),
+                token_certificates: Vec::new(),
+            }),
+            CardRequest::NextBoot { operator, .. } if self.revoked.load(Ordering::Relaxed) => {
+                assert_eq!(operator, "ann");
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                CardReply::Refused(CardRefusal::OperatorRevoked(operator))
             }
-            Err(error) => CardReply::Refused(CardRefusal::VaultRefused(error.to_string())),
-        },
-        _ => CardReply::Refused(CardRefusal::NotEnrolled),
+            CardRequest::NextBoot { vm, .. } => CardReply::Guest(GuestIdentity {
+                card: fleet.card_id,
+                vm,
+                // Number 1 was given without us.
+                boot: 2 + self.boots.fetch_add(1, Ordering::Relaxed) as u64,
+            }),
+            CardRequest::CertifyGuestKey {
+                csr,
+                guest,
+                launch_measurement,
+            } => match csr::verify(&csr) {
+                Ok(key) => {
+                    self.certified.fetch_add(1, Ordering::Relaxed);
+                    CardReply::Chain(fleet.certify(guest, launch_measurement, &key))
+                }
+                Err(error) => CardReply::Refused(CardRefusal::VaultRefused(error.to_string())),
+            },
+            _ => CardReply::Refused(CardRefusal::NotEnrolled),
+        }
     }
 }

@@ -69,6 +69,7 @@ impl Host {
                 boot: 1,
             },
             record,
+            operator: "ann".into(),
             cid: 7,
             directory,
             locks: folder.path().join("users"),

@@ -302,6 +302,13 @@ pub(super) struct RevocationsDocument {
     pub(super) revocations: Vec<RevocationDocument>,
 }
 
+/// The revoked operators.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RevokedOperatorsDocument {
+    /// Their names, in no order.
+    pub(super) operators: Vec<String>,
+}
+
 /// A revocation.
 #[derive(Serialize, ToSchema)]
 pub(super) struct RevocationDocument {

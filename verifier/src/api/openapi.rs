@@ -43,6 +43,7 @@ pub fn document() -> String {
         revocations::list,
         revocations::revoke,
         revocations::reinstate,
+        revocations::operators,
         operations::rotate_token_key,
         operations::metrics,
     ),

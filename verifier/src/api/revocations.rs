@@ -6,8 +6,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::access::Operator;
-use super::documents::{NewRevocationDocument, RevocationQuery, RevocationsDocument};
+use super::access::{Host, Operator};
+use super::documents::{
+    NewRevocationDocument, RevocationQuery, RevocationsDocument, RevokedOperatorsDocument,
+};
 use super::input::{self, InputError, Parameters};
 use crate::clock::now_ms;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
@@ -97,6 +99,24 @@ pub(super) async fn list(
         .map(Into::into)
         .collect();
     Ok(Json(RevocationsDocument { revocations }))
+}
+
+/// The names of revoked operators: no host launches what one of them signed.
+#[utoipa::path(
+    get, path = "/v1/revoked-operators", tag = "host",
+    responses(
+        (status = 200, body = RevokedOperatorsDocument),
+        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn operators(
+    State(service): State<Arc<Service>>,
+    _host: Host,
+) -> Result<Json<RevokedOperatorsDocument>, Problem> {
+    let mut operators = service.storage.revocations().await?;
+    operators.retain(|revocation| revocation.kind == RevocationKind::Operator);
+    let operators = operators.into_iter().map(|one| one.subject).collect();
+    Ok(Json(RevokedOperatorsDocument { operators }))
 }
 
 /// Takes a revocation back.

@@ -59,6 +59,23 @@ async fn a_certificate_that_expired_during_its_connection_is_refused() {
 }
 
 #[tokio::test]
+async fn hosts_learn_which_operators_are_revoked_and_nothing_else() {
+    let bench = Bench::start().await;
+    let host = peer(&Host::enrolled(&bench.vault.fleet));
+    let told = async || bench.get(&host, "/v1/revoked-operators").await;
+    assert_eq!(told().await, (StatusCode::OK, json!({"operators": []})));
+    for (kind, subject) in [("operator", "bob"), ("application", "nginx")] {
+        let revocation = json!({"kind": kind, "subject": subject, "reason": "a test"});
+        let answer = bench.post(&operator(), "/v1/revocations", revocation).await;
+        assert_eq!(answer.0, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(
+        told().await,
+        (StatusCode::OK, json!({"operators": ["bob"]}))
+    );
+}
+
+#[tokio::test]
 async fn bodies_are_bounded_and_must_be_what_the_path_takes() {
     let bench = Bench::start_with(Authority::fleet(), "limits: {body_bytes: 2048}").await;
     let long = json!({"name": "x".repeat(4096), "lifetime_s": 60});

@@ -13,12 +13,16 @@ pub enum CardRequest {
     /// Who this host is. Answer: [`CardReply::Host`].
     #[n(0)]
     Describe,
-    /// Count one more boot of a VM, durably. Answer: [`CardReply::Guest`].
+    /// Count one more boot of a VM, durably, unless the operator who signed its launch record is revoked. Answer:
+    /// [`CardReply::Guest`].
     #[n(1)]
     NextBoot {
         /// The VM's UUID.
         #[cbor(n(0), with = "minicbor::bytes")]
         vm: [u8; 16],
+        /// The operator's name.
+        #[n(1)]
+        operator: String,
     },
     /// Certify a measurer's report key. Answer: [`CardReply::Chain`].
     #[n(2)]
@@ -155,4 +159,16 @@ pub enum CardRefusal {
     #[n(5)]
     #[error("the card's state could not be written: {0}")]
     State(#[n(0)] String),
+    /// The operator who signed a launch record is revoked.
+    #[n(6)]
+    #[error(
+        "operator `{0}`, who signed the launch record, is revoked; have another operator sign it"
+    )]
+    OperatorRevoked(#[n(0)] String),
+    /// Whether that operator is revoked cannot be learnt.
+    #[n(7)]
+    #[error(
+        "nothing is launched while the verifier cannot tell which operators are revoked ({0}); see the card's `launch_grace_s`"
+    )]
+    RevocationsUnknown(#[n(0)] String),
 }
