@@ -58,8 +58,11 @@ impl Hypervisor<'_> {
 
     /// The identity of one more boot of a VM.
     pub(crate) fn next_boot(self, vm: Uuid) -> Result<GuestIdentity> {
-        let vm = *vm.as_bytes();
-        match self.ask(&CardRequest::NextBoot { vm })? {
+        let request = CardRequest::NextBoot {
+            vm: *vm.as_bytes(),
+            operator: "alice".into(),
+        };
+        match self.ask(&request)? {
             CardReply::Guest(guest) => Ok(guest),
             other => bail!("no boot: {other:?}"),
         }
