@@ -15,7 +15,7 @@
 //!
 //! | module | concept |
 //! |---|---|
-//! | [`system_calls`] | the tables |
+//! | `system_calls` | the tables |
 //! | [`paths`] | where programs, libraries and firmware are |
 //! | [`qemu`], [`supervisor`], [`daemon`] | who gives up what |
 
