@@ -161,11 +161,7 @@ impl Card {
 
     async fn describe(&self) -> Result<HostDescription, CardRefusal> {
         // A guest can enrol while the verifier is away; without certificates it cannot verify a token yet.
-        let token_certificates = match self.verifier.token_certificates().await {
-            Ok(certificates) => certificates,
-            Err(CardRefusal::VerifierAway(_)) => Vec::new(),
-            Err(refusal) => return Err(refusal),
-        };
+        let token_certificates = self.verifier.token_certificates_if_there().await?;
         Ok(HostDescription {
             card: self.id,
             vault: self.kind,

@@ -18,6 +18,7 @@ use minicbor::bytes::ByteVec;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::identity::TlsIdentity;
 
@@ -25,8 +26,9 @@ use crate::identity::TlsIdentity;
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Largest answer in bytes.
 const MAX_ANSWER: usize = 1 << 20;
-/// Idle connections that are kept.
-const MAX_IDLE: usize = 8;
+/// Connections at once, idle ones included; further requests wait for their turn. Enough to keep a verifier busy, and
+/// every one is used again: a handshake costs more processor time than a judgement.
+const MAX_CONNECTIONS: usize = 32;
 /// How long an idle connection is trusted to be alive.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(20);
 /// How long the verifier's token certificates are believed to be the current ones.
@@ -37,6 +39,7 @@ pub struct Verifier {
     endpoint: Endpoint,
     identity: Arc<TlsIdentity>,
     fleet_ca: FleetCa,
+    turns: Semaphore,
     idle: Mutex<Vec<(Instant, Connection)>>,
     token_certificates: Mutex<Option<(Instant, Vec<ByteVec>)>>,
 }
@@ -70,6 +73,7 @@ impl Verifier {
             endpoint,
             identity,
             fleet_ca,
+            turns: Semaphore::new(MAX_CONNECTIONS),
             idle: Mutex::default(),
             token_certificates: Mutex::default(),
         }
@@ -110,6 +114,7 @@ impl Verifier {
         Ok(Judgement {
             verdict: answer.verdict,
             token: answer.token,
+            token_certificates: self.token_certificates_if_there().await?,
         })
     }
 
@@ -119,8 +124,16 @@ impl Verifier {
         Ok(answer.operators)
     }
 
+    /// The token keys' certificates; none where the verifier is away and none are known.
+    pub async fn token_certificates_if_there(&self) -> Result<Vec<ByteVec>, CardRefusal> {
+        match self.token_certificates().await {
+            Err(CardRefusal::VerifierAway(_)) => Ok(Vec::new()),
+            known => known,
+        }
+    }
+
     /// The token keys' certificates. While the verifier is away the last ones known.
-    pub async fn token_certificates(&self) -> Result<Vec<ByteVec>, CardRefusal> {
+    async fn token_certificates(&self) -> Result<Vec<ByteVec>, CardRefusal> {
         let known = self
             .token_certificates
             .lock()
@@ -181,6 +194,11 @@ impl Verifier {
         path: &str,
         body: Vec<u8>,
     ) -> Result<A, CardRefusal> {
+        let turn = tokio::time::timeout(DEADLINE, self.turns.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            let why = format!("{MAX_CONNECTIONS} requests are under way to it");
+            return Err(CardRefusal::VerifierAway(why));
+        };
         let mut connection = match self.reuse() {
             Some(connection) => connection,
             None => self.open().await?,
@@ -209,7 +227,7 @@ impl Verifier {
 
     fn keep(&self, connection: Connection) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < MAX_IDLE && !connection.is_closed() {
+        if !connection.is_closed() {
             idle.push((Instant::now(), connection));
         }
     }

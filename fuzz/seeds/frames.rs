@@ -116,6 +116,7 @@ fn card() -> Vec<Seed> {
         token_certificates: chain(),
     };
     let judged = Judgement {
+        token_certificates: vec![vec![0x30, 0].into()],
         verdict: "1".into(),
         token: "a.b.c".into(),
     };

@@ -9,7 +9,7 @@
 //! ```text
 //!            hash files        QEMU stopped, RAM layout agrees      sign of life
 //!   (start) ───────────► (1) ──────────────────────────► Booting ─────────────► Running ◄─► Paused
-//!                         ▲                                 │                      │      (on a lease)
+//!                         ▲                                 │                      │      (overdue)
 //!                         └──── no sign of life: kill ──────┘                      ▼
 //!                               and retry, 3 times                       Stopped or Failed
 //! ```

@@ -130,7 +130,7 @@ impl VhostUserBackendReqHandlerMut for Backend {
             user: region.user_addr,
             offset: region.mmap_offset,
         });
-        self.ram = Ram::map(regions.zip(files)).map_err(refused)?;
+        self.ram.remap(regions.zip(files)).map_err(refused)?;
         Ok(None)
     }
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 
-use rustix::fs::{SealFlags, fcntl_get_seals};
+use rustix::fs::{SealFlags, fcntl_get_seals, fstat};
 use vm_memory::mmap::MmapRegionError;
 use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
 
@@ -29,7 +29,12 @@ pub struct Ram {
     /// The mapping.
     pub memory: GuestMemoryMmap,
     regions: Vec<Region>,
+    /// Of which file each region is.
+    files: Vec<Inode>,
 }
+
+/// Which file it is, whatever descriptor leads to it: device and inode number.
+type Inode = (u64, u64);
 
 /// RAM cannot be mapped.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +48,9 @@ pub enum RamError {
     /// The file cannot be mapped there.
     #[error("the RAM file cannot be mapped: {0}")]
     Map(#[from] MmapRegionError),
+    /// The kernel does not say which file it is.
+    #[error("the RAM file cannot be looked at: {0}")]
+    Stat(#[source] rustix::io::Errno),
     /// Regions overlap or wrap around.
     #[error("the RAM regions overlap or wrap around")]
     Layout,
@@ -51,8 +59,33 @@ pub enum RamError {
 impl Ram {
     /// Maps regions of files.
     pub fn map(parts: impl IntoIterator<Item = (Region, File)>) -> Result<Self, RamError> {
+        let mut ram = Self::default();
+        ram.remap(parts)?;
+        Ok(ram)
+    }
+
+    /// Maps regions of files instead, unless these are the ones that are mapped: QEMU describes the same RAM anew after
+    /// every pause, and a new mapping would have to be faulted in again. The mapping keeps its files open, so that an
+    /// inode number cannot come to mean another file.
+    pub fn remap(
+        &mut self,
+        parts: impl IntoIterator<Item = (Region, File)>,
+    ) -> Result<(), RamError> {
         let mut parts: Vec<(Region, File)> = parts.into_iter().collect();
         parts.sort_by_key(|(region, _)| region.guest);
+        let files = parts
+            .iter()
+            .map(|(_, file)| inode(file))
+            .collect::<Result<Vec<_>, _>>()?;
+        let regions = parts.iter().map(|(region, _)| region);
+        let same = !parts.is_empty() && self.files == files && self.regions.iter().eq(regions);
+        if !same {
+            *self = Self::mapped(parts, files)?;
+        }
+        Ok(())
+    }
+
+    fn mapped(parts: Vec<(Region, File)>, files: Vec<Inode>) -> Result<Self, RamError> {
         let total = parts
             .iter()
             .fold(0, |sum: u64, (region, _)| sum.saturating_add(region.size));
@@ -72,7 +105,11 @@ impl Ram {
             regions.push(region);
         }
         let memory = GuestMemoryMmap::from_regions(mapped).map_err(|_| RamError::Layout)?;
-        Ok(Self { memory, regions })
+        Ok(Self {
+            memory,
+            regions,
+            files,
+        })
     }
 
     /// The guest-physical address of an address in QEMU's own address space.
@@ -87,8 +124,81 @@ impl Ram {
     }
 }
 
+fn inode(file: &File) -> Result<Inode, RamError> {
+    let status = fstat(file).map_err(RamError::Stat)?;
+    Ok((status.st_dev, status.st_ino))
+}
+
 impl From<RamError> for io::Error {
     fn from(error: RamError) -> Self {
         Self::other(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{MemfdFlags, fcntl_add_seals, ftruncate, memfd_create};
+    use vm_memory::GuestMemoryBackend;
+
+    use super::*;
+
+    const SIZE: u64 = 1 << 16;
+    const REGION: Region = Region {
+        guest: 0,
+        size: SIZE,
+        user: 0x7f00_0000_0000,
+        offset: 0,
+    };
+
+    fn ram_file() -> File {
+        let file = memfd_create("ram", MemfdFlags::ALLOW_SEALING).unwrap();
+        ftruncate(&file, SIZE).unwrap();
+        fcntl_add_seals(&file, SealFlags::SHRINK).unwrap();
+        file.into()
+    }
+
+    fn place(ram: &Ram) -> *mut u8 {
+        ram.memory.get_host_address(GuestAddress(0)).unwrap()
+    }
+
+    #[test]
+    fn the_same_ram_stays_where_it_is() {
+        let file = ram_file();
+        let mut ram = Ram::map([(REGION, file.try_clone().unwrap())]).unwrap();
+        let before = place(&ram);
+        ram.remap([(REGION, file.try_clone().unwrap())]).unwrap();
+        assert_eq!(place(&ram), before);
+        assert_eq!(ram.translate(REGION.user), Some(GuestAddress(0)));
+    }
+
+    #[test]
+    fn another_file_or_region_is_mapped() {
+        let file = ram_file();
+        let mut ram = Ram::map([(REGION, file.try_clone().unwrap())]).unwrap();
+        let moved = Region {
+            user: REGION.user + SIZE,
+            ..REGION
+        };
+        ram.remap([(moved, file.try_clone().unwrap())]).unwrap();
+        assert_eq!(ram.translate(REGION.user), None);
+        assert_eq!(ram.translate(moved.user), Some(GuestAddress(0)));
+        let before = place(&ram);
+        ram.remap([(moved, ram_file())]).unwrap();
+        assert_ne!(place(&ram), before);
+        assert!(matches!(ram.remap([]), Err(RamError::Layout)));
+    }
+
+    #[test]
+    fn a_file_that_can_shrink_is_refused_and_nothing_changes() {
+        let mut ram = Ram::map([(REGION, ram_file())]).unwrap();
+        let loose: File = memfd_create("ram", MemfdFlags::ALLOW_SEALING)
+            .unwrap()
+            .into();
+        ftruncate(&loose, SIZE).unwrap();
+        assert!(matches!(
+            ram.remap([(REGION, loose)]),
+            Err(RamError::NotSealed)
+        ));
+        assert_eq!(ram.translate(REGION.user), Some(GuestAddress(0)));
     }
 }

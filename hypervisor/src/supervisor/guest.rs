@@ -187,7 +187,7 @@ impl<'a> Guest<'a> {
 
     /// Makes the state visible from outside.
     fn show(&self) {
-        let state = if self.pausing.is_paused() {
+        let state = if self.pausing.is_overdue() {
             GuestState::Paused
         } else if self.watchdog.is_alive() {
             GuestState::Running

@@ -24,6 +24,11 @@ impl Pausing {
         self.lease.is_held() || self.overdue.is_some()
     }
 
+    /// Whether it stands still although it should run: the pauses of snapshots last milliseconds and are no state.
+    pub(super) const fn is_overdue(&self) -> bool {
+        self.overdue.is_some()
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.overdue.or(self.lease.until())
     }

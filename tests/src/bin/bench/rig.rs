@@ -48,6 +48,8 @@ impl Subject {
     pub(crate) fn boot(stack: &Stack, name: &str) -> Result<Self> {
         let mut spec = GuestSpec::new(name);
         spec.memory_mib = MEMORY_MIB;
+        // Emulated, they work on the same cores as everything that is measured.
+        spec.cpus = 1;
         spec.services = &["test-agent", "echo"];
         spec.budget = Some(json!({
             "bytes_per_request": 512_u64 << 20,

@@ -123,6 +123,10 @@ pub struct Judgement {
     /// The attestation result: EAR as a compact JWT. Present for every appraised report, affirmed or not.
     #[n(1)]
     pub token: String,
+    /// The token keys' certificates at present, DER: the one that signed is among them. Empty where the verifier went
+    /// away after it had judged.
+    #[n(2)]
+    pub token_certificates: Vec<ByteVec>,
 }
 
 /// Why the card refused.

@@ -100,7 +100,7 @@ pub enum GuestState {
     /// The guest has used its API or finished booting by its console.
     #[n(1)]
     Running,
-    /// Stopped for a snapshot.
+    /// It should run on after a snapshot, which QEMU has not confirmed yet. Pauses that end as they should are no state.
     #[n(2)]
     Paused,
     /// Down.
