@@ -74,7 +74,7 @@ fn main() -> ExitCode {
 }
 
 /// How many steps a whole run has.
-const STEPS: usize = 8;
+const STEPS: usize = 9;
 
 impl Demo {
     fn run(&mut self) -> Result<()> {
