@@ -163,6 +163,7 @@ fn supervisor_in(folder: &Path) {
             boot: 1,
         },
         record: String::new(),
+        operator: "alice".into(),
         cid: 3,
         directory: folder.join("run"),
         locks: folder.join("users"),
