@@ -42,11 +42,16 @@ fn kind(target: &str) -> Result<String> {
     if let Some(name) = target.strip_prefix("/memfd:") {
         return Ok(format!("memfd {}", name.trim_end_matches(" (deleted)")));
     }
-    let extension = Path::new(target).extension();
-    Ok(match extension.and_then(|extension| extension.to_str()) {
+    let path = Path::new(target);
+    let text =
+        |part: Option<&std::ffi::OsStr>| part.and_then(|part| part.to_str().map(str::to_owned));
+    let name = text(path.file_stem()).unwrap_or_default();
+    Ok(match text(path.extension()).as_deref() {
         Some("img") => "disk".into(),
         Some("log") => "log".into(),
-        Some("lock") => "lock".into(),
+        // One file a number, by which the users of a guest's processes are taken.
+        Some("lock") if name.parse::<u32>().is_ok() => "lock users".into(),
+        Some("lock") => format!("lock {name}"),
         Some("db" | "db-wal" | "db-shm") => "database".into(),
         _ => target.to_owned(),
     })
