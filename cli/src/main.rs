@@ -9,6 +9,7 @@ mod failure;
 mod hypervisor;
 mod operator;
 mod output;
+mod utc;
 mod verifier;
 
 use std::process::ExitCode;

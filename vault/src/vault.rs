@@ -86,7 +86,7 @@ impl Operation<'_> {
         match request {
             VaultRequest::Describe => Ok(self.describe()),
             VaultRequest::CreateFleetCa { name } => self.create_fleet_ca(&name),
-            VaultRequest::IssueHost { csr, name } => self.issue_host(&csr, name),
+            VaultRequest::IssueHost { csr, name } => self.issue_host(&csr, &name),
             VaultRequest::IssueOperator { csr, name } => self.issue_operator(&csr, &name),
             VaultRequest::RotateTlsServer { names, lifetime_s } => {
                 self.rotate_tls_server(names, lifetime_s)

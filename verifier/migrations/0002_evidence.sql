@@ -11,6 +11,7 @@ CREATE TABLE evidence (
     number       INTEGER PRIMARY KEY AUTOINCREMENT,
     verdict      TEXT    NOT NULL UNIQUE REFERENCES verdicts (id),
     vm           TEXT    NOT NULL,
+    host         BLOB    NOT NULL CHECK (length(host) = 32),
     affirming    INTEGER NOT NULL CHECK (affirming IN (0, 1)),
     judged_at_ms INTEGER NOT NULL,
     report       BLOB    NOT NULL,
@@ -18,10 +19,12 @@ CREATE TABLE evidence (
 ) STRICT;
 
 CREATE INDEX evidence_by_vm ON evidence (vm, affirming, number);
+CREATE INDEX evidence_by_host ON evidence (host, affirming, number);
 CREATE INDEX evidence_by_age ON evidence (affirming, judged_at_ms);
 
-INSERT INTO evidence (verdict, vm, affirming, judged_at_ms, report, token)
-    SELECT id, rtrim(rtrim(guest, '0123456789'), ':'), status = 'affirming', judged_at_ms, report, token
+INSERT INTO evidence (verdict, vm, host, affirming, judged_at_ms, report, token)
+    SELECT id, rtrim(rtrim(guest, '0123456789'), ':'), host, status = 'affirming', judged_at_ms,
+           report, token
     FROM verdicts ORDER BY id;
 
 ALTER TABLE verdicts DROP COLUMN report;

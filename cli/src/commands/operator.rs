@@ -30,8 +30,14 @@ pub(crate) fn run(command: Operator, output: Output) -> Result<ExitCode> {
         Operator::Request { credentials } => {
             let csr = credentials.certificate_path().with_extension("csr");
             std::fs::write(&csr, credentials.request()?)?;
-            let sentence = format!("certification request at {}", csr.display());
-            output.result(&json!({ "ok": true, "csr": csr }), &sentence);
+            // What a vault's configuration names further operators by.
+            let key_sha256 = hex::encode(credentials.key()?.public_key().sha256());
+            let sentence = format!(
+                "certification request at {}; SHA-256 of the key: {key_sha256}",
+                csr.display()
+            );
+            let result = json!({ "ok": true, "csr": csr, "key_sha256": key_sha256 });
+            output.result(&result, &sentence);
         }
         Operator::Anchor { credentials } => {
             let anchor = hex::encode(credentials.fleet_ca()?.sha256());

@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Subcommand;
+use serde_json::Value;
 
 use crate::output::Output;
+use crate::utc::utc;
 use crate::verifier::{Verifier, segment};
 
 #[derive(Subcommand)]
@@ -25,7 +27,7 @@ pub(crate) enum Verdict {
         #[command(flatten)]
         verifier: Verifier,
     },
-    /// One verdict, with the reasons.
+    /// One verdict, with the reasons, and with report and token as long as they are kept.
     #[command(after_help = "Example: bartizan verdict show 0193a1c4-…")]
     Show {
         /// Its id.
@@ -57,8 +59,37 @@ pub(crate) fn run(command: Verdict, output: Output) -> Result<ExitCode> {
         }
         Verdict::Show { id, verifier } => {
             let verdict = verifier.ask("GET", &format!("/v1/verdicts/{}", segment(&id)), None)?;
-            output.result(&verdict, &serde_json::to_string_pretty(&verdict)?);
+            output.result(&verdict, &shown(&verdict)?);
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A verdict for people: as it is, and what became of its evidence.
+fn shown(verdict: &Value) -> Result<String> {
+    let mut text = serde_json::to_string_pretty(verdict)?;
+    if let Some(dropped_at_ms) = verdict["evidence_dropped_at_ms"].as_u64() {
+        text += &format!(
+            "\nreport and token were dropped at {} by the verifier's retention policy; what is kept of the report is its SHA-256",
+            utc(dropped_at_ms)
+        );
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::shown;
+
+    #[test]
+    fn it_is_said_when_the_report_was_dropped() {
+        let mut verdict = json!({"id": "1", "report": "AA", "evidence_dropped_at_ms": null});
+        assert!(!shown(&verdict).unwrap().contains("dropped at"));
+        verdict["report"] = json!(null);
+        verdict["evidence_dropped_at_ms"] = json!(1_795_325_061_999_u64);
+        let text = shown(&verdict).unwrap();
+        assert!(text.contains("dropped at 2026-11-22T05:24:21Z"), "{text}");
+    }
 }

@@ -59,13 +59,12 @@ impl Operation<'_> {
         Ok(VaultReply::Certificates(chain([der])))
     }
 
-    pub(super) fn issue_host(&self, csr: &[u8], name: String) -> Outcome {
-        check_name(&name)?;
+    pub(super) fn issue_host(&self, csr: &[u8], name: &str) -> Outcome {
+        check_name(name)?;
         let key = csr::verify(csr).map_err(refused)?;
         let card = CardId(key.sha256());
         let (usage, subject) = (Usage::Card, Subject::Host(card));
-        let issued =
-            self.issued_by_fleet_ca(usage, subject, name.clone(), Vec::new(), YEAR_S, &key);
+        let issued = self.issued_by_fleet_ca(usage, subject, name.into(), Vec::new(), YEAR_S, &key);
         let (certificate, _) = issued?;
         // Said here too: what a verifier that was taken over has certified is not in its own log.
         tracing::info!(name, %card, "host certified");

@@ -36,6 +36,8 @@ pub struct Keep {
     pub age_s: u64,
     /// So many later verdicts of its kind on the same VM.
     pub per_guest: u32,
+    /// So many later verdicts of its kind on the same host's VMs.
+    pub per_host: u32,
 }
 
 impl Default for QuotaLimits {
@@ -55,10 +57,12 @@ impl Default for Retention {
             affirming: Keep {
                 age_s: 7 * 86_400,
                 per_guest: 32,
+                per_host: 512,
             },
             others: Keep {
                 age_s: 90 * 86_400,
                 per_guest: 128,
+                per_host: 2048,
             },
         }
     }
@@ -99,12 +103,14 @@ impl QuotaLimits {
 impl Retention {
     pub(super) fn ranges(&self) -> impl Iterator<Item = Range> {
         let age = |field, keep: Keep| (field, keep.age_s, 60, 100 * 365 * 86_400);
-        let count = |field, keep: Keep| (field, u64::from(keep.per_guest), 1, 1 << 20);
+        let count = |field, count: u32| (field, u64::from(count), 1, 1 << 20);
         [
             age("retention.affirming.age_s", self.affirming),
-            count("retention.affirming.per_guest", self.affirming),
+            count("retention.affirming.per_guest", self.affirming.per_guest),
+            count("retention.affirming.per_host", self.affirming.per_host),
             age("retention.others.age_s", self.others),
-            count("retention.others.per_guest", self.others),
+            count("retention.others.per_guest", self.others.per_guest),
+            count("retention.others.per_host", self.others.per_host),
         ]
         .into_iter()
     }

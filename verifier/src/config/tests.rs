@@ -42,6 +42,11 @@ fn values_out_of_range_are_refused() {
         "token_lifetime_s: 0",
         "report_window_s: 99999",
         "limits: {body_bytes: 1}",
+        "limits: {memory_wait_s: 0}",
+        // Half of it could not hold the largest report.
+        "limits: {request_memory_bytes: 134217728}",
+        "verdicts: {guest_burst: 0}",
+        "retention: {others: {age_s: 1, per_guest: 9, per_host: 9}}",
     ] {
         let error = load(&format!("{LEAST}{wrong}\n")).unwrap_err();
         assert!(matches!(error, ConfigError::OutOfRange { .. }), "{error}");

@@ -1,7 +1,7 @@
 //! Dropping evidence: reports and tokens of verdicts that are old, or that many others followed.
 //!
-//! The count per VM is kept with every verdict that is written, in its own transaction, so that it
-//! holds at any time. Age is looked at every minute, a batch at a time, between the commits of
+//! The counts per VM and per host are kept with every verdict that is written, in its own transaction,
+//! so that they hold at any time. Age is looked at every minute, a batch at a time, between the commits of
 //! verdicts: the one task that writes does both, and a batch is small enough not to be noticed.
 //!
 //! Ages are by the clock as it was when the service started and the time since, so that a clock that
@@ -43,24 +43,34 @@ impl Dropper {
         }
     }
 
-    /// Drops the evidence that a verdict just written pushed beyond its VM's count.
+    /// Drops the evidence that a verdict just written pushed beyond the counts of its VM and its host.
     pub(super) async fn make_room(
         &self,
         connection: &mut SqliteConnection,
         verdict: &Verdict,
     ) -> Result<(), sqlx::Error> {
-        let affirming = verdict.summary.is_affirming();
-        let beyond = sqlx::query_scalar(
+        let summary = &verdict.summary;
+        let keep = self.keep(summary.is_affirming());
+        let beyond_vm = sqlx::query_scalar(
             "SELECT number FROM evidence WHERE vm = ? AND affirming = ?
              ORDER BY number DESC LIMIT ? OFFSET ?",
         )
-        .bind(verdict.summary.vm())
-        .bind(affirming)
+        .bind(summary.vm())
+        .bind(summary.is_affirming())
         .bind(PER_WRITE)
-        .bind(self.keep(affirming).per_guest)
-        .fetch_all(&mut *connection)
-        .await?;
-        for number in beyond {
+        .bind(keep.per_guest);
+        for number in beyond_vm.fetch_all(&mut *connection).await? {
+            self.drop_one(connection, number).await?;
+        }
+        let beyond_host = sqlx::query_scalar(
+            "SELECT number FROM evidence WHERE host = ? AND affirming = ?
+             ORDER BY number DESC LIMIT ? OFFSET ?",
+        )
+        .bind(summary.host.0.as_slice())
+        .bind(summary.is_affirming())
+        .bind(PER_WRITE)
+        .bind(keep.per_host);
+        for number in beyond_host.fetch_all(&mut *connection).await? {
             self.drop_one(connection, number).await?;
         }
         Ok(())

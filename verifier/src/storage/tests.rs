@@ -57,6 +57,7 @@ fn for_ever() -> Retention {
     let keep = Keep {
         age_s: u64::MAX,
         per_guest: u32::MAX,
+        per_host: u32::MAX,
     };
     Retention {
         affirming: keep,

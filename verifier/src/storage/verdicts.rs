@@ -130,7 +130,7 @@ impl Storage {
     /// One verdict, with its evidence if that is still kept.
     pub async fn verdict(&self, id: &str) -> Result<Option<KeptVerdict>, StorageError> {
         sqlx::query(
-            "SELECT id, verdicts.judged_at_ms, guest, host, application, profile_revision, status,
+            "SELECT id, verdicts.judged_at_ms, guest, verdicts.host, application, profile_revision, status,
                     reasons, report_sha256, evidence_dropped_at_ms, report, token
              FROM verdicts LEFT JOIN evidence ON verdict = id WHERE id = ?",
         )
@@ -215,11 +215,12 @@ pub(super) async fn insert(
     .execute(&mut *connection)
     .await?;
     sqlx::query(
-        "INSERT INTO evidence (verdict, vm, affirming, judged_at_ms, report, token)
-         VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO evidence (verdict, vm, host, affirming, judged_at_ms, report, token)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&summary.id)
     .bind(summary.vm())
+    .bind(summary.host.0.as_slice())
     .bind(summary.is_affirming())
     .bind(as_integer(summary.judged_at_ms))
     .bind(&evidence.report)

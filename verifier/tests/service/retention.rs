@@ -11,7 +11,7 @@ use crate::host::Host;
 
 #[tokio::test]
 async fn the_summary_and_the_reports_digest_stay() {
-    let extra = "retention: {others: {age_s: 3600, per_guest: 1}}";
+    let extra = "retention: {others: {age_s: 3600, per_guest: 1, per_host: 9}}";
     let bench = Bench::start_with(Authority::fleet(), extra).await;
     let host = Host::enrolled(&bench.vault.fleet);
     let guest = host.guest(1, 1);

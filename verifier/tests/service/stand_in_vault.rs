@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -30,7 +30,20 @@ pub(crate) struct StandInVault {
     pub(crate) fleet: Arc<Authority>,
     refuses: Arc<AtomicBool>,
     shows_fleet: Arc<AtomicBool>,
-    results: Arc<Mutex<()>>,
+    results: Arc<Results>,
+}
+
+/// Whether results are signed now, or wait.
+#[derive(Default)]
+struct Results {
+    state: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    held: bool,
+    count: usize,
 }
 
 struct Keys {
@@ -40,8 +53,7 @@ struct Keys {
     shows_fleet: Arc<AtomicBool>,
     tokens: Mutex<Vec<(EcdsaKeyPair, Vec<u8>)>>,
     servers: Mutex<HashMap<Vec<u8>, EphemeralKey>>,
-    /// Locked while a result is signed.
-    results: Arc<Mutex<()>>,
+    results: Arc<Results>,
 }
 
 impl StandInVault {
@@ -50,7 +62,7 @@ impl StandInVault {
         let listener = UnixListener::bind(&socket).unwrap();
         let (fleet, refuses) = (Arc::new(fleet), Arc::new(AtomicBool::new(false)));
         let shows_fleet = Arc::new(AtomicBool::new(true));
-        let results = Arc::new(Mutex::new(()));
+        let results = Arc::new(Results::default());
         let keys = Arc::new(Keys {
             fleet: Arc::clone(&fleet),
             shows_fleet: Arc::clone(&shows_fleet),
@@ -74,9 +86,15 @@ impl StandInVault {
         }
     }
 
-    /// No result is signed as long as this is held.
-    pub(crate) fn hold_results(&self) -> MutexGuard<'_, ()> {
-        self.results.lock().unwrap()
+    /// From now on no result is signed, or again.
+    pub(crate) fn hold_results(&self, held: bool) {
+        self.results.state.lock().unwrap().held = held;
+        self.results.changed.notify_all();
+    }
+
+    /// How many results wait to be signed.
+    pub(crate) fn results_held(&self) -> usize {
+        self.results.state.lock().unwrap().count
     }
 
     /// From now on there is no fleet CA, until one is made.
@@ -87,6 +105,17 @@ impl StandInVault {
     /// From now on every question is refused, or no longer.
     pub(crate) fn refuse(&self, refuses: bool) {
         self.refuses.store(refuses, Ordering::SeqCst);
+    }
+}
+
+impl Results {
+    fn wait(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.count += 1;
+        let mut state = (self.changed)
+            .wait_while(state, |state| state.held)
+            .unwrap();
+        state.count -= 1;
     }
 }
 
@@ -137,7 +166,7 @@ impl Keys {
             VaultRequest::RotateToken { lifetime_s } => self.rotate_token(lifetime_s),
             VaultRequest::SignToken { claims } => {
                 check_claims_json(&claims).unwrap();
-                let _held = self.results.lock().unwrap();
+                self.results.wait();
                 let tokens = self.tokens.lock().unwrap();
                 let (key, certificate) = tokens.last().unwrap();
                 let input = signing_input(certificate, &claims);

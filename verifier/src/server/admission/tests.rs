@@ -75,7 +75,7 @@ proptest! {
                     places.swap_remove(which.index(places.len()));
                 }
             } else {
-                let fresh = admission.shared.lock().of.get(&stranger(payer)).is_none();
+                let fresh = !admission.shared.lock().of.contains_key(&stranger(payer));
                 let place = admission.admit(stranger(payer));
                 prop_assert!(!fresh || place.is_some(), "a newcomer is always let in");
                 places.extend(place);

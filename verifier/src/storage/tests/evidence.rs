@@ -12,7 +12,11 @@ fn policy(affirming: Keep, others: Keep) -> Retention {
 }
 
 fn keep(age_s: u64, per_guest: u32) -> Keep {
-    Keep { age_s, per_guest }
+    Keep {
+        age_s,
+        per_guest,
+        per_host: 1000,
+    }
 }
 
 fn judged(id: &str, guest: &GuestIdentity, status: &str, judged_at_ms: u64) -> Verdict {
@@ -77,6 +81,26 @@ async fn of_each_vm_the_latest_are_kept_and_those_that_do_not_affirm_apart() {
             .iter()
             .all(|verdict| verdict.report_sha256 == [5; 32])
     );
+}
+
+#[tokio::test]
+async fn a_host_with_ever_new_vms_has_its_evidence_bounded_too() {
+    let storage = database().await;
+    let mut keep = keep(365 * 86_400, 9);
+    keep.per_host = 3;
+    let (log, _task) = VerdictLog::start(storage.storage.clone(), policy(keep, keep));
+    for number in 0..6 {
+        let mut guest = guest(1);
+        guest.vm = [number; 16];
+        let verdict = judged(&number.to_string(), &guest, "affirming", now_ms());
+        log.record(guest, verdict).await.unwrap();
+    }
+    let mut elsewhere = guest(1);
+    elsewhere.card = CardId([7; 32]);
+    let verdict = judged("e", &elsewhere, "affirming", now_ms());
+    log.record(elsewhere, verdict).await.unwrap();
+    let kept = kept_ids(&storage.storage, &["0", "1", "2", "3", "4", "5", "e"]).await;
+    assert_eq!(kept, ["3", "4", "5", "e"]);
 }
 
 #[tokio::test]
