@@ -115,7 +115,8 @@ fn parse(line: &str) -> Option<Range> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::io::{Read, Write};
+    use std::process::{Child, Command, Stdio};
 
     use super::*;
 
@@ -134,11 +135,21 @@ mod tests {
         }
     }
 
+    /// A process of `cat` that has answered: it is past its loader, and maps what it ever will.
+    fn echoing() -> Child {
+        let mut cat = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        cat.stdin.as_mut().unwrap().write_all(b"!").unwrap();
+        cat.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        cat
+    }
+
     #[test]
     fn processes_of_one_program_are_found_and_touched_together() {
-        let sleep = || Command::new("sleep").arg("1000").spawn().unwrap();
-        let [mut one, mut other] = [sleep(), sleep()];
-        // `spawn` returns once the child has called execve, or else with its error.
+        let [mut one, mut other] = [echoing(), echoing()];
         let found = instances(one.id()).unwrap();
         let alone = make_executable_pages_present(one.id()).unwrap();
         let together = make_program_present(one.id()).unwrap();
