@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+use bartizan_attestation::digest::sha256;
 use bartizan_attestation::identity::GuestIdentity;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
@@ -62,12 +63,23 @@ async fn write(
     .bind(guest.boot.to_be_bytes().as_slice())
     .execute(&mut *transaction)
     .await?;
+    let verdict = Uuid::new_v4().to_string();
     sqlx::query(
         "INSERT INTO verdicts (id, judged_at_ms, guest, host, application, profile_revision, status,
-                               reasons, report, token)
-         VALUES (?, 0, ?, ?, 'bench', NULL, 'none', '{}', ?, ?)",
+                               reasons, report_sha256)
+         VALUES (?, 0, ?, ?, 'bench', NULL, 'none', '{}', ?)",
     )
-    .bind(Uuid::new_v4().to_string())
+    .bind(&verdict)
+    .bind(guest.to_string())
+    .bind(guest.card.0.as_slice())
+    .bind(sha256(&granted.report).as_slice())
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query(
+        "INSERT INTO evidence (verdict, vm, host, affirming, judged_at_ms, report, token)
+         VALUES (?, ?, ?, 0, 0, ?, ?)",
+    )
+    .bind(&verdict)
     .bind(guest.to_string())
     .bind(guest.card.0.as_slice())
     .bind(granted.report.as_slice())
