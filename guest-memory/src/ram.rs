@@ -100,8 +100,6 @@ impl GuestRam {
             let length = usize::try_from(left).unwrap_or(PAGE).min(PAGE);
             let (now, _) = page.split_at_mut(length);
             piece.mapping.copy_out(inside, now);
-            // Comes in from memory while this one is worked on.
-            piece.mapping.prefetch_page(inside + length as u64);
             done += length as u64;
             take(now);
         }

@@ -5,15 +5,11 @@
 )]
 
 use std::arch::asm;
-use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
 
 use rustix::io::{self, Errno};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
-
-const PAGE: usize = 4096;
-const CACHE_LINE: usize = 64;
 
 /// Invariant: `size` bytes from `start` on are mapped readable until this is dropped, and the file behind them
 /// cannot shrink (the caller of [`Mapping::new`] saw to that), so that no read of them faults.
@@ -90,20 +86,6 @@ impl Mapping {
                     );
                 }
             }
-        }
-    }
-}
-
-impl Mapping {
-    /// Has the processor fetch the page that begins at `from`, as far as it is in the mapping: a hint.
-    pub(super) fn prefetch_page(&self, from: u64) {
-        let from = usize::try_from(from).unwrap_or(usize::MAX);
-        let end = from.saturating_add(PAGE).min(self.size);
-        for line in (from..end).step_by(CACHE_LINE) {
-            // SAFETY: `line` is within the mapping.
-            let line = unsafe { self.start.add(line) }.as_ptr();
-            // SAFETY: every x86-64 processor has the instruction; it changes nothing that a program can see.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
         }
     }
 }
