@@ -7,7 +7,7 @@ use crate::stack::Guest;
 /// Where in the text an instruction is patched.
 const PATCHED: u64 = 0x5123;
 /// What it is patched with, in octal: a breakpoint.
-pub const INT3: &str = "314";
+const INT3: &str = "314";
 
 /// A running nginx: its master process.
 #[derive(Clone, Copy, Debug)]

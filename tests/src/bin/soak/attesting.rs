@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use bartizan_tests::nginx::{INT3, Nginx};
+use bartizan_tests::nginx::Nginx;
 use bartizan_tests::stack::Guest;
 use serde_json::Value;
 
@@ -93,7 +93,7 @@ impl Attester {
     fn ask(&mut self, orders: &Orders, ledger: &Ledger) -> Result<()> {
         let wish = self.wish();
         if wish.patched {
-            self.nginx.write(&mut self.guest, INT3)?;
+            self.nginx.patch(&mut self.guest)?;
         }
         let was_calm = orders.calm.load(Ordering::Relaxed);
         let (_, answer) = self.guest.attest(&wish.arguments)?;
