@@ -49,8 +49,8 @@ pub enum PackageError {
     /// More ELF files than are kept.
     #[error("the packages hold more than {MAX_KEPT} bytes of programs and libraries")]
     TooMuchCode,
-    /// A path that is not UTF-8 or too long, or has control characters.
-    #[error("a path in the package is too long or not plain text")]
+    /// A path that is not UTF-8 or too long, has control characters, or is the root directory.
+    #[error("a path in the package is too long, not plain text, or no file's")]
     Path,
     /// Two packages install different files at one path.
     #[error("two packages install different files at `{path}`")]
@@ -223,6 +223,10 @@ fn installed(name: &[u8]) -> Result<String, PackageError> {
             path.push('/');
             path.push_str(part);
         }
+    }
+    // A file in the place of the root directory has no path at all.
+    if path.is_empty() {
+        return Err(PackageError::Path);
     }
     Ok(path)
 }

@@ -133,6 +133,18 @@ fn two_packages_may_share_a_file_but_not_differ_in_it() {
 }
 
 #[test]
+fn a_file_in_the_place_of_the_root_directory_is_refused() {
+    let mut header = entry(EntryType::Regular, 4);
+    header.as_gnu_mut().unwrap().name[..2].copy_from_slice(b"./");
+    header.set_cksum();
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append(&header, b"\x7fELF".as_slice()).unwrap();
+    let deb = package("", &tar.into_inner().unwrap());
+    let refused = Packages::default().add_deb(&deb);
+    assert!(matches!(refused, Err(PackageError::Path)), "{refused:?}");
+}
+
+#[test]
 fn a_bomb_is_stopped() {
     // 2 GiB of zeros as one member: some 2 MB of gzip.
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
