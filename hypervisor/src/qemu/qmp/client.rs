@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::UnixStream;
@@ -58,6 +59,25 @@ pub enum QmpError {
     Line(#[from] LineError),
 }
 
+/// A command as it is sent. QEMU reads its monitor byte by byte, each with a round of its event loop (`monitor_can_read`
+/// in monitor/monitor.c), while the guest stands still: what need not be said is left out.
+#[derive(Serialize)]
+struct Command {
+    execute: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments: Option<Value>,
+    id: u64,
+}
+
+impl Command {
+    fn line(&self) -> Vec<u8> {
+        // INVARIANT: strings, numbers and JSON values always have a JSON form.
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+}
+
 type Reply = Result<(u64, Result<Value, String>), QmpError>;
 
 impl Qmp {
@@ -86,30 +106,30 @@ impl Qmp {
             next_id: 0,
             deadline,
         };
-        qmp.execute("qmp_capabilities", json!({})).await?;
+        qmp.execute("qmp_capabilities", None).await?;
         Ok(qmp)
     }
 
     /// Lets the guest run.
     pub async fn cont(&mut self) -> Result<(), QmpError> {
-        self.execute("cont", json!({})).await.map(drop)
+        self.execute("cont", None).await.map(drop)
     }
 
     /// Stops the guest's virtual CPUs; they stand still when this returns.
     pub async fn stop(&mut self) -> Result<(), QmpError> {
-        self.execute("stop", json!({})).await.map(drop)
+        self.execute("stop", None).await.map(drop)
     }
 
     /// Presses the power button.
     pub async fn power_down(&mut self) -> Result<(), QmpError> {
-        self.execute("system_powerdown", json!({})).await.map(drop)
+        self.execute("system_powerdown", None).await.map(drop)
     }
 
     /// The flat memory tree, as text for people.
     pub async fn memory_tree(&mut self) -> Result<String, QmpError> {
         let name = "human-monitor-command";
         match self
-            .execute(name, json!({"command-line": "info mtree -f"}))
+            .execute(name, Some(json!({"command-line": "info mtree -f"})))
             .await?
         {
             Value::String(text) => Ok(text),
@@ -125,17 +145,19 @@ impl Qmp {
     async fn execute(
         &mut self,
         command: &'static str,
-        arguments: Value,
+        arguments: Option<Value>,
     ) -> Result<Value, QmpError> {
         self.next_id += 1;
         let id = self.next_id;
-        let line = format!(
-            "{}\n",
-            json!({"execute": command, "arguments": arguments, "id": id})
-        );
+        let line = Command {
+            execute: command,
+            arguments,
+            id,
+        }
+        .line();
         let exchange = async {
             self.writer
-                .write_all(line.as_bytes())
+                .write_all(&line)
                 .await
                 .map_err(|_| QmpError::Closed)?;
             loop {

@@ -52,6 +52,16 @@ async fn silence_is_a_timeout_and_the_late_answer_is_dropped() {
     qmp.cont().await.unwrap();
 }
 
+#[test]
+fn nothing_is_said_that_need_not_be() {
+    let stop = Command {
+        execute: "stop",
+        arguments: None,
+        id: 7,
+    };
+    assert_eq!(stop.line(), b"{\"execute\":\"stop\",\"id\":7}\n");
+}
+
 #[tokio::test]
 async fn refusal_carries_qemus_words() {
     let mut qmp = monitor(|id| match id {
