@@ -11,16 +11,11 @@ use std::os::fd::AsFd;
 use rustix::fs::{SealFlags, fcntl_get_seals, fstat};
 use rustix::io::Errno;
 
-use zeroize::Zeroizing;
-
 use crate::address::Gpa;
 use crate::physical::{NotRam, PhysicalMemory, RamSpan};
 use mapping::Mapping;
 
 pub use range::{MapRamError, RamRange};
-
-/// What is copied at a time, in bytes.
-const PAGE: usize = 4096;
 
 /// All RAM of a guest, mapped read-only.
 ///
@@ -77,33 +72,6 @@ impl GuestRam {
     pub fn copy_pages(&self, at: Gpa, into: &mut [u8]) -> Result<(), NotRam> {
         self.check_ram(at, into.len() as u64)?;
         self.read(at, into)
-    }
-
-    /// Hands `at..at + size` to `take`, page by page, each as a private copy that the guest cannot change any more:
-    /// for hashing a region without a buffer of its size.
-    ///
-    /// # Errors
-    ///
-    /// [`NotRam`] where any byte is outside RAM, before `take` is called.
-    pub fn for_each_page(
-        &self,
-        at: Gpa,
-        size: u64,
-        mut take: impl FnMut(&[u8]),
-    ) -> Result<(), NotRam> {
-        self.check_ram(at, size)?;
-        let mut page = Zeroizing::new([0; PAGE]);
-        let mut done = 0;
-        while done < size {
-            let (piece, inside) = self.piece(Gpa(at.0 + done))?;
-            let left = (size - done).min(piece.mapping.size() - inside);
-            let length = usize::try_from(left).unwrap_or(PAGE).min(PAGE);
-            let (now, _) = page.split_at_mut(length);
-            piece.mapping.copy_out(inside, now);
-            done += length as u64;
-            take(now);
-        }
-        Ok(())
     }
 
     /// Refuses `at..at + size` unless all of it is RAM.

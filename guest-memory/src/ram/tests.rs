@@ -71,23 +71,15 @@ fn the_first_address_outside_ram_is_told() {
         let mut buf = vec![0xee; size];
         assert_eq!(ram().copy_pages(Gpa(at), &mut buf), expected);
         assert!(buf.iter().all(|&byte| byte == 0xee));
-        let taken = ram().for_each_page(Gpa(at), size as u64, |_| panic!("called"));
-        assert_eq!(taken, expected);
     }
 }
 
 #[test]
-fn a_region_is_handed_out_page_by_page() {
-    let mut seen = Vec::new();
-    ram()
-        .for_each_page(Gpa(0x10_1000), 0x4000, |page| {
-            assert_eq!(page.len(), 4096);
-            seen.push(page[0]);
-        })
-        .unwrap();
-    assert_eq!(seen, [6, 7, 2, 3]);
+fn a_region_may_lie_in_several_ranges() {
     let mut copy = vec![0; 0x4000];
     ram().copy_pages(Gpa(0x10_1000), &mut copy).unwrap();
+    let first_of_each: Vec<_> = copy.chunks(0x1000).map(|page| page[0]).collect();
+    assert_eq!(first_of_each, [6, 7, 2, 3]);
     assert_eq!(copy[0x2fff..0x3001], [2, 3]);
 }
 

@@ -1,6 +1,6 @@
 //! Hashing a guest's RAM against hashing memory of one's own, by the same library.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use bartizan_attestation::digest::{Hasher, hash};
 use bartizan_attestation::measurement::{Digest, HashAlgorithm};
 use bartizan_guest_memory::Gpa;
@@ -89,13 +89,12 @@ impl Case {
     /// The digest over the guest's RAM: copied out page by page, since the guest may write at any time.
     fn of_guest(&self, subject: &Subject, mut and: impl FnMut(&[u8])) -> Result<Digest> {
         let mut hasher = Hasher::new(self.algorithm);
-        let pages = subject
-            .ram
-            .for_each_page(Gpa(MEASURED), SIZE as u64, |page| {
-                hasher.update(page);
-                and(page);
-            });
-        pages.context("the guest has less RAM than is measured")?;
+        let mut page = [0; 4096];
+        for at in (MEASURED..).step_by(page.len()).take(SIZE / page.len()) {
+            subject.ram.copy_pages(Gpa(at), &mut page)?;
+            hasher.update(&page);
+            and(&page);
+        }
         Ok(hasher.finish())
     }
 }
