@@ -1,8 +1,10 @@
 //! Page walks. The first byte selects the levels, eight more are the virtual address; the rest is RAM.
 #![no_main]
 
+use std::ops::ControlFlow;
+
 use bartizan_fuzz::hostile::Memory;
-use bartizan_guest_memory::walk::{Levels, Root, WalkError, translate};
+use bartizan_guest_memory::walk::{Levels, Root, WalkError, each_executable, translate};
 use bartizan_guest_memory::{AddressSpace, Gpa, Gva};
 use libfuzzer_sys::fuzz_target;
 
@@ -33,7 +35,34 @@ fuzz_target!(|data: &[u8]| {
         Err(_) => assert!(levels.is_canonical(at)),
     }
     read_across_pages(&memory, root, at);
+    if let Ok(page) = walked
+        && page.user
+        && page.executable
+        && at.0 >> 63 == 0
+    {
+        is_shown(&memory, root, at);
+    }
 });
+
+/// Whoever looks for all that can be executed meets what one walk found, unless there are too many tables before it.
+fn is_shown(memory: &Memory<'_>, root: Root, at: Gva) {
+    const TABLES: usize = 64;
+    let mut last = 0;
+    memory.take_reads();
+    let found = each_executable(memory, root, TABLES, |page| {
+        assert!(page.start >= last, "pages out of order");
+        last = page.end;
+        match at.0 < page.end {
+            true => ControlFlow::Break(page),
+            false => ControlFlow::Continue(()),
+        }
+    });
+    assert!(memory.take_reads() <= TABLES as u64);
+    if let Ok(flow) = found {
+        let shown = matches!(flow, ControlFlow::Break(page) if page.contains(&at.0));
+        assert!(shown, "an executable page was passed over");
+    }
+}
 
 /// What is read at once is what is read byte by byte.
 fn read_across_pages(memory: &Memory<'_>, root: Root, at: Gva) {

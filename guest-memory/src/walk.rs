@@ -4,12 +4,15 @@
 //! seen. A walk reads one entry a level, so that it ends after five reads at most, loops or not.
 
 mod entry;
+mod executable;
 #[cfg(test)]
 mod tests;
 
 use crate::address::{Gpa, Gva};
 use crate::physical::{NotRam, PhysicalMemory};
 use entry::Entry;
+
+pub use executable::{TablesError, each_executable};
 
 /// How many levels of tables there are: bit 12 of CR4 (LA57).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -4,6 +4,11 @@
 //! structure is checked against its neighbours, and whatever does not fit is a [`ProcessError`]. What a
 //! *kernel* that lies consistently says cannot be told from the truth here; reports name this basis.
 //!
+//! The kernel's lists and the page tables change one after the other: a mapping that is being taken away
+//! (munmap(2), mprotect(2)) is gone from the lists while its pages still execute. So a process is refused while its
+//! address space waits for processors to drop old translations (`mm_struct.tlb_flush_pending`), and whoever
+//! measures code holds the page tables against [`Process::first_not_executable`].
+//!
 //! Finding processes costs time in proportion to their number ([`find`], [`find_instances`]); reading one
 //! does not ([`Process::read`]).
 
@@ -28,7 +33,7 @@ pub use layout::ProcessLayout;
 pub use program::{Instance, MAX_INSTANCES, find_instances};
 pub use task::TaskAddress;
 pub use view::KernelView;
-use view::read_u64;
+use view::{read_u32, read_u64};
 
 /// Most mappings of one process that are read (`vm.max_map_count` is 65,530 by default).
 pub const MAX_AREAS: usize = 1 << 16;
@@ -109,6 +114,14 @@ impl Process {
             // Only while exec or exit is under way.
             return Err(ProcessError::NoAddressSpace { pid });
         }
+        let flushes = task.mm.wrapping_add(layout.mm.tlb_flush_pending);
+        if read_u32(view, "mm_struct", flushes)? != 0 {
+            return Err(ProcessError::Inconsistent {
+                structure: "mm_struct",
+                address: task.mm,
+                finding: "processors may still use translations that its page tables no longer hold",
+            });
+        }
         let special = Special {
             operations: view
                 .symbol("special_mapping_vmops")
@@ -150,16 +163,31 @@ impl Process {
     /// The first address of `range` that no mapping covers, resident or not.
     #[must_use]
     pub fn first_unmapped(&self, range: Range<u64>) -> Option<Gva> {
-        let from = self.areas.partition_point(|area| area.end <= range.start);
-        let mut covered = range.start;
-        for area in self.areas.iter().skip(from) {
-            if covered >= range.end || area.start > covered {
-                break;
-            }
-            covered = area.end;
-        }
-        (covered < range.end).then_some(Gva(covered))
+        first_gap(&self.areas, Clone::clone, range)
     }
+
+    /// The first address of `range` that no executable mapping covers.
+    #[must_use]
+    pub fn first_not_executable(&self, range: Range<u64>) -> Option<Gva> {
+        first_gap(&self.mappings, |mapping| mapping.range.clone(), range)
+    }
+}
+
+/// The first address of `range` that none of `covers` holds, which are in ascending order.
+fn first_gap<T>(
+    covers: &[T],
+    addresses: impl Fn(&T) -> Range<u64>,
+    range: Range<u64>,
+) -> Option<Gva> {
+    let from = covers.partition_point(|cover| addresses(cover).end <= range.start);
+    let mut covered = range.start;
+    for cover in covers.iter().skip(from).map(addresses) {
+        if covered >= range.end || cover.start > covered {
+            break;
+        }
+        covered = cover.end;
+    }
+    (covered < range.end).then_some(Gva(covered))
 }
 
 /// How the kernel's own mapping is recognised. Operations alone would not do: uprobes' out-of-line area

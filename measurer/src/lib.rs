@@ -17,7 +17,8 @@
 //! | a region that costs a long pause | budgets before the pause, pages present before the pause, a lease that the supervisor ends by itself |
 //! | a snapshot torn because the lease ran out | the supervisor says so, the snapshot is void and wiped |
 //! | a deleted or hidden executable under its old path | its path says so ([`bartizan_introspection::process`]) |
-//! | a counterfeit kernel in user memory | the kernel is found before user space runs, and kept |
+//! | code that executes and is in no mapping any more | the page tables are searched for all that user mode can execute |
+//! | a counterfeit kernel in user memory | the kernel is found before user space runs, and none but it is looked at ever after |
 //! | the measurer taken over through guest memory | no files, no network, no exec: Landlock and seccomp, shut before the first byte of guest RAM is read |
 //!
 //! Memory is bounded: one snapshot of at most the guest's budget of bytes a request, 16 bytes for each
@@ -26,6 +27,7 @@
 mod extents;
 mod guest_kernel;
 mod hashing;
+mod hidden_code;
 mod link;
 mod measuring;
 mod report_key;

@@ -9,7 +9,8 @@ use crate::extents::Extent;
 use crate::link::{Link, LinkError};
 use crate::snapshot_buffer::SnapshotBuffer;
 
-/// How often a snapshot is tried whose lease ran out, and a resolution that a running guest disturbed.
+/// How often a snapshot is tried whose lease ran out, or that met the guest in the midst of a change, and a
+/// resolution that a running guest disturbed.
 const ATTEMPTS: usize = 3;
 
 /// Bytes of guest RAM as of one moment, and how they were had.
@@ -46,6 +47,7 @@ pub(crate) fn take<R: Extents>(
     ram: &GuestRam,
     mut resolve: impl FnMut() -> Result<R, Refusal>,
 ) -> Result<Result<Taken<R>, Refusal>, LinkError> {
+    let mut refusal = Refusal::PauseFailed;
     for _ in 0..ATTEMPTS {
         let expected = match resolve_running(&mut resolve) {
             Ok(resolved) => resolved.bytes(),
@@ -76,14 +78,20 @@ pub(crate) fn take<R: Extents>(
             continue;
         }
         let pause_us = resumed.pause_us;
-        return Ok(resolved.map(|resolved| Taken {
-            bytes,
-            resolved,
-            pause_us,
-            at_ms,
-        }));
+        match resolved {
+            // Stopped in the midst of a change.
+            Err(inconsistent @ Refusal::InconsistentMemory(_)) => refusal = inconsistent,
+            settled => {
+                return Ok(settled.map(|resolved| Taken {
+                    bytes,
+                    resolved,
+                    pause_us,
+                    at_ms,
+                }));
+            }
+        }
     }
-    Ok(Err(Refusal::PauseFailed))
+    Ok(Err(refusal))
 }
 
 /// Resolves while the guest runs, which may change what is being read: an inconsistency is looked at again.

@@ -10,6 +10,7 @@ use bartizan_introspection::process::{self, Instance, Process, ProcessError, Tas
 
 use crate::extents::{self, Extent};
 use crate::guest_kernel::RunningKernel;
+use crate::hidden_code;
 use crate::request::check_size;
 use crate::snapshot::Extents;
 use crate::vdso;
@@ -70,6 +71,9 @@ impl ProcessTarget<'_> {
             extents: Vec::new(),
         };
         for process in processes {
+            if let Target::Profile { .. } = &self.request.target {
+                hidden_code::refuse(self.ram, &process)?;
+            }
             let regions = self.regions(&process)?;
             let requested = (resolved.regions.iter().chain(&regions))
                 .fold(0_u64, |sum, region| sum.saturating_add(region.size));

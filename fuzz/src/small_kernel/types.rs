@@ -48,6 +48,7 @@ pub fn types() -> Vec<u8> {
                 ("pgd", pointer, 8),
                 ("exe_file", pointer, 16),
                 ("context", context, 24),
+                ("tlb_flush_pending", int, 32),
             ],
         ),
         (

@@ -40,6 +40,7 @@ pub(super) struct MmLayout {
     pub(super) tree_root: u64,
     pub(super) exe_file: u64,
     pub(super) vdso: u64,
+    pub(super) tlb_flush_pending: u64,
 }
 
 /// `struct vm_area_struct`.
@@ -115,6 +116,7 @@ impl ProcessLayout {
                 tree_root: at("mm_struct", &["mm_mt", "ma_root"])?,
                 exe_file: at("mm_struct", &["exe_file"])?,
                 vdso: at("mm_struct", &["context", "vdso"])?,
+                tlb_flush_pending: at("mm_struct", &["tlb_flush_pending"])?,
             },
             area: AreaLayout {
                 size: size(profile, "vm_area_struct")?,

@@ -1,9 +1,13 @@
 //! All processes that execute one program, so that a guest cannot show the clean one of them.
 //!
 //! Two processes execute the same program where their `mm_struct.exe_file` is the same inode, or, since a file that
-//! was replaced is another inode, has the same path in the same file system, deleted or not. A process cannot
-//! leave that set while it has any of its program mapped: `PR_SET_MM_EXE_FILE` is refused then
-//! (`replace_mm_exe_file()`, `kernel/fork.c`). A *copy* of the program under another path is another program.
+//! was replaced is another inode, has the same path in the same file system, deleted or not. A *copy* of the program
+//! under another path is another program.
+//!
+//! A process can be taken out of that set: root renames the program's file or mounts over it, and a process that has
+//! unmapped its executable names another by `PR_SET_MM_MAP` (`prctl_set_mm_map()`, `kernel/sys.c`), for which a user
+//! namespace of its own is enough. So the set guards against a changed process that was overlooked, not against
+//! one that root hides.
 //!
 //! The walk takes time in proportion to the number of processes, also while the guest stands still: a
 //! process that was started between two looks must not be missed.

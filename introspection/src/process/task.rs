@@ -116,6 +116,10 @@ pub(super) fn address_space(
     let signal = read_u64(view, "task_struct", leader.wrapping_add(layout.signal))?;
     let head = signal.wrapping_add(layout.thread_head);
     let mut node = read_u64(view, "signal_struct", head)?;
+    // A zombie's leader stands in the list itself, alone: whoever leaves many behind uses up no patience.
+    if node == leader.wrapping_add(layout.thread_node) {
+        node = next(view, node)?;
+    }
     while node != head {
         *left = left.checked_sub(1).ok_or(ProcessError::TooMany {
             what: "threads of groups whose leader has exited",

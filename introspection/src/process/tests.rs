@@ -87,6 +87,31 @@ fn coverage_follows_the_mappings_exactly() {
 }
 
 #[test]
+fn only_executable_mappings_count_as_code() {
+    let kernel = sound();
+    let task = find(&kernel, &LAYOUT, PID).unwrap();
+    let process = Process::read(&kernel, &LAYOUT, task, PID).unwrap();
+    let first = |range| process.first_not_executable(range).map(|at| at.0);
+    assert_eq!(first(0x40_0000..0x40_2000), None);
+    // Data follows, which is mapped and not executable.
+    assert_eq!(process.first_unmapped(0x40_1000..0x40_3000), None);
+    assert_eq!(first(0x40_1000..0x40_3000), Some(0x40_2000));
+    assert_eq!(first(0x50_0000..0x50_1000), Some(0x50_0000));
+}
+
+#[test]
+fn a_process_whose_old_translations_may_be_in_use_is_refused() {
+    let mut kernel = sound();
+    let task = find(&kernel, &LAYOUT, PID).unwrap();
+    kernel.put(MM + LAYOUT.mm.tlb_flush_pending, 1_u32.to_le_bytes());
+    let read = Process::read(&kernel, &LAYOUT, task, PID);
+    let Err(ProcessError::Inconsistent { structure, .. }) = read else {
+        panic!("{read:?}")
+    };
+    assert_eq!(structure, "mm_struct");
+}
+
+#[test]
 fn another_special_mapping_is_not_the_vdso() {
     let mut kernel = sound();
     // As uprobes' out-of-line area: the same operations at another place.

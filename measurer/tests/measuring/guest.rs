@@ -20,28 +20,42 @@ const BUDGET: u64 = 64 << 20;
 #[ignore = "boots a guest: set BARTIZAN_TEST_KERNEL to the path of Debian's vmlinuz (6.1 or later)"]
 fn four_level_paging() {
     let kernel = kernel("BARTIZAN_TEST_KERNEL");
-    Case::boot("four", kernel, "max,la57=off", "pti=off").check(4);
+    Case::boot("four", kernel, "init.rs", "max,la57=off", "pti=off").check(4);
 }
 
 #[test]
 #[ignore = "boots a guest: set BARTIZAN_TEST_KERNEL to the path of Debian's vmlinuz (6.1 or later)"]
 fn five_level_paging_and_isolated_page_tables() {
     let kernel = kernel("BARTIZAN_TEST_KERNEL");
-    Case::boot("five", kernel, "max", "pti=on").check(5);
+    Case::boot("five", kernel, "init.rs", "max", "pti=on").check(5);
 }
 
 #[test]
 #[ignore = "boots a guest: set BARTIZAN_TEST_KERNEL_GENERIC to the path of vmlinuz of linux-image-amd64"]
 fn generic_kernel() {
     let kernel = kernel("BARTIZAN_TEST_KERNEL_GENERIC");
-    Case::boot("generic", kernel, "max", "").check(5);
+    Case::boot("generic", kernel, "init.rs", "max", "").check(5);
 }
 
 #[test]
 #[ignore = "boots a guest: set BARTIZAN_TEST_KERNEL_BACKPORTS to the path of vmlinuz of a newer linux-image-cloud-amd64"]
 fn newer_kernel() {
     let kernel = kernel("BARTIZAN_TEST_KERNEL_BACKPORTS");
-    Case::boot("newer", kernel, "max,la57=off", "").check(4);
+    Case::boot("newer", kernel, "init.rs", "max,la57=off", "").check(4);
+}
+
+#[test]
+#[ignore = "boots a guest: set BARTIZAN_TEST_KERNEL to the path of Debian's vmlinuz (6.1 or later)"]
+fn code_that_runs_and_is_in_no_mapping_is_refused() {
+    let kernel = kernel("BARTIZAN_TEST_KERNEL");
+    Case::boot(
+        "hidden",
+        kernel,
+        "hidden.rs",
+        "max",
+        "transparent_hugepage=never",
+    )
+    .hidden_code_is_refused();
 }
 
 fn kernel(variable: &str) -> PathBuf {
@@ -58,12 +72,12 @@ struct Case {
 }
 
 impl Case {
-    fn boot(name: &str, kernel: PathBuf, cpu: &str, command_line: &str) -> Self {
+    fn boot(name: &str, kernel: PathBuf, init: &str, cpu: &str, command_line: &str) -> Self {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("measurer-{name}"));
         // Absent at the first run.
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
-        let mut vm = Vm::boot(&folder, &kernel, cpu, command_line);
+        let mut vm = Vm::boot(&folder, &kernel, init, cpu, command_line);
         // Before the kernel runs: as in earnest, the measurer looks for it while it boots.
         let mut supervisor = Supervisor::uncertified(&vm.ram, &vm.ranges, Some(&kernel), BUDGET);
         supervisor.certify(Duration::from_secs(600));
@@ -83,6 +97,20 @@ impl Case {
         self.mappings_are_those_of_proc(levels);
         self.virtual_and_physical_agree();
         self.absence_is_refused_by_name();
+    }
+
+    fn hidden_code_is_refused(mut self) {
+        self.vm.until("HIDDEN");
+        let refused = self.measure(Target::Profile { pid: 1 }).unwrap_err();
+        let Refusal::InconsistentMemory(why) = refused else {
+            panic!("{refused:?}")
+        };
+        let (tables, translations) = ("can execute the page at", "processors may still use");
+        assert!(why.contains(tables) || why.contains(translations), "{why}");
+        // It ran on meanwhile; once it is gone there is nothing to refuse.
+        self.vm.until("HIDDEN");
+        self.vm.until("GONE");
+        self.measure(Target::Profile { pid: 1 }).unwrap();
     }
 
     fn measure(&mut self, target: Target) -> Result<Report, Refusal> {

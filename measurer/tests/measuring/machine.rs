@@ -17,7 +17,7 @@ use crate::supervisor::Machine;
 /// RAM on each side of the PCI hole.
 const HALF: u64 = 256 * MIB;
 
-/// A guest whose first process is `tests/guest/init.rs`.
+/// A guest whose first process is one of `tests/guest`.
 pub(crate) struct Vm {
     qemu: Child,
     console: BufReader<ChildStdout>,
@@ -27,8 +27,14 @@ pub(crate) struct Vm {
 }
 
 impl Vm {
-    /// Boots `kernel` with that CPU model and command line; everything in `folder`.
-    pub(crate) fn boot(folder: &Path, kernel: &Path, cpu: &str, command_line: &str) -> Self {
+    /// Boots `kernel` with that first process, CPU model and command line; everything in `folder`.
+    pub(crate) fn boot(
+        folder: &Path,
+        kernel: &Path,
+        init: &str,
+        cpu: &str,
+        command_line: &str,
+    ) -> Self {
         let memfd = memfd_create("ram", MemfdFlags::ALLOW_SEALING).unwrap();
         ftruncate(&memfd, 2 * HALF).unwrap();
         fcntl_add_seals(&memfd, SealFlags::SHRINK | SealFlags::GROW).unwrap();
@@ -54,7 +60,7 @@ impl Vm {
             .arg("-kernel")
             .arg(kernel)
             .arg("-initrd")
-            .arg(initrd(folder))
+            .arg(initrd(folder, init))
             .args([
                 "-append",
                 &format!("console=ttyS0 quiet panic=-1 {command_line}"),
@@ -92,6 +98,11 @@ impl Vm {
 
     /// The console's lines up to `READY`.
     pub(crate) fn until_ready(&mut self) -> Vec<String> {
+        self.until("READY")
+    }
+
+    /// The console's lines up to the first that begins so.
+    pub(crate) fn until(&mut self, word: &str) -> Vec<String> {
         let mut lines = Vec::new();
         loop {
             let mut line = String::new();
@@ -100,10 +111,10 @@ impl Vm {
                 0,
                 "the guest ended: {lines:#?}"
             );
-            match line.trim_end() {
-                "READY" => return lines,
-                line => lines.push(line.to_owned()),
+            if line.starts_with(word) {
+                return lines;
             }
+            lines.push(line.trim_end().to_owned());
         }
     }
 
@@ -154,8 +165,10 @@ pub(crate) fn program(folder: &Path) -> PathBuf {
     folder.join("init")
 }
 
-fn initrd(folder: &Path) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest/init.rs");
+fn initrd(folder: &Path, init: &str) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/guest")
+        .join(init);
     let built = Command::new("rustc")
         .args([
             "--edition=2024",

@@ -41,6 +41,7 @@ pub(super) const LAYOUT: ProcessLayout = ProcessLayout {
         tree_root: 0x10,
         exe_file: 0x60,
         vdso: 0x70,
+        tlb_flush_pending: 0x78,
     },
     area: AreaLayout {
         size: 0x60,

@@ -145,6 +145,26 @@ fn a_dead_leader_hides_nobody() {
     assert!(matches!(looped, Err(ProcessError::TooMany { .. })));
 }
 
+/// Processes that ended and that nobody waited for: each leads itself alone.
+#[test]
+fn zombies_without_end_keep_nobody_from_being_found() {
+    const ZOMBIES: u64 = TASK + 0x1000_0000;
+    let mut kernel = instances(2);
+    let mut ring = vec![(task(0), 42), (task(1), 43)];
+    for n in 0..0x1_0001_u32 {
+        let zombie = ZOMBIES + 0x200 * u64::from(n);
+        let (node, signal) = (zombie + LAYOUT.task.thread_node, zombie + 0x180);
+        let head = signal + LAYOUT.task.thread_head;
+        kernel.put(zombie + LAYOUT.task.flags, 0x4_u32.to_le_bytes());
+        kernel.put_u64(zombie + LAYOUT.task.signal, signal);
+        kernel.put_u64(head, node);
+        kernel.put_u64(node, head);
+        ring.push((zombie, 1000 + n));
+    }
+    kernel.task_ring(&ring);
+    assert_eq!(found(&kernel, 42), [42, 43]);
+}
+
 #[test]
 fn a_crowd_is_refused_by_name() {
     let limit = u32::try_from(MAX_INSTANCES).unwrap();
