@@ -1,6 +1,7 @@
 //! A running kernel in guest RAM.
 
 mod locate;
+mod place;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use bartizan_guest_memory::{AddressSpace, Gpa, Gva, PhysicalMemory, ReadVirtualE
 use crate::profile::KernelProfile;
 use crate::vmlinux::START_KERNEL_MAP;
 pub use locate::LocateError;
+pub use place::KernelPlace;
 
 /// Where a guest's kernel stands in its RAM and address space. It stays there until the guest reboots.
 #[derive(Clone, Debug)]

@@ -25,5 +25,5 @@ mod profile;
 mod synthetic;
 pub mod vmlinux;
 
-pub use kernel::{Kernel, LocateError};
+pub use kernel::{Kernel, KernelPlace, LocateError};
 pub use profile::{KernelProfile, ProfileError};

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use bartizan_attestation::digest::hash;
 use bartizan_attestation::measurement::{Digest, HashAlgorithm, Refusal};
 use bartizan_guest_memory::walk::Root;
-use bartizan_guest_memory::{Gpa, GuestRam, Gva};
+use bartizan_guest_memory::{GuestRam, Gva};
 use bartizan_introspection::process::{KernelView, LayoutError, ProcessLayout};
-use bartizan_introspection::{Kernel, KernelProfile, ProfileError};
+use bartizan_introspection::{Kernel, KernelPlace, KernelProfile, ProfileError};
 
 /// Largest bzImage in bytes.
 const MAX_IMAGE: u64 = 128 << 20;
@@ -50,9 +50,8 @@ pub(crate) struct KnownKernel {
     profile: Arc<KernelProfile>,
     layout: ProcessLayout,
     image: Digest,
-    /// Where its image starts in RAM. Found before user space runs and kept, so that user space cannot delay
-    /// or confuse the search with counterfeits.
-    text: Option<Gpa>,
+    /// Found before user space runs, so that user space cannot delay or confuse the search with counterfeits.
+    place: KernelPlace,
     search_at: Instant,
 }
 
@@ -91,7 +90,7 @@ impl GuestKernel {
         let Self::Known(known) = self else {
             return None;
         };
-        if known.text.is_some() {
+        if known.place.is_known() {
             return None;
         }
         let began = Instant::now();
@@ -99,7 +98,7 @@ impl GuestKernel {
             let took = began.elapsed();
             known.search_at = Instant::now() + (took * SEARCH_SHARE).max(SEARCH_EVERY);
         }
-        if known.text.is_some() {
+        if known.place.is_known() {
             None
         } else {
             Some(known.search_at)
@@ -133,24 +132,15 @@ fn known(image: Option<io::Result<Vec<u8>>>) -> Result<KnownKernel, UnknownKerne
         layout: ProcessLayout::from_profile(&profile)?,
         profile: Arc::new(profile),
         image: hash(HashAlgorithm::Sha256, &image),
-        text: None,
+        place: KernelPlace::default(),
         search_at: Instant::now(),
     })
 }
 
 impl KnownKernel {
-    /// Where it was, or else wherever it is since a reboot.
     fn locate(&mut self, ram: &GuestRam) -> Result<Kernel, Refusal> {
-        let kept = self
-            .text
-            .and_then(|text| Kernel::at(&self.profile, ram, text).ok());
-        let kernel = match kept {
-            Some(kernel) => kernel,
-            None => Kernel::locate(&self.profile, ram)
-                .map_err(|error| Refusal::KernelNotUnderstood(error.to_string()))?,
-        };
-        self.text = Some(kernel.text());
-        Ok(kernel)
+        let found = self.place.locate(&self.profile, ram);
+        found.map_err(|error| Refusal::KernelNotUnderstood(error.to_string()))
     }
 }
 

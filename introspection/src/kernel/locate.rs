@@ -8,7 +8,7 @@
 //!
 //! Known attack: a process fills huge pages of its own with a counterfeit kernel. It cannot remove the true
 //! one, so that there are two: [`LocateError::Ambiguous`], and nothing is believed. Whoever located the kernel
-//! before user space ran and kept [`Kernel::text`] is not even delayed by that: [`Kernel::at`].
+//! before user space ran is not even delayed by that: [`super::KernelPlace`].
 
 use std::sync::Arc;
 
@@ -44,6 +44,12 @@ pub enum LocateError {
         "the kernel of the launch record does not run in this RAM; wait until it has booted, or check that the guest booted that very kernel"
     )]
     NotFound,
+    /// The kernel was up and is no more.
+    #[error("the kernel that was found at {text} is not up any more; boot the guest anew")]
+    Gone {
+        /// Where its image starts.
+        text: Gpa,
+    },
     /// Something in RAM imitates a kernel.
     #[error(
         "RAM holds a kernel at {first} and another at {second}: one is a counterfeit, neither is believed"

@@ -89,6 +89,26 @@ fn a_kernel_that_is_not_up_is_not_found() {
 }
 
 #[test]
+fn a_kernel_that_was_found_is_not_exchanged_for_a_counterfeit() {
+    let mut ram = RunningKernel::at(TEXT_AT, SLIDE, Levels::Four);
+    let mut place = KernelPlace::default();
+    place.locate(&profile(), &ram).unwrap();
+    // A counterfeit beside it does no harm; nor does it while the true one shuts down, nor afterwards.
+    ram.add(HIGH_AT, SLIDE, Levels::Four);
+    let kernel = place.locate(&profile(), &ram).unwrap();
+    assert_eq!(kernel.text(), Gpa(TEXT_AT));
+    ram.word(TEXT_AT + landmark::SYSTEM_STATE, 6);
+    assert_eq!(
+        Kernel::locate(&profile(), &ram).unwrap().text(),
+        Gpa(HIGH_AT)
+    );
+    let gone = LocateError::Gone { text: Gpa(TEXT_AT) };
+    assert_eq!(place.locate(&profile(), &ram).unwrap_err(), gone);
+    ram.word(TEXT_AT + landmark::SYSTEM_STATE, 3);
+    assert!(place.locate(&profile(), &ram).is_ok());
+}
+
+#[test]
 fn what_contradicts_itself_is_no_kernel() {
     for (distance, word) in [
         (landmark::PHYS_BASE, 0x1234),
@@ -106,8 +126,9 @@ fn what_contradicts_itself_is_no_kernel() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
+    /// Whatever stands in RAM, a kernel is found where its banner and its page tables agree, or not at all.
     #[test]
-    fn hostile_ram_is_never_more_than_not_found(
+    fn what_is_found_in_hostile_ram_is_where_its_banner_is(
         words in proptest::collection::vec((0..0x3_0000_u64, any::<u64>()), 1..64),
         aimed in proptest::collection::vec((0..3_usize, any::<u64>()), 0..4),
     ) {
@@ -120,8 +141,11 @@ proptest! {
             ram.word(TEXT_AT + at[which], word);
         }
         if let Ok(kernel) = Kernel::locate(&profile(), &ram) {
-            let mut buf = [0; 64];
-            let _ = kernel.read_virtual(&ram, kernel.symbol("_text").unwrap(), &mut buf);
+            prop_assert_eq!(kernel.text(), Gpa(TEXT_AT));
+            let mut banner = vec![0; BANNER.len()];
+            let at = kernel.symbol("linux_banner").unwrap();
+            kernel.read_virtual(&ram, at, &mut banner).unwrap();
+            prop_assert_eq!(banner, BANNER.as_bytes());
         }
     }
 }
