@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::address::{Gva, PAGE_SIZE};
+use crate::address::Gva;
 use crate::physical::{NotRam, PhysicalMemory};
 use crate::walk::{Root, Translation, WalkError, translate};
 
@@ -42,12 +42,6 @@ impl<'m, M: PhysicalMemory + ?Sized> AddressSpace<'m, M> {
     /// The memory that the tables from `root` on map.
     pub const fn new(memory: &'m M, root: Root) -> Self {
         Self { memory, root }
-    }
-
-    /// The physical memory below.
-    #[must_use]
-    pub const fn physical(&self) -> &'m M {
-        self.memory
     }
 
     /// The page tables.
@@ -103,33 +97,6 @@ impl<'m, M: PhysicalMemory + ?Sized> AddressSpace<'m, M> {
         Ok(bytes)
     }
 
-    /// The byte at `at`.
-    ///
-    /// # Errors
-    ///
-    /// As [`AddressSpace::read`].
-    pub fn read_u8(&self, at: Gva) -> Result<u8, ReadVirtualError> {
-        self.read_array(at).map(u8::from_le_bytes)
-    }
-
-    /// The little-endian 16-bit number at `at`.
-    ///
-    /// # Errors
-    ///
-    /// As [`AddressSpace::read`].
-    pub fn read_u16(&self, at: Gva) -> Result<u16, ReadVirtualError> {
-        self.read_array(at).map(u16::from_le_bytes)
-    }
-
-    /// The little-endian 32-bit number at `at`.
-    ///
-    /// # Errors
-    ///
-    /// As [`AddressSpace::read`].
-    pub fn read_u32(&self, at: Gva) -> Result<u32, ReadVirtualError> {
-        self.read_array(at).map(u32::from_le_bytes)
-    }
-
     /// The little-endian 64-bit number at `at`.
     ///
     /// # Errors
@@ -137,41 +104,5 @@ impl<'m, M: PhysicalMemory + ?Sized> AddressSpace<'m, M> {
     /// As [`AddressSpace::read`].
     pub fn read_u64(&self, at: Gva) -> Result<u64, ReadVirtualError> {
         self.read_array(at).map(u64::from_le_bytes)
-    }
-
-    /// The pointer at `at`.
-    ///
-    /// # Errors
-    ///
-    /// As [`AddressSpace::read`].
-    pub fn read_pointer(&self, at: Gva) -> Result<Gva, ReadVirtualError> {
-        self.read_u64(at).map(Gva)
-    }
-
-    /// The bytes at `at` up to a NUL, which is not among them; all `limit` where none is found so far.
-    ///
-    /// # Errors
-    ///
-    /// As [`AddressSpace::read`], where memory ends before the string or the limit does.
-    pub fn read_cstr(&self, at: Gva, limit: usize) -> Result<Vec<u8>, ReadVirtualError> {
-        let mut string = Vec::new();
-        let mut next = at;
-        let mut chunk = [0; 256];
-        while string.len() < limit {
-            // A chunk never passes a page, so that what lies behind the string need not be mapped.
-            let in_page = usize::try_from(PAGE_SIZE - next.page_offset()).unwrap_or(1);
-            let size = in_page.min(limit - string.len()).min(chunk.len());
-            let (now, _) = chunk.split_at_mut(size);
-            self.read(next, now)?;
-            if let Some(end) = now.iter().position(|&byte| byte == 0) {
-                string.extend(now.iter().take(end));
-                return Ok(string);
-            }
-            string.extend_from_slice(now);
-            next = next
-                .checked_add(size as u64)
-                .ok_or(ReadVirtualError::Wraps { at, size: limit })?;
-        }
-        Ok(string)
     }
 }

@@ -8,8 +8,7 @@
 //!   SIGBUS, that is into a crash that somebody else provokes ([`MapRamError::NotSealed`]).
 //! - Page tables are only data: every walk takes at most five reads, whatever the tables say.
 //!
-//! This crate is the only place of the measurer that contains unsafe code; it all stands in [`GuestRam`]'s
-//! module.
+//! Its unsafe code all stands in [`GuestRam`]'s module.
 
 mod address;
 mod address_space;

@@ -50,19 +50,6 @@ pub struct Root {
     pub levels: Levels,
 }
 
-impl Root {
-    /// The root that a CR3 value names: bits 0-11 (PCID, cache control) and those above the address are
-    /// dropped. Under Linux's page-table isolation bit 12 tells the kernel's half (0) from the user's (1); it
-    /// is part of the address here.
-    #[must_use]
-    pub const fn from_cr3(cr3: u64, levels: Levels) -> Self {
-        Self {
-            table: Gpa(cr3 & entry::ADDRESS),
-            levels,
-        }
-    }
-}
-
 /// The size of the page that a walk ended at.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum PageSize {

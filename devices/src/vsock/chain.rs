@@ -1,7 +1,8 @@
 //! Copying packets between descriptor chains and private memory (virtio 1.2 section 2.7).
 //!
-//! A guest writes its descriptors and can change them and the data under us. So each descriptor and
-//! each byte is read once; what is judged is the copy.
+//! A guest writes its descriptors and can change them and the data under us. So each byte of a packet is
+//! read once; what is judged is the copy. Descriptors of a chain to be filled are read twice, for its size and for
+//! filling it: a guest that changes them in between loses that packet and nothing else.
 
 use virtio_queue::DescriptorChain;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
