@@ -17,7 +17,7 @@ use crate::layout::text;
 const BOOT_DEADLINE: Duration = Duration::from_secs(180);
 
 /// What every guest's kernel is told.
-const KERNEL_PARAMETERS: &str = "root=/dev/vda rw console=ttyS0 quiet random.trust_cpu=on";
+const KERNEL_PARAMETERS: &str = "root=/dev/vda rw console=ttyS0 quiet random.trust_cpu=on lockdown=integrity module.sig_enforce=1";
 
 /// What kind of guest.
 #[derive(Clone, Debug)]
