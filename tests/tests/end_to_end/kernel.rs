@@ -1,4 +1,5 @@
-//! The kernel profile, built from the bzImage alone, against what the running kernel says of itself.
+//! The guest's kernel: its profile, built from the bzImage alone, against what the running one says of itself; and that
+//! root in the guest does not become it.
 
 use std::sync::Arc;
 
@@ -8,10 +9,40 @@ use bartizan_introspection::KernelProfile;
 use crate::Case;
 use crate::world::World;
 
-pub(crate) const CASES: &[Case] = &[(
-    "kernel::profile_from_the_image_equals_the_guests_kallsyms",
-    kallsyms,
-)];
+pub(crate) const CASES: &[Case] = &[
+    (
+        "kernel::profile_from_the_image_equals_the_guests_kallsyms",
+        kallsyms,
+    ),
+    (
+        "kernel::root_loads_no_module_and_no_kernel",
+        root_is_not_the_kernel,
+    ),
+];
+
+/// What profiles rest on: a kernel that was measured, and that root cannot extend, exchange or write to.
+fn root_is_not_the_kernel(world: &mut World) -> Result<()> {
+    let (_, web) = world.web()?;
+    let lockdown = web.agent.must("cat /sys/kernel/security/lockdown")?;
+    ensure!(lockdown.contains("[integrity]"), "{lockdown}");
+    // The module that the guest runs on, less its signature.
+    let module = web.agent.run(
+        "module=$(modinfo -n vmw_vsock_virtio_transport) && head -c -1000 $module > /tmp/unsigned.ko \
+         && insmod /tmp/unsigned.ko",
+    )?;
+    ensure!(module.code == Some(1), "{module:?}");
+    ensure!(
+        module.stderr.contains("Key was rejected") || module.stderr.contains("not permitted"),
+        "{module:?}"
+    );
+    // kexec_load(2) of nothing at all: without lockdown it unloads what there is to be started.
+    let kexec = web
+        .agent
+        .run("perl -e 'syscall(246, 0, 0, 0, 0) == -1 or exit 0; print STDERR \"$!\"; exit 1'")?;
+    ensure!(kexec.code == Some(1), "{kexec:?}");
+    ensure!(kexec.stderr.contains("not permitted"), "{kexec:?}");
+    Ok(())
+}
 
 /// Every symbol's name, kind and address, less the one slide that KASLR added to all of the kernel's text and data.
 fn kallsyms(world: &mut World) -> Result<()> {
