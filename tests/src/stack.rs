@@ -231,7 +231,7 @@ fn initialise(layout: &Layout, users: &Users, operator: &Operator, config: &str)
     let fleet_ca = exchange.join("fleet-ca.pem");
     configs::readable(&csr)?;
     configs::enterable(operator.folder())?;
-    Daemon::run_once(&Recipe {
+    let recipe = Recipe {
         program: layout.program("bartizan-verifier"),
         arguments: vec![
             "init".into(),
@@ -249,7 +249,8 @@ fn initialise(layout: &Layout, users: &Users, operator: &Operator, config: &str)
         account: users.verifier,
         capabilities: &[],
         log: layout.path("verifier-init.log"),
-    })?;
+    };
+    Daemon::run_once(&recipe, "")?;
     std::fs::copy(certificate, operator.folder().join("operator.pem"))?;
     std::fs::copy(fleet_ca, operator.fleet_ca())?;
     Ok(())
