@@ -95,10 +95,11 @@ fn execute(command: Command) -> Result<()> {
             fleet_ca,
             json,
         } => {
+            let config = Config::load(&config)?;
             let bytes = std::fs::read(&fleet_ca)
                 .with_context(|| format!("could not read {}", fleet_ca.display()))?;
-            let fleet_ca = FleetCa::from_pem_or_der(&bytes)?;
-            let config = Config::load(&config)?;
+            let fleet_ca = FleetCa::from_pem_or_der(&bytes)
+                .with_context(|| format!("{} is no fleet CA", fleet_ca.display()))?;
             let join_code = join_code::read(std::io::stdin().lock())?;
             let card =
                 runtime()?.block_on(enroll::enroll(&config, &name, &join_code, &fleet_ca))?;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use bartizan_tests::process::Process;
 use bartizan_tests::stack::{Guest, GuestSpec};
 
 use crate::Case;
@@ -44,6 +45,8 @@ fn running(world: &mut World) -> Result<()> {
         .must("sed -i 's/daemon on/daemon off/' /run/ran.conf")?;
     killed(guest)?;
     none_to_run(guest)?;
+    let shown = stack.operator.must(&["vm", "show", "runs"])?;
+    told_to_end(guest, Process::of_json(&shown["measurer_pid"])?)?;
     stack.operator.must(&["vm", "stop", "--force", "runs"])?;
     Ok(())
 }
@@ -52,10 +55,7 @@ fn running(world: &mut World) -> Result<()> {
 fn affirmed(guest: &mut Guest) -> Result<()> {
     let tool = Tool::start(guest, "")?;
     tool.wait_for(guest, "nginx is affirmed")?;
-    let deadline = Instant::now() + PATIENCE;
-    while processes(guest)? != 2 {
-        ensure!(Instant::now() < deadline, "a master and a worker are due");
-    }
+    master_and_worker(guest)?;
     guest.agent.must(&format!("kill -TERM {}", tool.pid))?;
     let code = tool.end(guest)?;
     ensure!(code == 0, "ended with {code}: {}", tool.said(guest)?);
@@ -74,6 +74,26 @@ fn refused(guest: &mut Guest) -> Result<()> {
     Ok(())
 }
 
+/// A tool that is told to end before there is a verdict ends what it started first. The verdict waits for the measurer.
+fn told_to_end(guest: &mut Guest, measurer: Process) -> Result<()> {
+    measurer.stop()?;
+    let ended = told_while_measured(guest);
+    measurer.go_on()?;
+    ended
+}
+
+fn told_while_measured(guest: &mut Guest) -> Result<()> {
+    let tool = Tool::start(guest, "")?;
+    master_and_worker(guest)?;
+    guest.agent.must(&format!("kill -TERM {}", tool.pid))?;
+    let code = tool.end(guest)?;
+    let said = tool.said(guest)?;
+    ensure!(code == 128 + 15, "ended with {code}: {said}");
+    ensure!(!said.contains("affirmed"), "there was a verdict: {said}");
+    ensure!(processes(guest)? == 0, "nginx runs on");
+    Ok(())
+}
+
 /// The program dies with a tool that is killed.
 fn killed(guest: &mut Guest) -> Result<()> {
     let tool = Tool::start(guest, "")?;
@@ -84,6 +104,11 @@ fn killed(guest: &mut Guest) -> Result<()> {
         tool.pid,
         master.trim()
     ))?;
+    // What the program itself started is left.
+    guest.agent.must(
+        "for process in /proc/[0-9]*; do case $(readlink $process/exe) in \
+           */nginx) kill -KILL ${process#/proc/} ;; esac; done; true",
+    )?;
     Ok(())
 }
 
@@ -96,6 +121,15 @@ fn none_to_run(guest: &mut Guest) -> Result<()> {
         ran.code == Some(1) && ran.stderr.contains("there is no program"),
         "{ran:?}"
     );
+    Ok(())
+}
+
+/// Waits until both run.
+fn master_and_worker(guest: &mut Guest) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while processes(guest)? != 2 {
+        ensure!(Instant::now() < deadline, "a master and a worker are due");
+    }
     Ok(())
 }
 

@@ -27,7 +27,7 @@ use serde_json::json;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Example: bartizan-guest attest --application nginx --pid $(cat /run/nginx.pid)"
+    after_help = "Examples:\n  bartizan-guest attest --application nginx --pid $(cat /run/nginx.pid)\n  bartizan-guest run --application ledger -- /usr/bin/ledger\n\nExit code: 0 done, 1 refused or not affirmed, 2 wrong usage, 69 host or verifier is unavailable."
 )]
 struct Arguments {
     /// Print JSON.
