@@ -32,7 +32,9 @@ pub enum EnrollError {
     #[error(transparent)]
     Vault(#[from] VaultError),
     /// The verifier could not be reached, or is not of this fleet.
-    #[error("the verifier cannot be reached: {0}")]
+    #[error(
+        "the verifier was not asked: {0}; is `verifier` right in the configuration, and is the fleet CA its own?"
+    )]
     Channel(#[from] ChannelError),
     /// The verifier refused.
     #[error(transparent)]

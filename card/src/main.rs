@@ -3,8 +3,12 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "enrolment prints its result")]
 
+mod exit;
+mod join_code;
+
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -32,14 +36,17 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Serve the hypervisor.
+    #[command(after_help = "Example: bartizan-card run --config /etc/bartizan/card.yaml")]
     Run {
         /// The configuration, YAML.
         #[arg(long)]
         config: PathBuf,
     },
-    /// Enrol this host, once.
+    /// Enrol this host, once. The join code is read from standard input.
+    ///
+    /// Exit code: 0 enrolled, 1 refused, 2 wrong usage or configuration, 69 the vault or the verifier is away.
     #[command(
-        after_help = "Example: bartizan-card enroll --config card.yaml --name rack1-07 --join-code CODE --fleet-ca fleet-ca.pem"
+        after_help = "Example: bartizan-card enroll --config card.yaml --name rack1-07 --fleet-ca fleet-ca.pem <join-code"
     )]
     Enroll {
         /// The configuration, YAML.
@@ -48,20 +55,29 @@ enum Command {
         /// The host's name, as the join code was made for.
         #[arg(long)]
         name: String,
-        /// The one-time code.
-        // Random base64url: it may begin with a hyphen.
-        #[arg(long, allow_hyphen_values = true)]
-        join_code: String,
         /// The fleet CA certificate (PEM or DER), brought here by a way that is trusted.
         #[arg(long)]
         fleet_ca: PathBuf,
+        /// Print JSON: the card's id.
+        #[arg(long)]
+        json: bool,
     },
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log(arguments.log_json);
-    match arguments.command {
+    match execute(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bartizan-card: {}", exit::message(&error));
+            exit::code(&error)
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<()> {
+    match command {
         Command::Run { config } => {
             let config = Config::load(&config)?;
             // Before the folder of the socket is out of reach.
@@ -76,16 +92,22 @@ fn main() -> Result<()> {
         Command::Enroll {
             config,
             name,
-            join_code,
             fleet_ca,
+            json,
         } => {
+            let config = Config::load(&config)?;
             let bytes = std::fs::read(&fleet_ca)
                 .with_context(|| format!("could not read {}", fleet_ca.display()))?;
-            let fleet_ca = FleetCa::from_pem_or_der(&bytes)?;
-            let config = Config::load(&config)?;
+            let fleet_ca = FleetCa::from_pem_or_der(&bytes)
+                .with_context(|| format!("{} is no fleet CA", fleet_ca.display()))?;
+            let join_code = join_code::read(std::io::stdin().lock())?;
             let card =
                 runtime()?.block_on(enroll::enroll(&config, &name, &join_code, &fleet_ca))?;
-            println!("enrolled as {card}");
+            if json {
+                println!("{}", serde_json::json!({ "card": card.to_string() }));
+            } else {
+                println!("enrolled as {card}");
+            }
             Ok(())
         }
     }

@@ -9,6 +9,7 @@ mod failure;
 mod hypervisor;
 mod operator;
 mod output;
+mod program;
 mod utc;
 mod verifier;
 
@@ -23,7 +24,7 @@ use crate::output::Output;
 #[command(
     name = "bartizan",
     version,
-    after_help = "Example: bartizan vm list --json"
+    after_help = "Examples:\n  bartizan vm list --json\n  bartizan verdict list --application nginx\n\nExit code: 0 done, 1 refused or failed verification, 2 wrong usage, 69 a needed service is unavailable."
 )]
 struct Arguments {
     /// Print JSON.
@@ -53,7 +54,7 @@ enum Command {
     /// What the verifier judged.
     #[command(subcommand)]
     Verdict(commands::verdict::Verdict),
-    /// Revocation of hosts, guests and applications.
+    /// Revocation of hosts, guests, applications and operators.
     #[command(subcommand)]
     Revocation(commands::revocation::Revocation),
     /// Signed evidence, checked offline.
@@ -65,7 +66,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let output = Output::new(arguments.json);
     let done = match arguments.command {
-        Command::Service(command) => commands::service::run(command),
+        Command::Service(command) => commands::service::run(command, output),
         Command::Operator(command) => commands::operator::run(command, output),
         Command::Host(command) => commands::host::run(command, output),
         Command::Profile(command) => commands::profile::run(command, output),

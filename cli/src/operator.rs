@@ -1,20 +1,53 @@
 //! Who operates: a folder with a key, its certificate and the fleet CA.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bartizan_attestation::certificates::FleetCa;
-use bartizan_attestation::csr::EphemeralKey;
+use bartizan_attestation::csr::{EphemeralKey, KeyError};
 use clap::Args;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::{self, PemObject as _};
+use zeroize::Zeroizing;
 
 const KEY: &str = "operator.pk8";
 const CERTIFICATE: &str = "operator.pem";
 const FLEET_CA: &str = "fleet-ca.pem";
+
+/// Largest key file in bytes; a P-384 key in PKCS #8 has some 185.
+const MAX_KEY: usize = 4096;
+
+/// There is no usable operator key.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyFileError {
+    /// It cannot be read.
+    #[error("no operator key at {path}: {source}; make one with `bartizan operator request`", path = .path.display())]
+    File {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others may read or write it.
+    #[error("operator key {path} is open to others (mode {mode:o}); `chmod 600 {path}`, and if others are on this machine, make a new one", path = .path.display())]
+    Exposed {
+        /// Where.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// It is no key.
+    #[error("{path} is no operator key: {source}; make one with `bartizan operator request` in another folder", path = .path.display())]
+    Malformed {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: KeyError,
+    },
+}
 
 /// Where the operator's credentials are.
 #[derive(Args, Clone, Debug)]
@@ -43,14 +76,7 @@ impl Credentials {
 
     /// The key.
     pub(crate) fn key(&self) -> Result<EphemeralKey> {
-        let path = self.folder.join(KEY);
-        let pkcs8 = fs::read(&path).with_context(|| {
-            format!(
-                "no operator key at {}; make one with `bartizan operator request`",
-                path.display()
-            )
-        })?;
-        Ok(EphemeralKey::from_pkcs8_der(&pkcs8)?)
+        Ok(read_key(&self.folder.join(KEY))?)
     }
 
     /// The certificate chain, leaf first.
@@ -84,8 +110,37 @@ impl Credentials {
 
 /// Reads a fleet CA certificate (PEM or DER).
 pub(crate) fn read_fleet_ca(path: &Path) -> Result<FleetCa> {
-    let bytes = fs::read(path).with_context(|| format!("no fleet CA at {}", path.display()))?;
+    let bytes = fs::read(path).with_context(|| {
+        format!(
+            "no fleet CA at {}; `bartizan service init` writes it into the operator's folder",
+            path.display()
+        )
+    })?;
     FleetCa::from_pem_or_der(&bytes).with_context(|| format!("{} is no fleet CA", path.display()))
+}
+
+fn read_key(path: &Path) -> Result<EphemeralKey, KeyFileError> {
+    let failed = |source| KeyFileError::File {
+        path: path.into(),
+        source,
+    };
+    let file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyFileError::Exposed {
+            path: path.into(),
+            mode,
+        });
+    }
+    // Of its full size from the start: a buffer that grows leaves copies behind.
+    let mut pkcs8 = Zeroizing::new(Vec::with_capacity(MAX_KEY));
+    file.take(MAX_KEY as u64)
+        .read_to_end(&mut pkcs8)
+        .map_err(failed)?;
+    EphemeralKey::from_pkcs8_der(&pkcs8).map_err(|source| KeyFileError::Malformed {
+        path: path.into(),
+        source,
+    })
 }
 
 fn write_secret(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -96,4 +151,44 @@ fn write_secret(path: &Path, bytes: &[u8]) -> Result<()> {
         .open(path)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
         .with_context(|| format!("could not write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key_file(mode: u32) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(KEY);
+        write_secret(&path, EphemeralKey::generate().unwrap().pkcs8_der()).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn a_key_that_others_may_read_is_refused_with_what_mends_it() {
+        for mode in [0o640, 0o604, 0o620, 0o601] {
+            let (_folder, path) = key_file(mode);
+            let refused = read_key(&path).err().unwrap();
+            assert!(matches!(refused, KeyFileError::Exposed { mode: found, .. } if found == mode));
+            let mends = format!("chmod 600 {}", path.display());
+            assert!(refused.to_string().contains(&mends), "{refused}");
+        }
+        for mode in [0o600, 0o400] {
+            let (_folder, path) = key_file(mode);
+            read_key(&path).map(drop).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        let (_folder, path) = key_file(0o600);
+        fs::write(&path, vec![0; 2 * MAX_KEY]).unwrap();
+        assert!(matches!(
+            read_key(&path),
+            Err(KeyFileError::Malformed { .. })
+        ));
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(read_key(&path), Err(KeyFileError::File { .. })));
+    }
 }

@@ -69,10 +69,11 @@ impl Output {
 
     /// Says what went wrong, and picks the exit code.
     pub(crate) fn failure(self, error: &anyhow::Error) -> ExitCode {
+        let message = failure::message(error);
         if self.json {
-            println!("{}", json!({ "ok": false, "error": format!("{error:#}") }));
+            println!("{}", json!({ "ok": false, "error": message }));
         }
-        eprintln!("bartizan: {}", printable(&format!("{error:#}")));
+        eprintln!("bartizan: {}", printable(&message));
         failure::code(error)
     }
 }

@@ -41,6 +41,24 @@ pub(crate) enum VerifierError {
         /// Why.
         source: ChannelError,
     },
+    /// Somebody answers who is not the fleet's verifier, or who does not take this operator for one of the fleet.
+    #[error(
+        "{verifier} and this operator do not trust each other: {source}; is it the fleet's verifier, of the fleet CA in the operator's folder, and is the operator's certificate valid?"
+    )]
+    Untrusted {
+        /// Where it was sought.
+        verifier: String,
+        /// Why.
+        source: ChannelError,
+    },
+    /// The exchange failed for a reason of this side's, or the answer cannot be taken.
+    #[error("the verifier at {verifier} was not asked: {source}")]
+    Exchange {
+        /// Where it was sought.
+        verifier: String,
+        /// Why.
+        source: ChannelError,
+    },
     /// It refused.
     #[error("the verifier refused ({status}, {kind}): {detail}")]
     Refused {
@@ -52,8 +70,44 @@ pub(crate) enum VerifierError {
         detail: String,
     },
     /// `host:port` is neither.
-    #[error("`{0}` is not host:port")]
+    #[error("`{0}` is not host:port; give `--verifier` as `verifier.example:8443` or `[::1]:8443`")]
     Address(String),
+}
+
+impl VerifierError {
+    /// What the failure of a link means.
+    pub(crate) fn channel(verifier: &str, source: ChannelError) -> Self {
+        let verifier = verifier.to_owned();
+        match &source {
+            ChannelError::ServerName(_) => Self::Address(verifier),
+            _ if is_of_trust(&source) => Self::Untrusted { verifier, source },
+            ChannelError::Connect(_)
+            | ChannelError::TimedOut
+            | ChannelError::Handshake(_)
+            | ChannelError::Http(_) => Self::Unreachable { verifier, source },
+            _ => Self::Exchange { verifier, source },
+        }
+    }
+}
+
+/// Whether TLS itself failed, rather than the connection under it: rustls's errors come as invalid data. The verifier
+/// refuses an operator's certificate only after the handshake (RFC 8446 section 4.4.4), in the first answer.
+fn is_of_trust(error: &ChannelError) -> bool {
+    let of_tls = |error: &std::io::Error| error.kind() == std::io::ErrorKind::InvalidData;
+    match error {
+        ChannelError::Handshake(error) => of_tls(error),
+        ChannelError::Http(error) => {
+            let mut cause = std::error::Error::source(error);
+            while let Some(error) = cause {
+                if error.downcast_ref().is_some_and(of_tls) {
+                    return true;
+                }
+                cause = error.source();
+            }
+            false
+        }
+        _ => false,
+    }
 }
 
 #[derive(Deserialize)]
@@ -80,6 +134,7 @@ impl Verifier {
 
     /// Sends a JSON document as it is.
     pub(crate) fn send(&self, method: &'static str, path: &str, body: Vec<u8>) -> Result<Value> {
+        let endpoint = self.endpoint()?;
         let signer = LocalSigner::from_pkcs8(self.credentials.key()?.pkcs8_der())?;
         let identity = Arc::new(Identity::new(self.credentials.chain()?, Arc::new(signer)));
         let fleet_ca = self.credentials.fleet_ca()?;
@@ -89,7 +144,6 @@ impl Verifier {
             path: path.to_owned(),
             body,
         };
-        let endpoint = self.endpoint()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -97,10 +151,7 @@ impl Verifier {
             .block_on(https::request(
                 &connector, &endpoint, request, MAX_ANSWER, DEADLINE,
             ))
-            .map_err(|source| VerifierError::Unreachable {
-                verifier: self.verifier.clone(),
-                source,
-            })?;
+            .map_err(|error| VerifierError::channel(&self.verifier, error))?;
         if !(200..300).contains(&response.status) {
             let problem: Problem = serde_json::from_slice(&response.body).unwrap_or(Problem {
                 kind: String::new(),

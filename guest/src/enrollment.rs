@@ -1,6 +1,6 @@
 //! Enrolment: a fresh key, certified for this guest and boot against its launch secret.
 
-use bartizan_attestation::certificates::{ChainError, FleetCa, Subject, Usage, verify_chain};
+use bartizan_attestation::certificates::{ChainError, FleetCa};
 use bartizan_attestation::csr::{EphemeralKey, KeyError};
 use bartizan_attestation::identity::GuestIdentity;
 use base64::Engine;
@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::anchor::{Anchor, AnchorError};
 use crate::attestation::unix_now;
+use crate::certificate::GuestCertificate;
 use crate::host_api::{HostApi, HostApiError, decode};
 use crate::state::Enrollment;
 
@@ -47,29 +48,28 @@ pub(crate) struct Certified {
 }
 
 impl Certified {
-    /// Whom the key was certified for, and the chain, if both are what was asked for: this key, for a guest of the
-    /// fleet, and for `expected` where that is known.
+    /// The certificate, if it is what was asked for: of this key, for a guest of the fleet, and for `expected` where
+    /// that is known.
     pub(crate) fn check(
         &self,
         fleet_ca: &FleetCa,
         key: &EphemeralKey,
         expected: Option<GuestIdentity>,
-    ) -> Result<(GuestIdentity, Vec<Vec<u8>>), EnrollError> {
+    ) -> Result<GuestCertificate, EnrollError> {
         let chain = self
             .chain
             .iter()
             .map(|certificate| decode("chain", certificate))
             .collect::<Result<Vec<_>, _>>()?;
-        let certificate = verify_chain(&chain, fleet_ca, unix_now(), Usage::GuestKey)?;
-        let guest = self.guest.parse().map_err(|_| EnrollError::OtherSubject)?;
-        let other_guest = expected.is_some_and(|expected| expected != guest);
-        if other_guest
-            || certificate.subject != Subject::Guest(guest)
-            || certificate.public_key != key.public_key()
+        let certificate = GuestCertificate::verify(chain, fleet_ca, unix_now())?;
+        let claimed: GuestIdentity = self.guest.parse().map_err(|_| EnrollError::OtherSubject)?;
+        if expected.is_some_and(|expected| expected != claimed)
+            || certificate.guest != claimed
+            || certificate.key != key.public_key()
         {
             return Err(EnrollError::OtherSubject);
         }
-        Ok((guest, chain))
+        Ok(certificate)
     }
 }
 
@@ -81,6 +81,6 @@ pub fn enroll(host: &HostApi) -> Result<Enrollment, EnrollError> {
     let key = EphemeralKey::generate()?;
     let request = json!({ "secret": launch.secret, "csr": B64.encode(key.csr()?) });
     let certified: Certified = host.post("/enroll", &request)?;
-    let (guest, chain) = certified.check(&fleet_ca, &key, None)?;
-    Ok(Enrollment::new(key, guest, fleet_ca, &chain))
+    let certificate = certified.check(&fleet_ca, &key, None)?;
+    Ok(Enrollment::new(key, fleet_ca, certificate))
 }

@@ -13,7 +13,8 @@
 //! # }
 //! ```
 //!
-//! A guest's key is certified for a day: [`renew`] replaces it in time, and an application loads the enrolment anew.
+//! A guest's key is certified for a day: `bartizan-guest renew --watch`, or [`renew`] at its [`Validity::half_life`],
+//! replaces it in time, and an application loads the enrolment anew before each request.
 //!
 //! What the SDK trusts is one digest on the kernel command line, `bartizan.anchor`: that of the fleet CA,
 //! signed by an operator in the launch record. Everything that the host hands over, the fleet CA and the
@@ -26,6 +27,7 @@
 
 mod anchor;
 mod attestation;
+mod certificate;
 mod enrollment;
 mod host_api;
 mod http;
@@ -38,6 +40,7 @@ pub use attestation::{
     Application, AttestationError, Attested, Measure, NotAffirmedError, request_memory_attestation,
     verify_attestation_token,
 };
+pub use certificate::Validity;
 pub use enrollment::{EnrollError, enroll};
 pub use host_api::{HostApi, HostApiError, Problem};
 pub use renewal::{RenewError, renew};

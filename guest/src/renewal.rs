@@ -42,8 +42,6 @@ pub fn renew(host: &HostApi, folder: &Path) -> Result<Enrollment, RenewError> {
     let request = RenewalRequest::new(leaf, key.csr()?).encode();
     let signed = sign1(MessageType::RenewalRequest, &request, &[], &enrolled.key)?;
     let answer: Certified = host.post_cose("/renew", &signed)?;
-    let chain = answer
-        .check(&enrolled.fleet_ca, key, Some(enrolled.guest))?
-        .1;
-    Ok(renewing.finish(&chain)?)
+    let certificate = answer.check(&enrolled.fleet_ca, key, Some(enrolled.guest))?;
+    Ok(renewing.finish(certificate)?)
 }

@@ -5,14 +5,15 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use bartizan_attestation::certificates::FleetCa;
+use bartizan_attestation::certificates::{ChainError, FleetCa};
 use bartizan_attestation::csr::{EphemeralKey, KeyError};
 use bartizan_attestation::identity::GuestIdentity;
-use bartizan_attestation::renewal::CertifiedKey;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::anchor::{Anchor, AnchorError};
+use crate::attestation::unix_now;
+use crate::certificate::{GuestCertificate, Validity};
 
 const KEY: &str = "key.pk8";
 /// The key of a renewal that is under way.
@@ -27,6 +28,7 @@ pub struct Enrollment {
     pub(crate) fleet_ca: FleetCa,
     /// Its certificate chain: goes into each request, so that a report can be checked offline.
     pub(crate) chain: Vec<Vec<u8>>,
+    validity: Validity,
     document: Document,
 }
 
@@ -56,6 +58,17 @@ pub enum StateError {
         "{KEY} is not the key of the certificate in {DOCUMENT}; reboot the guest to enrol anew"
     )]
     OtherKey,
+    /// The certificate is for another guest than the document says.
+    #[error("{DOCUMENT} names another guest than its certificate; reboot the guest to enrol anew")]
+    OtherGuest,
+    /// The certificate has expired.
+    #[error(
+        "the certificate of this guest's key has expired; reboot the guest to enrol anew, and have `bartizan-guest renew --watch` run from then on"
+    )]
+    Expired,
+    /// The certificate does not lead to the anchored fleet CA, or is for something else.
+    #[error("the certificate in {DOCUMENT} is not valid: {0}; reboot the guest to enrol anew")]
+    Chain(ChainError),
     /// The key is damaged.
     #[error("{KEY} is damaged: {0}; reboot the guest to enrol anew")]
     Key(#[from] KeyError),
@@ -64,13 +77,23 @@ pub enum StateError {
     Anchor(#[from] AnchorError),
 }
 
+impl StateError {
+    fn chain(error: ChainError) -> Self {
+        match error {
+            ChainError::Expired => Self::Expired,
+            other => Self::Chain(other),
+        }
+    }
+}
+
 impl Enrollment {
-    pub(crate) fn new(
-        key: EphemeralKey,
-        guest: GuestIdentity,
-        fleet_ca: FleetCa,
-        chain: &[Vec<u8>],
-    ) -> Self {
+    pub(crate) fn new(key: EphemeralKey, fleet_ca: FleetCa, certificate: GuestCertificate) -> Self {
+        let GuestCertificate {
+            guest,
+            validity,
+            chain,
+            ..
+        } = certificate;
         let document = Document {
             guest: guest.to_string(),
             fleet_ca: hex::encode(fleet_ca.der()),
@@ -80,7 +103,8 @@ impl Enrollment {
             key,
             guest,
             fleet_ca,
-            chain: chain.to_vec(),
+            chain,
+            validity,
             document,
         }
     }
@@ -91,7 +115,14 @@ impl Enrollment {
         self.guest
     }
 
-    /// Reads the enrolment back and checks it against this guest's anchor.
+    /// When the key's certificate is valid.
+    #[must_use]
+    pub const fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// Reads the enrolment back and verifies it: the certificate leads to the fleet CA that this guest's anchor pins, is
+    /// valid now, of the key, and for the guest that the document names.
     pub fn load(folder: &Path) -> Result<Self, StateError> {
         Self::load_under(&Anchor::of_this_guest()?, folder)
     }
@@ -110,30 +141,25 @@ impl Enrollment {
         let document: Document = serde_json::from_slice(&read(&folder.join(DOCUMENT))?)
             .map_err(|error| damaged(&error))?;
         let fleet_ca = hex::decode(&document.fleet_ca).map_err(|error| damaged(&error))?;
+        let fleet_ca = anchor.check(&fleet_ca)?;
         let chain = document
             .chain
             .iter()
             .map(hex::decode)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| damaged(&error))?;
-        let certified = chain
-            .first()
-            .and_then(|leaf| CertifiedKey::read(leaf))
-            .ok_or_else(|| damaged(&"its certificate cannot be read"))?;
+        let guest: GuestIdentity = document.guest.parse().map_err(|error| damaged(&error))?;
+        let certificate =
+            GuestCertificate::verify(chain, &fleet_ca, unix_now()).map_err(StateError::chain)?;
+        if certificate.guest != guest {
+            return Err(StateError::OtherGuest);
+        }
         // The next key is the certificate's where a renewal was killed before it could rename it.
         let mut candidates = vec![read_key(&folder.join(KEY))?];
         candidates.extend(next_key(folder)?);
-        let is_certified = |key: &EphemeralKey| key.public_key() == certified.key;
-        let Some(key) = candidates.into_iter().find(is_certified) else {
-            return Ok(None);
-        };
-        Ok(Some(Self {
-            key,
-            guest: document.guest.parse().map_err(|error| damaged(&error))?,
-            fleet_ca: anchor.check(&fleet_ca)?,
-            chain,
-            document,
-        }))
+        let is_certified = |key: &EphemeralKey| key.public_key() == certificate.key;
+        let key = candidates.into_iter().find(is_certified);
+        Ok(key.map(|key| Self::new(key, fleet_ca, certificate)))
     }
 
     /// Keeps the enrolment in a folder, readable by its owner only.
@@ -202,11 +228,8 @@ impl Renewing {
 
     /// Keeps the new key with its chain: first the chain, then the key in the former one's place. Between the two,
     /// [`Enrollment::load`] finds the key where it is.
-    pub(crate) fn finish(self, chain: &[Vec<u8>]) -> Result<Enrollment, StateError> {
-        let Enrollment {
-            guest, fleet_ca, ..
-        } = self.enrolled;
-        let renewed = Enrollment::new(self.key, guest, fleet_ca, chain);
+    pub(crate) fn finish(self, certificate: GuestCertificate) -> Result<Enrollment, StateError> {
+        let renewed = Enrollment::new(self.key, self.enrolled.fleet_ca, certificate);
         renewed.store_document(&self.folder)?;
         rename_next(&self.folder)?;
         Ok(renewed)

@@ -1,7 +1,7 @@
 //! One daemon of the stack: started as its user, awaited until it serves, killed as a test wishes.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
@@ -66,18 +66,23 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Runs a program of the stack to its end, which must be a good one.
-    pub fn run_once(recipe: &Recipe) -> Result<()> {
+    /// Runs a program of the stack to its end, which must be a good one; `input` is its standard input.
+    pub fn run_once(recipe: &Recipe, input: &str) -> Result<()> {
         let log = OpenOptions::new()
             .create(true)
             .append(true)
             .open(&recipe.log)?;
-        let status = command(recipe)
-            .stdin(Stdio::null())
+        let mut program = command(recipe)
+            .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)
-            .status()
+            .spawn()
             .with_context(|| format!("could not start {}", recipe.program.display()))?;
+        if let Some(mut stdin) = program.stdin.take() {
+            // A program that does not read its input is no failure.
+            stdin.write_all(input.as_bytes()).ok();
+        }
+        let status = program.wait()?;
         if !status.success() {
             bail!(
                 "{} ended with {status}:\n{}",

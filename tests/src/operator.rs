@@ -48,6 +48,15 @@ impl Operator {
         }
     }
 
+    /// Another operator at the same host, with a folder of its own.
+    #[must_use]
+    pub fn another(&self, folder: PathBuf) -> Self {
+        Self {
+            folder,
+            ..self.clone()
+        }
+    }
+
     /// The fleet CA certificate that this operator trusts.
     pub fn fleet_ca(&self) -> PathBuf {
         self.folder.join("fleet-ca.pem")

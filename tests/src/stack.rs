@@ -17,6 +17,11 @@ use crate::daemon::{Daemon, Recipe};
 use crate::layout::{Layout, text};
 use crate::operator::Operator;
 
+/// The fleet's first operator.
+const FIRST_OPERATOR: &str = "alice";
+/// The operator whom the configuration of the verifier's vault names.
+pub const SECOND_OPERATOR: &str = "bob";
+
 /// The users of the processes.
 #[derive(Clone, Copy, Debug)]
 pub struct Users {
@@ -55,6 +60,8 @@ pub struct Stack {
     pub verifier_vault: Daemon,
     /// The operator, at the host.
     pub operator: Operator,
+    /// A second operator, at the same host.
+    pub second_operator: Operator,
     /// The stack's files.
     pub layout: Layout,
     /// The processes' users.
@@ -115,11 +122,15 @@ impl Stack {
             layout.path("run/hypervisor/operator.sock"),
         );
 
-        let config = configs::verifier_vault(&layout, &users)?;
+        let second_operator = operator.another(layout.path("second-operator"));
+        let requested = second_operator.must(&["operator", "request"])?;
+        let config = configs::verifier_vault(&layout, &users, &requested["key_sha256"])?;
         let verifier_vault = start(&layout, "bartizan-vault", config, users.verifier_vault, &[])?;
 
         let config = configs::verifier(&layout, &users, port)?;
-        initialise(&layout, &users, &operator, &config)?;
+        operator.must(&["operator", "request"])?;
+        initialise(&layout, &users, &operator, FIRST_OPERATOR, &config)?;
+        initialise(&layout, &users, &second_operator, SECOND_OPERATOR, &config)?;
         let verifier = Daemon::start(Recipe {
             program: layout.program("bartizan-verifier"),
             arguments: vec!["run".into(), "--config".into(), config],
@@ -133,6 +144,7 @@ impl Stack {
             verifier,
             verifier_vault,
             operator,
+            second_operator,
             layout,
             users,
             port,
@@ -223,22 +235,27 @@ fn start(
 }
 
 /// `bartizan service init`, as the verifier's user where it touches the vault.
-fn initialise(layout: &Layout, users: &Users, operator: &Operator, config: &str) -> Result<()> {
-    operator.must(&["operator", "request"])?;
+fn initialise(
+    layout: &Layout,
+    users: &Users,
+    operator: &Operator,
+    name: &str,
+    config: &str,
+) -> Result<()> {
     let csr = operator.folder().join("operator.csr");
     let exchange = layout.run("exchange", users.verifier)?;
     let certificate = exchange.join("operator.pem");
     let fleet_ca = exchange.join("fleet-ca.pem");
     configs::readable(&csr)?;
     configs::enterable(operator.folder())?;
-    Daemon::run_once(&Recipe {
+    let recipe = Recipe {
         program: layout.program("bartizan-verifier"),
         arguments: vec![
             "init".into(),
             "--config".into(),
             config.into(),
             "--operator-name".into(),
-            "alice".into(),
+            name.into(),
             "--operator-csr".into(),
             text(&csr)?,
             "--operator-certificate".into(),
@@ -249,7 +266,8 @@ fn initialise(layout: &Layout, users: &Users, operator: &Operator, config: &str)
         account: users.verifier,
         capabilities: &[],
         log: layout.path("verifier-init.log"),
-    })?;
+    };
+    Daemon::run_once(&recipe, "")?;
     std::fs::copy(certificate, operator.folder().join("operator.pem"))?;
     std::fs::copy(fleet_ca, operator.fleet_ca())?;
     Ok(())

@@ -44,6 +44,22 @@ ExecStart=/opt/bartizan/bin/bartizan-guest enroll --state /run/bartizan
 WantedBy=multi-user.target
 UNIT
 
+# The key is certified for a day; this replaces it in time for as long as the guest runs.
+cat > "$root/etc/systemd/system/bartizan-renew.service" <<'UNIT'
+[Unit]
+Description=Renew this guest's key at half of its certificate's life
+Requires=bartizan-enroll.service
+After=bartizan-enroll.service
+
+[Service]
+ExecStart=/opt/bartizan/bin/bartizan-guest renew --watch --state /run/bartizan
+Restart=on-failure
+RestartSec=60
+
+[Install]
+WantedBy=multi-user.target
+UNIT
+
 # The tests' and the demo's hand in the guest; absent from the disk of a guest that is not tested.
 cat > "$root/etc/systemd/system/bartizan-test-agent.service" <<'UNIT'
 [Unit]
@@ -62,7 +78,8 @@ RestartSec=1
 WantedBy=multi-user.target
 UNIT
 
-chroot "$root" systemctl enable --quiet opt-bartizan.mount bartizan-enroll.service bartizan-test-agent.service
+chroot "$root" systemctl enable --quiet opt-bartizan.mount bartizan-enroll.service bartizan-renew.service \
+    bartizan-test-agent.service
 chroot "$root" systemctl disable --quiet apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer || true
 # nginx-light pulls in one dynamic module; without it the server is the package's own code and its libraries.
 rm -f "$root"/etc/nginx/modules-enabled/*

@@ -1,13 +1,15 @@
 //! `bartizan host`: the hosts of the fleet.
 
-use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::output::Output;
+use crate::program::{ProgramError, beside};
 use crate::verifier::Verifier;
 
 /// The card's program, beside this one or on the path.
@@ -28,8 +30,10 @@ pub(crate) enum Host {
         verifier: Verifier,
     },
     /// On the host: make its identity and have it certified.
+    ///
+    /// The join code is read from standard input or a file, since every user of the host can read arguments.
     #[command(
-        after_help = "Example: bartizan host enroll --config /etc/bartizan/card.yaml --name rack1-07 --join-code CODE --fleet-ca fleet-ca.pem"
+        after_help = "Examples:\n  bartizan host enroll --config /etc/bartizan/card.yaml --name rack1-07 --fleet-ca fleet-ca.pem\n  bartizan host enroll --config /etc/bartizan/card.yaml --name rack1-07 --fleet-ca fleet-ca.pem --join-code-file code"
     )]
     Enroll {
         /// The card's configuration.
@@ -38,16 +42,15 @@ pub(crate) enum Host {
         /// The host's name, as the join code was made for.
         #[arg(long)]
         name: String,
-        /// The code.
-        // Random base64url: it may begin with a hyphen.
-        #[arg(long, allow_hyphen_values = true)]
-        join_code: String,
+        /// The file that holds the join code; `-` is standard input.
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        join_code_file: PathBuf,
         /// The fleet CA certificate (PEM or DER), brought here by a way that is trusted.
         #[arg(long)]
         fleet_ca: PathBuf,
     },
     /// The enrolled hosts.
-    #[command(after_help = "Example: bartizan host list")]
+    #[command(after_help = "Example: bartizan host list --json")]
     List {
         #[command(flatten)]
         verifier: Verifier,
@@ -68,27 +71,34 @@ pub(crate) fn run(command: Host, output: Output) -> Result<ExitCode> {
         Host::Enroll {
             config,
             name,
-            join_code,
+            join_code_file,
             fleet_ca,
         } => {
-            let program = std::env::current_exe()?.with_file_name(CARD);
-            let status = Command::new(if program.exists() {
-                program
+            // The card's program reads it, prompts for it on a terminal, and bounds it.
+            let code = if join_code_file == Path::new("-") {
+                Stdio::inherit()
             } else {
-                CARD.into()
-            })
-            .arg("enroll")
-            .arg("--config")
-            .arg(config)
-            .args(["--name", &name, "--join-code", &join_code])
-            .arg("--fleet-ca")
-            .arg(fleet_ca)
-            .status()
-            .with_context(|| format!("could not run {CARD}"))?;
-            if !status.success() {
-                bail!("{CARD} enroll ended with {status}");
-            }
-            output.result(&json!({ "ok": true }), "enrolled");
+                let file = File::open(&join_code_file);
+                file.with_context(|| format!("no join code at {}", join_code_file.display()))?
+                    .into()
+            };
+            let enrolled = beside(CARD)
+                .arg("enroll")
+                .arg("--config")
+                .arg(config)
+                .args(["--json", "--name", &name])
+                .arg("--fleet-ca")
+                .arg(fleet_ca)
+                .stdin(code)
+                .stderr(Stdio::inherit())
+                .output()
+                .map_err(ProgramError::start(CARD))?;
+            ProgramError::check(CARD, enrolled.status)?;
+            let answer: Value = serde_json::from_slice(&enrolled.stdout)
+                .map_err(|_| ProgramError::Output { program: CARD })?;
+            let card = answer["card"].as_str().unwrap_or_default();
+            let shown = json!({ "ok": true, "card": card });
+            output.result(&shown, &format!("{name} is enrolled as {card}"));
         }
         Host::List { verifier } => {
             let hosts = verifier.ask("GET", "/v1/hosts", None)?;

@@ -1,4 +1,4 @@
-//! `bartizan revocation`: hosts, guests and applications that get no token any more.
+//! `bartizan revocation`: hosts, guests and applications that get no token any more, operators whose word counts no more.
 
 use std::process::ExitCode;
 
@@ -11,14 +11,17 @@ use crate::verifier::{Verifier, segment};
 
 #[derive(Subcommand)]
 pub(crate) enum Revocation {
-    /// Revoke.
+    /// Revoke a host, a guest, an application or an operator.
+    ///
+    /// From now on nothing is affirmed for that host, guest or application; that operator is refused, and what they
+    /// signed is launched no more. Guests that run go on.
     #[command(
-        after_help = "Example: bartizan revocation add guest urn:bartizan:guest:… --reason 'compromised'"
+        after_help = "Examples:\n  bartizan revocation add guest urn:bartizan:guest:… --reason 'compromised'\n  bartizan revocation add operator alice --reason 'left'"
     )]
     Add {
         /// What.
         kind: Kind,
-        /// The host's card id, the guest's URN, the application's name.
+        /// The host's card id, the guest's URN, the application's name, the operator's name.
         subject: String,
         /// Why, for the auditors.
         #[arg(long)]
@@ -49,6 +52,7 @@ pub(crate) enum Kind {
     Host,
     Guest,
     Application,
+    Operator,
 }
 
 impl Kind {
@@ -57,6 +61,7 @@ impl Kind {
             Self::Host => "host",
             Self::Guest => "guest",
             Self::Application => "application",
+            Self::Operator => "operator",
         }
     }
 }
@@ -70,8 +75,9 @@ pub(crate) fn run(command: Revocation, output: Output) -> Result<ExitCode> {
             verifier,
         } => {
             let body = json!({ "kind": kind.name(), "subject": subject, "reason": reason });
-            let answer = verifier.ask("POST", "/v1/revocations", Some(&body))?;
-            output.result(&answer, &format!("{} {subject} revoked", kind.name()));
+            verifier.ask("POST", "/v1/revocations", Some(&body))?;
+            let shown = json!({ "ok": true, "kind": kind.name(), "subject": subject });
+            output.result(&shown, &format!("{} {subject} revoked", kind.name()));
         }
         Revocation::Remove {
             kind,

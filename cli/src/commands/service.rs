@@ -2,12 +2,15 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Subcommand;
+use serde_json::json;
 
 use crate::operator::Credentials;
+use crate::output::Output;
+use crate::program::{ProgramError, beside};
 
 /// The verifier's program, beside this one or on the path.
 const PROGRAM: &str = "bartizan-verifier";
@@ -38,18 +41,13 @@ pub(crate) enum Service {
     },
 }
 
-pub(crate) fn run(command: Service) -> Result<ExitCode> {
-    let program = std::env::current_exe()?.with_file_name(PROGRAM);
-    let mut verifier = Command::new(if program.exists() {
-        program
-    } else {
-        PROGRAM.into()
-    });
+pub(crate) fn run(command: Service, output: Output) -> Result<ExitCode> {
+    let mut verifier = beside(PROGRAM);
     match command {
         Service::Run { config } => {
             verifier.arg("run").arg("--config").arg(config);
             // Only returns if it could not be started.
-            Err(verifier.exec()).with_context(|| format!("could not run {PROGRAM}"))
+            Err(ProgramError::start(PROGRAM)(verifier.exec()).into())
         }
         Service::Init {
             config,
@@ -57,7 +55,8 @@ pub(crate) fn run(command: Service) -> Result<ExitCode> {
             credentials,
         } => {
             let csr = credentials.certificate_path().with_extension("csr");
-            std::fs::write(&csr, credentials.request()?)?;
+            std::fs::write(&csr, credentials.request()?)
+                .with_context(|| format!("could not write {}", csr.display()))?;
             verifier
                 .arg("init")
                 .arg("--config")
@@ -68,12 +67,16 @@ pub(crate) fn run(command: Service) -> Result<ExitCode> {
                 .arg("--operator-certificate")
                 .arg(credentials.certificate_path());
             verifier.arg("--fleet-ca").arg(credentials.fleet_ca_path());
-            let status = verifier
-                .status()
-                .with_context(|| format!("could not run {PROGRAM}"))?;
-            if !status.success() {
-                bail!("{PROGRAM} init ended with {status}");
-            }
+            // What it prints is for people.
+            verifier.stdout(std::io::stderr());
+            let status = verifier.status().map_err(ProgramError::start(PROGRAM))?;
+            ProgramError::check(PROGRAM, status)?;
+            let (certificate, fleet_ca) =
+                (credentials.certificate_path(), credentials.fleet_ca_path());
+            output.result(
+                &json!({ "ok": true, "operator": name, "certificate": certificate, "fleet_ca": fleet_ca }),
+                &format!("{name} is an operator; certificate at {}", certificate.display()),
+            );
             Ok(ExitCode::SUCCESS)
         }
     }

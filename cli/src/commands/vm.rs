@@ -30,10 +30,31 @@ pub(crate) struct Hypervisor {
     socket: PathBuf,
 }
 
+const SIGN_EXAMPLE: &str = "\
+Example: bartizan vm sign web.yaml --output web.launch
+
+A record, web.yaml; digests are those of `bartizan vm digest`, the last one that of `bartizan operator anchor`:
+  version: 1
+  name: web
+  uuid: 6f1f2a0e-3c1b-4a57-9d8a-3f0f6c1d2e4b
+  role: web
+  cpus: 2
+  memory_mib: 1024
+  boot:
+    kernel:
+      image: { path: /srv/guests/vmlinuz, sha384: … }
+      initrd: { path: /srv/guests/initrd.img, sha384: … }
+      command_line: root=/dev/vda console=ttyS0
+  disks:
+    - { path: /srv/guests/web.img }
+    - { path: /srv/guests/programs.img, readonly: true, sha384: … }
+  fleet_ca_sha256: …
+  restart: on-failure";
+
 #[derive(Subcommand)]
 pub(crate) enum Vm {
     /// Sign a launch record.
-    #[command(after_help = "Example: bartizan vm sign web.yaml --output web.launch")]
+    #[command(after_help = SIGN_EXAMPLE)]
     Sign {
         /// The record, YAML.
         record: PathBuf,
@@ -104,7 +125,8 @@ pub(crate) fn run(command: Vm, output: Output) -> Result<ExitCode> {
         } => {
             let yaml = fs::read_to_string(&record)
                 .with_context(|| format!("could not read {}", record.display()))?;
-            let parsed = LaunchRecord::parse(&yaml)?;
+            let parsed = LaunchRecord::parse(&yaml)
+                .with_context(|| format!("{} is no launch record", record.display()))?;
             let signed = sign_record(&yaml, &credentials.chain()?, &credentials.key()?)?;
             fs::write(&target, signed)?;
             let sentence = format!("{} signed: {}", parsed.name, target.display());
@@ -219,5 +241,20 @@ fn sha384(path: &Path) -> Result<String> {
             0 => return Ok(hasher.finish().to_string()),
             n => hasher.update(&buffer[..n]),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_record_that_is_shown_is_one() {
+        let (_, yaml) = SIGN_EXAMPLE.split_once(":\n").unwrap();
+        let (yaml, restart) = yaml.split_once("fleet_ca_sha256: …").unwrap();
+        let yaml = yaml.replace('…', &"ab".repeat(48));
+        let anchor = "cd".repeat(32);
+        let record = LaunchRecord::parse(&format!("{yaml}fleet_ca_sha256: {anchor}{restart}"));
+        assert_eq!(record.unwrap().name, "web");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use tar::EntryType;
@@ -52,8 +53,10 @@ pub enum PackageError {
     /// A path that is not UTF-8 or too long, has control characters, or is the root directory.
     #[error("a path in the package is too long, not plain text, or no file's")]
     Path,
-    /// Two packages install different files at one path.
-    #[error("two packages install different files at `{path}`")]
+    /// Two packages install different things at one path, or one installs a link where another has a directory.
+    #[error(
+        "two packages install different files, links or directories at `{path}`; leave out the one that the guest has not"
+    )]
     Conflict {
         /// The path.
         path: String,
@@ -106,9 +109,7 @@ impl Packages {
 
     /// Adds one symbolic link.
     pub fn add_link(&mut self, path: &str, target: &str) -> Result<(), PackageError> {
-        let target = plain(target.as_bytes())?.to_owned();
-        self.links.insert(installed(path.as_bytes())?, target);
-        Ok(())
+        self.link(installed(path.as_bytes())?, plain(target.as_bytes())?)
     }
 
     /// The path at which the kernel will report the file: every symbolic link resolved.
@@ -166,7 +167,8 @@ impl Packages {
         ) {
             return Ok(());
         }
-        let path = installed(&entry.path_bytes())?;
+        let path_bytes = entry.path_bytes().into_owned();
+        let path = installed(&path_bytes)?;
         if kind == EntryType::Regular {
             return match elf_content(&mut entry).map_err(PackageError::Unpack)? {
                 Some(bytes) => self.keep(path, bytes.into()),
@@ -174,9 +176,10 @@ impl Packages {
             };
         }
         let target = entry.link_name_bytes().ok_or(PackageError::Path)?;
-        if kind == EntryType::Symlink {
-            let target = plain(&target)?.to_owned();
-            self.links.insert(path, target);
+        if kind == EntryType::Symlink && is_merged(&path_bytes) {
+            // Debian's base-files ships the links of a merged `/usr`, which every path here has followed already.
+        } else if kind == EntryType::Symlink {
+            self.link(path, plain(&target)?)?;
         } else if let Some(bytes) = self.files.get(&installed(&target)?).cloned() {
             // A hard link: the same file by another name, whose content came before.
             self.keep(path, bytes)?;
@@ -189,14 +192,49 @@ impl Packages {
         if self.kept > MAX_KEPT {
             return Err(PackageError::TooMuchCode);
         }
-        match self.files.get(&path) {
-            Some(there) if *there != bytes => Err(PackageError::Conflict { path }),
-            _ => {
-                self.files.insert(path, bytes);
-                Ok(())
-            }
+        let other = self.files.get(&path).is_some_and(|there| *there != bytes);
+        if other || self.links.contains_key(&path) {
+            return Err(PackageError::Conflict { path });
         }
+        self.directories(&path)?;
+        self.files.insert(path, bytes);
+        Ok(())
     }
+
+    /// A link goes before a file when a path is resolved, so that none may be where something else is: nor may it
+    /// stand for a directory in which others install.
+    fn link(&mut self, path: String, target: &str) -> Result<(), PackageError> {
+        let other = self.links.get(&path).is_some_and(|there| there != target);
+        let within = format!("{path}/");
+        let is_directory = holds(&self.files, &within) || holds(&self.links, &within);
+        if other || is_directory || self.files.contains_key(&path) {
+            return Err(PackageError::Conflict { path });
+        }
+        self.directories(&path)?;
+        self.links.insert(path, target.to_owned());
+        Ok(())
+    }
+
+    /// Fails where a directory on the way to `path` is a link.
+    fn directories(&self, path: &str) -> Result<(), PackageError> {
+        let mut way = path;
+        while let Some((directory, _)) = way.rsplit_once('/') {
+            if self.links.contains_key(directory) {
+                let path = directory.into();
+                return Err(PackageError::Conflict { path });
+            }
+            way = directory;
+        }
+        Ok(())
+    }
+}
+
+/// Whether any path begins so.
+fn holds<T>(paths: &BTreeMap<String, T>, prefix: &str) -> bool {
+    let mut from_there = paths.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+    from_there
+        .next()
+        .is_some_and(|(path, _)| path.starts_with(prefix))
 }
 
 /// The content of an entry that is an ELF file.
@@ -234,6 +272,13 @@ fn installed(name: &[u8]) -> Result<String, PackageError> {
 /// Where a top-level directory leads on a merged-`/usr` system.
 fn merged(directory: &str, part: &str) -> Option<String> {
     (directory.is_empty() && MERGED.contains(&part)).then(|| format!("/usr/{part}"))
+}
+
+/// Whether an entry's name is that of a top-level directory which is a link on a merged-`/usr` system.
+fn is_merged(name: &[u8]) -> bool {
+    let Ok(name) = plain(name) else { return false };
+    let mut parts = parts(name);
+    parts.next().is_some_and(|part| MERGED.contains(&part)) && parts.next().is_none()
 }
 
 fn plain(name: &[u8]) -> Result<&str, PackageError> {

@@ -1,45 +1,57 @@
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyUsagePurpose};
+mod fleet;
 
 use super::*;
+use fleet::{Fleet, guest};
 
 struct Scene {
     folder: tempfile::TempDir,
     anchor: Anchor,
-    ca: CertifiedIssuer<'static, EphemeralKey>,
+    fleet: Fleet,
 }
 
 /// A guest that has enrolled.
 fn scene() -> Scene {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    let ca = CertifiedIssuer::self_signed(params, EphemeralKey::generate().unwrap()).unwrap();
-    let fleet_ca = FleetCa::from_der(ca.der()).unwrap();
-    let pinned = format!("bartizan.anchor={}", hex::encode(fleet_ca.sha256()));
+    let fleet = Fleet::new();
+    let pinned = format!("bartizan.anchor={}", hex::encode(fleet.ca.sha256()));
     let scene = Scene {
         folder: tempfile::tempdir().unwrap(),
         anchor: Anchor::from_command_line(&pinned).unwrap(),
-        ca,
+        fleet,
     };
-    let guest = format!(
-        "urn:bartizan:guest:{}:00000000-0000-0000-0000-000000000001:1",
-        "ab".repeat(32)
-    );
-    let key = EphemeralKey::generate().unwrap();
-    let chain = scene.certified(&key);
-    let enrollment = Enrollment::new(key, guest.parse().unwrap(), fleet_ca, &chain);
-    enrollment.store(scene.folder.path()).unwrap();
+    scene.enrol(&scene.fleet.chain(&scene.key(), guest(&scene.fleet, 1)));
     scene
 }
 
 impl Scene {
-    fn certified(&self, key: &EphemeralKey) -> Vec<Vec<u8>> {
-        let certificate = CertificateParams::default().signed_by(key, &self.ca);
-        vec![certificate.unwrap().der().to_vec()]
+    /// A fresh key, kept as the enrolled one.
+    fn key(&self) -> EphemeralKey {
+        let key = EphemeralKey::generate().unwrap();
+        fs::write(self.folder.path().join(KEY), key.pkcs8_der()).unwrap();
+        key
+    }
+
+    /// Keeps a chain for boot 1, whatever it is.
+    fn enrol(&self, chain: &[Vec<u8>]) {
+        let document = Document {
+            guest: guest(&self.fleet, 1).to_string(),
+            fleet_ca: hex::encode(self.fleet.ca.der()),
+            chain: chain.iter().map(hex::encode).collect(),
+        };
+        let document = serde_json::to_vec(&document).unwrap();
+        fs::write(self.folder.path().join(DOCUMENT), document).unwrap();
+    }
+
+    fn certified(&self, key: &EphemeralKey) -> GuestCertificate {
+        let chain = self.fleet.chain(key, guest(&self.fleet, 1));
+        GuestCertificate::verify(chain, &self.fleet.ca, unix_now()).unwrap()
+    }
+
+    fn try_load(&self) -> Result<Enrollment, StateError> {
+        Enrollment::load_under(&self.anchor, self.folder.path())
     }
 
     fn load(&self) -> Enrollment {
-        Enrollment::load_under(&self.anchor, self.folder.path()).unwrap()
+        self.try_load().unwrap()
     }
 
     fn begin(&self) -> Renewing {
@@ -54,8 +66,9 @@ fn a_renewal_takes_the_former_keys_place() {
     let renewing = scene.begin();
     assert_eq!(renewing.enrolled.key.public_key(), former.key.public_key());
     let key = renewing.key.public_key();
-    let chain = scene.certified(&renewing.key);
-    renewing.finish(&chain).unwrap();
+    let certificate = scene.certified(&renewing.key);
+    let chain = certificate.chain.clone();
+    renewing.finish(certificate).unwrap();
     let renewed = scene.load();
     assert_eq!((renewed.key.public_key(), &renewed.chain), (key, &chain));
     assert_eq!(renewed.guest, former.guest);
@@ -75,10 +88,10 @@ fn a_renewal_that_was_killed_while_it_kept_the_answer_is_whole() {
     let scene = scene();
     let renewing = scene.begin();
     let key = renewing.key.public_key();
-    let chain = scene.certified(&renewing.key);
+    let certificate = scene.certified(&renewing.key);
     let next = fs::read(scene.folder.path().join(NEXT)).unwrap();
     let former = fs::read(scene.folder.path().join(KEY)).unwrap();
-    renewing.finish(&chain).unwrap();
+    renewing.finish(certificate).unwrap();
     // Killed between the document and the key.
     fs::write(scene.folder.path().join(NEXT), next).unwrap();
     fs::write(scene.folder.path().join(KEY), former).unwrap();
@@ -95,8 +108,38 @@ fn a_renewal_that_was_killed_while_it_kept_the_answer_is_whole() {
 #[test]
 fn a_key_that_is_not_the_certificates_is_refused() {
     let scene = scene();
-    let stranger = EphemeralKey::generate().unwrap();
-    fs::write(scene.folder.path().join(KEY), stranger.pkcs8_der()).unwrap();
-    let refused = Enrollment::load_under(&scene.anchor, scene.folder.path());
-    assert!(matches!(refused, Err(StateError::OtherKey)));
+    scene.key();
+    assert!(matches!(scene.try_load(), Err(StateError::OtherKey)));
+}
+
+#[test]
+fn a_certificate_that_does_not_lead_to_the_anchored_fleet_is_refused() {
+    let scene = scene();
+    let stranger = Fleet::new();
+    let key = scene.key();
+    scene.enrol(&stranger.chain(&key, guest(&stranger, 1)));
+    let refused = scene.try_load();
+    assert!(matches!(refused, Err(StateError::Chain(_))));
+    // Nor is a chain without the card's certificate.
+    scene.enrol(&scene.fleet.chain(&key, guest(&scene.fleet, 1))[..1]);
+    let refused = scene.try_load();
+    assert!(matches!(refused, Err(StateError::Chain(_))));
+}
+
+#[test]
+fn a_certificate_of_another_boot_is_refused() {
+    let scene = scene();
+    let key = scene.key();
+    scene.enrol(&scene.fleet.chain(&key, guest(&scene.fleet, 2)));
+    assert!(matches!(scene.try_load(), Err(StateError::OtherGuest)));
+}
+
+#[test]
+fn an_expired_certificate_says_what_to_do() {
+    let scene = scene();
+    let key = scene.key();
+    scene.enrol(&scene.fleet.expired_chain(&key, guest(&scene.fleet, 1)));
+    let refused = scene.try_load().err().unwrap();
+    assert!(matches!(refused, StateError::Expired));
+    assert!(refused.to_string().contains("renew --watch"), "{refused}");
 }

@@ -7,13 +7,17 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Guests, Users};
+use super::{Guests, SECOND_OPERATOR, Users};
 use crate::layout::{Layout, text};
 use crate::operator::Operator;
 
 // JSON is YAML: what is built from values needs no quoting by hand.
 
-pub(super) fn verifier_vault(layout: &Layout, users: &Users) -> Result<String> {
+pub(super) fn verifier_vault(
+    layout: &Layout,
+    users: &Users,
+    second_operators_key: &Value,
+) -> Result<String> {
     let state = layout.state("verifier-vault", users.verifier_vault)?;
     let run = layout.run("verifier-vault", users.verifier_vault)?;
     let config = json!({
@@ -22,6 +26,7 @@ pub(super) fn verifier_vault(layout: &Layout, users: &Users) -> Result<String> {
         "store": text(&state.join("keys"))?,
         "sealing": { "key_file": text(&state.join("root.key"))? },
         "role": "verifier",
+        "operators": [{ "name": SECOND_OPERATOR, "key_sha256": second_operators_key }],
     });
     layout.config("verifier-vault.yaml", &config.to_string())
 }

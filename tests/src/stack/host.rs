@@ -100,8 +100,8 @@ fn enroll(
     name: &str,
 ) -> Result<()> {
     let answer = operator.must(&["host", "join-code", "--name", name])?;
-    let code = answer["code"].as_str().context("a join code")?.to_owned();
-    Daemon::run_once(&Recipe {
+    let code = answer["code"].as_str().context("a join code")?;
+    let recipe = Recipe {
         program: layout.program("bartizan-card"),
         arguments: vec![
             "enroll".into(),
@@ -109,13 +109,12 @@ fn enroll(
             config.into(),
             "--name".into(),
             name.into(),
-            "--join-code".into(),
-            code,
             "--fleet-ca".into(),
             text(&operator.fleet_ca())?,
         ],
         account: users.card,
         capabilities: &[],
         log: layout.path("card-enroll.log"),
-    })
+    };
+    Daemon::run_once(&recipe, code)
 }

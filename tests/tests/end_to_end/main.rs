@@ -17,6 +17,7 @@ mod processes;
 mod refusals;
 mod renewal;
 mod requests;
+mod running;
 mod survival;
 mod vdso;
 mod world;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         large::CASES,
         kernel::CASES,
         renewal::CASES,
+        running::CASES,
         processes::CASES,
         survival::CASES,
         hostile::CASES,

@@ -1,6 +1,7 @@
 //! Who and what is revoked.
 
 use axum::http::StatusCode;
+use bartizan_attestation::certificates::Subject;
 use bartizan_attestation::identity::{CardId, GuestIdentity};
 use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
@@ -84,9 +85,11 @@ impl RevocationKind {
                     || format!("{subject}:1").parse::<GuestIdentity>().is_ok(),
                 "urn:bartizan:guest:<card>:<vm uuid>, and optionally :<boot>",
             ),
-            Self::Application | Self::Operator => {
-                ((1..=128).contains(&subject.len()), "1 to 128 bytes")
-            }
+            Self::Application => ((1..=128).contains(&subject.len()), "1 to 128 bytes"),
+            Self::Operator => (
+                Subject::operator(subject).is_ok(),
+                "an operator's name: 1 to 63 of `a-z`, `0-9`, `.`, `_`, `-`",
+            ),
         };
         let subject = subject.chars().take(256).collect();
         if fits {

@@ -251,6 +251,16 @@ fn a_revocation_must_name_something_that_can_match() {
         assert!(RevocationKind::Guest.check(wrong).is_err(), "{wrong}");
     }
     assert!(RevocationKind::Application.check("").is_err());
+    RevocationKind::Operator.check("alice").unwrap();
+    for wrong in [
+        "",
+        "Alice",
+        "alice ",
+        "urn:bartizan:operator:alice",
+        HOSTILE,
+    ] {
+        assert!(RevocationKind::Operator.check(wrong).is_err(), "{wrong}");
+    }
 }
 
 #[tokio::test]

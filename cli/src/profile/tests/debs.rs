@@ -133,6 +133,55 @@ fn two_packages_may_share_a_file_but_not_differ_in_it() {
 }
 
 #[test]
+fn a_link_in_the_place_of_another_packages_program_is_refused() {
+    let elf: &[u8] = b"\x7fELF one";
+    let program = package("", &tarball(&[("./usr/sbin/nginx", elf)], &[]));
+    let library = |link| package("", &tarball(&[("./usr/lib/evil", b"\x7fELF two")], &[link]));
+    for (link, at) in [
+        (("./usr/sbin/nginx", "/usr/lib/evil"), "/usr/sbin/nginx"),
+        (("./usr/sbin", "/usr/lib"), "/usr/sbin"),
+        (("./usr", "evil"), "/usr"),
+    ] {
+        for order in [[&program, &library(link)], [&library(link), &program]] {
+            let mut packages = Packages::default();
+            let added: Result<Vec<_>, _> = order.iter().map(|deb| packages.add_deb(deb)).collect();
+            assert!(
+                matches!(&added, Err(PackageError::Conflict { path }) if path == at),
+                "{added:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_links_of_a_merged_usr_stand_in_nobodys_way() {
+    let links = [("./bin", "usr/bin"), ("./lib64", "usr/lib64")];
+    let program = [("./usr/bin/true", &b"\x7fELF"[..])];
+    let mut packages = Packages::default();
+    packages
+        .add_deb(&package("", &tarball(&program, &links)))
+        .unwrap();
+    assert_eq!(packages.resolve("/bin/true").unwrap(), "/usr/bin/true");
+}
+
+#[test]
+fn two_packages_may_share_a_link_but_not_differ_in_it() {
+    let of = |target| package("", &tarball(&[], &[("./usr/lib/libx.so.1", target)]));
+    let mut packages = Packages::default();
+    packages.add_deb(&of("libx.so.1.2")).unwrap();
+    packages.add_deb(&of("libx.so.1.2")).unwrap();
+    let refused = packages.add_deb(&of("/usr/lib/evil"));
+    assert!(
+        matches!(&refused, Err(PackageError::Conflict { path }) if path == "/usr/lib/libx.so.1"),
+        "{refused:?}"
+    );
+    // Beside it, not within it.
+    packages
+        .add_link("/usr/lib/libx.so.1.1", "libx.so.1.2")
+        .unwrap();
+}
+
+#[test]
 fn a_file_in_the_place_of_the_root_directory_is_refused() {
     let mut header = entry(EntryType::Regular, 4);
     header.as_gnu_mut().unwrap().name[..2].copy_from_slice(b"./");

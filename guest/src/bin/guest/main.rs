@@ -6,14 +6,19 @@
     reason = "a command line tool prints its results"
 )]
 
-use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+mod exit;
+mod run;
+mod watch;
 
-use anyhow::{Context, Result, bail};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
 use bartizan_attestation::measurement::{Digest, DigestKind, HashAlgorithm, Region};
 use bartizan_guest::{
-    Application, AttestationError, EnrollError, Enrollment, HostApi, HostApiError, Measure,
-    RenewError, enroll, renew, request_memory_attestation, verify_attestation_token,
+    Application, AttestationError, Enrollment, HostApi, Measure, enroll, renew,
+    request_memory_attestation, verify_attestation_token,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::json;
@@ -22,7 +27,7 @@ use serde_json::json;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Example: bartizan-guest attest --application nginx --pid $(cat /run/nginx.pid)"
+    after_help = "Examples:\n  bartizan-guest attest --application nginx --pid $(cat /run/nginx.pid)\n  bartizan-guest run --application ledger -- /usr/bin/ledger\n\nExit code: 0 done, 1 refused or not affirmed, 2 wrong usage, 69 host or verifier is unavailable."
 )]
 struct Arguments {
     /// Print JSON.
@@ -41,25 +46,34 @@ enum Tool {
     #[command(after_help = "Example: bartizan-guest enroll --state /run/bartizan")]
     Enroll,
     /// Renew the enrolled key, which is certified for a day; the former one signs on for two minutes.
-    #[command(after_help = "Example: bartizan-guest renew --state /run/bartizan")]
-    Renew,
+    #[command(
+        after_help = "Example: bartizan-guest renew\nAs a service: bartizan-guest renew --watch"
+    )]
+    Renew {
+        /// Go on: renew at half of each certificate's life, and try again where that fails.
+        #[arg(long)]
+        watch: bool,
+    },
     /// Have memory measured and judged, and verify the token. Exit code 1 unless affirmed.
     #[command(after_help = "Example: bartizan-guest attest --application nginx --pid 312 --json")]
     Attest(Attest),
-    /// Start a program, attest it, and kill it unless it is affirmed.
+    /// Start a program and attest it; unless it is affirmed, end it and all that it started.
+    ///
+    /// It runs while it is measured. It is in a process group of its own, and may become a daemon. Signals (SIGTERM,
+    /// SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2) are passed on to it once it is affirmed; before, they end it. The exit
+    /// code is the program's own, 128 and the number of the signal that ended it, or 1 where it was not affirmed.
     #[command(
         after_help = "Example: bartizan-guest run --application ledger --audience https://ledger.example -- /usr/bin/ledger"
     )]
-    Run {
-        /// The application's registered name.
-        #[arg(long)]
-        application: String,
-        /// Who shall accept the token.
-        #[arg(long, default_value = "local")]
-        audience: String,
+    Run(run::Run),
+    /// Become a program that dies with the tool; `run` starts itself so.
+    #[command(name = run::START, hide = true)]
+    Start {
+        /// The tool's process.
+        tool: u32,
         /// The program and its arguments.
         #[arg(last = true, required = true)]
-        program: Vec<String>,
+        program: Vec<OsString>,
     },
 }
 
@@ -106,19 +120,17 @@ enum Kind {
     Tree,
 }
 
-const REFUSED: u8 = 1;
-const UNAVAILABLE: u8 = 69;
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments) {
         Ok(code) => code,
         Err(error) => {
+            let message = exit::message(&error);
             if arguments.json {
-                println!("{}", json!({ "ok": false, "error": format!("{error:#}") }));
+                println!("{}", json!({ "ok": false, "error": message }));
             }
-            eprintln!("bartizan-guest: {error:#}");
-            ExitCode::from(code_of(&error))
+            eprintln!("bartizan-guest: {message}");
+            exit::code(&error)
         }
     }
 }
@@ -131,7 +143,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
             enrollment.store(&arguments.state)?;
             Ok(enrolled("enrolled", &enrollment, arguments.json))
         }
-        Tool::Renew => {
+        Tool::Renew { watch: true } => {
+            let error = watch::renew_in_time(&host, &arguments.state);
+            Err(error.into())
+        }
+        Tool::Renew { watch: false } => {
             let enrollment = renew(&host, &arguments.state)?;
             Ok(enrolled("renewed", &enrollment, arguments.json))
         }
@@ -139,14 +155,14 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
             let enrollment = Enrollment::load(&arguments.state)?;
             attest_once(&host, &enrollment, attest, arguments.json)
         }
-        Tool::Run {
-            application,
-            audience,
-            program,
-        } => {
+        Tool::Run(run) => {
             let enrollment = Enrollment::load(&arguments.state)?;
-            run_program(&host, &enrollment, application, audience, program)
+            run::run(host, enrollment, run)
         }
+        Tool::Start { tool, program } => match program.split_first() {
+            Some((path, rest)) => Ok(run::become_program(*tool, Path::new(path), rest)),
+            None => Ok(ExitCode::FAILURE),
+        },
     }
 }
 
@@ -203,7 +219,7 @@ fn attest_once(
         Err(AttestationError::NotAffirmed(refusal)) => {
             let status = serde_json::to_value(refusal.status)?;
             let status = status.as_str().unwrap_or_default().to_owned();
-            (status, refusal.findings, ExitCode::from(REFUSED))
+            (status, refusal.findings, ExitCode::FAILURE)
         }
         Err(error) => return Err(error.into()),
     };
@@ -226,36 +242,6 @@ fn attest_once(
     Ok(code)
 }
 
-/// The program runs while it is measured, and no longer unless it is affirmed.
-fn run_program(
-    host: &HostApi,
-    enrollment: &Enrollment,
-    name: &str,
-    audience: &str,
-    program: &[String],
-) -> Result<ExitCode> {
-    let (path, arguments) = program.split_first().context("name a program after `--`")?;
-    let mut child = Command::new(path)
-        .args(arguments)
-        .spawn()
-        .with_context(|| format!("could not start {path}"))?;
-    let application = Application::process(name, audience, child.id());
-    let judged = request_memory_attestation(host, enrollment, &application)
-        .and_then(|attested| verify_attestation_token(&attested, enrollment));
-    if let Err(error) = judged {
-        child.kill().ok();
-        child.wait().ok();
-        return Err(
-            anyhow::Error::from(error).context(format!("{path} was killed: it is not affirmed"))
-        );
-    }
-    let status = child.wait()?;
-    match status.code().and_then(|code| u8::try_from(code).ok()) {
-        Some(code) => Ok(ExitCode::from(code)),
-        None => bail!("{path} ended by a signal"),
-    }
-}
-
 fn region(text: &str) -> Result<Region, String> {
     let number = |text: &str| {
         let digits = text
@@ -272,27 +258,4 @@ fn region(text: &str) -> Result<Region, String> {
 
 fn digest(text: &str) -> Result<Digest, hex::FromHexError> {
     hex::decode(text).map(Digest)
-}
-
-/// 69 where trying again later can help, else 1.
-fn code_of(error: &anyhow::Error) -> u8 {
-    let host = error
-        .downcast_ref::<AttestationError>()
-        .and_then(|error| match error {
-            AttestationError::Host(host) => Some(host),
-            _ => None,
-        })
-        .or_else(|| match error.downcast_ref::<EnrollError>() {
-            Some(EnrollError::Host(host)) => Some(host),
-            _ => None,
-        })
-        .or_else(|| match error.downcast_ref::<RenewError>() {
-            Some(RenewError::Host(host)) => Some(host),
-            _ => None,
-        });
-    match host {
-        Some(HostApiError::Unreachable(_) | HostApiError::Http(_)) => UNAVAILABLE,
-        Some(HostApiError::Refused(problem)) if problem.status >= 500 => UNAVAILABLE,
-        _ => REFUSED,
-    }
 }

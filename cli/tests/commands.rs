@@ -1,0 +1,199 @@
+//! The command line as its users and their programs see it: exit codes, JSON, what it hands to other programs.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use std::fs::{self, Permissions};
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, IsCa,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P384_SHA384,
+};
+use rustls_pki_types::CertificateSigningRequestDer;
+use serde_json::Value;
+
+const CODE: &str = "-Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYm";
+
+/// The program in a folder of its own, beside others that only note how they were called.
+struct Installed {
+    folder: tempfile::TempDir,
+}
+
+impl Installed {
+    fn new() -> Self {
+        let built = Path::new(env!("CARGO_BIN_EXE_bartizan"));
+        let folder = tempfile::tempdir_in(built.parent().unwrap()).unwrap();
+        fs::hard_link(built, folder.path().join("bartizan")).unwrap();
+        Self { folder }
+    }
+
+    /// A program that prints something and ends with a code.
+    fn beside(&self, name: &str, prints: &str, code: u8) {
+        let path = self.path(name);
+        let script = format!(
+            "#!/bin/sh\nprintf '%s\\n' \"$@\" >\"$0.arguments\"\nenv >\"$0.environment\"\ncat >\"$0.stdin\"\n\
+             echo '{prints}'\nexit {code}\n"
+        );
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn noted(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn run(&self, arguments: &[&str], input: &str) -> Output {
+        let mut child = Command::new(self.path("bartizan"))
+            .args(arguments)
+            .env("BARTIZAN_OPERATOR", self.path("operator"))
+            .env_remove("BARTIZAN_VERIFIER")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // One that does not read it is no failure.
+        stdin.write_all(input.as_bytes()).ok();
+        drop(stdin);
+        child.wait_with_output().unwrap()
+    }
+
+    fn enroll(&self, more: &[&str], input: &str) -> Output {
+        let arguments = ["--json", "host", "enroll", "--config", "card.yaml"];
+        let arguments = [&arguments[..], &["--name", "rack1-07"], more].concat();
+        self.run(&[&arguments[..], &["--fleet-ca", "ca.pem"]].concat(), input)
+    }
+
+    /// Credentials of an operator, and a fleet CA.
+    fn certify_operator(&self) {
+        assert_eq!(
+            self.run(&["operator", "request"], "").status.code(),
+            Some(0)
+        );
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
+        let ca = CertifiedIssuer::self_signed(params, key).unwrap();
+        let csr = fs::read(self.path("operator/operator.csr")).unwrap();
+        let csr = CertificateSigningRequestDer::from(csr);
+        let csr = CertificateSigningRequestParams::from_der(&csr).unwrap();
+        let operator = csr.signed_by(&ca).unwrap();
+        fs::write(self.path("operator/operator.pem"), operator.pem()).unwrap();
+        fs::write(self.path("operator/fleet-ca.pem"), ca.pem()).unwrap();
+    }
+}
+
+/// The one JSON value that was printed.
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+#[test]
+fn a_join_code_goes_to_the_card_through_standard_input_alone() {
+    let installed = Installed::new();
+    installed.beside("bartizan-card", r#"{"card":"abcd"}"#, 0);
+    let file = installed.path("code");
+    fs::write(&file, CODE).unwrap();
+    let file = file.to_str().unwrap();
+    for (more, input) in [
+        (&[][..], CODE),
+        (&["--join-code-file", "-"], CODE),
+        (&["--join-code-file", file], ""),
+    ] {
+        let output = installed.enroll(more, input);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(
+            json(&output),
+            serde_json::json!({ "ok": true, "card": "abcd" })
+        );
+        assert_eq!(installed.noted("bartizan-card.stdin"), CODE);
+        for seen_by_others in ["bartizan-card.arguments", "bartizan-card.environment"] {
+            let seen = installed.noted(seen_by_others);
+            assert!(!seen.is_empty() && !seen.contains(CODE), "{seen}");
+        }
+    }
+    let missing = installed.enroll(&["--join-code-file", "nowhere"], "");
+    assert_eq!(missing.status.code(), Some(1));
+    // Nor is there an option by which it could be an argument.
+    let refused = installed.enroll(&["--join-code", CODE], "");
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn exit_codes_of_other_programs_are_passed_on() {
+    let installed = Installed::new();
+    for code in [1, 2, 69] {
+        installed.beside("bartizan-card", "", code);
+        installed.beside("bartizan-verifier", "", code);
+        let enroll = installed.enroll(&[], CODE);
+        let init = [
+            "--json", "service", "init", "--config", "c", "--name", "ann",
+        ];
+        let init = installed.run(&init, "");
+        for output in [enroll, init] {
+            assert_eq!(output.status.code(), Some(code.into()), "{output:?}");
+            assert_eq!(json(&output)["ok"], false);
+        }
+    }
+}
+
+#[test]
+fn the_beginning_of_a_fleet_is_one_json_object() {
+    let installed = Installed::new();
+    installed.beside("bartizan-verifier", "words for people", 0);
+    let init = [
+        "--json", "service", "init", "--config", "c", "--name", "ann",
+    ];
+    let output = installed.run(&init, "");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let printed = json(&output);
+    assert!(
+        printed["ok"] == true && printed["operator"] == "ann",
+        "{printed}"
+    );
+}
+
+#[test]
+fn an_outage_a_stranger_and_a_wrong_address_have_codes_of_their_own() {
+    let installed = Installed::new();
+    installed.certify_operator();
+    let list = |verifier: &str| {
+        let output = installed.run(&["--json", "host", "list", "--verifier", verifier], "");
+        assert_eq!(json(&output)["ok"], false);
+        output.status.code()
+    };
+    let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = stranger.local_addr().unwrap().to_string();
+    let answers = std::thread::spawn(move || {
+        let (mut link, _) = stranger.accept().unwrap();
+        link.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+    });
+    assert_eq!(list(&address), Some(1));
+    answers.join().unwrap();
+    // Nobody listens there any more.
+    assert_eq!(list(&address), Some(69));
+    assert_eq!(list("localhost"), Some(2));
+    assert_eq!(list("localhost:https"), Some(2));
+}
+
+#[test]
+fn a_key_that_others_may_read_is_not_used() {
+    let installed = Installed::new();
+    installed.certify_operator();
+    let key = installed.path("operator/operator.pk8");
+    fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
+    let output = installed.run(&["host", "list"], "");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("chmod 600"), "{said}");
+}

@@ -1,0 +1,150 @@
+//! `bartizan-guest run`: a program is started, attested, and goes on only if it is affirmed.
+//!
+//! ```text
+//!   started ──► judged ──affirmed──► served until its end; its exit code is ours
+//!                  │
+//!                  └─ refused, or this tool is told to end ──► it and all that it started are ended
+//! ```
+//!
+//! The tool is the subreaper (prctl(2)) of what it starts: a process that loses its parent becomes the tool's own child,
+//! so that none gets out of sight by becoming a daemon.
+
+mod events;
+mod family;
+mod judging;
+mod processes;
+mod program;
+
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use bartizan_guest::{Application, Enrollment, HostApi};
+use clap::Args;
+use nix::sys::signal::Signal;
+
+use events::{Event, Events};
+use family::Family;
+use judging::JudgeError;
+use program::Program;
+
+pub(crate) use program::{START, become_program};
+
+/// When to look again for the end of a program that is no child of this process.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What to run, and as which application.
+#[derive(Args)]
+pub(crate) struct Run {
+    /// The application's registered name.
+    #[arg(long)]
+    application: String,
+    /// Who shall accept the token.
+    #[arg(long, default_value = "local")]
+    audience: String,
+    /// Seconds in which the program must have mapped all its code, or be found again if it becomes a daemon.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3600))]
+    patience: u64,
+    /// The program and its arguments.
+    #[arg(last = true, required = true)]
+    program: Vec<String>,
+}
+
+/// Runs it to its end.
+pub(crate) fn run(host: HostApi, enrollment: Enrollment, run: &Run) -> Result<ExitCode> {
+    // Before any thread: they inherit which signals wait to be read.
+    let events = Events::catch().context("signals cannot be caught")?;
+    let (name, arguments) = run
+        .program
+        .split_first()
+        .context("name a program after `--`")?;
+    let program = Program::find(name)?;
+    let mut family = Family::start(&program, arguments)?;
+    match judged(host, enrollment, run, &program, &events, &mut family) {
+        Ok(None) => {
+            eprintln!("bartizan-guest: {name} is affirmed");
+            serve(&events, &mut family, &program)
+        }
+        Ok(Some(signal)) => {
+            family.end(&events)?;
+            Ok(ended_by(signal))
+        }
+        Err(error) => {
+            let context = match family.end(&events) {
+                Ok(()) => format!("{name} is not affirmed; it and all that it started were ended"),
+                Err(alive) => format!("{name} is not affirmed, and not ended: {alive}"),
+            };
+            Err(error.context(context))
+        }
+    }
+}
+
+/// Has the program judged while it runs. `None` when it is affirmed; a signal when the tool shall end before that.
+fn judged(
+    host: HostApi,
+    enrollment: Enrollment,
+    run: &Run,
+    program: &Program,
+    events: &Events,
+    family: &mut Family,
+) -> Result<Option<Signal>> {
+    let (done, judging) = UnixStream::pair()?;
+    let (first, program) = (family.first(), program.file());
+    let patience = Duration::from_secs(run.patience);
+    let (application, audience) = (run.application.clone(), run.audience.clone());
+    let judge = thread::spawn(move || {
+        // Closed when this ends, however it does.
+        let _done = done;
+        judging::judge(
+            || processes::instance(program, first),
+            |pid| {
+                let application = Application::process(&application, &audience, pid);
+                judging::ask(&host, &enrollment, &application)
+            },
+            patience,
+        )
+    });
+    loop {
+        match events.next(Some(&judging), None)? {
+            Event::Done => break,
+            Event::Signal(Signal::SIGCHLD) => {
+                family.reap();
+                if family.is_gone() {
+                    bail!("{} before it was affirmed", family.end_of_first());
+                }
+            }
+            Event::Signal(signal) => return Ok(Some(signal)),
+            Event::Timeout => {}
+        }
+    }
+    match judge.join() {
+        Ok(Ok(())) => Ok(None),
+        // Told apart for the exit code.
+        Ok(Err(JudgeError::Attestation(error))) => Err(error.into()),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(anyhow!("the judging thread panicked")),
+    }
+}
+
+/// Passes signals on until the program has ended.
+fn serve(events: &Events, family: &mut Family, program: &Program) -> Result<ExitCode> {
+    loop {
+        family.reap();
+        if let Some(code) = family.over(program) {
+            return Ok(ExitCode::from(code));
+        }
+        // Of a process that is not our child we are told nothing.
+        let timeout = family.is_orphaned().then_some(LOOK_AGAIN);
+        match events.next(None, timeout)? {
+            Event::Signal(Signal::SIGCHLD) | Event::Done | Event::Timeout => {}
+            Event::Signal(signal) => family.pass_on(signal, program),
+        }
+    }
+}
+
+/// What shells make of a death by signal.
+fn ended_by(signal: Signal) -> ExitCode {
+    ExitCode::from(family::code_of_signal(signal))
+}

@@ -1,0 +1,114 @@
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::super::processes::instance;
+use super::*;
+
+/// Tests that have children, one at a time: all children of this process are waited for.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    prctl::set_child_subreaper(true).unwrap();
+    guard
+}
+
+/// A shell that runs a script; what it says, and what tells it to go on.
+fn shell(script: &str) -> (Child, BufReader<ChildStdout>, ChildStdin) {
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(child.stdout.take().unwrap());
+    let told = child.stdin.take().unwrap();
+    (child, said, told)
+}
+
+fn line(said: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    line.trim().to_owned()
+}
+
+/// Waits until the code is known.
+fn code(family: &mut Family, program: &Program, events: &Events) -> u8 {
+    let deadline = Instant::now() + END_DEADLINE;
+    loop {
+        family.reap();
+        if let Some(code) = family.over(program) {
+            return code;
+        }
+        assert!(Instant::now() < deadline, "it does not end");
+        events.next(None, Some(LOOK_AGAIN)).unwrap();
+    }
+}
+
+#[test]
+fn all_descendants_are_ended_daemons_and_those_that_start_others_too() {
+    let _alone = alone();
+    let events = Events::catch().unwrap();
+    // A daemon in a session of its own that starts a worker for each that is killed, and one whose parents are gone.
+    let script = "setsid sh -c 'while :; do sleep 1000 & echo worker; wait; done' & \
+                  (setsid sh -c 'echo daemon; sleep 1000' &) ; sleep 1000";
+    let (child, mut said, _told) = shell(script);
+    let mut family = Family::of(child.id());
+    let mut first = [line(&mut said), line(&mut said)];
+    first.sort();
+    assert_eq!(first, ["daemon", "worker"]);
+    family.end(&events).unwrap();
+    assert!(family.is_gone());
+    assert_eq!(descendants().unwrap(), Vec::<u32>::new());
+    // None holds the pipe any more.
+    said.read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+fn a_daemon_is_found_and_its_code_counts() {
+    let _alone = alone();
+    let events = Events::catch().unwrap();
+    let (child, mut said, told) =
+        shell("exec 3<&0; sh -c 'echo $$; read go <&3; exit 7' & exec true");
+    let mut family = Family::of(child.id());
+    let program = Program::find("sh").unwrap();
+    let daemon: u32 = line(&mut said).parse().unwrap();
+    let deadline = Instant::now() + END_DEADLINE;
+    while family.code_of_first.is_none() {
+        family.reap();
+        assert!(Instant::now() < deadline, "the first does not end");
+    }
+    assert_eq!(family.over(&program), None);
+    assert_eq!(instance(program.file(), family.first()), Some(daemon));
+    drop(told);
+    assert_eq!(code(&mut family, &program, &events), 7);
+}
+
+#[test]
+fn a_program_that_fails_is_over_whoever_is_left() {
+    let _alone = alone();
+    let events = Events::catch().unwrap();
+    let (child, _said, _told) = shell("sh -c 'sleep 1000; :' & exit 3");
+    let mut family = Family::of(child.id());
+    let program = Program::find("/bin/sh").unwrap();
+    assert_eq!(code(&mut family, &program, &events), 3);
+    family.end(&events).unwrap();
+}
+
+#[test]
+fn signals_are_passed_on_and_a_death_by_one_is_told_as_shells_tell_it() {
+    let _alone = alone();
+    // Before signals are caught: what is started inherits that they are blocked.
+    let (traps, mut said_by_it, _told) =
+        shell("trap 'exit 5' TERM; sleep 1000 >/dev/null & echo up; wait");
+    let (dies, mut said_by_other, _told) = shell("echo up; exec sleep 1000");
+    let events = Events::catch().unwrap();
+    let program = Program::find("/bin/sh").unwrap();
+    for (child, said, expected) in [(traps, &mut said_by_it, 5), (dies, &mut said_by_other, 143)] {
+        assert_eq!(line(said), "up");
+        let mut family = Family::of(child.id());
+        family.pass_on(Signal::SIGTERM, &program);
+        assert_eq!(code(&mut family, &program, &events), expected);
+    }
+    Family::of(0).end(&events).unwrap();
+}
