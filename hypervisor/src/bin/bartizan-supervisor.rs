@@ -5,10 +5,10 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use bartizan_hypervisor::log;
 use bartizan_hypervisor::qemu::process::seal_inherited;
 use bartizan_hypervisor::supervisor::{SupervisorConfig, run};
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 /// Runs one boot of one guest: QEMU, its measurer, its device's attachment.
 ///
@@ -29,7 +29,7 @@ struct Arguments {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    log(arguments.log_json);
+    log::init(arguments.log_json, Some(log::OF_A_BOOT));
     seal_inherited().context("closing what was inherited")?;
     // A session of its own: neither the daemon's end nor its terminal's ends the guest. It fails for the
     // leader of a group, which a shell makes of us: then there is a session already.
@@ -40,16 +40,4 @@ fn main() -> anyhow::Result<()> {
         .build()?;
     runtime.block_on(run(config, &mut std::io::stdout()))?;
     Ok(())
-}
-
-fn log(json: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    if json {
-        builder.json().init()
-    } else {
-        builder.init()
-    }
 }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use bartizan_hypervisor::confinement::daemon::confine;
 use bartizan_hypervisor::daemon::{Config, run};
+use bartizan_hypervisor::log;
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 /// Runs guests from signed launch records and serves their attestation API.
 #[derive(Parser)]
@@ -27,7 +27,7 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    log(arguments.log_json);
+    log::init(arguments.log_json, None);
     let config = Config::load(&arguments.config)?;
     std::fs::create_dir_all(&config.run_dir)?;
     confine(&config).context("the process could not be confined")?;
@@ -40,16 +40,4 @@ fn main() -> Result<()> {
             tracing::warn!(%error, "readiness could not be told");
         }
     }))
-}
-
-fn log(json: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    if json {
-        builder.json().init()
-    } else {
-        builder.init()
-    }
 }

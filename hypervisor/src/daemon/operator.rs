@@ -1,6 +1,5 @@
 //! The operator's requests on this host.
 
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,20 +15,14 @@ use super::guest::Guest;
 use super::launch::Order;
 use super::registry::{Known, Registry};
 use crate::clock::unix_now;
+use crate::socket;
 
 /// How long an operator's request may take to arrive.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Binds the operator's socket.
 pub(super) fn bind(registry: &Registry) -> std::io::Result<UnixListener> {
-    let path = &registry.config.operator_socket;
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
-    Ok(listener)
+    socket::bind(&registry.config.operator_socket)
 }
 
 /// Serves operators.

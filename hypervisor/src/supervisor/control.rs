@@ -4,7 +4,6 @@ mod connection;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,13 +93,7 @@ impl Control {
         asks: mpsc::Sender<Ask>,
     ) -> io::Result<Self> {
         let socket = plan.config.socket();
-        match fs::remove_file(&socket) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&socket)?;
-        // Who may connect is asked of the kernel; the folder's owner restricts it further.
-        fs::set_permissions(&socket, fs::Permissions::from_mode(0o666))?;
+        let listener = crate::socket::bind(&socket)?;
         let (alive, connections) = mpsc::channel(1);
         let connection = Connection::new(plan, console, view, asks, alive);
         let accepting = tokio::spawn(accept(listener, connection));
