@@ -33,5 +33,6 @@ pub mod confinement;
 pub mod daemon;
 pub mod log;
 pub mod qemu;
+mod serial;
 mod socket;
 pub mod supervisor;

@@ -16,6 +16,8 @@ mod fake_measurer;
 mod fleet;
 #[path = "supervisor/host.rs"]
 mod host;
+#[path = "supervisor/hostile.rs"]
+mod hostile;
 #[path = "supervisor/renewal.rs"]
 mod renewal;
 

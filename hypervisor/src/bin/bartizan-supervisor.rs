@@ -2,8 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
-
 use anyhow::Context;
 use bartizan_hypervisor::log;
 use bartizan_hypervisor::qemu::process::seal_inherited;
@@ -12,16 +10,11 @@ use clap::Parser;
 
 /// Runs one boot of one guest: QEMU, its measurer, its device's attachment.
 ///
-/// Started by bartizan-hypervisor, which it outlives; not meant to be started by hand.
+/// Started by bartizan-hypervisor, which it outlives and which gives it its configuration (JSON) on standard input; not
+/// meant to be started by hand.
 #[derive(Parser)]
-#[command(
-    version,
-    after_help = "Example:\n  bartizan-supervisor --config /run/bartizan/guests/web/supervisor.json"
-)]
+#[command(version)]
 struct Arguments {
-    /// The configuration that the hypervisor wrote (JSON).
-    #[arg(long)]
-    config: PathBuf,
     /// Log as JSON lines.
     #[arg(long)]
     log_json: bool,
@@ -34,7 +27,7 @@ fn main() -> anyhow::Result<()> {
     // A session of its own: neither the daemon's end nor its terminal's ends the guest. It fails for the
     // leader of a group, which a shell makes of us: then there is a session already.
     let _ = rustix::process::setsid();
-    let config = SupervisorConfig::load(&arguments.config)?;
+    let config = SupervisorConfig::read(std::io::stdin())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

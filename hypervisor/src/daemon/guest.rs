@@ -37,7 +37,7 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// The guest that a supervisor describes; its record was verified when it was started.
+    /// The guest that a supervisor describes; it is the one that was started, and its record was verified.
     pub(super) fn new(
         status: GuestStatus,
         record: LaunchRecord,

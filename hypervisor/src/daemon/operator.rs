@@ -13,7 +13,8 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::guest::Guest;
 use super::launch::Order;
-use super::registry::{Known, Registry};
+use super::places::Known;
+use super::registry::Registry;
 use crate::clock::unix_now;
 use crate::socket;
 
@@ -59,7 +60,8 @@ async fn answer(
 ) -> Result<OperatorReply, OperatorRefusal> {
     match request {
         OperatorRequest::Run { record } => {
-            let verified = verify_record(&record, &registry.fleet_ca, unix_now())
+            let ordered_at_s = unix_now();
+            let verified = verify_record(&record, &registry.fleet_ca, ordered_at_s)
                 .map_err(|error| OperatorRefusal::BadRecord(error.to_string()))?;
             tracing::info!(
                 operator = verified.operator,
@@ -68,9 +70,9 @@ async fn answer(
             );
             registry
                 .start(Order {
-                    record: verified.record,
-                    yaml: verified.yaml,
-                    operator: verified.operator,
+                    verified,
+                    signed: record,
+                    ordered_at_s,
                 })
                 .await
                 .map(OperatorReply::Guest)

@@ -85,7 +85,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// Binds the socket and serves the supervisor's own user.
+    /// Binds the socket and serves the daemon's user: other supervisors have the user of this one.
     pub(super) fn serve(
         plan: Arc<Plan>,
         console: Arc<Console>,
@@ -95,8 +95,9 @@ impl Control {
         let socket = plan.config.socket();
         let listener = crate::socket::bind(&socket)?;
         let (alive, connections) = mpsc::channel(1);
+        let daemon = plan.config.daemon;
         let connection = Connection::new(plan, console, view, asks, alive);
-        let accepting = tokio::spawn(accept(listener, connection));
+        let accepting = tokio::spawn(accept(listener, daemon, connection));
         Ok(Self {
             socket,
             accepting,
@@ -115,8 +116,7 @@ impl Control {
     }
 }
 
-async fn accept(listener: UnixListener, connection: Connection) {
-    let own = rustix::process::geteuid().as_raw();
+async fn accept(listener: UnixListener, daemon: u32, connection: Connection) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let stream = match listener.accept().await {
@@ -128,7 +128,7 @@ async fn accept(listener: UnixListener, connection: Connection) {
             }
         };
         match peer(&stream) {
-            Ok(peer) if peer.uid == own => {}
+            Ok(peer) if peer.uid == daemon => {}
             other => {
                 tracing::warn!(?other, "control connection of another user refused");
                 continue;
