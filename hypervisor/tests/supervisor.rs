@@ -191,3 +191,19 @@ async fn changed_disk_is_refused_with_both_digests() {
     };
     assert_eq!(path, disk.display().to_string());
 }
+
+/// A guest that sleeps may wake up at any time: it does not stand still for a snapshot.
+#[tokio::test]
+async fn sleeping_guest_is_not_paused() {
+    let host = Host::new(Program::Sleeps);
+    host.launch().await.unwrap();
+    host.state(GuestState::Running).await;
+    host.enrol().await;
+    // It says its word before it sleeps.
+    eventually(async || {
+        let paused = host.measure(b"pause in vain").await;
+        (paused == Outcome::Report(vec![0].into())).then_some(())
+    })
+    .await;
+    host.stop(true).await;
+}
