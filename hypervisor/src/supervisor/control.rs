@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bartizan_attestation::host::{Enrollment, Outcome};
 use bartizan_attestation::keys::Chain;
+use bartizan_attestation::measurement::Refusal;
 use bartizan_attestation::renewal::RenewalRefusal;
 use bartizan_local::peer;
 use tokio::net::UnixListener;
@@ -74,6 +75,30 @@ pub enum Ask {
         /// When it is down.
         answer: oneshot::Sender<Result<(), String>>,
     },
+}
+
+impl Ask {
+    /// What is still done for an attempt that hangs and whose QEMU was killed. All that belongs to the boot's identity is
+    /// refused: the next attempt must find it unused.
+    pub(super) fn of_hung(self) -> Option<Self> {
+        let why = || "the boot hangs; it is tried again".to_owned();
+        match self {
+            Self::Stop { .. } => return Some(self),
+            Self::Measure { answer, .. } => {
+                let _ = answer.send(Outcome::Refused(Refusal::Unavailable));
+            }
+            Self::InstallCertificate { answer, .. } | Self::Enrol { answer, .. } => {
+                let _ = answer.send(Err(why()));
+            }
+            Self::TakeLaunchSecret { answer } => {
+                let _ = answer.send(Err(why()));
+            }
+            Self::Renew { answer, .. } => {
+                let _ = answer.send(Err(RenewalRefusal::NotEnrolled));
+            }
+        }
+        None
+    }
 }
 
 /// A serving control socket. Dropping it ends every connection.
@@ -143,5 +168,37 @@ async fn accept(listener: UnixListener, daemon: u32, connection: Connection) {
             connection.serve(stream).await;
             drop(place);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Known attack: a guest that hangs wakes up in the instant between its QEMU's kill and its end.
+    #[test]
+    fn a_hung_attempt_gets_nothing_of_the_boots_identity() {
+        let (answer, mut taken) = oneshot::channel();
+        assert!(Ask::TakeLaunchSecret { answer }.of_hung().is_none());
+        assert!(taken.try_recv().unwrap().is_err());
+        let (answer, mut enrolled) = oneshot::channel();
+        let enrol = Ask::Enrol {
+            secret: [0; 32],
+            key: Enrollment::new(vec![vec![1].into()]),
+            answer,
+        };
+        assert!(enrol.of_hung().is_none());
+        assert!(enrolled.try_recv().unwrap().is_err());
+        let (answer, mut measured) = oneshot::channel();
+        let request = Vec::new();
+        assert!(Ask::Measure { request, answer }.of_hung().is_none());
+        let refused = Outcome::Refused(Refusal::Unavailable);
+        assert_eq!(measured.try_recv().unwrap(), refused);
+        let (answer, _) = oneshot::channel();
+        let stop = Ask::Stop {
+            force: true,
+            answer,
+        };
+        assert!(stop.of_hung().is_some());
     }
 }
