@@ -4,6 +4,8 @@
 
 #[path = "supervisor/boot_sector.rs"]
 mod boot_sector;
+#[path = "supervisor/budget.rs"]
+mod budget;
 #[path = "supervisor/daemon.rs"]
 mod daemon;
 #[path = "supervisor/fake_card.rs"]

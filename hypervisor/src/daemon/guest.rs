@@ -8,6 +8,7 @@ use bartizan_attestation::identity::GuestIdentity;
 use bartizan_attestation::launch::LaunchRecord;
 use bartizan_attestation::measurement::{Digest, Refusal};
 use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
 
 use super::keys::{Enrolled, Keys};
 use super::link::{CardLink, SupervisorLink};
@@ -31,6 +32,8 @@ pub struct Guest {
     pub card: CardLink,
     /// What it may still ask for.
     pub budget: Arc<Budget>,
+    /// Whose turn it is to have a signature verified.
+    pub(crate) verifying: Semaphore,
     keys: Mutex<Option<Keys>>,
     fleet_ca: Arc<FleetCa>,
     devices_uid: u32,
@@ -54,6 +57,7 @@ impl Guest {
             record,
             supervisor,
             card,
+            verifying: Semaphore::new(1),
             keys: Mutex::default(),
             fleet_ca,
             devices_uid,
