@@ -209,3 +209,21 @@ async fn sleeping_guest_is_not_paused() {
     .await;
     host.stop(true).await;
 }
+
+/// What a guest makes its measurer use counts for the guest.
+#[tokio::test]
+async fn measurer_is_in_its_guests_control_group() {
+    let host = Host::new(Program::PrintsLogin);
+    host.launch().await.unwrap();
+    let qemu = host.state(GuestState::Running).await.qemu_pid.unwrap();
+    host.enrol().await;
+    let Outcome::Report(report) = host.measure(b"groups").await else {
+        panic!("refused")
+    };
+    let of_measurer = String::from_utf8(report.message).unwrap();
+    let of_qemu = std::fs::read_to_string(format!("/proc/{qemu}/cgroup")).unwrap();
+    assert_eq!(of_measurer, of_qemu);
+    let vm = uuid::Uuid::from_bytes(host.config.guest.vm).to_string();
+    assert_eq!(of_qemu.contains(&vm), host.has_groups(), "{of_qemu}");
+    host.stop(true).await;
+}

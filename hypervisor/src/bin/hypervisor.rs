@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use bartizan_hypervisor::confinement::daemon::confine;
 use bartizan_hypervisor::daemon::{Config, run};
 use bartizan_hypervisor::log;
+use bartizan_hypervisor::qemu::cgroup::settle;
 use clap::Parser;
 
 /// Runs guests from signed launch records and serves their attestation API.
@@ -30,6 +31,10 @@ fn main() -> Result<()> {
     log::init(arguments.log_json, None);
     let config = Config::load(&arguments.config)?;
     std::fs::create_dir_all(&config.run_dir)?;
+    // Guests that run are served all the same; of a new one's start the error is told again.
+    if let Err(error) = settle() {
+        tracing::error!(%error, "guests' control groups cannot be prepared");
+    }
     confine(&config).context("the process could not be confined")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -41,7 +41,7 @@ pub struct Config {
     /// KVM or TCG; chosen by probing if absent.
     #[serde(default)]
     pub accelerator: AcceleratorChoice,
-    /// Limits of each QEMU's control group.
+    /// Limits of each guest's control group.
     #[serde(default)]
     pub limits: Limits,
     /// Host services beside the attestation API that launch records may name.

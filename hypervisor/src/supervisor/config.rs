@@ -43,7 +43,7 @@ pub struct SupervisorConfig {
     /// KVM or TCG.
     #[serde(default)]
     pub accelerator: AcceleratorChoice,
-    /// QEMU's limits.
+    /// The limits of the guest's processes.
     #[serde(default)]
     pub limits: Limits,
 }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Ending;
 use super::attempt::{Attempt, Plan, StartError};
+use super::chatter::Allowance;
 use super::console::{Activity, Console};
 use super::control::Ask;
 use super::enrolment::Enrolment;
@@ -87,6 +88,8 @@ impl<'a> Guest<'a> {
         let keeper = Keeper::new(MeasurerStart {
             program: plan.config.measurer.path.clone(),
             user: plan.users.measurer,
+            group: attempt.group(),
+            log: Allowance::default(),
             context: plan.measurer_context(),
             ram: attempt.ram()?,
             kernel: kernel.map_err(|source| StartError::Host {

@@ -8,7 +8,6 @@ use bartizan_attestation::host::{
 };
 use bartizan_hypervisor::daemon::{Child, Config, Started, run};
 use bartizan_hypervisor::qemu::accelerator::AcceleratorChoice;
-use bartizan_hypervisor::qemu::cgroup::Limits;
 use bartizan_hypervisor::qemu::process::User;
 use bartizan_hypervisor::supervisor::locks::{Holder, holder};
 use bartizan_hypervisor::supervisor::{LaunchError, SupervisorProgram};
@@ -60,7 +59,7 @@ impl Daemon {
             qemu: child("/usr/bin/qemu-system-x86_64".into()),
             measurer: child(path("measurer")),
             accelerator: AcceleratorChoice::Tcg,
-            limits: Limits::default(),
+            limits: host.config.limits,
             services: Default::default(),
         };
         let (ready, is_ready) = tokio::sync::oneshot::channel();
