@@ -14,7 +14,8 @@ use crate::supervisor::users::Users;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Folder of run-time state: one folder a guest with its sockets. Emptied at a host's reboot.
+    /// Folder of run-time state: one folder a guest with its sockets, and notes of what was started. Emptied at a host's
+    /// reboot.
     pub run_dir: PathBuf,
     /// Socket of the operator's CLI.
     pub operator_socket: PathBuf,
