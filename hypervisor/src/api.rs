@@ -11,6 +11,10 @@
 //! | `GET /token_certificates` | the certificates of the verifier's token keys |
 //!
 //! Every error is a problem document (RFC 9457) of its own type.
+//!
+//! Known attack: a guest floods, with requests that cost its host more than itself. Each request of each route is first
+//! admitted by the guest's one budget, and what it spent is spent, however it ends; signatures are verified one at a time
+//! for a guest, on no thread that serves.
 
 mod attest;
 mod budget;
@@ -19,6 +23,7 @@ mod nonce;
 mod problem;
 mod renew;
 mod server;
+mod verifying;
 
 pub use budget::{Budget, Spent};
 pub use problem::Problem;

@@ -12,7 +12,10 @@ mod keys;
 mod launch;
 mod link;
 mod operator;
+mod places;
+mod process_id;
 mod registry;
+mod started;
 mod stop;
 mod unheard;
 mod watch;
@@ -21,6 +24,8 @@ pub use config::{Child, Config, ConfigError, Service};
 pub use guest::Guest;
 pub use keys::Enrolled;
 pub use link::{CardLink, LinkError, SupervisorLink};
+pub use process_id::ProcessId;
+pub use started::{Started, StartedError};
 
 use std::sync::Arc;
 

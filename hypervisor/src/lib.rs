@@ -14,6 +14,7 @@
 //! | [`api`] | what a guest may ask |
 //! | [`supervisor`] | one boot of one guest, from its files' hashes to its end |
 //! | [`confinement`] | what each of the processes gives up |
+//! | [`log`] | what both programs log, and how much |
 
 #![cfg_attr(
     not(test),
@@ -30,5 +31,8 @@ pub mod api;
 mod clock;
 pub mod confinement;
 pub mod daemon;
+pub mod log;
 pub mod qemu;
+mod serial;
+mod socket;
 pub mod supervisor;

@@ -49,5 +49,5 @@ pub mod watchdog;
 
 pub use config::{Program, ServiceConfig, SupervisorConfig};
 pub use ending::Ending;
-pub use launcher::{LaunchError, StartReport, launch};
+pub use launcher::{LaunchError, StartReport, SupervisorProgram, launch};
 pub use run::run;

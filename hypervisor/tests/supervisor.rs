@@ -4,6 +4,8 @@
 
 #[path = "supervisor/boot_sector.rs"]
 mod boot_sector;
+#[path = "supervisor/budget.rs"]
+mod budget;
 #[path = "supervisor/daemon.rs"]
 mod daemon;
 #[path = "supervisor/fake_card.rs"]
@@ -16,6 +18,8 @@ mod fake_measurer;
 mod fleet;
 #[path = "supervisor/host.rs"]
 mod host;
+#[path = "supervisor/hostile.rs"]
+mod hostile;
 #[path = "supervisor/renewal.rs"]
 mod renewal;
 
@@ -188,4 +192,38 @@ async fn changed_disk_is_refused_with_both_digests() {
         panic!("{refused:?}");
     };
     assert_eq!(path, disk.display().to_string());
+}
+
+/// A guest that sleeps may wake up at any time: it does not stand still for a snapshot.
+#[tokio::test]
+async fn sleeping_guest_is_not_paused() {
+    let host = Host::new(Program::Sleeps);
+    host.launch().await.unwrap();
+    host.state(GuestState::Running).await;
+    host.enrol().await;
+    // It says its word before it sleeps.
+    eventually(async || {
+        let paused = host.measure(b"pause in vain").await;
+        (paused == Outcome::Report(vec![0].into())).then_some(())
+    })
+    .await;
+    host.stop(true).await;
+}
+
+/// What a guest makes its measurer use counts for the guest.
+#[tokio::test]
+async fn measurer_is_in_its_guests_control_group() {
+    let host = Host::new(Program::PrintsLogin);
+    host.launch().await.unwrap();
+    let qemu = host.state(GuestState::Running).await.qemu_pid.unwrap();
+    host.enrol().await;
+    let Outcome::Report(report) = host.measure(b"groups").await else {
+        panic!("refused")
+    };
+    let of_measurer = String::from_utf8(report.message).unwrap();
+    let of_qemu = std::fs::read_to_string(format!("/proc/{qemu}/cgroup")).unwrap();
+    assert_eq!(of_measurer, of_qemu);
+    let vm = uuid::Uuid::from_bytes(host.config.guest.vm).to_string();
+    assert_eq!(of_qemu.contains(&vm), host.has_groups(), "{of_qemu}");
+    host.stop(true).await;
 }

@@ -33,8 +33,10 @@ pub struct Users {
     pub card: Account,
     /// The devices.
     pub devices: Account,
-    /// The hypervisor and the supervisors.
+    /// The hypervisor.
     pub hypervisor: Account,
+    /// The supervisors.
+    pub supervisor: Account,
     /// The verifier.
     pub verifier: Account,
     measurers: Guests,
@@ -83,6 +85,7 @@ impl Users {
             card: account("bartizan-card")?,
             devices: account("bartizan-devices")?,
             hypervisor: account("bartizan-hypervisor")?,
+            supervisor: account("bartizan-supervisor")?,
             measurers: guests(measurers, "bartizan-measurer")?,
             qemus: Guests {
                 gid: qemu_group()?,

@@ -14,6 +14,7 @@ const USERS: &[&str] = &[
     "bartizan-card",
     "bartizan-devices",
     HYPERVISOR,
+    "bartizan-supervisor",
     "bartizan-verifier",
 ];
 

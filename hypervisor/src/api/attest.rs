@@ -16,6 +16,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 use serde_json::{Value, json};
 
+use super::verifying::apart;
 use super::{Problem, ThisGuest, nonce};
 use crate::daemon::{Enrolled, Guest};
 
@@ -28,10 +29,11 @@ pub(super) async fn attest(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Problem> {
+    let spent = guest.budget.admit(Instant::now())?;
     expect_cose(&headers)?;
     let body = body?;
-    let (request, signer) = authenticate(&body, guest.signers())?;
-    let spent = guest.budget.admit(Instant::now())?;
+    let (signed, signers) = (body.clone(), guest.signers());
+    let (request, signer) = apart(&guest, move || authenticate(&signed, signers)).await?;
     request.target.check()?;
     let size = request.target.size();
     let allowed = guest.record.budget.bytes_per_request;

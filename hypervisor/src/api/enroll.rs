@@ -33,6 +33,7 @@ pub(super) struct EnrollRequest {
 
 /// Hands out the launch secret, once a boot.
 pub(super) async fn launch_secret(State(guest): ThisGuest) -> Result<Json<Value>, Problem> {
+    let _spent = guest.budget.admit(Instant::now())?;
     let fleet_ca = guest.card.host().await?.fleet_ca;
     match guest
         .supervisor
@@ -57,14 +58,14 @@ pub(super) async fn enroll(
     State(guest): ThisGuest,
     request: Result<Json<EnrollRequest>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
+    // Enrolling spends from the same budget as attesting: guessing is no cheaper than asking.
+    let _spent = guest.budget.admit(Instant::now())?;
     let Json(request) = request?;
     let secret = decode("secret", &request.secret, 32)?;
     let secret: [u8; 32] = secret
         .try_into()
         .map_err(|_| Problem::malformed("`secret` has 32 bytes"))?;
     let csr = decode("csr", &request.csr, MAX_CSR)?;
-    // Enrolling spends from the same budget as attesting: guessing is no cheaper than asking.
-    let _spent = guest.budget.admit(Instant::now())?;
     let fleet_ca = guest.card.host().await?.fleet_ca;
     let certify = CardRequest::CertifyGuestKey {
         csr,

@@ -33,6 +33,7 @@ pub(super) async fn nonce(State(guest): ThisGuest) -> Result<Json<Value>, Proble
 
 /// The token keys' chains at present. The guest checks them against the anchor that it was launched with.
 pub(super) async fn token_certificates(State(guest): ThisGuest) -> Result<Json<Value>, Problem> {
+    let _spent = guest.budget.admit(Instant::now())?;
     let host = guest.card.host().await?;
     Ok(Json(
         json!({ "token_certificates": encoded(&host.token_certificates) }),

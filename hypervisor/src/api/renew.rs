@@ -16,6 +16,7 @@ use bartizan_attestation::host::{
 use bartizan_attestation::renewal::{Renewal, RenewalRefusal, judge};
 use serde_json::Value;
 
+use super::verifying::apart;
 use super::{Problem, ThisGuest, attest, enroll};
 use crate::clock::unix_now_ms;
 use crate::daemon::Guest;
@@ -26,11 +27,12 @@ pub(super) async fn renew(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Value>, Problem> {
+    let _spent = guest.budget.admit(Instant::now())?;
     attest::expect_cose(&headers)?;
     let body = body?;
     let enrollment = guest.enrollment().ok_or(RenewalRefusal::NotEnrolled)?;
-    let renewal = judge(&body, &enrollment, unix_now_ms())?;
-    let _spent = guest.budget.admit(Instant::now())?;
+    let (signed, enrolled) = (body.clone(), enrollment.clone());
+    let renewal = apart(&guest, move || judge(&signed, &enrolled, unix_now_ms())).await?;
     let enrollment = match renewal {
         Renewal::Done => enrollment,
         Renewal::Due { csr, .. } => replace(&guest, body.to_vec(), csr).await?,

@@ -1,7 +1,6 @@
 //! Serving one guest's API on its Unix socket, against guests that flood, stall or never finish.
 
 use std::future::Future;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +8,11 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 
 use crate::daemon::Guest;
+use crate::socket;
 
 /// Connections of one guest at once; a further one is closed at once.
 const MAX_CONNECTIONS: usize = 32;
@@ -23,24 +23,9 @@ const CONNECTION_DEADLINE: Duration = Duration::from_secs(120);
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 16 << 10;
 
-/// Binds a guest's socket, replacing one that a hypervisor before us left.
-fn bind(path: &Path) -> std::io::Result<UnixListener> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path)?;
-    // Who may connect is decided by asking the kernel who did.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
-    Ok(listener)
-}
-
 /// Binds the socket of `guest` and serves its API until dropped.
-pub fn serve(
-    guest: Arc<Guest>,
-    socket: &Path,
-) -> std::io::Result<impl Future<Output = ()> + use<>> {
-    let listener = bind(socket)?;
+pub fn serve(guest: Arc<Guest>, path: &Path) -> std::io::Result<impl Future<Output = ()> + use<>> {
+    let listener = socket::bind(path)?;
     Ok(async move {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {

@@ -2,26 +2,19 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
-
 use anyhow::Context;
+use bartizan_hypervisor::log;
 use bartizan_hypervisor::qemu::process::seal_inherited;
 use bartizan_hypervisor::supervisor::{SupervisorConfig, run};
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 /// Runs one boot of one guest: QEMU, its measurer, its device's attachment.
 ///
-/// Started by bartizan-hypervisor, which it outlives; not meant to be started by hand.
+/// Started by bartizan-hypervisor, which it outlives and which gives it its configuration (JSON) on standard input; not
+/// meant to be started by hand.
 #[derive(Parser)]
-#[command(
-    version,
-    after_help = "Example:\n  bartizan-supervisor --config /run/bartizan/guests/web/supervisor.json"
-)]
+#[command(version)]
 struct Arguments {
-    /// The configuration that the hypervisor wrote (JSON).
-    #[arg(long)]
-    config: PathBuf,
     /// Log as JSON lines.
     #[arg(long)]
     log_json: bool,
@@ -29,27 +22,15 @@ struct Arguments {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    log(arguments.log_json);
+    log::init(arguments.log_json, Some(log::OF_A_BOOT));
     seal_inherited().context("closing what was inherited")?;
     // A session of its own: neither the daemon's end nor its terminal's ends the guest. It fails for the
     // leader of a group, which a shell makes of us: then there is a session already.
     let _ = rustix::process::setsid();
-    let config = SupervisorConfig::load(&arguments.config)?;
+    let config = SupervisorConfig::read(std::io::stdin())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(run(config, &mut std::io::stdout()))?;
     Ok(())
-}
-
-fn log(json: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    if json {
-        builder.json().init()
-    } else {
-        builder.init()
-    }
 }

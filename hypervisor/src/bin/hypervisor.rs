@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use bartizan_hypervisor::confinement::daemon::confine;
 use bartizan_hypervisor::daemon::{Config, run};
+use bartizan_hypervisor::log;
+use bartizan_hypervisor::qemu::cgroup::settle;
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 /// Runs guests from signed launch records and serves their attestation API.
 #[derive(Parser)]
@@ -27,9 +28,13 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    log(arguments.log_json);
+    log::init(arguments.log_json, None);
     let config = Config::load(&arguments.config)?;
     std::fs::create_dir_all(&config.run_dir)?;
+    // Guests that run are served all the same; of a new one's start the error is told again.
+    if let Err(error) = settle() {
+        tracing::error!(%error, "guests' control groups cannot be prepared");
+    }
     confine(&config).context("the process could not be confined")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -40,16 +45,4 @@ fn main() -> Result<()> {
             tracing::warn!(%error, "readiness could not be told");
         }
     }))
-}
-
-fn log(json: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    if json {
-        builder.json().init()
-    } else {
-        builder.init()
-    }
 }

@@ -10,6 +10,7 @@ use super::system_calls::{ABSENT, Becomes, starts_others};
 use crate::daemon::Config;
 use crate::qemu::accelerator::KVM;
 use crate::qemu::cgroup;
+use crate::qemu::process::User;
 
 /// Confines this process before it has a second thread, and every supervisor that it starts.
 pub fn confine(config: &Config) -> Result<(), ConfinementError> {
@@ -33,7 +34,7 @@ fn rules(config: &Config) -> Rules {
         .signal_strangers();
     let rules = (config.images.iter()).fold(rules, |rules, path| rules.grant(path, Rights::Write));
     let programs = [
-        config.supervisor.as_path(),
+        config.supervisor.program.as_path(),
         config.qemu.program.as_path(),
         config.measurer.program.as_path(),
     ];
@@ -46,8 +47,16 @@ fn becomes(config: &Config) -> Becomes {
             .into_iter()
             .flatten()
     };
+    let supervisor = config.supervisor.user;
+    let supervisor = |id: fn(User) -> u32| supervisor.map(id).map(|id| id..=id);
     Becomes {
-        uids: users().map(|users| users.uids()).collect(),
-        gids: users().map(|users| users.gid()..=users.gid()).collect(),
+        uids: users()
+            .map(|users| users.uids())
+            .chain(supervisor(|user| user.uid))
+            .collect(),
+        gids: users()
+            .map(|users| users.gid()..=users.gid())
+            .chain(supervisor(|user| user.gid))
+            .collect(),
     }
 }

@@ -21,6 +21,8 @@ use crate::supervisor::{Program, SupervisorConfig};
 const ACT: &str = "BARTIZAN_TEST_ACT";
 /// Where the child may make files.
 const FOLDER: &str = "BARTIZAN_TEST_FOLDER";
+/// The supervisors' user and group.
+const SUPERVISOR: u32 = 988;
 /// A guest's user, and its group.
 const GUEST: u32 = 100_005;
 const GROUP: u32 = 989;
@@ -135,7 +137,8 @@ fn daemon_in(folder: &Path) {
     let users = |first| format!("{{ first: {first}, count: 10, gid: {GROUP} }}");
     let config = format!(
         "{{ run_dir: '{run}', operator_socket: '{run}/operator.sock', allowed_uids: [0], card_socket: x, \
-         devices_socket: x, devices_uid: 1, fleet_ca: '{ca}', images: ['{images}'], supervisor: /usr/bin/true, \
+         devices_socket: x, devices_uid: 1, fleet_ca: '{ca}', images: ['{images}'], \
+         supervisor: {{ program: /usr/bin/true, user: {{ uid: {SUPERVISOR}, gid: {SUPERVISOR} }} }}, \
          qemu: {{ program: /usr/bin/true, users: {qemu} }}, measurer: {{ program: /usr/bin/true, users: {measurer} }} }}",
         run = at("run"),
         ca = at("fleet-ca.pem"),
@@ -163,7 +166,7 @@ fn supervisor_in(folder: &Path) {
             boot: 1,
         },
         record: String::new(),
-        operator: "alice".into(),
+        daemon: 990,
         cid: 3,
         directory: folder.join("run"),
         locks: folder.join("users"),
@@ -182,10 +185,13 @@ fn supervisor_in(folder: &Path) {
     supervisor::hold(&config, &users).unwrap();
     let disk = fs::read(folder.join("images/disk.img")).unwrap_err();
     assert_eq!(disk.kind(), ErrorKind::PermissionDenied);
+    // By what daemons note there, they know it later.
+    let note = fs::write(folder.join("started/note.json"), "").unwrap_err();
+    assert_eq!(note.kind(), ErrorKind::PermissionDenied);
 }
 
 fn prepare(folder: &Path) {
-    for name in ["run", "images"] {
+    for name in ["run", "images", "started"] {
         fs::create_dir(folder.join(name)).unwrap();
     }
     for name in ["fleet-ca.pem", "images/disk.img", "elsewhere"] {

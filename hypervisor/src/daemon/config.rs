@@ -7,13 +7,15 @@ use serde::{Deserialize, Deserializer};
 
 use crate::qemu::accelerator::AcceleratorChoice;
 use crate::qemu::cgroup::Limits;
+use crate::supervisor::SupervisorProgram;
 use crate::supervisor::users::Users;
 
 /// Configuration of `bartizan-hypervisor`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Folder of run-time state: one folder a guest with its sockets. Emptied at a host's reboot.
+    /// Folder of run-time state: one folder a guest with its sockets, and notes of what was started. Emptied at a host's
+    /// reboot.
     pub run_dir: PathBuf,
     /// Socket of the operator's CLI.
     pub operator_socket: PathBuf,
@@ -30,8 +32,9 @@ pub struct Config {
     /// Files or folders beneath which all files of launch records lie; no other can be used. A block device is named as
     /// what it leads to (`/dev/dm-3`).
     pub images: Vec<PathBuf>,
-    /// The supervisor's program.
-    pub supervisor: PathBuf,
+    /// The supervisor. Its user is neither the daemon's nor anybody else's: whoever asks the card, or a supervisor, must be
+    /// the daemon.
+    pub supervisor: SupervisorProgram,
     /// QEMU.
     pub qemu: Child,
     /// The measurer.
@@ -39,7 +42,7 @@ pub struct Config {
     /// KVM or TCG; chosen by probing if absent.
     #[serde(default)]
     pub accelerator: AcceleratorChoice,
-    /// Limits of each QEMU's control group.
+    /// Limits of each guest's control group.
     #[serde(default)]
     pub limits: Limits,
     /// Host services beside the attestation API that launch records may name.
@@ -94,9 +97,12 @@ pub enum ConfigError {
     },
     /// A user would be that of two processes.
     #[error(
-        "`{0}.users` has a user of another process's; take ranges that nobody else has (/etc/subuid says whose are taken)"
+        "`{0}` has a user of another process's or an operator's; take users that nobody else has (/etc/subuid says which ranges are taken)"
     )]
     UserTaken(&'static str),
+    /// The supervisors' user is root.
+    #[error("`supervisor.user` must not be 0, which is root")]
+    Root,
     /// Two services, or a service and the attestation API, share a port.
     #[error("service `{0}` has a port that is taken (1027 is the attestation API's)")]
     PortTaken(String),
@@ -129,8 +135,22 @@ impl Config {
     }
 
     fn check_users(&self) -> Result<(), ConfigError> {
-        let own = [self.devices_uid, rustix::process::geteuid().as_raw()];
-        for (name, users) in [("qemu", self.qemu.users), ("measurer", self.measurer.users)] {
+        let mut own = vec![self.devices_uid, rustix::process::geteuid().as_raw()];
+        own.extend(&self.allowed_uids);
+        if let Some(supervisor) = self.supervisor.user {
+            if supervisor.uid == 0 || supervisor.gid == 0 {
+                return Err(ConfigError::Root);
+            }
+            if own.contains(&supervisor.uid) {
+                return Err(ConfigError::UserTaken("supervisor.user"));
+            }
+            own.push(supervisor.uid);
+        }
+        let ranges = [
+            ("qemu.users", self.qemu.users),
+            ("measurer.users", self.measurer.users),
+        ];
+        for (name, users) in ranges {
             let taken = |users: Users| own.iter().any(|uid| users.uids().contains(uid));
             if users.is_some_and(taken) {
                 return Err(ConfigError::UserTaken(name));
@@ -139,7 +159,7 @@ impl Config {
         if let (Some(qemu), Some(measurer)) = (self.qemu.users, self.measurer.users)
             && qemu.overlaps(measurer)
         {
-            return Err(ConfigError::UserTaken("measurer"));
+            return Err(ConfigError::UserTaken("measurer.users"));
         }
         Ok(())
     }
@@ -148,19 +168,25 @@ impl Config {
     pub(crate) fn guest_dir(&self, vm: uuid::Uuid) -> PathBuf {
         self.run_dir.join("guests").join(vm.to_string())
     }
+
+    /// The folder of the notes of what was started: the daemon's own.
+    pub(crate) fn started(&self) -> PathBuf {
+        self.run_dir.join("started")
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn load(qemu: u32, measurer: u32) -> Result<Config, ConfigError> {
+    fn load(supervisor: u32, qemu: u32, measurer: u32) -> Result<Config, ConfigError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         let child =
             |first| format!("{{ program: /x, users: {{ first: {first}, count: 10, gid: 9 }} }}");
         let text = format!(
-            "{{ run_dir: /x, operator_socket: /x, allowed_uids: [0], card_socket: /x, devices_socket: /x, \
-             devices_uid: 993, fleet_ca: /x, images: [/x], supervisor: /x, qemu: {}, measurer: {} }}",
+            "{{ run_dir: /x, operator_socket: /x, allowed_uids: [0, 1000], card_socket: /x, devices_socket: /x, \
+             devices_uid: 993, fleet_ca: /x, images: [/x], \
+             supervisor: {{ program: /x, user: {{ uid: {supervisor}, gid: 9 }} }}, qemu: {}, measurer: {} }}",
             child(qemu),
             child(measurer),
         );
@@ -170,14 +196,23 @@ mod tests {
 
     #[test]
     fn no_user_is_two_processes() {
-        load(100_000, 100_010).unwrap();
+        load(980, 100_000, 100_010).unwrap();
         let taken = |loaded: Result<Config, _>| match loaded.unwrap_err() {
             ConfigError::UserTaken(whose) => whose,
             other => panic!("{other}"),
         };
-        assert_eq!(taken(load(100_000, 100_009)), "measurer");
+        assert_eq!(taken(load(980, 100_000, 100_009)), "measurer.users");
         // The devices' own.
-        assert_eq!(taken(load(990, 100_000)), "qemu");
-        assert_eq!(taken(load(100_000, 984)), "measurer");
+        assert_eq!(taken(load(980, 990, 100_000)), "qemu.users");
+        assert_eq!(taken(load(980, 100_000, 984)), "measurer.users");
+        // The supervisors', which is no operator's and nobody else's.
+        assert_eq!(taken(load(100_001, 100_000, 100_010)), "qemu.users");
+        for other in [993, 1000, rustix::process::geteuid().as_raw()] {
+            let refused = load(other, 100_000, 100_010).unwrap_err();
+            assert!(matches!(
+                refused,
+                ConfigError::UserTaken("supervisor.user") | ConfigError::Root
+            ));
+        }
     }
 }

@@ -8,6 +8,7 @@ use bartizan_attestation::identity::GuestIdentity;
 use bartizan_attestation::launch::LaunchRecord;
 use bartizan_attestation::measurement::{Digest, Refusal};
 use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
 
 use super::keys::{Enrolled, Keys};
 use super::link::{CardLink, SupervisorLink};
@@ -31,13 +32,15 @@ pub struct Guest {
     pub card: CardLink,
     /// What it may still ask for.
     pub budget: Arc<Budget>,
+    /// Whose turn it is to have a signature verified.
+    pub(crate) verifying: Semaphore,
     keys: Mutex<Option<Keys>>,
     fleet_ca: Arc<FleetCa>,
     devices_uid: u32,
 }
 
 impl Guest {
-    /// The guest that a supervisor describes; its record was verified when it was started.
+    /// The guest that a supervisor describes; it is the one that was started, and its record was verified.
     pub(super) fn new(
         status: GuestStatus,
         record: LaunchRecord,
@@ -54,6 +57,7 @@ impl Guest {
             record,
             supervisor,
             card,
+            verifying: Semaphore::new(1),
             keys: Mutex::default(),
             fleet_ca,
             devices_uid,

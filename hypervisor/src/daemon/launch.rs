@@ -7,21 +7,23 @@ use std::path::Path;
 use std::time::Duration;
 
 use bartizan_attestation::host::{CardReply, CardRequest, OperatorRefusal};
-use bartizan_attestation::launch::LaunchRecord;
+use bartizan_attestation::launch::{LaunchRecord, VerifiedRecord};
 
 use super::config::{API_PORT, Child};
+use super::process_id::ProcessId;
 use super::registry::Registry;
+use super::started::Started;
 use super::unheard::has_ended;
 use crate::supervisor::{LaunchError, Program, ServiceConfig, SupervisorConfig, launch};
 
 /// What an operator ordered to be run.
 #[derive(Clone, Debug)]
 pub(super) struct Order {
-    pub(super) record: LaunchRecord,
-    /// The record's bytes as signed.
-    pub(super) yaml: String,
-    /// Who signed it.
-    pub(super) operator: String,
+    pub(super) verified: VerifiedRecord,
+    /// As the operator signed it.
+    pub(super) signed: Vec<u8>,
+    /// When the operator ordered it, in seconds since the Unix epoch.
+    pub(super) ordered_at_s: u64,
 }
 
 /// How long a start may take: its disks are hashed, and a boot that hangs is tried again by the supervisor later.
@@ -30,18 +32,32 @@ const DEADLINE: Duration = Duration::from_secs(240);
 /// Starts a supervisor for one boot of a guest; returns when QEMU runs.
 pub(super) async fn start(
     registry: &Registry,
-    Order {
+    order: &Order,
+    cid: u32,
+) -> Result<(), OperatorRefusal> {
+    let VerifiedRecord {
         record,
         yaml,
         operator,
-    }: &Order,
-    cid: u32,
-) -> Result<(), OperatorRefusal> {
+        ..
+    } = &order.verified;
     let services = services(registry, record)?;
     let directory = registry.config.guest_dir(record.uuid);
     // Before the boot is counted: that would take the running one's identity away.
     if !has_ended(&directory) {
         return Err(OperatorRefusal::AlreadyRunning(record.name.clone()));
+    }
+    let refused = |error: &dyn std::error::Error| OperatorRefusal::Start(error.to_string());
+    let notes = registry.config.started();
+    // One that gave its locks up and lives on is not what it was: two must not share a folder.
+    if let Ok(Some(former)) = Started::load(&notes, record.uuid)
+        && let Some(supervisor) = former.supervisor
+        && supervisor.kill().map_err(|error| refused(&error))?
+    {
+        tracing::warn!(
+            vm = record.name,
+            "a supervisor that had given its locks up was killed"
+        );
     }
     let counted = registry
         .card
@@ -56,10 +72,19 @@ pub(super) async fn start(
     };
     prepare(&directory)
         .map_err(|error| OperatorRefusal::Start(format!("{}: {error}", directory.display())))?;
+    let mut started = Started {
+        record: order.signed.clone(),
+        ordered_at_s: order.ordered_at_s,
+        guest,
+        cid,
+        measurement: None,
+        supervisor: None,
+        stopped: false,
+    };
     let config = SupervisorConfig {
         guest,
         record: yaml.clone(),
-        operator: operator.clone(),
+        daemon: rustix::process::geteuid().as_raw(),
         cid,
         directory,
         locks: registry.config.run_dir.join("users"),
@@ -70,13 +95,19 @@ pub(super) async fn start(
         accelerator: registry.config.accelerator,
         limits: registry.config.limits,
     };
-    match launch(&registry.config.supervisor, &config, DEADLINE).await {
-        Ok(pid) => {
+    let note = |pid| {
+        started.supervisor = Some(ProcessId::of(pid).map_err(|error| error.to_string())?);
+        started.store(&notes).map_err(|error| error.to_string())
+    };
+    match launch(&registry.config.supervisor, &config, DEADLINE, note).await {
+        Ok((pid, measurement)) => {
+            started.measurement = Some(measurement.to_string());
+            started.store(&notes).map_err(|error| refused(&error))?;
             tracing::info!(%guest, vm = record.name, cid, pid, "guest started");
             Ok(())
         }
         Err(LaunchError::Refused(refusal)) => Err(refusal),
-        Err(error) => Err(OperatorRefusal::Start(error.to_string())),
+        Err(error) => Err(refused(&error)),
     }
 }
 

@@ -12,6 +12,8 @@ use bartizan_local::{FrameError, aio};
 use minicbor::{Decode, Encode};
 use tokio::net::UnixStream;
 
+use super::started::StartedError;
+
 /// Longest answer of a supervisor: a measurement waits its turn behind others of the same guest.
 const SUPERVISOR_DEADLINE: Duration = Duration::from_secs(60);
 /// Longest answer of a supervisor that only tells what it knows.
@@ -39,6 +41,14 @@ pub enum LinkError {
     /// An answer to another question.
     #[error("the {0} answered something else")]
     Unexpected(&'static str),
+    /// A supervisor says that its guest is another than the one that it was started for.
+    #[error(
+        "the supervisor claims another {0} than its guest was started with; end it with `bartizan vm stop --force`"
+    )]
+    Impostor(&'static str),
+    /// What was started cannot be known.
+    #[error(transparent)]
+    Started(#[from] StartedError),
 }
 
 /// The card.

@@ -1,6 +1,5 @@
 //! The operator's requests on this host.
 
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,22 +13,17 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::guest::Guest;
 use super::launch::Order;
-use super::registry::{Known, Registry};
+use super::places::Known;
+use super::registry::Registry;
 use crate::clock::unix_now;
+use crate::socket;
 
 /// How long an operator's request may take to arrive.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Binds the operator's socket.
 pub(super) fn bind(registry: &Registry) -> std::io::Result<UnixListener> {
-    let path = &registry.config.operator_socket;
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
-    Ok(listener)
+    socket::bind(&registry.config.operator_socket)
 }
 
 /// Serves operators.
@@ -66,7 +60,8 @@ async fn answer(
 ) -> Result<OperatorReply, OperatorRefusal> {
     match request {
         OperatorRequest::Run { record } => {
-            let verified = verify_record(&record, &registry.fleet_ca, unix_now())
+            let ordered_at_s = unix_now();
+            let verified = verify_record(&record, &registry.fleet_ca, ordered_at_s)
                 .map_err(|error| OperatorRefusal::BadRecord(error.to_string()))?;
             tracing::info!(
                 operator = verified.operator,
@@ -75,9 +70,9 @@ async fn answer(
             );
             registry
                 .start(Order {
-                    record: verified.record,
-                    yaml: verified.yaml,
-                    operator: verified.operator,
+                    verified,
+                    signed: record,
+                    ordered_at_s,
                 })
                 .await
                 .map(OperatorReply::Guest)

@@ -1,7 +1,5 @@
 //! The guests of this host.
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,64 +13,21 @@ use super::config::Config;
 use super::guest::Guest;
 use super::launch::{self, Order};
 use super::link::{CardLink, LinkError, SupervisorLink};
+use super::places::{Known, Place, Places};
+use super::started::Started;
 use super::unheard::{Unheard, has_ended};
 use super::watch::{End, follow};
-use crate::supervisor::SupervisorConfig;
 
 /// First delay before a restart; doubled up to [`MAX_DELAY`].
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const MAX_DELAY: Duration = Duration::from_secs(60);
-/// The lowest CID that is no reserved one (virtio 1.2 section 5.10.4).
-const FIRST_CID: u32 = 3;
 
 /// All guests, by UUID.
 pub(super) struct Registry {
     pub(super) config: Config,
     pub(super) card: CardLink,
     pub(super) fleet_ca: Arc<FleetCa>,
-    guests: Mutex<BTreeMap<Uuid, Place>>,
-}
-
-/// A guest's place in the registry.
-enum Place {
-    /// It is being started, with this CID.
-    Starting(u32),
-    Running(Arc<Guest>),
-    /// It has not ended, and this daemon has not heard its supervisor.
-    Unheard(Arc<Unheard>),
-}
-
-/// A guest that has a place, as far as the daemon knows it.
-pub(super) enum Known {
-    Guest(Arc<Guest>),
-    Unheard(Arc<Unheard>),
-}
-
-impl Place {
-    fn cid(&self) -> u32 {
-        match self {
-            Self::Starting(cid) => *cid,
-            Self::Running(guest) => guest.cid,
-            Self::Unheard(guest) => guest.cid,
-        }
-    }
-
-    fn known(&self) -> Option<Known> {
-        match self {
-            Self::Starting(_) => None,
-            Self::Running(guest) => Some(Known::Guest(Arc::clone(guest))),
-            Self::Unheard(guest) => Some(Known::Unheard(Arc::clone(guest))),
-        }
-    }
-}
-
-impl Known {
-    pub(super) fn record(&self) -> &LaunchRecord {
-        match self {
-            Self::Guest(guest) => &guest.record,
-            Self::Unheard(guest) => &guest.record,
-        }
-    }
+    places: Mutex<Places>,
 }
 
 impl Registry {
@@ -82,7 +37,7 @@ impl Registry {
         Ok(Self {
             card: CardLink::new(config.card_socket.clone()),
             fleet_ca: Arc::new(fleet_ca),
-            guests: Mutex::default(),
+            places: Mutex::default(),
             config,
         })
     }
@@ -93,14 +48,9 @@ impl Registry {
 
     /// Takes up the guests whose supervisors outlived the daemon before us.
     pub(super) async fn adopt(self: &Arc<Self>) {
-        let Ok(folders) = std::fs::read_dir(self.config.run_dir.join("guests")) else {
-            return;
-        };
-        let uuid = |name: &OsStr| Uuid::try_parse(name.to_str()?).ok();
         // All at once: each that does not answer takes its time.
-        let tried: Vec<_> = folders
-            .flatten()
-            .filter_map(|folder| uuid(&folder.file_name()))
+        let tried: Vec<_> = Started::all(&self.config.started())
+            .into_iter()
             .map(|vm| tokio::spawn(Arc::clone(self).adopt_one(vm)))
             .collect();
         for one in tried {
@@ -130,8 +80,10 @@ impl Registry {
         self: &Arc<Self>,
         order: Order,
     ) -> Result<GuestStatus, OperatorRefusal> {
-        let vm = order.record.uuid;
-        let cid = self.reserve(vm, &order.record.name)?;
+        let record = &order.verified.record;
+        let vm = record.uuid;
+        let cid = (self.places().reserve(vm, &record.name))
+            .ok_or_else(|| OperatorRefusal::AlreadyRunning(record.name.clone()))?;
         let started = launch::start(self, &order, cid).await;
         let taken = match started {
             Ok(()) => self
@@ -141,7 +93,7 @@ impl Registry {
             Err(refusal) => Err(refusal),
         };
         if taken.is_err() {
-            self.places().remove(&vm);
+            self.places().give_up(vm);
             // Its start may have been late only.
             self.wait_unless_ended(vm);
         }
@@ -159,27 +111,27 @@ impl Registry {
 
     /// The guests that were started and have not ended.
     pub(super) fn known(&self) -> Vec<Known> {
-        self.places().values().filter_map(Place::known).collect()
+        self.places().known()
     }
 
     /// Whether a guest has a place.
     pub(super) fn has(&self, vm: Uuid) -> bool {
-        self.places().contains_key(&vm)
+        self.places().has(vm)
     }
 
     /// Gives a guest the place of one that was not heard, unless it has one.
     pub(super) fn place_unheard(&self, vm: Uuid, unheard: Unheard) -> bool {
         let mut places = self.places();
-        let vacant = !places.contains_key(&vm);
+        let vacant = !places.has(vm);
         if vacant {
-            places.insert(vm, Place::Unheard(Arc::new(unheard)));
+            places.put(vm, Place::Unheard(Arc::new(unheard)));
         }
         vacant
     }
 
     /// A guest that was not heard has ended.
     pub(super) fn forget_unheard(&self, vm: Uuid) {
-        self.places().remove(&vm);
+        self.places().give_up(vm);
     }
 
     fn wait_unless_ended(self: &Arc<Self>, vm: Uuid) {
@@ -188,46 +140,54 @@ impl Registry {
         }
     }
 
-    /// Connects to a guest's supervisor and follows it.
+    /// Connects to a guest's supervisor and follows it, if its guest is the one that was started.
     pub(super) async fn take_up(self: &Arc<Self>, vm: Uuid) -> Result<GuestStatus, LinkError> {
         let folder = self.config.guest_dir(vm);
+        let started = Started::load(&self.config.started(), vm)?;
+        let started = started.ok_or(LinkError::Impostor("VM"))?;
+        let verified = started.verify(&self.fleet_ca)?;
         let supervisor = SupervisorLink::new(folder.join("supervisor.sock"));
         let events = supervisor.watch().await?;
         let status = supervisor.status().await?;
-        let record =
-            LaunchRecord::parse(&status.record).map_err(|_| LinkError::Unexpected("supervisor"))?;
+        claims_no_other(&status, &started, &verified.yaml)?;
         let guest = Arc::new(Guest::new(
             status.clone(),
-            record,
+            verified.record,
             supervisor,
             self.card.clone(),
             Arc::clone(&self.fleet_ca),
             self.config.devices_uid,
         ));
-        self.places().insert(vm, Place::Running(Arc::clone(&guest)));
+        self.places().put(vm, Place::Running(Arc::clone(&guest)));
         let registry = Arc::clone(self);
         tokio::spawn(async move {
             follow(Arc::clone(&guest), &folder, events).await;
-            registry.places().remove(&vm);
+            registry.places().give_up(vm);
             registry.restart_ended(vm).await;
         });
         Ok(status)
     }
 
-    /// What is due for a guest that has ended, by what it was started with and what its supervisor left.
+    /// What is due for a guest that has ended, by the daemon's note of its start and what its supervisor left.
     pub(super) async fn restart_ended(self: Arc<Self>, vm: Uuid) {
-        let path = self.config.guest_dir(vm).join("supervisor.json");
-        let Ok(config) = SupervisorConfig::load(&path) else {
-            return;
+        let noted = Started::load(&self.config.started(), vm).and_then(|started| {
+            let running = started.filter(|started| !started.stopped);
+            let verified = |started: Started| Ok((started.verify(&self.fleet_ca)?, started));
+            running.map(verified).transpose()
+        });
+        let (verified, started) = match noted {
+            Ok(Some(noted)) => noted,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::error!(%vm, %error, "a guest that has ended is not started again");
+                return;
+            }
         };
-        let Ok(record) = LaunchRecord::parse(&config.record) else {
-            return;
-        };
-        let end = End::left_at(&config.ending());
+        let end = End::left_at(&self.config.guest_dir(vm).join("ending.json"));
         let order = Order {
-            record,
-            yaml: config.record,
-            operator: config.operator,
+            verified,
+            signed: started.record,
+            ordered_at_s: started.ordered_at_s,
         };
         self.restart_by_policy(order, end).await;
     }
@@ -239,7 +199,7 @@ impl Registry {
         end: End,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
-            let record = &order.record;
+            let record = &order.verified.record;
             let wanted = match record.restart {
                 _ if end == End::Stopped => false,
                 _ if end == End::Rebooted => true,
@@ -267,23 +227,25 @@ impl Registry {
         })
     }
 
-    /// Takes a place and a CID that no running guest has.
-    fn reserve(&self, vm: Uuid, name: &str) -> Result<u32, OperatorRefusal> {
-        let mut places = self.places();
-        let named =
-            |place: &Place| matches!(place.known(), Some(known) if known.record().name == name);
-        if places.contains_key(&vm) || places.values().any(named) {
-            return Err(OperatorRefusal::AlreadyRunning(name.into()));
-        }
-        let taken: Vec<_> = places.values().map(Place::cid).collect();
-        let cid = (FIRST_CID..)
-            .find(|cid| !taken.contains(cid))
-            .unwrap_or(FIRST_CID);
-        places.insert(vm, Place::Starting(cid));
-        Ok(cid)
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn places(&self) -> MutexGuard<'_, BTreeMap<Uuid, Place>> {
-        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+/// A supervisor that was taken over must not pass its guest off as another.
+fn claims_no_other(status: &GuestStatus, started: &Started, record: &str) -> Result<(), LinkError> {
+    let measurement = status.launch_measurement.to_string();
+    let claims = [
+        ("identity", status.guest == started.guest),
+        ("CID", status.cid == started.cid),
+        ("launch record", status.record == record),
+        (
+            "launch measurement",
+            (started.measurement.as_ref()).is_none_or(|started| *started == measurement),
+        ),
+    ];
+    match claims.into_iter().find(|(_, same)| !same) {
+        Some((other, _)) => Err(LinkError::Impostor(other)),
+        None => Ok(()),
     }
 }

@@ -6,7 +6,8 @@ use bartizan_attestation::host::{OperatorRefusal, SupervisorReply};
 use tokio::time::{Instant, sleep};
 
 use super::force::{self, ForceError};
-use super::registry::{Known, Registry};
+use super::places::Known;
+use super::registry::Registry;
 
 /// How long a guest that is down may still have its place, while its supervisor says its last.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -34,8 +35,8 @@ pub(super) async fn stop(
         }
         Some(_) | None => {
             tracing::warn!(vm = record.name, "a guest that does not answer is killed");
-            let folder = registry.config.guest_dir(record.uuid);
-            force::end(&folder).await.map_err(|error| match error {
+            let ended = force::end(&registry.config, record.uuid).await;
+            ended.map_err(|error| match error {
                 ForceError::Lingers => {
                     OperatorRefusal::StillEnding(record.name.clone(), force::DEADLINE.as_secs())
                 }

@@ -5,20 +5,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bartizan_attestation::certificates::FleetCa;
 use bartizan_attestation::host::{GuestState, GuestSummary};
 use bartizan_attestation::identity::GuestIdentity;
 use bartizan_attestation::launch::LaunchRecord;
 use uuid::Uuid;
 
 use super::registry::Registry;
-use crate::supervisor::SupervisorConfig;
+use super::started::{Started, StartedError};
 use crate::supervisor::locks::{Holder, holder};
 
 /// Between two tries to reach a supervisor: doubled from the first to the last.
 pub(super) const RETRY: (Duration, Duration) =
     (Duration::from_millis(20), Duration::from_millis(500));
 
-/// What its supervisor was started with says of a guest.
+/// What was noted of a guest when it was started.
 #[derive(Debug)]
 pub(super) struct Unheard {
     pub(super) identity: GuestIdentity,
@@ -27,13 +28,11 @@ pub(super) struct Unheard {
 }
 
 impl Unheard {
-    /// Of the guest of a folder; `None` where nothing was ever started in it.
-    pub(super) fn of(folder: &Path) -> Option<Self> {
-        let config = SupervisorConfig::load(&folder.join("supervisor.json")).ok()?;
-        Some(Self {
-            identity: config.guest,
-            record: LaunchRecord::parse(&config.record).ok()?,
-            cid: config.cid,
+    pub(super) fn of(started: &Started, fleet_ca: &FleetCa) -> Result<Self, StartedError> {
+        Ok(Self {
+            identity: started.guest,
+            record: started.verify(fleet_ca)?.record,
+            cid: started.cid,
         })
     }
 
@@ -62,9 +61,17 @@ pub(super) fn has_ended(folder: &Path) -> bool {
 impl Registry {
     /// Gives a guest that has not ended its place, and takes it up as soon as its supervisor answers.
     pub(super) fn wait_for(self: &Arc<Self>, vm: Uuid) {
-        let Some(unheard) = Unheard::of(&self.config.guest_dir(vm)) else {
-            tracing::error!(%vm, "a guest runs whose supervisor.json cannot be read; end it by hand");
-            return;
+        let unheard = match Started::load(&self.config.started(), vm) {
+            Ok(Some(started)) => Unheard::of(&started, &self.fleet_ca),
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        let unheard = match unheard {
+            Ok(unheard) => unheard,
+            Err(error) => {
+                tracing::error!(%vm, %error, "a guest runs of which nothing is known; end it by hand");
+                return;
+            }
         };
         if self.place_unheard(vm, unheard) {
             tracing::warn!(%vm, "a guest that has not ended does not answer");

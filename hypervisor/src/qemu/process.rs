@@ -1,5 +1,6 @@
 //! Child processes: confined before they start, dead when their parent is, and named by pidfds.
 
+mod as_user;
 mod confined;
 mod descriptors;
 mod pidfd;
@@ -7,6 +8,7 @@ mod pidfd;
 use std::io;
 use std::process::{Child, ExitStatus};
 
+pub use as_user::as_user;
 pub use confined::{Confined, Restrictions, User};
 pub use descriptors::seal_inherited;
 use pidfd::Pidfd;

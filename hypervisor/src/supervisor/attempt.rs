@@ -14,12 +14,12 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use super::chatter::Chatter;
+use super::chatter::{Allowance, Chatter};
 use super::console::Console;
 use super::vhost::{AttachError, Attachment, Devices, Link, Proxy, ProxyError};
 use crate::confinement::ConfinementError;
 use crate::confinement::qemu::restrictions;
-use crate::qemu::cgroup::Cgroup;
+use crate::qemu::cgroup::{Cgroup, CgroupError};
 use crate::qemu::command_line::{self, Arguments, RAM_ID};
 use crate::qemu::layout::{self, LayoutError};
 use crate::qemu::process::{Confined, Process};
@@ -46,7 +46,7 @@ pub struct Attempt {
     ram: RamFile,
     console: JoinHandle<()>,
     // Last: a control group can be removed once its processes have ended.
-    _cgroup: Cgroup,
+    cgroup: Arc<Cgroup>,
 }
 
 /// QEMU could not be brought to the guest's first instruction.
@@ -66,6 +66,9 @@ pub enum StartError {
     /// What QEMU is held to cannot be made.
     #[error("QEMU cannot be confined: {0}")]
     Confinement(#[from] ConfinementError),
+    /// Its limits cannot be set.
+    #[error("the guest's limits cannot be set: {0}")]
+    Limits(#[from] CgroupError),
     /// QEMU ended.
     #[error("QEMU ended at its start ({status}): {words}")]
     Ended {
@@ -97,6 +100,12 @@ impl Attempt {
             .map_err(host("closing the RAM file to others"))?;
         attempt.qmp.cont().await?;
         Ok(attempt)
+    }
+
+    /// The control group of all of the guest's processes.
+    #[must_use]
+    pub fn group(&self) -> Arc<Cgroup> {
+        Arc::clone(&self.cgroup)
     }
 
     /// The guest's RAM, open for reading only.
@@ -145,10 +154,10 @@ async fn spawn(
         vsock: their_vsock.as_raw_fd(),
         ..plan.arguments()
     };
-    let cgroup = plan.cgroup();
+    let cgroup = plan.cgroup()?;
     let groups = cgroup
         .process_files()
-        .map_err(host("QEMU's control group"))?;
+        .map_err(host("the guest's control group"))?;
     let restrictions = restrictions(&plan.config.qemu.path, plan.accelerator)?;
     let mut confined = Confined::new(&plan.config.qemu.path)
         .args(command_line::build(&arguments))
@@ -169,7 +178,8 @@ async fn spawn(
     confined = confined.keep(plan.locks.for_qemu());
     let mut qemu = confined.spawn().map_err(host("QEMU"))?;
     drop((their_qmp, their_port, their_vsock));
-    let mut chatter = Chatter::listen("qemu", stderr).map_err(host("QEMU's standard error"))?;
+    let mut chatter = Chatter::listen("qemu", stderr, Allowance::default())
+        .map_err(host("QEMU's standard error"))?;
 
     // A second descriptor of the file, which nobody can write through.
     let reader = ram
@@ -196,7 +206,7 @@ async fn spawn(
             chatter,
             ram,
             console,
-            _cgroup: cgroup,
+            cgroup: Arc::new(cgroup),
         }),
         // Its end is a better reason than its monitor's.
         Err(QmpError::Closed | QmpError::Line(_)) => {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::unix::net::UnixStream as StdStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,10 +11,29 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Bytes that are logged of one child: it is hostile, and the log's disk is the host's.
+/// Bytes that are logged of one kind of child in one attempt of a boot: they are hostile, and the log's disk is the host's.
 const LOGGED: usize = 64 << 10;
 /// Bytes kept of the end.
 const TAIL: usize = 2 << 10;
+
+/// How much is still logged of the children of one kind, of which one follows another.
+#[derive(Clone, Debug)]
+pub struct Allowance(Arc<AtomicUsize>);
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self(Arc::new(AtomicUsize::new(LOGGED)))
+    }
+}
+
+impl Allowance {
+    /// Whether so many bytes are still logged, and whether they are the last.
+    fn spend(&self, size: usize) -> (bool, bool) {
+        let left = self.0.load(Ordering::Relaxed);
+        self.0.store(left.saturating_sub(size), Ordering::Relaxed);
+        (left > 0, left > 0 && left <= size)
+    }
+}
 
 /// Listens to one child.
 #[derive(Debug)]
@@ -24,13 +44,14 @@ pub struct Chatter {
 
 impl Chatter {
     /// Listens to `stream` in the name of `who`.
-    pub fn listen(who: &'static str, stream: StdStream) -> io::Result<Self> {
+    pub fn listen(who: &'static str, stream: StdStream, log: Allowance) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let tail = Arc::new(Mutex::new(Vec::new()));
         let task = tokio::spawn(listen(
             who,
             UnixStream::from_std(stream)?,
             Arc::clone(&tail),
+            log,
         ));
         Ok(Self { tail, task })
     }
@@ -52,17 +73,21 @@ impl Drop for Chatter {
     }
 }
 
-async fn listen(who: &'static str, mut stream: UnixStream, tail: Arc<Mutex<Vec<u8>>>) {
-    let mut logged = 0;
+async fn listen(
+    who: &'static str,
+    mut stream: UnixStream,
+    tail: Arc<Mutex<Vec<u8>>>,
+    log: Allowance,
+) {
     let mut chunk = [0; 4096];
     while let Ok(size @ 1..) = stream.read(&mut chunk).await {
         let bytes = chunk.get(..size).unwrap_or_default();
-        if logged < LOGGED {
-            logged += size;
+        let (logged, last) = log.spend(size);
+        if logged {
             tracing::info!(who, "{}", String::from_utf8_lossy(bytes).trim_end());
-            if logged >= LOGGED {
-                tracing::warn!(who, "has printed {LOGGED} bytes; the rest is not logged");
-            }
+        }
+        if last {
+            tracing::warn!(who, "has printed {LOGGED} bytes; the rest is not logged");
         }
         let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
         tail.extend_from_slice(bytes);
@@ -77,10 +102,19 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn children_that_follow_one_another_have_one_allowance() {
+        let first = Allowance::default();
+        assert_eq!(first.spend(LOGGED - 1), (true, false));
+        let next = first.clone();
+        assert_eq!(next.spend(4096), (true, true));
+        assert_eq!(next.spend(1), (false, false));
+    }
+
     #[tokio::test]
     async fn last_words_are_bounded_and_on_one_line() {
         let (ours, mut theirs) = StdStream::pair().unwrap();
-        let mut chatter = Chatter::listen("test", ours).unwrap();
+        let mut chatter = Chatter::listen("test", ours, Allowance::default()).unwrap();
         theirs.write_all(&[b'x'; 3 * TAIL]).unwrap();
         theirs.write_all(b"\nthe end\n").unwrap();
         drop(theirs);

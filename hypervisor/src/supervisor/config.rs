@@ -1,31 +1,34 @@
-//! What a supervisor is started with: a JSON file that the daemon writes into the guest's folder.
+//! What a supervisor is started with: JSON that the daemon writes to its standard input. No file, which another
+//! supervisor might change.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io::{self, Read};
+use std::path::PathBuf;
 
 use bartizan_attestation::identity::GuestIdentity;
 use serde::{Deserialize, Serialize};
 
 use crate::qemu::accelerator::AcceleratorChoice;
 use crate::qemu::cgroup::Limits;
+use crate::serial;
 use crate::supervisor::users::Users;
+
+/// Most bytes of a configuration: a launch record and some.
+const LONGEST: u64 = 4 << 20;
 
 /// Everything that a supervisor needs to know.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SupervisorConfig {
     /// The guest's identity in this boot.
-    #[serde(with = "urn")]
+    #[serde(with = "serial::text")]
     pub guest: GuestIdentity,
     /// The launch record's YAML as signed; its signature was verified by the daemon.
     pub record: String,
-    /// The operator who signed it.
-    pub operator: String,
+    /// The daemon's user: no other may ask anything of the supervisor.
+    pub daemon: u32,
     /// The guest's vsock context id, at least 3, used by no other guest of this host.
     pub cid: u32,
-    /// The guest's folder: control socket, console log, ending.
+    /// The guest's folder: control socket, logs, locks, ending.
     pub directory: PathBuf,
     /// The folder of the locks by which guests' users are taken; all supervisors' of this host.
     pub locks: PathBuf,
@@ -40,7 +43,7 @@ pub struct SupervisorConfig {
     /// KVM or TCG.
     #[serde(default)]
     pub accelerator: AcceleratorChoice,
-    /// QEMU's limits.
+    /// The limits of the guest's processes.
     #[serde(default)]
     pub limits: Limits,
 }
@@ -69,63 +72,25 @@ pub struct ServiceConfig {
 /// The configuration cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read or written.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It is no configuration.
-    #[error("{path} is no supervisor's configuration: {source}")]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// Where and why.
-        source: serde_json::Error,
-    },
+    /// It cannot be read.
+    #[error("the configuration cannot be read from standard input: {0}")]
+    Io(#[from] io::Error),
+    /// It is no configuration, or not all of it: the daemon ended.
+    #[error("what came on standard input is no supervisor's configuration: {0}")]
+    Malformed(#[from] serde_json::Error),
 }
 
 impl SupervisorConfig {
-    /// Reads a configuration file.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Io {
-            path: path.into(),
-            source,
-        })?;
-        serde_json::from_str(&text).map_err(|source| ConfigError::Malformed {
-            path: path.into(),
-            source,
-        })
+    /// Reads one that ends with the stream.
+    pub fn read(from: impl Read) -> Result<Self, ConfigError> {
+        let mut json = Vec::new();
+        from.take(LONGEST).read_to_end(&mut json)?;
+        Ok(serde_json::from_slice(&json)?)
     }
 
-    /// Writes it where [`SupervisorConfig::path`] says, readable by its owner only.
-    pub fn store(&self) -> Result<PathBuf, ConfigError> {
-        let path = self.path();
-        let failed = |source| ConfigError::Io {
-            path: path.clone(),
-            source,
-        };
-        let json = serde_json::to_vec_pretty(self).map_err(|source| ConfigError::Malformed {
-            path: path.clone(),
-            source,
-        })?;
-        File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)
-            .and_then(|mut file| file.write_all(&json))
-            .map_err(failed)?;
-        Ok(path)
-    }
-
-    /// The configuration file.
-    #[must_use]
-    pub fn path(&self) -> PathBuf {
-        self.directory.join("supervisor.json")
+    /// As [`SupervisorConfig::read`] reads it.
+    pub fn to_json(&self) -> Result<Vec<u8>, ConfigError> {
+        Ok(serde_json::to_vec(self)?)
     }
 
     /// The control socket.
@@ -147,25 +112,6 @@ impl SupervisorConfig {
     }
 }
 
-/// An identity as its URN.
-mod urn {
-    use bartizan_attestation::identity::GuestIdentity;
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    pub(super) fn serialize<S: Serializer>(
-        guest: &GuestIdentity,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.collect_str(guest)
-    }
-
-    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<GuestIdentity, D::Error> {
-        String::deserialize(from)?
-            .parse()
-            .map_err(de::Error::custom)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bartizan_attestation::identity::CardId;
@@ -173,8 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn configuration_comes_back_from_its_file() {
-        let folder = tempfile::tempdir().unwrap();
+    fn configuration_comes_back_whole_or_not_at_all() {
         let program = |path: &str| Program {
             path: path.into(),
             users: serde_json::from_str(r#"{"first":1,"count":3,"gid":2}"#).unwrap(),
@@ -186,10 +131,10 @@ mod tests {
                 boot: 3,
             },
             record: "version: 1\n".into(),
-            operator: "ann".into(),
+            daemon: 990,
             cid: 3,
-            directory: folder.path().into(),
-            locks: folder.path().join("users"),
+            directory: "/run/guests/a".into(),
+            locks: "/run/users".into(),
             qemu: program("/usr/bin/qemu-system-x86_64"),
             measurer: program("/usr/bin/bartizan-measurer"),
             devices: "/run/devices.sock".into(),
@@ -200,7 +145,12 @@ mod tests {
             accelerator: AcceleratorChoice::Tcg,
             limits: Limits::default(),
         };
-        let path = config.store().unwrap();
-        assert_eq!(SupervisorConfig::load(&path).unwrap(), config);
+        let json = config.to_json().unwrap();
+        assert_eq!(SupervisorConfig::read(json.as_slice()).unwrap(), config);
+        // The daemon ended before it had written all.
+        for cut in [0, json.len() - 1] {
+            let refused = SupervisorConfig::read(&json[..cut]);
+            assert!(matches!(refused, Err(ConfigError::Malformed(_))));
+        }
     }
 }

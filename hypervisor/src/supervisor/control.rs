@@ -4,13 +4,13 @@ mod connection;
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_attestation::host::{Enrollment, Outcome};
 use bartizan_attestation::keys::Chain;
+use bartizan_attestation::measurement::Refusal;
 use bartizan_attestation::renewal::RenewalRefusal;
 use bartizan_local::peer;
 use tokio::net::UnixListener;
@@ -77,6 +77,30 @@ pub enum Ask {
     },
 }
 
+impl Ask {
+    /// What is still done for an attempt that hangs and whose QEMU was killed. All that belongs to the boot's identity is
+    /// refused: the next attempt must find it unused.
+    pub(super) fn of_hung(self) -> Option<Self> {
+        let why = || "the boot hangs; it is tried again".to_owned();
+        match self {
+            Self::Stop { .. } => return Some(self),
+            Self::Measure { answer, .. } => {
+                let _ = answer.send(Outcome::Refused(Refusal::Unavailable));
+            }
+            Self::InstallCertificate { answer, .. } | Self::Enrol { answer, .. } => {
+                let _ = answer.send(Err(why()));
+            }
+            Self::TakeLaunchSecret { answer } => {
+                let _ = answer.send(Err(why()));
+            }
+            Self::Renew { answer, .. } => {
+                let _ = answer.send(Err(RenewalRefusal::NotEnrolled));
+            }
+        }
+        None
+    }
+}
+
 /// A serving control socket. Dropping it ends every connection.
 #[derive(Debug)]
 pub struct Control {
@@ -86,7 +110,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// Binds the socket and serves the supervisor's own user.
+    /// Binds the socket and serves the daemon's user: other supervisors have the user of this one.
     pub(super) fn serve(
         plan: Arc<Plan>,
         console: Arc<Console>,
@@ -94,16 +118,11 @@ impl Control {
         asks: mpsc::Sender<Ask>,
     ) -> io::Result<Self> {
         let socket = plan.config.socket();
-        match fs::remove_file(&socket) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&socket)?;
-        // Who may connect is asked of the kernel; the folder's owner restricts it further.
-        fs::set_permissions(&socket, fs::Permissions::from_mode(0o666))?;
+        let listener = crate::socket::bind(&socket)?;
         let (alive, connections) = mpsc::channel(1);
+        let daemon = plan.config.daemon;
         let connection = Connection::new(plan, console, view, asks, alive);
-        let accepting = tokio::spawn(accept(listener, connection));
+        let accepting = tokio::spawn(accept(listener, daemon, connection));
         Ok(Self {
             socket,
             accepting,
@@ -122,8 +141,7 @@ impl Control {
     }
 }
 
-async fn accept(listener: UnixListener, connection: Connection) {
-    let own = rustix::process::geteuid().as_raw();
+async fn accept(listener: UnixListener, daemon: u32, connection: Connection) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let stream = match listener.accept().await {
@@ -135,7 +153,7 @@ async fn accept(listener: UnixListener, connection: Connection) {
             }
         };
         match peer(&stream) {
-            Ok(peer) if peer.uid == own => {}
+            Ok(peer) if peer.uid == daemon => {}
             other => {
                 tracing::warn!(?other, "control connection of another user refused");
                 continue;
@@ -150,5 +168,37 @@ async fn accept(listener: UnixListener, connection: Connection) {
             connection.serve(stream).await;
             drop(place);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Known attack: a guest that hangs wakes up in the instant between its QEMU's kill and its end.
+    #[test]
+    fn a_hung_attempt_gets_nothing_of_the_boots_identity() {
+        let (answer, mut taken) = oneshot::channel();
+        assert!(Ask::TakeLaunchSecret { answer }.of_hung().is_none());
+        assert!(taken.try_recv().unwrap().is_err());
+        let (answer, mut enrolled) = oneshot::channel();
+        let enrol = Ask::Enrol {
+            secret: [0; 32],
+            key: Enrollment::new(vec![vec![1].into()]),
+            answer,
+        };
+        assert!(enrol.of_hung().is_none());
+        assert!(enrolled.try_recv().unwrap().is_err());
+        let (answer, mut measured) = oneshot::channel();
+        let request = Vec::new();
+        assert!(Ask::Measure { request, answer }.of_hung().is_none());
+        let refused = Outcome::Refused(Refusal::Unavailable);
+        assert_eq!(measured.try_recv().unwrap(), refused);
+        let (answer, _) = oneshot::channel();
+        let stop = Ask::Stop {
+            force: true,
+            answer,
+        };
+        assert!(stop.of_hung().is_some());
     }
 }

@@ -93,6 +93,12 @@ impl Enrolment {
         Ok(renewed)
     }
 
+    /// Whether nobody was given the secret.
+    #[must_use]
+    pub const fn is_fresh(&self) -> bool {
+        matches!(&self.0, State::Fresh(_))
+    }
+
     /// The enrolled key, where there is one.
     #[must_use]
     pub const fn key(&self) -> Option<&Enrollment> {

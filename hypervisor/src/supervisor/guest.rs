@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Ending;
 use super::attempt::{Attempt, Plan, StartError};
+use super::chatter::Allowance;
 use super::console::{Activity, Console};
 use super::control::Ask;
 use super::enrolment::Enrolment;
@@ -54,6 +55,21 @@ pub enum Over {
     Hung,
 }
 
+/// Why an attempt is over whose QEMU was killed here, if it was.
+fn by_wish(stopping: bool, hung: bool, enrolment: &Enrolment) -> Option<Over> {
+    if stopping {
+        Some(Over::Ended(Ending::Stopped))
+    } else if !hung {
+        None
+    } else if enrolment.is_fresh() {
+        Some(Over::Hung)
+    } else {
+        Some(Over::Ended(Ending::Failed {
+            reason: "the boot hangs although it has used its launch secret".into(),
+        }))
+    }
+}
+
 impl<'a> Guest<'a> {
     /// Takes a started attempt over.
     pub fn new(
@@ -72,6 +88,8 @@ impl<'a> Guest<'a> {
         let keeper = Keeper::new(MeasurerStart {
             program: plan.config.measurer.path.clone(),
             user: plan.users.measurer,
+            group: attempt.group(),
+            log: Allowance::default(),
             context: plan.measurer_context(),
             ram: attempt.ram()?,
             kernel: kernel.map_err(|source| StartError::Host {
@@ -154,7 +172,7 @@ impl<'a> Guest<'a> {
     /// The earliest instant at which something is due.
     fn deadline(&self) -> Instant {
         [
-            self.watchdog.deadline(),
+            self.watchdog.deadline().filter(|_| !self.hung),
             self.pausing.deadline(),
             self.measuring.deadline(),
             self.stopping.deadline(),
@@ -178,9 +196,9 @@ impl<'a> Guest<'a> {
         if due(self.stopping.deadline()) {
             self.stop_is_late();
         }
-        if due(self.watchdog.deadline()) && !self.stopping.is_wanted() {
+        if due(self.watchdog.deadline()) && !self.hung && !self.stopping.is_wanted() {
+            // Its identity is the next attempt's from now on: nothing is given to this one any more.
             self.hung = true;
-            self.watchdog.alive();
             self.attempt.qemu.kill();
         }
     }
@@ -214,11 +232,8 @@ impl<'a> Guest<'a> {
     }
 
     async fn over(mut self, status: std::io::Result<std::process::ExitStatus>) -> Over {
-        if self.hung {
-            return Over::Hung;
-        }
-        if self.stopping.is_wanted() {
-            return Over::Ended(Ending::Stopped);
+        if let Some(over) = by_wish(self.stopping.is_wanted(), self.hung, self.enrolment) {
+            return over;
         }
         let cause = self.attempt.qmp.shutdown_cause();
         Over::Ended(match cause {
@@ -235,5 +250,27 @@ impl<'a> Guest<'a> {
                 }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_hung_boot_that_used_no_identity_is_tried_again() {
+        let mut enrolment = Enrolment::new().unwrap();
+        assert!(by_wish(false, false, &enrolment).is_none());
+        assert!(matches!(by_wish(false, true, &enrolment), Some(Over::Hung)));
+        // Who stops a guest while it hangs wants no other attempt.
+        assert!(matches!(
+            by_wish(true, true, &enrolment),
+            Some(Over::Ended(Ending::Stopped))
+        ));
+        enrolment.take().unwrap();
+        assert!(matches!(
+            by_wish(false, true, &enrolment),
+            Some(Over::Ended(Ending::Failed { .. }))
+        ));
     }
 }

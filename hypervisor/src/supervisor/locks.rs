@@ -10,17 +10,17 @@
 //! answered. So a silent socket says nothing, and a dead supervisor not enough: a boot has ended when both are free.
 //!
 //! QEMU inherits a descriptor of a file of its own, open for reading: hostile QEMU can give up its own lock, never the
-//! supervisor's, and has no say in which pid is killed. The measurer inherits neither: it writes nowhere.
+//! supervisor's. The measurer inherits neither: it writes nowhere. Nothing in the files is read: whom the daemon kills is
+//! in its own note of the start.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Pid, PidfdFlags};
 use tokio::time::{Instant, sleep};
 
 const SUPERVISOR: &str = "supervisor.lock";
@@ -61,7 +61,7 @@ pub enum LockError {
 impl Locks {
     /// Takes both, in a guest's folder.
     pub async fn take(folder: &Path) -> Result<Self, LockError> {
-        let mut supervisor = File::options()
+        let supervisor = File::options()
             .write(true)
             .create(true)
             .truncate(false)
@@ -74,8 +74,6 @@ impl Locks {
         let give_up = Instant::now() + GLANCES;
         lock(&supervisor, give_up, Holder::Supervisor).await?;
         lock(&qemu, give_up, Holder::Qemu).await?;
-        supervisor.set_len(0)?;
-        write!(supervisor, "{}", std::process::id())?;
         Ok(Self {
             _supervisor: supervisor,
             qemu,
@@ -100,22 +98,6 @@ pub fn holder(folder: &Path) -> io::Result<Holder> {
     }
 }
 
-/// Names the supervisor that holds the lock now, whatever becomes of its pid.
-pub fn supervisor(folder: &Path) -> io::Result<Option<OwnedFd>> {
-    let path = folder.join(SUPERVISOR);
-    let Some(pid) = pid_in(&path)? else {
-        return Ok(None);
-    };
-    let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(pidfd) => pidfd,
-        Err(rustix::io::Errno::SRCH) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    // Who holds the lock now and wrote this pid was there before, too: the descriptor is that process's.
-    let unchanged = is_held(&path)? && pid_in(&path)? == Some(pid);
-    Ok(unchanged.then_some(pidfd))
-}
-
 async fn lock(file: &File, give_up: Instant, holder: Holder) -> Result<(), LockError> {
     loop {
         match file.try_lock() {
@@ -138,15 +120,6 @@ fn is_held(path: &Path) -> io::Result<bool> {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
         Err(TryLockError::Error(error)) => Err(error),
-    }
-}
-
-/// The pid that the newest supervisor wrote; none in the instant between its lock and its pid.
-fn pid_in(path: &Path) -> io::Result<Option<Pid>> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(text.parse().ok().and_then(Pid::from_raw)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

@@ -8,7 +8,6 @@ use bartizan_local::{FrameError, write_frame};
 use tokio::sync::{mpsc, watch};
 
 use super::attempt::{Attempt, Plan, StartError};
-use super::config::ConfigError;
 use super::console::Console;
 use super::control::{self, Control};
 use super::enrolment::{Enrolment, EnrolmentError};
@@ -26,9 +25,6 @@ const ASKS: usize = 64;
 /// A supervisor cannot do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Its configuration cannot be read.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
     /// The guest was not started, as was reported.
     #[error("the guest was not started: {0}")]
     NotStarted(OperatorRefusal),
@@ -51,7 +47,8 @@ pub enum RunError {
 pub async fn run(config: SupervisorConfig, report: &mut impl Write) -> Result<Ending, RunError> {
     match start(config).await {
         Ok(started) => {
-            write_frame(report, &StartReport::Ready, MAX_FRAME)?;
+            let measurement = started.plan.prepared.measurement.clone();
+            write_frame(report, &StartReport::Ready { measurement }, MAX_FRAME)?;
             started.finish().await
         }
         Err(refusal) => {

@@ -5,6 +5,8 @@
 pub(crate) enum Program {
     /// Writes `login:` to the serial port and halts.
     PrintsLogin,
+    /// Writes `login:` to the serial port, then sleeps (ACPI S3).
+    Sleeps,
     /// Resets the machine.
     Resets,
     /// Halts.
@@ -22,8 +24,19 @@ pub(crate) fn image(program: Program) -> Vec<u8> {
     ];
     // mov dx, 0xcf9; mov al, 6; out dx, al
     const RESET: &[u8] = &[0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee];
+    // mov dx, 0x604; mov ax, 0x2400; out dx, ax: SLP_EN with SLP_TYP 1 to PM1_CNT, where SeaBIOS puts it on q35
+    const SLEEP: &[u8] = &[0xba, 0x04, 0x06, 0xb8, 0x00, 0x24, 0xef];
     let code = match program {
         Program::PrintsLogin => [PRINT, b"login:\0"].concat(),
+        Program::Sleeps => {
+            let mut code = PRINT.to_vec();
+            // In the place of the halt; the text is behind it.
+            code.truncate(20);
+            code.extend(SLEEP);
+            code.extend(HALT);
+            code[7] = u8::try_from(code.len()).unwrap();
+            [code, b"login:\0".to_vec()].concat()
+        }
         Program::Resets => [RESET, HALT].concat(),
         Program::Silent => HALT.to_vec(),
     };

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use bartizan_attestation::host::{
     GuestState, MAX_FRAME, OperatorRefusal, OperatorReply, OperatorRequest,
 };
-use bartizan_hypervisor::daemon::{Child, Config, run};
+use bartizan_hypervisor::daemon::{Child, Config, Started, run};
 use bartizan_hypervisor::qemu::accelerator::AcceleratorChoice;
-use bartizan_hypervisor::qemu::cgroup::Limits;
+use bartizan_hypervisor::qemu::process::User;
 use bartizan_hypervisor::supervisor::locks::{Holder, holder};
-use bartizan_hypervisor::supervisor::{Ending, LaunchError};
+use bartizan_hypervisor::supervisor::{LaunchError, SupervisorProgram};
 use bartizan_local::aio;
 use rustix::process::Signal;
 use tokio::net::UnixStream;
@@ -30,6 +30,11 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts one on a host; returns when it serves.
     pub(crate) async fn start(host: &Host) -> Self {
+        Self::start_with(host, None).await
+    }
+
+    /// Whose supervisors run as `user`.
+    pub(crate) async fn start_with(host: &Host, user: Option<User>) -> Self {
         let path = |name: &str| host.folder.path().join(name);
         let uid = rustix::process::geteuid().as_raw();
         std::fs::write(path("fleet.der"), host.fleet.ca()).unwrap();
@@ -47,11 +52,14 @@ impl Daemon {
             devices_uid: uid,
             fleet_ca: path("fleet.der"),
             images: vec![host.folder.path().into()],
-            supervisor: env!("CARGO_BIN_EXE_bartizan-supervisor").into(),
+            supervisor: SupervisorProgram {
+                program: env!("CARGO_BIN_EXE_bartizan-supervisor").into(),
+                user,
+            },
             qemu: child("/usr/bin/qemu-system-x86_64".into()),
             measurer: child(path("measurer")),
             accelerator: AcceleratorChoice::Tcg,
-            limits: Limits::default(),
+            limits: host.config.limits,
             services: Default::default(),
         };
         let (ready, is_ready) = tokio::sync::oneshot::channel();
@@ -147,8 +155,10 @@ async fn stalled_supervisor_is_stopped_by_force_and_its_policy_does_not_start_it
     assert_eq!(daemon.stop(true).await, OperatorReply::Done);
     assert!(!is_alive(status.qemu_pid.unwrap()));
     assert_eq!(holder(&host.guest_folder()).unwrap(), Holder::Nobody);
-    assert_eq!(host.ending().await, Ending::Stopped);
     assert_eq!(daemon.states().await, []);
+    let vm = uuid::Uuid::from_bytes(host.config.guest.vm);
+    let noted = Started::load(&host.notes(), vm).unwrap().unwrap();
+    assert!(noted.stopped, "its policy is to be started always");
     host.remove_leftovers();
 }
 

@@ -53,6 +53,16 @@ fn measurer() {
                 let report = match request.as_slice() {
                     b"certificate" => certificate.clone(),
                     b"pause" => pause(&mut link, Duration::ZERO),
+                    b"pause in vain" => {
+                        say(&mut link, &FromMeasurer::Pause { lease_ms: 200 });
+                        let stopped = hear(&mut link) == ToMeasurer::Paused { stopped: true };
+                        if stopped {
+                            say(&mut link, &FromMeasurer::Resume);
+                            hear(&mut link);
+                        }
+                        vec![stopped.into()]
+                    }
+                    b"groups" => std::fs::read("/proc/self/cgroup").unwrap(),
                     b"oversleep" => pause(&mut link, Duration::from_millis(400)),
                     b"die paused" => {
                         say(&mut link, &FromMeasurer::Pause { lease_ms: 5000 });

@@ -1,11 +1,12 @@
 //! A fleet of the tests' own: a CA, one card, and the guest keys that it certifies.
 
 use bartizan_attestation::certificates::tcb_info::{self, TcbInfo};
-use bartizan_attestation::certificates::{Subject, Usage};
+use bartizan_attestation::certificates::{FleetCa, Subject, Usage};
 use bartizan_attestation::cose::PublicKey;
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::identity::{CardId, GuestIdentity};
 use bartizan_attestation::keys::{Chain, VaultKind};
+use bartizan_attestation::launch::sign_record;
 use bartizan_attestation::measurement::Digest;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DistinguishedName,
@@ -16,6 +17,7 @@ pub(crate) struct Fleet {
     ca: CertifiedIssuer<'static, EphemeralKey>,
     card: CertifiedIssuer<'static, EphemeralKey>,
     pub(crate) card_id: CardId,
+    operator: (EphemeralKey, Vec<u8>),
 }
 
 impl Fleet {
@@ -31,7 +33,28 @@ impl Fleet {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let card = CertifiedIssuer::signed_by(params, key, &ca).unwrap();
-        Self { ca, card, card_id }
+        let key = EphemeralKey::generate().unwrap();
+        let params = of_usage(Usage::Operator, &Subject::operator("ann").unwrap(), None);
+        let certified = params.signed_by(&Certified(&key.public_key()), &ca);
+        let operator = (key, certified.unwrap().der().to_vec());
+        Self {
+            ca,
+            card,
+            card_id,
+            operator,
+        }
+    }
+
+    /// Signs a launch record as the operator `ann`.
+    pub(crate) fn sign(&self, record: &str) -> Vec<u8> {
+        let (key, certificate) = &self.operator;
+        sign_record(record, std::slice::from_ref(certificate), key).unwrap()
+    }
+
+    /// SHA-256 of the CA, as launch records name it.
+    pub(crate) fn anchor(&self) -> String {
+        let ca = FleetCa::from_pem_or_der(&self.ca()).unwrap();
+        Digest(ca.sha256().to_vec()).to_string()
     }
 
     /// The CA's certificate, DER.
@@ -54,6 +77,9 @@ fn of_usage(usage: Usage, subject: &Subject, launch: Option<Digest>) -> Certific
         .map(|arcs| ExtendedKeyUsagePurpose::Other(arcs.to_vec()))
         .collect();
     params.subject_alt_names = vec![SanType::URI(subject.uri().unwrap().try_into().unwrap())];
+    if usage == Usage::Operator {
+        return params;
+    }
     let info = TcbInfo {
         vault: VaultKind::Software,
         launch_measurement: launch,

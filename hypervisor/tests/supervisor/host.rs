@@ -10,10 +10,11 @@ use bartizan_attestation::host::{
 };
 use bartizan_attestation::identity::GuestIdentity;
 use bartizan_attestation::measurement::HashAlgorithm;
+use bartizan_hypervisor::daemon::{ProcessId, Started};
 use bartizan_hypervisor::qemu::accelerator::AcceleratorChoice;
 use bartizan_hypervisor::qemu::cgroup::{Cgroup, Limits};
 use bartizan_hypervisor::supervisor::{
-    Ending, LaunchError, Program as Executable, SupervisorConfig, launch,
+    Ending, LaunchError, Program as Executable, SupervisorConfig, SupervisorProgram, launch,
 };
 use bartizan_local::aio;
 use rustix::process::Signal;
@@ -32,11 +33,16 @@ pub(crate) struct Host {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) devices: FakeDevices,
     pub(crate) fleet: Arc<Fleet>,
-    config: SupervisorConfig,
+    pub(crate) config: SupervisorConfig,
 }
 
 impl Host {
     pub(crate) fn new(program: Program) -> Self {
+        Self::with(program, "")
+    }
+
+    /// With further lines of its guest's launch record.
+    pub(crate) fn with(program: Program, lines: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let disk = folder.path().join("disk.img");
         let sector = image(program);
@@ -45,18 +51,19 @@ impl Host {
         let uuid = uuid::Uuid::new_v4();
         let directory = folder.path().join("guests").join(uuid.to_string());
         std::fs::create_dir_all(&directory).unwrap();
+
         let fleet = Arc::new(Fleet::new());
         let record = format!(
             "version: 1\nname: sector\nuuid: {uuid}\nrole: test\nrestart: always\ncpus: 1\nmemory_mib: 64\n\
              boot_timeout_s: {timeout}\nfleet_ca_sha256: {anchor}\n\
              boot:\n  firmware:\n    image: {{path: {FIRMWARE}, sha384: {firmware}}}\n\
-             disks:\n  - {{path: {disk}, readonly: true, sha384: {sector}}}\n",
+             disks:\n  - {{path: {disk}, readonly: true, sha384: {sector}}}\n{lines}",
             timeout = if matches!(program, Program::Silent) {
                 5
             } else {
                 60
             },
-            anchor = "ab".repeat(32),
+            anchor = fleet.anchor(),
             firmware = sha384(&std::fs::read(FIRMWARE).unwrap()),
             disk = disk.display(),
             sector = sha384(&sector),
@@ -69,7 +76,7 @@ impl Host {
                 boot: 1,
             },
             record,
-            operator: "ann".into(),
+            daemon: rustix::process::geteuid().as_raw(),
             cid: 7,
             directory,
             locks: folder.path().join("users"),
@@ -78,7 +85,11 @@ impl Host {
             devices: folder.path().join("devices.sock"),
             services: vec![],
             accelerator: AcceleratorChoice::Tcg,
-            limits: Limits::default(),
+            // Where whoever runs the tests may not set them.
+            limits: Limits {
+                optional: true,
+                ..Limits::default()
+            },
         };
         let devices = FakeDevices::serve(&config.devices);
         Self {
@@ -90,8 +101,39 @@ impl Host {
     }
 
     pub(crate) async fn launch(&self) -> Result<u32, LaunchError> {
-        let program = env!("CARGO_BIN_EXE_bartizan-supervisor");
-        launch(program.as_ref(), &self.config, PATIENCE).await
+        let program = SupervisorProgram {
+            program: env!("CARGO_BIN_EXE_bartizan-supervisor").into(),
+            user: None,
+        };
+        let note = |pid| {
+            let started = Started {
+                supervisor: Some(ProcessId::of(pid).unwrap()),
+                ..self.started()
+            };
+            started
+                .store(&self.notes())
+                .map_err(|error| error.to_string())
+        };
+        let launched = launch(&program, &self.config, PATIENCE, note).await;
+        launched.map(|(pid, _)| pid)
+    }
+
+    /// What a daemon notes of the guest's start.
+    pub(crate) fn started(&self) -> Started {
+        Started {
+            record: self.fleet.sign(&self.config.record),
+            ordered_at_s: std::time::UNIX_EPOCH.elapsed().unwrap().as_secs(),
+            guest: self.config.guest,
+            cid: self.config.cid,
+            measurement: None,
+            supervisor: None,
+            stopped: false,
+        }
+    }
+
+    /// Where daemons note what they start.
+    pub(crate) fn notes(&self) -> PathBuf {
+        self.folder.path().join("started")
     }
 
     /// Where the daemon and the supervisor meet.
@@ -101,8 +143,21 @@ impl Host {
 
     /// Removes the control group that a killed supervisor left, as the VM's next boot would.
     pub(crate) fn remove_leftovers(&self) {
-        let vm = format!("bartizan-{}-", uuid::Uuid::from_bytes(self.config.guest.vm));
-        drop(Cgroup::create(&vm, 2, 64 << 20, Limits::default()));
+        drop(self.another_group());
+    }
+
+    /// Whether whoever runs the tests may make control groups with some limit.
+    pub(crate) fn has_groups(&self) -> bool {
+        let files = self.another_group().process_files();
+        !files.unwrap().is_empty()
+    }
+
+    fn another_group(&self) -> Cgroup {
+        let next = GuestIdentity {
+            boot: self.config.guest.boot + 100,
+            ..self.config.guest
+        };
+        Cgroup::create(&next, 64 << 20, self.config.limits).unwrap()
     }
 
     pub(crate) async fn ask(&self, request: SupervisorRequest) -> SupervisorReply {

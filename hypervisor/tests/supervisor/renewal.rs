@@ -17,8 +17,8 @@ use crate::boot_sector::Program;
 use crate::daemon::Daemon;
 use crate::host::{Host, PATIENCE};
 
-const JSON: &str = "application/json";
-const COSE: &str = "application/cose";
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const COSE: &str = "application/cose";
 
 #[tokio::test]
 async fn enrolled_key_is_renewed_in_place_and_signs_on_for_a_while() {
@@ -132,15 +132,25 @@ fn leaf((status, body): &(u16, Value)) -> Vec<u8> {
     B64.decode(body["chain"][0].as_str().unwrap()).unwrap()
 }
 
-fn kind(body: &Value) -> &str {
+pub(crate) fn kind(body: &Value) -> &str {
     let kind = body["type"].as_str().unwrap();
     kind.strip_prefix("urn:bartizan:problem:").unwrap()
 }
 
-/// Posts as the devices process does for the guest.
 async fn post(host: &Host, path: &str, content: &str, body: Vec<u8>) -> (u16, Value) {
+    send(host, "POST", path, content, body).await
+}
+
+/// Asks as the devices process does for the guest.
+pub(crate) async fn send(
+    host: &Host,
+    method: &str,
+    path: &str,
+    content: &str,
+    body: Vec<u8>,
+) -> (u16, Value) {
     let mut request = format!(
-        "POST {path} HTTP/1.1\r\nhost: bartizan\r\nconnection: close\r\ncontent-type: {content}\r\ncontent-length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nhost: bartizan\r\nconnection: close\r\ncontent-type: {content}\r\ncontent-length: {}\r\n\r\n",
         body.len()
     )
     .into_bytes();

@@ -78,7 +78,7 @@ pub(super) fn devices(layout: &Layout, users: &Users) -> Result<String> {
     let run = layout.run("devices", users.devices)?;
     let config = json!({
         "control_socket": text(&run.join("control.sock"))?,
-        "allowed_uids": [users.hypervisor.uid],
+        "allowed_uids": [users.supervisor.uid],
     });
     layout.config("devices.yaml", &config.to_string())
 }
@@ -97,7 +97,10 @@ pub(super) fn hypervisor(layout: &Layout, users: &Users, operator: &Operator) ->
         "devices_uid": users.devices.uid,
         "fleet_ca": text(&operator.fleet_ca())?,
         "images": [text(&layout.images()?)?],
-        "supervisor": text(&layout.program("bartizan-supervisor"))?,
+        "supervisor": {
+            "program": text(&layout.program("bartizan-supervisor"))?,
+            "user": { "uid": users.supervisor.uid, "gid": users.supervisor.gid },
+        },
         "qemu": {
             "program": "/usr/bin/qemu-system-x86_64",
             "users": guests(users.qemus),
@@ -106,6 +109,8 @@ pub(super) fn hypervisor(layout: &Layout, users: &Users, operator: &Operator) ->
             "program": text(&layout.program("bartizan-measurer"))?,
             "users": guests(users.measurers),
         },
+        // Whoever starts the tests may have no control group to give.
+        "limits": { "optional": true },
         "services": {
             "test-agent": { "port": 2000, "socket": format!("{}/{{uuid}}.sock", text(&layout.path("run/agents"))?) },
             // Answers at once: what the way through the devices costs alone.

@@ -111,8 +111,8 @@ impl Host {
         }
         chown(
             &disk,
-            Some(self.users.hypervisor.uid),
-            Some(self.users.hypervisor.gid),
+            Some(self.users.supervisor.uid),
+            Some(self.users.supervisor.gid),
         )?;
         let file = |name: &str| -> Result<Value> {
             let staged = images.join(name);

@@ -14,7 +14,7 @@ pub(crate) const CASES: &[Case] = &[("hostile::flood_costs_its_neighbour_nothing
 
 const NGINX: &str = "--application nginx --pid $(cat /run/nginx.pid)";
 /// Requests of the flood: garbage, half ones, endless ones and valid ones.
-const REQUESTS: u64 = 10_000;
+const REQUESTS: u64 = 20_000;
 /// Attestations of the neighbour that have to succeed while the flood lasts.
 const ATTESTATIONS: usize = 10;
 /// How long one of them may take, on two cores that execute two guests by translation.
@@ -27,7 +27,7 @@ const PAUSES: Duration = Duration::from_secs(6);
 /// hypervisor takes 32 connections a guest, of 16 KiB of head and 64 KiB of body: less.
 const MEMORY: u64 = 32 << 20;
 
-/// 10,000 requests at full speed, stalled connections, and attestations without pause from `other`.
+/// 20,000 requests at full speed, stalled connections, and attestations without pause from `other`.
 fn flood(world: &mut World) -> Result<()> {
     let (stack, web, other) = world.two()?;
     let shown = stack.operator.must(&["vm", "show", "other"])?;

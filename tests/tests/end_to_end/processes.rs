@@ -5,10 +5,14 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{Read, Write};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use bartizan_tests::accounts::of_guests;
+use bartizan_attestation::host::{CardRequest, SupervisorRequest};
+use bartizan_local::encode;
+use bartizan_tests::accounts::{Account, of_guests};
 use bartizan_tests::process::Process;
 
 use crate::Case;
@@ -21,7 +25,14 @@ pub(crate) const CASES: &[Case] = &[
         "processes::guests_have_users_of_their_own",
         guests_have_users_of_their_own,
     ),
+    (
+        "processes::supervisors_user_is_answered_by_nobody",
+        supervisors_user_is_answered_by_nobody,
+    ),
 ];
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The capabilities that a process of the stack may have, by number (linux/capability.h).
 const CAPABILITIES: &[(u32, &str)] = &[
@@ -109,6 +120,40 @@ fn guests_have_users_of_their_own(world: &mut World) -> Result<()> {
         };
         ensure!(as_web(own)?, "`{reach}` fails for one's own process too");
         ensure!(!as_web(other)?, "`{reach}` reaches another guest's QEMU");
+    }
+    Ok(())
+}
+
+/// All supervisors have one user: what one of them that was taken over can connect to does not answer it.
+fn supervisors_user_is_answered_by_nobody(world: &mut World) -> Result<()> {
+    let (stack, web) = world.web()?;
+    let users = stack.users;
+    let sockets = [
+        (
+            "run/card/card.sock".to_owned(),
+            encode(&CardRequest::Describe),
+        ),
+        (
+            format!("run/hypervisor/guests/{}/supervisor.sock", web.uuid),
+            encode(&SupervisorRequest::Status),
+        ),
+    ];
+    for (socket, question) in sockets {
+        let socket = stack.layout.path(&socket);
+        let answers = |account: Account| {
+            let mut link = account.connect(&socket)?;
+            link.set_read_timeout(Some(PATIENCE))?;
+            let size = u32::try_from(question.len())?.to_be_bytes();
+            // It may be closed by then.
+            let _ = link.write_all(&[&size[..], &question].concat());
+            anyhow::Ok(link.read(&mut [0]).is_ok_and(|size| size == 1))
+        };
+        let name = socket.display();
+        ensure!(
+            answers(users.hypervisor)?,
+            "{name} does not answer the daemon"
+        );
+        ensure!(!answers(users.supervisor)?, "{name} answers supervisors");
     }
     Ok(())
 }

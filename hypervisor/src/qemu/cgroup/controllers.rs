@@ -1,5 +1,6 @@
 //! Which controllers there are, where, and what is written to them.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::Limits;
@@ -15,13 +16,20 @@ pub enum Controller {
     Cpu,
 }
 
-/// The folder of this process's own group for one controller.
+/// The folder of a group for one controller.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Place {
     /// That folder.
     pub folder: PathBuf,
     /// Whether it is of version 2.
     pub unified: bool,
+}
+
+/// As the kernel calls it.
+impl fmt::Display for Controller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 impl Controller {
@@ -39,10 +47,10 @@ impl Controller {
     pub(super) fn settings(
         self,
         unified: bool,
-        ram: u64,
+        memory: u64,
         limits: Limits,
     ) -> Vec<(&'static str, String)> {
-        let memory = ram.saturating_add(limits.overhead_mib.saturating_mul(1 << 20));
+        let memory = memory.saturating_add(limits.overhead_mib.saturating_mul(1 << 20));
         match (self, unified) {
             (Self::Memory, true) => vec![("memory.max", memory.to_string())],
             (Self::Memory, false) => vec![("memory.limit_in_bytes", memory.to_string())],

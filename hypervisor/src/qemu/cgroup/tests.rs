@@ -1,3 +1,4 @@
+use bartizan_attestation::identity::CardId;
 use proptest::prelude::*;
 
 use super::*;
@@ -46,7 +47,7 @@ fn limits_are_written_in_each_versions_words() {
     let limits = Limits {
         overhead_mib: 1,
         threads: 7,
-        cpu_weight: 100,
+        ..Limits::default()
     };
     let memory = Controller::Memory.settings(false, 1 << 20, limits);
     assert_eq!(memory, [("memory.limit_in_bytes", (2 << 20).to_string())]);
@@ -57,6 +58,58 @@ fn limits_are_written_in_each_versions_words() {
     assert_eq!(
         Controller::Pids.settings(true, 0, limits),
         [("pids.max", "7".into())]
+    );
+}
+
+const GUEST: GuestIdentity = GuestIdentity {
+    card: CardId([1; 32]),
+    vm: [2; 16],
+    boot: 7,
+};
+
+/// A folder that behaves as a group of version 1 does, as far as files go.
+fn offered(folder: &Path) -> Vec<(Controller, Option<Place>)> {
+    let place = Place {
+        folder: folder.to_owned(),
+        unified: false,
+    };
+    vec![(Controller::Pids, Some(place)), (Controller::Memory, None)]
+}
+
+#[test]
+fn a_guest_without_a_wished_limit_is_not_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let create = |optional| {
+        let limits = Limits {
+            optional,
+            ..Limits::default()
+        };
+        Cgroup::beneath(offered(folder.path()), &GUEST, 0, limits)
+    };
+    let refused = create(false).unwrap_err();
+    assert!(matches!(refused, CgroupError::Absent(Controller::Memory)));
+    let group = create(true).unwrap();
+    let limit = fs::read_to_string(group.folders[0].join("pids.max")).unwrap();
+    assert_eq!(limit, "256");
+    // A folder's files are not a group's, which go with it.
+    fs::remove_file(group.folders[0].join("pids.max")).unwrap();
+}
+
+#[test]
+fn two_hosts_on_one_machine_have_groups_of_their_own() {
+    let (vm, name) = names(&GUEST);
+    assert_eq!(name, format!("{vm}7"));
+    let elsewhere = GuestIdentity {
+        card: CardId([3; 32]),
+        boot: 8,
+        ..GUEST
+    };
+    // Neither removes the other's.
+    assert!(!names(&elsewhere).1.starts_with(&vm));
+    assert!(
+        names(&GuestIdentity { boot: 8, ..GUEST })
+            .1
+            .starts_with(&vm)
     );
 }
 

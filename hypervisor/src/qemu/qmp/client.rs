@@ -1,5 +1,7 @@
 //! Commands and their replies.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -21,6 +23,8 @@ pub struct Qmp {
     writer: WriteHalf<UnixStream>,
     replies: mpsc::Receiver<Reply>,
     shutdown: mpsc::Receiver<ShutdownCause>,
+    /// How often QEMU has said that a guest that ran stands still.
+    stops: Arc<AtomicU64>,
     reader: JoinHandle<()>,
     next_id: u64,
     deadline: Duration,
@@ -48,6 +52,9 @@ pub enum QmpError {
         /// QEMU's words.
         description: String,
     },
+    /// There was nothing to stop: the guest sleeps, or QEMU stopped it by itself.
+    #[error("the guest did not run: it sleeps (ACPI S3), or QEMU has stopped it")]
+    NotRunning,
     /// QEMU answered with something else than the command returns.
     #[error("QEMU's answer to `{0}` is of another type")]
     WrongType(&'static str),
@@ -97,11 +104,14 @@ impl Qmp {
         }
         let (reply_sender, replies) = mpsc::channel(QUEUE);
         let (shutdown_sender, shutdown) = mpsc::channel(1);
-        let reader = tokio::spawn(read(lines, reply_sender, shutdown_sender));
+        let stops = Arc::new(AtomicU64::new(0));
+        let heard = Arc::clone(&stops);
+        let reader = tokio::spawn(read(lines, reply_sender, shutdown_sender, heard));
         let mut qmp = Self {
             writer,
             replies,
             shutdown,
+            stops,
             reader,
             next_id: 0,
             deadline,
@@ -116,8 +126,17 @@ impl Qmp {
     }
 
     /// Stops the guest's virtual CPUs; they stand still when this returns.
+    ///
+    /// That QEMU obeys is not enough: a guest in ACPI S3 is no running one, `stop` succeeds without changing anything
+    /// (`do_vm_stop` in softmmu/cpus.c), and it may wake up at any time. What was stopped is told by an event before
+    /// the reply; and what stands still by that cannot wake up.
     pub async fn stop(&mut self) -> Result<(), QmpError> {
-        self.execute("stop", None).await.map(drop)
+        let before = self.stops.load(Ordering::Acquire);
+        self.execute("stop", None).await?;
+        if self.stops.load(Ordering::Acquire) == before {
+            return Err(QmpError::NotRunning);
+        }
+        Ok(())
     }
 
     /// Presses the power button.
@@ -193,6 +212,7 @@ async fn read(
     mut lines: Lines<ReadHalf<UnixStream>>,
     replies: mpsc::Sender<Reply>,
     shutdown: mpsc::Sender<ShutdownCause>,
+    stops: Arc<AtomicU64>,
 ) {
     loop {
         let reply = match lines.next().await {
@@ -204,6 +224,10 @@ async fn read(
                 Ok(Message::Shutdown(cause)) => {
                     // The first cause is the true one.
                     let _ = shutdown.try_send(cause);
+                    continue;
+                }
+                Ok(Message::Stopped) => {
+                    stops.fetch_add(1, Ordering::Release);
                     continue;
                 }
                 Ok(Message::OtherEvent(event)) => {

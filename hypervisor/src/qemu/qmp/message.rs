@@ -24,6 +24,8 @@ pub enum Message {
     },
     /// The guest or QEMU ends.
     Shutdown(ShutdownCause),
+    /// The guest ran, and its virtual CPUs stand still now (`STOP` in qapi/run-state.json).
+    Stopped,
     /// An event that nobody here waits for.
     OtherEvent(String),
 }
@@ -72,6 +74,9 @@ pub fn parse(line: &[u8]) -> Result<Message, MessageError> {
                 _ => ShutdownCause::Other,
             }))
         }
+        Raw {
+            event: Some(event), ..
+        } if event == "STOP" => Ok(Message::Stopped),
         Raw {
             event: Some(event), ..
         } => Ok(Message::OtherEvent(event)),
@@ -142,9 +147,10 @@ mod tests {
             parse(shutdown).unwrap(),
             Message::Shutdown(ShutdownCause::GuestReset)
         );
+        assert_eq!(parse(br#"{"event": "STOP"}"#).unwrap(), Message::Stopped);
         assert_eq!(
-            parse(br#"{"event": "STOP"}"#).unwrap(),
-            Message::OtherEvent("STOP".into())
+            parse(br#"{"event": "SUSPEND"}"#).unwrap(),
+            Message::OtherEvent("SUSPEND".into())
         );
     }
 

@@ -9,6 +9,8 @@ use crate::clock::unix_now_ms;
 impl Guest<'_> {
     /// Works one request off. An answer that nobody waits for any more is dropped.
     pub(super) async fn ask(&mut self, ask: Ask) {
+        let ask = if self.hung { ask.of_hung() } else { Some(ask) };
+        let Some(ask) = ask else { return };
         match ask {
             Ask::Measure { request, answer } => {
                 self.watchdog.alive();

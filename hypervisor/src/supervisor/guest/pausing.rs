@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::super::lease::Lease;
 use super::Guest;
+use crate::qemu::qmp::QmpError;
 
 /// After this a guest that did not run on is told so again.
 const RETRY: Duration = Duration::from_millis(200);
@@ -54,6 +55,10 @@ impl Guest<'_> {
             Ok(()) => {
                 self.pausing.lease = Lease::grant(since, Instant::now(), wished);
                 true
+            }
+            Err(error @ QmpError::NotRunning) => {
+                tracing::warn!(%error, "no pause");
+                false
             }
             Err(error) => {
                 tracing::error!(%error, "the guest could not be paused");

@@ -38,17 +38,6 @@ async fn a_boot_lasts_as_long_as_its_qemu() {
 }
 
 #[tokio::test]
-async fn a_supervisor_is_named_only_while_it_holds_its_lock() {
-    let folder = tempfile::tempdir().unwrap();
-    assert!(supervisor(folder.path()).unwrap().is_none());
-    let locks = Locks::take(folder.path()).await.unwrap();
-    assert!(supervisor(folder.path()).unwrap().is_some());
-    drop(locks);
-    // The pid is there, and it is of a process that lives: this one. It holds nothing.
-    assert!(supervisor(folder.path()).unwrap().is_none());
-}
-
-#[tokio::test]
 async fn somebody_who_looks_does_not_keep_a_supervisor_from_its_locks() {
     let folder = tempfile::tempdir().unwrap();
     drop(Locks::take(folder.path()).await.unwrap());

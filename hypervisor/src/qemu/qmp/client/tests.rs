@@ -92,3 +92,18 @@ async fn endless_line_and_flood_of_replies_end_the_connection() {
         "{flood:?}"
     );
 }
+
+/// Known attack: a guest that sleeps is "stopped" for a snapshot, and wakes up in the midst of it.
+#[tokio::test]
+async fn a_guest_that_did_not_run_is_not_stopped() {
+    let done = |id: u64| format!("{{\"return\": {{}}, \"id\": {id}}}\n");
+    // It runs at first; each later `stop` finds it asleep.
+    let mut qmp = monitor(move |id| match id {
+        2 => format!("{{\"event\": \"STOP\"}}\n{}", done(id)),
+        _ => done(id),
+    })
+    .await
+    .unwrap();
+    qmp.stop().await.unwrap();
+    assert!(matches!(qmp.stop().await, Err(QmpError::NotRunning)));
+}

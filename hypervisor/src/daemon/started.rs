@@ -1,0 +1,134 @@
+//! What the daemon notes of each guest that it starts: in a folder of its own, where no supervisor may write.
+//!
+//! Known attack: a supervisor that its QEMU took over wants another guest's disks, another guest's identity, or the end
+//! of a process that is not its own. Whatever of these the daemon needs of a guest later, when it takes it up or starts it
+//! again, is read here, never from the guest's folder; the record's signature is verified each time.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use bartizan_attestation::certificates::FleetCa;
+use bartizan_attestation::identity::GuestIdentity;
+use bartizan_attestation::launch::{LaunchRecordError, VerifiedRecord, verify_record};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::process_id::ProcessId;
+use crate::serial;
+
+/// One start of a guest.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Started {
+    /// The signed launch record (COSE_Sign1), as the operator sent it.
+    #[serde(with = "serial::base64")]
+    pub record: Vec<u8>,
+    /// When the operator sent it, in seconds since the Unix epoch: the operator's certificate had to be valid then.
+    pub ordered_at_s: u64,
+    /// The guest's identity in this boot, as the card counted it.
+    #[serde(with = "serial::text")]
+    pub guest: GuestIdentity,
+    /// Its vsock CID.
+    pub cid: u32,
+    /// Its launch measurement in hexadecimal, as its supervisor told it when it had started the guest.
+    #[serde(default)]
+    pub measurement: Option<String>,
+    /// Its supervisor, once there is one.
+    #[serde(default)]
+    pub supervisor: Option<ProcessId>,
+    /// Whether an operator ended it by force: no policy starts it again.
+    #[serde(default)]
+    pub stopped: bool,
+}
+
+/// What was started cannot be known.
+#[derive(Debug, thiserror::Error)]
+pub enum StartedError {
+    /// The file cannot be read or written.
+    #[error("{path}: {source}", path = .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is no note of a start.
+    #[error("{path} does not tell what was started: {source}; remove it and run the guest again", path = .path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// No operator signed that record.
+    #[error("its launch record is not an operator's: {0}; run the guest again")]
+    Record(#[from] LaunchRecordError),
+    /// The record is of another VM.
+    #[error("its launch record is of the VM {0}; run the guest again")]
+    OtherVm(Uuid),
+}
+
+impl Started {
+    /// The note of a VM's newest start; `None` where it was never started.
+    pub fn load(folder: &Path, vm: Uuid) -> Result<Option<Self>, StartedError> {
+        let path = file(folder, vm);
+        match fs::read(&path) {
+            Ok(json) => match serde_json::from_slice(&json) {
+                Ok(started) => Ok(Some(started)),
+                Err(source) => Err(StartedError::Malformed { path, source }),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(StartedError::Io { path, source }),
+        }
+    }
+
+    /// Leaves it for later daemons: whole or not at all, readable by its owner only.
+    pub fn store(&self, folder: &Path) -> Result<(), StartedError> {
+        let path = file(folder, Uuid::from_bytes(self.guest.vm));
+        let write = || {
+            fs::DirBuilder::new()
+                .mode(0o700)
+                .recursive(true)
+                .create(folder)?;
+            let partial = path.with_extension("partial");
+            File::options()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&partial)?
+                .write_all(&serde_json::to_vec(self)?)?;
+            fs::rename(partial, &path)
+        };
+        write().map_err(|source| StartedError::Io {
+            path: path.clone(),
+            source,
+        })
+    }
+
+    /// The VMs that there are notes of.
+    pub(super) fn all(folder: &Path) -> Vec<Uuid> {
+        let vm = |entry: fs::DirEntry| {
+            let name = entry.file_name();
+            Uuid::try_parse(name.to_str()?.strip_suffix(".json")?).ok()
+        };
+        let entries = fs::read_dir(folder).into_iter().flatten();
+        entries.flatten().filter_map(vm).collect()
+    }
+
+    /// The record, its signature verified as of when it was ordered; it must be this VM's.
+    pub fn verify(&self, fleet_ca: &FleetCa) -> Result<VerifiedRecord, StartedError> {
+        let verified = verify_record(&self.record, fleet_ca, self.ordered_at_s)?;
+        if *verified.record.uuid.as_bytes() == self.guest.vm {
+            Ok(verified)
+        } else {
+            Err(StartedError::OtherVm(verified.record.uuid))
+        }
+    }
+}
+
+fn file(folder: &Path, vm: Uuid) -> PathBuf {
+    folder.join(format!("{vm}.json"))
+}
