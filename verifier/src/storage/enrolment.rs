@@ -25,12 +25,12 @@ pub struct EnrolledHost {
 
 /// A join code was not accepted.
 ///
-/// Unknown, used and expired look alike from outside, so that nothing is learnt by guessing.
+/// Unknown, used, expired and withdrawn look alike from outside, so that nothing is learnt by guessing.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinCodeError {
-    /// No such code for that host name, or used, or expired.
+    /// No such code for that host name, or used, or expired, or its operator is revoked.
     #[error(
-        "that join code is not good for this host name, was used or has expired; ask an operator for a new one"
+        "that join code is not good for this host name, was used, has expired, or its operator is revoked; ask an operator for a new one"
     )]
     NotAccepted,
     /// The database failed.
@@ -77,8 +77,8 @@ impl Storage {
         Ok(())
     }
 
-    /// Uses a join code up and says which operator made it. One statement: of two who race with the
-    /// same code, one gets it.
+    /// Uses a join code up and says which operator made it: none who is revoked. One statement: of two
+    /// who race with the same code, one gets it, and a revocation comes before it or after.
     pub async fn use_join_code(
         &self,
         code_sha256: &[u8; 32],
@@ -88,6 +88,8 @@ impl Storage {
         sqlx::query_scalar(
             "UPDATE join_codes SET used_at_ms = ?1
              WHERE code_sha256 = ?2 AND host_name = ?3 AND used_at_ms IS NULL AND expires_at_ms > ?1
+               AND NOT EXISTS (SELECT 1 FROM revocations
+                               WHERE kind = 'operator' AND subject = join_codes.operator)
              RETURNING operator",
         )
         .bind(as_integer(now_ms))

@@ -131,6 +131,40 @@ async fn a_join_code_is_good_once_for_its_host_name_until_it_expires() {
 }
 
 #[tokio::test]
+async fn a_join_code_is_good_for_nothing_while_its_operator_is_revoked() {
+    let database = database().await;
+    let storage = database.storage.clone();
+    for (code, operator) in [([1; 32], "ann"), ([2; 32], "bob")] {
+        storage
+            .add_join_code(&code, "h1", operator, 100, 200)
+            .await
+            .unwrap();
+    }
+    let revocation = |kind, subject: &str| Revocation {
+        kind,
+        subject: subject.into(),
+        reason: "left".into(),
+        operator: "bob".into(),
+        created_at_ms: 1,
+    };
+    // An application of that name is somebody else.
+    for (kind, subject) in [
+        (RevocationKind::Operator, "ann"),
+        (RevocationKind::Application, "bob"),
+    ] {
+        storage.revoke(&revocation(kind, subject)).await.unwrap();
+    }
+    let anns = storage.use_join_code(&[1; 32], "h1", 150).await;
+    assert!(matches!(anns, Err(JoinCodeError::NotAccepted)), "{anns:?}");
+    let bobs = storage.use_join_code(&[2; 32], "h1", 150).await;
+    assert_eq!(bobs.unwrap(), "bob");
+    let reinstated = storage.reinstate(RevocationKind::Operator, "ann").await;
+    assert!(reinstated.unwrap());
+    let anns = storage.use_join_code(&[1; 32], "h1", 150).await;
+    assert_eq!(anns.unwrap(), "ann");
+}
+
+#[tokio::test]
 async fn of_many_who_race_with_one_code_one_gets_it() {
     let database = database().await;
     let storage = database.storage.clone();
