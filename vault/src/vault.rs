@@ -17,7 +17,7 @@ use crate::backend::{Backend, Encoding, StoredKey};
 use crate::config::{NamedOperator, Role};
 use crate::handshake::is_certificate_verify;
 use crate::issue::IssuerKey;
-use crate::keyring::{Keyring, Record};
+use crate::keyring::{Keyring, KeyringError, MAX_OVERLAP, Record};
 
 /// Longest lifetime that a request may ask for, in seconds.
 const MAX_LIFETIME_S: u64 = 7 * 24 * 3600;
@@ -92,7 +92,10 @@ impl Operation<'_> {
                 self.rotate_tls_server(names, lifetime_s)
             }
             VaultRequest::RotateToken { lifetime_s } => self.rotate_token(lifetime_s),
-            VaultRequest::SignToken { claims } => self.sign_token(&claims),
+            VaultRequest::SignToken {
+                claims,
+                certificate,
+            } => self.sign_token(&claims, &certificate),
             VaultRequest::SignTls {
                 purpose,
                 certificate,
@@ -138,6 +141,15 @@ impl Operation<'_> {
             let what = "a TLS key signs TLS 1.3 CertificateVerify contents of its own side only";
             return Err(VaultRefusal::NotSignable(what.into()));
         }
+        let record = self.certified(purpose, certificate)?;
+        self.backend
+            .sign(purpose, &stored(&record), message, Encoding::Der)
+            .map(VaultReply::Signature)
+            .map_err(store)
+    }
+
+    /// The key of a certificate that has not expired.
+    fn certified(&self, purpose: Purpose, certificate: &[u8]) -> Result<Record, VaultRefusal> {
         let certified =
             |record: &&Record| record.purpose == purpose && leaf(record) == Some(certificate);
         let record = self.read().records().iter().find(certified).cloned();
@@ -147,10 +159,7 @@ impl Operation<'_> {
                 "the certificate has expired".into(),
             ));
         }
-        self.backend
-            .sign(purpose, &stored(&record), message, Encoding::Der)
-            .map(VaultReply::Signature)
-            .map_err(store)
+        Ok(record)
     }
 
     /// Makes a key and keeps it with the chain that `certify` issues for it.
@@ -169,7 +178,14 @@ impl Operation<'_> {
             chain: chain.clone(),
             not_after,
         };
-        self.write().add(record, self.now).map_err(store)?;
+        let added = self.write().add(record, self.now);
+        added.map_err(|error| match error {
+            KeyringError::Overlap { purpose } => {
+                let keys = u32::try_from(MAX_OVERLAP).unwrap_or(u32::MAX);
+                VaultRefusal::Overlap { purpose, keys }
+            }
+            other => store(other),
+        })?;
         Ok(chain)
     }
 

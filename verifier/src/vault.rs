@@ -113,9 +113,17 @@ impl Vault {
         }
     }
 
-    /// Has an attestation result signed.
-    pub async fn sign_token(&self, claims: String) -> Result<String, VaultError> {
-        match self.ask(VaultRequest::SignToken { claims }).await? {
+    /// Has an attestation result signed by the key of `certificate` (DER).
+    pub async fn sign_token(
+        &self,
+        claims: String,
+        certificate: Vec<u8>,
+    ) -> Result<String, VaultError> {
+        let request = VaultRequest::SignToken {
+            claims,
+            certificate,
+        };
+        match self.ask(request).await? {
             VaultReply::Token(token) => Ok(token),
             _ => Err(VaultError::UnexpectedReply),
         }
@@ -201,6 +209,9 @@ impl ProblemType for VaultError {
             }
             Self::Refused(VaultRefusal::NotSignable(_)) => {
                 ("not-signable", StatusCode::UNPROCESSABLE_ENTITY)
+            }
+            Self::Refused(VaultRefusal::Overlap { .. }) => {
+                ("too-many-valid-keys", StatusCode::CONFLICT)
             }
             Self::Refused(_) => ("vault-refused", StatusCode::SERVICE_UNAVAILABLE),
             Self::UnexpectedReply => ("vault-unexpected", StatusCode::INTERNAL_SERVER_ERROR),

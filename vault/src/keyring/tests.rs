@@ -58,7 +58,11 @@ fn rotations_without_end_keep_the_newest_keys_in_bounded_room() {
     };
     keyring.add(ca, 0).unwrap();
     for id in 0..100 {
-        keyring.add(record(id, 1000), 0).unwrap();
+        let key = Record {
+            purpose: Purpose::TlsServer,
+            ..record(id, 1000)
+        };
+        keyring.add(key, 0).unwrap();
     }
     let kept = ids(&keyring);
     assert_eq!(kept.len(), 1 + MAX_OVERLAP);

@@ -179,7 +179,8 @@ fn a_role_has_no_keys_of_the_other() {
     ));
     assert!(wrong(host.vault.answer(
         VaultRequest::SignToken {
-            claims: "{}".into()
+            claims: "{}".into(),
+            certificate: Vec::new(),
         },
         NOW
     )));

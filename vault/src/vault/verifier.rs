@@ -102,7 +102,7 @@ impl Operation<'_> {
         made.map(VaultReply::Certificates)
     }
 
-    pub(super) fn sign_token(&self, claims: &str) -> Outcome {
+    pub(super) fn sign_token(&self, claims: &str, certificate: &[u8]) -> Outcome {
         let purpose = Purpose::Token;
         self.demand(purpose)?;
         let checked = check_claims_json(claims).map_err(refused)?;
@@ -112,13 +112,7 @@ impl Operation<'_> {
                 "a result is signed when it is issued: `iat` is not now".into(),
             ));
         }
-        let record = self.newest(purpose)?;
-        let certificate = leaf(&record).ok_or(VaultRefusal::NoKey { purpose })?;
-        if record.not_after < self.now {
-            return Err(VaultRefusal::NotSignable(
-                "the token key's certificate has expired".into(),
-            ));
-        }
+        let record = self.certified(purpose, certificate)?;
         let input = signing_input(certificate, claims);
         let signature = self
             .backend

@@ -55,10 +55,10 @@ async fn refusals_and_strange_replies_are_told_apart() {
     let replies = [VaultReply::Refused(refusal.clone()), description()];
     let server = std::thread::spawn(move || serve(&listener, &replies));
     let vault = Vault::new(socket);
-    let refused = vault.sign_token("{}".into()).await;
+    let refused = vault.sign_token("{}".into(), Vec::new()).await;
     assert!(matches!(refused, Err(VaultError::Refused(found)) if found == refusal));
     assert!(matches!(
-        vault.sign_token("{}".into()).await,
+        vault.sign_token("{}".into(), Vec::new()).await,
         Err(VaultError::UnexpectedReply)
     ));
     server.join().unwrap();

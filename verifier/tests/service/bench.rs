@@ -23,7 +23,8 @@ use tower::ServiceExt as _;
 
 use crate::fleet::Authority;
 use crate::host::{Guest, Host};
-use crate::stand_in_vault::StandInVault;
+use crate::process::DEADLINE;
+use crate::stand_in_vault::{Gate, StandInVault};
 
 pub(crate) struct Bench {
     pub(crate) service: Arc<Service>,
@@ -125,6 +126,24 @@ impl Bench {
 
     pub(crate) async fn get(&self, peer: &Peer, path: &str) -> Answer {
         self.call(peer, Method::GET, path, Value::Null).await
+    }
+
+    /// Goes on with a request until so many wait at a gate of the vault's; then the client goes away.
+    pub(crate) async fn until_waiting(
+        &self,
+        gate: &Gate,
+        asked: impl Future<Output = Answer>,
+        waiting: usize,
+    ) {
+        let reached = async {
+            while gate.waiting() < waiting {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            answer = asked => panic!("answered though the vault holds it: {answer:?}"),
+            reached = tokio::time::timeout(DEADLINE, reached) => reached.unwrap(),
+        }
     }
 
     pub(crate) async fn nonce(&self, host: &Host, guest: &Guest) -> [u8; 32] {
