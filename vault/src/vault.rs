@@ -19,11 +19,6 @@ use crate::handshake::is_certificate_verify;
 use crate::issue::IssuerKey;
 use crate::keyring::{Keyring, KeyringError, MAX_OVERLAP, Record};
 
-/// Longest lifetime that a request may ask for, in seconds.
-const MAX_LIFETIME_S: u64 = 7 * 24 * 3600;
-/// A year, in seconds.
-const YEAR_S: u64 = 365 * 24 * 3600;
-
 /// A vault: keys, a back end that uses them, and the role that says for what.
 pub struct Vault {
     role: Role,
@@ -236,15 +231,6 @@ fn leaf(record: &Record) -> Option<&[u8]> {
         .chain
         .first()
         .map(|certificate| certificate.as_slice())
-}
-
-fn lifetime(asked_s: u64) -> Result<u64, VaultRefusal> {
-    if (1..=MAX_LIFETIME_S).contains(&asked_s) {
-        return Ok(asked_s);
-    }
-    Err(VaultRefusal::NotSignable(format!(
-        "a lifetime is 1 to {MAX_LIFETIME_S} s, not {asked_s}"
-    )))
 }
 
 fn store(error: impl std::fmt::Display) -> VaultRefusal {

@@ -7,9 +7,10 @@ use bartizan_attestation::identity::{CardId, GuestIdentity};
 use bartizan_attestation::keys::{Chain, Purpose, VaultRefusal, VaultReply};
 use bartizan_attestation::measurement::Digest;
 
-use super::{Operation, Outcome, chain, leaf, lifetime, store, stored};
+use super::{Operation, Outcome, chain, leaf, store, stored};
 use crate::issue::{Certificate, IssuerKey, refused};
 use crate::keyring::Record;
+use crate::lifetime::lifetime;
 
 impl Operation<'_> {
     /// Makes the card identity key. One that still waits for its certificate, from an enrolment that failed, is replaced.
@@ -72,7 +73,7 @@ impl Operation<'_> {
 
     pub(super) fn rotate_tls_client(&self, lifetime_s: u64) -> Outcome {
         self.demand(Purpose::TlsClient)?;
-        let lifetime_s = lifetime(lifetime_s)?;
+        let lifetime_s = lifetime(Usage::TlsClient, lifetime_s)?;
         let made = self.make(Purpose::TlsClient, |this, key| {
             let host = this.card()?;
             this.issued_by_card(Usage::TlsClient, Subject::Host(host), None, lifetime_s, key)
@@ -95,7 +96,7 @@ impl Operation<'_> {
             Usage::ReportKey,
             subject,
             launch,
-            lifetime(lifetime_s)?,
+            lifetime(Usage::ReportKey, lifetime_s)?,
             &key,
         )
         .map(|(chain, _)| VaultReply::Certificates(chain))
@@ -116,7 +117,7 @@ impl Operation<'_> {
             Usage::GuestKey,
             subject,
             launch,
-            lifetime(lifetime_s)?,
+            lifetime(Usage::GuestKey, lifetime_s)?,
             &key,
         )
         .map(|(chain, _)| VaultReply::Certificates(chain))

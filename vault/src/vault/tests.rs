@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::keyring::StoredKeyring;
+use crate::lifetime::YEAR_S;
 use crate::software::{RootKey, Software};
 
 mod taken_over;
@@ -161,6 +162,59 @@ fn every_certificate_is_what_its_usage_demands() {
         if usage == Usage::ReportKey {
             assert_eq!(verified.subject, Subject::Measurer(guest));
             assert_eq!(verified.launch_measurement, Some(Digest(vec![9; 48])));
+        }
+    }
+}
+
+#[test]
+fn no_certificate_lasts_longer_than_its_usage_may() {
+    const HOUR_S: u64 = 3600;
+    let (verifier, host, ca) = fleet();
+    let guest = guest(&host.vault);
+    let ask = |usage, lifetime_s| {
+        let csr = EphemeralKey::generate().unwrap().csr().unwrap();
+        let launch_measurement = Digest(vec![9; 48]);
+        match usage {
+            Usage::TlsClient => (host.vault).answer(VaultRequest::RotateTlsClient { lifetime_s }, NOW),
+            Usage::ReportKey => {
+                let request = VaultRequest::CertifyReportKey {
+                    csr,
+                    guest,
+                    launch_measurement,
+                    lifetime_s,
+                };
+                host.vault.answer(request, NOW)
+            }
+            Usage::GuestKey => {
+                let request = VaultRequest::CertifyGuestKey {
+                    csr,
+                    guest,
+                    launch_measurement,
+                    lifetime_s,
+                };
+                host.vault.answer(request, NOW)
+            }
+            Usage::TlsServer => {
+                let names = vec!["localhost".into()];
+                let request = VaultRequest::RotateTlsServer { names, lifetime_s };
+                verifier.vault.answer(request, NOW)
+            }
+            _ => (verifier.vault).answer(VaultRequest::RotateToken { lifetime_s }, NOW),
+        }
+    };
+    for (usage, longest_s) in [
+        (Usage::TlsClient, HOUR_S),
+        (Usage::ReportKey, HOUR_S),
+        (Usage::GuestKey, 24 * HOUR_S),
+        (Usage::TlsServer, 7 * 24 * HOUR_S),
+        (Usage::Token, 7 * 24 * HOUR_S),
+    ] {
+        let chain = certificates(ask(usage, longest_s));
+        let verified = verify_chain(&chain, &ca, NOW, usage).unwrap();
+        assert_eq!(verified.not_after, NOW + longest_s, "{usage:?}");
+        for wrong in [0, longest_s + 1, u64::MAX] {
+            let refused = refusal(ask(usage, wrong));
+            assert!(matches!(refused, VaultRefusal::NotSignable(_)), "{usage:?}");
         }
     }
 }
