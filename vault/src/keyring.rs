@@ -63,7 +63,7 @@ pub(crate) struct Record {
     /// Leaf first; empty until one is installed.
     #[n(3)]
     pub(crate) chain: Chain,
-    /// When its certificate ends, seconds since the Unix epoch; then it is dropped.
+    /// When its certificate ends, seconds since the Unix epoch; one of a rotated purpose is dropped then.
     #[n(4)]
     pub(crate) not_after: u64,
     /// Its SubjectPublicKeyInfo, DER.
@@ -136,8 +136,9 @@ impl Keyring {
         self.contents.fleet_ca.as_ref().map(|der| der.as_slice())
     }
 
-    /// Adds a key. Of those for the same purpose it drops what ended before `now`, one that still waits for its
-    /// certificate, and the oldest beyond [`MAX_OVERLAP`]; a token key is refused there instead.
+    /// Adds a key. Of those for the same purpose it drops what ended before `now` (never a fleet CA or a card identity),
+    /// one that still waits for its certificate, and the oldest beyond [`MAX_OVERLAP`]; a token key is refused there
+    /// instead. Keys of other purposes stay as they are.
     pub(crate) fn add(&mut self, record: Record, now: u64) -> Result<(), KeyringError> {
         self.change(|contents| contents.add(record, now))
     }
@@ -213,8 +214,12 @@ impl Contents {
     fn add(&mut self, record: Record, now: u64) -> Result<(), KeyringError> {
         let purpose = record.purpose;
         let same = |other: &Record| other.purpose == purpose;
-        self.records
-            .retain(|other| other.not_after >= now && !(same(other) && other.chain.is_empty()));
+        // A clock that is ahead for a while must not cost a key that is not made again every few hours.
+        let short_lived = !matches!(purpose, Purpose::FleetCa | Purpose::CardIdentity);
+        let gives_way = |other: &Record| {
+            same(other) && (other.chain.is_empty() || (short_lived && other.not_after < now))
+        };
+        self.records.retain(|other| !gives_way(other));
         let alike = self.records.iter().filter(|other| same(other)).count();
         if alike >= MAX_OVERLAP {
             // What a TLS key signed has had its use; results are verified by the certificates that are shown.

@@ -70,6 +70,32 @@ fn rotations_without_end_keep_the_newest_keys_in_bounded_room() {
 }
 
 #[test]
+fn a_rotation_while_the_clock_is_ahead_costs_no_key_of_another_purpose() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut keyring = open(folder.path()).unwrap();
+    let of = |purpose, id| Record {
+        purpose,
+        ..record(id, 100)
+    };
+    for (purpose, id) in [
+        (Purpose::FleetCa, 1),
+        (Purpose::CardIdentity, 2),
+        (Purpose::Token, 3),
+        (Purpose::TlsServer, 4),
+    ] {
+        keyring.add(of(purpose, id), 50).unwrap();
+    }
+    keyring.add(of(Purpose::TlsServer, 5), u64::MAX).unwrap();
+    assert_eq!(ids(&keyring), [1, 2, 3, 5]);
+    for (purpose, id) in [(Purpose::FleetCa, 6), (Purpose::CardIdentity, 7)] {
+        keyring.add(of(purpose, id), u64::MAX).unwrap();
+    }
+    assert_eq!(ids(&keyring), [1, 2, 3, 5, 6, 7]);
+    let again = open(folder.path()).unwrap();
+    assert_eq!(ids(&again), ids(&keyring));
+}
+
+#[test]
 fn a_key_that_waits_for_its_certificate_gives_way_to_the_next_one() {
     let folder = tempfile::tempdir().unwrap();
     let mut keyring = open(folder.path()).unwrap();
