@@ -10,7 +10,7 @@ use bartizan_attestation::keys::{Chain, Purpose, VaultKind, VaultReply, VaultReq
 use crate::boots::{Boots, BootsError};
 use crate::config::Config;
 use crate::identity::TlsIdentity;
-use crate::operators::RevokedOperators;
+use crate::operators::Operators;
 use crate::vault::{Vault, VaultError};
 use crate::verifier::Verifier;
 
@@ -27,7 +27,7 @@ pub struct Card {
     fleet_ca: FleetCa,
     vault: Vault,
     boots: Boots,
-    operators: RevokedOperators,
+    operators: Operators,
     verifier: Verifier,
 }
 
@@ -75,7 +75,7 @@ impl Card {
             fleet_ca,
             vault,
             boots,
-            operators: RevokedOperators::open(&config.state_dir, config.launch_grace_s),
+            operators: Operators::open(&config.state_dir, config.launch_grace_s),
             verifier,
         })
     }

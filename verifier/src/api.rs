@@ -103,7 +103,10 @@ pub fn router(service: Arc<Service>) -> Router {
                 .post(revocations::revoke)
                 .delete(revocations::reinstate),
         )
-        .route("/v1/revoked-operators", get(revocations::operators))
+        .route(
+            "/v1/operators/{name}/standing",
+            get(revocations::operator_standing),
+        )
         .route("/v1/token-keys/rotate", post(operations::rotate_token_key))
         .route("/metrics", get(operations::metrics))
         .layer(sized(limits.body_bytes, 1));

@@ -302,11 +302,13 @@ pub(super) struct RevocationsDocument {
     pub(super) revocations: Vec<RevocationDocument>,
 }
 
-/// The revoked operators.
+/// How an operator stands.
 #[derive(Serialize, ToSchema)]
-pub(super) struct RevokedOperatorsDocument {
-    /// Their names, in no order.
-    pub(super) operators: Vec<String>,
+pub(super) struct OperatorStandingDocument {
+    /// The operator's name.
+    pub(super) operator: String,
+    /// Whether the name is revoked. Nothing else is known of operators: one of whom nobody ever heard is not.
+    pub(super) revoked: bool,
 }
 
 /// A revocation.

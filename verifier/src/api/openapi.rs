@@ -43,7 +43,7 @@ pub fn document() -> String {
         revocations::list,
         revocations::revoke,
         revocations::reinstate,
-        revocations::operators,
+        revocations::operator_standing,
         operations::rotate_token_key,
         operations::metrics,
     ),

@@ -8,9 +8,9 @@ use axum::http::StatusCode;
 
 use super::access::{Host, Operator};
 use super::documents::{
-    NewRevocationDocument, RevocationQuery, RevocationsDocument, RevokedOperatorsDocument,
+    NewRevocationDocument, OperatorStandingDocument, RevocationQuery, RevocationsDocument,
 };
-use super::input::{self, InputError, Parameters};
+use super::input::{self, InputError, Parameters, Segment};
 use crate::clock::now_ms;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
@@ -101,22 +101,24 @@ pub(super) async fn list(
     Ok(Json(RevocationsDocument { revocations }))
 }
 
-/// The names of revoked operators: no host launches what one of them signed.
+/// How an operator stands: no host launches what a revoked one signed.
 #[utoipa::path(
-    get, path = "/v1/revoked-operators", tag = "host",
+    get, path = "/v1/operators/{name}/standing", tag = "host",
+    params(("name" = String, Path, description = "The operator's name.")),
     responses(
-        (status = 200, body = RevokedOperatorsDocument),
+        (status = 200, body = OperatorStandingDocument),
         (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn operators(
+pub(super) async fn operator_standing(
     State(service): State<Arc<Service>>,
     _host: Host,
-) -> Result<Json<RevokedOperatorsDocument>, Problem> {
-    let mut operators = service.storage.revocations().await?;
-    operators.retain(|revocation| revocation.kind == RevocationKind::Operator);
-    let operators = operators.into_iter().map(|one| one.subject).collect();
-    Ok(Json(RevokedOperatorsDocument { operators }))
+    Segment(operator): Segment,
+) -> Result<Json<OperatorStandingDocument>, Problem> {
+    let storage = &service.storage;
+    let revoked = storage.is_revoked(RevocationKind::Operator, &operator);
+    let revoked = revoked.await?;
+    Ok(Json(OperatorStandingDocument { operator, revoked }))
 }
 
 /// Takes a revocation back.

@@ -21,6 +21,7 @@ async fn every_operation_is_refused_to_those_whom_its_tag_does_not_name() {
     let mut tried = 0;
     for (path, operations) in description["paths"].as_object().unwrap() {
         let path = path.replace("{application}", "a").replace("{id}", "a");
+        let path = path.replace("{name}", "a");
         for (method, operation) in operations.as_object().unwrap() {
             let wrong: &[(&Peer, &str)] = match operation["tags"][0].as_str().unwrap() {
                 "host" => &[
@@ -59,20 +60,27 @@ async fn a_certificate_that_expired_during_its_connection_is_refused() {
 }
 
 #[tokio::test]
-async fn hosts_learn_which_operators_are_revoked_and_nothing_else() {
+async fn hosts_learn_how_an_operator_stands_and_nothing_else() {
     let bench = Bench::start().await;
     let host = peer(&Host::enrolled(&bench.vault.fleet));
-    let told = async || bench.get(&host, "/v1/revoked-operators").await;
-    assert_eq!(told().await, (StatusCode::OK, json!({"operators": []})));
+    let stands = async |name: &str| {
+        let path = format!("/v1/operators/{name}/standing");
+        let (status, answer) = bench.get(&host, &path).await;
+        assert_eq!(
+            (status, &answer["operator"]),
+            (StatusCode::OK, &json!(name))
+        );
+        answer["revoked"].clone()
+    };
+    assert_eq!(stands("bob").await, json!(false));
     for (kind, subject) in [("operator", "bob"), ("application", "nginx")] {
         let revocation = json!({"kind": kind, "subject": subject, "reason": "a test"});
         let answer = bench.post(&operator(), "/v1/revocations", revocation).await;
         assert_eq!(answer.0, StatusCode::NO_CONTENT);
     }
-    assert_eq!(
-        told().await,
-        (StatusCode::OK, json!({"operators": ["bob"]}))
-    );
+    for (name, revoked) in [("bob", true), ("nginx", false), ("ann", false)] {
+        assert_eq!(stands(name).await, json!(revoked), "{name}");
+    }
 }
 
 #[tokio::test]
