@@ -169,7 +169,7 @@ impl Keyring {
         })
     }
 
-    /// Keeps the chain of a key that waits for one, and the fleet CA that it leads to.
+    /// Keeps the chain of a key, instead of the one that it had, and the fleet CA that it leads to.
     pub(crate) fn install(
         &mut self,
         id: &[u8; 32],

@@ -97,6 +97,7 @@ impl Operation<'_> {
                 message,
             } => self.sign_tls(purpose, &certificate, &message),
             VaultRequest::CreateCardIdentity => self.create_card_identity(),
+            VaultRequest::RenewCardIdentity => self.renew_card_identity(),
             VaultRequest::InstallCardIdentity { chain, fleet_ca } => {
                 self.install_card_identity(chain, fleet_ca)
             }

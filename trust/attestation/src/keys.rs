@@ -130,7 +130,8 @@ pub enum VaultRequest {
     /// Make the card identity key, once. Answer: [`VaultReply::Csr`].
     #[n(8)]
     CreateCardIdentity,
-    /// Keep the chain that the fleet CA issued for the card identity. Answer: chain.
+    /// Keep the chain that the fleet CA issued for the card identity; once there is one, only a later one by the same
+    /// fleet CA. Answer: chain.
     #[n(9)]
     InstallCardIdentity {
         /// The chain, leaf first.
@@ -179,6 +180,9 @@ pub enum VaultRequest {
         #[n(3)]
         lifetime_s: u64,
     },
+    /// Ask for a new certificate of the card identity key that has one: the key stays. Answer: [`VaultReply::Csr`].
+    #[n(13)]
+    RenewCardIdentity,
 }
 
 impl VaultRequest {
