@@ -95,6 +95,27 @@ async fn the_file_is_private_and_flushed_on_every_commit() {
 }
 
 #[tokio::test]
+async fn a_database_that_others_could_read_is_closed_to_them() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let database = database().await;
+    let file = |suffix: &str| database.directory.path().join(format!("v.db{suffix}"));
+    let all = ["", "-wal", "-shm"];
+    for suffix in all {
+        let open_to_all = std::fs::Permissions::from_mode(0o666);
+        std::fs::set_permissions(file(suffix), open_to_all).unwrap();
+    }
+    let again = Storage::open(&file("")).await.unwrap();
+    for suffix in all {
+        let mode = std::fs::metadata(file(suffix))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{suffix}");
+    }
+    again.check().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_join_code_is_good_once_for_its_host_name_until_it_expires() {
     let database = database().await;
     let storage = database.storage.clone();
