@@ -18,6 +18,7 @@ use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 mod commit;
 mod enrolment;
 mod error;
+mod page;
 mod profiles;
 mod report_digests;
 mod retention;
@@ -30,8 +31,11 @@ mod verdicts;
 pub use commit::{Recorded, VerdictLog};
 pub use enrolment::{EnrolledHost, JoinCodeError};
 pub use error::StorageError;
+pub use page::{Page, PageLimit};
 pub use profiles::{ProfileRevision, ProfileSummary};
-pub use revocations::{Revocation, RevocationKind, RevocationSubjectError};
+pub use revocations::{
+    Revocation, RevocationCursor, RevocationCursorError, RevocationKind, RevocationSubjectError,
+};
 pub use standing::Standing;
 pub use verdicts::{Evidence, KeptVerdict, Verdict, VerdictFilter, VerdictSummary};
 

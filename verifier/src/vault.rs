@@ -56,7 +56,7 @@ pub struct VaultDescription {
 /// The vault did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
-    /// Nobody answers at the socket.
+    /// Nobody answers at the socket: nothing was asked.
     #[error(
         "the vault at {socket} cannot be reached: {source}; see that bartizan-vault runs and that `vault_socket` names its socket"
     )]
@@ -165,14 +165,19 @@ impl Shared {
             .links
             .turn(cause, DEADLINE)
             .ok_or_else(|| away(io::ErrorKind::TimedOut.into()))?;
-        if let Some(link) = self.links.take()
-            && let Ok(reply) = self.ask_over(link, request)
-        {
-            return Ok(reply);
+        let mut unanswered = None;
+        if let Some(link) = self.links.take() {
+            match self.ask_over(link, request) {
+                Ok(reply) => return Ok(reply),
+                Err(error) => unanswered = Some(error),
+            }
         }
         // The idle ones were made before a restart of the vault, if that is what happened.
         self.links.clear();
-        let link = self.connect().map_err(away)?;
+        let link = self.connect().map_err(|source| match unanswered {
+            Some(error) => VaultError::Link(error),
+            None => away(source),
+        })?;
         self.ask_over(link, request).map_err(VaultError::Link)
     }
 

@@ -11,10 +11,11 @@ use super::documents::{
     NewRevocationDocument, OperatorStandingDocument, RevocationQuery, RevocationsDocument,
 };
 use super::input::{self, InputError, Parameters, Segment};
+use super::listing::{PageQuery, PageShare, Paid};
 use crate::clock::now_ms;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
-use crate::storage::{Revocation, RevocationKind};
+use crate::storage::{Revocation, RevocationCursorError, RevocationKind};
 
 /// A revocation was not made or taken back.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +49,7 @@ impl ProblemType for RevocationRouteError {
 pub(super) async fn revoke(
     State(service): State<Arc<Service>>,
     operator: Operator,
-    input::Json(wish): input::Json<NewRevocationDocument>,
+    input::Json(wish, _share): input::Json<NewRevocationDocument>,
 ) -> Result<StatusCode, Problem> {
     wish.kind.check(&wish.subject)?;
     if !(1..=1000).contains(&wish.reason.len()) {
@@ -82,6 +83,7 @@ pub(super) async fn revoke(
 /// The revocations in force, newest first.
 #[utoipa::path(
     get, path = "/v1/revocations", tag = "operator",
+    params(PageQuery),
     responses(
         (status = 200, body = RevocationsDocument),
         (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
@@ -90,15 +92,20 @@ pub(super) async fn revoke(
 pub(super) async fn list(
     State(service): State<Arc<Service>>,
     _operator: Operator,
-) -> Result<Json<RevocationsDocument>, Problem> {
-    let revocations = service
-        .storage
-        .revocations()
-        .await?
-        .into_iter()
-        .map(Into::into)
-        .collect();
-    Ok(Json(RevocationsDocument { revocations }))
+    Parameters(query): Parameters<PageQuery>,
+    share: PageShare,
+) -> Result<Paid, Problem> {
+    let limit = share.limit(query.limit, 1000)?;
+    let after = query.after.map(|after| after.parse()).transpose();
+    let after = after.map_err(|_: RevocationCursorError| InputError::Field {
+        field: "after",
+        expected: "the `next` of the page before",
+    })?;
+    let page = service.storage.revocations(after, limit).await?;
+    let last = page.rows.last().filter(|_| page.more);
+    let next = last.map(|revocation| revocation.cursor().to_string());
+    let revocations = page.rows.into_iter().map(Into::into).collect();
+    Ok(share.answer(&RevocationsDocument { revocations, next }))
 }
 
 /// How an operator stands: no host launches what a revoked one signed.

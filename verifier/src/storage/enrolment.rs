@@ -5,7 +5,8 @@ use bartizan_attestation::identity::CardId;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Storage, StorageError, as_integer, as_unsigned};
+use super::page::{CHUNK, Reading};
+use super::{Page, PageLimit, Storage, StorageError, as_integer, as_unsigned};
 use crate::problem::ProblemType;
 
 /// An enrolled host.
@@ -128,17 +129,59 @@ impl Storage {
         Ok(())
     }
 
-    /// All enrolled hosts, by name.
-    pub async fn hosts(&self) -> Result<Vec<EnrolledHost>, StorageError> {
-        sqlx::query(
-            "SELECT card, name, operator, enrolled_at_ms, certificate FROM hosts
-             ORDER BY name, card",
-        )
-        .fetch_all(&self.readers)
-        .await?
-        .iter()
-        .map(host)
-        .collect()
+    /// The name that a host enrolled under last; `None` if none did with that card.
+    pub async fn host_name(&self, card: CardId) -> Result<Option<String>, StorageError> {
+        let name = sqlx::query_scalar("SELECT name FROM hosts WHERE card = ?")
+            .bind(card.0.as_slice())
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(name)
+    }
+
+    /// Keeps the new certificate of an enrolled host.
+    pub async fn renew_host(&self, card: CardId, certificate: &[u8]) -> Result<(), StorageError> {
+        sqlx::query("UPDATE hosts SET certificate = ? WHERE card = ?")
+            .bind(certificate)
+            .bind(card.0.as_slice())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// Enrolled hosts by name, those after the host with the card `after`.
+    pub async fn hosts(
+        &self,
+        after: Option<CardId>,
+        limit: PageLimit,
+    ) -> Result<Page<EnrolledHost>, StorageError> {
+        let mut reading = Reading::new(limit);
+        loop {
+            let after = reading
+                .last()
+                .map(|host: &EnrolledHost| host.card)
+                .or(after);
+            let chunk = sqlx::query(
+                "SELECT card, name, operator, enrolled_at_ms, certificate FROM hosts
+                 WHERE ?1 IS NULL OR (name, card) > ((SELECT name FROM hosts WHERE card = ?1), ?1)
+                 ORDER BY name, card LIMIT ?2",
+            )
+            .bind(after.map(|card| card.0.to_vec()))
+            .bind(CHUNK)
+            .fetch_all(&self.readers)
+            .await?;
+            let chunk = chunk.iter().map(host).collect::<Result<_, _>>()?;
+            match reading.add(chunk, EnrolledHost::size) {
+                Ok(page) => return Ok(page),
+                Err(more) => reading = more,
+            }
+        }
+    }
+}
+
+impl EnrolledHost {
+    /// What it takes in memory, in bytes.
+    fn size(&self) -> usize {
+        self.name.len() + self.operator.len() + self.certificate.len() + size_of::<Self>()
     }
 }
 

@@ -32,6 +32,8 @@ async fn a_restarted_vault_is_not_noticed() {
     let before = std::thread::spawn(move || serve(&listener, &[description()]));
     vault.describe().await.unwrap();
     before.join().unwrap();
+    // It was asked, over the link of before; that it is away now does not tell what it did.
+    assert!(matches!(vault.describe().await, Err(VaultError::Link(_))));
     assert!(matches!(
         vault.describe().await,
         Err(VaultError::Away { .. })

@@ -172,6 +172,25 @@ fn only_hosts_and_operators_are_identified_by_their_certificates() {
 }
 
 #[test]
+fn whatever_can_be_refused_is_said_to_be_able_to_fail() {
+    let description: Value = serde_json::from_str(&openapi::document()).unwrap();
+    let paths = description["paths"].as_object().unwrap().values();
+    let operations: Vec<_> = paths.flat_map(|path| path.as_object().unwrap()).collect();
+    assert!(operations.len() >= 20);
+    for (method, operation) in operations {
+        let responses = &operation["responses"];
+        let problem = json!({"$ref": "#/components/schemas/ProblemDocument"});
+        for class in ["4XX", "5XX"] {
+            if operation["tags"][0] != "open" {
+                let schema = &responses[class]["content"]["application/problem+json"]["schema"];
+                assert_eq!(*schema, problem, "{method} {operation}");
+            }
+        }
+        assert_eq!(responses["4XX"].is_null(), responses["5XX"].is_null());
+    }
+}
+
+#[test]
 fn the_committed_description_is_up_to_date() {
     let committed = include_str!("../../openapi.json");
     assert!(

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
+use axum::response::Response;
 use bartizan_verifier::api;
 use bartizan_verifier::binary::Binary;
 use bartizan_verifier::clock::now_s;
@@ -75,11 +76,21 @@ impl Bench {
         }
     }
 
-    pub(crate) async fn send(&self, peer: &Peer, request: Request<Body>) -> Answer {
+    /// What a GET is answered with, its body unread.
+    pub(crate) async fn respond(&self, peer: &Peer, path: &str) -> Response {
+        self.dispatch(peer, Request::get(path).body(Body::empty()).unwrap())
+            .await
+    }
+
+    async fn dispatch(&self, peer: &Peer, request: Request<Body>) -> Response {
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(peer.clone());
         let request = Request::from_parts(parts, body);
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    pub(crate) async fn send(&self, peer: &Peer, request: Request<Body>) -> Answer {
+        let response = self.dispatch(peer, request).await;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         if status.is_client_error() || status.is_server_error() {
