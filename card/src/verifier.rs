@@ -117,6 +117,13 @@ impl Verifier {
         })
     }
 
+    /// A new chain of the card identity's key, leaf first, for a request that the key has signed.
+    pub async fn renew(&self, csr: &[u8]) -> Result<Vec<Vec<u8>>, CardRefusal> {
+        let body = json!({ "csr": B64.encode(csr) }).to_string().into_bytes();
+        let answer: Enrolled = self.ask("POST", "/v1/hosts/renew", body).await?;
+        answer.chain()
+    }
+
     /// Whether an operator is revoked.
     pub async fn is_revoked(&self, operator: &str) -> Result<bool, CardRefusal> {
         // Its characters need no encoding in a path.
@@ -246,6 +253,22 @@ impl Verifier {
         Connection::open(&connector, &self.endpoint, DEADLINE)
             .await
             .map_err(|error: ChannelError| CardRefusal::VerifierAway(error.to_string()))
+    }
+}
+
+/// What a host gets that was certified.
+#[derive(Deserialize)]
+pub(crate) struct Enrolled {
+    chain: Vec<String>,
+}
+
+impl Enrolled {
+    /// The chain, DER, leaf first.
+    pub(crate) fn chain(&self) -> Result<Vec<Vec<u8>>, CardRefusal> {
+        let decoded = self.chain.iter().map(|certificate| B64.decode(certificate));
+        decoded
+            .collect::<Result<_, _>>()
+            .map_err(|_| unclear("its certificates are not base64url"))
     }
 }
 
