@@ -19,7 +19,7 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Where the verifier is.
     pub verifier: Verifier,
-    /// For how many seconds guests are launched on what the verifier said last of revoked operators, while it is away.
+    /// For how many seconds guests are launched on what the verifier said last of their operator, while it is away.
     #[serde(default)]
     pub launch_grace_s: u64,
 }

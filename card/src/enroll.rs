@@ -12,13 +12,12 @@ use bartizan_channel::https::{Request, request};
 use bartizan_channel::{ChannelError, Connector};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
-use serde::Deserialize;
 use serde_json::json;
 
 use crate::config::Config;
 use crate::unix_now;
 use crate::vault::{Vault, VaultError};
-use crate::verifier::understand;
+use crate::verifier::{Enrolled, understand};
 
 /// How long the verifier may take.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -42,14 +41,6 @@ pub enum EnrollError {
     /// The verifier's certificate for this host is not what it should be.
     #[error("the certificate for this host is refused: {0}")]
     Chain(#[from] ChainError),
-    /// The verifier's answer is not base64url.
-    #[error("the verifier's answer is malformed")]
-    Malformed,
-}
-
-#[derive(Deserialize)]
-struct Enrolled {
-    chain: Vec<String>,
 }
 
 /// Enrols this host under a name, with a join code; answers its card id.
@@ -79,13 +70,7 @@ pub async fn enroll(
     )
     .await?;
     let enrolled: Enrolled = understand(&response)?;
-    let decoded = enrolled
-        .chain
-        .iter()
-        .map(|certificate| B64.decode(certificate));
-    let chain = decoded
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| EnrollError::Malformed)?;
+    let chain = enrolled.chain()?;
     let verified = verify_chain(&chain, fleet_ca, unix_now(), Usage::Card)?;
     let chain: Chain = chain.into_iter().map(Into::into).collect();
     // The vault checks again that the chain is for the key that it made.

@@ -8,6 +8,8 @@
 //! | [`verifier`] | nonces and judgements over TLS 1.3 |
 //! | [`boots`] | boot counters, durable before they are told |
 //! | [`enroll`] | becoming a host of the fleet, once |
+//! | [`renewal`] | staying one: the certificate is renewed at half of its life |
+//! | [`operators`] | whether who signed a launch record is revoked |
 //! | [`service`] | what the hypervisor may ask |
 
 #![forbid(unsafe_code)]
@@ -27,6 +29,7 @@ pub mod confinement;
 pub mod enroll;
 pub mod identity;
 pub mod operators;
+pub mod renewal;
 pub mod server;
 pub mod service;
 pub mod vault;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use bartizan_attestation::certificates::FleetCa;
 use bartizan_card::service::Card;
-use bartizan_card::{Config, confinement, enroll, server};
+use bartizan_card::{Config, confinement, enroll, renewal, server};
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,6 +38,13 @@ enum Command {
     /// Serve the hypervisor.
     #[command(after_help = "Example: bartizan-card run --config /etc/bartizan/card.yaml")]
     Run {
+        /// The configuration, YAML.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Renew this host's certificate now, for the same key; a card that runs does so by itself, at half of its life.
+    #[command(after_help = "Example: bartizan-card renew --config /etc/bartizan/card.yaml")]
+    Renew {
         /// The configuration, YAML.
         #[arg(long)]
         config: PathBuf,
@@ -89,6 +96,15 @@ fn execute(command: Command) -> Result<()> {
             confinement::restrict_access(&config)?;
             runtime()?.block_on(run(&config, listener))
         }
+        Command::Renew { config } => {
+            let config = Config::load(&config)?;
+            let renewed = runtime()?.block_on(async {
+                let card = tokio::task::block_in_place(|| Card::open(&config))?;
+                anyhow::Ok(renewal::renew(&card).await?)
+            })?;
+            println!("renewed; valid until {} s after 1970", renewed.not_after);
+            Ok(())
+        }
         Command::Enroll {
             config,
             name,
@@ -128,7 +144,8 @@ async fn run(config: &Config, listener: UnixListener) -> Result<()> {
     bartizan_local::notify_ready().context("NOTIFY_SOCKET cannot be used")?;
     tracing::info!("ready");
     tokio::select! {
-        () = server::serve(card, listener, &config.allowed_uids) => {}
+        () = server::serve(Arc::clone(&card), listener, &config.allowed_uids) => {}
+        () = renewal::keep_renewed(&card) => {}
         _ = terminate.recv() => tracing::info!("told to stop"),
     }
     Ok(())

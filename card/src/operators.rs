@@ -1,10 +1,11 @@
-//! Which operators are revoked: asked of the verifier at each launch, so that what they signed is launched no more.
+//! Whether an operator is revoked: asked of the verifier at each launch, so that what they signed is launched no more.
 //! Guests that run go on.
 //!
 //! While the verifier is away, nothing is launched; or, for as long as the configuration grants, what is allowed by the
-//! answer that it gave last. That answer is on disk: a card that starts anew knows it.
+//! answer that it gave last on the same operator. Those answers are on disk: a card that starts anew knows them. Only
+//! silence is absence: an answer that is not understood, or too large, is a refusal.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -14,92 +15,110 @@ use serde::{Deserialize, Serialize};
 
 use crate::verifier::Verifier;
 
-/// What is known of revoked operators.
+/// Most operators of whom an answer is kept; of more, the oldest answers are forgotten.
+const MAX_KNOWN: usize = 1024;
+
+/// What is known of operators.
 #[derive(Debug)]
-pub struct RevokedOperators {
+pub struct Operators {
     file: PathBuf,
     grace_s: u64,
-    known: Mutex<Option<Known>>,
+    known: Mutex<BTreeMap<String, Answer>>,
 }
 
-/// The verifier's last answer.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// The verifier's last answer on an operator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Known {
+struct Answer {
     /// When it came, in seconds since the Unix epoch.
     at_s: u64,
-    operators: BTreeSet<String>,
+    revoked: bool,
 }
 
-impl RevokedOperators {
+impl Operators {
     /// What the folder keeps; a damaged file is as none.
     #[must_use]
     pub fn open(state_dir: &Path, grace_s: u64) -> Self {
-        let file = state_dir.join("revoked-operators.json");
+        let file = state_dir.join("operators.json");
         let known = fs::read(&file)
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Self {
             file,
             grace_s,
-            known: Mutex::new(known),
+            known: Mutex::new(known.unwrap_or_default()),
         }
     }
 
     /// Refuses a launch that `operator` signed, where it is revoked or that cannot be learnt.
     pub async fn check(&self, verifier: &Verifier, operator: &str) -> Result<(), CardRefusal> {
-        let answer = verifier.revoked_operators().await;
+        let answer = verifier.is_revoked(operator).await;
         self.judge(answer, operator, crate::unix_now())
     }
 
     fn judge(
         &self,
-        answer: Result<BTreeSet<String>, CardRefusal>,
+        answer: Result<bool, CardRefusal>,
         operator: &str,
         now_s: u64,
     ) -> Result<(), CardRefusal> {
-        let known = match answer {
-            Ok(operators) => {
-                let known = Known {
-                    at_s: now_s,
-                    operators,
-                };
-                self.keep(&known);
-                known
+        let revoked = match answer {
+            Ok(revoked) => {
+                self.keep(operator, revoked, now_s);
+                revoked
             }
             Err(CardRefusal::VerifierAway(why)) => self
-                .within_grace(now_s)
+                .within_grace(operator, now_s)
                 .ok_or(CardRefusal::RevocationsUnknown(why))?,
             Err(refusal) => return Err(refusal),
         };
-        if known.operators.contains(operator) {
+        if revoked {
             Err(CardRefusal::OperatorRevoked(operator.to_owned()))
         } else {
             Ok(())
         }
     }
 
-    /// The last answer, if it is not too old. One of the future tells that the clock was set back: its age is unknown.
-    fn within_grace(&self, now_s: u64) -> Option<Known> {
+    /// The last answer, if it is not too old.
+    fn within_grace(&self, operator: &str, now_s: u64) -> Option<bool> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.clone().filter(|known| {
-            now_s
-                .checked_sub(known.at_s)
-                .is_some_and(|age| age < self.grace_s)
-        })
+        let answer = known.get(operator)?;
+        self.is_within_grace(answer, now_s)
+            .then_some(answer.revoked)
     }
 
-    fn keep(&self, known: &Known) {
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
-        let partial = self.file.with_extension("partial");
-        let written = serde_json::to_vec(known)
-            .map_err(std::io::Error::from)
-            .and_then(|bytes| fs::write(&partial, bytes))
-            .and_then(|()| fs::rename(&partial, &self.file));
-        if let Err(error) = written {
-            // A card that starts anew knows less, and launches less.
-            tracing::warn!(file = %self.file.display(), %error, "revoked operators are not kept");
+    /// One of the future tells that the clock was set back: its age is unknown.
+    fn is_within_grace(&self, answer: &Answer, now_s: u64) -> bool {
+        let age = now_s.checked_sub(answer.at_s);
+        age.is_some_and(|age| age < self.grace_s)
+    }
+
+    fn keep(&self, operator: &str, revoked: bool, now_s: u64) {
+        let answer = Answer {
+            at_s: now_s,
+            revoked,
+        };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(operator.to_owned(), answer);
+        known.retain(|_, answer| self.is_within_grace(answer, now_s));
+        while known.len() > MAX_KNOWN {
+            let oldest = known.iter().min_by_key(|(_, answer)| answer.at_s);
+            let Some(oldest) = oldest.map(|(operator, _)| operator.clone()) else {
+                break;
+            };
+            known.remove(&oldest);
         }
+        // Under the lock: of two answers, the later one is on disk.
+        if let Err(error) = self.write(&known) {
+            // A card that starts anew knows less, and launches less.
+            tracing::warn!(file = %self.file.display(), %error, "what is known of operators is not kept");
+        }
+    }
+
+    fn write(&self, known: &BTreeMap<String, Answer>) -> std::io::Result<()> {
+        let partial = self.file.with_extension("partial");
+        fs::write(&partial, serde_json::to_vec(known)?)?;
+        fs::rename(&partial, &self.file)
     }
 }
 
@@ -109,63 +128,94 @@ mod tests {
 
     const NOW: u64 = 1_000_000;
 
-    fn revoked(names: &[&str]) -> Result<BTreeSet<String>, CardRefusal> {
-        Ok(names.iter().map(|name| (*name).to_owned()).collect())
+    fn away() -> Result<bool, CardRefusal> {
+        Err(CardRefusal::VerifierAway("down".into()))
     }
 
-    fn away() -> Result<BTreeSet<String>, CardRefusal> {
-        Err(CardRefusal::VerifierAway("down".into()))
+    fn unknown() -> Result<(), CardRefusal> {
+        Err(CardRefusal::RevocationsUnknown("down".into()))
+    }
+
+    fn revoked(operator: &str) -> Result<(), CardRefusal> {
+        Err(CardRefusal::OperatorRevoked(operator.into()))
     }
 
     #[test]
     fn the_verifier_is_believed_at_each_launch() {
         let folder = tempfile::tempdir().unwrap();
-        let known = RevokedOperators::open(folder.path(), 0);
-        assert_eq!(known.judge(revoked(&[]), "ann", NOW), Ok(()));
-        assert_eq!(
-            known.judge(revoked(&["ann", "bob"]), "ann", NOW),
-            Err(CardRefusal::OperatorRevoked("ann".into()))
-        );
-        assert_eq!(known.judge(revoked(&["bob"]), "ann", NOW), Ok(()));
+        let known = Operators::open(folder.path(), 0);
+        assert_eq!(known.judge(Ok(false), "ann", NOW), Ok(()));
+        assert_eq!(known.judge(Ok(true), "ann", NOW), revoked("ann"));
+        assert_eq!(known.judge(Ok(false), "ann", NOW), Ok(()));
     }
 
     #[test]
     fn nothing_is_launched_while_the_verifier_is_away() {
         let folder = tempfile::tempdir().unwrap();
-        let known = RevokedOperators::open(folder.path(), 0);
-        assert_eq!(known.judge(revoked(&[]), "ann", NOW), Ok(()));
-        let unknown = Err(CardRefusal::RevocationsUnknown("down".into()));
-        assert_eq!(known.judge(away(), "ann", NOW), unknown);
-        let refused = CardRefusal::VerifierRefused {
-            status: 403,
-            problem: "{}".into(),
-        };
-        assert_eq!(known.judge(Err(refused.clone()), "ann", NOW), Err(refused));
+        let known = Operators::open(folder.path(), 0);
+        assert_eq!(known.judge(Ok(false), "ann", NOW), Ok(()));
+        assert_eq!(known.judge(away(), "ann", NOW), unknown());
+    }
+
+    #[test]
+    fn an_answer_that_is_none_is_no_absence() {
+        let folder = tempfile::tempdir().unwrap();
+        let known = Operators::open(folder.path(), 60);
+        assert_eq!(known.judge(Ok(false), "ann", NOW), Ok(()));
+        let problem = "{}".to_owned();
+        for refusal in [
+            CardRefusal::VerifierUnclear("2 MiB".into()),
+            CardRefusal::VerifierRefused {
+                status: 503,
+                problem,
+            },
+        ] {
+            let judged = known.judge(Err(refusal.clone()), "ann", NOW);
+            assert_eq!(judged, Err(refusal));
+        }
     }
 
     #[test]
     fn a_grace_is_granted_on_the_last_answer_and_outlives_the_card() {
         let folder = tempfile::tempdir().unwrap();
-        let unknown = Err(CardRefusal::RevocationsUnknown("down".into()));
-        let first = RevokedOperators::open(folder.path(), 60);
-        assert_eq!(first.judge(away(), "ann", NOW), unknown, "no answer yet");
-        assert_eq!(first.judge(revoked(&["bob"]), "ann", NOW), Ok(()));
-        let again = RevokedOperators::open(folder.path(), 60);
+        let first = Operators::open(folder.path(), 60);
+        assert_eq!(first.judge(away(), "ann", NOW), unknown(), "no answer yet");
+        assert_eq!(first.judge(Ok(false), "ann", NOW), Ok(()));
+        assert_eq!(first.judge(Ok(true), "bob", NOW), revoked("bob"));
+        let again = Operators::open(folder.path(), 60);
         for known in [&first, &again] {
             assert_eq!(known.judge(away(), "ann", NOW + 59), Ok(()));
+            assert_eq!(known.judge(away(), "bob", NOW + 59), revoked("bob"));
             assert_eq!(
-                known.judge(away(), "bob", NOW + 59),
-                Err(CardRefusal::OperatorRevoked("bob".into()))
+                known.judge(away(), "eve", NOW + 59),
+                unknown(),
+                "never asked"
             );
-            assert_eq!(known.judge(away(), "ann", NOW + 60), unknown);
-            assert_eq!(
-                known.judge(away(), "ann", NOW - 1),
-                unknown,
-                "the clock went back"
-            );
+            assert_eq!(known.judge(away(), "ann", NOW + 60), unknown());
+            let back = known.judge(away(), "ann", NOW - 1);
+            assert_eq!(back, unknown(), "the clock went back");
         }
-        fs::write(folder.path().join("revoked-operators.json"), "{").unwrap();
-        let damaged = RevokedOperators::open(folder.path(), 60);
-        assert_eq!(damaged.judge(away(), "ann", NOW), unknown);
+        fs::write(folder.path().join("operators.json"), "{").unwrap();
+        let damaged = Operators::open(folder.path(), 60);
+        assert_eq!(damaged.judge(away(), "ann", NOW), unknown());
+    }
+
+    #[test]
+    fn few_answers_are_kept_whoever_is_asked_about() {
+        let folder = tempfile::tempdir().unwrap();
+        let known = Operators::open(folder.path(), 60);
+        let count = || known.known.lock().unwrap().len();
+        let many = MAX_KNOWN as u64 + 5;
+        for number in 0..many {
+            // All within grace at the end.
+            let at = NOW + number * 50 / many;
+            known.judge(Ok(false), &format!("o{number}"), at).unwrap();
+        }
+        assert_eq!(count(), MAX_KNOWN);
+        assert_eq!(known.judge(away(), "o0", NOW + 50), unknown());
+        let last = format!("o{}", many - 1);
+        assert_eq!(known.judge(away(), &last, NOW + 50), Ok(()));
+        assert_eq!(known.judge(Ok(false), "ann", NOW + 200), Ok(()));
+        assert_eq!(count(), 1, "what is beyond the grace is of no use");
     }
 }

@@ -1,6 +1,6 @@
 //! What the hypervisor may ask of the card.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bartizan_attestation::certificates::{FleetCa, FleetCaError};
 use bartizan_attestation::host::{CardRefusal, CardReply, CardRequest, HostDescription};
@@ -10,7 +10,7 @@ use bartizan_attestation::keys::{Chain, Purpose, VaultKind, VaultReply, VaultReq
 use crate::boots::{Boots, BootsError};
 use crate::config::Config;
 use crate::identity::TlsIdentity;
-use crate::operators::RevokedOperators;
+use crate::operators::Operators;
 use crate::vault::{Vault, VaultError};
 use crate::verifier::Verifier;
 
@@ -21,14 +21,15 @@ const GUEST_KEY_S: u64 = 24 * 3600;
 
 /// The enrolled card.
 pub struct Card {
-    id: CardId,
+    pub(crate) id: CardId,
     kind: VaultKind,
-    chain: Chain,
-    fleet_ca: FleetCa,
-    vault: Vault,
+    /// Replaced when it is renewed.
+    chain: RwLock<Chain>,
+    pub(crate) fleet_ca: FleetCa,
+    pub(crate) vault: Vault,
     boots: Boots,
-    operators: RevokedOperators,
-    verifier: Verifier,
+    operators: Operators,
+    pub(crate) verifier: Verifier,
 }
 
 /// The card cannot serve.
@@ -71,13 +72,23 @@ impl Card {
         Ok(Self {
             id: CardId(*identity.id),
             kind,
-            chain: identity.chain,
+            chain: RwLock::new(identity.chain),
             fleet_ca,
             vault,
             boots,
-            operators: RevokedOperators::open(&config.state_dir, config.launch_grace_s),
+            operators: Operators::open(&config.state_dir, config.launch_grace_s),
             verifier,
         })
+    }
+
+    /// The card identity's chain.
+    pub(crate) fn chain(&self) -> Chain {
+        let chain = self.chain.read().unwrap_or_else(PoisonError::into_inner);
+        chain.clone()
+    }
+
+    pub(crate) fn replace_chain(&self, chain: Chain) {
+        *self.chain.write().unwrap_or_else(PoisonError::into_inner) = chain;
     }
 
     /// Answers one request.
@@ -165,7 +176,7 @@ impl Card {
         Ok(HostDescription {
             card: self.id,
             vault: self.kind,
-            chain: self.chain.clone(),
+            chain: self.chain(),
             fleet_ca: self.fleet_ca.der().to_vec().into(),
             token_certificates,
         })

@@ -81,11 +81,19 @@ impl Vault {
         }
     }
 
+    /// Asks from asynchronous code.
+    pub async fn ask_async(&self, request: VaultRequest) -> Result<VaultReply, VaultError> {
+        let this = self.clone();
+        let asked = tokio::task::spawn_blocking(move || this.ask(&request)).await;
+        asked.map_err(|_| VaultError::Unexpected)?
+    }
+
     /// Asks for a chain from asynchronous code.
     pub async fn chain_async(&self, request: VaultRequest) -> Result<Chain, VaultError> {
-        let this = self.clone();
-        let asked = tokio::task::spawn_blocking(move || this.chain(&request)).await;
-        asked.map_err(|_| VaultError::Unexpected)?
+        match self.ask_async(request).await? {
+            VaultReply::Certificates(chain) => Ok(chain),
+            _ => Err(VaultError::Unexpected),
+        }
     }
 }
 

@@ -1,10 +1,9 @@
 //! Speaking to the verifier: over connections that are kept and used again, since a handshake costs more than a request.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bartizan_attestation::certificates::FleetCa;
+use bartizan_attestation::certificates::{FleetCa, Subject};
 use bartizan_attestation::digest::sha256;
 use bartizan_attestation::host::{CardRefusal, Judgement};
 use bartizan_attestation::identity::GuestIdentity;
@@ -56,8 +55,8 @@ struct Judged {
 }
 
 #[derive(Deserialize)]
-struct RevokedOperators {
-    operators: BTreeSet<String>,
+struct OperatorStanding {
+    revoked: bool,
 }
 
 #[derive(Deserialize)]
@@ -89,7 +88,7 @@ impl Verifier {
             .decode(&answer.nonce)
             .ok()
             .and_then(|nonce| nonce.try_into().ok());
-        nonce.ok_or_else(|| away("its nonce has not 32 bytes"))
+        nonce.ok_or_else(|| unclear("its nonce has not 32 bytes"))
     }
 
     /// The judgement of a report.
@@ -118,10 +117,23 @@ impl Verifier {
         })
     }
 
-    /// The names of revoked operators.
-    pub async fn revoked_operators(&self) -> Result<BTreeSet<String>, CardRefusal> {
-        let answer: RevokedOperators = self.ask("GET", "/v1/revoked-operators", Vec::new()).await?;
-        Ok(answer.operators)
+    /// A new chain of the card identity's key, leaf first, for a request that the key has signed.
+    pub async fn renew(&self, csr: &[u8]) -> Result<Vec<Vec<u8>>, CardRefusal> {
+        let body = json!({ "csr": B64.encode(csr) }).to_string().into_bytes();
+        let answer: Enrolled = self.ask("POST", "/v1/hosts/renew", body).await?;
+        answer.chain()
+    }
+
+    /// Whether an operator is revoked.
+    pub async fn is_revoked(&self, operator: &str) -> Result<bool, CardRefusal> {
+        // Its characters need no encoding in a path.
+        let Ok(Subject::Operator(name)) = Subject::operator(operator) else {
+            let why = format!("{operator:?} is no operator's name");
+            return Err(CardRefusal::RevocationsUnknown(why));
+        };
+        let path = format!("/v1/operators/{name}/standing");
+        let answer: OperatorStanding = self.ask("GET", &path, Vec::new()).await?;
+        Ok(answer.revoked)
     }
 
     /// The token keys' certificates; none where the verifier is away and none are known.
@@ -161,7 +173,7 @@ impl Verifier {
         let certificates = leaves
             .map(|leaf| B64.decode(leaf).map(ByteVec::from))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| away("its token certificates are not base64url"))?;
+            .map_err(|_| unclear("its token certificates are not base64url"))?;
         let mut known = self
             .token_certificates
             .lock()
@@ -211,7 +223,7 @@ impl Verifier {
         let response = match connection.send(request, MAX_ANSWER, DEADLINE).await {
             Ok(response) => response,
             // Never sent a second time: a report's nonce is spent by the first.
-            Err(error) => return Err(CardRefusal::VerifierAway(error.to_string())),
+            Err(error) => return Err(unanswered(&error)),
         };
         self.keep(connection);
         understand(&response)
@@ -237,10 +249,26 @@ impl Verifier {
         let identity = tokio::task::block_in_place(|| self.identity.current())?;
         let connector =
             Connector::authenticated(move || Arc::clone(&identity), self.fleet_ca.der());
-        let connector = connector.map_err(|error| away(&error.to_string()))?;
+        let connector = connector.map_err(|error| CardRefusal::VerifierAway(error.to_string()))?;
         Connection::open(&connector, &self.endpoint, DEADLINE)
             .await
             .map_err(|error: ChannelError| CardRefusal::VerifierAway(error.to_string()))
+    }
+}
+
+/// What a host gets that was certified.
+#[derive(Deserialize)]
+pub(crate) struct Enrolled {
+    chain: Vec<String>,
+}
+
+impl Enrolled {
+    /// The chain, DER, leaf first.
+    pub(crate) fn chain(&self) -> Result<Vec<Vec<u8>>, CardRefusal> {
+        let decoded = self.chain.iter().map(|certificate| B64.decode(certificate));
+        decoded
+            .collect::<Result<_, _>>()
+            .map_err(|_| unclear("its certificates are not base64url"))
     }
 }
 
@@ -253,7 +281,7 @@ fn signer_of(token: &str) -> Option<Vec<u8>> {
 
 pub(crate) fn understand<A: DeserializeOwned>(response: &Response) -> Result<A, CardRefusal> {
     if (200..300).contains(&response.status) {
-        return serde_json::from_slice(&response.body).map_err(|error| away(&error.to_string()));
+        return serde_json::from_slice(&response.body).map_err(|error| unclear(&error.to_string()));
     }
     let problem = String::from_utf8_lossy(&response.body).into_owned();
     Err(CardRefusal::VerifierRefused {
@@ -262,6 +290,44 @@ pub(crate) fn understand<A: DeserializeOwned>(response: &Response) -> Result<A, 
     })
 }
 
-fn away(why: &str) -> CardRefusal {
-    CardRefusal::VerifierAway(format!("its answer is not understood: {why}"))
+fn unclear(why: &str) -> CardRefusal {
+    CardRefusal::VerifierUnclear(why.to_owned())
+}
+
+/// Whether there was no answer, or one that is none.
+fn unanswered(error: &ChannelError) -> CardRefusal {
+    let is_none = match error {
+        ChannelError::TooLarge { .. } => true,
+        ChannelError::Http(error) => error.is_parse(),
+        _ => false,
+    };
+    if is_none {
+        unclear(&error.to_string())
+    } else {
+        CardRefusal::VerifierAway(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_silence_is_absence() {
+        let too_large = ChannelError::TooLarge { limit: MAX_ANSWER };
+        let refusal = unanswered(&too_large);
+        assert!(matches!(refusal, CardRefusal::VerifierUnclear(_)));
+        for silence in [
+            ChannelError::TimedOut,
+            ChannelError::Connect(std::io::ErrorKind::ConnectionReset.into()),
+        ] {
+            let refusal = unanswered(&silence);
+            assert!(matches!(refusal, CardRefusal::VerifierAway(_)));
+        }
+        for body in ["", "{}", r#"{"revoked": "no"}"#, "<html>"] {
+            let (status, body) = (200, body.as_bytes().to_vec());
+            let answer = understand::<OperatorStanding>(&Response { status, body });
+            assert!(matches!(answer, Err(CardRefusal::VerifierUnclear(_))));
+        }
+    }
 }

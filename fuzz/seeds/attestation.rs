@@ -15,7 +15,6 @@ use crate::Seed;
 
 pub(crate) fn seeds() -> Vec<Seed> {
     let key = FLEET.guest_key.public_key();
-    let jwk = serde_json::to_vec(&key.jwk()).unwrap();
     let csr = FLEET.guest_key.csr().unwrap();
     let profile = scene::request(scene::profile_target()).encode();
     let physical = scene::request(scene::physical_target()).encode();
@@ -30,7 +29,6 @@ pub(crate) fn seeds() -> Vec<Seed> {
         certificates(),
         vec![
             ("public_key", "p384", key.spki_der()),
-            ("public_key", "jwk", jwk),
             ("csr", "contents", signed_contents(&csr).to_vec()),
             ("csr", "whole", csr),
             ("tcb_info", "guest", tcb_info(true)),

@@ -32,6 +32,7 @@ pub(crate) fn seeds(claims: &str) -> Vec<Seed> {
     };
     let token = VaultRequest::SignToken {
         claims: claims.into(),
+        certificate: Vec::new(),
     };
     let seed = |selector: u8, name, request| {
         let bytes = encode::<VaultRequest>(&request);

@@ -25,6 +25,8 @@ pub struct Vaults {
     pub ca: FleetCa,
     /// The host's card.
     pub card: CardId,
+    /// The leaf of the verifier's token key.
+    pub token: Vec<u8>,
     /// The leaf of the verifier's TLS key.
     pub tls_server: Vec<u8>,
     /// The leaf of the host's TLS key.
@@ -37,7 +39,7 @@ impl Vaults {
         std::fs::create_dir(&folder).expect("a place for key stores");
         let verifier = open(&folder.join("verifier"), Role::Verifier);
         let host = open(&folder.join("host"), Role::Host);
-        let (name, lifetime_s) = ("fleet".to_owned(), 24 * 3600);
+        let (name, lifetime_s) = ("fleet".to_owned(), 3600);
         let names = vec!["verifier.example".to_owned()];
 
         let ca = leaf(verifier.answer(VaultRequest::CreateFleetCa { name }, NOW_S));
@@ -53,7 +55,7 @@ impl Vaults {
         leaf(host.answer(install, NOW_S));
         let rotate = VaultRequest::RotateTlsServer { names, lifetime_s };
         let tls_server = leaf(verifier.answer(rotate, NOW_S));
-        leaf(verifier.answer(VaultRequest::RotateToken { lifetime_s }, NOW_S));
+        let token = leaf(verifier.answer(VaultRequest::RotateToken { lifetime_s }, NOW_S));
         let tls_client = leaf(host.answer(VaultRequest::RotateTlsClient { lifetime_s }, NOW_S));
         // From here on nothing is asked of them that changes what is stored.
         std::fs::remove_dir_all(&folder).expect("it was just made");
@@ -65,6 +67,7 @@ impl Vaults {
             host,
             ca,
             card: card.card.expect("a card is its own"),
+            token,
             tls_server,
             tls_client,
         }

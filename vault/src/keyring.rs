@@ -13,8 +13,8 @@ use minicbor::{Decode, Encode};
 use crate::backend::{Backend, BackendError};
 pub use file::StoredKeyring;
 
-/// Most keys of one purpose that overlap; a rotation beyond drops the oldest. Keeps the store, and the answer to
-/// `Describe`, small whatever is asked.
+/// Most keys of one purpose that overlap; a rotation beyond drops the oldest, or is refused where something that it
+/// signed may still be in use. Keeps the store, and the answer to `Describe`, small whatever is asked.
 pub(crate) const MAX_OVERLAP: usize = 32;
 
 /// All records, and the file that they are kept in.
@@ -63,7 +63,7 @@ pub(crate) struct Record {
     /// Leaf first; empty until one is installed.
     #[n(3)]
     pub(crate) chain: Chain,
-    /// When its certificate ends, seconds since the Unix epoch; then it is dropped.
+    /// When its certificate ends, seconds since the Unix epoch; one of a rotated purpose is dropped then.
     #[n(4)]
     pub(crate) not_after: u64,
     /// Its SubjectPublicKeyInfo, DER.
@@ -111,6 +111,12 @@ pub enum KeyringError {
     /// No random numbers.
     #[error("the kernel's random number generator failed")]
     Random,
+    /// One more would drop a key whose results may still be valid.
+    #[error("{MAX_OVERLAP} {purpose:?} keys are valid; wait until the oldest has expired")]
+    Overlap {
+        /// What they are for.
+        purpose: Purpose,
+    },
 }
 
 impl Keyring {
@@ -130,8 +136,9 @@ impl Keyring {
         self.contents.fleet_ca.as_ref().map(|der| der.as_slice())
     }
 
-    /// Adds a key. Drops those whose certificates ended before `now`, a key of the same purpose that still waits for its
-    /// certificate, and the oldest beyond [`MAX_OVERLAP`].
+    /// Adds a key. Of those for the same purpose it drops what ended before `now` (never a fleet CA or a card identity),
+    /// one that still waits for its certificate, and the oldest beyond [`MAX_OVERLAP`]; a token key is refused there
+    /// instead. Keys of other purposes stay as they are.
     pub(crate) fn add(&mut self, record: Record, now: u64) -> Result<(), KeyringError> {
         self.change(|contents| contents.add(record, now))
     }
@@ -144,8 +151,9 @@ impl Keyring {
         now: u64,
     ) -> Result<(), KeyringError> {
         self.change(|contents| {
-            contents.add(record, now);
+            contents.add(record, now)?;
             contents.fleet_ca = Some(certificate.into());
+            Ok(())
         })
     }
 
@@ -157,10 +165,11 @@ impl Keyring {
     pub(crate) fn set_first_operator(&mut self, first: FirstOperator) -> Result<(), KeyringError> {
         self.change(|contents| {
             contents.first_operator.get_or_insert(first);
+            Ok(())
         })
     }
 
-    /// Keeps the chain of a key that waits for one, and the fleet CA that it leads to.
+    /// Keeps the chain of a key, instead of the one that it had, and the fleet CA that it leads to.
     pub(crate) fn install(
         &mut self,
         id: &[u8; 32],
@@ -178,13 +187,17 @@ impl Keyring {
                 record.not_after = not_after;
             }
             contents.fleet_ca = Some(fleet_ca.into());
+            Ok(())
         })
     }
 
     /// What is in memory changes only once it is on disk.
-    fn change(&mut self, change: impl FnOnce(&mut Contents)) -> Result<(), KeyringError> {
+    fn change(
+        &mut self,
+        change: impl FnOnce(&mut Contents) -> Result<(), KeyringError>,
+    ) -> Result<(), KeyringError> {
         let mut contents = self.contents.clone();
-        change(&mut contents);
+        change(&mut contents)?;
         file::save(&self.path, &self.salt, &contents, &*self.backend)?;
         self.contents = contents;
         Ok(())
@@ -198,17 +211,27 @@ impl Keyring {
 }
 
 impl Contents {
-    fn add(&mut self, record: Record, now: u64) {
-        let same = |other: &Record| other.purpose == record.purpose;
-        self.records
-            .retain(|other| other.not_after >= now && !(same(other) && other.chain.is_empty()));
+    fn add(&mut self, record: Record, now: u64) -> Result<(), KeyringError> {
+        let purpose = record.purpose;
+        let same = |other: &Record| other.purpose == purpose;
+        // A clock that is ahead for a while must not cost a key that is not made again every few hours.
+        let short_lived = !matches!(purpose, Purpose::FleetCa | Purpose::CardIdentity);
+        let gives_way = |other: &Record| {
+            same(other) && (other.chain.is_empty() || (short_lived && other.not_after < now))
+        };
+        self.records.retain(|other| !gives_way(other));
         let alike = self.records.iter().filter(|other| same(other)).count();
-        if alike >= MAX_OVERLAP
-            && let Some(oldest) = self.records.iter().position(same)
-        {
-            self.records.remove(oldest);
+        if alike >= MAX_OVERLAP {
+            // What a TLS key signed has had its use; results are verified by the certificates that are shown.
+            if purpose == Purpose::Token {
+                return Err(KeyringError::Overlap { purpose });
+            }
+            if let Some(oldest) = self.records.iter().position(same) {
+                self.records.remove(oldest);
+            }
         }
         self.records.push(record);
+        Ok(())
     }
 }
 

@@ -17,12 +17,7 @@ use crate::backend::{Backend, Encoding, StoredKey};
 use crate::config::{NamedOperator, Role};
 use crate::handshake::is_certificate_verify;
 use crate::issue::IssuerKey;
-use crate::keyring::{Keyring, Record};
-
-/// Longest lifetime that a request may ask for, in seconds.
-const MAX_LIFETIME_S: u64 = 7 * 24 * 3600;
-/// A year, in seconds.
-const YEAR_S: u64 = 365 * 24 * 3600;
+use crate::keyring::{Keyring, KeyringError, MAX_OVERLAP, Record};
 
 /// A vault: keys, a back end that uses them, and the role that says for what.
 pub struct Vault {
@@ -92,13 +87,17 @@ impl Operation<'_> {
                 self.rotate_tls_server(names, lifetime_s)
             }
             VaultRequest::RotateToken { lifetime_s } => self.rotate_token(lifetime_s),
-            VaultRequest::SignToken { claims } => self.sign_token(&claims),
+            VaultRequest::SignToken {
+                claims,
+                certificate,
+            } => self.sign_token(&claims, &certificate),
             VaultRequest::SignTls {
                 purpose,
                 certificate,
                 message,
             } => self.sign_tls(purpose, &certificate, &message),
             VaultRequest::CreateCardIdentity => self.create_card_identity(),
+            VaultRequest::RenewCardIdentity => self.renew_card_identity(),
             VaultRequest::InstallCardIdentity { chain, fleet_ca } => {
                 self.install_card_identity(chain, fleet_ca)
             }
@@ -138,6 +137,15 @@ impl Operation<'_> {
             let what = "a TLS key signs TLS 1.3 CertificateVerify contents of its own side only";
             return Err(VaultRefusal::NotSignable(what.into()));
         }
+        let record = self.certified(purpose, certificate)?;
+        self.backend
+            .sign(purpose, &stored(&record), message, Encoding::Der)
+            .map(VaultReply::Signature)
+            .map_err(store)
+    }
+
+    /// The key of a certificate that has not expired.
+    fn certified(&self, purpose: Purpose, certificate: &[u8]) -> Result<Record, VaultRefusal> {
         let certified =
             |record: &&Record| record.purpose == purpose && leaf(record) == Some(certificate);
         let record = self.read().records().iter().find(certified).cloned();
@@ -147,10 +155,7 @@ impl Operation<'_> {
                 "the certificate has expired".into(),
             ));
         }
-        self.backend
-            .sign(purpose, &stored(&record), message, Encoding::Der)
-            .map(VaultReply::Signature)
-            .map_err(store)
+        Ok(record)
     }
 
     /// Makes a key and keeps it with the chain that `certify` issues for it.
@@ -169,7 +174,14 @@ impl Operation<'_> {
             chain: chain.clone(),
             not_after,
         };
-        self.write().add(record, self.now).map_err(store)?;
+        let added = self.write().add(record, self.now);
+        added.map_err(|error| match error {
+            KeyringError::Overlap { purpose } => {
+                let keys = u32::try_from(MAX_OVERLAP).unwrap_or(u32::MAX);
+                VaultRefusal::Overlap { purpose, keys }
+            }
+            other => store(other),
+        })?;
         Ok(chain)
     }
 
@@ -220,15 +232,6 @@ fn leaf(record: &Record) -> Option<&[u8]> {
         .chain
         .first()
         .map(|certificate| certificate.as_slice())
-}
-
-fn lifetime(asked_s: u64) -> Result<u64, VaultRefusal> {
-    if (1..=MAX_LIFETIME_S).contains(&asked_s) {
-        return Ok(asked_s);
-    }
-    Err(VaultRefusal::NotSignable(format!(
-        "a lifetime is 1 to {MAX_LIFETIME_S} s, not {asked_s}"
-    )))
 }
 
 fn store(error: impl std::fmt::Display) -> VaultRefusal {

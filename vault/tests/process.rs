@@ -200,12 +200,13 @@ fn what_is_not_of_the_purpose_is_refused() {
         certificate,
         message: b"a report that nobody measured".to_vec(),
     };
-    let claims = VaultRequest::SignToken {
-        claims: r#"{"sub":"me"}"#.into(),
-    };
-    fleet
+    let rotated = fleet
         .verifier
         .certificates(&VaultRequest::RotateToken { lifetime_s: HOUR_S });
+    let claims = VaultRequest::SignToken {
+        claims: r#"{"sub":"me"}"#.into(),
+        certificate: rotated[0].to_vec(),
+    };
     let refused = |daemon: &Daemon, request| match daemon.ask(&request) {
         VaultReply::Refused(refusal) => refusal,
         other => panic!("{other:?}"),

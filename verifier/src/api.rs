@@ -26,6 +26,7 @@ mod body;
 mod documents;
 mod enrolment;
 mod input;
+mod listing;
 mod open;
 pub mod openapi;
 mod operations;
@@ -92,6 +93,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/fleet-ca", get(open::fleet_ca))
         .route("/v1/token-certificates", get(open::token_certificates))
         .route("/v1/hosts", post(enrolment::enroll).get(enrolment::hosts))
+        .route("/v1/hosts/renew", post(enrolment::renew))
         .route("/v1/join-codes", post(enrolment::add_join_code))
         .route("/v1/nonces", post(reports::issue_nonce))
         .route("/v1/profiles", get(profiles::list))
@@ -103,7 +105,10 @@ pub fn router(service: Arc<Service>) -> Router {
                 .post(revocations::revoke)
                 .delete(revocations::reinstate),
         )
-        .route("/v1/revoked-operators", get(revocations::operators))
+        .route(
+            "/v1/operators/{name}/standing",
+            get(revocations::operator_standing),
+        )
         .route("/v1/token-keys/rotate", post(operations::rotate_token_key))
         .route("/metrics", get(operations::metrics))
         .layer(sized(limits.body_bytes, 1));

@@ -1,8 +1,10 @@
 //! Bytes in JSON: base64url without padding (RFC 4648 section 5).
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::de::Error as _;
+use serde::de::{Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
@@ -39,11 +41,23 @@ impl Serialize for Binary {
 
 impl<'de> Deserialize<'de> for Binary {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Cow: borrowed wherever the input allows, since a report can be megabytes.
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        Self::decode(&text)
-            .map(Self)
-            .ok_or_else(|| D::Error::custom("not base64url without padding (RFC 4648 section 5)"))
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// Decodes the text where it stands, since a report can be megabytes: a `String` would be one more copy of it.
+struct Text;
+
+impl Visitor<'_> for Text {
+    type Value = Binary;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("base64url without padding (RFC 4648 section 5)")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        let wrong = || E::invalid_value(Unexpected::Other("other text"), &self);
+        Binary::decode(text).map(Binary).ok_or_else(wrong)
     }
 }
 

@@ -18,6 +18,9 @@ mod tests;
 pub use keeping::{Keep, QuotaLimits, Retention};
 pub use limits::Limits;
 
+/// Longest lifetime of a TLS server's and a token key's certificate, in seconds: the vault certifies for no longer.
+const MAX_KEY_LIFETIME_S: u64 = 7 * 86_400;
+
 /// A number of the configuration: its name, what it is, the least and the most it may be.
 type Range = (&'static str, u64, u64, u64);
 
@@ -154,12 +157,17 @@ impl Config {
                 MAX_CLOCK_SKEW_MS / 1000,
             ),
             ("nonce_lifetime_s", self.nonce_lifetime_s, 1, 3_600),
-            ("tls_lifetime_s", self.tls_lifetime_s, 60, 30 * 86_400),
+            (
+                "tls_lifetime_s",
+                self.tls_lifetime_s,
+                60,
+                MAX_KEY_LIFETIME_S,
+            ),
             (
                 "token_key_lifetime_s",
                 self.token_key_lifetime_s,
                 self.token_lifetime_s * 2,
-                30 * 86_400,
+                MAX_KEY_LIFETIME_S,
             ),
         ];
         let ranges = (own.into_iter())

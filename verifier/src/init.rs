@@ -47,7 +47,7 @@ pub enum InitError {
     Issued(#[from] ChainError),
     /// The request is neither PEM nor DER.
     #[error(
-        "{0} holds no certification request (PKCS#10) in PEM or DER; make one with `bartizan operator key`"
+        "{0} holds no certification request (PKCS#10) in PEM or DER; make one with `bartizan operator request`"
     )]
     NoRequest(PathBuf),
     /// A file could not be read or written.

@@ -78,7 +78,7 @@ pub async fn judge(
     };
     let verdict = Uuid::now_v7().to_string();
     let claims = appraised(service, verified, profile.clone(), verdict.clone()).await?;
-    let token = service.vault.sign_token(claims.to_json()).await?;
+    let token = service.token_keys.sign(claims.to_json()).await?;
     let record = record(&claims, profile.as_deref(), report, token.clone());
     let more = record.summary.kept_kib().saturating_sub(1);
     service.quota.spend_more(&guest, more, Instant::now());

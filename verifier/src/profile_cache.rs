@@ -1,5 +1,8 @@
 //! Parsed profiles: parsing megabytes of reference digests for every report would cost more than
 //! judging it.
+//!
+//! One is read at a time, however many reports wait for it or for others: what reading takes in memory,
+//! which is charged to nobody, is bounded by one profile.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,6 +18,7 @@ const KEPT: usize = 32;
 pub struct ProfileCache {
     /// Used last at the end.
     entries: Mutex<Vec<Arc<CurrentProfile>>>,
+    one_at_a_time: tokio::sync::Mutex<()>,
 }
 
 /// A parsed profile and which revision it is.
@@ -37,6 +41,11 @@ impl ProfileCache {
         application: &str,
         revision: u64,
     ) -> Result<Option<Arc<CurrentProfile>>, StorageError> {
+        if let Some(kept) = self.kept(application, revision) {
+            return Ok(Some(kept));
+        }
+        let _turn = self.one_at_a_time.lock().await;
+        // Who came before may have read it.
         if let Some(kept) = self.kept(application, revision) {
             return Ok(Some(kept));
         }

@@ -1,11 +1,13 @@
 //! What all requests share.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use bartizan_attestation::certificates::FleetCa;
+use tokio::time::Instant;
 
 use crate::config::Config;
-use crate::memory::MemoryBudget;
+use crate::memory::{MemoryBudget, MemoryError, Share};
 use crate::metrics::Metrics;
 use crate::nonces::NonceBook;
 use crate::payer::Payer;
@@ -45,14 +47,18 @@ pub struct Service {
 }
 
 impl Service {
-    /// The memory that a payer's requests are charged to.
-    #[must_use]
-    pub const fn memory_of(&self, payer: &Payer) -> &MemoryBudget {
-        if payer.is_stranger() {
+    /// A share of the memory that a payer's requests are charged to, as soon as there is one.
+    ///
+    /// # Errors
+    /// There was none in time.
+    pub async fn take_memory(&self, payer: &Payer, bytes: usize) -> Result<Share, MemoryError> {
+        let budget = if payer.is_stranger() {
             &self.stranger_memory
         } else {
             &self.memory
-        }
+        };
+        let patience = Duration::from_secs(self.config.limits.memory_wait_s);
+        budget.take(payer, bytes, Instant::now() + patience).await
     }
 
     /// The verifier's URL, as results name it.

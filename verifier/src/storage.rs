@@ -6,6 +6,9 @@
 //! was acknowledged survives a kill and a power cut (sqlite.org/pragma.html#pragma_synchronous).
 //! Verdicts are written in groups, one commit for all that wait ([`VerdictLog`]).
 
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,6 +18,7 @@ use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 mod commit;
 mod enrolment;
 mod error;
+mod page;
 mod profiles;
 mod report_digests;
 mod retention;
@@ -27,11 +31,16 @@ mod verdicts;
 pub use commit::{Recorded, VerdictLog};
 pub use enrolment::{EnrolledHost, JoinCodeError};
 pub use error::StorageError;
+pub use page::{Page, PageLimit};
 pub use profiles::{ProfileRevision, ProfileSummary};
-pub use revocations::{Revocation, RevocationKind, RevocationSubjectError};
+pub use revocations::{
+    Revocation, RevocationCursor, RevocationCursorError, RevocationKind, RevocationSubjectError,
+};
 pub use standing::Standing;
 pub use verdicts::{Evidence, KeptVerdict, Verdict, VerdictFilter, VerdictSummary};
 
+/// The mode of files that their owner alone may read and write.
+const OWNERS: u32 = 0o600;
 /// How many connections read.
 const READERS: u32 = 4;
 /// How long a statement waits for a connection or a lock.
@@ -45,7 +54,8 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Opens the database at `path`, makes it (mode 0600) if there is none, and migrates it.
+    /// Opens the database at `path`, makes it if there is none, closes it to all but its owner (mode 0600), and
+    /// migrates it.
     pub async fn open(path: &Path) -> Result<Self, StorageError> {
         let cannot_open = |source: sqlx::Error| StorageError::Open {
             path: path.to_owned(),
@@ -108,14 +118,33 @@ async fn is_outside_transactions(connection: &mut SqliteConnection) -> Result<bo
 }
 
 /// Makes the file before SQLite does, which would make it readable for everybody; the log and the
-/// shared memory beside it take their mode from it.
-fn make_private(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    std::fs::OpenOptions::new()
+/// shared memory beside it take their mode from it. What is there already, from a backup perhaps, is
+/// closed to others.
+fn make_private(path: &Path) -> io::Result<()> {
+    let made = File::options()
         .append(true)
         .create(true)
-        .mode(0o600)
+        .mode(OWNERS)
         .open(path)?;
+    close_to_others(&made, path)?;
+    for suffix in ["-wal", "-shm"] {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(suffix);
+        match File::options().append(true).open(&beside) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            there => close_to_others(&there?, Path::new(&beside))?,
+        }
+    }
+    Ok(())
+}
+
+fn close_to_others(file: &File, path: &Path) -> io::Result<()> {
+    let mode = file.metadata()?.permissions().mode() & 0o777;
+    if mode & !OWNERS != 0 {
+        let (path, mode) = (path.display(), format!("{mode:o}"));
+        tracing::warn!(%path, mode, "others could read or write this file; now its owner alone can");
+        file.set_permissions(Permissions::from_mode(OWNERS))?;
+    }
     Ok(())
 }
 

@@ -1,5 +1,8 @@
 //! The token keys: one signs, and all that are still valid are published, so that a result outlives
 //! the rotation of the key that signed it.
+//!
+//! The vault is told which key shall sign, and told only of one that is published: a rotation that is
+//! interrupted between the vault's key and its publication leaves the former key signing.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -44,7 +47,7 @@ pub enum TokenKeysError {
     /// The vault did not do it.
     #[error(transparent)]
     Vault(#[from] VaultError),
-    /// The vault made a key, but does not show a valid one.
+    /// The vault shows no key that is valid now, or not the one that it made.
     #[error(
         "the vault shows no token key that is valid for this fleet CA; compare the clocks of the two"
     )]
@@ -56,6 +59,13 @@ impl ProblemType for TokenKeysError {
         match self {
             Self::Vault(error) => error.kind(),
             Self::NoneValid => ("no-token-key", StatusCode::SERVICE_UNAVAILABLE),
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::Vault(error) => error.retry_after_s(),
+            Self::NoneValid => None,
         }
     }
 }
@@ -84,34 +94,45 @@ impl TokenKeys {
         Ok(this)
     }
 
-    /// Keys whose results may still be valid, newest first.
+    /// Keys whose results may still be valid, newest first: those whose certificates are valid now.
     #[must_use]
     pub fn published(&self) -> Vec<TokenKey> {
         let keys = Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner));
         let now = now_s();
         keys.iter()
-            .filter(|key| key.not_after >= now)
+            .filter(|key| (key.not_before..=key.not_after).contains(&now))
             .cloned()
             .collect()
     }
 
-    /// Has a new key made; the old ones stay published to their end.
+    /// Has a result signed by the newest key that is published.
+    pub async fn sign(&self, claims: String) -> Result<String, TokenKeysError> {
+        let certificate = (self.published().into_iter())
+            .find_map(|key| key.chain.into_iter().next())
+            .ok_or(TokenKeysError::NoneValid)?;
+        Ok(self.vault.sign_token(claims, certificate).await?)
+    }
+
+    /// Has a new key made and publishes it; the old ones stay published to their end.
     pub async fn replace(&self) -> Result<TokenKey, TokenKeysError> {
         let _turn = self.one_at_a_time.lock().await;
         let request = VaultRequest::RotateToken {
             lifetime_s: self.lifetime_s,
         };
-        self.vault.certificates(request).await?;
-        self.read().await?;
-        self.published()
-            .into_iter()
-            .next()
+        let made = self.vault.certificates(request).await;
+        // Whatever was answered: a link that failed does not tell whether there is a new key.
+        let read = self.read().await;
+        let made = made?;
+        read?;
+        (self.published().into_iter())
+            .find(|key| key.chain == made)
             .ok_or(TokenKeysError::NoneValid)
     }
 
     async fn read(&self) -> Result<(), TokenKeysError> {
         let now = now_s();
-        let mut keys: Vec<_> = (self.vault.describe().await?.keys.into_iter())
+        // The vault lists the newest last: of two that were made within one second, that one stays first.
+        let mut keys: Vec<_> = (self.vault.describe().await?.keys.into_iter().rev())
             .filter(|key| key.purpose == Purpose::Token && !key.chain.is_empty())
             .filter_map(|key| self.verified(plain(key.chain), now))
             .collect();

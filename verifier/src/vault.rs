@@ -56,7 +56,7 @@ pub struct VaultDescription {
 /// The vault did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
-    /// Nobody answers at the socket.
+    /// Nobody answers at the socket: nothing was asked.
     #[error(
         "the vault at {socket} cannot be reached: {source}; see that bartizan-vault runs and that `vault_socket` names its socket"
     )]
@@ -113,9 +113,17 @@ impl Vault {
         }
     }
 
-    /// Has an attestation result signed.
-    pub async fn sign_token(&self, claims: String) -> Result<String, VaultError> {
-        match self.ask(VaultRequest::SignToken { claims }).await? {
+    /// Has an attestation result signed by the key of `certificate` (DER).
+    pub async fn sign_token(
+        &self,
+        claims: String,
+        certificate: Vec<u8>,
+    ) -> Result<String, VaultError> {
+        let request = VaultRequest::SignToken {
+            claims,
+            certificate,
+        };
+        match self.ask(request).await? {
             VaultReply::Token(token) => Ok(token),
             _ => Err(VaultError::UnexpectedReply),
         }
@@ -157,14 +165,19 @@ impl Shared {
             .links
             .turn(cause, DEADLINE)
             .ok_or_else(|| away(io::ErrorKind::TimedOut.into()))?;
-        if let Some(link) = self.links.take()
-            && let Ok(reply) = self.ask_over(link, request)
-        {
-            return Ok(reply);
+        let mut unanswered = None;
+        if let Some(link) = self.links.take() {
+            match self.ask_over(link, request) {
+                Ok(reply) => return Ok(reply),
+                Err(error) => unanswered = Some(error),
+            }
         }
         // The idle ones were made before a restart of the vault, if that is what happened.
         self.links.clear();
-        let link = self.connect().map_err(away)?;
+        let link = self.connect().map_err(|source| match unanswered {
+            Some(error) => VaultError::Link(error),
+            None => away(source),
+        })?;
         self.ask_over(link, request).map_err(VaultError::Link)
     }
 
@@ -201,6 +214,9 @@ impl ProblemType for VaultError {
             }
             Self::Refused(VaultRefusal::NotSignable(_)) => {
                 ("not-signable", StatusCode::UNPROCESSABLE_ENTITY)
+            }
+            Self::Refused(VaultRefusal::Overlap { .. }) => {
+                ("too-many-valid-keys", StatusCode::CONFLICT)
             }
             Self::Refused(_) => ("vault-refused", StatusCode::SERVICE_UNAVAILABLE),
             Self::UnexpectedReply => ("vault-unexpected", StatusCode::INTERNAL_SERVER_ERROR),

@@ -186,7 +186,8 @@ impl From<CardRefusal> for Problem {
             refusal @ (CardRefusal::VaultRefused(_)
             | CardRefusal::State(_)
             | CardRefusal::OperatorRevoked(_)
-            | CardRefusal::RevocationsUnknown(_)) => Self::host(refusal.to_string()),
+            | CardRefusal::RevocationsUnknown(_)
+            | CardRefusal::VerifierUnclear(_)) => Self::host(refusal.to_string()),
         }
     }
 }

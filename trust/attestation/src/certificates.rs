@@ -16,6 +16,7 @@
 //! | a development vault passed off as a better one | leaf and card must name the same vault |
 //! | long, deep or cyclic chains | the length is fixed by the usage; certificates are bounded in size |
 //! | extra certificates to confuse path building | there is room for none |
+//! | a leaf that the fleet CA issued itself, under a card that it has nothing to do with | the path must lead through the card in the chain |
 
 mod chain;
 mod contents;

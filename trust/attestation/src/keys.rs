@@ -96,7 +96,8 @@ pub enum VaultRequest {
         #[n(1)]
         lifetime_s: u64,
     },
-    /// Make a new token key and its certificate by the fleet CA. Answer: chain.
+    /// Make a new token key and its certificate by the fleet CA, unless there are too many that are still valid:
+    /// [`VaultRefusal::Overlap`]. Answer: chain.
     #[n(5)]
     RotateToken {
         /// Lifetime in seconds.
@@ -109,6 +110,9 @@ pub enum VaultRequest {
         /// The claims, JSON object, UTF-8; must carry `eat_profile`, `iat`, `exp`, `aud`.
         #[n(0)]
         claims: String,
+        /// Leaf certificate (DER) whose key shall sign: only one that is published is of use.
+        #[cbor(n(1), with = "minicbor::bytes")]
+        certificate: Vec<u8>,
     },
     /// Sign a TLS 1.3 CertificateVerify (RFC 8446 section 4.4.3); anything else is refused.
     #[n(7)]
@@ -126,7 +130,8 @@ pub enum VaultRequest {
     /// Make the card identity key, once. Answer: [`VaultReply::Csr`].
     #[n(8)]
     CreateCardIdentity,
-    /// Keep the chain that the fleet CA issued for the card identity. Answer: chain.
+    /// Keep the chain that the fleet CA issued for the card identity; once there is one, only a later one by the same
+    /// fleet CA. Answer: chain.
     #[n(9)]
     InstallCardIdentity {
         /// The chain, leaf first.
@@ -175,6 +180,9 @@ pub enum VaultRequest {
         #[n(3)]
         lifetime_s: u64,
     },
+    /// Ask for a new certificate of the card identity key that has one: the key stays. Answer: [`VaultReply::Csr`].
+    #[n(13)]
+    RenewCardIdentity,
 }
 
 impl VaultRequest {
@@ -277,5 +285,18 @@ pub enum VaultRefusal {
         /// SHA-256 over the key's DER SubjectPublicKeyInfo, 64 hexadecimal digits.
         #[n(1)]
         key_sha256: String,
+    },
+    /// As many keys of that purpose are valid as there may be.
+    #[n(6)]
+    #[error(
+        "there are {keys} {purpose:?} keys whose certificates are still valid, the most there may be; wait until the oldest has expired"
+    )]
+    Overlap {
+        /// What was asked for.
+        #[n(0)]
+        purpose: Purpose,
+        /// How many there are.
+        #[n(1)]
+        keys: u32,
     },
 }

@@ -58,11 +58,41 @@ fn rotations_without_end_keep_the_newest_keys_in_bounded_room() {
     };
     keyring.add(ca, 0).unwrap();
     for id in 0..100 {
-        keyring.add(record(id, 1000), 0).unwrap();
+        let key = Record {
+            purpose: Purpose::TlsServer,
+            ..record(id, 1000)
+        };
+        keyring.add(key, 0).unwrap();
     }
     let kept = ids(&keyring);
     assert_eq!(kept.len(), 1 + MAX_OVERLAP);
     assert_eq!((kept[0], kept[MAX_OVERLAP]), (200, 99));
+}
+
+#[test]
+fn a_rotation_while_the_clock_is_ahead_costs_no_key_of_another_purpose() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut keyring = open(folder.path()).unwrap();
+    let of = |purpose, id| Record {
+        purpose,
+        ..record(id, 100)
+    };
+    for (purpose, id) in [
+        (Purpose::FleetCa, 1),
+        (Purpose::CardIdentity, 2),
+        (Purpose::Token, 3),
+        (Purpose::TlsServer, 4),
+    ] {
+        keyring.add(of(purpose, id), 50).unwrap();
+    }
+    keyring.add(of(Purpose::TlsServer, 5), u64::MAX).unwrap();
+    assert_eq!(ids(&keyring), [1, 2, 3, 5]);
+    for (purpose, id) in [(Purpose::FleetCa, 6), (Purpose::CardIdentity, 7)] {
+        keyring.add(of(purpose, id), u64::MAX).unwrap();
+    }
+    assert_eq!(ids(&keyring), [1, 2, 3, 5, 6, 7]);
+    let again = open(folder.path()).unwrap();
+    assert_eq!(ids(&again), ids(&keyring));
 }
 
 #[test]

@@ -7,9 +7,10 @@ use bartizan_attestation::identity::{CardId, GuestIdentity};
 use bartizan_attestation::keys::{Chain, Purpose, VaultRefusal, VaultReply};
 use bartizan_attestation::measurement::Digest;
 
-use super::{Operation, Outcome, chain, leaf, lifetime, store, stored};
+use super::{Operation, Outcome, chain, leaf, store};
 use crate::issue::{Certificate, IssuerKey, refused};
 use crate::keyring::Record;
+use crate::lifetime::lifetime;
 
 impl Operation<'_> {
     /// Makes the card identity key. One that still waits for its certificate, from an enrolment that failed, is replaced.
@@ -33,24 +34,21 @@ impl Operation<'_> {
             chain: Vec::new(),
             not_after: u64::MAX,
         };
-        let signer = IssuerKey {
-            backend: self.backend,
-            purpose,
-            key: stored(&record),
-            public: key.public,
-        };
-        let mut params = rcgen::CertificateParams::default();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        let request = params
-            .serialize_request(&signer)
-            .map_err(refused)?
-            .der()
-            .to_vec();
+        let request = request(&self.issuer(&record)?)?;
         keyring.add(record, self.now).map_err(store)?;
         Ok(VaultReply::Csr(request))
     }
 
-    /// Keeps the chain, if it is for a key that waits here and leads to that fleet CA.
+    /// Asks for another certificate of the card identity key that is in use.
+    pub(super) fn renew_card_identity(&self) -> Outcome {
+        let purpose = Purpose::CardIdentity;
+        let record = self.newest(purpose)?;
+        leaf(&record).ok_or(VaultRefusal::NoKey { purpose })?;
+        Ok(VaultReply::Csr(request(&self.issuer(&record)?)?))
+    }
+
+    /// Keeps the chain, if it is for a key that waits here and leads to that fleet CA; or for the one in use, if it
+    /// leads to the fleet CA that is known and does not end earlier than what it replaces.
     pub(super) fn install_card_identity(&self, chain: Chain, fleet_ca: Vec<u8>) -> Outcome {
         let purpose = Purpose::CardIdentity;
         self.demand(purpose)?;
@@ -59,10 +57,20 @@ impl Operation<'_> {
         let verified =
             verify_chain(&certificates, &anchor, self.now, Usage::Card).map_err(refused)?;
         let id = verified.public_key.sha256();
-        let waits = |record: &Record| *record.id == id && record.chain.is_empty();
         let mut keyring = self.write();
-        if !keyring.records().iter().any(waits) {
-            return Err(VaultRefusal::NoKey { purpose });
+        let record = (keyring.records().iter())
+            .find(|record| record.purpose == purpose && *record.id == id)
+            .ok_or(VaultRefusal::NoKey { purpose })?;
+        let renews = leaf(record).is_some();
+        if renews && keyring.fleet_ca() != Some(&fleet_ca) {
+            return Err(VaultRefusal::NotSignable(
+                "the card identity is of another fleet CA".into(),
+            ));
+        }
+        if renews && verified.not_after < record.not_after {
+            return Err(VaultRefusal::NotSignable(
+                "that certificate ends before the one that is in use".into(),
+            ));
         }
         keyring
             .install(&id, &chain, verified.not_after, fleet_ca)
@@ -72,7 +80,7 @@ impl Operation<'_> {
 
     pub(super) fn rotate_tls_client(&self, lifetime_s: u64) -> Outcome {
         self.demand(Purpose::TlsClient)?;
-        let lifetime_s = lifetime(lifetime_s)?;
+        let lifetime_s = lifetime(Usage::TlsClient, lifetime_s)?;
         let made = self.make(Purpose::TlsClient, |this, key| {
             let host = this.card()?;
             this.issued_by_card(Usage::TlsClient, Subject::Host(host), None, lifetime_s, key)
@@ -95,7 +103,7 @@ impl Operation<'_> {
             Usage::ReportKey,
             subject,
             launch,
-            lifetime(lifetime_s)?,
+            lifetime(Usage::ReportKey, lifetime_s)?,
             &key,
         )
         .map(|(chain, _)| VaultReply::Certificates(chain))
@@ -116,7 +124,7 @@ impl Operation<'_> {
             Usage::GuestKey,
             subject,
             launch,
-            lifetime(lifetime_s)?,
+            lifetime(Usage::GuestKey, lifetime_s)?,
             &key,
         )
         .map(|(chain, _)| VaultReply::Certificates(chain))
@@ -171,4 +179,12 @@ impl Operation<'_> {
         let (leaf, end) = wanted.issue(key, certificate, self.issuer(&card)?)?;
         Ok((chain([leaf, certificate.to_vec()]), end))
     }
+}
+
+/// A PKCS#10 request of a key, DER: who it is for is its key.
+fn request(key: &IssuerKey<'_>) -> Result<Vec<u8>, VaultRefusal> {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    let request = params.serialize_request(key).map_err(refused)?;
+    Ok(request.der().to_vec())
 }

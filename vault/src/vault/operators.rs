@@ -10,9 +10,10 @@ use bartizan_attestation::csr;
 use bartizan_attestation::keys::{Purpose, VaultRefusal, VaultReply};
 
 use super::verifier::FLEET_CA_S;
-use super::{Operation, Outcome, YEAR_S, chain, hex, store};
+use super::{Operation, Outcome, chain, hex, store};
 use crate::issue::refused;
 use crate::keyring::FirstOperator;
+use crate::lifetime::YEAR_S;
 
 /// How long after its CA was made a fleet may get its first operator, in seconds.
 const BEGINNING_S: u64 = 3600;

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::keyring::StoredKeyring;
+use crate::lifetime::YEAR_S;
 use crate::software::{RootKey, Software};
 
 mod taken_over;
@@ -166,6 +167,61 @@ fn every_certificate_is_what_its_usage_demands() {
 }
 
 #[test]
+fn no_certificate_lasts_longer_than_its_usage_may() {
+    const HOUR_S: u64 = 3600;
+    let (verifier, host, ca) = fleet();
+    let guest = guest(&host.vault);
+    let ask = |usage, lifetime_s| {
+        let csr = EphemeralKey::generate().unwrap().csr().unwrap();
+        let launch_measurement = Digest(vec![9; 48]);
+        match usage {
+            Usage::TlsClient => {
+                (host.vault).answer(VaultRequest::RotateTlsClient { lifetime_s }, NOW)
+            }
+            Usage::ReportKey => {
+                let request = VaultRequest::CertifyReportKey {
+                    csr,
+                    guest,
+                    launch_measurement,
+                    lifetime_s,
+                };
+                host.vault.answer(request, NOW)
+            }
+            Usage::GuestKey => {
+                let request = VaultRequest::CertifyGuestKey {
+                    csr,
+                    guest,
+                    launch_measurement,
+                    lifetime_s,
+                };
+                host.vault.answer(request, NOW)
+            }
+            Usage::TlsServer => {
+                let names = vec!["localhost".into()];
+                let request = VaultRequest::RotateTlsServer { names, lifetime_s };
+                verifier.vault.answer(request, NOW)
+            }
+            _ => (verifier.vault).answer(VaultRequest::RotateToken { lifetime_s }, NOW),
+        }
+    };
+    for (usage, longest_s) in [
+        (Usage::TlsClient, HOUR_S),
+        (Usage::ReportKey, HOUR_S),
+        (Usage::GuestKey, 24 * HOUR_S),
+        (Usage::TlsServer, 7 * 24 * HOUR_S),
+        (Usage::Token, 7 * 24 * HOUR_S),
+    ] {
+        let chain = certificates(ask(usage, longest_s));
+        let verified = verify_chain(&chain, &ca, NOW, usage).unwrap();
+        assert_eq!(verified.not_after, NOW + longest_s, "{usage:?}");
+        for wrong in [0, longest_s + 1, u64::MAX] {
+            let refused = refusal(ask(usage, wrong));
+            assert!(matches!(refused, VaultRefusal::NotSignable(_)), "{usage:?}");
+        }
+    }
+}
+
+#[test]
 fn a_role_has_no_keys_of_the_other() {
     let (verifier, host, _) = fleet();
     let wrong = |reply| matches!(refusal(reply), VaultRefusal::WrongRole { .. });
@@ -179,7 +235,8 @@ fn a_role_has_no_keys_of_the_other() {
     ));
     assert!(wrong(host.vault.answer(
         VaultRequest::SignToken {
-            claims: "{}".into()
+            claims: "{}".into(),
+            certificate: Vec::new(),
         },
         NOW
     )));
@@ -341,6 +398,67 @@ fn an_enrolment_that_failed_can_be_begun_anew() {
     certificates(install(csr));
     let rotate = VaultRequest::RotateTlsClient { lifetime_s: 60 };
     certificates(host.vault.answer(rotate, NOW));
+}
+
+#[test]
+fn a_card_identity_is_renewed_with_the_key_that_it_has() {
+    let (verifier, host, ca) = fleet();
+    let csr = |now| match host.vault.answer(VaultRequest::RenewCardIdentity, now) {
+        VaultReply::Csr(csr) => csr,
+        other => panic!("{other:?}"),
+    };
+    let issue = |csr: Vec<u8>, now| {
+        let name = "host-1".into();
+        let issue = VaultRequest::IssueHost { csr, name };
+        let chain = certificates(verifier.vault.answer(issue, now));
+        chain.into_iter().map(ByteVec::from).collect::<Chain>()
+    };
+    let install = |chain, fleet_ca: &[u8], now| {
+        let fleet_ca = fleet_ca.to_vec();
+        let install = VaultRequest::InstallCardIdentity { chain, fleet_ca };
+        host.vault.answer(install, now)
+    };
+    let half = NOW + YEAR_S / 2;
+    let (before, stale) = (guest(&host.vault), issue(csr(NOW), NOW - 60));
+    certificates(install(issue(csr(half), half), ca.der(), half));
+    assert_eq!(guest(&host.vault), before, "the card is the same");
+    let is_refused = |reply| matches!(refusal(reply), VaultRefusal::NotSignable(_));
+    assert!(is_refused(install(stale, ca.der(), half)), "an earlier end");
+    // By whoever made a fleet of their own and has the card's process.
+    let (other, theirs) = (open(Role::Verifier), "theirs".into());
+    let theirs = VaultRequest::CreateFleetCa { name: theirs };
+    let theirs = certificates(other.vault.answer(theirs, NOW)).remove(0);
+    let issue = VaultRequest::IssueHost {
+        csr: csr(half),
+        name: "host-1".into(),
+    };
+    let foreign = certificates(other.vault.answer(issue, half + 1));
+    let foreign = foreign.into_iter().map(ByteVec::from).collect();
+    assert!(
+        is_refused(install(foreign, &theirs, half + 1)),
+        "another fleet"
+    );
+
+    // What the card certifies when the first certificate has ended, and after a restart.
+    let Opened { vault, folder } = host;
+    drop(vault);
+    let (vault, late) = (again(Role::Host, &folder), NOW + YEAR_S + 1);
+    let rotate = VaultRequest::RotateTlsClient { lifetime_s: 60 };
+    let chain = certificates(vault.answer(rotate, late));
+    verify_chain(&chain, &ca, late, Usage::TlsClient).unwrap();
+}
+
+#[test]
+fn nothing_is_renewed_that_was_not_enrolled() {
+    let host = open(Role::Host);
+    let no_identity = |reply| matches!(refusal(reply), VaultRefusal::NoKey { .. });
+    let renew = || host.vault.answer(VaultRequest::RenewCardIdentity, NOW);
+    assert!(no_identity(renew()));
+    host.vault.answer(VaultRequest::CreateCardIdentity, NOW);
+    assert!(no_identity(renew()), "it waits for its first certificate");
+    let verifier = open(Role::Verifier);
+    let refused = verifier.vault.answer(VaultRequest::RenewCardIdentity, NOW);
+    assert!(matches!(refusal(refused), VaultRefusal::WrongRole { .. }));
 }
 
 #[test]

@@ -6,10 +6,11 @@ use bartizan_attestation::identity::CardId;
 use bartizan_attestation::keys::{Purpose, VaultRefusal, VaultReply};
 use bartizan_attestation::result::{check_claims_json, compact, signing_input};
 
-use super::{Operation, Outcome, YEAR_S, chain, leaf, lifetime, short, store, stored};
+use super::{Operation, Outcome, chain, leaf, short, store, stored};
 use crate::backend::Encoding;
 use crate::issue::{Certificate, IssuerKey, fleet_ca, refused};
 use crate::keyring::Record;
+use crate::lifetime::{YEAR_S, lifetime};
 
 /// How long a fleet CA lasts, in seconds.
 pub(super) const FLEET_CA_S: u64 = 10 * YEAR_S;
@@ -73,7 +74,7 @@ impl Operation<'_> {
 
     pub(super) fn rotate_tls_server(&self, names: Vec<String>, lifetime_s: u64) -> Outcome {
         self.demand(Purpose::TlsServer)?;
-        let lifetime_s = lifetime(lifetime_s)?;
+        let lifetime_s = lifetime(Usage::TlsServer, lifetime_s)?;
         if names.is_empty() || names.len() > MAX_NAMES {
             return Err(VaultRefusal::NotSignable(format!(
                 "a server has 1 to {MAX_NAMES} names"
@@ -91,7 +92,7 @@ impl Operation<'_> {
 
     pub(super) fn rotate_token(&self, lifetime_s: u64) -> Outcome {
         self.demand(Purpose::Token)?;
-        let lifetime_s = lifetime(lifetime_s)?;
+        let lifetime_s = lifetime(Usage::Token, lifetime_s)?;
         let made = self.make(Purpose::Token, |this, key| {
             let name = "verifier tokens".to_owned();
             let (usage, subject) = (Usage::Token, Subject::Token);
@@ -102,7 +103,7 @@ impl Operation<'_> {
         made.map(VaultReply::Certificates)
     }
 
-    pub(super) fn sign_token(&self, claims: &str) -> Outcome {
+    pub(super) fn sign_token(&self, claims: &str, certificate: &[u8]) -> Outcome {
         let purpose = Purpose::Token;
         self.demand(purpose)?;
         let checked = check_claims_json(claims).map_err(refused)?;
@@ -112,13 +113,7 @@ impl Operation<'_> {
                 "a result is signed when it is issued: `iat` is not now".into(),
             ));
         }
-        let record = self.newest(purpose)?;
-        let certificate = leaf(&record).ok_or(VaultRefusal::NoKey { purpose })?;
-        if record.not_after < self.now {
-            return Err(VaultRefusal::NotSignable(
-                "the token key's certificate has expired".into(),
-            ));
-        }
+        let record = self.certified(purpose, certificate)?;
         let input = signing_input(certificate, claims);
         let signature = self
             .backend

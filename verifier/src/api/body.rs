@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
@@ -122,16 +123,11 @@ impl FromRequest<Arc<Service>> for Body {
             }
             .into());
         }
-        let payer = parts.extensions.get::<Payer>().cloned();
-        let payer =
-            payer.unwrap_or_else(|| Payer::of(&peer(&parts), IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+        let taken = service
+            .take_memory(&payer(&parts), limit.charge(size))
+            .await;
+        let share = taken.map_err(BodyError::from)?;
         let limits = &service.config.limits;
-        let budget = service.memory_of(&payer);
-        let patience = Instant::now() + Duration::from_secs(limits.memory_wait_s);
-        let share = budget
-            .take(&payer, limit.charge(size), patience)
-            .await
-            .map_err(BodyError::from)?;
         let pace = Pace {
             grace: Duration::from_secs(limits.body_grace_s),
             bytes_per_s: limits.body_bytes_per_s,
@@ -139,6 +135,13 @@ impl FromRequest<Arc<Service>> for Body {
         let bytes = arrival(body, size, pace).await?;
         Ok(Self { bytes, share })
     }
+}
+
+/// Who pays for a request.
+pub(super) fn payer(parts: &Parts) -> Payer {
+    let unknown = || Payer::of(&peer(parts), IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let known = parts.extensions.get::<Payer>().cloned();
+    known.unwrap_or_else(unknown)
 }
 
 /// Reads a body of `size` bytes, as long as it keeps pace.

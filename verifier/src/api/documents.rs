@@ -1,12 +1,18 @@
 //! The JSON documents of the API.
 
+use std::fmt;
+
+use bartizan_attestation::cose::MAX_CHAIN;
 use bartizan_attestation::measurement::Digest;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::binary::Binary;
 use crate::storage::{
-    EnrolledHost, Evidence, KeptVerdict, ProfileSummary, Revocation, RevocationKind, VerdictSummary,
+    EnrolledHost, Evidence, KeptVerdict, ProfileSummary, Revocation, RevocationKind, StorageError,
+    VerdictSummary,
 };
 
 /// A certificate chain and the anchor it leads to.
@@ -26,6 +32,14 @@ pub(super) struct EnrolDocument {
     pub(super) join_code: Binary,
     /// The host's name: the one that the code was made for.
     pub(super) name: String,
+    /// PKCS#10 request of the card identity key, DER.
+    pub(super) csr: Binary,
+}
+
+/// A host that wants its certificate renewed.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RenewalDocument {
     /// PKCS#10 request of the card identity key, DER.
     pub(super) csr: Binary,
 }
@@ -54,6 +68,8 @@ pub(super) struct JoinCodeDocument {
 pub(super) struct HostsDocument {
     /// By name.
     pub(super) hosts: Vec<HostDocument>,
+    /// What `after` has to be for the next page; null on the last one.
+    pub(super) next: Option<String>,
 }
 
 /// An enrolled host.
@@ -110,7 +126,8 @@ pub(super) struct ReportDocument {
     /// kept.
     #[serde(default)]
     pub(super) page_digests: Option<Binary>,
-    /// The guest's certificate chain: DER, leaf first, without the fleet CA.
+    /// The guest's certificate chain: DER, leaf first, without the fleet CA; at most 4 certificates.
+    #[serde(deserialize_with = "chain")]
     pub(super) guest_chain: Vec<Binary>,
 }
 
@@ -135,7 +152,8 @@ pub(super) struct ProfileRevisionDocument {
     /// When, in milliseconds since the Unix epoch.
     pub(super) created_at_ms: u64,
     /// The profile.
-    pub(super) profile: serde_json::Value,
+    #[schema(value_type = serde_json::Value)]
+    pub(super) profile: Box<RawValue>,
 }
 
 /// The applications that have a profile.
@@ -143,6 +161,8 @@ pub(super) struct ProfileRevisionDocument {
 pub(super) struct ProfilesDocument {
     /// By name.
     pub(super) profiles: Vec<ProfileSummaryDocument>,
+    /// What `after` has to be for the next page; null on the last one.
+    pub(super) next: Option<String>,
 }
 
 /// An application that has a profile.
@@ -186,7 +206,7 @@ pub(super) struct VerdictQuery {
     pub(super) application: Option<String>,
     /// At most so many, 1 to 1000; 100 if not given.
     pub(super) limit: Option<u32>,
-    /// Only those older than the verdict with this id: the last one of the page before.
+    /// Only those older than the verdict with this id: the `next` of the page before.
     pub(super) after: Option<String>,
 }
 
@@ -195,6 +215,8 @@ pub(super) struct VerdictQuery {
 pub(super) struct VerdictsDocument {
     /// Newest first.
     pub(super) verdicts: Vec<VerdictSummaryDocument>,
+    /// What `after` has to be for the next page; null on the last one.
+    pub(super) next: Option<String>,
 }
 
 /// A verdict without its evidence.
@@ -216,7 +238,7 @@ pub(super) struct VerdictSummaryDocument {
     pub(super) status: String,
     /// Why: the result's `ear_verifier_claims`.
     #[schema(value_type = Object)]
-    pub(super) reasons: serde_json::Value,
+    pub(super) reasons: Box<RawValue>,
     /// SHA-256 of the report: 64 hexadecimal digits.
     pub(super) report_sha256: String,
 }
@@ -235,9 +257,12 @@ pub(super) struct VerdictDocument {
     pub(super) evidence_dropped_at_ms: Option<u64>,
 }
 
-impl From<VerdictSummary> for VerdictSummaryDocument {
-    fn from(summary: VerdictSummary) -> Self {
-        Self {
+impl TryFrom<VerdictSummary> for VerdictSummaryDocument {
+    type Error = StorageError;
+
+    fn try_from(summary: VerdictSummary) -> Result<Self, Self::Error> {
+        let damaged = |_| StorageError::Damaged { table: "verdicts" };
+        Ok(Self {
             id: summary.id,
             judged_at_ms: summary.judged_at_ms,
             guest: summary.guest,
@@ -245,16 +270,19 @@ impl From<VerdictSummary> for VerdictSummaryDocument {
             application: summary.application,
             profile_revision: summary.profile_revision,
             status: summary.status,
-            reasons: serde_json::from_str(&summary.reasons).unwrap_or_default(),
+            // Checked, and sent as it is: as a tree it would be many times its size.
+            reasons: RawValue::from_string(summary.reasons).map_err(damaged)?,
             report_sha256: Digest(summary.report_sha256.to_vec()).to_string(),
-        }
+        })
     }
 }
 
-impl From<KeptVerdict> for VerdictDocument {
-    fn from(verdict: KeptVerdict) -> Self {
-        let summary = verdict.summary.into();
-        match verdict.evidence {
+impl TryFrom<KeptVerdict> for VerdictDocument {
+    type Error = StorageError;
+
+    fn try_from(verdict: KeptVerdict) -> Result<Self, Self::Error> {
+        let summary = verdict.summary.try_into()?;
+        Ok(match verdict.evidence {
             Ok(Evidence { report, token }) => Self {
                 summary,
                 report: Some(report.into()),
@@ -267,7 +295,7 @@ impl From<KeptVerdict> for VerdictDocument {
                 token: None,
                 evidence_dropped_at_ms: Some(dropped_at_ms),
             },
-        }
+        })
     }
 }
 
@@ -300,13 +328,17 @@ pub(super) struct RevocationQuery {
 pub(super) struct RevocationsDocument {
     /// Newest first.
     pub(super) revocations: Vec<RevocationDocument>,
+    /// What `after` has to be for the next page; null on the last one.
+    pub(super) next: Option<String>,
 }
 
-/// The revoked operators.
+/// How an operator stands.
 #[derive(Serialize, ToSchema)]
-pub(super) struct RevokedOperatorsDocument {
-    /// Their names, in no order.
-    pub(super) operators: Vec<String>,
+pub(super) struct OperatorStandingDocument {
+    /// The operator's name.
+    pub(super) operator: String,
+    /// Whether the name is revoked. Nothing else is known of operators: one of whom nobody ever heard is not.
+    pub(super) revoked: bool,
 }
 
 /// A revocation.
@@ -341,4 +373,30 @@ impl From<Revocation> for RevocationDocument {
             created_at_ms,
         }
     }
+}
+
+/// A chain, bounded while it is read: an empty certificate takes three bytes of a body, and eight times that in memory.
+fn chain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Binary>, D::Error> {
+    struct Certificates;
+
+    impl<'de> Visitor<'de> for Certificates {
+        type Value = Vec<Binary>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MAX_CHAIN} certificates")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut chain = Vec::new();
+            while let Some(certificate) = list.next_element()? {
+                if chain.len() >= MAX_CHAIN {
+                    return Err(A::Error::invalid_length(MAX_CHAIN + 1, &self));
+                }
+                chain.push(certificate);
+            }
+            Ok(chain)
+        }
+    }
+
+    deserializer.deserialize_seq(Certificates)
 }

@@ -6,15 +6,19 @@ use aws_lc_rs::rand;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use bartizan_attestation::certificates::{ChainError, Subject, Usage, verify_chain};
+use bartizan_attestation::certificates::{ChainError, Usage, verify_chain};
+use bartizan_attestation::csr::{self, CsrError};
 use bartizan_attestation::digest::sha256;
+use bartizan_attestation::identity::CardId;
 use bartizan_attestation::keys::VaultRequest;
 
-use super::access::Operator;
+use super::access::{Host, Operator};
 use super::documents::{
     EnrolDocument, EnrolledDocument, HostsDocument, JoinCodeDocument, NewJoinCodeDocument,
+    RenewalDocument,
 };
-use super::input::{self, InputError};
+use super::input::{self, InputError, Parameters};
+use super::listing::{PageQuery, PageShare, Paid};
 use crate::binary::Binary;
 use crate::clock::{now_ms, now_s};
 use crate::problem::{Problem, ProblemDocument, ProblemType};
@@ -25,7 +29,7 @@ use crate::vault::VaultError;
 /// Longest life of a join code: one week.
 const MAX_LIFETIME_S: u64 = 7 * 86_400;
 
-/// A host was not enrolled, or a join code not made.
+/// A host was not enrolled or renewed, or a join code not made.
 #[derive(Debug, thiserror::Error)]
 enum EnrolmentError {
     /// The code was not accepted.
@@ -45,6 +49,20 @@ enum EnrolmentError {
     /// The random number generator failed.
     #[error("the random number generator failed; see the system's log")]
     NoRandomness,
+    /// The renewal's request proves no key.
+    #[error("the request for a certificate is refused: {0}")]
+    Request(#[from] CsrError),
+    /// The renewal is asked for another key than the one that the host is known by.
+    #[error(
+        "a host's certificate is renewed for the key that it has; enrol a host anew for another"
+    )]
+    OtherKey,
+    /// The host is not in the list of those that enrolled.
+    #[error("this host is not in the list of enrolled hosts; enrol it anew")]
+    NotListed,
+    /// The service is ending.
+    #[error("the verifier is shutting down; try again")]
+    Stopped,
 }
 
 impl ProblemType for EnrolmentError {
@@ -55,6 +73,10 @@ impl ProblemType for EnrolmentError {
             Self::Issued(_) => ("vault-unexpected", StatusCode::INTERNAL_SERVER_ERROR),
             Self::Storage(error) => error.kind(),
             Self::NoRandomness => ("no-randomness", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Request(_) => ("not-signable", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::OtherKey => ("renewal-of-other-key", StatusCode::FORBIDDEN),
+            Self::NotListed => ("host-not-listed", StatusCode::NOT_FOUND),
+            Self::Stopped => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 }
@@ -71,7 +93,7 @@ impl ProblemType for EnrolmentError {
 pub(super) async fn add_join_code(
     State(service): State<Arc<Service>>,
     operator: Operator,
-    input::Json(wish): input::Json<NewJoinCodeDocument>,
+    input::Json(wish, _share): input::Json<NewJoinCodeDocument>,
 ) -> Result<(StatusCode, Json<JoinCodeDocument>), Problem> {
     check_name(&wish.name)?;
     if !(1..=MAX_LIFETIME_S).contains(&wish.lifetime_s) {
@@ -114,47 +136,50 @@ pub(super) async fn add_join_code(
 )]
 pub(super) async fn enroll(
     State(service): State<Arc<Service>>,
-    input::Json(host): input::Json<EnrolDocument>,
+    input::Json(host, share): input::Json<EnrolDocument>,
 ) -> Result<(StatusCode, Json<EnrolledDocument>), Problem> {
     check_name(&host.name)?;
-    let code = sha256(&host.join_code.0);
-    let operator = service
-        .storage
-        .use_join_code(&code, &host.name, now_ms())
-        .await?;
-    let chain = match issue(&service, &host).await {
-        Ok(chain) => chain,
-        Err(error) => {
-            // Refused or not even asked: nothing was issued, the code may be tried again.
-            if matches!(error, VaultError::Refused(_) | VaultError::Away { .. }) {
-                service.storage.release_join_code(&code).await?;
-            }
-            return Err(error.into());
-        }
-    };
-    let verified = verify_chain(&chain, &service.fleet_ca, now_s(), Usage::Card)
-        .map_err(EnrolmentError::from)?;
-    if let (Subject::Host(card), Some(certificate)) = (&verified.subject, chain.first()) {
-        let enrolled = EnrolledHost {
-            card: *card,
-            name: host.name,
-            operator,
-            enrolled_at_ms: now_ms(),
-            certificate: certificate.clone(),
-        };
-        service.storage.add_host(&enrolled).await?;
-        tracing::info!(%card, host = enrolled.name, operator = enrolled.operator, "host enrolled");
+    // A task of its own: a host that was certified is listed, whether or not the client stays.
+    let enrolling = tokio::spawn(async move {
+        let enrolled = enrol(&service, host).await;
+        drop(share);
+        enrolled
+    });
+    let enrolled = enrolling.await.map_err(|_| EnrolmentError::Stopped)??;
+    Ok((StatusCode::CREATED, Json(enrolled)))
+}
+
+/// Renews the certificate of a host's card identity, for the key that it has.
+#[utoipa::path(
+    post, path = "/v1/hosts/renew", tag = "host",
+    request_body = RenewalDocument,
+    responses(
+        (status = 200, body = EnrolledDocument),
+        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn renew(
+    State(service): State<Arc<Service>>,
+    host: Host,
+    input::Json(wish, share): input::Json<RenewalDocument>,
+) -> Result<Json<EnrolledDocument>, Problem> {
+    let key = csr::verify(&wish.csr.0).map_err(EnrolmentError::from)?;
+    if CardId(key.sha256()) != host.card {
+        return Err(EnrolmentError::OtherKey.into());
     }
-    let document = EnrolledDocument {
-        chain: chain.into_iter().map(Binary).collect(),
-        fleet_ca: service.fleet_ca.der().to_vec().into(),
-    };
-    Ok((StatusCode::CREATED, Json(document)))
+    let renewing = tokio::spawn(async move {
+        let renewed = renew_listed(&service, host.card, wish).await;
+        drop(share);
+        renewed
+    });
+    let renewed = renewing.await.map_err(|_| EnrolmentError::Stopped)??;
+    Ok(Json(renewed))
 }
 
 /// The enrolled hosts.
 #[utoipa::path(
     get, path = "/v1/hosts", tag = "operator",
+    params(PageQuery),
     responses(
         (status = 200, body = HostsDocument),
         (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
@@ -163,23 +188,88 @@ pub(super) async fn enroll(
 pub(super) async fn hosts(
     State(service): State<Arc<Service>>,
     _operator: Operator,
-) -> Result<Json<HostsDocument>, Problem> {
-    let hosts = service
-        .storage
-        .hosts()
-        .await?
-        .into_iter()
-        .map(Into::into)
-        .collect();
-    Ok(Json(HostsDocument { hosts }))
+    Parameters(query): Parameters<PageQuery>,
+    share: PageShare,
+) -> Result<Paid, Problem> {
+    let limit = share.limit(query.limit, 1000)?;
+    let after = query.after.map(|after| after.parse()).transpose();
+    let after: Option<CardId> = after.map_err(|_| InputError::Field {
+        field: "after",
+        expected: "the `next` of the page before",
+    })?;
+    let page = service.storage.hosts(after, limit).await?;
+    let last = page.rows.last().filter(|_| page.more);
+    let next = last.map(|host| host.card.to_string());
+    let hosts = page.rows.into_iter().map(Into::into).collect();
+    Ok(share.answer(&HostsDocument { hosts, next }))
 }
 
-async fn issue(service: &Service, host: &EnrolDocument) -> Result<Vec<Vec<u8>>, VaultError> {
-    let request = VaultRequest::IssueHost {
-        csr: host.csr.0.clone(),
-        name: host.name.clone(),
+async fn enrol(service: &Service, host: EnrolDocument) -> Result<EnrolledDocument, EnrolmentError> {
+    let code = sha256(&host.join_code.0);
+    let storage = &service.storage;
+    let operator = storage.use_join_code(&code, &host.name, now_ms()).await?;
+    let issued = match issue(service, host.csr.0, &host.name).await {
+        Ok(issued) => issued,
+        Err(error) => {
+            // Refused, or not even asked: nothing was issued, the code may be tried again.
+            if let EnrolmentError::Vault(VaultError::Refused(_) | VaultError::Away { .. }) = error {
+                storage.release_join_code(&code).await?;
+            }
+            return Err(error);
+        }
     };
-    service.vault.certificates(request).await
+    let enrolled = EnrolledHost {
+        card: issued.card,
+        name: host.name,
+        operator,
+        enrolled_at_ms: now_ms(),
+        certificate: issued.certificate,
+    };
+    storage.add_host(&enrolled).await?;
+    let (card, host, operator) = (issued.card, enrolled.name, enrolled.operator);
+    tracing::info!(%card, host, operator, "host enrolled");
+    Ok(issued.document)
+}
+
+async fn renew_listed(
+    service: &Service,
+    card: CardId,
+    wish: RenewalDocument,
+) -> Result<EnrolledDocument, EnrolmentError> {
+    let storage = &service.storage;
+    let host = storage.host_name(card).await?;
+    let host = host.ok_or(EnrolmentError::NotListed)?;
+    let issued = issue(service, wish.csr.0, &host).await?;
+    storage.renew_host(card, &issued.certificate).await?;
+    tracing::info!(%card, host, "host renewed");
+    Ok(issued.document)
+}
+
+/// What the vault issued for a card.
+struct Issued {
+    card: CardId,
+    /// DER.
+    certificate: Vec<u8>,
+    document: EnrolledDocument,
+}
+
+async fn issue(service: &Service, csr: Vec<u8>, name: &str) -> Result<Issued, EnrolmentError> {
+    let name = name.to_owned();
+    let request = VaultRequest::IssueHost { csr, name };
+    let chain = service.vault.certificates(request).await?;
+    let verified = verify_chain(&chain, &service.fleet_ca, now_s(), Usage::Card)?;
+    // INVARIANT: a card's chain is its own certificate, which names its card.
+    let card = verified.card.ok_or(ChainError::AlternativeName)?;
+    let certificate = chain.first().cloned().unwrap_or_default();
+    let document = EnrolledDocument {
+        chain: chain.into_iter().map(Binary).collect(),
+        fleet_ca: service.fleet_ca.der().to_vec().into(),
+    };
+    Ok(Issued {
+        card,
+        certificate,
+        document,
+    })
 }
 
 fn check_name(name: &str) -> Result<(), InputError> {

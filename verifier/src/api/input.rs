@@ -9,12 +9,13 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::body::Body;
+use crate::memory::Share;
 use crate::problem::{Problem, ProblemType};
 use crate::service::Service;
 
-/// A JSON body that became a `T`.
+/// A JSON body that became a `T`, and the share of the memory that it takes: to be kept as long as the `T` is.
 #[derive(Debug)]
-pub(super) struct Json<T>(pub(super) T);
+pub(super) struct Json<T>(pub(super) T, pub(super) Share);
 
 /// The one variable part of a path.
 #[derive(Debug)]
@@ -53,10 +54,9 @@ impl<T: DeserializeOwned> FromRequest<Arc<Service>> for Json<T> {
         request: Request,
         service: &Arc<Service>,
     ) -> Result<Self, Self::Rejection> {
-        let body = Body::from_request(request, service).await?;
-        Ok(Self(
-            serde_json::from_slice(&body.bytes).map_err(InputError::from)?,
-        ))
+        let Body { bytes, share } = Body::from_request(request, service).await?;
+        let value = serde_json::from_slice(&bytes).map_err(InputError::from)?;
+        Ok(Self(value, share))
     }
 }
 

@@ -30,6 +30,7 @@ pub fn document() -> String {
         open::description,
         open::health,
         enrolment::enroll,
+        enrolment::renew,
         enrolment::hosts,
         enrolment::add_join_code,
         reports::issue_nonce,
@@ -43,7 +44,7 @@ pub fn document() -> String {
         revocations::list,
         revocations::revoke,
         revocations::reinstate,
-        revocations::operators,
+        revocations::operator_standing,
         operations::rotate_token_key,
         operations::metrics,
     ),
@@ -52,9 +53,23 @@ pub fn document() -> String {
         (name = "host", description = "For hosts: a client certificate by their card."),
         (name = "operator", description = "For operators: a client certificate of theirs."),
     ),
-    modifiers(&ClientCertificates)
+    modifiers(&ClientCertificates, &Failures)
 )]
 struct Description;
+
+/// Says that every operation that can be refused can fail too: the vault or the database may be away, memory taken.
+struct Failures;
+
+impl Modify for Failures {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        for operation in operations(openapi) {
+            let responses = &mut operation.responses.responses;
+            if let Some(problem) = responses.get("4XX").cloned() {
+                responses.insert("5XX".into(), problem);
+            }
+        }
+    }
+}
 
 /// Says which operations need a client certificate: all that are not open.
 struct ClientCertificates;
@@ -77,15 +92,7 @@ impl Modify for ClientCertificates {
                         extensions: None,
                     },
                 );
-            let operations = openapi.paths.paths.values_mut().flat_map(|path| {
-                [
-                    &mut path.get,
-                    &mut path.post,
-                    &mut path.put,
-                    &mut path.delete,
-                ]
-            });
-            for operation in operations.flatten() {
+            for operation in operations(openapi) {
                 if operation.tags.iter().flatten().any(|has| has == tag) {
                     let none: [&str; 0] = [];
                     operation.security = Some(vec![SecurityRequirement::new(scheme, none)]);
@@ -93,4 +100,19 @@ impl Modify for ClientCertificates {
             }
         }
     }
+}
+
+fn operations(
+    openapi: &mut utoipa::openapi::OpenApi,
+) -> impl Iterator<Item = &mut utoipa::openapi::path::Operation> {
+    let paths = openapi.paths.paths.values_mut();
+    let methods = paths.flat_map(|path| {
+        [
+            &mut path.get,
+            &mut path.post,
+            &mut path.put,
+            &mut path.delete,
+        ]
+    });
+    methods.flatten()
 }

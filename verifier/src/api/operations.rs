@@ -14,6 +14,8 @@ use crate::binary::Binary;
 use crate::memory::MemoryBudget;
 use crate::problem::{Problem, ProblemDocument};
 use crate::service::Service;
+use crate::token_keys::TokenKeysError;
+use crate::vault::VaultError;
 
 /// The key that signs from now on.
 #[derive(Serialize, ToSchema)]
@@ -24,7 +26,8 @@ pub(super) struct TokenKeyDocument {
     not_after: u64,
 }
 
-/// Replaces the token key; the old ones stay published to the end of their validity.
+/// Replaces the token key; the old ones stay published to the end of their validity. 409 while as many are valid as
+/// there may be.
 #[utoipa::path(
     post, path = "/v1/token-keys/rotate", tag = "operator",
     responses(
@@ -36,13 +39,18 @@ pub(super) async fn rotate_token_key(
     State(service): State<Arc<Service>>,
     operator: Operator,
 ) -> Result<Json<TokenKeyDocument>, Problem> {
-    let key = service.token_keys.replace().await?;
-    let kid = Binary::encode(&key.sha256);
-    tracing::info!(operator = operator.name, kid, "token key rotated");
-    Ok(Json(TokenKeyDocument {
-        kid,
-        not_after: key.not_after,
-    }))
+    // A task of its own: a rotation that was begun is ended, whether or not the client stays.
+    let rotating = tokio::spawn(async move {
+        let key = service.token_keys.replace().await?;
+        let kid = Binary::encode(&key.sha256);
+        tracing::info!(operator = operator.name, kid, "token key rotated");
+        Ok::<_, TokenKeysError>(TokenKeyDocument {
+            kid,
+            not_after: key.not_after,
+        })
+    });
+    let key = rotating.await.map_err(|_| VaultError::Stopped)??;
+    Ok(Json(key))
 }
 
 /// Counters in Prometheus' text format.

@@ -6,11 +6,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use bartizan_attestation::profile::{ApplicationProfile, ProfileError};
+use serde_json::value::RawValue;
 
 use super::access::Operator;
 use super::body::Body;
 use super::documents::{ProfileRevisionDocument, ProfilesDocument};
-use super::input::Segment;
+use super::input::{Parameters, Segment};
+use super::listing::{PageQuery, PageShare, Paid};
 use crate::clock::now_ms;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
@@ -99,7 +101,7 @@ pub(super) async fn put(
         revision,
         operator: operator.name,
         created_at_ms: now,
-        profile: parsed(&text)?,
+        profile: raw(text)?,
     }))
 }
 
@@ -127,7 +129,7 @@ pub(super) async fn show(
         revision: stored.revision,
         operator: stored.operator,
         created_at_ms: stored.created_at_ms,
-        profile: parsed(&stored.body)?,
+        profile: raw(stored.body)?,
     }))
 }
 
@@ -159,6 +161,7 @@ pub(super) async fn withdraw(
 /// The applications that have a profile.
 #[utoipa::path(
     get, path = "/v1/profiles", tag = "operator",
+    params(PageQuery),
     responses(
         (status = 200, body = ProfilesDocument),
         (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
@@ -167,17 +170,19 @@ pub(super) async fn withdraw(
 pub(super) async fn list(
     State(service): State<Arc<Service>>,
     _operator: Operator,
-) -> Result<Json<ProfilesDocument>, Problem> {
-    let profiles = service
-        .storage
-        .profiles()
-        .await?
-        .into_iter()
-        .map(Into::into)
-        .collect();
-    Ok(Json(ProfilesDocument { profiles }))
+    Parameters(query): Parameters<PageQuery>,
+    share: PageShare,
+) -> Result<Paid, Problem> {
+    let limit = share.limit(query.limit, 1000)?;
+    let storage = &service.storage;
+    let page = storage.profiles(query.after.as_deref(), limit).await?;
+    let last = page.rows.last().filter(|_| page.more);
+    let next = last.map(|summary| summary.application.clone());
+    let profiles = page.rows.into_iter().map(Into::into).collect();
+    Ok(share.answer(&ProfilesDocument { profiles, next }))
 }
 
-fn parsed(body: &str) -> Result<serde_json::Value, StorageError> {
-    serde_json::from_str(body).map_err(|_| StorageError::Damaged { table: "profiles" })
+/// What was checked when it was put, as it is: as a tree it would be many times its size.
+fn raw(body: String) -> Result<Box<RawValue>, StorageError> {
+    RawValue::from_string(body).map_err(|_| StorageError::Damaged { table: "profiles" })
 }

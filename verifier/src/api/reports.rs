@@ -29,7 +29,7 @@ use crate::service::Service;
 pub(super) async fn issue_nonce(
     State(service): State<Arc<Service>>,
     host: Host,
-    input::Json(wish): input::Json<NonceRequestDocument>,
+    input::Json(wish, _share): input::Json<NonceRequestDocument>,
 ) -> Result<Json<NonceDocument>, Problem> {
     let expected = "urn:bartizan:guest:<card>:<vm uuid>:<boot>";
     let guest: GuestIdentity = wish.guest.parse().map_err(|_| InputError::Field {
@@ -131,6 +131,23 @@ mod tests {
 
     use super::{SignedReport, read_submission};
     use crate::binary::Binary;
+
+    #[test]
+    fn a_chain_has_at_most_four_certificates() {
+        let body = |certificates: usize| {
+            let chain = vec!["MAAA"; certificates];
+            serde_json::json!({"report": "", "guest_chain": chain}).to_string()
+        };
+        for fits in [0, 1, 4] {
+            let read = read_submission(body(fits).as_bytes()).unwrap();
+            assert_eq!(read.guest_chain.len(), fits);
+        }
+        let refused = read_submission(body(5).as_bytes()).unwrap_err();
+        assert!(
+            refused.to_string().contains("at most 4 certificates"),
+            "{refused}"
+        );
+    }
 
     proptest! {
         #[test]

@@ -8,13 +8,14 @@ use axum::http::StatusCode;
 
 use super::access::{Host, Operator};
 use super::documents::{
-    NewRevocationDocument, RevocationQuery, RevocationsDocument, RevokedOperatorsDocument,
+    NewRevocationDocument, OperatorStandingDocument, RevocationQuery, RevocationsDocument,
 };
-use super::input::{self, InputError, Parameters};
+use super::input::{self, InputError, Parameters, Segment};
+use super::listing::{PageQuery, PageShare, Paid};
 use crate::clock::now_ms;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
-use crate::storage::{Revocation, RevocationKind};
+use crate::storage::{Revocation, RevocationCursorError, RevocationKind};
 
 /// A revocation was not made or taken back.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +49,7 @@ impl ProblemType for RevocationRouteError {
 pub(super) async fn revoke(
     State(service): State<Arc<Service>>,
     operator: Operator,
-    input::Json(wish): input::Json<NewRevocationDocument>,
+    input::Json(wish, _share): input::Json<NewRevocationDocument>,
 ) -> Result<StatusCode, Problem> {
     wish.kind.check(&wish.subject)?;
     if !(1..=1000).contains(&wish.reason.len()) {
@@ -82,6 +83,7 @@ pub(super) async fn revoke(
 /// The revocations in force, newest first.
 #[utoipa::path(
     get, path = "/v1/revocations", tag = "operator",
+    params(PageQuery),
     responses(
         (status = 200, body = RevocationsDocument),
         (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
@@ -90,33 +92,40 @@ pub(super) async fn revoke(
 pub(super) async fn list(
     State(service): State<Arc<Service>>,
     _operator: Operator,
-) -> Result<Json<RevocationsDocument>, Problem> {
-    let revocations = service
-        .storage
-        .revocations()
-        .await?
-        .into_iter()
-        .map(Into::into)
-        .collect();
-    Ok(Json(RevocationsDocument { revocations }))
+    Parameters(query): Parameters<PageQuery>,
+    share: PageShare,
+) -> Result<Paid, Problem> {
+    let limit = share.limit(query.limit, 1000)?;
+    let after = query.after.map(|after| after.parse()).transpose();
+    let after = after.map_err(|_: RevocationCursorError| InputError::Field {
+        field: "after",
+        expected: "the `next` of the page before",
+    })?;
+    let page = service.storage.revocations(after, limit).await?;
+    let last = page.rows.last().filter(|_| page.more);
+    let next = last.map(|revocation| revocation.cursor().to_string());
+    let revocations = page.rows.into_iter().map(Into::into).collect();
+    Ok(share.answer(&RevocationsDocument { revocations, next }))
 }
 
-/// The names of revoked operators: no host launches what one of them signed.
+/// How an operator stands: no host launches what a revoked one signed.
 #[utoipa::path(
-    get, path = "/v1/revoked-operators", tag = "host",
+    get, path = "/v1/operators/{name}/standing", tag = "host",
+    params(("name" = String, Path, description = "The operator's name.")),
     responses(
-        (status = 200, body = RevokedOperatorsDocument),
+        (status = 200, body = OperatorStandingDocument),
         (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn operators(
+pub(super) async fn operator_standing(
     State(service): State<Arc<Service>>,
     _host: Host,
-) -> Result<Json<RevokedOperatorsDocument>, Problem> {
-    let mut operators = service.storage.revocations().await?;
-    operators.retain(|revocation| revocation.kind == RevocationKind::Operator);
-    let operators = operators.into_iter().map(|one| one.subject).collect();
-    Ok(Json(RevokedOperatorsDocument { operators }))
+    Segment(operator): Segment,
+) -> Result<Json<OperatorStandingDocument>, Problem> {
+    let storage = &service.storage;
+    let revoked = storage.is_revoked(RevocationKind::Operator, &operator);
+    let revoked = revoked.await?;
+    Ok(Json(OperatorStandingDocument { operator, revoked }))
 }
 
 /// Takes a revocation back.

@@ -8,10 +8,11 @@ use axum::http::StatusCode;
 
 use super::access::Operator;
 use super::documents::{VerdictDocument, VerdictQuery, VerdictsDocument};
-use super::input::{InputError, Parameters, Segment};
+use super::input::{Parameters, Segment};
+use super::listing::{PageShare, Paid};
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
-use crate::storage::VerdictFilter;
+use crate::storage::{StorageError, VerdictFilter};
 
 /// There is no such verdict.
 #[derive(Debug, thiserror::Error)]
@@ -37,29 +38,20 @@ pub(super) async fn list(
     State(service): State<Arc<Service>>,
     _operator: Operator,
     Parameters(query): Parameters<VerdictQuery>,
-) -> Result<Json<VerdictsDocument>, Problem> {
-    let limit = query.limit.unwrap_or(100);
-    if !(1..=1000).contains(&limit) {
-        return Err(InputError::Field {
-            field: "limit",
-            expected: "1 to 1000",
-        }
-        .into());
-    }
+    share: PageShare,
+) -> Result<Paid, Problem> {
+    let limit = share.limit(query.limit, 100)?;
     let filter = VerdictFilter {
         guest: query.guest,
         application: query.application,
         after: query.after,
-        limit,
     };
-    let verdicts = service
-        .storage
-        .verdicts(&filter)
-        .await?
-        .into_iter()
-        .map(Into::into)
-        .collect();
-    Ok(Json(VerdictsDocument { verdicts }))
+    let page = service.storage.verdicts(&filter, limit).await?;
+    let last = page.rows.last().filter(|_| page.more);
+    let next = last.map(|verdict| verdict.id.clone());
+    let verdicts = page.rows.into_iter().map(TryInto::try_into);
+    let verdicts = verdicts.collect::<Result<_, StorageError>>()?;
+    Ok(share.answer(&VerdictsDocument { verdicts, next }))
 }
 
 /// One verdict, with its evidence.
@@ -76,12 +68,7 @@ pub(super) async fn show(
     _operator: Operator,
     Segment(id): Segment,
 ) -> Result<Json<VerdictDocument>, Problem> {
-    Ok(Json(
-        service
-            .storage
-            .verdict(&id)
-            .await?
-            .ok_or(NoVerdictError)?
-            .into(),
-    ))
+    let verdict = service.storage.verdict(&id).await?;
+    let verdict = verdict.ok_or(NoVerdictError)?;
+    Ok(Json(verdict.try_into()?))
 }

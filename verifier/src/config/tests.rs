@@ -41,6 +41,9 @@ fn values_out_of_range_are_refused() {
     for wrong in [
         "token_lifetime_s: 0",
         "report_window_s: 99999",
+        // The vault certifies for no longer than seven days.
+        "tls_lifetime_s: 604801",
+        "token_key_lifetime_s: 604801",
         "limits: {body_bytes: 1}",
         "limits: {memory_wait_s: 0}",
         // Half of it could not hold the largest report.

@@ -10,7 +10,7 @@ use crate::nonces::NonceError;
 use crate::problem::ProblemType;
 use crate::quota::QuotaError;
 use crate::storage::StorageError;
-use crate::vault::VaultError;
+use crate::token_keys::TokenKeysError;
 
 /// A report was not judged: there is neither verdict nor token.
 #[derive(Debug, thiserror::Error)]
@@ -76,9 +76,9 @@ pub enum JudgeError {
         /// The boot in the report.
         boot: u64,
     },
-    /// The vault did not sign the result.
+    /// The result was not signed.
     #[error(transparent)]
-    Vault(#[from] VaultError),
+    Signing(#[from] TokenKeysError),
     /// The verdict could not be made durable.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -103,7 +103,7 @@ impl ProblemType for JudgeError {
             Self::SupersededBoot { .. } => "guest-superseded",
             Self::Nonce(error) => return error.kind(),
             Self::Quota(error) => return error.kind(),
-            Self::Vault(error) => return error.kind(),
+            Self::Signing(error) => return error.kind(),
             Self::Storage(error) => return error.kind(),
             Self::Stopped => return ("stopping", StatusCode::SERVICE_UNAVAILABLE),
         };
@@ -113,7 +113,7 @@ impl ProblemType for JudgeError {
     fn retry_after_s(&self) -> Option<u64> {
         match self {
             Self::Quota(error) => error.retry_after_s(),
-            Self::Vault(error) => error.retry_after_s(),
+            Self::Signing(error) => error.retry_after_s(),
             Self::Storage(error) => error.retry_after_s(),
             _ => None,
         }

@@ -5,7 +5,8 @@ use bartizan_attestation::identity::CardId;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Storage, StorageError, as_integer, as_unsigned};
+use super::page::{CHUNK, Reading};
+use super::{Page, PageLimit, Storage, StorageError, as_integer, as_unsigned};
 use crate::problem::ProblemType;
 
 /// An enrolled host.
@@ -25,12 +26,12 @@ pub struct EnrolledHost {
 
 /// A join code was not accepted.
 ///
-/// Unknown, used and expired look alike from outside, so that nothing is learnt by guessing.
+/// Unknown, used, expired and withdrawn look alike from outside, so that nothing is learnt by guessing.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinCodeError {
-    /// No such code for that host name, or used, or expired.
+    /// No such code for that host name, or used, or expired, or its operator is revoked.
     #[error(
-        "that join code is not good for this host name, was used or has expired; ask an operator for a new one"
+        "that join code is not good for this host name, was used, has expired, or its operator is revoked; ask an operator for a new one"
     )]
     NotAccepted,
     /// The database failed.
@@ -77,8 +78,8 @@ impl Storage {
         Ok(())
     }
 
-    /// Uses a join code up and says which operator made it. One statement: of two who race with the
-    /// same code, one gets it.
+    /// Uses a join code up and says which operator made it: none who is revoked. One statement: of two
+    /// who race with the same code, one gets it, and a revocation comes before it or after.
     pub async fn use_join_code(
         &self,
         code_sha256: &[u8; 32],
@@ -88,6 +89,8 @@ impl Storage {
         sqlx::query_scalar(
             "UPDATE join_codes SET used_at_ms = ?1
              WHERE code_sha256 = ?2 AND host_name = ?3 AND used_at_ms IS NULL AND expires_at_ms > ?1
+               AND NOT EXISTS (SELECT 1 FROM revocations
+                               WHERE kind = 'operator' AND subject = join_codes.operator)
              RETURNING operator",
         )
         .bind(as_integer(now_ms))
@@ -126,17 +129,59 @@ impl Storage {
         Ok(())
     }
 
-    /// All enrolled hosts, by name.
-    pub async fn hosts(&self) -> Result<Vec<EnrolledHost>, StorageError> {
-        sqlx::query(
-            "SELECT card, name, operator, enrolled_at_ms, certificate FROM hosts
-             ORDER BY name, card",
-        )
-        .fetch_all(&self.readers)
-        .await?
-        .iter()
-        .map(host)
-        .collect()
+    /// The name that a host enrolled under last; `None` if none did with that card.
+    pub async fn host_name(&self, card: CardId) -> Result<Option<String>, StorageError> {
+        let name = sqlx::query_scalar("SELECT name FROM hosts WHERE card = ?")
+            .bind(card.0.as_slice())
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(name)
+    }
+
+    /// Keeps the new certificate of an enrolled host.
+    pub async fn renew_host(&self, card: CardId, certificate: &[u8]) -> Result<(), StorageError> {
+        sqlx::query("UPDATE hosts SET certificate = ? WHERE card = ?")
+            .bind(certificate)
+            .bind(card.0.as_slice())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// Enrolled hosts by name, those after the host with the card `after`.
+    pub async fn hosts(
+        &self,
+        after: Option<CardId>,
+        limit: PageLimit,
+    ) -> Result<Page<EnrolledHost>, StorageError> {
+        let mut reading = Reading::new(limit);
+        loop {
+            let after = reading
+                .last()
+                .map(|host: &EnrolledHost| host.card)
+                .or(after);
+            let chunk = sqlx::query(
+                "SELECT card, name, operator, enrolled_at_ms, certificate FROM hosts
+                 WHERE ?1 IS NULL OR (name, card) > ((SELECT name FROM hosts WHERE card = ?1), ?1)
+                 ORDER BY name, card LIMIT ?2",
+            )
+            .bind(after.map(|card| card.0.to_vec()))
+            .bind(CHUNK)
+            .fetch_all(&self.readers)
+            .await?;
+            let chunk = chunk.iter().map(host).collect::<Result<_, _>>()?;
+            match reading.add(chunk, EnrolledHost::size) {
+                Ok(page) => return Ok(page),
+                Err(more) => reading = more,
+            }
+        }
+    }
+}
+
+impl EnrolledHost {
+    /// What it takes in memory, in bytes.
+    fn size(&self) -> usize {
+        self.name.len() + self.operator.len() + self.certificate.len() + size_of::<Self>()
     }
 }
 

@@ -1,8 +1,10 @@
 //! Application profiles, in revisions.
 
 use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
 
-use super::{Storage, StorageError, as_integer, as_unsigned};
+use super::page::{CHUNK, Reading};
+use super::{Page, PageLimit, Storage, StorageError, as_integer, as_unsigned};
 
 /// One revision of an application's profile.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -100,26 +102,50 @@ impl Storage {
         }))
     }
 
-    /// All applications that have a profile, by name.
-    pub async fn profiles(&self) -> Result<Vec<ProfileSummary>, StorageError> {
-        // SQLite takes the bare columns from the row that holds the maximum
-        // (sqlite.org/lang_select.html#bareagg).
-        sqlx::query(
-            "SELECT application, max(revision) AS revision, body IS NULL AS withdrawn, operator,
-                    created_at_ms
-             FROM profiles GROUP BY application HAVING NOT withdrawn ORDER BY application",
-        )
-        .fetch_all(&self.readers)
-        .await?
-        .iter()
-        .map(|row| {
-            Ok(ProfileSummary {
-                application: row.try_get("application")?,
-                revision: as_unsigned(row.try_get("revision")?),
-                operator: row.try_get("operator")?,
-                created_at_ms: as_unsigned(row.try_get("created_at_ms")?),
-            })
-        })
-        .collect()
+    /// Applications that have a profile by name, those after the application `after`.
+    pub async fn profiles(
+        &self,
+        after: Option<&str>,
+        limit: PageLimit,
+    ) -> Result<Page<ProfileSummary>, StorageError> {
+        let mut reading = Reading::new(limit);
+        loop {
+            let last = reading
+                .last()
+                .map(|summary: &ProfileSummary| summary.application.as_str());
+            // SQLite takes the bare columns from the row that holds the maximum
+            // (sqlite.org/lang_select.html#bareagg).
+            let chunk = sqlx::query(
+                "SELECT application, max(revision) AS revision, body IS NULL AS withdrawn, operator,
+                        created_at_ms
+                 FROM profiles WHERE ?1 IS NULL OR application > ?1
+                 GROUP BY application HAVING NOT withdrawn ORDER BY application LIMIT ?2",
+            )
+            .bind(last.or(after))
+            .bind(CHUNK)
+            .fetch_all(&self.readers)
+            .await?;
+            let chunk = chunk.iter().map(summary).collect::<Result<_, _>>()?;
+            match reading.add(chunk, ProfileSummary::size) {
+                Ok(page) => return Ok(page),
+                Err(more) => reading = more,
+            }
+        }
     }
+}
+
+impl ProfileSummary {
+    /// What it takes in memory, in bytes.
+    fn size(&self) -> usize {
+        self.application.len() + self.operator.len() + size_of::<Self>()
+    }
+}
+
+fn summary(row: &SqliteRow) -> Result<ProfileSummary, StorageError> {
+    Ok(ProfileSummary {
+        application: row.try_get("application")?,
+        revision: as_unsigned(row.try_get("revision")?),
+        operator: row.try_get("operator")?,
+        created_at_ms: as_unsigned(row.try_get("created_at_ms")?),
+    })
 }

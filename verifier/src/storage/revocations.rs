@@ -1,13 +1,18 @@
 //! Who and what is revoked.
 
+use std::fmt;
+use std::str::FromStr;
+
 use axum::http::StatusCode;
 use bartizan_attestation::certificates::Subject;
 use bartizan_attestation::identity::{CardId, GuestIdentity};
 use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
 use utoipa::ToSchema;
 
-use super::{Storage, StorageError, as_integer, as_unsigned};
+use super::page::{CHUNK, Reading};
+use super::{Page, PageLimit, Storage, StorageError, as_integer, as_unsigned};
 use crate::problem::ProblemType;
 
 /// What kind of subject is revoked.
@@ -69,6 +74,10 @@ impl RevocationKind {
             Self::Application => "application",
             Self::Operator => "operator",
         }
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.word() == word)
     }
 
     /// Checks that a subject can be one of this kind, in its one spelling.
@@ -158,30 +167,102 @@ impl Storage {
         Ok(found.is_some())
     }
 
-    /// All revocations, newest first.
-    pub async fn revocations(&self) -> Result<Vec<Revocation>, StorageError> {
-        sqlx::query(
-            "SELECT kind, subject, reason, operator, created_at_ms FROM revocations
-             ORDER BY created_at_ms DESC, kind, subject",
-        )
-        .fetch_all(&self.readers)
-        .await?
-        .iter()
-        .map(|row| {
-            let kind: &str = row.try_get("kind")?;
-            Ok(Revocation {
-                kind: RevocationKind::ALL
-                    .into_iter()
-                    .find(|known| known.word() == kind)
-                    .ok_or(StorageError::Damaged {
-                        table: "revocations",
-                    })?,
-                subject: row.try_get("subject")?,
-                reason: row.try_get("reason")?,
-                operator: row.try_get("operator")?,
-                created_at_ms: as_unsigned(row.try_get("created_at_ms")?),
-            })
-        })
-        .collect()
+    /// Revocations, newest first, those after `after`.
+    pub async fn revocations(
+        &self,
+        after: Option<RevocationCursor>,
+        limit: PageLimit,
+    ) -> Result<Page<Revocation>, StorageError> {
+        let mut reading = Reading::new(limit);
+        loop {
+            let after = reading.last().map(Revocation::cursor).or(after.clone());
+            let (at_ms, kind, subject) = match after {
+                Some(after) => (
+                    Some(after.at_ms),
+                    Some(after.kind.word()),
+                    Some(after.subject),
+                ),
+                None => (None, None, None),
+            };
+            let chunk = sqlx::query(
+                "SELECT kind, subject, reason, operator, created_at_ms FROM revocations
+                 WHERE ?1 IS NULL OR created_at_ms < ?1
+                    OR (created_at_ms = ?1 AND (kind, subject) > (?2, ?3))
+                 ORDER BY created_at_ms DESC, kind, subject LIMIT ?4",
+            )
+            .bind(at_ms.map(as_integer))
+            .bind(kind)
+            .bind(subject)
+            .bind(CHUNK)
+            .fetch_all(&self.readers)
+            .await?;
+            let chunk = chunk.iter().map(revocation).collect::<Result<_, _>>()?;
+            match reading.add(chunk, Revocation::size) {
+                Ok(page) => return Ok(page),
+                Err(more) => reading = more,
+            }
+        }
     }
+}
+
+impl Revocation {
+    /// Where the list goes on after it.
+    #[must_use]
+    pub fn cursor(&self) -> RevocationCursor {
+        RevocationCursor {
+            at_ms: self.created_at_ms,
+            kind: self.kind,
+            subject: self.subject.clone(),
+        }
+    }
+
+    /// What it takes in memory, in bytes.
+    fn size(&self) -> usize {
+        self.subject.len() + self.reason.len() + self.operator.len() + size_of::<Self>()
+    }
+}
+
+/// A place in the list of revocations; it stays one when the revocation that it was made of is taken back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RevocationCursor {
+    at_ms: u64,
+    kind: RevocationKind,
+    subject: String,
+}
+
+impl fmt::Display for RevocationCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.at_ms, self.kind.word(), self.subject)
+    }
+}
+
+/// The text is no place in the list of revocations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("not the `next` of a list of revocations")]
+pub struct RevocationCursorError;
+
+impl FromStr for RevocationCursor {
+    type Err = RevocationCursorError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut parts = text.splitn(3, ':');
+        let mut part = || parts.next().ok_or(RevocationCursorError);
+        Ok(Self {
+            at_ms: part()?.parse().map_err(|_| RevocationCursorError)?,
+            kind: RevocationKind::from_word(part()?).ok_or(RevocationCursorError)?,
+            subject: part()?.to_owned(),
+        })
+    }
+}
+
+fn revocation(row: &SqliteRow) -> Result<Revocation, StorageError> {
+    let table = "revocations";
+    let kind = RevocationKind::from_word(row.try_get("kind")?);
+    Ok(Revocation {
+        kind: kind.ok_or(StorageError::Damaged { table })?,
+        subject: row.try_get("subject")?,
+        reason: row.try_get("reason")?,
+        operator: row.try_get("operator")?,
+        created_at_ms: as_unsigned(row.try_get("created_at_ms")?),
+    })
 }

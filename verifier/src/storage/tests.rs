@@ -1,8 +1,8 @@
 use bartizan_attestation::identity::{CardId, GuestIdentity};
 
 use super::{
-    Evidence, JoinCodeError, KeptVerdict, Recorded, Revocation, RevocationKind, Storage, Verdict,
-    VerdictFilter, VerdictLog, VerdictSummary,
+    EnrolledHost, Evidence, JoinCodeError, KeptVerdict, PageLimit, Recorded, Revocation,
+    RevocationCursor, RevocationKind, Storage, Verdict, VerdictFilter, VerdictLog, VerdictSummary,
 };
 use crate::config::{Keep, Retention};
 
@@ -12,6 +12,12 @@ mod migration;
 
 /// Text that would break a query made by pasting.
 const HOSTILE: &str = "x'); DROP TABLE verdicts; --\"%_\\\0";
+
+/// A page that holds everything.
+const WHOLE: PageLimit = PageLimit {
+    rows: u32::MAX,
+    bytes: usize::MAX,
+};
 
 struct Database {
     storage: Storage,
@@ -95,6 +101,27 @@ async fn the_file_is_private_and_flushed_on_every_commit() {
 }
 
 #[tokio::test]
+async fn a_database_that_others_could_read_is_closed_to_them() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let database = database().await;
+    let file = |suffix: &str| database.directory.path().join(format!("v.db{suffix}"));
+    let all = ["", "-wal", "-shm"];
+    for suffix in all {
+        let open_to_all = std::fs::Permissions::from_mode(0o666);
+        std::fs::set_permissions(file(suffix), open_to_all).unwrap();
+    }
+    let again = Storage::open(&file("")).await.unwrap();
+    for suffix in all {
+        let mode = std::fs::metadata(file(suffix))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{suffix}");
+    }
+    again.check().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_join_code_is_good_once_for_its_host_name_until_it_expires() {
     let database = database().await;
     let storage = database.storage.clone();
@@ -128,6 +155,40 @@ async fn a_join_code_is_good_once_for_its_host_name_until_it_expires() {
         storage.use_join_code(&[1; 32], "h1", 150).await.unwrap(),
         "ann"
     );
+}
+
+#[tokio::test]
+async fn a_join_code_is_good_for_nothing_while_its_operator_is_revoked() {
+    let database = database().await;
+    let storage = database.storage.clone();
+    for (code, operator) in [([1; 32], "ann"), ([2; 32], "bob")] {
+        storage
+            .add_join_code(&code, "h1", operator, 100, 200)
+            .await
+            .unwrap();
+    }
+    let revocation = |kind, subject: &str| Revocation {
+        kind,
+        subject: subject.into(),
+        reason: "left".into(),
+        operator: "bob".into(),
+        created_at_ms: 1,
+    };
+    // An application of that name is somebody else.
+    for (kind, subject) in [
+        (RevocationKind::Operator, "ann"),
+        (RevocationKind::Application, "bob"),
+    ] {
+        storage.revoke(&revocation(kind, subject)).await.unwrap();
+    }
+    let anns = storage.use_join_code(&[1; 32], "h1", 150).await;
+    assert!(matches!(anns, Err(JoinCodeError::NotAccepted)), "{anns:?}");
+    let bobs = storage.use_join_code(&[2; 32], "h1", 150).await;
+    assert_eq!(bobs.unwrap(), "bob");
+    let reinstated = storage.reinstate(RevocationKind::Operator, "ann").await;
+    assert!(reinstated.unwrap());
+    let anns = storage.use_join_code(&[1; 32], "h1", 150).await;
+    assert_eq!(anns.unwrap(), "ann");
 }
 
 #[tokio::test]
@@ -171,7 +232,7 @@ async fn profiles_have_revisions_that_never_come_back() {
     assert!(storage.withdraw_profile("nginx", "ann", 3).await.unwrap());
     assert!(!storage.withdraw_profile("nginx", "ann", 4).await.unwrap());
     assert_eq!(storage.profile("nginx").await.unwrap(), None);
-    assert_eq!(storage.profiles().await.unwrap(), []);
+    assert_eq!(storage.profiles(None, WHOLE).await.unwrap().rows, []);
     assert_eq!(
         storage
             .standing(&guest(1), Some("nginx"))
@@ -192,7 +253,7 @@ async fn profiles_have_revisions_that_never_come_back() {
             .profile_revision,
         Some(4)
     );
-    let listed = storage.profiles().await.unwrap();
+    let listed = storage.profiles(None, WHOLE).await.unwrap().rows;
     assert_eq!(
         (
             listed.len(),
@@ -222,7 +283,8 @@ async fn a_revoked_vm_is_revoked_in_every_boot() {
     RevocationKind::Guest.check(&revocation.subject).unwrap();
     storage.revoke(&revocation).await.unwrap();
     assert!(storage.standing(&two, None).await.unwrap().guest_revoked);
-    assert_eq!(storage.revocations().await.unwrap().len(), 2);
+    let listed = storage.revocations(None, WHOLE).await.unwrap();
+    assert_eq!(listed.rows.len(), 2);
     assert!(
         storage
             .reinstate(RevocationKind::Guest, &revocation.subject)
@@ -290,6 +352,89 @@ async fn an_older_boot_is_superseded_and_writes_nothing() {
 }
 
 #[tokio::test]
+async fn every_list_is_whole_in_pages_of_any_size() {
+    let storage = database().await;
+    let storage = &storage.storage;
+    let subject = |number: u8| format!("{number}:{HOSTILE}");
+    let mut due = [Vec::new(), Vec::new(), Vec::new()];
+    for number in 0..40_u8 {
+        let host = EnrolledHost {
+            card: CardId([number; 32]),
+            // Several of one name.
+            name: format!("h{}", number / 7),
+            operator: "ann".into(),
+            enrolled_at_ms: 1,
+            certificate: vec![number; 10],
+        };
+        storage.add_host(&host).await.unwrap();
+        let application = format!("a{number:02}");
+        let put = storage.put_profile(&application, "{}", "ann", 1).await;
+        put.unwrap();
+        let revocation = Revocation {
+            kind: RevocationKind::Application,
+            subject: subject(number),
+            reason: "a test".into(),
+            operator: "ann".into(),
+            // Several at one time, the newest with the lowest numbers.
+            created_at_ms: 100 - u64::from(number / 7),
+        };
+        storage.revoke(&revocation).await.unwrap();
+        due[0].push(host.card.to_string());
+        due[1].push(application);
+        due[2].push(revocation.cursor().to_string());
+    }
+    due[2].sort_by_key(|cursor| {
+        let cursor: RevocationCursor = cursor.parse().unwrap();
+        let text = cursor.to_string();
+        let (at_ms, subject) = text.split_once(':').unwrap();
+        (
+            std::cmp::Reverse(at_ms.parse::<u64>().unwrap()),
+            subject.to_owned(),
+        )
+    });
+    for limit in [
+        PageLimit { rows: 1, ..WHOLE },
+        PageLimit { rows: 17, ..WHOLE },
+        PageLimit { bytes: 1, ..WHOLE },
+        PageLimit {
+            bytes: 1000,
+            ..WHOLE
+        },
+        WHOLE,
+    ] {
+        let mut found = [Vec::new(), Vec::new(), Vec::new()];
+        loop {
+            let after = found[0].last().map(|last: &String| last.parse().unwrap());
+            let page = storage.hosts(after, limit).await.unwrap();
+            found[0].extend(page.rows.iter().map(|host| host.card.to_string()));
+            if !page.more {
+                break;
+            }
+        }
+        loop {
+            let after = found[1].last().cloned();
+            let page = storage.profiles(after.as_deref(), limit).await.unwrap();
+            found[1].extend(page.rows.into_iter().map(|summary| summary.application));
+            if !page.more {
+                break;
+            }
+        }
+        loop {
+            let after = found[2].last().map(|last: &String| last.parse().unwrap());
+            let page = storage.revocations(after, limit).await.unwrap();
+            found[2].extend(page.rows.iter().map(|one| one.cursor().to_string()));
+            if !page.more {
+                break;
+            }
+        }
+        assert_eq!(found, due, "{limit:?}");
+    }
+    for wrong in ["", "1", "1:application", "x:application:a", "1:verdict:a"] {
+        assert!(wrong.parse::<RevocationCursor>().is_err(), "{wrong}");
+    }
+}
+
+#[tokio::test]
 async fn verdicts_survive_reopening_and_are_listed_in_pages() {
     let database = database().await;
     let (log, _task) = VerdictLog::start(database.storage.clone(), for_ever());
@@ -313,16 +458,20 @@ async fn verdicts_survive_reopening_and_are_listed_in_pages() {
     let mut filter = VerdictFilter {
         application: Some(HOSTILE.into()),
         guest: Some(guest(1).to_string()),
-        limit: 20,
         ..VerdictFilter::default()
     };
-    let first = storage.verdicts(&filter).await.unwrap();
+    let twenty = PageLimit { rows: 20, ..WHOLE };
+    let first = storage.verdicts(&filter, twenty).await.unwrap();
+    assert!(first.more);
+    let first = first.rows;
     assert_eq!(
         (first.len(), first[0].id.as_str(), first[19].id.as_str()),
         (20, "59", "21")
     );
     filter.after = Some(first[19].id.clone());
-    let second = storage.verdicts(&filter).await.unwrap();
+    let second = storage.verdicts(&filter, twenty).await.unwrap();
+    assert!(!second.more);
+    let second = second.rows;
     assert_eq!((second.len(), second[4].id.as_str()), (5, "11"));
     assert_eq!(
         storage.verdict("59").await.unwrap().unwrap(),

@@ -6,7 +6,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, Sqlite, SqliteConnection};
 
 use super::enrolment::card_id;
-use super::{Storage, StorageError, as_integer, as_unsigned};
+use super::page::{CHUNK, Reading};
+use super::{Page, PageLimit, Storage, StorageError, as_integer, as_unsigned};
 use crate::metrics::status_word;
 
 /// A verdict as it is recorded.
@@ -72,6 +73,12 @@ impl VerdictSummary {
         self.status == status_word(Status::Affirming)
     }
 
+    /// What it takes in memory, in bytes.
+    fn size(&self) -> usize {
+        let texts = self.id.len() + self.guest.len() + self.application.len() + self.status.len();
+        texts + self.reasons.len() + size_of::<Self>()
+    }
+
     /// What is kept of it for ever, in KiB, begun ones whole: a row and three indices.
     #[must_use]
     pub fn kept_kib(&self) -> u32 {
@@ -90,8 +97,6 @@ pub struct VerdictFilter {
     pub application: Option<String>,
     /// Only those older than this id: the next page after the one that ended with it.
     pub after: Option<String>,
-    /// At most so many.
-    pub limit: u32,
 }
 
 const COLUMNS: &str =
@@ -103,28 +108,32 @@ impl Storage {
     pub async fn verdicts(
         &self,
         filter: &VerdictFilter,
-    ) -> Result<Vec<VerdictSummary>, StorageError> {
-        let mut query = sqlx::QueryBuilder::<Sqlite>::new(COLUMNS);
-        query.push(" FROM verdicts WHERE true");
-        if let Some(guest) = &filter.guest {
-            query.push(" AND guest = ").push_bind(guest);
+        limit: PageLimit,
+    ) -> Result<Page<VerdictSummary>, StorageError> {
+        let mut reading = Reading::new(limit);
+        loop {
+            let last = reading
+                .last()
+                .map(|summary: &VerdictSummary| summary.id.as_str());
+            let mut query = sqlx::QueryBuilder::<Sqlite>::new(COLUMNS);
+            query.push(" FROM verdicts WHERE true");
+            if let Some(guest) = &filter.guest {
+                query.push(" AND guest = ").push_bind(guest);
+            }
+            if let Some(application) = &filter.application {
+                query.push(" AND application = ").push_bind(application);
+            }
+            if let Some(after) = last.or(filter.after.as_deref()) {
+                query.push(" AND id < ").push_bind(after);
+            }
+            query.push(" ORDER BY id DESC LIMIT ").push_bind(CHUNK);
+            let chunk = query.build().fetch_all(&self.readers).await?;
+            let chunk = chunk.iter().map(summary).collect::<Result<_, _>>()?;
+            match reading.add(chunk, VerdictSummary::size) {
+                Ok(page) => return Ok(page),
+                Err(more) => reading = more,
+            }
         }
-        if let Some(application) = &filter.application {
-            query.push(" AND application = ").push_bind(application);
-        }
-        if let Some(after) = &filter.after {
-            query.push(" AND id < ").push_bind(after);
-        }
-        query
-            .push(" ORDER BY id DESC LIMIT ")
-            .push_bind(filter.limit);
-        query
-            .build()
-            .fetch_all(&self.readers)
-            .await?
-            .iter()
-            .map(summary)
-            .collect()
     }
 
     /// One verdict, with its evidence if that is still kept.

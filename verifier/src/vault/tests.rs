@@ -32,6 +32,8 @@ async fn a_restarted_vault_is_not_noticed() {
     let before = std::thread::spawn(move || serve(&listener, &[description()]));
     vault.describe().await.unwrap();
     before.join().unwrap();
+    // It was asked, over the link of before; that it is away now does not tell what it did.
+    assert!(matches!(vault.describe().await, Err(VaultError::Link(_))));
     assert!(matches!(
         vault.describe().await,
         Err(VaultError::Away { .. })
@@ -55,10 +57,10 @@ async fn refusals_and_strange_replies_are_told_apart() {
     let replies = [VaultReply::Refused(refusal.clone()), description()];
     let server = std::thread::spawn(move || serve(&listener, &replies));
     let vault = Vault::new(socket);
-    let refused = vault.sign_token("{}".into()).await;
+    let refused = vault.sign_token("{}".into(), Vec::new()).await;
     assert!(matches!(refused, Err(VaultError::Refused(found)) if found == refusal));
     assert!(matches!(
-        vault.sign_token("{}".into()).await,
+        vault.sign_token("{}".into(), Vec::new()).await,
         Err(VaultError::UnexpectedReply)
     ));
     server.join().unwrap();

@@ -21,6 +21,7 @@ async fn every_operation_is_refused_to_those_whom_its_tag_does_not_name() {
     let mut tried = 0;
     for (path, operations) in description["paths"].as_object().unwrap() {
         let path = path.replace("{application}", "a").replace("{id}", "a");
+        let path = path.replace("{name}", "a");
         for (method, operation) in operations.as_object().unwrap() {
             let wrong: &[(&Peer, &str)] = match operation["tags"][0].as_str().unwrap() {
                 "host" => &[
@@ -59,20 +60,27 @@ async fn a_certificate_that_expired_during_its_connection_is_refused() {
 }
 
 #[tokio::test]
-async fn hosts_learn_which_operators_are_revoked_and_nothing_else() {
+async fn hosts_learn_how_an_operator_stands_and_nothing_else() {
     let bench = Bench::start().await;
     let host = peer(&Host::enrolled(&bench.vault.fleet));
-    let told = async || bench.get(&host, "/v1/revoked-operators").await;
-    assert_eq!(told().await, (StatusCode::OK, json!({"operators": []})));
+    let stands = async |name: &str| {
+        let path = format!("/v1/operators/{name}/standing");
+        let (status, answer) = bench.get(&host, &path).await;
+        assert_eq!(
+            (status, &answer["operator"]),
+            (StatusCode::OK, &json!(name))
+        );
+        answer["revoked"].clone()
+    };
+    assert_eq!(stands("bob").await, json!(false));
     for (kind, subject) in [("operator", "bob"), ("application", "nginx")] {
         let revocation = json!({"kind": kind, "subject": subject, "reason": "a test"});
         let answer = bench.post(&operator(), "/v1/revocations", revocation).await;
         assert_eq!(answer.0, StatusCode::NO_CONTENT);
     }
-    assert_eq!(
-        told().await,
-        (StatusCode::OK, json!({"operators": ["bob"]}))
-    );
+    for (name, revoked) in [("bob", true), ("nginx", false), ("ann", false)] {
+        assert_eq!(stands(name).await, json!(revoked), "{name}");
+    }
 }
 
 #[tokio::test]
@@ -161,6 +169,25 @@ fn only_hosts_and_operators_are_identified_by_their_certificates() {
         assert_eq!(identify(&other), Peer::Anonymous);
     }
     assert_eq!(Peer::identify(None, &ca, now), Peer::Anonymous);
+}
+
+#[test]
+fn whatever_can_be_refused_is_said_to_be_able_to_fail() {
+    let description: Value = serde_json::from_str(&openapi::document()).unwrap();
+    let paths = description["paths"].as_object().unwrap().values();
+    let operations: Vec<_> = paths.flat_map(|path| path.as_object().unwrap()).collect();
+    assert!(operations.len() >= 20);
+    for (method, operation) in operations {
+        let responses = &operation["responses"];
+        let problem = json!({"$ref": "#/components/schemas/ProblemDocument"});
+        for class in ["4XX", "5XX"] {
+            if operation["tags"][0] != "open" {
+                let schema = &responses[class]["content"]["application/problem+json"]["schema"];
+                assert_eq!(*schema, problem, "{method} {operation}");
+            }
+        }
+        assert_eq!(responses["4XX"].is_null(), responses["5XX"].is_null());
+    }
 }
 
 #[test]

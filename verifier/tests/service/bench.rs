@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
+use axum::response::Response;
 use bartizan_verifier::api;
 use bartizan_verifier::binary::Binary;
 use bartizan_verifier::clock::now_s;
@@ -23,7 +24,8 @@ use tower::ServiceExt as _;
 
 use crate::fleet::Authority;
 use crate::host::{Guest, Host};
-use crate::stand_in_vault::StandInVault;
+use crate::process::DEADLINE;
+use crate::stand_in_vault::{Gate, StandInVault};
 
 pub(crate) struct Bench {
     pub(crate) service: Arc<Service>,
@@ -74,11 +76,21 @@ impl Bench {
         }
     }
 
-    pub(crate) async fn send(&self, peer: &Peer, request: Request<Body>) -> Answer {
+    /// What a GET is answered with, its body unread.
+    pub(crate) async fn respond(&self, peer: &Peer, path: &str) -> Response {
+        self.dispatch(peer, Request::get(path).body(Body::empty()).unwrap())
+            .await
+    }
+
+    async fn dispatch(&self, peer: &Peer, request: Request<Body>) -> Response {
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(peer.clone());
         let request = Request::from_parts(parts, body);
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    pub(crate) async fn send(&self, peer: &Peer, request: Request<Body>) -> Answer {
+        let response = self.dispatch(peer, request).await;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         if status.is_client_error() || status.is_server_error() {
@@ -125,6 +137,24 @@ impl Bench {
 
     pub(crate) async fn get(&self, peer: &Peer, path: &str) -> Answer {
         self.call(peer, Method::GET, path, Value::Null).await
+    }
+
+    /// Goes on with a request until so many wait at a gate of the vault's; then the client goes away.
+    pub(crate) async fn until_waiting(
+        &self,
+        gate: &Gate,
+        asked: impl Future<Output = Answer>,
+        waiting: usize,
+    ) {
+        let reached = async {
+            while gate.waiting() < waiting {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            answer = asked => panic!("answered though the vault holds it: {answer:?}"),
+            reached = tokio::time::timeout(DEADLINE, reached) => reached.unwrap(),
+        }
     }
 
     pub(crate) async fn nonce(&self, host: &Host, guest: &Guest) -> [u8; 32] {

@@ -1,4 +1,8 @@
 //! What was answered survives a kill; what was in memory does not come back.
+//!
+//! A kill takes the process alone: what it wrote is in the kernel's hands, and would be there without a single
+//! flush. That it survives a power cut rests on SQLite's `synchronous=FULL`, of which the storage's own tests see
+//! that it is set, and on a disk that flushes when it says so.
 
 use std::sync::{Arc, Mutex};
 

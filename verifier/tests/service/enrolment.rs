@@ -1,14 +1,18 @@
 //! Join codes and hosts.
 
+use std::time::Instant;
+
 use axum::http::StatusCode;
 use bartizan_attestation::certificates::{Usage, verify_chain};
 use bartizan_attestation::csr::EphemeralKey;
+use bartizan_attestation::identity::CardId;
 use bartizan_verifier::binary::Binary;
 use bartizan_verifier::clock::now_s;
 use bartizan_verifier::peer::Peer;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, operator, problem};
+use crate::process::DEADLINE;
 
 async fn join_code(bench: &Bench, name: &str) -> Value {
     let wish = json!({"name": name, "lifetime_s": 60});
@@ -70,6 +74,113 @@ async fn a_refused_request_does_not_burn_the_code_but_guesses_never_pass() {
         .post(&Peer::Anonymous, "/v1/hosts", wish(&code, "host-1", &csr))
         .await;
     assert_eq!(answer.0, StatusCode::CREATED, "{}", answer.1);
+}
+
+#[tokio::test]
+async fn a_code_stays_used_where_the_vault_may_have_issued_for_it() {
+    let bench = Bench::start().await;
+    let (first, second) = (
+        join_code(&bench, "host-1").await,
+        join_code(&bench, "host-2").await,
+    );
+    let csr = Binary::encode(&EphemeralKey::generate().unwrap().csr().unwrap());
+    let ask = async |code: &Value, name: &str| {
+        let wish = json!({"join_code": code, "name": name, "csr": csr});
+        let answer = bench.post(&Peer::Anonymous, "/v1/hosts", wish).await;
+        problem(&answer).to_owned()
+    };
+    let (socket, elsewhere) = (
+        &bench.vault.socket,
+        bench.vault.socket.with_extension("away"),
+    );
+    bench.vault.lose_answers(true);
+    std::fs::rename(socket, &elsewhere).unwrap();
+    // Asked over the link that there was, which broke; and then there is no other.
+    assert_eq!(ask(&first, "host-1").await, "vault-away");
+    // Not asked at all.
+    assert_eq!(ask(&second, "host-2").await, "vault-away");
+    bench.vault.lose_answers(false);
+    std::fs::rename(&elsewhere, socket).unwrap();
+    assert_eq!(ask(&first, "host-1").await, "join-code-not-accepted");
+    assert_eq!(ask(&second, "host-2").await, "");
+}
+
+#[tokio::test]
+async fn a_host_is_listed_and_its_memory_charged_though_it_went_away_meanwhile() {
+    let bench = Bench::start().await;
+    let code = join_code(&bench, "host-1").await;
+    let csr = Binary::encode(&EphemeralKey::generate().unwrap().csr().unwrap());
+    let wish = json!({"join_code": code, "name": "host-1", "csr": csr});
+    let whole = bench.service.stranger_memory.free();
+    bench.vault.making.hold(true);
+    let asked = bench.post(&Peer::Anonymous, "/v1/hosts", wish);
+    bench.until_waiting(&bench.vault.making, asked, 1).await;
+    assert!(bench.service.stranger_memory.free() < whole);
+    bench.vault.making.hold(false);
+    let until = Instant::now() + DEADLINE;
+    while bench.service.stranger_memory.free() < whole {
+        assert!(Instant::now() < until, "the memory does not come back");
+        tokio::task::yield_now().await;
+    }
+    let (_, hosts) = bench.get(&operator(), "/v1/hosts").await;
+    assert_eq!(hosts["hosts"][0]["name"], "host-1");
+}
+
+/// Enrols a host with that key; answers it as a peer.
+async fn enrolled(bench: &Bench, name: &str, key: &EphemeralKey) -> Peer {
+    let csr = Binary::encode(&key.csr().unwrap());
+    let wish = json!({"join_code": join_code(bench, name).await, "name": name, "csr": csr});
+    let (status, answer) = bench.post(&Peer::Anonymous, "/v1/hosts", wish).await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+    Peer::Host {
+        card: CardId(key.public_key().sha256()),
+        not_after: now_s() + 60,
+    }
+}
+
+#[tokio::test]
+async fn a_host_renews_its_certificate_for_the_key_that_it_has() {
+    let bench = Bench::start().await;
+    let (key, other) = (
+        EphemeralKey::generate().unwrap(),
+        EphemeralKey::generate().unwrap(),
+    );
+    let host = enrolled(&bench, "host-1", &key).await;
+    let renew = async |peer: &Peer, csr: &[u8]| {
+        let wish = json!({"csr": Binary::encode(csr)});
+        bench.post(peer, "/v1/hosts/renew", wish).await
+    };
+    let listed = async || bench.get(&operator(), "/v1/hosts").await.1["hosts"].clone();
+    let before = listed().await;
+    let (status, answer) = renew(&host, &key.csr().unwrap()).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let chain = vec![Binary::decode(answer["chain"][0].as_str().unwrap()).unwrap()];
+    let verified = verify_chain(&chain, &bench.vault.fleet.ca(), now_s(), Usage::Card).unwrap();
+    assert_eq!(verified.public_key, key.public_key());
+    let after = listed().await;
+    assert_eq!(after[0]["certificate"], answer["chain"][0]);
+    assert_ne!(after[0]["certificate"], before[0]["certificate"]);
+    assert_eq!(
+        (&after[0]["name"], &after[1]),
+        (&json!("host-1"), &Value::Null)
+    );
+
+    let refused = renew(&host, &other.csr().unwrap()).await;
+    assert_eq!(problem(&refused), "renewal-of-other-key");
+    let mut unproven = key.csr().unwrap();
+    *unproven.last_mut().unwrap() ^= 1;
+    assert_eq!(problem(&renew(&host, &unproven).await), "not-signable");
+    let unlisted = Peer::Host {
+        card: CardId(other.public_key().sha256()),
+        not_after: now_s() + 60,
+    };
+    let refused = renew(&unlisted, &other.csr().unwrap()).await;
+    assert_eq!(problem(&refused), "host-not-listed");
+    let subject = CardId(key.public_key().sha256()).to_string();
+    let revocation = json!({"kind": "host", "subject": subject, "reason": "stolen"});
+    bench.post(&operator(), "/v1/revocations", revocation).await;
+    let refused = renew(&host, &key.csr().unwrap()).await;
+    assert_eq!(problem(&refused), "host-revoked");
 }
 
 #[tokio::test]

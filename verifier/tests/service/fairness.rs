@@ -207,15 +207,7 @@ async fn strangers_keep_neither_hosts_nor_operators_out() {
 
 /// Goes on with a request until the vault holds so many results.
 async fn until_held(bench: &Bench, asked: impl Future<Output = Answer>, held: usize) {
-    let reached = async {
-        while bench.vault.results_held() < held {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::select! {
-        answer = asked => panic!("answered though the vault holds it: {answer:?}"),
-        reached = tokio::time::timeout(DEADLINE, reached) => reached.unwrap(),
-    }
+    bench.until_waiting(&bench.vault.results, asked, held).await;
 }
 
 #[tokio::test]
@@ -225,11 +217,11 @@ async fn memory_stays_charged_until_the_work_is_done_though_the_client_went_away
     let guest = host.guest(1, 1);
     let report = guest.attest(bench.nonce(&host, &guest).await, "nginx");
     let whole = bench.service.memory.free();
-    bench.vault.hold_results(true);
+    bench.vault.results.hold(true);
     // Given up by the client while the vault is at it.
     until_held(&bench, bench.submit(&host, &guest, &report), 1).await;
     assert!(bench.service.memory.free() < whole);
-    bench.vault.hold_results(false);
+    bench.vault.results.hold(false);
     let until = Instant::now() + DEADLINE;
     while bench.service.memory.free() < whole {
         assert!(Instant::now() < until, "the memory does not come back");
@@ -263,7 +255,7 @@ async fn large_reports_of_one_host_leave_memory_for_another() {
                 .await
         }
     };
-    bench.vault.hold_results(true);
+    bench.vault.results.hold(true);
     // A body is charged three times its size: two are as much as one host gets.
     for held in 1..=2 {
         until_held(&bench, submit(&greedy, large(&greedy).await), held).await;
@@ -271,5 +263,5 @@ async fn large_reports_of_one_host_leave_memory_for_another() {
     let refused = submit(&greedy, large(&greedy).await).await;
     assert_eq!(problem(&refused), "client-memory-exhausted");
     until_held(&bench, submit(&modest, large(&modest).await), 3).await;
-    bench.vault.hold_results(false);
+    bench.vault.results.hold(false);
 }

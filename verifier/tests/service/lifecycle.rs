@@ -80,6 +80,8 @@ fn init_refuses_what_is_no_request() {
     configure(directory.path(), &vault.socket, "");
     let refused = init(directory.path(), b"hello");
     assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("`bartizan operator request`"), "{said}");
     assert!(!directory.path().join("ann.pem").exists());
 }
 

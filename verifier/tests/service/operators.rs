@@ -1,5 +1,7 @@
 //! Profiles, revocations and metrics.
 
+use std::sync::Arc;
+
 use axum::http::{Method, StatusCode};
 use bartizan_attestation::digest::hash;
 use bartizan_attestation::measurement::HashAlgorithm;
@@ -7,10 +9,12 @@ use bartizan_attestation::profile::{
     ApplicationProfile, ProfileDocument, ProfiledFile, Reference, Segment, SpecialMappings,
 };
 use bartizan_verifier::clock::now_s;
+use bartizan_verifier::payer::Payer;
 use bartizan_verifier::peer::Peer;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, operator, peer, problem};
+use crate::fleet::Authority;
 use crate::host::{Host, NGINX};
 
 /// A profile of nginx whose code is one page of zeroes.
@@ -93,7 +97,7 @@ async fn a_profile_must_be_one_and_be_of_its_path() {
     assert_eq!(problem(&bench.get(&operator(), path).await), "no-profile");
     assert_eq!(
         bench.get(&operator(), "/v1/profiles").await.1,
-        json!({"profiles": []})
+        json!({"profiles": [], "next": null})
     );
 }
 
@@ -161,6 +165,94 @@ async fn an_operator_is_revoked_by_another() {
         "operator-revoked"
     );
     assert_eq!(bench.get(&bob, "/v1/hosts").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn lists_come_in_pages_that_lead_to_one_another() {
+    let bench = Bench::start().await;
+    for number in 0..5 {
+        let subject = format!("a:{number}&after=");
+        let wish = json!({"kind": "application", "subject": subject, "reason": "r"});
+        bench.post(&operator(), "/v1/revocations", wish).await;
+        let (path, body) = (
+            format!("/v1/profiles/p{number}"),
+            profile(&format!("p{number}")),
+        );
+        bench.call(&operator(), Method::PUT, &path, body).await;
+    }
+    for (path, list) in [
+        ("/v1/revocations", "revocations"),
+        ("/v1/profiles", "profiles"),
+    ] {
+        let (_, whole) = bench.get(&operator(), path).await;
+        assert_eq!(
+            (whole[list].as_array().unwrap().len(), &whole["next"]),
+            (5, &Value::Null)
+        );
+        let (mut found, mut query) = (Vec::new(), "limit=2".to_owned());
+        loop {
+            let (_, page) = bench.get(&operator(), &format!("{path}?{query}")).await;
+            found.extend(page[list].as_array().unwrap().clone());
+            let Some(next) = page["next"].as_str() else {
+                break;
+            };
+            assert_eq!(page[list].as_array().unwrap().len(), 2);
+            let encoded: String = next.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            query = format!("limit=2&after={encoded}");
+        }
+        assert_eq!(&json!(found), &whole[list]);
+    }
+    for path in [
+        "/v1/hosts?after=x",
+        "/v1/revocations?after=x",
+        "/v1/profiles?limit=0",
+    ] {
+        assert_eq!(
+            problem(&bench.get(&operator(), path).await),
+            "field-out-of-range"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_list_is_paid_for_until_it_was_sent() {
+    let bench = Bench::start_with(Authority::fleet(), "limits: {memory_wait_s: 1}").await;
+    let memory = &bench.service.memory;
+    let whole = memory.free();
+    let ann = operator();
+    let answer = bench.respond(&ann, "/v1/hosts").await;
+    assert!(memory.free() < whole, "while the client has not read it");
+    drop(answer);
+    assert_eq!(memory.free(), whole);
+    // Another operator's requests hold what there is.
+    let bob = Payer::Operator("bob".into());
+    let mut held = Vec::new();
+    while let Ok(share) = memory.try_take(&bob, 1 << 20) {
+        held.push(share);
+    }
+    let mine = Payer::Operator("ann".into());
+    while let Ok(share) = memory.try_take(&mine, 1 << 20) {
+        held.push(share);
+    }
+    let refused = bench.get(&ann, "/v1/verdicts").await;
+    assert_eq!(problem(&refused), "client-memory-exhausted");
+}
+
+#[tokio::test]
+async fn reports_that_wait_for_one_profile_have_it_read_once() {
+    let bench = Bench::start().await;
+    let (path, body) = ("/v1/profiles/nginx", profile("nginx"));
+    bench.call(&operator(), Method::PUT, path, body).await;
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let service = Arc::clone(&bench.service);
+        waiting.spawn(async move {
+            let current = service.profiles.current(&service.storage, "nginx", 1);
+            current.await.unwrap().unwrap()
+        });
+    }
+    let read = waiting.join_all().await;
+    assert!(read.iter().all(|profile| Arc::ptr_eq(profile, &read[0])));
 }
 
 #[tokio::test]

@@ -30,12 +30,16 @@ pub(crate) struct StandInVault {
     pub(crate) fleet: Arc<Authority>,
     refuses: Arc<AtomicBool>,
     shows_fleet: Arc<AtomicBool>,
-    results: Arc<Results>,
+    loses_answers: Arc<AtomicBool>,
+    /// Where it signs results.
+    pub(crate) results: Arc<Gate>,
+    /// Where it makes keys and certificates for hosts.
+    pub(crate) making: Arc<Gate>,
 }
 
-/// Whether results are signed now, or wait.
+/// Whether what comes to it goes on now, or waits.
 #[derive(Default)]
-struct Results {
+pub(crate) struct Gate {
     state: Mutex<Waiting>,
     changed: Condvar,
 }
@@ -53,7 +57,9 @@ struct Keys {
     shows_fleet: Arc<AtomicBool>,
     tokens: Mutex<Vec<(EcdsaKeyPair, Vec<u8>)>>,
     servers: Mutex<HashMap<Vec<u8>, EphemeralKey>>,
-    results: Arc<Results>,
+    loses_answers: Arc<AtomicBool>,
+    results: Arc<Gate>,
+    making: Arc<Gate>,
 }
 
 impl StandInVault {
@@ -62,14 +68,17 @@ impl StandInVault {
         let listener = UnixListener::bind(&socket).unwrap();
         let (fleet, refuses) = (Arc::new(fleet), Arc::new(AtomicBool::new(false)));
         let shows_fleet = Arc::new(AtomicBool::new(true));
-        let results = Arc::new(Results::default());
+        let loses_answers = Arc::new(AtomicBool::new(false));
+        let (results, making) = (Arc::<Gate>::default(), Arc::<Gate>::default());
         let keys = Arc::new(Keys {
             fleet: Arc::clone(&fleet),
             shows_fleet: Arc::clone(&shows_fleet),
             refuses: Arc::clone(&refuses),
             tokens: Mutex::default(),
             servers: Mutex::default(),
+            loses_answers: Arc::clone(&loses_answers),
             results: Arc::clone(&results),
+            making: Arc::clone(&making),
         });
         std::thread::spawn(move || {
             for link in listener.incoming() {
@@ -82,24 +91,20 @@ impl StandInVault {
             fleet,
             refuses,
             shows_fleet,
+            loses_answers,
             results,
+            making,
         }
-    }
-
-    /// From now on no result is signed, or again.
-    pub(crate) fn hold_results(&self, held: bool) {
-        self.results.state.lock().unwrap().held = held;
-        self.results.changed.notify_all();
-    }
-
-    /// How many results wait to be signed.
-    pub(crate) fn results_held(&self) -> usize {
-        self.results.state.lock().unwrap().count
     }
 
     /// From now on there is no fleet CA, until one is made.
     pub(crate) fn hide_fleet(&self) {
         self.shows_fleet.store(false, Ordering::SeqCst);
+    }
+
+    /// From now on the answer to whoever has something made is lost with its link, or no longer.
+    pub(crate) fn lose_answers(&self, loses: bool) {
+        self.loses_answers.store(loses, Ordering::SeqCst);
     }
 
     /// From now on every question is refused, or no longer.
@@ -108,8 +113,19 @@ impl StandInVault {
     }
 }
 
-impl Results {
-    fn wait(&self) {
+impl Gate {
+    /// From now on all wait, or go on.
+    pub(crate) fn hold(&self, held: bool) {
+        self.state.lock().unwrap().held = held;
+        self.changed.notify_all();
+    }
+
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state.lock().unwrap().count
+    }
+
+    fn pass(&self) {
         let mut state = self.state.lock().unwrap();
         state.count += 1;
         let mut state = (self.changed)
@@ -122,11 +138,18 @@ impl Results {
 impl Keys {
     fn serve(&self, mut link: UnixStream) {
         while let Ok(request) = read_frame(&mut link, VaultRequest::MAX_FRAME) {
+            let makes = matches!(
+                request,
+                VaultRequest::RotateToken { .. } | VaultRequest::IssueHost { .. }
+            );
             let reply = if self.refuses.load(Ordering::SeqCst) {
                 VaultReply::Refused(VaultRefusal::Store("told to refuse".into()))
             } else {
                 self.answer(request)
             };
+            if makes && self.loses_answers.load(Ordering::SeqCst) {
+                return;
+            }
             write_frame(&mut link, &reply, VaultRequest::MAX_FRAME).unwrap();
         }
     }
@@ -145,6 +168,7 @@ impl Keys {
             }
             VaultRequest::IssueHost { csr, .. } => match csr::verify(&csr) {
                 Ok(key) => {
+                    self.making.pass();
                     let uri = format!("urn:bartizan:host:{}", hex::encode(key.sha256()));
                     certificates(self.fleet.issue(&Wish::new(Usage::Card, uri), &key))
                 }
@@ -163,13 +187,23 @@ impl Keys {
                 self.servers.lock().unwrap().insert(leaf.clone(), key);
                 certificates(leaf)
             }
-            VaultRequest::RotateToken { lifetime_s } => self.rotate_token(lifetime_s),
-            VaultRequest::SignToken { claims } => {
+            VaultRequest::RotateToken { lifetime_s } => {
+                self.making.pass();
+                self.rotate_token(lifetime_s)
+            }
+            VaultRequest::SignToken {
+                claims,
+                certificate,
+            } => {
                 check_claims_json(&claims).unwrap();
-                self.results.wait();
+                self.results.pass();
                 let tokens = self.tokens.lock().unwrap();
-                let (key, certificate) = tokens.last().unwrap();
-                let input = signing_input(certificate, &claims);
+                let named = tokens.iter().find(|(_, leaf)| *leaf == certificate);
+                let Some((key, _)) = named else {
+                    let purpose = Purpose::Token;
+                    return VaultReply::Refused(VaultRefusal::NoKey { purpose });
+                };
+                let input = signing_input(&certificate, &claims);
                 let signature = key.sign(&SystemRandom::new(), input.as_bytes()).unwrap();
                 VaultReply::Token(compact(&input, signature.as_ref()))
             }

@@ -1,15 +1,20 @@
 //! Results and the keys that sign them.
 
+use std::time::Instant;
+
 use axum::http::StatusCode;
 use bartizan_attestation::digest::sha256;
+use bartizan_attestation::keys::VaultRequest;
 use bartizan_attestation::result::{Expectation, verify_token};
 use bartizan_verifier::binary::Binary;
 use bartizan_verifier::clock::now_s;
 use bartizan_verifier::peer::Peer;
+use bartizan_verifier::vault::Vault;
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, operator};
+use crate::bench::{Bench, operator, problem};
 use crate::host::Host;
+use crate::process::DEADLINE;
 
 fn chains(document: &Value) -> Vec<Vec<Vec<u8>>> {
     let chain = |chain: &Value| -> Vec<Vec<u8>> {
@@ -59,6 +64,77 @@ async fn a_token_verifies_with_the_published_keys_before_and_after_a_rotation() 
     let newest = &chains(&after)[0][0];
     assert_eq!(rotated["kid"], Binary::encode(&sha256(newest)));
     assert!(verify_token(token, &chains(&after)[..1], &ca, &expectation).is_err());
+}
+
+/// A result, and whether it verifies with what is published now.
+async fn verifies(bench: &Bench) -> bool {
+    let host = Host::enrolled(&bench.vault.fleet);
+    let guest = host.guest(1, 1);
+    let request = guest.signed(&guest.request(bench.nonce(&host, &guest).await, "nginx"));
+    let report = guest.sealed(&guest.report(request.clone()));
+    let (_, answer) = bench.submit(&host, &guest, &report).await;
+    let expectation = Expectation {
+        audience: "relying.example",
+        guest: guest.identity,
+        guest_nonce: [9; 32],
+        request_digest: sha256(&request),
+        application: "nginx",
+        key_thumbprint: guest.key.public_key().thumbprint(),
+        now_s: now_s(),
+    };
+    let published = published(bench).await;
+    let ca = bench.vault.fleet.ca();
+    verify_token(
+        answer["token"].as_str().unwrap(),
+        &published,
+        &ca,
+        &expectation,
+    )
+    .is_ok()
+}
+
+async fn published(bench: &Bench) -> Vec<Vec<Vec<u8>>> {
+    let path = "/v1/token-certificates";
+    chains(&bench.get(&Peer::Anonymous, path).await.1)
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_published_signs_nothing() {
+    let bench = Bench::start().await;
+    let rotate = VaultRequest::RotateToken { lifetime_s: 3600 };
+    let behind_its_back = Vault::new(bench.vault.socket.clone());
+    behind_its_back.certificates(rotate).await.unwrap();
+    assert_eq!(published(&bench).await.len(), 1);
+    assert!(verifies(&bench).await);
+}
+
+#[tokio::test]
+async fn a_rotation_whose_answer_is_lost_leaves_its_keys_published() {
+    let bench = Bench::start().await;
+    bench.vault.lose_answers(true);
+    let path = "/v1/token-keys/rotate";
+    let lost = bench.post(&operator(), path, Value::Null).await;
+    assert_eq!(problem(&lost), "vault-away");
+    // The one of before, and one for each of the link's two tries.
+    assert_eq!(published(&bench).await.len(), 3);
+    assert!(verifies(&bench).await);
+}
+
+#[tokio::test]
+async fn a_rotation_is_ended_though_the_operator_went_away() {
+    let bench = Bench::start().await;
+    bench.vault.making.hold(true);
+    let path = "/v1/token-keys/rotate";
+    let ann = operator();
+    let asked = bench.post(&ann, path, Value::Null);
+    bench.until_waiting(&bench.vault.making, asked, 1).await;
+    bench.vault.making.hold(false);
+    let until = Instant::now() + DEADLINE;
+    while published(&bench).await.len() < 2 {
+        assert!(Instant::now() < until, "the new key is not published");
+        tokio::task::yield_now().await;
+    }
+    assert!(verifies(&bench).await);
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ fn verify_direct(
             Some(CardId(contents.public_key.sha256()))
         }
         _ => {
-            verify_path(der, &[], ca, at, usage)?;
+            verify_path(der, None, ca, at, usage)?;
             contents.check_usage(usage)?;
             None
         }
@@ -95,9 +95,10 @@ fn verify_by_card(
     usage: Usage,
 ) -> Result<VerifiedCertificate, ChainError> {
     let contents = Contents::read(der)?;
-    verify_path(der, &[CertificateDer::from(card_der)], ca, at, usage)?;
+    verify_path(der, Some(card_der), ca, at, usage)?;
     contents.check_usage(usage)?;
-    // The path's signatures, times and constraints hold; what remains is what the card says of itself.
+    // The path leads through this card; its signatures, times and constraints hold. What remains is what the card
+    // says of itself.
     let card = Contents::read(card_der)?;
     card.check_usage(Usage::Card)?;
     let issuer = CardId(card.public_key.sha256());
@@ -110,25 +111,39 @@ fn verify_by_card(
     }
 }
 
-/// RFC 5280 section 6, with ecdsa-with-SHA384 over P-384 as the only signatures.
+/// RFC 5280 section 6, with ecdsa-with-SHA384 over P-384 as the only signatures. The path is through `card` where one is
+/// given: path validation by itself is content with any path, and tries the fleet CA first.
 fn verify_path(
     der: &[u8],
-    intermediates: &[CertificateDer<'_>],
+    card: Option<&[u8]>,
     ca: &FleetCa,
     at: u64,
     usage: Usage,
 ) -> Result<(), ChainError> {
-    let der = CertificateDer::from(der);
-    EndEntityCert::try_from(&der)?.verify_for_usage(
+    let (der, intermediates) = (
+        CertificateDer::from(der),
+        card.map(CertificateDer::from)
+            .into_iter()
+            .collect::<Vec<_>>(),
+    );
+    let leaf = EndEntityCert::try_from(&der)?;
+    let path = leaf.verify_for_usage(
         &[webpki::aws_lc_rs::ECDSA_P384_SHA384],
         std::slice::from_ref(ca.anchor()),
-        intermediates,
+        &intermediates,
         UnixTime::since_unix_epoch(Duration::from_secs(at)),
         KeyUsage::required(usage.required_purpose()),
         None,
         None,
     )?;
-    Ok(())
+    let through = path
+        .intermediate_certificates()
+        .map(|certificate| certificate.der());
+    if through.eq(intermediates.iter().cloned()) {
+        Ok(())
+    } else {
+        Err(ChainError::PastCard)
+    }
 }
 
 /// Checks what the certificate says against its usage and the card that issued it.

@@ -79,6 +79,9 @@ pub enum ChainError {
         /// The usage asked for.
         usage: Usage,
     },
+    /// The certificate was not issued by the card in its chain.
+    #[error("the certificate was not issued by the card in its chain, but by the fleet CA itself")]
+    PastCard,
     /// Leaf and card name different vaults.
     #[error("the certificate names another kind of vault than the card that issued it")]
     VaultMismatch,

@@ -8,7 +8,7 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::digest::sha256;
 
@@ -46,8 +46,7 @@ pub enum PublicKeyError {
 pub struct BadSignature;
 
 /// A public key as a JSON Web Key (RFC 7518 section 6.2.1), nothing but its required members.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Jwk {
     // The members stand in the order in which RFC 7638 hashes them.
     /// `P-384` or `P-256`.
@@ -121,25 +120,6 @@ impl PublicKey {
             curve,
             point: point.to_vec(),
         })
-    }
-
-    /// Reads a JSON Web Key.
-    pub fn from_jwk(jwk: &Jwk) -> Result<Self, PublicKeyError> {
-        let curve = [Curve::P384, Curve::P256]
-            .into_iter()
-            .find(|curve| jwk.kty == "EC" && jwk.crv == curve.name())
-            .ok_or(PublicKeyError::Unsupported)?;
-        let mut point = vec![4];
-        for coordinate in [&jwk.x, &jwk.y] {
-            let bytes = URL_SAFE_NO_PAD
-                .decode(coordinate)
-                .map_err(|_| PublicKeyError::Unsupported)?;
-            if bytes.len() != curve.coordinate_len() {
-                return Err(PublicKeyError::Unsupported);
-            }
-            point.extend(bytes);
-        }
-        Self::from_point(curve, &point)
     }
 
     /// Its curve.

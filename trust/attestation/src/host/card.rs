@@ -172,7 +172,11 @@ pub enum CardRefusal {
     /// Whether that operator is revoked cannot be learnt.
     #[n(7)]
     #[error(
-        "nothing is launched while the verifier cannot tell which operators are revoked ({0}); see the card's `launch_grace_s`"
+        "nothing is launched while the verifier cannot tell whether its operator is revoked ({0}); see the card's `launch_grace_s`"
     )]
     RevocationsUnknown(#[n(0)] String),
+    /// The verifier answered, but not what was asked.
+    #[n(8)]
+    #[error("the verifier's answer is refused: {0}; see that card and verifier are of one version")]
+    VerifierUnclear(#[n(0)] String),
 }

@@ -1,5 +1,6 @@
 //! The report: what the measurer saw, signed with its report key.
 
+mod bounded;
 mod checks;
 
 use minicbor::{Decode, Encode};
@@ -29,7 +30,7 @@ pub struct Report {
     #[n(4)]
     pub digest: Digest,
     /// The regions, in order; for a profile one per executable mapping of each process.
-    #[n(5)]
+    #[cbor(n(5), decode_with = "bounded::regions")]
     pub regions: Vec<MeasuredRegion>,
     /// Hash by the request's algorithm over the page digests of all regions, which travel beside the report
     /// ([`super::SignedReport`]); absent where the request does not wish for them.
@@ -37,7 +38,7 @@ pub struct Report {
     pub page_digests: Option<Digest>,
     /// None for physical regions, one for virtual ones; for a profile every process that executes the program of
     /// the one that the request names, which comes first.
-    #[n(7)]
+    #[cbor(n(7), decode_with = "bounded::processes")]
     pub processes: Vec<ResolvedProcess>,
     /// On what the processes' translation rests; absent where there is no process.
     #[n(8)]
@@ -52,7 +53,7 @@ pub struct Report {
     #[n(11)]
     pub hypervisor_version: String,
     /// The registers of the host's measured boot; empty where the host has none.
-    #[n(12)]
+    #[cbor(n(12), decode_with = "bounded::registers")]
     pub boot_registers: Vec<Register>,
 }
 
@@ -90,7 +91,7 @@ pub struct ResolvedProcess {
     #[n(3)]
     pub executable: String,
     /// Every executable mapping, in the order of addresses; regions of a profile match these.
-    #[n(4)]
+    #[cbor(n(4), decode_with = "bounded::mappings")]
     pub mappings: Vec<Mapping>,
 }
 

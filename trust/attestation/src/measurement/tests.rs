@@ -295,6 +295,50 @@ fn two_processes_may_have_the_same_addresses_and_one_may_not() {
     assert!(matches!(report.check(), Err(ReportError::Regions(_))));
 }
 
+#[test]
+fn lists_are_bounded_before_they_are_in_memory() {
+    let most = Report::MAX_MAPPINGS;
+    let mut many: [(&str, Report, usize); 3] = [
+        ("regions", report(), most),
+        ("boot_registers", report(), Report::MAX_REGISTERS),
+        ("processes", report(), Report::MAX_PROCESSES),
+    ];
+    many[0].1.regions = vec![report().regions[0].clone(); most + 1];
+    let register = Register {
+        index: 0,
+        value: Digest(Vec::new()),
+    };
+    many[1].1.boot_registers = vec![register; Report::MAX_REGISTERS + 1];
+    many[2].1.processes = vec![report().processes[0].clone(); Report::MAX_PROCESSES + 1];
+    for (list, report, most) in many {
+        let mut bytes = report.encode();
+        let refused = Report::decode(&bytes);
+        assert!(matches!(refused, Err(ReportError::Range(found)) if found == list));
+        // Refused by what is announced, before a single entry is read.
+        let head = encode(&vec![0_u8; most + 1]);
+        let head = &head[..head.len() - (most + 1)];
+        let at = bytes.windows(head.len()).rposition(|window| window == head);
+        bytes.truncate(at.unwrap() + head.len());
+        let refused = Report::decode(&bytes);
+        assert!(matches!(refused, Err(ReportError::Range(found)) if found == list));
+    }
+}
+
+#[test]
+fn mappings_are_bounded_over_all_processes() {
+    let mut report = report();
+    let mapping = report.processes[0].mappings[0].clone();
+    report.processes = vec![report.processes[0].clone(); 2];
+    for (first, second, fits) in [(2000, 2096, true), (2000, 2097, false), (4097, 1, false)] {
+        report.processes[0].mappings = vec![mapping.clone(); first];
+        report.processes[1].mappings = vec![mapping.clone(); second];
+        // They overlap, which is said after they were counted.
+        let counted = |result| !matches!(result, Err(ReportError::Range("mappings")));
+        assert_eq!(counted(report.check()), fits);
+        assert_eq!(counted(Report::decode(&report.encode()).map(drop)), fits);
+    }
+}
+
 fn any_digest(len: usize) -> impl Strategy<Value = Digest> {
     prop::collection::vec(any::<u8>(), len).prop_map(Digest)
 }

@@ -73,20 +73,86 @@ fn the_vaults_own_configuration_names_further_operators() {
     assert!(is_unnamed(ask(&vault, &mallory, "bob", NOW)));
 }
 
+/// Makes a token key that lasts an hour; answers its certificate.
+fn rotate_token(vault: &Vault, now: u64) -> Vec<u8> {
+    let rotate = VaultRequest::RotateToken { lifetime_s: 3600 };
+    certificates(vault.answer(rotate, now)).remove(0)
+}
+
+/// A result of `iat`, to be signed by the key of `certificate`.
+fn result(iat: u64, certificate: &[u8]) -> VaultRequest {
+    let json = include_str!("../../../../fuzz/corpus/claims/affirming");
+    let mut claims = check_claims_json(json).unwrap();
+    (claims.iat, claims.nbf, claims.exp) = (iat, iat, iat + 300);
+    VaultRequest::SignToken {
+        claims: claims.to_json(),
+        certificate: certificate.to_vec(),
+    }
+}
+
+#[test]
+fn a_result_is_signed_by_the_key_that_is_named() {
+    let verifier = begun();
+    let (old, new) = (
+        rotate_token(&verifier.vault, NOW),
+        rotate_token(&verifier.vault, NOW + 1),
+    );
+    let signer =
+        |certificate: &[u8], now| match verifier.vault.answer(result(now, certificate), now) {
+            VaultReply::Token(token) => Ok(token.split('.').next().unwrap().to_owned()),
+            other => Err(refusal(other)),
+        };
+    let names = |certificate: &[u8]| {
+        let input = bartizan_attestation::result::signing_input(certificate, "{}");
+        input.split('.').next().unwrap().to_owned()
+    };
+    for key in [&old, &new] {
+        assert_eq!(signer(key, NOW + 1).unwrap(), names(key));
+    }
+    assert!(matches!(
+        signer(&old, NOW + 3601),
+        Err(VaultRefusal::NotSignable(_))
+    ));
+    let VaultReply::Description { fleet_ca, .. } =
+        verifier.vault.answer(VaultRequest::Describe, NOW)
+    else {
+        panic!("no description");
+    };
+    let no_token_key = VaultRefusal::NoKey {
+        purpose: Purpose::Token,
+    };
+    assert_eq!(signer(&fleet_ca.unwrap(), NOW), Err(no_token_key));
+}
+
+#[test]
+fn no_token_key_is_dropped_whose_results_may_be_valid() {
+    let verifier = begun();
+    let first = rotate_token(&verifier.vault, NOW);
+    for _ in 1..MAX_OVERLAP {
+        rotate_token(&verifier.vault, NOW + 60);
+    }
+    let rotate = |now| {
+        let rotate = VaultRequest::RotateToken { lifetime_s: 3600 };
+        verifier.vault.answer(rotate, now)
+    };
+    let (purpose, keys) = (Purpose::Token, 32);
+    assert_eq!(
+        refusal(rotate(NOW + 3600)),
+        VaultRefusal::Overlap { purpose, keys }
+    );
+    let signed = verifier
+        .vault
+        .answer(result(NOW + 3600, &first), NOW + 3600);
+    assert!(matches!(signed, VaultReply::Token(_)));
+    // The oldest has had its time.
+    certificates(rotate(NOW + 3601));
+}
+
 #[test]
 fn results_are_signed_for_now_and_not_for_later() {
     let verifier = begun();
-    let rotate = VaultRequest::RotateToken { lifetime_s: 3600 };
-    certificates(verifier.vault.answer(rotate, NOW));
-    let json = include_str!("../../../../fuzz/corpus/claims/affirming");
-    let mut claims = check_claims_json(json).unwrap();
-    let mut sign = |iat: u64| {
-        (claims.iat, claims.nbf, claims.exp) = (iat, iat, iat + 300);
-        let claims = claims.to_json();
-        verifier
-            .vault
-            .answer(VaultRequest::SignToken { claims }, NOW)
-    };
+    let key = rotate_token(&verifier.vault, NOW);
+    let sign = |iat| verifier.vault.answer(result(iat, &key), NOW);
     for now in [NOW - 60, NOW, NOW + 60] {
         assert!(matches!(sign(now), VaultReply::Token(_)));
     }

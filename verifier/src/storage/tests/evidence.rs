@@ -70,11 +70,9 @@ async fn of_each_vm_the_latest_are_kept_and_those_that_do_not_affirm_apart() {
     let kept = kept_ids(&storage.storage, &all).await;
     assert_eq!(kept, ["y", "x", "c", "b", "a"]);
     // The summary of all is there.
-    let filter = VerdictFilter {
-        limit: 10,
-        ..VerdictFilter::default()
-    };
-    let listed = storage.storage.verdicts(&filter).await.unwrap();
+    let filter = VerdictFilter::default();
+    let listed = storage.storage.verdicts(&filter, WHOLE).await.unwrap();
+    let listed = listed.rows;
     assert_eq!(listed.len(), all.len());
     assert!(
         listed

@@ -86,6 +86,23 @@ fn the_length_is_that_of_the_usage() {
 }
 
 #[test]
+fn a_leaf_of_the_fleet_ca_does_not_pass_under_a_card() {
+    let (ours, theirs) = (Fleet::new(), Fleet::new());
+    for usage in Usage::ALL
+        .into_iter()
+        .filter(|usage| usage.issued_by_card())
+    {
+        for card in [&ours, &theirs] {
+            // It even says that it is that card's.
+            let leaf = signed(&params(usage, &card.subject(usage)), &key(), &ours.ca);
+            let chain = [leaf, card.card.der().to_vec()];
+            let outcome = verify_chain(&chain, &ours.anchor(), NOW, usage);
+            assert_eq!(outcome, Err(ChainError::PastCard), "{usage:?}");
+        }
+    }
+}
+
+#[test]
 fn a_card_issues_for_itself_only() {
     let fleet = Fleet::new();
     let other = CardId([9; 32]);

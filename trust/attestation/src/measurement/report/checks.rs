@@ -1,6 +1,9 @@
 //! From bytes to a report that is right in itself. Whether it answers its request, and what it
 //! proves, is for the appraisal to say.
 
+use std::error::Error as _;
+
+use super::bounded::TooManyError;
 use super::{Mapping, Report, ResolvedProcess, TranslationBasis};
 use crate::cbor::{self, CborError};
 use crate::cose::MessageType;
@@ -18,7 +21,7 @@ const MAX_COMM: usize = 3 * 15;
 pub enum ReportError {
     /// It is not the one encoding of a report.
     #[error("{0}")]
-    Encoding(#[from] CborError),
+    Encoding(CborError),
     /// It is larger than a report may be.
     #[error("a report of {size} bytes exceeds the limit of {limit}")]
     TooLarge {
@@ -41,8 +44,22 @@ pub enum ReportError {
     Regions(Refusal),
 }
 
+impl From<CborError> for ReportError {
+    fn from(error: CborError) -> Self {
+        let too_many = match &error {
+            CborError::Malformed(malformed) => malformed
+                .source()
+                .and_then(|source| source.downcast_ref::<TooManyError>().copied()),
+            CborError::NotDeterministic => None,
+        };
+        too_many.map_or(Self::Encoding(error), |TooManyError(list)| {
+            Self::Range(list)
+        })
+    }
+}
+
 impl Report {
-    /// Most regions or mappings in a report.
+    /// Most regions in a report, and most mappings, of all processes together.
     pub const MAX_MAPPINGS: usize = 4096;
     /// Most processes in a report.
     pub const MAX_PROCESSES: usize = 64;
@@ -103,6 +120,8 @@ impl Report {
             in_range("boot_registers", register.value.0.len(), SHA256_LEN, 64)?;
         }
         in_range("processes", self.processes.len(), 0, Self::MAX_PROCESSES)?;
+        let mappings = self.processes.iter().map(|process| process.mappings.len());
+        in_range("mappings", mappings.sum(), 0, Self::MAX_MAPPINGS)?;
         self.processes.iter().try_for_each(check_process)?;
         self.check_address_spaces()?;
         match &self.translation {

@@ -1,0 +1,104 @@
+//! Lists: a page at a time, paid for by whoever asks until it was sent.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::FromRequestParts;
+use axum::http::header;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
+
+use super::body::payer;
+use super::input::InputError;
+use crate::memory::{MemoryError, Share};
+use crate::problem::Problem;
+use crate::service::Service;
+use crate::storage::PageLimit;
+
+/// Most rows of a page.
+const MOST_ROWS: u32 = 1000;
+/// Most bytes of a page as it is read; the row that reaches them is its last.
+const MOST_BYTES: usize = 1 << 20;
+/// How many times its bytes a page takes in memory: read, with a chunk too much, and as JSON.
+const EXPANSION: usize = 4;
+
+/// Which page of a list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PageQuery {
+    /// At most so many, 1 to 1000; 1000 if not given.
+    pub(super) limit: Option<u32>,
+    /// The `next` of the page before.
+    pub(super) after: Option<String>,
+}
+
+/// Leave to read a page: its share of the memory.
+#[derive(Debug)]
+pub(super) struct PageShare {
+    bytes: usize,
+    share: Share,
+}
+
+/// A page as JSON, with the memory that it takes until it was sent.
+#[derive(Debug)]
+pub(super) struct Paid {
+    json: Vec<u8>,
+    _share: Share,
+}
+
+impl FromRequestParts<Arc<Service>> for PageShare {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        service: &Arc<Service>,
+    ) -> Result<Self, Self::Rejection> {
+        let limits = &service.config.limits;
+        // Where there is little memory, pages are small: a quarter of it is a share that there can always be.
+        let bytes = MOST_BYTES.min(limits.request_memory_bytes / (4 * EXPANSION));
+        let taken = service.take_memory(&payer(parts), bytes * EXPANSION).await;
+        let share = taken.map_err(|error: MemoryError| Problem::from(error))?;
+        Ok(Self { bytes, share })
+    }
+}
+
+impl PageShare {
+    /// What a page of at most `rows` rows may hold; `default` if it is not said how many.
+    pub(super) fn limit(&self, rows: Option<u32>, default: u32) -> Result<PageLimit, InputError> {
+        let rows = rows.unwrap_or(default);
+        if !(1..=MOST_ROWS).contains(&rows) {
+            return Err(InputError::Field {
+                field: "limit",
+                expected: "1 to 1000",
+            });
+        }
+        let bytes = self.bytes;
+        Ok(PageLimit { rows, bytes })
+    }
+
+    /// The answer.
+    pub(super) fn answer(self, page: &impl Serialize) -> Paid {
+        Paid {
+            // INVARIANT: the documents are made of strings, numbers and lists.
+            json: serde_json::to_vec(page).unwrap_or_default(),
+            _share: self.share,
+        }
+    }
+}
+
+impl AsRef<[u8]> for Paid {
+    fn as_ref(&self) -> &[u8] {
+        &self.json
+    }
+}
+
+impl IntoResponse for Paid {
+    fn into_response(self) -> Response {
+        let json = [(header::CONTENT_TYPE, "application/json")];
+        // The share is given back with the last part of the body.
+        (json, Bytes::from_owner(self)).into_response()
+    }
+}
