@@ -7,6 +7,7 @@
 mod commands;
 mod failure;
 mod hypervisor;
+mod listing;
 mod operator;
 mod output;
 mod program;

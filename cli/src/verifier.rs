@@ -11,6 +11,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::listing;
 use crate::operator::Credentials;
 
 /// How long an answer may take.
@@ -130,6 +131,13 @@ impl Verifier {
             .map(|body| body.to_string().into_bytes())
             .unwrap_or_default();
         self.send(method, path, body)
+    }
+
+    /// All rows of a list; `name` is what the answer calls them.
+    pub(crate) fn list(&self, path: &str, name: &str) -> Result<Value> {
+        listing::rows(path, name, None, usize::MAX, |page| {
+            self.ask("GET", page, None)
+        })
     }
 
     /// Sends a JSON document as it is.

@@ -101,8 +101,8 @@ pub(crate) fn run(command: Host, output: Output) -> Result<ExitCode> {
             output.result(&shown, &format!("{name} is enrolled as {card}"));
         }
         Host::List { verifier } => {
-            let hosts = verifier.ask("GET", "/v1/hosts", None)?;
-            output.table(&hosts["hosts"], &["name", "card", "enrolled_at_ms"]);
+            let hosts = verifier.list("/v1/hosts", "hosts")?;
+            output.table(&hosts, &["name", "card", "enrolled_at_ms"]);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -124,9 +124,9 @@ pub(crate) fn run(command: Profile, output: Output) -> Result<ExitCode> {
             );
         }
         Profile::List { verifier } => {
-            let answer = verifier.ask("GET", "/v1/profiles", None)?;
+            let profiles = verifier.list("/v1/profiles", "profiles")?;
             output.table(
-                &answer["profiles"],
+                &profiles,
                 &["application", "revision", "operator", "created_at_ms"],
             );
         }

@@ -96,8 +96,8 @@ pub(crate) fn run(command: Revocation, output: Output) -> Result<ExitCode> {
             );
         }
         Revocation::List { verifier } => {
-            let answer = verifier.ask("GET", "/v1/revocations", None)?;
-            output.table(&answer["revocations"], &["kind", "subject", "reason"]);
+            let revocations = verifier.list("/v1/revocations", "revocations")?;
+            output.table(&revocations, &["kind", "subject", "reason"]);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -6,9 +6,13 @@ use anyhow::Result;
 use clap::Subcommand;
 use serde_json::Value;
 
+use crate::listing;
 use crate::output::Output;
 use crate::utc::utc;
 use crate::verifier::{Verifier, segment};
+
+/// Most verdicts that are asked for at once.
+const PAGE: u32 = 1000;
 
 #[derive(Subcommand)]
 pub(crate) enum Verdict {
@@ -49,21 +53,17 @@ pub(crate) fn run(command: Verdict, output: Output) -> Result<ExitCode> {
             after,
             verifier,
         } => {
-            let mut path = format!("/v1/verdicts?limit={limit}");
-            for (name, value) in [
-                ("guest", guest),
-                ("application", application),
-                ("after", after),
-            ] {
+            let mut path = format!("/v1/verdicts?limit={}", limit.min(PAGE));
+            for (name, value) in [("guest", guest), ("application", application)] {
                 if let Some(value) = value {
                     path += &format!("&{name}={}", segment(&value));
                 }
             }
-            let answer = verifier.ask("GET", &path, None)?;
-            output.table(
-                &answer["verdicts"],
-                &["id", "application", "status", "guest"],
-            );
+            let most = usize::try_from(limit)?;
+            let verdicts = listing::rows(&path, "verdicts", after.as_deref(), most, |page| {
+                verifier.ask("GET", page, None)
+            })?;
+            output.table(&verdicts, &["id", "application", "status", "guest"]);
         }
         Verdict::Show { id, verifier } => {
             let verdict = verifier.ask("GET", &format!("/v1/verdicts/{}", segment(&id)), None)?;
