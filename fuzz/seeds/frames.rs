@@ -180,6 +180,7 @@ fn measurer() -> Vec<Seed> {
         ram: vec![range, range],
         bytes_per_request: 1 << 20,
         hypervisor_version: "0.1.0".into(),
+        kernel_text: Some(0x100_0000),
     };
     let measure = ToMeasurer::Measure {
         id: 1,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bartizan_attestation::digest::hash;
 use bartizan_attestation::measurement::{Digest, HashAlgorithm, Refusal};
 use bartizan_guest_memory::walk::Root;
-use bartizan_guest_memory::{GuestRam, Gva};
+use bartizan_guest_memory::{Gpa, GuestRam, Gva};
 use bartizan_introspection::process::{KernelView, LayoutError, ProcessLayout};
 use bartizan_introspection::{Kernel, KernelPlace, KernelProfile, ProfileError};
 
@@ -77,11 +77,19 @@ pub(crate) fn read_image(file: &File) -> io::Result<Vec<u8>> {
 }
 
 impl GuestKernel {
-    /// Builds the profile: about a second of work.
-    pub(crate) fn from_image(image: Option<io::Result<Vec<u8>>>) -> Self {
-        match known(image) {
+    /// Builds the profile: about a second of work. `text` is where the kernel was found before.
+    pub(crate) fn from_image(image: Option<io::Result<Vec<u8>>>, text: Option<Gpa>) -> Self {
+        match known(image, text) {
             Ok(known) => Self::Known(Box::new(known)),
             Err(why) => Self::Unknown(why),
+        }
+    }
+
+    /// Where the kernel's image starts, once it was found.
+    pub(crate) fn found(&self) -> Option<Gpa> {
+        match self {
+            Self::Unknown(_) => None,
+            Self::Known(known) => known.place.text(),
         }
     }
 
@@ -90,7 +98,7 @@ impl GuestKernel {
         let Self::Known(known) = self else {
             return None;
         };
-        if known.place.is_known() {
+        if known.place.text().is_some() {
             return None;
         }
         let began = Instant::now();
@@ -98,10 +106,9 @@ impl GuestKernel {
             let took = began.elapsed();
             known.search_at = Instant::now() + (took * SEARCH_SHARE).max(SEARCH_EVERY);
         }
-        if known.place.is_known() {
-            None
-        } else {
-            Some(known.search_at)
+        match known.place.text() {
+            Some(_) => None,
+            None => Some(known.search_at),
         }
     }
 
@@ -125,14 +132,17 @@ impl GuestKernel {
     }
 }
 
-fn known(image: Option<io::Result<Vec<u8>>>) -> Result<KnownKernel, UnknownKernel> {
+fn known(
+    image: Option<io::Result<Vec<u8>>>,
+    text: Option<Gpa>,
+) -> Result<KnownKernel, UnknownKernel> {
     let image = image.ok_or(UnknownKernel::NoImage)??;
     let profile = KernelProfile::from_bzimage(&image)?;
     Ok(KnownKernel {
         layout: ProcessLayout::from_profile(&profile)?,
         profile: Arc::new(profile),
         image: hash(HashAlgorithm::Sha256, &image),
-        place: KernelPlace::default(),
+        place: KernelPlace::new(text),
         search_at: Instant::now(),
     })
 }

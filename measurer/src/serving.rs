@@ -74,7 +74,7 @@ pub fn serve(inputs: Inputs) -> Result<(), ServeError> {
     // Now, not at the first request: nobody waits for it while the card certifies and the guest boots, and
     // the kernel must be found before user space can put up counterfeits. After the sandbox is shut:
     // decompression and parsing of the image run inside it.
-    let kernel = GuestKernel::from_image(image);
+    let kernel = GuestKernel::from_image(image, context.kernel_text.map(Gpa));
     if let GuestKernel::Unknown(why) = &kernel {
         tracing::warn!(%why, "processes of this guest cannot be measured");
     }
@@ -94,9 +94,15 @@ pub fn serve(inputs: Inputs) -> Result<(), ServeError> {
 }
 
 fn serve_requests(link: &mut Link, mut measuring: Measuring) -> Result<(), ServeError> {
+    let mut known = measuring.context.kernel_text.map(Gpa);
     loop {
         send_due_csr(&mut measuring.keys, link)?;
         let search_at = measuring.kernel.search(&measuring.ram);
+        let found = measuring.kernel.found();
+        if let (None, Some(Gpa(text))) = (known, found) {
+            link.send(&FromMeasurer::KernelFound { text })?;
+        }
+        known = known.or(found);
         let wake = [measuring.keys.next_due(), search_at]
             .into_iter()
             .flatten()

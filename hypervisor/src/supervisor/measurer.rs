@@ -75,6 +75,12 @@ impl Keeper {
         }
     }
 
+    /// Keeps where the guest's kernel was found for the measurers to come. The first answer counts: it is from when the
+    /// guest booted.
+    pub fn kernel_found(&mut self, text: u64) {
+        self.start.context.kernel_text.get_or_insert(text);
+    }
+
     /// Kills the measurer; [`Event::Gone`] follows, then a new one.
     pub fn kill(&self) {
         if let Slot::Up { measurer, .. } = &self.slot {

@@ -16,10 +16,16 @@ use crate::profile::KernelProfile;
 pub struct KernelPlace(Option<Gpa>);
 
 impl KernelPlace {
-    /// Whether the kernel was found.
+    /// Where it was found before, if it was.
     #[must_use]
-    pub const fn is_known(self) -> bool {
-        self.0.is_some()
+    pub const fn new(text: Option<Gpa>) -> Self {
+        Self(text)
+    }
+
+    /// Where its image starts, once it was found.
+    #[must_use]
+    pub const fn text(self) -> Option<Gpa> {
+        self.0
     }
 
     /// The kernel: where it was found, or, as long as it was not, wherever it is.

@@ -104,8 +104,12 @@ fn a_kernel_that_was_found_is_not_exchanged_for_a_counterfeit() {
     );
     let gone = LocateError::Gone { text: Gpa(TEXT_AT) };
     assert_eq!(place.locate(&profile(), &ram).unwrap_err(), gone);
+    // Nor by whoever takes the place up.
+    let mut taken_up = KernelPlace::new(place.text());
+    assert_eq!(taken_up.locate(&profile(), &ram).unwrap_err(), gone);
     ram.word(TEXT_AT + landmark::SYSTEM_STATE, 3);
     assert!(place.locate(&profile(), &ram).is_ok());
+    assert!(taken_up.locate(&profile(), &ram).is_ok());
 }
 
 #[test]

@@ -97,6 +97,7 @@ impl Case {
         self.mappings_are_those_of_proc(levels);
         self.virtual_and_physical_agree();
         self.absence_is_refused_by_name();
+        self.the_kernel_is_looked_for_where_it_was_found();
     }
 
     fn hidden_code_is_refused(mut self) {
@@ -238,6 +239,23 @@ impl Case {
                 assert_eq!(by_process.digest, expected.finish());
             }
         }
+    }
+
+    /// By a measurer that takes the place of a former one.
+    fn the_kernel_is_looked_for_where_it_was_found(&mut self) {
+        let found = self.supervisor.kernel_text.unwrap();
+        let mut successor = |text| {
+            let (vm, kernel) = (&self.vm, Some(self.kernel.as_path()));
+            self.supervisor = Supervisor::after(&vm.ram, &vm.ranges, kernel, BUDGET, Some(text));
+            self.supervisor.certify(Duration::from_secs(600));
+            self.measure(Target::Profile { pid: 1 })
+        };
+        successor(found).unwrap();
+        let elsewhere = successor(found + (2 << 20)).unwrap_err();
+        let Refusal::KernelNotUnderstood(why) = elsewhere else {
+            panic!("{elsewhere:?}")
+        };
+        assert!(why.contains("is not up any more"), "{why}");
     }
 
     fn absence_is_refused_by_name(&mut self) {

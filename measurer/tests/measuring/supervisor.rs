@@ -36,6 +36,8 @@ pub(crate) struct Supervisor {
     socket: UnixStream,
     /// Pauses so far.
     pub(crate) pauses: u32,
+    /// Where the guest's kernel was found.
+    pub(crate) kernel_text: Option<u64>,
 }
 
 impl Supervisor {
@@ -53,12 +55,24 @@ impl Supervisor {
         kernel: Option<&Path>,
         budget: u64,
     ) -> Self {
+        Self::after(ram, ranges, kernel, budget, None)
+    }
+
+    /// The same, where a measurer before it found the guest's kernel.
+    pub(crate) fn after(
+        ram: &File,
+        ranges: &[RamRange],
+        kernel: Option<&Path>,
+        budget: u64,
+        kernel_text: Option<u64>,
+    ) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut supervisor = Self {
             measurer: spawn(theirs.into(), ram, kernel),
             socket: ours,
             pauses: 0,
+            kernel_text,
         };
         supervisor.tell(&ToMeasurer::Context(MeasurerContext {
             guest: guest(),
@@ -66,6 +80,7 @@ impl Supervisor {
             ram: ranges.to_vec(),
             bytes_per_request: budget,
             hypervisor_version: "0.1.0".into(),
+            kernel_text,
         }));
         supervisor
     }
@@ -75,7 +90,15 @@ impl Supervisor {
     }
 
     pub(crate) fn hear(&mut self) -> FromMeasurer {
-        read_frame(&mut self.socket, MAX_FRAME).unwrap()
+        loop {
+            match read_frame(&mut self.socket, MAX_FRAME).unwrap() {
+                FromMeasurer::KernelFound { text } => {
+                    assert_eq!(self.kernel_text, None, "said twice");
+                    self.kernel_text = Some(text);
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Answers the CSR that comes next.

@@ -115,6 +115,7 @@ impl Plan {
             ram: self.ranges.clone(),
             bytes_per_request: self.record.budget.bytes_per_request,
             hypervisor_version: env!("CARGO_PKG_VERSION").into(),
+            kernel_text: None,
         }
     }
 }

@@ -77,6 +77,13 @@ pub enum FromMeasurer {
         #[n(1)]
         outcome: Outcome,
     },
+    /// The guest's kernel was found. Said once; the supervisor tells the measurers that come after.
+    #[n(4)]
+    KernelFound {
+        /// Where its image (`_text`) starts, guest-physical.
+        #[n(0)]
+        text: u64,
+    },
 }
 
 /// A signed report or a refusal.
@@ -109,6 +116,9 @@ pub struct MeasurerContext {
     /// Version of the hypervisor's software, for the report.
     #[n(4)]
     pub hypervisor_version: String,
+    /// Where a measurer of this boot found the guest's kernel: it is looked for nowhere else.
+    #[n(5)]
+    pub kernel_text: Option<u64>,
 }
 
 /// A range of guest-physical addresses backed by the RAM file.
