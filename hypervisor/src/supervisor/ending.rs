@@ -1,11 +1,14 @@
 //! How a boot ended: left in the guest's folder for a daemon that was not there to see it.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 
 use bartizan_attestation::host::GuestState;
 use serde::{Deserialize, Serialize};
+
+/// Longest file that is read, in bytes: a reason is a sentence.
+const LONGEST: u64 = 64 << 10;
 
 /// How a boot ended. Where a supervisor is gone and left none, it was killed: a failure.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -41,19 +44,34 @@ impl Ending {
         fs::rename(partial, path)
     }
 
-    /// Reads the one left at `path`, where there is one.
+    /// Reads the one left at `path`, where there is one. The supervisor may have been taken over: what is too long is none.
     pub fn load(path: &Path) -> io::Result<Option<Self>> {
-        match fs::read(path) {
-            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = Vec::new();
+        if file.take(LONGEST + 1).read_to_end(&mut bytes)? as u64 > LONGEST {
+            return Err(io::ErrorKind::FileTooLarge.into());
         }
+        Ok(Some(serde_json::from_slice(&bytes)?))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_too_long_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ending.json");
+        // Sparse: larger than any memory.
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        let refused = Ending::load(&path).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::FileTooLarge);
+    }
 
     #[test]
     fn ending_comes_back_from_its_file() {
