@@ -38,8 +38,8 @@ pub(super) async fn end(config: &Config, vm: Uuid) -> Result<(), ForceError> {
         stopped: true,
         ..started
     };
-    // First: a daemon that ends here must not start it again.
-    started.store(&config.started())?;
+    // First: a daemon that ends here must not start it again. But no full disk keeps it from being killed.
+    let noted = started.store(&config.started());
     if let Some(supervisor) = &started.supervisor {
         supervisor.kill()?;
     }
@@ -50,5 +50,5 @@ pub(super) async fn end(config: &Config, vm: Uuid) -> Result<(), ForceError> {
         }
         sleep(RETRY).await;
     }
-    Ok(())
+    Ok(noted?)
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bartizan_attestation::host::{OperatorRefusal, SupervisorReply};
 use tokio::time::{Instant, sleep};
+use uuid::Uuid;
 
 use super::force::{self, ForceError};
 use super::places::Known;
@@ -27,26 +28,38 @@ pub(super) async fn stop(
         }
         Known::Guest(_) | Known::Unheard(_) => None,
     };
-    match answered {
-        Some(SupervisorReply::Done) => {}
-        Some(SupervisorReply::Refused(why)) => return Err(OperatorRefusal::Start(why)),
-        Some(_) | None if !force => {
-            return Err(OperatorRefusal::Unresponsive(record.name.clone()));
-        }
-        Some(_) | None => {
-            tracing::warn!(vm = record.name, "a guest that does not answer is killed");
-            let ended = force::end(&registry.config, record.uuid).await;
-            ended.map_err(|error| match error {
-                ForceError::Lingers => {
-                    OperatorRefusal::StillEnding(record.name.clone(), force::DEADLINE.as_secs())
-                }
-                error => OperatorRefusal::Start(error.to_string()),
-            })?;
-        }
+    let name = record.name.clone();
+    let obeyed = match answered {
+        Some(SupervisorReply::Done) => true,
+        Some(SupervisorReply::Refused(why)) if !force => return Err(OperatorRefusal::Start(why)),
+        Some(_) | None if !force => return Err(OperatorRefusal::Unresponsive(name)),
+        Some(_) | None => false,
+    };
+    if obeyed && is_gone(registry, record.uuid).await {
+        return Ok(());
     }
+    if !force {
+        return Err(OperatorRefusal::StillEnding(name, FAREWELL.as_secs()));
+    }
+    // What it answered is not to be relied on: its QEMU may have taken it over.
+    tracing::warn!(vm = name, "a guest that does not end is killed");
+    let ended = force::end(&registry.config, record.uuid).await;
+    ended.map_err(|error| match error {
+        ForceError::Lingers => OperatorRefusal::StillEnding(name, force::DEADLINE.as_secs()),
+        error => OperatorRefusal::Start(error.to_string()),
+    })?;
+    is_gone(registry, record.uuid).await;
+    Ok(())
+}
+
+/// Waits until a guest has no place any more.
+async fn is_gone(registry: &Registry, vm: Uuid) -> bool {
     let give_up = Instant::now() + FAREWELL;
-    while registry.has(record.uuid) && Instant::now() < give_up {
+    while registry.has(vm) {
+        if Instant::now() > give_up {
+            return false;
+        }
         sleep(RETRY).await;
     }
-    Ok(())
+    true
 }

@@ -162,7 +162,7 @@ pub enum OperatorRefusal {
     /// It was killed, and the kernel has not ended all of it yet.
     #[n(7)]
     #[error(
-        "VM `{0}` was killed and has not ended within {1} s; a process of it may wait for a disk"
+        "VM `{0}` has not ended within {1} s; a process of it may wait for a disk. `bartizan vm stop --force` kills it"
     )]
     StillEnding(#[n(0)] String, #[n(1)] u64),
 }
