@@ -1,16 +1,16 @@
 //! The first process of the test guest: maps files in every way that a report tells apart, prints its
 //! mappings, and stays. Compiled by the test, statically, with nothing but the standard library.
 
-use std::ffi::{CStr, c_char, c_int, c_long, c_void};
+mod system;
+
+use std::ffi::{c_char, c_int, c_long, c_void};
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::ptr;
 
-const PAGE: usize = 4096;
-const READ: c_int = 1;
-const WRITE: c_int = 2;
-const EXEC: c_int = 4;
+use system::{EXEC, PAGE, READ, WRITE, make_own_code_present, map, mount_at, mprotect};
+
 const SHARED: c_int = 1;
 const PRIVATE: c_int = 2;
 const ANONYMOUS: c_int = 0x20;
@@ -19,22 +19,6 @@ const HUGETLB: c_int = 0x40000;
 const HUGE_PAGE: usize = 2 << 20;
 
 unsafe extern "C" {
-    fn mount(
-        from: *const c_char,
-        at: *const c_char,
-        kind: *const c_char,
-        flags: u64,
-        data: *const c_void,
-    ) -> c_int;
-    fn mmap(
-        at: *mut c_void,
-        size: usize,
-        protection: c_int,
-        flags: c_int,
-        file: c_int,
-        offset: c_long,
-    ) -> *mut c_void;
-    fn mprotect(at: *mut c_void, size: usize, protection: c_int) -> c_int;
     fn memfd_create(name: *const c_char, flags: u32) -> c_int;
 }
 
@@ -88,32 +72,6 @@ fn main() {
     loop {
         std::thread::park();
     }
-}
-
-fn mount_at(from: &CStr, at: &CStr, kind: &CStr, flags: u64) {
-    // SAFETY: the strings end in NUL; no data is passed.
-    let failed = unsafe {
-        mount(
-            from.as_ptr(),
-            at.as_ptr(),
-            kind.as_ptr(),
-            flags,
-            ptr::null(),
-        )
-    };
-    assert_eq!(
-        failed,
-        0,
-        "mount {at:?}: {}",
-        std::io::Error::last_os_error()
-    );
-}
-
-fn map(size: usize, protection: c_int, flags: c_int, file: c_int, offset: c_long) -> *mut c_void {
-    // SAFETY: at an address of the kernel's choice.
-    let at = unsafe { mmap(ptr::null_mut(), size, protection, flags, file, offset) };
-    assert_ne!(at as isize, -1, "mmap: {}", std::io::Error::last_os_error());
-    at
 }
 
 fn map_huge(pages: usize) -> *mut c_void {
@@ -177,23 +135,6 @@ fn many_small_ones() {
         let protection = if page % 50 == 0 { READ | EXEC } else { READ };
         // SAFETY: pages of the mapping just made, which nothing refers to.
         unsafe { mprotect(base.byte_add(page * PAGE), PAGE, protection) };
-    }
-}
-
-/// Reads every page of every executable mapping through /proc/self/mem.
-fn make_own_code_present() {
-    let mut memory = fs::File::open("/proc/self/mem").unwrap();
-    for line in fs::read_to_string("/proc/self/maps").unwrap().lines() {
-        let mut fields = line.split([' ', '-']);
-        let [start, end] =
-            [(); 2].map(|()| u64::from_str_radix(fields.next().unwrap(), 16).unwrap());
-        if !line.split(' ').nth(1).unwrap().contains('x') || line.contains("[vsyscall]") {
-            continue;
-        }
-        for page in (start..end).step_by(PAGE) {
-            memory.seek(SeekFrom::Start(page)).unwrap();
-            memory.read_exact(&mut [0]).unwrap();
-        }
     }
 }
 
