@@ -6,7 +6,9 @@
 
 mod certify;
 mod config;
+mod ended;
 mod force;
+mod group;
 mod guest;
 mod keys;
 mod launch;

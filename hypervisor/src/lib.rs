@@ -14,6 +14,7 @@
 //! | [`api`] | what a guest may ask |
 //! | [`supervisor`] | one boot of one guest, from its files' hashes to its end |
 //! | [`confinement`] | what each of the processes gives up |
+//! | [`cgroup`] | the control group of one boot: its limits, and its end |
 //! | [`log`] | what both programs log, and how much |
 
 #![cfg_attr(
@@ -28,6 +29,7 @@
 
 mod account;
 pub mod api;
+pub mod cgroup;
 mod clock;
 pub mod confinement;
 pub mod daemon;

@@ -12,12 +12,10 @@
 //! | [`ram`] | the guest's RAM file |
 //! | [`layout`] | where that file lies in guest-physical addresses |
 //! | [`command_line`] | QEMU's arguments, as a pure function |
-//! | [`cgroup`] | the control group with QEMU's limits |
 //! | [`process`] | child processes that die with their parent and are named by pidfds |
 //! | [`qmp`] | QEMU's monitor protocol |
 
 pub mod accelerator;
-pub mod cgroup;
 pub mod command_line;
 pub mod files;
 pub mod launch;

@@ -3,7 +3,7 @@
 //! It is started by the daemon, leaves its session, and holds all of the guest's life: the RAM file,
 //! QEMU, the measurer, the device's attachment, the launch secret and the enrolled key. The daemon may
 //! be killed and started again at any time: it finds the supervisor by its control socket. Children die
-//! with the supervisor (PR_SET_PDEATHSIG): there is no orphan. A new boot is a new identity, so that a
+//! with the supervisor (PR_SET_PDEATHSIG), and whoever is in the boot's control group by the daemon: there is no orphan. A new boot is a new identity, so that a
 //! supervisor never boots its guest again; it says how the guest ended and exits, and the daemon decides.
 //!
 //! ```text
@@ -49,5 +49,5 @@ pub mod watchdog;
 
 pub use config::{Program, ServiceConfig, SupervisorConfig};
 pub use ending::Ending;
-pub use launcher::{LaunchError, StartReport, SupervisorProgram, launch};
+pub use launcher::{LaunchError, Milestone, StartReport, SupervisorProgram, launch};
 pub use run::run;

@@ -8,6 +8,8 @@ mod boot_sector;
 mod budget;
 #[path = "supervisor/daemon.rs"]
 mod daemon;
+#[path = "supervisor/ended.rs"]
+mod ended;
 #[path = "supervisor/fake_card.rs"]
 mod fake_card;
 #[path = "supervisor/fake_devices.rs"]
@@ -127,10 +129,7 @@ async fn nothing_outlives_a_killed_supervisor() {
             .await;
     kill(supervisor);
     let children = [status.qemu_pid.unwrap(), status.measurer_pid.unwrap()];
-    // Reaped too: until then they hold their control group.
-    let there = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
-    eventually(async || (!children.iter().any(there)).then_some(())).await;
-    host.remove_leftovers();
+    eventually(async || (!children.into_iter().any(is_alive)).then_some(())).await;
 }
 
 #[tokio::test]

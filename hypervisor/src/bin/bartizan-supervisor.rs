@@ -27,10 +27,11 @@ fn main() -> anyhow::Result<()> {
     // A session of its own: neither the daemon's end nor its terminal's ends the guest. It fails for the
     // leader of a group, which a shell makes of us: then there is a session already.
     let _ = rustix::process::setsid();
-    let config = SupervisorConfig::read(std::io::stdin())?;
+    let mut daemon = std::io::stdin();
+    let config = SupervisorConfig::read(&mut daemon)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(run(config, &mut std::io::stdout()))?;
+    runtime.block_on(run(config, &mut daemon, &mut std::io::stdout()))?;
     Ok(())
 }

@@ -5,10 +5,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use bartizan_hypervisor::cgroup::settle;
 use bartizan_hypervisor::confinement::daemon::confine;
 use bartizan_hypervisor::daemon::{Config, run};
 use bartizan_hypervisor::log;
-use bartizan_hypervisor::qemu::cgroup::settle;
 use clap::Parser;
 
 /// Runs guests from signed launch records and serves their attestation API.

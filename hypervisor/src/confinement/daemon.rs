@@ -7,9 +7,9 @@ use bartizan_confinement::{Filter, Rights, Rules, forbid_dumps};
 use super::ConfinementError;
 use super::paths::{to_execute, to_run_qemu};
 use super::system_calls::{ABSENT, Becomes, starts_others};
-use crate::daemon::Config;
+use crate::cgroup;
+use crate::daemon::{Config, Started};
 use crate::qemu::accelerator::KVM;
-use crate::qemu::cgroup;
 use crate::qemu::process::User;
 
 /// Confines this process before it has a second thread, and every supervisor that it starts.
@@ -29,6 +29,7 @@ fn rules(config: &Config) -> Rules {
         // Its own groups and mounts, the users of running processes, processors.
         .grant("/proc", Rights::Read)
         .grant_any(cgroup::folders(), Rights::Manage)
+        .grant_any(Started::groups(&config.started()), Rights::Manage)
         .grant_any([KVM], Rights::Write)
         // Supervisors outlive the daemon that started them; a later one must be able to end them.
         .signal_strangers();

@@ -6,7 +6,6 @@ use super::ConfinementError;
 use super::paths::{to_execute, to_run_qemu};
 use super::system_calls::{ABSENT, Becomes, starts_others};
 use crate::qemu::accelerator::KVM;
-use crate::qemu::cgroup;
 use crate::qemu::process::User;
 use crate::supervisor::SupervisorConfig;
 use crate::supervisor::attempt::Plan;
@@ -22,9 +21,8 @@ pub(super) fn hold(config: &SupervisorConfig, users: &OwnUsers) -> Result<(), Co
     forbid_dumps()?;
     let rules = Rules::none()
         .grant(&config.directory, Rights::Manage)
-        // Its own groups and mounts, descriptors that are opened anew, processors.
+        // Descriptors that are opened anew, processors.
         .grant("/proc", Rights::Read)
-        .grant_any(cgroup::folders(), Rights::Manage)
         .grant_any([KVM], Rights::Write);
     let programs = [config.qemu.path.as_path(), config.measurer.path.as_path()];
     to_run_qemu(to_execute(rules, programs), &config.qemu.path).enter()?;

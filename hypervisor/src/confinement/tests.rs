@@ -11,8 +11,8 @@ use rustix::process::PidfdGetfdFlags;
 use rustix::thread::{Gid, Uid};
 
 use super::*;
+use crate::cgroup;
 use crate::qemu::accelerator::{Accelerator, AcceleratorChoice};
-use crate::qemu::cgroup::Limits;
 use crate::qemu::process::{Confined, User};
 use crate::supervisor::users::OwnUsers;
 use crate::supervisor::{Program, SupervisorConfig};
@@ -175,7 +175,6 @@ fn supervisor_in(folder: &Path) {
         devices: folder.join("devices.sock"),
         services: Vec::new(),
         accelerator: AcceleratorChoice::Tcg,
-        limits: Limits::default(),
     };
     let mut users = OwnUsers::take(&config.locks, None, None).unwrap();
     users.qemu = Some(User {
@@ -185,6 +184,11 @@ fn supervisor_in(folder: &Path) {
     supervisor::hold(&config, &users).unwrap();
     let disk = fs::read(folder.join("images/disk.img")).unwrap_err();
     assert_eq!(disk.kind(), ErrorKind::PermissionDenied);
+    // By its control group, the daemon knows who is left of a boot.
+    for group in cgroup::folders() {
+        let made = fs::create_dir(group.join("bartizan-test")).unwrap_err();
+        assert_eq!(made.kind(), ErrorKind::PermissionDenied);
+    }
     // By what daemons note there, they know it later.
     let note = fs::write(folder.join("started/note.json"), "").unwrap_err();
     assert_eq!(note.kind(), ErrorKind::PermissionDenied);

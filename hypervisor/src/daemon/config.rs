@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
 
+use crate::cgroup::Limits;
 use crate::qemu::accelerator::AcceleratorChoice;
-use crate::qemu::cgroup::Limits;
 use crate::supervisor::SupervisorProgram;
 use crate::supervisor::users::Users;
 

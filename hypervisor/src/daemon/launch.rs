@@ -9,12 +9,13 @@ use std::time::Duration;
 use bartizan_attestation::host::{CardReply, CardRequest, OperatorRefusal};
 use bartizan_attestation::launch::{LaunchRecord, VerifiedRecord};
 
-use super::config::{API_PORT, Child};
+use super::config::{API_PORT, Child, Config};
+use super::ended::{self, EndError, has_ended};
+use super::group;
 use super::process_id::ProcessId;
 use super::registry::Registry;
 use super::started::Started;
-use super::unheard::has_ended;
-use crate::supervisor::{LaunchError, Program, ServiceConfig, SupervisorConfig, launch};
+use crate::supervisor::{LaunchError, Milestone, Program, ServiceConfig, SupervisorConfig, launch};
 
 /// What an operator ordered to be run.
 #[derive(Clone, Debug)]
@@ -24,10 +25,15 @@ pub(super) struct Order {
     pub(super) signed: Vec<u8>,
     /// When the operator ordered it, in seconds since the Unix epoch.
     pub(super) ordered_at_s: u64,
+    /// Whether its restart policy wants it now; otherwise an operator waits, and is told if it does not start.
+    pub(super) by_policy: bool,
 }
 
 /// How long a start may take: its disks are hashed, and a boot that hangs is tried again by the supervisor later.
 const DEADLINE: Duration = Duration::from_secs(240);
+
+/// How long a supervisor that refused may take to be gone.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Starts a supervisor for one boot of a guest; returns when QEMU runs.
 pub(super) async fn start(
@@ -44,21 +50,10 @@ pub(super) async fn start(
     let services = services(registry, record)?;
     let directory = registry.config.guest_dir(record.uuid);
     // Before the boot is counted: that would take the running one's identity away.
-    if !has_ended(&directory) {
+    if !has_ended(&registry.config, record.uuid) {
         return Err(OperatorRefusal::AlreadyRunning(record.name.clone()));
     }
     let refused = |error: &dyn std::error::Error| OperatorRefusal::Start(error.to_string());
-    let notes = registry.config.started();
-    // One that gave its locks up and lives on is not what it was: two must not share a folder.
-    if let Ok(Some(former)) = Started::load(&notes, record.uuid)
-        && let Some(supervisor) = former.supervisor
-        && supervisor.kill().map_err(|error| refused(&error))?
-    {
-        tracing::warn!(
-            vm = record.name,
-            "a supervisor that had given its locks up was killed"
-        );
-    }
     let counted = registry
         .card
         .ask(&CardRequest::NextBoot {
@@ -70,17 +65,26 @@ pub(super) async fn start(
         CardReply::Guest(guest) => guest,
         _ => return Err(OperatorRefusal::Card("answered something else".into())),
     };
-    prepare(&directory)
-        .map_err(|error| OperatorRefusal::Start(format!("{}: {error}", directory.display())))?;
+    let group = group::create(&guest, record, registry.config.limits).map_err(|error| {
+        OperatorRefusal::Start(format!("the guest's limits cannot be set: {error}"))
+    })?;
     let mut started = Started {
         record: order.signed.clone(),
         ordered_at_s: order.ordered_at_s,
         guest,
         cid,
         measurement: None,
+        group,
         supervisor: None,
         stopped: false,
     };
+    let notes = registry.config.started();
+    // How the former boot ended is forgotten once this one is noted: a daemon that ends in between takes neither for the other.
+    let prepared = started.store(&notes).map_err(|error| refused(&error));
+    if let Err(refusal) = prepared.and_then(|()| prepare(&directory)) {
+        give_up(&registry.config, &mut started, order).await;
+        return Err(refusal);
+    }
     let config = SupervisorConfig {
         guest,
         record: yaml.clone(),
@@ -93,21 +97,44 @@ pub(super) async fn start(
         devices: registry.config.devices_socket.clone(),
         services,
         accelerator: registry.config.accelerator,
-        limits: registry.config.limits,
     };
-    let note = |pid| {
-        started.supervisor = Some(ProcessId::of(pid).map_err(|error| error.to_string())?);
+    let group = started.group.clone();
+    let note = |milestone| {
+        match milestone {
+            Milestone::Spawned(pid) => {
+                started.supervisor = Some(ProcessId::of(pid).map_err(|error| error.to_string())?);
+            }
+            Milestone::Prepared(measurement) => {
+                started.measurement = Some(measurement.to_string());
+            }
+        }
         started.store(&notes).map_err(|error| error.to_string())
     };
-    match launch(&registry.config.supervisor, &config, DEADLINE, note).await {
-        Ok((pid, measurement)) => {
-            started.measurement = Some(measurement.to_string());
-            started.store(&notes).map_err(|error| refused(&error))?;
+    let program = &registry.config.supervisor;
+    match launch(program, &config, &group, DEADLINE, note).await {
+        Ok(pid) => {
             tracing::info!(%guest, vm = record.name, cid, pid, "guest started");
             Ok(())
         }
-        Err(LaunchError::Refused(refusal)) => Err(refusal),
-        Err(error) => Err(refused(&error)),
+        // It may start yet.
+        Err(error @ LaunchError::TimedOut(_)) => Err(refused(&error)),
+        Err(error) => {
+            give_up(&registry.config, &mut started, order).await;
+            Err(match error {
+                LaunchError::Refused(refusal) => refusal,
+                error => refused(&error),
+            })
+        }
+    }
+}
+
+/// A boot that does not start: what there is of it is ended, and what an operator is told did not start is not started later.
+async fn give_up(config: &Config, started: &mut Started, order: &Order) {
+    let ended = ended::within(config, started, FAREWELL).await.map(drop);
+    started.stopped = !order.by_policy;
+    let noted = started.store(&config.started());
+    if let Err(error) = ended.and(noted.map_err(EndError::from)) {
+        tracing::error!(vm = order.verified.record.name, %error, "a boot that did not start is not all forgotten");
     }
 }
 
@@ -135,7 +162,12 @@ fn services(
 }
 
 /// A folder through which devices may reach the API's socket; what an older boot left in it is removed.
-fn prepare(directory: &Path) -> io::Result<()> {
+fn prepare(directory: &Path) -> Result<(), OperatorRefusal> {
+    clear(directory)
+        .map_err(|error| OperatorRefusal::Start(format!("{}: {error}", directory.display())))
+}
+
+fn clear(directory: &Path) -> io::Result<()> {
     match fs::DirBuilder::new()
         .mode(0o711)
         .recursive(true)

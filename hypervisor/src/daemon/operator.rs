@@ -73,6 +73,7 @@ async fn answer(
                     verified,
                     signed: record,
                     ordered_at_s,
+                    by_policy: false,
                 })
                 .await
                 .map(OperatorReply::Guest)

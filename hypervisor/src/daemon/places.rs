@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bartizan_attestation::launch::LaunchRecord;
 use uuid::Uuid;
 
 use super::guest::Guest;
@@ -79,7 +78,7 @@ impl Place {
         match self {
             Self::Starting { name, .. } => name,
             Self::Running(guest) => &guest.record.name,
-            Self::Unheard(guest) => &guest.record.name,
+            Self::Unheard(guest) => &guest.name,
         }
     }
 
@@ -101,11 +100,18 @@ impl Place {
 }
 
 impl Known {
-    pub(super) fn record(&self) -> &LaunchRecord {
+    pub(super) fn name(&self) -> &str {
         match self {
-            Self::Guest(guest) => &guest.record,
-            Self::Unheard(guest) => &guest.record,
+            Self::Guest(guest) => &guest.record.name,
+            Self::Unheard(guest) => &guest.name,
         }
+    }
+
+    pub(super) fn vm(&self) -> Uuid {
+        Uuid::from_bytes(match self {
+            Self::Guest(guest) => guest.identity.vm,
+            Self::Unheard(guest) => guest.identity.vm,
+        })
     }
 }
 

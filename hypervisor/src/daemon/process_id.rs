@@ -27,7 +27,7 @@ impl ProcessId {
         Ok(Self { pid, started, boot })
     }
 
-    /// Kills it (SIGKILL), and no other process. Whether it was there.
+    /// Kills it (SIGKILL), and no other process. Whether it was there and alive.
     pub fn kill(&self) -> io::Result<bool> {
         let (Some(pid), true) = (Pid::from_raw(self.pid), host_boot()? == self.boot) else {
             return Ok(false);
@@ -37,7 +37,7 @@ impl ProcessId {
             Err(Errno::SRCH) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
-        // The descriptor names whoever has the pid since it was opened: asked after that, so that it is the same one.
+        // The descriptor names whoever had the pid when it was opened: asked after that, so that it is the same one.
         match started(self.pid.cast_unsigned()) {
             Ok(started) if started == self.started => {}
             Ok(_) => return Ok(false),
@@ -57,15 +57,33 @@ fn host_boot() -> io::Result<String> {
     Ok(boot.trim().to_owned())
 }
 
+/// Not found where it only waits for its parent.
 fn started(pid: u32) -> io::Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    started_in(&stat).ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat has no start time")))
+    match started_in(&stat) {
+        Some((State::Alive, started)) => Ok(started),
+        Some((State::Ended, _)) => Err(io::ErrorKind::NotFound.into()),
+        None => Err(io::Error::other(format!(
+            "/proc/{pid}/stat has no start time"
+        ))),
+    }
 }
 
-/// Field 22 of /proc/PID/stat. The second is the program's name, in which anything may stand.
-fn started_in(stat: &str) -> Option<u64> {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Alive,
+    Ended,
+}
+
+/// Fields 3 and 22 of /proc/PID/stat. The second is the program's name, in which anything may stand.
+fn started_in(stat: &str) -> Option<(State, u64)> {
     let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_ascii_whitespace().nth(19)?.parse().ok()
+    let mut fields = fields.split_ascii_whitespace();
+    let state = match fields.next()? {
+        "Z" | "X" => State::Ended,
+        _ => State::Alive,
+    };
+    Some((state, fields.nth(18)?.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -94,6 +112,10 @@ mod tests {
         assert!(!earlier.kill().unwrap() && !elsewhere.kill().unwrap());
         assert!(child.try_wait().unwrap().is_none());
         assert!(named.kill().unwrap());
+        // Before anybody waits for it, it has ended; and afterwards.
+        while named.kill().unwrap() {
+            std::thread::yield_now();
+        }
         child.wait().unwrap();
         assert!(!named.kill().unwrap());
     }
@@ -101,7 +123,9 @@ mod tests {
     #[test]
     fn a_programs_name_is_no_field() {
         let stat = "7 (a) b) 9 9) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
-        assert_eq!(started_in(stat), Some(4711));
+        assert_eq!(started_in(stat), Some((State::Alive, 4711)));
+        let ended = stat.replace(" S ", " Z ");
+        assert_eq!(started_in(&ended), Some((State::Ended, 4711)));
         assert_eq!(started_in("7 (a"), None);
         assert_eq!(started_in("7 (a) S 1"), None);
     }

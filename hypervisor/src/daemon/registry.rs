@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use bartizan_attestation::certificates::FleetCa;
 use bartizan_attestation::host::{GuestStatus, OperatorRefusal};
-use bartizan_attestation::launch::{LaunchRecord, RestartPolicy};
+use bartizan_attestation::launch::RestartPolicy;
 use uuid::Uuid;
 
 use super::config::Config;
+use super::ended::has_ended;
 use super::guest::Guest;
 use super::launch::{self, Order};
 use super::link::{CardLink, LinkError, SupervisorLink};
 use super::places::{Known, Place, Places};
 use super::started::Started;
-use super::unheard::{Unheard, has_ended};
+use super::unheard::Unheard;
 use super::watch::{End, follow};
 
 /// First delay before a restart; doubled up to [`MAX_DELAY`].
@@ -61,7 +62,7 @@ impl Registry {
     }
 
     async fn adopt_one(self: Arc<Self>, vm: Uuid) {
-        if has_ended(&self.config.guest_dir(vm)) {
+        if has_ended(&self.config, vm) {
             tracing::info!(%vm, "not running any more");
             tokio::spawn(self.restart_ended(vm));
             return;
@@ -93,19 +94,23 @@ impl Registry {
             Err(refusal) => Err(refusal),
         };
         if taken.is_err() {
+            // Asked while nobody else can start it.
+            let ended = has_ended(&self.config, vm);
             self.places().give_up(vm);
-            // Its start may have been late only.
-            self.wait_unless_ended(vm);
+            if !ended {
+                // Its start may have been late only.
+                self.wait_for(vm);
+            }
         }
         taken
     }
 
     /// The guest with this name or UUID.
     pub(super) fn find(&self, name: &str) -> Result<Known, OperatorRefusal> {
-        let named = |record: &LaunchRecord| record.name == name || record.uuid.to_string() == name;
+        let named = |known: &Known| known.name() == name || known.vm().to_string() == name;
         self.known()
             .into_iter()
-            .find(|known| named(known.record()))
+            .find(named)
             .ok_or_else(|| OperatorRefusal::UnknownVm(name.into()))
     }
 
@@ -134,19 +139,13 @@ impl Registry {
         self.places().give_up(vm);
     }
 
-    fn wait_unless_ended(self: &Arc<Self>, vm: Uuid) {
-        if !has_ended(&self.config.guest_dir(vm)) {
-            self.wait_for(vm);
-        }
-    }
-
     /// Connects to a guest's supervisor and follows it, if its guest is the one that was started.
     pub(super) async fn take_up(self: &Arc<Self>, vm: Uuid) -> Result<GuestStatus, LinkError> {
-        let folder = self.config.guest_dir(vm);
         let started = Started::load(&self.config.started(), vm)?;
         let started = started.ok_or(LinkError::Impostor("VM"))?;
         let verified = started.verify(&self.fleet_ca)?;
-        let supervisor = SupervisorLink::new(folder.join("supervisor.sock"));
+        let socket = self.config.guest_dir(vm).join("supervisor.sock");
+        let supervisor = SupervisorLink::new(socket);
         let events = supervisor.watch().await?;
         let status = supervisor.status().await?;
         claims_no_other(&status, &started, &verified.yaml)?;
@@ -161,7 +160,7 @@ impl Registry {
         self.places().put(vm, Place::Running(Arc::clone(&guest)));
         let registry = Arc::clone(self);
         tokio::spawn(async move {
-            follow(Arc::clone(&guest), &folder, events).await;
+            follow(Arc::clone(&guest), &registry.config, events).await;
             registry.places().give_up(vm);
             registry.restart_ended(vm).await;
         });
@@ -188,6 +187,7 @@ impl Registry {
             verified,
             signed: started.record,
             ordered_at_s: started.ordered_at_s,
+            by_policy: true,
         };
         self.restart_by_policy(order, end).await;
     }
@@ -215,9 +215,8 @@ impl Registry {
                 tokio::time::sleep(delay).await;
                 match self.start(order.clone()).await {
                     Ok(_) => return,
-                    Err(OperatorRefusal::AlreadyRunning(_)) => {
-                        return self.wait_unless_ended(record.uuid);
-                    }
+                    // Whoever gave it its place sees to it from now on.
+                    Err(_) if self.has(record.uuid) => return,
                     Err(refusal) => {
                         tracing::warn!(vm = record.name, %refusal, ?delay, "not restarted yet");
                     }
@@ -241,7 +240,7 @@ fn claims_no_other(status: &GuestStatus, started: &Started, record: &str) -> Res
         ("launch record", status.record == record),
         (
             "launch measurement",
-            (started.measurement.as_ref()).is_none_or(|started| *started == measurement),
+            started.measurement == Some(measurement),
         ),
     ];
     match claims.into_iter().find(|(_, same)| !same) {

@@ -4,6 +4,7 @@
 //! of a process that is not its own. Whatever of these the daemon needs of a guest later, when it takes it up or starts it
 //! again, is read here, never from the guest's folder; the record's signature is verified each time.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::process_id::ProcessId;
+use crate::cgroup::Cgroup;
 use crate::serial;
 
 /// One start of a guest.
@@ -32,13 +34,16 @@ pub struct Started {
     pub guest: GuestIdentity,
     /// Its vsock CID.
     pub cid: u32,
-    /// Its launch measurement in hexadecimal, as its supervisor told it when it had started the guest.
+    /// Its launch measurement in hexadecimal, as its supervisor told it before it started QEMU: without one no guest runs.
     #[serde(default)]
     pub measurement: Option<String>,
+    /// The control group of its processes.
+    #[serde(default)]
+    pub group: Cgroup,
     /// Its supervisor, once there is one.
     #[serde(default)]
     pub supervisor: Option<ProcessId>,
-    /// Whether an operator ended it by force: no policy starts it again.
+    /// Whether an operator ended it by force, or was told that it did not start: no policy starts it again.
     #[serde(default)]
     pub stopped: bool,
 }
@@ -86,7 +91,7 @@ impl Started {
 
     /// Leaves it for later daemons: whole or not at all, readable by its owner only.
     pub fn store(&self, folder: &Path) -> Result<(), StartedError> {
-        let path = file(folder, Uuid::from_bytes(self.guest.vm));
+        let path = file(folder, self.vm());
         let write = || {
             fs::DirBuilder::new()
                 .mode(0o700)
@@ -108,6 +113,25 @@ impl Started {
         })
     }
 
+    /// The folders of the groups in which noted boots have theirs: a former daemon may have been in another group.
+    pub(crate) fn groups(folder: &Path) -> BTreeSet<PathBuf> {
+        let noted = Self::all(folder).into_iter();
+        let noted = noted.filter_map(|vm| Self::load(folder, vm).ok().flatten());
+        let above = |started: Self| {
+            started
+                .group
+                .above()
+                .map(Path::to_owned)
+                .collect::<Vec<_>>()
+        };
+        noted.flat_map(above).collect()
+    }
+
+    /// Of which VM it is.
+    pub(super) fn vm(&self) -> Uuid {
+        Uuid::from_bytes(self.guest.vm)
+    }
+
     /// The VMs that there are notes of.
     pub(super) fn all(folder: &Path) -> Vec<Uuid> {
         let vm = |entry: fs::DirEntry| {
@@ -121,7 +145,7 @@ impl Started {
     /// The record, its signature verified as of when it was ordered; it must be this VM's.
     pub fn verify(&self, fleet_ca: &FleetCa) -> Result<VerifiedRecord, StartedError> {
         let verified = verify_record(&self.record, fleet_ca, self.ordered_at_s)?;
-        if *verified.record.uuid.as_bytes() == self.guest.vm {
+        if verified.record.uuid == self.vm() {
             Ok(verified)
         } else {
             Err(StartedError::OtherVm(verified.record.uuid))

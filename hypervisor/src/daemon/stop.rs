@@ -20,7 +20,7 @@ pub(super) async fn stop(
     known: &Known,
     force: bool,
 ) -> Result<(), OperatorRefusal> {
-    let record = known.record();
+    let (vm, name) = (known.vm(), known.name().to_owned());
     let answered = match known {
         // A supervisor that does not even say how its guest is will not stop it.
         Known::Guest(guest) if guest.supervisor.status().await.is_ok() => {
@@ -28,14 +28,13 @@ pub(super) async fn stop(
         }
         Known::Guest(_) | Known::Unheard(_) => None,
     };
-    let name = record.name.clone();
     let obeyed = match answered {
         Some(SupervisorReply::Done) => true,
         Some(SupervisorReply::Refused(why)) if !force => return Err(OperatorRefusal::Start(why)),
         Some(_) | None if !force => return Err(OperatorRefusal::Unresponsive(name)),
         Some(_) | None => false,
     };
-    if obeyed && is_gone(registry, record.uuid).await {
+    if obeyed && is_gone(registry, vm).await {
         return Ok(());
     }
     if !force {
@@ -43,12 +42,12 @@ pub(super) async fn stop(
     }
     // What it answered is not to be relied on: its QEMU may have taken it over.
     tracing::warn!(vm = name, "a guest that does not end is killed");
-    let ended = force::end(&registry.config, record.uuid).await;
+    let ended = force::end(&registry.config, vm).await;
     ended.map_err(|error| match error {
         ForceError::Lingers => OperatorRefusal::StillEnding(name, force::DEADLINE.as_secs()),
         error => OperatorRefusal::Start(error.to_string()),
     })?;
-    is_gone(registry, record.uuid).await;
+    is_gone(registry, vm).await;
     Ok(())
 }
 

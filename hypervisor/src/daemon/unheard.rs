@@ -1,19 +1,18 @@
 //! Guests that have not ended, by their locks, and whose supervisor this daemon has not heard yet: it may be starting,
 //! stopped or starved. The daemon goes on trying, and starts nothing beside them.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_attestation::certificates::FleetCa;
 use bartizan_attestation::host::{GuestState, GuestSummary};
 use bartizan_attestation::identity::GuestIdentity;
-use bartizan_attestation::launch::LaunchRecord;
+use bartizan_attestation::launch::VerifiedRecord;
 use uuid::Uuid;
 
+use super::ended::has_ended;
 use super::registry::Registry;
-use super::started::{Started, StartedError};
-use crate::supervisor::locks::{Holder, holder};
+use super::started::Started;
 
 /// Between two tries to reach a supervisor: doubled from the first to the last.
 pub(super) const RETRY: (Duration, Duration) =
@@ -23,37 +22,38 @@ pub(super) const RETRY: (Duration, Duration) =
 #[derive(Debug)]
 pub(super) struct Unheard {
     pub(super) identity: GuestIdentity,
-    pub(super) record: LaunchRecord,
+    /// Its UUID where its record cannot be verified any more.
+    pub(super) name: String,
+    role: String,
     pub(super) cid: u32,
 }
 
 impl Unheard {
-    pub(super) fn of(started: &Started, fleet_ca: &FleetCa) -> Result<Self, StartedError> {
-        Ok(Self {
+    /// Whatever its record is worth, it has its UUID and its CID until it has ended.
+    fn of(started: &Started, fleet_ca: &FleetCa) -> Self {
+        let (name, role) = match started.verify(fleet_ca) {
+            Ok(VerifiedRecord { record, .. }) => (record.name, record.role),
+            Err(error) => {
+                let vm = started.vm();
+                tracing::error!(%vm, %error, "a guest runs that is not taken up; end it with `bartizan vm stop --force`");
+                (vm.to_string(), String::new())
+            }
+        };
+        Self {
             identity: started.guest,
-            record: started.verify(fleet_ca)?.record,
+            name,
+            role,
             cid: started.cid,
-        })
+        }
     }
 
     pub(super) fn summary(&self) -> GuestSummary {
         GuestSummary {
-            name: self.record.name.clone(),
+            name: self.name.clone(),
             guest: self.identity.to_string(),
-            role: self.record.role.clone(),
+            role: self.role.clone(),
             state: GuestState::Unresponsive,
             enrolled: false,
-        }
-    }
-}
-
-/// Whether the boot of a guest's folder has ended. A lock that cannot be looked at may be held.
-pub(super) fn has_ended(folder: &Path) -> bool {
-    match holder(folder) {
-        Ok(holder) => holder == Holder::Nobody,
-        Err(error) => {
-            tracing::error!(folder = %folder.display(), %error, "a guest's locks cannot be read; it counts as running");
-            false
         }
     }
 }
@@ -64,10 +64,6 @@ impl Registry {
         let unheard = match Started::load(&self.config.started(), vm) {
             Ok(Some(started)) => Unheard::of(&started, &self.fleet_ca),
             Ok(None) => return,
-            Err(error) => Err(error),
-        };
-        let unheard = match unheard {
-            Ok(unheard) => unheard,
             Err(error) => {
                 tracing::error!(%vm, %error, "a guest runs of which nothing is known; end it by hand");
                 return;
@@ -85,11 +81,10 @@ impl Registry {
         vm: Uuid,
     ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
-            let folder = self.config.guest_dir(vm);
             let mut delay = RETRY.0;
             loop {
                 tokio::time::sleep(delay).await;
-                if has_ended(&folder) {
+                if has_ended(&self.config, vm) {
                     self.forget_unheard(vm);
                     return self.restart_ended(vm).await;
                 }

@@ -7,15 +7,22 @@ use std::time::Duration;
 use bartizan_attestation::host::{MAX_FRAME, SupervisorReply};
 use bartizan_local::aio;
 use tokio::net::UnixStream;
+use tokio::sync::Mutex;
+use tokio::time::{Interval, MissedTickBehavior};
+use uuid::Uuid;
 
 use super::certify::certify;
+use super::config::Config;
+use super::ended::has_ended;
 use super::guest::Guest;
 use super::link::LinkError;
-use super::unheard::{RETRY as RETRY_LINK, has_ended};
+use super::unheard::RETRY as RETRY_LINK;
 use crate::supervisor::Ending;
 
-/// Between two tries to reach the card for a certificate.
+/// Between two tries to reach the card for a certificate, and between two certificates of one guest's.
 const RETRY: Duration = Duration::from_secs(1);
+/// Between two events of one guest's: a supervisor that was taken over has no more of the daemon's time and log.
+const EVENT: Duration = Duration::from_millis(100);
 
 /// How a guest ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,16 +50,19 @@ impl End {
 }
 
 /// Serves the guest's API and follows its supervisor until the guest ends.
-pub(super) async fn follow(guest: Arc<Guest>, folder: &Path, events: UnixStream) {
+pub(super) async fn follow(guest: Arc<Guest>, config: &Config, events: UnixStream) {
+    let vm = Uuid::from_bytes(guest.identity.vm);
+    let folder = config.guest_dir(vm);
     let api = tokio::spawn(serve_api(Arc::clone(&guest), folder.join("api.sock")));
+    let mut paces = Paces::new();
     let mut events = Some(events);
     let mut delay = RETRY_LINK.0;
     loop {
         if let Some(events) = events.take() {
-            events_until_closed(&guest, events).await;
+            events_until_closed(&guest, &mut paces, events).await;
         }
         // That the link ended says nothing of the guest.
-        if has_ended(folder) {
+        if has_ended(config, vm) {
             break;
         }
         tokio::time::sleep(delay).await;
@@ -82,20 +92,47 @@ async fn serve_api(guest: Arc<Guest>, socket: PathBuf) {
     }
 }
 
+/// How fast a supervisor is listened to, however often its link ends.
+struct Paces {
+    events: Interval,
+    /// Held while one is made.
+    certificates: Arc<Mutex<Interval>>,
+}
+
+impl Paces {
+    fn new() -> Self {
+        let pace = |period| {
+            let mut interval = tokio::time::interval(period);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            interval
+        };
+        Self {
+            events: pace(EVENT),
+            certificates: Arc::new(Mutex::new(pace(RETRY))),
+        }
+    }
+}
+
 /// Works off what the supervisor says, until the link ends.
-async fn events_until_closed(guest: &Arc<Guest>, mut events: UnixStream) {
+async fn events_until_closed(guest: &Arc<Guest>, paces: &mut Paces, mut events: UnixStream) {
     let mut certifying: Option<tokio::task::JoinHandle<()>> = None;
+    let mut state = None;
     while let Ok(event) = aio::read_frame::<SupervisorReply>(&mut events, MAX_FRAME).await {
+        paces.events.tick().await;
         match event {
             SupervisorReply::CertificateNeeded { csr } => {
                 // A newer key makes the older request pointless.
                 if let Some(older) = certifying.take() {
                     older.abort();
                 }
-                certifying = Some(tokio::spawn(certify_until_done(Arc::clone(guest), csr)));
+                let pace = Arc::clone(&paces.certificates);
+                let certified = certify_until_done(Arc::clone(guest), csr, pace);
+                certifying = Some(tokio::spawn(certified));
             }
             SupervisorReply::Status(status) => {
-                tracing::info!(guest = %guest.identity, state = ?status.state, "guest");
+                if state.replace(status.state) != Some(status.state) {
+                    tracing::info!(guest = %guest.identity, state = ?status.state, "guest");
+                }
                 if let Some(enrollment) = &status.enrollment {
                     guest.heard(enrollment);
                 }
@@ -108,14 +145,15 @@ async fn events_until_closed(guest: &Arc<Guest>, mut events: UnixStream) {
     }
 }
 
-async fn certify_until_done(guest: Arc<Guest>, csr: Vec<u8>) {
+async fn certify_until_done(guest: Arc<Guest>, csr: Vec<u8>, pace: Arc<Mutex<Interval>>) {
+    let mut pace = pace.lock().await;
     loop {
+        pace.tick().await;
         match certify(&guest, csr.clone()).await {
             Ok(()) => return,
             // The card or its vault is restarting: the measurer refuses with a type until it is back.
             Err(error @ (LinkError::Away(..) | LinkError::TimedOut(..) | LinkError::Card(_))) => {
                 tracing::warn!(guest = %guest.identity, %error, "report key not certified yet");
-                tokio::time::sleep(RETRY).await;
             }
             Err(error) => {
                 tracing::error!(guest = %guest.identity, %error, "report key not certified");

@@ -3,6 +3,7 @@
 mod as_user;
 mod confined;
 mod descriptors;
+mod in_groups;
 mod pidfd;
 
 use std::io;
@@ -11,6 +12,7 @@ use std::process::{Child, ExitStatus};
 pub use as_user::as_user;
 pub use confined::{Confined, Restrictions, User};
 pub use descriptors::seal_inherited;
+pub use in_groups::in_groups;
 use pidfd::Pidfd;
 
 /// A running child. Dropping it kills it and waits for it.

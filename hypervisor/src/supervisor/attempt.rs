@@ -19,7 +19,6 @@ use super::console::Console;
 use super::vhost::{AttachError, Attachment, Devices, Link, Proxy, ProxyError};
 use crate::confinement::ConfinementError;
 use crate::confinement::qemu::restrictions;
-use crate::qemu::cgroup::{Cgroup, CgroupError};
 use crate::qemu::command_line::{self, Arguments, RAM_ID};
 use crate::qemu::layout::{self, LayoutError};
 use crate::qemu::process::{Confined, Process};
@@ -45,8 +44,6 @@ pub struct Attempt {
     pub chatter: Chatter,
     ram: RamFile,
     console: JoinHandle<()>,
-    // Last: a control group can be removed once its processes have ended.
-    cgroup: Arc<Cgroup>,
 }
 
 /// QEMU could not be brought to the guest's first instruction.
@@ -66,9 +63,6 @@ pub enum StartError {
     /// What QEMU is held to cannot be made.
     #[error("QEMU cannot be confined: {0}")]
     Confinement(#[from] ConfinementError),
-    /// Its limits cannot be set.
-    #[error("the guest's limits cannot be set: {0}")]
-    Limits(#[from] CgroupError),
     /// QEMU ended.
     #[error("QEMU ended at its start ({status}): {words}")]
     Ended {
@@ -100,12 +94,6 @@ impl Attempt {
             .map_err(host("closing the RAM file to others"))?;
         attempt.qmp.cont().await?;
         Ok(attempt)
-    }
-
-    /// The control group of all of the guest's processes.
-    #[must_use]
-    pub fn group(&self) -> Arc<Cgroup> {
-        Arc::clone(&self.cgroup)
     }
 
     /// The guest's RAM, open for reading only.
@@ -154,16 +142,11 @@ async fn spawn(
         vsock: their_vsock.as_raw_fd(),
         ..plan.arguments()
     };
-    let cgroup = plan.cgroup()?;
-    let groups = cgroup
-        .process_files()
-        .map_err(host("the guest's control group"))?;
     let restrictions = restrictions(&plan.config.qemu.path, plan.accelerator)?;
     let mut confined = Confined::new(&plan.config.qemu.path)
         .args(command_line::build(&arguments))
         .user(plan.users.qemu)
         .restricted(restrictions)
-        .groups(groups)
         .stderr(OwnedFd::from(their_stderr));
     let inherited = [
         ram.as_fd(),
@@ -206,7 +189,6 @@ async fn spawn(
             chatter,
             ram,
             console,
-            cgroup: Arc::new(cgroup),
         }),
         // Its end is a better reason than its monitor's.
         Err(QmpError::Closed | QmpError::Line(_)) => {

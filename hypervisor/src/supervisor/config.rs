@@ -1,14 +1,13 @@
 //! What a supervisor is started with: JSON that the daemon writes to its standard input. No file, which another
-//! supervisor might change.
+//! supervisor might change. The input stays open: the daemon has more to say (see [`super::launcher`]).
 
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::PathBuf;
 
 use bartizan_attestation::identity::GuestIdentity;
 use serde::{Deserialize, Serialize};
 
 use crate::qemu::accelerator::AcceleratorChoice;
-use crate::qemu::cgroup::Limits;
 use crate::serial;
 use crate::supervisor::users::Users;
 
@@ -43,9 +42,6 @@ pub struct SupervisorConfig {
     /// KVM or TCG.
     #[serde(default)]
     pub accelerator: AcceleratorChoice,
-    /// The limits of the guest's processes.
-    #[serde(default)]
-    pub limits: Limits,
 }
 
 /// A program to start.
@@ -72,20 +68,16 @@ pub struct ServiceConfig {
 /// The configuration cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// It cannot be read.
-    #[error("the configuration cannot be read from standard input: {0}")]
-    Io(#[from] io::Error),
-    /// It is no configuration, or not all of it: the daemon ended.
+    /// It cannot be read, is no configuration, or not all of it: the daemon ended.
     #[error("what came on standard input is no supervisor's configuration: {0}")]
     Malformed(#[from] serde_json::Error),
 }
 
 impl SupervisorConfig {
-    /// Reads one that ends with the stream.
+    /// Reads one, and nothing of what follows it.
     pub fn read(from: impl Read) -> Result<Self, ConfigError> {
-        let mut json = Vec::new();
-        from.take(LONGEST).read_to_end(&mut json)?;
-        Ok(serde_json::from_slice(&json)?)
+        let mut json = serde_json::Deserializer::from_reader(from.take(LONGEST));
+        Ok(Self::deserialize(&mut json)?)
     }
 
     /// As [`SupervisorConfig::read`] reads it.
@@ -143,10 +135,12 @@ mod tests {
                 socket: "/run/api.sock".into(),
             }],
             accelerator: AcceleratorChoice::Tcg,
-            limits: Limits::default(),
         };
         let json = config.to_json().unwrap();
-        assert_eq!(SupervisorConfig::read(json.as_slice()).unwrap(), config);
+        let with_more = [json.as_slice(), b"!"].concat();
+        let mut stream = with_more.as_slice();
+        assert_eq!(SupervisorConfig::read(&mut stream).unwrap(), config);
+        assert_eq!(stream, b"!");
         // The daemon ended before it had written all.
         for cut in [0, json.len() - 1] {
             let refused = SupervisorConfig::read(&json[..cut]);

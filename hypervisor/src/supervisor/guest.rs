@@ -88,7 +88,6 @@ impl<'a> Guest<'a> {
         let keeper = Keeper::new(MeasurerStart {
             program: plan.config.measurer.path.clone(),
             user: plan.users.measurer,
-            group: attempt.group(),
             log: Allowance::default(),
             context: plan.measurer_context(),
             ram: attempt.ram()?,

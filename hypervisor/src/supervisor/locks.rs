@@ -1,4 +1,4 @@
-//! By what anybody can tell whether a boot has ended: two locks (flock(2)) in the guest's folder.
+//! By what anybody can tell that a boot has not ended: two locks (flock(2)) in the guest's folder.
 //!
 //! | file | held by | free means |
 //! |---|---|---|
@@ -7,7 +7,8 @@
 //!
 //! A supervisor that answers nothing may be stopped or starved, and its guest runs on. One that was killed gives its
 //! descriptors up before its children are told to die with it, and a QEMU that waits for a disk dies when the disk has
-//! answered. So a silent socket says nothing, and a dead supervisor not enough: a boot has ended when both are free.
+//! answered. So a silent socket says nothing, and a dead supervisor not enough: a boot has not ended before both are free.
+//! Who has given them up and lives on is the daemon's to kill: they are a sign among those who mean well.
 //!
 //! QEMU inherits a descriptor of a file of its own, open for reading: hostile QEMU can give up its own lock, never the
 //! supervisor's. The measurer inherits neither: it writes nowhere. Nothing in the files is read: whom the daemon kills is

@@ -17,10 +17,9 @@ const SETTLED: Duration = Duration::from_secs(30);
 /// Keeps one measurer running.
 #[derive(Debug)]
 pub struct Keeper {
+    start: MeasurerStart,
     slot: Slot,
     delay: Duration,
-    // Last: it holds the control group, which can be removed once its processes have ended.
-    start: MeasurerStart,
 }
 
 #[derive(Debug)]

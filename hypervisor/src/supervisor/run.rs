@@ -1,6 +1,6 @@
 //! A supervisor's life: prepare, attempt, retry what hangs, leave an ending.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use bartizan_attestation::host::{MAX_FRAME, OperatorRefusal};
@@ -12,6 +12,7 @@ use super::console::Console;
 use super::control::{self, Control};
 use super::enrolment::{Enrolment, EnrolmentError};
 use super::guest::{Guest, Over};
+use super::launcher::await_go;
 use super::locks::{LockError, Locks};
 use super::view::View;
 use super::{Ending, StartReport, SupervisorConfig};
@@ -31,6 +32,9 @@ pub enum RunError {
     /// The report cannot be written.
     #[error("the start cannot be reported: {0}")]
     Report(#[from] FrameError),
+    /// The daemon has ended before it noted what is to be started.
+    #[error("the guest was not started: the hypervisor has not noted its launch measurement: {0}")]
+    Unnoted(io::Error),
     /// No launch secret can be made.
     #[error(transparent)]
     Secret(#[from] EnrolmentError),
@@ -42,20 +46,30 @@ pub enum RunError {
     Retry(#[from] StartError),
 }
 
-/// Runs one boot of one guest to its end; `report` gets the one [`StartReport`]. To be called on a
-/// runtime of one thread: the children die with the thread that started them.
-pub async fn run(config: SupervisorConfig, report: &mut impl Write) -> Result<Ending, RunError> {
-    match start(config).await {
-        Ok(started) => {
-            let measurement = started.plan.prepared.measurement.clone();
-            write_frame(report, &StartReport::Ready { measurement }, MAX_FRAME)?;
-            started.finish().await
+/// Runs one boot of one guest to its end; `report` gets [`StartReport`]s, and `daemon` is where its answer comes from. To
+/// be called on a runtime of one thread: the children die with the thread that started them.
+pub async fn run(
+    config: SupervisorConfig,
+    daemon: &mut impl Read,
+    report: &mut impl Write,
+) -> Result<Ending, RunError> {
+    let refused = match prepare(config).await {
+        Ok(plan) => {
+            let measurement = plan.prepared.measurement.clone();
+            write_frame(report, &StartReport::Prepared { measurement }, MAX_FRAME)?;
+            await_go(daemon).map_err(RunError::Unnoted)?;
+            match start(plan).await {
+                Ok(started) => {
+                    write_frame(report, &StartReport::Ready, MAX_FRAME)?;
+                    return started.finish().await;
+                }
+                Err(refusal) => refusal,
+            }
         }
-        Err(refusal) => {
-            write_frame(report, &StartReport::Refused(refusal.clone()), MAX_FRAME)?;
-            Err(RunError::NotStarted(refusal))
-        }
-    }
+        Err(refusal) => refusal,
+    };
+    write_frame(report, &StartReport::Refused(refused.clone()), MAX_FRAME)?;
+    Err(RunError::NotStarted(refused))
 }
 
 /// A guest that runs, and all that outlives one attempt.
@@ -69,16 +83,20 @@ struct Started {
     control: Control,
 }
 
-async fn start(config: SupervisorConfig) -> Result<Started, OperatorRefusal> {
-    let refused = |error: &dyn std::error::Error| OperatorRefusal::Start(error.to_string());
+async fn prepare(config: SupervisorConfig) -> Result<Plan, OperatorRefusal> {
     // Before anything of the guest is touched: another boot of it may not have ended.
     let locks = Locks::take(&config.directory)
         .await
         .map_err(|error| match error {
             LockError::Held(_) => OperatorRefusal::AlreadyRunning(config.guest.to_string()),
-            error => refused(&error),
+            error => OperatorRefusal::Start(error.to_string()),
         })?;
-    let plan = Arc::new(Plan::new(config, locks)?);
+    Plan::new(config, locks)
+}
+
+async fn start(plan: Plan) -> Result<Started, OperatorRefusal> {
+    let refused = |error: &dyn std::error::Error| OperatorRefusal::Start(error.to_string());
+    let plan = Arc::new(plan);
     // Its guest's files are open and hashed; none of a guest's bytes was interpreted yet.
     confine(&plan).map_err(|error| refused(&error))?;
     let console =

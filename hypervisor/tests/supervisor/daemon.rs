@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::boot_sector::Program;
 use crate::fake_card::FakeCard;
-use crate::host::{Host, PATIENCE, eventually, is_alive, kill, signal};
+use crate::host::{Host, LIMITS, PATIENCE, eventually, is_alive, kill, signal};
 
 pub(crate) struct Daemon {
     pub(crate) card: FakeCard,
@@ -59,7 +59,7 @@ impl Daemon {
             qemu: child("/usr/bin/qemu-system-x86_64".into()),
             measurer: child(path("measurer")),
             accelerator: AcceleratorChoice::Tcg,
-            limits: host.config.limits,
+            limits: LIMITS,
             services: Default::default(),
         };
         let (ready, is_ready) = tokio::sync::oneshot::channel();
@@ -125,11 +125,14 @@ async fn stalled_supervisor_is_unresponsive_and_its_guest_is_never_started_again
         daemon.stop(false).await,
         OperatorReply::Refused(OperatorRefusal::Unresponsive(vm()))
     );
-    // Nor would another daemon, or a hand, start it beside itself.
+    // Nor would another supervisor, though a hand starts one, which daemons do not do.
+    let vm_id = uuid::Uuid::from_bytes(host.config.guest.vm);
+    let noted = Started::load(&host.notes(), vm_id).unwrap().unwrap();
     assert!(matches!(
         host.launch().await,
         Err(LaunchError::Refused(OperatorRefusal::AlreadyRunning(_)))
     ));
+    noted.store(&host.notes()).unwrap();
 
     signal(supervisor, Signal::CONT);
     listed(&daemon, GuestState::Running).await;
@@ -159,7 +162,6 @@ async fn stalled_supervisor_is_stopped_by_force_and_its_policy_does_not_start_it
     let vm = uuid::Uuid::from_bytes(host.config.guest.vm);
     let noted = Started::load(&host.notes(), vm).unwrap().unwrap();
     assert!(noted.stopped, "its policy is to be started always");
-    host.remove_leftovers();
 }
 
 /// The daemon's end of a link, and the supervisor's, can end by themselves: only the locks tell of the guest.
@@ -195,6 +197,6 @@ async fn what_a_revoked_operator_signed_is_not_started_again() {
 }
 
 /// Waits until the guest is in this state, by the daemon's word.
-async fn listed(daemon: &Daemon, state: GuestState) {
+pub(crate) async fn listed(daemon: &Daemon, state: GuestState) {
     eventually(async || (daemon.states().await == [state]).then_some(())).await;
 }

@@ -10,11 +10,12 @@ use bartizan_attestation::host::{
 };
 use bartizan_attestation::identity::GuestIdentity;
 use bartizan_attestation::measurement::HashAlgorithm;
+use bartizan_hypervisor::cgroup::{Cgroup, Limits};
 use bartizan_hypervisor::daemon::{ProcessId, Started};
 use bartizan_hypervisor::qemu::accelerator::AcceleratorChoice;
-use bartizan_hypervisor::qemu::cgroup::{Cgroup, Limits};
 use bartizan_hypervisor::supervisor::{
-    Ending, LaunchError, Program as Executable, SupervisorConfig, SupervisorProgram, launch,
+    Ending, LaunchError, Milestone, Program as Executable, SupervisorConfig, SupervisorProgram,
+    launch,
 };
 use bartizan_local::aio;
 use rustix::process::Signal;
@@ -27,6 +28,13 @@ use crate::fake_measurer;
 use crate::fleet::Fleet;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Where whoever runs the tests may not set them.
+pub(crate) const LIMITS: Limits = Limits {
+    overhead_mib: 1536,
+    threads: 256,
+    cpu_weight: 100,
+    optional: true,
+};
 const FIRMWARE: &str = "/usr/share/seabios/bios-256k.bin";
 
 pub(crate) struct Host {
@@ -34,6 +42,7 @@ pub(crate) struct Host {
     pub(crate) devices: FakeDevices,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) config: SupervisorConfig,
+    pub(crate) group: Cgroup,
 }
 
 impl Host {
@@ -85,14 +94,11 @@ impl Host {
             devices: folder.path().join("devices.sock"),
             services: vec![],
             accelerator: AcceleratorChoice::Tcg,
-            // Where whoever runs the tests may not set them.
-            limits: Limits {
-                optional: true,
-                ..Limits::default()
-            },
         };
         let devices = FakeDevices::serve(&config.devices);
+        let group = Cgroup::create(&config.guest, 64 << 20, LIMITS).unwrap();
         Self {
+            group,
             folder,
             devices,
             fleet,
@@ -101,21 +107,27 @@ impl Host {
     }
 
     pub(crate) async fn launch(&self) -> Result<u32, LaunchError> {
+        self.launch_unless(false).await
+    }
+
+    /// With a daemon that may not be able to note the launch measurement.
+    pub(crate) async fn launch_unless(&self, full_disk: bool) -> Result<u32, LaunchError> {
         let program = SupervisorProgram {
             program: env!("CARGO_BIN_EXE_bartizan-supervisor").into(),
             user: None,
         };
-        let note = |pid| {
-            let started = Started {
-                supervisor: Some(ProcessId::of(pid).unwrap()),
-                ..self.started()
-            };
+        let mut started = self.started();
+        let note = |milestone| {
+            match milestone {
+                Milestone::Spawned(pid) => started.supervisor = Some(ProcessId::of(pid).unwrap()),
+                Milestone::Prepared(_) if full_disk => return Err("the disk is full".into()),
+                Milestone::Prepared(digest) => started.measurement = Some(digest.to_string()),
+            }
             started
                 .store(&self.notes())
                 .map_err(|error| error.to_string())
         };
-        let launched = launch(&program, &self.config, PATIENCE, note).await;
-        launched.map(|(pid, _)| pid)
+        launch(&program, &self.config, &self.group, PATIENCE, note).await
     }
 
     /// What a daemon notes of the guest's start.
@@ -126,6 +138,7 @@ impl Host {
             guest: self.config.guest,
             cid: self.config.cid,
             measurement: None,
+            group: self.group.clone(),
             supervisor: None,
             stopped: false,
         }
@@ -141,23 +154,9 @@ impl Host {
         self.config.directory.clone()
     }
 
-    /// Removes the control group that a killed supervisor left, as the VM's next boot would.
-    pub(crate) fn remove_leftovers(&self) {
-        drop(self.another_group());
-    }
-
-    /// Whether whoever runs the tests may make control groups with some limit.
+    /// Whether whoever runs the tests may make control groups.
     pub(crate) fn has_groups(&self) -> bool {
-        let files = self.another_group().process_files();
-        !files.unwrap().is_empty()
-    }
-
-    fn another_group(&self) -> Cgroup {
-        let next = GuestIdentity {
-            boot: self.config.guest.boot + 100,
-            ..self.config.guest
-        };
-        Cgroup::create(&next, 64 << 20, self.config.limits).unwrap()
+        self.group != Cgroup::default()
     }
 
     pub(crate) async fn ask(&self, request: SupervisorRequest) -> SupervisorReply {
@@ -234,6 +233,16 @@ impl Host {
             .await
             .unwrap();
         Watch(link)
+    }
+}
+
+/// Nothing of it outlives a test, however that ends.
+impl Drop for Host {
+    fn drop(&mut self) {
+        let give_up = std::time::Instant::now() + PATIENCE;
+        while !self.group.end().unwrap() && std::time::Instant::now() < give_up {
+            std::thread::yield_now();
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 #![expect(unsafe_code, reason = "only a hook between fork and exec can do this")]
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -42,7 +41,6 @@ pub struct Confined<'a> {
     user: Option<User>,
     kept: Vec<BorrowedFd<'a>>,
     placed: Vec<(BorrowedFd<'a>, RawFd)>,
-    groups: Vec<File>,
     restrictions: Option<Restrictions>,
 }
 
@@ -61,7 +59,6 @@ impl<'a> Confined<'a> {
             user: None,
             kept: Vec::new(),
             placed: Vec::new(),
-            groups: Vec::new(),
             restrictions: None,
         }
     }
@@ -97,12 +94,6 @@ impl<'a> Confined<'a> {
         self
     }
 
-    /// Puts it into control groups, by their open `cgroup.procs`, before it allocates anything.
-    pub fn groups(mut self, groups: Vec<File>) -> Self {
-        self.groups = groups;
-        self
-    }
-
     /// Holds it to restrictions; it inherits its parent's in any case.
     pub fn restricted(mut self, to: Restrictions) -> Self {
         self.restrictions = Some(to);
@@ -119,15 +110,12 @@ impl<'a> Confined<'a> {
             .iter()
             .map(|(descriptor, at)| (descriptor.as_raw_fd(), *at))
             .collect();
-        let (user, groups, parent) = (self.user, self.groups, rustix::process::getpid());
+        let (user, parent) = (self.user, rustix::process::getpid());
         let (mut domain, filter) = match self.restrictions {
             Some(Restrictions { domain, filter }) => (Some(domain), Some(filter)),
             None => (None, None),
         };
         let settle = move || {
-            for group in &groups {
-                rustix::io::write(group, b"0")?;
-            }
             // Those are for the supervisor alone, whomever its child runs as.
             rustix::thread::clear_ambient_capability_set()?;
             if let Some(user) = user {

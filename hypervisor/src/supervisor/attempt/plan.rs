@@ -7,7 +7,6 @@ use bartizan_attestation::launch::LaunchRecord;
 use bartizan_local::attachment::{AttachVsock, Service};
 
 use crate::qemu::accelerator::Accelerator;
-use crate::qemu::cgroup::{Cgroup, CgroupError};
 use crate::qemu::command_line::Arguments;
 use crate::qemu::files::FileError;
 use crate::qemu::launch::Prepared;
@@ -16,10 +15,6 @@ use crate::supervisor::SupervisorConfig;
 use crate::supervisor::locks::Locks;
 use crate::supervisor::users::OwnUsers;
 use crate::supervisor::vhost::Devices;
-
-/// What a measurer may use beside a snapshot, in bytes: the kernel's image, whole and decompressed, and its profile; a report
-/// with its page digests, and the frame that it goes out in.
-const MEASURER: u64 = 512 << 20;
 
 /// A boot's files, hashed, and what follows from its configuration.
 #[derive(Debug)]
@@ -97,13 +92,6 @@ impl Plan {
             console: -1,
             vsock: -1,
         }
-    }
-
-    /// The control group of QEMU and measurer. Guest RAM counts for whoever touches a page first, which may be either.
-    pub(super) fn cgroup(&self) -> Result<Cgroup, CgroupError> {
-        let memory = self.memory().saturating_add(MEASURER);
-        let memory = memory.saturating_add(self.record.budget.bytes_per_request);
-        Cgroup::create(&self.config.guest, memory, self.config.limits)
     }
 
     /// What the measurer is told of the guest.

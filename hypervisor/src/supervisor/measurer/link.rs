@@ -5,7 +5,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use bartizan_attestation::host::{FromMeasurer, MAX_FRAME, MeasurerContext, ToMeasurer};
 use bartizan_local::aio;
@@ -14,7 +13,6 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::qemu::cgroup::Cgroup;
 use crate::qemu::process::{Confined, Process, User};
 use crate::supervisor::chatter::{Allowance, Chatter};
 
@@ -28,8 +26,6 @@ pub struct MeasurerStart {
     pub program: PathBuf,
     /// Whom it runs as; the supervisor's own user if absent.
     pub user: Option<User>,
-    /// The control group of its guest's processes.
-    pub group: Arc<Cgroup>,
     /// How much of what measurers print is still logged.
     pub log: Allowance,
     /// Whom it measures.
@@ -58,7 +54,6 @@ impl MeasurerStart {
         let (stderr, their_stderr) = StdStream::pair()?;
         let mut confined = Confined::new(&self.program)
             .user(self.user)
-            .groups(self.group.process_files()?)
             .stderr(OwnedFd::from(their_stderr))
             .place(theirs.as_fd(), 3)
             .place(self.ram.as_fd(), 4);

@@ -32,6 +32,9 @@ impl fmt::Display for Controller {
     }
 }
 
+/// Of version 2 and version 1: a guest's RAM goes to no disk, and no limit is stretched by one.
+pub(super) const SWAP: [&str; 2] = ["memory.swap.max", "memory.swappiness"];
+
 impl Controller {
     const ALL: [Self; 3] = [Self::Memory, Self::Pids, Self::Cpu];
 
@@ -52,8 +55,11 @@ impl Controller {
     ) -> Vec<(&'static str, String)> {
         let memory = memory.saturating_add(limits.overhead_mib.saturating_mul(1 << 20));
         match (self, unified) {
-            (Self::Memory, true) => vec![("memory.max", memory.to_string())],
-            (Self::Memory, false) => vec![("memory.limit_in_bytes", memory.to_string())],
+            (Self::Memory, true) => vec![("memory.max", memory.to_string()), (SWAP[0], "0".into())],
+            (Self::Memory, false) => vec![
+                ("memory.limit_in_bytes", memory.to_string()),
+                (SWAP[1], "0".into()),
+            ],
             (Self::Pids, _) => vec![("pids.max", limits.threads.to_string())],
             (Self::Cpu, true) => vec![("cpu.weight", limits.cpu_weight.to_string())],
             // 100 of v2 is 1024 of v1.
@@ -77,17 +83,20 @@ pub fn places(mounts: &str, membership: &str) -> Vec<(Controller, Option<Place>)
         .into_iter()
         .map(|controller| {
             let name = controller.name();
-            let place = place(mounts, membership, Some(name)).or_else(|| {
-                let place = place(mounts, membership, None)?;
-                // Whether version 2 offers it is seen when it is enabled.
-                Some(Place {
-                    unified: true,
-                    ..place
-                })
-            });
-            (controller, place)
+            // Whether version 2 offers it is seen when it is enabled.
+            let place = place(mounts, membership, Some(name));
+            (controller, place.or_else(|| unified(mounts, membership)))
         })
         .collect()
+}
+
+/// Where this process's group of version 2 is, likewise.
+pub(super) fn unified(mounts: &str, membership: &str) -> Option<Place> {
+    let place = place(mounts, membership, None)?;
+    Some(Place {
+        unified: true,
+        ..place
+    })
 }
 
 /// The folder for a controller of version 1, or for version 2.

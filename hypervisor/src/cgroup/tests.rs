@@ -50,7 +50,13 @@ fn limits_are_written_in_each_versions_words() {
         ..Limits::default()
     };
     let memory = Controller::Memory.settings(false, 1 << 20, limits);
-    assert_eq!(memory, [("memory.limit_in_bytes", (2 << 20).to_string())]);
+    assert_eq!(
+        memory,
+        [
+            ("memory.limit_in_bytes", (2 << 20).to_string()),
+            ("memory.swappiness", "0".into())
+        ]
+    );
     assert_eq!(
         Controller::Cpu.settings(false, 0, limits),
         [("cpu.shares", "1024".into())]
@@ -79,6 +85,10 @@ fn offered(folder: &Path) -> Vec<(Controller, Option<Place>)> {
 #[test]
 fn a_guest_without_a_wished_limit_is_not_started() {
     let folder = tempfile::tempdir().unwrap();
+    let group = folder.path().join(names(&GUEST).1);
+    fs::create_dir(&group).unwrap();
+    // The kernel makes the group's files.
+    fs::write(group.join("pids.max"), "max").unwrap();
     let create = |optional| {
         let limits = Limits {
             optional,

@@ -1,27 +1,33 @@
-//! The control group with the limits of one guest's processes (cgroups(7)): version 2, or version 1's controllers.
+//! The control group of one boot's processes (cgroups(7)): version 2, or version 1's controllers. It has their limits, and
+//! tells who they are, whatever these do: none of them may write to a group.
 //!
-//! The group is made under the daemon's own, so that a limit on that one holds for every guest. In version 2 a group either
-//! has processes or shares its controllers out to groups beneath it ("no internal processes" in cgroup-v2.rst): the daemon
-//! moves itself and its supervisors into a leaf first.
+//! The daemon makes it under its own, so that a limit on that one holds for every guest. In version 2 a group either has
+//! processes or shares its controllers out to groups beneath it ("no internal processes" in cgroup-v2.rst): the daemon
+//! moves itself into a leaf first.
 //!
 //! ```text
-//! version 1                              version 2
-//! GROUP                daemon, supervisors    GROUP
-//!  └ bartizan-CARD-VM-BOOT                     ├ bartizan-daemon         daemon, supervisors
-//!      QEMU, measurer                          └ bartizan-CARD-VM-BOOT   QEMU, measurer
+//! version 1                                        version 2
+//! GROUP                          daemon            GROUP
+//!  └ bartizan-CARD-VM-BOOT                          ├ bartizan-daemon         daemon
+//!      supervisor, QEMU, measurer                   └ bartizan-CARD-VM-BOOT   supervisor, QEMU, measurer
 //! ```
+//!
+//! Where version 2 has no controller, since version 1 has them, a group in it still ends all of its processes at once.
 
 mod controllers;
+mod kill;
 mod leaf;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use bartizan_attestation::identity::GuestIdentity;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use controllers::SWAP;
 pub use controllers::{Controller, Place, places};
 pub use leaf::settle;
 
@@ -29,7 +35,8 @@ pub use leaf::settle;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Memory beyond the guest's RAM and its measurer's, in MiB: QEMU's own, and its translations under TCG.
+    /// Memory beyond the guest's RAM, its images and its measurer's, in MiB: the supervisor's and QEMU's own, and QEMU's
+    /// translations under TCG.
     pub overhead_mib: u64,
     /// Most threads.
     pub threads: u32,
@@ -80,19 +87,21 @@ pub enum CgroupError {
     },
 }
 
-/// A control group: removed when it is dropped, by when its processes must have ended.
-#[derive(Debug)]
+/// A control group, by its folders: none where limits are optional and no group can be made.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Cgroup {
     folders: Vec<PathBuf>,
 }
 
 impl Cgroup {
-    /// Makes a guest's group with limits, `memory` bytes beside `overhead_mib` among these. Where a limit cannot be set,
+    /// Makes a boot's group with limits, `memory` bytes beside `overhead_mib` among these. Where a limit cannot be set,
     /// that is an error, or logged if limits are optional.
     ///
-    /// Empty groups of other boots of the VM, left by a supervisor that was killed, are removed.
+    /// Empty groups of other boots of the VM are removed.
     pub fn create(guest: &GuestIdentity, memory: u64, limits: Limits) -> Result<Self, CgroupError> {
-        Self::beneath(own_places(), guest, memory, limits)
+        let group = Self::beneath(own_places(), guest, memory, limits)?;
+        Ok(group.also_in(own_unified(), guest))
     }
 
     fn beneath(
@@ -102,9 +111,7 @@ impl Cgroup {
         limits: Limits,
     ) -> Result<Self, CgroupError> {
         let (vm, name) = names(guest);
-        let mut group = Self {
-            folders: Vec::new(),
-        };
+        let mut group = Self::default();
         for (controller, place) in places {
             let done = match place {
                 Some(place) => {
@@ -123,6 +130,17 @@ impl Cgroup {
         Ok(group)
     }
 
+    /// With a folder in version 2 without a limit, where there is none: `cgroup.kill` is there alone.
+    fn also_in(mut self, place: Option<Place>, guest: &GuestIdentity) -> Self {
+        let Some(place) = place else { return self };
+        let (vm, name) = names(guest);
+        remove_leftovers(&place, &vm, &name);
+        if let Err(error) = self.folder(&place.folder.join(name)) {
+            tracing::debug!(%error, "no group of version 2");
+        }
+        self
+    }
+
     /// `cgroup.procs` of each folder, open for writing.
     pub fn process_files(&self) -> io::Result<Vec<File>> {
         let open = |folder: &PathBuf| {
@@ -131,6 +149,48 @@ impl Cgroup {
                 .open(folder.join("cgroup.procs"))
         };
         self.folders.iter().map(open).collect()
+    }
+
+    /// The folders in which it was made.
+    pub(crate) fn above(&self) -> impl Iterator<Item = &Path> {
+        self.folders.iter().filter_map(|folder| folder.parent())
+    }
+
+    /// Kills all that is in it, and removes it once that has ended. Whether it is gone.
+    pub fn end(&self) -> Result<bool, CgroupError> {
+        let mut gone = true;
+        for folder in &self.folders {
+            gone &= kill::all_in(folder).map_err(failed(folder))?;
+        }
+        if gone {
+            self.remove();
+        }
+        Ok(gone)
+    }
+
+    /// What keeps a folder is an ended process that nobody has waited for yet: the VM's next boot removes it.
+    fn remove(&self) {
+        for folder in &self.folders {
+            match fs::remove_dir(folder) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::debug!(folder = %folder.display(), %error, "control group left behind");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn folder(&mut self, folder: &Path) -> Result<(), CgroupError> {
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(failed(folder)(error));
+            }
+            _ => {}
+        }
+        if self.folders.iter().all(|known| known != folder) {
+            self.folders.push(folder.to_owned());
+        }
+        Ok(())
     }
 
     fn limit(
@@ -145,18 +205,14 @@ impl Cgroup {
         if place.unified {
             leaf::share_out(controller, &place.folder)?;
         }
-        match fs::create_dir(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(failed(&folder)(error));
-            }
-            _ => {}
-        }
-        if !self.folders.contains(&folder) {
-            self.folders.push(folder.clone());
-        }
+        self.folder(&folder)?;
         for (file, value) in controller.settings(place.unified, memory, limits) {
             let path = folder.join(file);
-            fs::write(&path, value).map_err(failed(&path))?;
+            match write(&path, &value) {
+                // A kernel that never swaps has no such file.
+                Err(error) if SWAP.contains(&file) && error.kind() == io::ErrorKind::NotFound => {}
+                written => written.map_err(failed(&path))?,
+            }
         }
         Ok(())
     }
@@ -170,6 +226,14 @@ fn names(guest: &GuestIdentity) -> (String, String) {
     (vm, name)
 }
 
+/// Writes to a file of a group's. One that the kernel does not offer is not found: to make one is not permitted.
+fn write(path: &Path, value: &str) -> io::Result<()> {
+    File::options()
+        .write(true)
+        .open(path)?
+        .write_all(value.as_bytes())
+}
+
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> CgroupError + use<> {
     let path = path.to_owned();
     |source| CgroupError::Io { path, source }
@@ -177,29 +241,29 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> CgroupError + use<> {
 
 /// The folders of the groups in which [`Cgroup::create`] makes others.
 pub(crate) fn folders() -> Vec<PathBuf> {
-    let places = own_places().into_iter();
-    let folders = places.filter_map(|(_, place)| place.map(|place| place.folder));
-    let mut folders: Vec<_> = folders.collect();
-    folders.dedup();
-    folders
+    let places = own_places().into_iter().filter_map(|(_, place)| place);
+    let folders: BTreeSet<_> = (places.chain(own_unified()))
+        .map(|place| place.folder)
+        .collect();
+    folders.into_iter().collect()
 }
 
 fn own_places() -> Vec<(Controller, Option<Place>)> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let (mounts, membership) = own_texts();
     let places = places(&mounts, &membership).into_iter();
     let above_leaf = |(controller, place): (_, Option<Place>)| (controller, place.map(leaf::above));
     places.map(above_leaf).collect()
 }
 
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        for folder in &self.folders {
-            if let Err(error) = fs::remove_dir(folder) {
-                tracing::warn!(folder = %folder.display(), %error, "control group left behind");
-            }
-        }
-    }
+fn own_unified() -> Option<Place> {
+    let (mounts, membership) = own_texts();
+    controllers::unified(&mounts, &membership).map(leaf::above)
+}
+
+fn own_texts() -> (String, String) {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    (mounts, membership)
 }
 
 /// A group in use cannot be removed: trying all is safe.

@@ -1,0 +1,142 @@
+//! Boots that are over, or are to be: nothing of them lives on, and nothing starts that nobody waits for.
+
+use std::fs;
+use std::process::Command;
+
+use bartizan_attestation::host::{GuestState, OperatorRefusal, OperatorReply, OperatorRequest};
+use bartizan_hypervisor::daemon::Started;
+use bartizan_hypervisor::supervisor::LaunchError;
+use uuid::Uuid;
+
+use crate::boot_sector::Program;
+use crate::daemon::{Daemon, listed};
+use crate::host::{Host, eventually, is_alive};
+use crate::hostile::Victim;
+
+/// Known attack: its guest runs on, and no operator sees it.
+#[tokio::test]
+async fn supervisor_that_takes_its_locks_away_is_ended_with_its_guest() {
+    let host = Host::new(Program::PrintsLogin);
+    let supervisor = host.launch().await.unwrap();
+    let qemu = host.state(GuestState::Running).await.qemu_pid.unwrap();
+    for lock in ["supervisor.lock", "qemu.lock"] {
+        fs::remove_file(host.guest_folder().join(lock)).unwrap();
+    }
+    let daemon = Daemon::start(&host).await;
+    eventually(async || (daemon.card.boots() == 1).then_some(())).await;
+    assert!(!is_alive(supervisor) && !is_alive(qemu));
+    listed(&daemon, GuestState::Running).await;
+    assert_eq!(host.status().await.guest.boot, 2);
+    assert_eq!(daemon.stop(true).await, OperatorReply::Done);
+}
+
+/// Whatever a supervisor started is in its group, even where it does not die with it.
+#[tokio::test]
+async fn forced_stop_leaves_nothing_in_the_control_group() {
+    let host = Host::new(Program::PrintsLogin);
+    if !host.has_groups() {
+        // Nobody could be left in a group.
+        assert!(host.group.end().unwrap());
+        return;
+    }
+    host.launch().await.unwrap();
+    host.state(GuestState::Running).await;
+    let daemon = Daemon::start(&host).await;
+    listed(&daemon, GuestState::Running).await;
+    let mut child = Victim(Command::new("sleep").arg("600").spawn().unwrap());
+    for mut group in host.group.process_files().unwrap() {
+        std::io::Write::write_all(&mut group, child.0.id().to_string().as_bytes()).unwrap();
+    }
+    assert_eq!(daemon.stop(true).await, OperatorReply::Done);
+    let group = Started::load(&host.notes(), vm(&host)).unwrap().unwrap();
+    // A supervisor that obeys ends its own guest; whoever else is in the group is ended with the boot.
+    assert!(group.group.process_files().is_err(), "the group is there");
+    assert!(!is_alive(child.0.id()));
+    child.0.wait().unwrap();
+}
+
+/// An operator who was told that a guest did not start must not find it running a day later.
+#[tokio::test]
+async fn refused_start_is_not_made_up_for_by_a_later_daemon() {
+    let host = Host::new(Program::PrintsLogin);
+    let disk = host.folder.path().join("disk.img");
+    let true_one = fs::read(&disk).unwrap();
+    fs::write(&disk, vec![0; 1 << 20]).unwrap();
+    let daemon = Daemon::start(&host).await;
+    let record = host.fleet.sign(&host.config.record);
+    let run = || OperatorRequest::Run {
+        record: record.clone(),
+    };
+    let refused = daemon.ask(run()).await;
+    assert!(
+        matches!(
+            refused,
+            OperatorReply::Refused(OperatorRefusal::FileMismatch { .. })
+        ),
+        "{refused:?}"
+    );
+    fs::write(&disk, true_one).unwrap();
+    drop(daemon);
+    let daemon = Daemon::start(&host).await;
+    let noted = Started::load(&host.notes(), vm(&host)).unwrap().unwrap();
+    assert!(noted.stopped, "its policy is to be started always");
+    assert_eq!((daemon.states().await, daemon.card.boots()), (vec![], 0));
+    // It is not forbidden, either.
+    let started = daemon.ask(run()).await;
+    assert!(matches!(started, OperatorReply::Guest(_)), "{started:?}");
+    assert_eq!(daemon.stop(true).await, OperatorReply::Done);
+}
+
+/// As when the daemon ends at that moment: there is no guest whose measurement is known to its supervisor alone.
+#[tokio::test]
+async fn nothing_runs_before_its_launch_measurement_is_noted() {
+    let host = Host::new(Program::PrintsLogin);
+    let noted = host.launch_unless(true).await;
+    assert!(matches!(noted, Err(LaunchError::Note(_))), "{noted:?}");
+    let started = Started::load(&host.notes(), vm(&host)).unwrap().unwrap();
+    assert_eq!(started.measurement, None);
+    eventually(async || host.group.end().unwrap().then_some(())).await;
+    assert_eq!(host.devices.attachments(), 0, "QEMU was started");
+}
+
+/// Whatever became of its operator, it has its UUID and its CID.
+#[tokio::test]
+async fn guest_whose_record_does_not_verify_keeps_its_place_until_it_is_stopped() {
+    let host = Host::new(Program::PrintsLogin);
+    let supervisor = host.launch().await.unwrap();
+    host.state(GuestState::Running).await;
+    let noted = Started::load(&host.notes(), vm(&host)).unwrap().unwrap();
+    let first_free = 3;
+    let unsigned = Started {
+        record: vec![0],
+        cid: first_free,
+        ..noted
+    };
+    unsigned.store(&host.notes()).unwrap();
+    let daemon = Daemon::start(&host).await;
+    assert_eq!(daemon.states().await, [GuestState::Unresponsive]);
+
+    let another = Uuid::new_v4().to_string();
+    let yaml = (host.config.record)
+        .replace(&vm(&host).to_string(), &another)
+        .replace("name: sector", "name: another");
+    let record = host.fleet.sign(&yaml);
+    let started = daemon.ask(OperatorRequest::Run { record }).await;
+    let OperatorReply::Guest(status) = started else {
+        panic!("{started:?}")
+    };
+    assert_eq!(status.cid, first_free + 1);
+    for name in [another, vm(&host).to_string()] {
+        let stop = OperatorRequest::Stop {
+            vm: name,
+            force: true,
+        };
+        assert_eq!(daemon.ask(stop).await, OperatorReply::Done);
+    }
+    assert!(!is_alive(supervisor));
+    assert_eq!(daemon.states().await, []);
+}
+
+fn vm(host: &Host) -> Uuid {
+    Uuid::from_bytes(host.config.guest.vm)
+}
