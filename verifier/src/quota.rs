@@ -1,4 +1,5 @@
-//! How many verdicts there may be of one VM and of one host, so that no guest can fill the disk.
+//! How many verdicts there may be of one VM and of one host, so that no guest can fill the disk, and how often a
+//! host may renew its certificate.
 //!
 //! A verdict costs one unit for each KiB that is kept of it for ever, at least one. Each VM, and each
 //! host, has a bucket of units that fills at a steady rate: what is kept of a VM in a day is at most a
@@ -14,8 +15,11 @@ use crate::config::QuotaLimits;
 use crate::problem::ProblemType;
 
 mod buckets;
+mod renewals;
 #[cfg(test)]
 mod tests;
+
+pub use renewals::{RenewalQuota, RenewalQuotaError};
 
 use buckets::{Buckets, Rate};
 
