@@ -1,13 +1,12 @@
 //! From an error to words and an exit code.
 
-use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use bartizan_attestation::host::CardRefusal;
 use bartizan_card::config::ConfigError;
 use bartizan_card::enroll::EnrollError;
 use bartizan_card::vault::VaultError;
-use bartizan_channel::ChannelError;
+use bartizan_channel::Fault;
 
 /// 2 for a wrong configuration, 69 (EX_UNAVAILABLE of sysexits.h) where vault or verifier are away, else 1.
 pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
@@ -28,7 +27,7 @@ pub(crate) fn message(error: &anyhow::Error) -> String {
 fn number(error: &anyhow::Error) -> u8 {
     let away = match error.downcast_ref() {
         Some(EnrollError::Vault(VaultError::Away { .. })) => true,
-        Some(EnrollError::Channel(error)) => is_away(error),
+        Some(EnrollError::Channel(error)) => error.fault() == Fault::Away,
         Some(EnrollError::Refused(CardRefusal::VerifierAway(_))) => true,
         Some(EnrollError::Refused(CardRefusal::VerifierRefused { status, .. })) => *status >= 500,
         _ => matches!(error.downcast_ref(), Some(VaultError::Away { .. })),
@@ -40,20 +39,11 @@ fn number(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// Whether trying again can help. Whoever answers and is not the fleet's verifier is no outage.
-fn is_away(error: &ChannelError) -> bool {
-    match error {
-        ChannelError::Handshake(error) => error.kind() != ErrorKind::InvalidData,
-        other => matches!(
-            other,
-            ChannelError::Connect(_) | ChannelError::TimedOut | ChannelError::Http(_)
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
+
+    use bartizan_channel::ChannelError;
 
     use super::*;
 

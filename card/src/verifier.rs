@@ -10,7 +10,7 @@ use bartizan_attestation::identity::GuestIdentity;
 use bartizan_attestation::keys::Chain;
 use bartizan_attestation::measurement::SignedReport;
 use bartizan_channel::https::{Connection, Endpoint, Request, Response};
-use bartizan_channel::{ChannelError, Connector};
+use bartizan_channel::{ChannelError, Connector, Fault};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 use minicbor::bytes::ByteVec;
@@ -294,17 +294,12 @@ fn unclear(why: &str) -> CardRefusal {
     CardRefusal::VerifierUnclear(why.to_owned())
 }
 
-/// Whether there was no answer, or one that is none.
+/// Only silence is absence. What cannot be read, or refuses this host's certificate, is an answer: the verifier has shown its
+/// own by then.
 fn unanswered(error: &ChannelError) -> CardRefusal {
-    let is_none = match error {
-        ChannelError::TooLarge { .. } => true,
-        ChannelError::Http(error) => error.is_parse(),
-        _ => false,
-    };
-    if is_none {
-        unclear(&error.to_string())
-    } else {
-        CardRefusal::VerifierAway(error.to_string())
+    match error.fault() {
+        Fault::Away => CardRefusal::VerifierAway(error.to_string()),
+        Fault::Untrusted | Fault::Unusable => unclear(&error.to_string()),
     }
 }
 

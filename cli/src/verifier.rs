@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bartizan_channel::https::{self, Endpoint, Request};
-use bartizan_channel::{ChannelError, Connector, Identity, LocalSigner};
+use bartizan_channel::{ChannelError, Connector, Fault, Identity, LocalSigner};
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
@@ -79,35 +79,14 @@ impl VerifierError {
     /// What the failure of a link means.
     pub(crate) fn channel(verifier: &str, source: ChannelError) -> Self {
         let verifier = verifier.to_owned();
-        match &source {
-            ChannelError::ServerName(_) => Self::Address(verifier),
-            _ if is_of_trust(&source) => Self::Untrusted { verifier, source },
-            ChannelError::Connect(_)
-            | ChannelError::TimedOut
-            | ChannelError::Handshake(_)
-            | ChannelError::Http(_) => Self::Unreachable { verifier, source },
-            _ => Self::Exchange { verifier, source },
-        }
-    }
-}
-
-/// Whether TLS itself failed, rather than the connection under it: rustls's errors come as invalid data. The verifier
-/// refuses an operator's certificate only after the handshake (RFC 8446 section 4.4.4), in the first answer.
-fn is_of_trust(error: &ChannelError) -> bool {
-    let of_tls = |error: &std::io::Error| error.kind() == std::io::ErrorKind::InvalidData;
-    match error {
-        ChannelError::Handshake(error) => of_tls(error),
-        ChannelError::Http(error) => {
-            let mut cause = std::error::Error::source(error);
-            while let Some(error) = cause {
-                if error.downcast_ref().is_some_and(of_tls) {
-                    return true;
-                }
-                cause = error.source();
+        match source.fault() {
+            Fault::Away => Self::Unreachable { verifier, source },
+            Fault::Untrusted => Self::Untrusted { verifier, source },
+            Fault::Unusable if matches!(source, ChannelError::ServerName(_)) => {
+                Self::Address(verifier)
             }
-            false
+            Fault::Unusable => Self::Exchange { verifier, source },
         }
-        _ => false,
     }
 }
 

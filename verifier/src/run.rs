@@ -16,7 +16,7 @@ use crate::memory::MemoryBudget;
 use crate::metrics::Metrics;
 use crate::nonces::NonceBook;
 use crate::profile_cache::ProfileCache;
-use crate::quota::VerdictQuota;
+use crate::quota::{RenewalQuota, VerdictQuota};
 use crate::rotation::keep_fresh;
 use crate::server::Server;
 use crate::service::Service;
@@ -95,6 +95,7 @@ pub async fn run(
         memory: MemoryBudget::new(config.limits.request_memory_bytes),
         stranger_memory: MemoryBudget::new(config.limits.stranger_memory_bytes),
         quota: VerdictQuota::new(&config.verdicts),
+        renewals: RenewalQuota::default(),
         profiles: ProfileCache::default(),
         metrics: Metrics::default(),
         storage: storage.clone(),

@@ -12,7 +12,7 @@ use crate::metrics::Metrics;
 use crate::nonces::NonceBook;
 use crate::payer::Payer;
 use crate::profile_cache::ProfileCache;
-use crate::quota::VerdictQuota;
+use crate::quota::{RenewalQuota, VerdictQuota};
 use crate::storage::{Storage, VerdictLog};
 use crate::token_keys::TokenKeys;
 use crate::vault::Vault;
@@ -30,6 +30,8 @@ pub struct Service {
     pub verdicts: VerdictLog,
     /// How many more verdicts there may be.
     pub quota: VerdictQuota,
+    /// How many more renewals of hosts' certificates.
+    pub renewals: RenewalQuota,
     /// The nonces that were issued.
     pub nonces: Mutex<NonceBook>,
     /// The vault.

@@ -32,7 +32,7 @@ mod signer;
 
 pub use acceptor::{Acceptor, PeerChain};
 pub use connector::Connector;
-pub use error::ChannelError;
+pub use error::{ChannelError, Fault};
 pub use identity::Identity;
 pub use signer::{HandshakeSignError, HandshakeSigner, LocalSigner};
 pub use tokio_rustls::TlsStream;

@@ -2,6 +2,11 @@
 
 use std::sync::Arc;
 
+use http_body_util::Empty;
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     PKCS_ECDSA_P384_SHA384, date_time_ymd,
@@ -135,6 +140,71 @@ async fn servers_of_another_fleet_name_usage_or_time_are_refused() {
             "{name}: {shaken:?}"
         );
     }
+}
+
+/// What comes of a request to a server that does this after its handshake.
+async fn requested<S: Future<Output = ()> + Send + 'static>(
+    acceptor: Acceptor,
+    connector: Connector,
+    answer: impl FnOnce(Result<TlsStream<tokio::io::DuplexStream>, ChannelError>) -> S + Send + 'static,
+) -> ChannelError {
+    let (near, far) = duplex(1 << 16);
+    let serving = tokio::spawn(async move {
+        let accepted = acceptor.accept(far).await;
+        answer(accepted.map(|(stream, _)| stream)).await;
+    });
+    let stream = connector.connect("server.test", near).await.unwrap();
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let request = sender.send_request(Request::new(Empty::<Bytes>::new()));
+    let (answered, _) = tokio::join!(request, connection);
+    serving.await.unwrap();
+    answered.unwrap_err().into()
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_a_client_in_its_answer_is_not_away() {
+    let (fleet, other) = (Fleet::new(), Fleet::new());
+    let stranger = other.identity(ExtendedKeyUsagePurpose::ClientAuth, false);
+    let connector = Connector::authenticated(move || Arc::clone(&stranger), &fleet.der).unwrap();
+    let acceptor = acceptor(&fleet, fleet.server());
+    let refused = requested(acceptor, connector, async |accepted| {
+        assert!(matches!(accepted, Err(ChannelError::Handshake(_))));
+    });
+    let refused = refused.await;
+    assert!(matches!(refused, ChannelError::Http(_)), "{refused:?}");
+    assert_eq!(refused.fault(), Fault::Untrusted, "{refused:?}");
+    assert!(refused.to_string().contains("alert"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_server_that_breaks_off_is_away_and_one_that_speaks_no_http_is_not() {
+    let fleet = Fleet::new();
+    for (answer, fault) in [(&b""[..], Fault::Away), (b"220 ready\r\n", Fault::Unusable)] {
+        let connector = Connector::anonymous(&fleet.der).unwrap();
+        let acceptor = acceptor(&fleet, fleet.server());
+        let failed = requested(acceptor, connector, async move |accepted| {
+            let mut stream = accepted.unwrap();
+            stream.read_exact(&mut [0]).await.unwrap();
+            stream.write_all(answer).await.unwrap();
+            stream.shutdown().await.unwrap();
+        });
+        let failed = failed.await;
+        assert_eq!(failed.fault(), fault, "{failed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_is_told_from_a_connection_that_breaks() {
+    let (fleet, other) = (Fleet::new(), Fleet::new());
+    let connector = || Connector::anonymous(&fleet.der).unwrap();
+    let stranger = shake(acceptor(&other, other.server()), connector(), "server.test").await;
+    assert_eq!(stranger.unwrap_err().fault(), Fault::Untrusted);
+    let (near, far) = duplex(1 << 16);
+    drop(far);
+    let broken = connector().connect("server.test", near).await;
+    assert_eq!(broken.unwrap_err().fault(), Fault::Away);
+    assert_eq!(ChannelError::TimedOut.fault(), Fault::Away);
+    assert_eq!(ChannelError::TooLarge { limit: 1 }.fault(), Fault::Unusable);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Join codes and hosts.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use aws_lc_rs::rand;
 use axum::Json;
@@ -22,6 +23,7 @@ use super::listing::{PageQuery, PageShare, Paid};
 use crate::binary::Binary;
 use crate::clock::{now_ms, now_s};
 use crate::problem::{Problem, ProblemDocument, ProblemType};
+use crate::quota::RenewalQuotaError;
 use crate::service::Service;
 use crate::storage::{EnrolledHost, JoinCodeError, StorageError};
 use crate::vault::VaultError;
@@ -60,6 +62,9 @@ enum EnrolmentError {
     /// The host is not in the list of those that enrolled.
     #[error("this host is not in the list of enrolled hosts; enrol it anew")]
     NotListed,
+    /// The host renews too often.
+    #[error(transparent)]
+    Quota(#[from] RenewalQuotaError),
     /// The service is ending.
     #[error("the verifier is shutting down; try again")]
     Stopped,
@@ -76,7 +81,18 @@ impl ProblemType for EnrolmentError {
             Self::Request(_) => ("not-signable", StatusCode::UNPROCESSABLE_ENTITY),
             Self::OtherKey => ("renewal-of-other-key", StatusCode::FORBIDDEN),
             Self::NotListed => ("host-not-listed", StatusCode::NOT_FOUND),
+            Self::Quota(error) => error.kind(),
             Self::Stopped => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::JoinCode(error) => error.retry_after_s(),
+            Self::Vault(error) => error.retry_after_s(),
+            Self::Storage(error) => error.retry_after_s(),
+            Self::Quota(error) => error.retry_after_s(),
+            _ => None,
         }
     }
 }
@@ -150,6 +166,9 @@ pub(super) async fn enroll(
 }
 
 /// Renews the certificate of a host's card identity, for the key that it has.
+///
+/// At any time of its life, 8 times at once and once more each hour. Beyond that it is refused with 429
+/// `host-renewals-exhausted`, and `Retry-After` says for how long.
 #[utoipa::path(
     post, path = "/v1/hosts/renew", tag = "host",
     request_body = RenewalDocument,
@@ -239,6 +258,8 @@ async fn renew_listed(
     let storage = &service.storage;
     let host = storage.host_name(card).await?;
     let host = host.ok_or(EnrolmentError::NotListed)?;
+    // Before the vault is asked, and not given back where it fails: it may have signed all the same.
+    service.renewals.spend(card, Instant::now())?;
     let issued = issue(service, wish.csr.0, &host).await?;
     storage.renew_host(card, &issued.certificate).await?;
     tracing::info!(%card, host, "host renewed");

@@ -3,7 +3,8 @@ use std::time::{Duration, Instant};
 use bartizan_attestation::identity::{CardId, GuestIdentity};
 use proptest::prelude::*;
 
-use super::{FIRST_SWEEP, QuotaError, VerdictQuota};
+use super::buckets::FIRST_SWEEP;
+use super::{QuotaError, VerdictQuota};
 use crate::config::QuotaLimits;
 
 fn guest(card: u8, vm: u8, boot: u64) -> GuestIdentity {

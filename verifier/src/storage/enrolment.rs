@@ -46,6 +46,13 @@ impl ProblemType for JoinCodeError {
             Self::Storage(error) => error.kind(),
         }
     }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::NotAccepted => None,
+            Self::Storage(error) => error.retry_after_s(),
+        }
+    }
 }
 
 impl Storage {

@@ -14,7 +14,7 @@ use bartizan_verifier::metrics::Metrics;
 use bartizan_verifier::nonces::NonceBook;
 use bartizan_verifier::peer::Peer;
 use bartizan_verifier::profile_cache::ProfileCache;
-use bartizan_verifier::quota::VerdictQuota;
+use bartizan_verifier::quota::{RenewalQuota, VerdictQuota};
 use bartizan_verifier::service::Service;
 use bartizan_verifier::storage::{Storage, VerdictLog};
 use bartizan_verifier::token_keys::TokenKeys;
@@ -57,6 +57,7 @@ impl Bench {
             token_keys: token_keys.await.unwrap(),
             verdicts: VerdictLog::start(storage.clone(), config.retention).0,
             quota: VerdictQuota::new(&config.verdicts),
+            renewals: RenewalQuota::default(),
             nonces: Mutex::new(NonceBook::new(config.nonce_limits())),
             memory: MemoryBudget::new(config.limits.request_memory_bytes),
             stranger_memory: MemoryBudget::new(config.limits.stranger_memory_bytes),
@@ -95,6 +96,9 @@ impl Bench {
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         if status.is_client_error() || status.is_server_error() {
             assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json");
+        }
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            assert!(headers.contains_key(header::RETRY_AFTER));
         }
         (status, serde_json::from_slice(&body).unwrap_or_default())
     }

@@ -184,6 +184,54 @@ async fn a_host_renews_its_certificate_for_the_key_that_it_has() {
 }
 
 #[tokio::test]
+async fn no_host_has_certificates_signed_without_end() {
+    let bench = Bench::start().await;
+    let (key, other) = (
+        EphemeralKey::generate().unwrap(),
+        EphemeralKey::generate().unwrap(),
+    );
+    let host = enrolled(&bench, "host-1", &key).await;
+    let renew = async |peer: &Peer, key: &EphemeralKey| {
+        let wish = json!({"csr": Binary::encode(&key.csr().unwrap())});
+        bench.post(peer, "/v1/hosts/renew", wish).await
+    };
+    // What proves no key, or another's, has nothing signed and spends nothing.
+    for _ in 0..9 {
+        assert_eq!(problem(&renew(&host, &other).await), "renewal-of-other-key");
+    }
+    // A host that gets no certificate, or cannot keep it, asks again with the one that it has, however new that is.
+    for _ in 0..8 {
+        let (status, answer) = renew(&host, &key).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+    }
+    let (_, kept) = bench.get(&operator(), "/v1/hosts").await;
+    let refused = renew(&host, &key).await;
+    assert_eq!(
+        (refused.0, problem(&refused)),
+        (StatusCode::TOO_MANY_REQUESTS, "host-renewals-exhausted")
+    );
+    assert_eq!(bench.get(&operator(), "/v1/hosts").await.1, kept);
+    let elsewhere = enrolled(&bench, "host-2", &other).await;
+    assert_eq!(renew(&elsewhere, &other).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_renewal_whose_answer_the_vault_lost_may_have_been_signed_and_counts() {
+    let bench = Bench::start().await;
+    let key = EphemeralKey::generate().unwrap();
+    let host = enrolled(&bench, "host-1", &key).await;
+    let wish = json!({"csr": Binary::encode(&key.csr().unwrap())});
+    bench.vault.lose_answers(true);
+    for _ in 0..8 {
+        let lost = bench.post(&host, "/v1/hosts/renew", wish.clone()).await;
+        assert_eq!(lost.0, StatusCode::SERVICE_UNAVAILABLE, "{}", lost.1);
+    }
+    bench.vault.lose_answers(false);
+    let refused = bench.post(&host, "/v1/hosts/renew", wish).await;
+    assert_eq!(problem(&refused), "host-renewals-exhausted");
+}
+
+#[tokio::test]
 async fn names_and_lifetimes_are_checked() {
     let bench = Bench::start().await;
     for (name, lifetime) in [

@@ -61,7 +61,8 @@ enum Tool {
     ///
     /// It runs while it is measured. It is in a process group of its own, and may become a daemon. Signals (SIGTERM,
     /// SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2) are passed on to it once it is affirmed; before, they end it. The exit
-    /// code is the program's own, 128 and the number of the signal that ended it, or 1 where it was not affirmed.
+    /// code is the program's own, 128 and the number of the signal that ended it, or 1 where it was not affirmed. What was
+    /// killed and is not gone after 10 seconds is named, and the tool ends with an error.
     #[command(
         after_help = "Example: bartizan-guest run --application ledger --audience https://ledger.example -- /usr/bin/ledger"
     )]

@@ -9,6 +9,7 @@
 //! The tool is the subreaper (prctl(2)) of what it starts: a process that loses its parent becomes the tool's own child,
 //! so that none gets out of sight by becoming a daemon.
 
+mod descendant;
 mod events;
 mod family;
 mod judging;

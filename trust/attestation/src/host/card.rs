@@ -177,6 +177,8 @@ pub enum CardRefusal {
     RevocationsUnknown(#[n(0)] String),
     /// The verifier answered, but not what was asked.
     #[n(8)]
-    #[error("the verifier's answer is refused: {0}; see that card and verifier are of one version")]
+    #[error(
+        "the verifier's answer is refused: {0}; see that card and verifier are of one version, and that this host's certificate is good"
+    )]
     VerifierUnclear(#[n(0)] String),
 }

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use super::descendant::Descendant;
 use super::events::Events;
 use super::processes::{self, descendants};
 use super::program::{Program, ProgramError};
@@ -169,10 +170,10 @@ pub(super) fn code_of_signal(signal: Signal) -> u8 {
     128_u8.saturating_add(u8::try_from(signal as i32).unwrap_or(0))
 }
 
-/// One that has ended meanwhile needs no signal.
+/// To a process that descended from this one when it was looked for, if it does still.
 fn send(pid: u32, signal: Signal) {
-    if let Ok(pid) = i32::try_from(pid) {
-        kill(Pid::from_raw(pid), signal).ok();
+    if let Some(descendant) = Descendant::open(pid) {
+        descendant.signal(signal);
     }
 }
 

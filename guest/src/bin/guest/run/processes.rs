@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::iter;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -68,6 +69,12 @@ pub(super) fn instance(program: FileId, first: u32) -> Option<u32> {
 
 fn executes(pid: u32, program: FileId) -> bool {
     FileId::executable(pid).is_ok_and(|file| file == program)
+}
+
+/// Whether a process descends from this one.
+pub(super) fn descends(pid: u32) -> bool {
+    let mut ancestors = iter::successors(parent(pid), |ancestor| parent(*ancestor));
+    ancestors.any(|ancestor| ancestor == std::process::id())
 }
 
 /// Whether a process is a child of this one.

@@ -1,4 +1,5 @@
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::parent_id;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -111,4 +112,34 @@ fn signals_are_passed_on_and_a_death_by_one_is_told_as_shells_tell_it() {
         assert_eq!(code(&mut family, &program, &events), expected);
     }
     Family::of(0).end(&events).unwrap();
+}
+
+#[test]
+fn only_descendants_are_signalled_whoever_has_their_pids_by_now() {
+    let _alone = alone();
+    let events = Events::catch().unwrap();
+    let script = "exec 3<&0; setsid sh -c 'echo $$; read go <&3; echo alive' & exit 0";
+    // Not the reaper meanwhile: what loses its parent becomes a stranger.
+    prctl::set_child_subreaper(false).unwrap();
+    let (mut child, mut said, mut told) = shell(script);
+    let stranger: u32 = line(&mut said).parse().unwrap();
+    child.wait().unwrap();
+    prctl::set_child_subreaper(true).unwrap();
+    send(stranger, Signal::SIGKILL);
+    told.write_all(b"go\n").unwrap();
+    assert_eq!(line(&mut said), "alive");
+    for other in [0, 1, std::process::id(), parent_id(), u32::MAX] {
+        assert!(Descendant::open(other).is_none(), "{other}");
+    }
+
+    let (child, mut said, _told) = shell(script);
+    let mut family = Family::of(child.id());
+    let descendant: u32 = line(&mut said).parse().unwrap();
+    let held = Descendant::open(descendant).unwrap();
+    send(descendant, Signal::SIGKILL);
+    assert_eq!(line(&mut said), "", "it lives");
+    family.end(&events).unwrap();
+    // Nobody has its pid, or another has: the descriptor is neither's.
+    held.signal(Signal::SIGKILL);
+    assert!(Descendant::open(descendant).is_none());
 }

@@ -1,0 +1,94 @@
+//! How often a host may renew its certificate: each is a signature of the fleet CA, a line in the vault's log and
+//! a durable write.
+//!
+//! It is not refused for being early: a verifier may have renewed a certificate which its host never got, whose
+//! vault could not keep it or whose answer was lost. Such a host asks again with the former one, and is a good one.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use bartizan_attestation::identity::CardId;
+
+use super::buckets::{Buckets, Rate};
+use crate::problem::ProblemType;
+
+/// Renewals of a host at once. It needs one in half a year.
+const BURST: u32 = 8;
+/// In which a host may renew once more.
+const UNIT: Duration = Duration::from_secs(3600);
+
+/// What hosts renewed lately.
+#[derive(Debug)]
+pub struct RenewalQuota(Mutex<Buckets<CardId>>);
+
+/// A host renews too often.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "this host has renewed its certificate too often; the one that it has is good as before, try again later"
+)]
+pub struct RenewalQuotaError {
+    /// When there may be another.
+    retry_after: Duration,
+}
+
+impl Default for RenewalQuota {
+    fn default() -> Self {
+        Self(Mutex::new(Buckets::new(Rate::new(UNIT, BURST))))
+    }
+}
+
+impl RenewalQuota {
+    /// Spends one renewal of a host, if there is one.
+    pub fn spend(&self, card: CardId, now: Instant) -> Result<(), RenewalQuotaError> {
+        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match spent.wait(&card, now) {
+            Some(retry_after) => Err(RenewalQuotaError { retry_after }),
+            None => {
+                spent.spend(card, 1, now);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl ProblemType for RenewalQuotaError {
+    fn kind(&self) -> (&'static str, StatusCode) {
+        ("host-renewals-exhausted", StatusCode::TOO_MANY_REQUESTS)
+    }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        Some(self.retry_after.as_secs() + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_never_gets_its_certificate_waits_an_hour_at_most_and_no_other_does() {
+        let (quota, now) = (RenewalQuota::default(), Instant::now());
+        let (host, other) = (CardId([1; 32]), CardId([2; 32]));
+        for _ in 0..BURST {
+            quota.spend(host, now).unwrap();
+        }
+        let refused = quota.spend(host, now).unwrap_err();
+        assert_eq!(refused.retry_after, UNIT);
+        assert_eq!(refused.retry_after_s(), Some(3601));
+        quota.spend(other, now).unwrap();
+        // Refusals cost nothing, however many there are.
+        quota.spend(host, now).unwrap_err();
+        quota.spend(host, now + UNIT).unwrap();
+        quota.spend(host, now + UNIT).unwrap_err();
+    }
+
+    #[test]
+    fn a_day_of_asking_is_a_bounded_number_of_signatures() {
+        let (quota, begun) = (RenewalQuota::default(), Instant::now());
+        let seconds = (0..86_400).step_by(10).map(Duration::from_secs);
+        let host = CardId([1; 32]);
+        let renewed = seconds.filter(|after| quota.spend(host, begun + *after).is_ok());
+        assert_eq!(renewed.count(), 8 + 23);
+    }
+}
