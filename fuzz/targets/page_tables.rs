@@ -4,7 +4,9 @@
 use std::ops::ControlFlow;
 
 use bartizan_fuzz::hostile::Memory;
-use bartizan_guest_memory::walk::{Levels, Root, WalkError, each_executable, translate};
+use bartizan_guest_memory::walk::{
+    Levels, Root, TableBudget, WalkError, each_executable, translate,
+};
 use bartizan_guest_memory::{AddressSpace, Gpa, Gva};
 use libfuzzer_sys::fuzz_target;
 
@@ -49,7 +51,7 @@ fn is_shown(memory: &Memory<'_>, root: Root, at: Gva) {
     const TABLES: usize = 64;
     let mut last = 0;
     memory.take_reads();
-    let found = each_executable(memory, root, TABLES, |page| {
+    let found = each_executable(memory, root, &mut TableBudget::new(TABLES), |page| {
         assert!(page.start >= last, "pages out of order");
         last = page.end;
         match at.0 < page.end {

@@ -12,7 +12,7 @@ use crate::address::{Gpa, Gva};
 use crate::physical::{NotRam, PhysicalMemory};
 use entry::Entry;
 
-pub use executable::{TablesError, each_executable};
+pub use executable::{TableBudget, TablesError, each_executable};
 
 /// How many levels of tables there are: bit 12 of CR4 (LA57).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -6,7 +6,7 @@
 //! ```text
 //! daemon      all but what none of the four does; files: its folder, images, groups, the programs that are started
 //!  └ supervisor   a user of its own; becomes this guest's two alone; files: its guest's folder, the programs
-//!     ├ QEMU          no socket of any kind; files: its program, libraries and firmware, read-only
+//!     ├ QEMU          no socket of any kind, no process; files: its program, libraries and firmware, read-only
 //!     └ measurer      its own table and no file, by itself, before it reads guest RAM
 //! ```
 //!

@@ -25,11 +25,17 @@ pub(crate) struct Resolved {
     pub(crate) processes: Vec<ResolvedProcess>,
     pub(crate) translation: Option<TranslationBasis>,
     extents: Vec<Extent>,
+    /// Page tables that were searched for hidden code.
+    tables: usize,
 }
 
 impl Extents for Resolved {
     fn extents(&self) -> &[Extent] {
         &self.extents
+    }
+
+    fn tables(&self) -> usize {
+        self.tables
     }
 }
 
@@ -40,6 +46,7 @@ pub(crate) fn physical(ram: &GuestRam, regions: &[Region]) -> Result<Resolved, R
         processes: Vec::new(),
         translation: None,
         extents: extents::physical(ram, regions)?,
+        tables: 0,
     })
 }
 
@@ -69,20 +76,24 @@ impl ProcessTarget<'_> {
             processes: Vec::with_capacity(processes.len()),
             translation: processes.first().map(|process| self.basis(process.root)),
             extents: Vec::new(),
+            tables: 0,
         };
+        let mut tables = hidden_code::budget();
         for process in processes {
-            if let Target::Profile { .. } = &self.request.target {
-                hidden_code::refuse(self.ram, &process)?;
-            }
             let regions = self.regions(&process)?;
             let requested = (resolved.regions.iter().chain(&regions))
                 .fold(0_u64, |sum, region| sum.saturating_add(region.size));
+            // Before the search, which looks at each page of the executable mappings.
             check_size(requested, self.allowed)?;
+            if let Target::Profile { .. } = &self.request.target {
+                hidden_code::refuse(self.ram, &process, &mut tables)?;
+            }
             let extents = extents::of_process(self.ram, &process, &regions)?;
             resolved.regions.extend(regions);
             resolved.extents.extend(extents);
             resolved.processes.push(self.described(process));
         }
+        resolved.tables = tables.read();
         Ok(resolved)
     }
 

@@ -28,9 +28,38 @@ pub enum TablesError {
     },
 }
 
+/// How many page tables may be read, by one search or by several together.
+#[derive(PartialEq, Eq, Debug)]
+pub struct TableBudget {
+    limit: usize,
+    read: usize,
+}
+
+impl TableBudget {
+    /// Of `limit` tables, 4 KiB each.
+    #[must_use]
+    pub const fn new(limit: usize) -> Self {
+        Self { limit, read: 0 }
+    }
+
+    /// How many were read so far.
+    #[must_use]
+    pub const fn read(&self) -> usize {
+        self.read
+    }
+
+    const fn spend(&mut self) -> Result<(), TablesError> {
+        if self.read >= self.limit {
+            return Err(TablesError::TooMany { limit: self.limit });
+        }
+        self.read += 1;
+        Ok(())
+    }
+}
+
 /// Shows `visit` each page of the lower half of the address space, which is the user's, that user mode can execute,
-/// in ascending order, until it breaks. At most `limit` tables are read: a table that leads to itself is as good as
-/// many.
+/// in ascending order, until it breaks. No more tables are read than `tables` has left: a table that leads to itself is
+/// as good as many.
 ///
 /// Execute-disable bits of the top table do not count: under page-table isolation Linux sets them all in the copy of
 /// it that the kernel runs on, which `mm_struct.pgd` names (`__pti_set_user_pgtbl()`, `arch/x86/mm/pti.c`).
@@ -41,14 +70,13 @@ pub enum TablesError {
 pub fn each_executable<B>(
     memory: &(impl PhysicalMemory + ?Sized),
     root: Root,
-    limit: usize,
+    tables: &mut TableBudget,
     visit: impl FnMut(Range<u64>) -> ControlFlow<B>,
 ) -> Result<ControlFlow<B>, TablesError> {
     let mut search = Search {
         memory,
         top: root.levels.count(),
-        limit,
-        left: limit,
+        tables,
         visit,
     };
     search.table(Gpa(root.table.0 & ADDRESS), search.top, 0)
@@ -57,8 +85,7 @@ pub fn each_executable<B>(
 struct Search<'m, M: ?Sized, F> {
     memory: &'m M,
     top: u8,
-    limit: usize,
-    left: usize,
+    tables: &'m mut TableBudget,
     visit: F,
 }
 
@@ -68,11 +95,7 @@ where
 {
     /// The table of `level` that translates the addresses from `start` on. At most five levels deep.
     fn table(&mut self, table: Gpa, level: u8, start: u64) -> Result<ControlFlow<B>, TablesError> {
-        let limit = self.limit;
-        self.left = self
-            .left
-            .checked_sub(1)
-            .ok_or(TablesError::TooMany { limit })?;
+        self.tables.spend()?;
         let mut bytes = [0; ENTRIES * 8];
         let at = Gva(start);
         self.memory

@@ -118,6 +118,9 @@ fn kind(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::TooManyProcesses { .. } => {
             (StatusCode::UNPROCESSABLE_ENTITY, "too-many-processes")
         }
+        Refusal::TooManyPageTables { .. } => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "too-many-page-tables")
+        }
         Refusal::KernelNotUnderstood(_) => {
             (StatusCode::UNPROCESSABLE_ENTITY, "kernel-not-understood")
         }

@@ -10,7 +10,14 @@ const ACT: &str = "BARTIZAN_TEST_FORBIDDEN_ACT";
 
 #[test]
 fn a_forbidden_act_kills_the_process() {
-    for act in ["open", "socket", "executable memory", "kill"] {
+    for act in [
+        "open",
+        "socket",
+        "executable memory",
+        "kill",
+        "outlive",
+        "fork",
+    ] {
         let status = child(act);
         assert_eq!(status.signal(), Some(libc::SIGSYS), "{act}: {status}");
     }
@@ -47,6 +54,9 @@ fn child_process() {
             rustix::process::Signal::URG,
         )),
         "executable memory" => executable_memory(),
+        // Else it outlives its supervisor, by itself or in a child.
+        "outlive" => drop(rustix::process::set_parent_process_death_signal(None)),
+        "fork" => drop(Command::new("/usr/bin/true").status()),
         "serve" => {
             let buffer = crate::snapshot_buffer::SnapshotBuffer::allocate(1 << 20).unwrap();
             assert_eq!(buffer.bytes().len(), 1 << 20);

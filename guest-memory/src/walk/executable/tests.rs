@@ -26,7 +26,7 @@ fn tables(levels: Levels) -> (Sparse, Root) {
 
 fn executable(ram: &Sparse, root: Root) -> Result<Vec<Range<u64>>, TablesError> {
     let mut seen = Vec::new();
-    let flow = each_executable(ram, root, LIMIT, |page| {
+    let flow = each_executable(ram, root, &mut TableBudget::new(LIMIT), |page| {
         seen.push(page);
         ControlFlow::<()>::Continue(())
     })?;
@@ -102,11 +102,22 @@ fn tables_that_lead_to_themselves_end() {
 }
 
 #[test]
+fn searches_that_share_a_budget_read_no_more_tables_together() {
+    let (ram, root) = tables(Levels::Four);
+    let budget = &mut TableBudget::new(6);
+    let mut search = || each_executable(&ram, root, budget, |_| ControlFlow::<()>::Continue(()));
+    assert_eq!(search(), Ok(ControlFlow::Continue(())));
+    assert_eq!(search(), Err(TablesError::TooMany { limit: 6 }));
+    assert_eq!((budget.read(), ram.reads.get()), (6, 6));
+}
+
+#[test]
 fn a_visit_may_end_it() {
     let (mut ram, root) = tables(Levels::Four);
     ram.entry(0x4000, 1, 0x8000 | ALL);
     ram.entry(0x4000, 2, 0x8000 | ALL);
-    let flow = each_executable(&ram, root, LIMIT, |page| ControlFlow::Break(page.start));
+    let tables = &mut TableBudget::new(LIMIT);
+    let flow = each_executable(&ram, root, tables, |page| ControlFlow::Break(page.start));
     assert_eq!(flow, Ok(ControlFlow::Break(0x1000)));
 }
 

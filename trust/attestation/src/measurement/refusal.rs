@@ -165,6 +165,21 @@ pub enum Refusal {
         #[n(1)]
         limit: u32,
     },
+    /// The processes of the program together have more page tables than are searched for one request, or tables that
+    /// lead to themselves.
+    #[n(21)]
+    #[error(
+        "process {pid}: its page tables and those of the processes before it are more than {limit}, which is what one \
+         request may search; run fewer processes of the program, or map less memory in each"
+    )]
+    TooManyPageTables {
+        /// The process at whose tables the bound was met.
+        #[n(0)]
+        pid: u32,
+        /// How many there may be, of all processes of the request together.
+        #[n(1)]
+        limit: u32,
+    },
     /// The request asks for a hash algorithm that is none of ours.
     #[n(19)]
     #[error(
