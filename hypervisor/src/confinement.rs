@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! daemon      all but what none of the four does; files: its folder, images, groups, the programs that are started
-//!  └ supervisor   a user of its own; becomes this guest's two alone; files: its guest's folder, the programs
+//!  └ supervisor   a user of its own; becomes this guest's two alone; files: its boot's folder, the programs
 //!     ├ QEMU          no socket of any kind, no process; files: its program, libraries and firmware, read-only
 //!     └ measurer      its own table and no file, by itself, before it reads guest RAM
 //! ```
@@ -33,6 +33,9 @@ pub enum ConfinementError {
     /// Dumps could not be forbidden.
     #[error("the process could not be made undumpable: {0}")]
     Dumps(#[from] std::io::Error),
+    /// Capabilities could not be given up.
+    #[error("capabilities could not be given up: {0}")]
+    Capabilities(std::io::Error),
     /// Landlock failed.
     #[error(transparent)]
     Access(#[from] AccessError),

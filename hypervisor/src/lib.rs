@@ -33,6 +33,8 @@ pub mod cgroup;
 mod clock;
 pub mod confinement;
 pub mod daemon;
+#[cfg(test)]
+mod headless;
 pub mod log;
 pub mod qemu;
 mod serial;

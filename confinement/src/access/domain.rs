@@ -160,6 +160,7 @@ fn accesses(rights: Rights) -> BitFlags<AccessFs> {
         Rights::Execute => read | AccessFs::Execute,
         Rights::Write => read | AccessFs::WriteFile | AccessFs::IoctlDev,
         Rights::Replace => replace,
+        Rights::Serve => replace | AccessFs::MakeSock,
         Rights::Manage => replace | AccessFs::MakeDir | AccessFs::RemoveDir | AccessFs::MakeSock,
     }
 }

@@ -13,7 +13,9 @@ pub enum Rights {
     Write,
     /// Files come and go: reading, writing, making, replacing, removing them.
     Replace,
-    /// That, and folders and sockets come and go as well.
+    /// That, and sockets come and go as well.
+    Serve,
+    /// That, and folders come and go as well.
     Manage,
 }
 

@@ -1,5 +1,7 @@
 //! Verifying what a guest signed: work that the guest chooses, on no thread that serves the others.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use tokio::task::spawn_blocking;
 
@@ -16,9 +18,15 @@ where
     E: Into<Problem> + Send + 'static,
 {
     let failed = |why: String| Problem::new(StatusCode::BAD_GATEWAY, "host-internal", why);
-    let turn = guest.verifying.acquire().await;
-    let _turn = turn.map_err(|error| failed(error.to_string()))?;
-    match spawn_blocking(verify).await {
+    let turn = Arc::clone(&guest.verifying).acquire_owned().await;
+    let turn = turn.map_err(|error| failed(error.to_string()))?;
+    // Held until the work is done, even if whoever asked hangs up.
+    let in_turn = move || {
+        let verified = verify();
+        drop(turn);
+        verified
+    };
+    match spawn_blocking(in_turn).await {
         Ok(verified) => verified.map_err(Into::into),
         Err(error) => Err(failed(error.to_string())),
     }

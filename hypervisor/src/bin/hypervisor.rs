@@ -40,9 +40,12 @@ fn main() -> Result<()> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    runtime.block_on(run(config, || {
+    let ended = runtime.block_on(run(config, || {
         if let Err(error) = bartizan_local::notify_ready() {
             tracing::warn!(%error, "readiness could not be told");
         }
-    }))
+    }));
+    // Without waiting for a supervisor that hangs at its start.
+    runtime.shutdown_background();
+    ended
 }

@@ -11,19 +11,21 @@ use super::write;
 
 /// Kills (SIGKILL) all that is in a group; whether nobody is, as in one that is not there. To be asked again: version 1
 /// has no means against one that starts others faster than they are killed, but the limit of how many there are.
+///
+/// Known attack: a process whose first thread has ended goes on in its others. `cgroup.kill` signals the first threads alone
+/// (`__cgroup_kill()`, kernel/cgroup/cgroup.c), which pass nothing on then; a signal to the process ends all.
 pub(super) fn all_in(folder: &Path) -> io::Result<bool> {
     let members = members(folder)?;
     if members.is_empty() {
         return Ok(true);
     }
-    // All at once, whatever they start meanwhile (cgroup-v2.rst).
+    // All at once, whatever they start meanwhile (cgroup-v2.rst); version 1 has no such file.
     match write(&folder.join("cgroup.kill"), "1") {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            for member in members {
-                one_in(folder, member)?;
-            }
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         killed => killed?,
+    }
+    for member in members {
+        one_in(folder, member)?;
     }
     Ok(false)
 }

@@ -2,6 +2,7 @@ use bartizan_attestation::identity::CardId;
 use proptest::prelude::*;
 
 use super::*;
+use crate::headless;
 
 const V1: &str = "\
 30 25 0:26 / /sys/fs/cgroup/cpu rw,relatime shared:1 - cgroup cgroup rw,cpu
@@ -103,6 +104,33 @@ fn a_guest_without_a_wished_limit_is_not_started() {
     assert_eq!(limit, "256");
     // A folder's files are not a group's, which go with it.
     fs::remove_file(group.folders[0].join("pids.max")).unwrap();
+}
+
+/// Known attack: a process that ends its first thread goes on in its others.
+#[test]
+fn whoever_is_in_a_group_is_ended() {
+    let guest = || GuestIdentity {
+        vm: *Uuid::new_v4().as_bytes(),
+        ..GUEST
+    };
+    let optional = Limits {
+        optional: true,
+        ..Limits::default()
+    };
+    // Version 2 alone, where it is there; whoever runs the tests may have none to make groups in.
+    let groups = [
+        Cgroup::default().also_in(own_unified(), &guest()),
+        Cgroup::create(&guest(), 1 << 30, optional).unwrap(),
+    ];
+    for group in groups {
+        let mut child = headless::start(group.process_files().unwrap());
+        while !group.end().unwrap() {
+            std::thread::yield_now();
+        }
+        assert_ne!(headless::lives(&child), group != Cgroup::default());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }
 
 #[test]

@@ -138,6 +138,12 @@ fn nobody_does() -> Vec<SystemCall> {
         always(libc::SYS_add_key, "the kernel's keys"),
         always(libc::SYS_request_key, "the kernel's keys"),
         always(libc::SYS_keyctl, "the kernel's keys"),
+        // Memory and queues that belong to no process, and outlive whoever made them and their limits.
+        always(libc::SYS_shmget, "memory that outlives its group"),
+        always(libc::SYS_shmat, "memory that outlives its group"),
+        always(libc::SYS_msgget, "a queue that outlives its group"),
+        always(libc::SYS_semget, "semaphores that outlive their group"),
+        always(libc::SYS_mq_open, "a queue that outlives its group"),
         // What paths mean.
         always(libc::SYS_mount, "other files under known paths"),
         always(libc::SYS_umount2, "other files under known paths"),

@@ -1,7 +1,8 @@
 //! Each act is tried by a process of its own: this test program started anew, or a program under QEMU's restrictions.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -111,7 +112,11 @@ fn child_process() {
             0,
             PidfdGetfdFlags::empty(),
         )),
-        "files" => files(&folder),
+        "files" => {
+            files(&folder);
+            let made = fs::create_dir(folder.join("run/folder"));
+            assert_eq!(made.is_ok(), process == "daemon", "{made:?}");
+        }
         other => panic!("unknown act {other}"),
     }
     // At once: the harness needs more.
@@ -120,7 +125,6 @@ fn child_process() {
 
 fn files(folder: &Path) {
     fs::write(folder.join("run/file"), "own").unwrap();
-    fs::create_dir(folder.join("run/folder")).unwrap();
     for elsewhere in [folder.join("elsewhere"), "/etc/passwd".into()] {
         let refused = fs::read(&elsewhere).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::PermissionDenied, "{elsewhere:?}");
@@ -177,6 +181,11 @@ fn supervisor_in(folder: &Path) {
         accelerator: AcceleratorChoice::Tcg,
     };
     let mut users = OwnUsers::take(&config.locks, None, None).unwrap();
+    let service = folder.join("service");
+    let _service = std::os::unix::net::UnixListener::bind(&service).unwrap();
+    fs::set_permissions(&service, Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::chown(&service, Some(GUEST + 1), None).unwrap();
+    std::os::unix::net::UnixStream::connect(&service).unwrap();
     users.qemu = Some(User {
         uid: GUEST,
         gid: GROUP,
@@ -184,6 +193,9 @@ fn supervisor_in(folder: &Path) {
     supervisor::hold(&config, &users).unwrap();
     let disk = fs::read(folder.join("images/disk.img")).unwrap_err();
     assert_eq!(disk.kind(), ErrorKind::PermissionDenied);
+    // By which whoever guards a socket by its mode alone would let it in.
+    let connected = std::os::unix::net::UnixStream::connect(&service).unwrap_err();
+    assert_eq!(connected.kind(), ErrorKind::PermissionDenied);
     // By its control group, the daemon knows who is left of a boot.
     for group in cgroup::folders() {
         let made = fs::create_dir(group.join("bartizan-test")).unwrap_err();
@@ -286,5 +298,14 @@ async fn qemu_does_not_outlive_its_supervisor() {
     for allowed in [name, thread] {
         let status = as_qemu("/usr/bin/perl", &["-e", &allowed]).await;
         assert!(status.success(), "{allowed}: {status}");
+    }
+}
+
+/// Memory that counts for nobody once its maker has ended, and is limited by nothing.
+#[tokio::test]
+async fn qemu_leaves_no_memory_and_no_queue_behind() {
+    for kind in [["-M", "4096"].as_slice(), &["-Q"], &["-S", "1"]] {
+        let made = as_qemu("/usr/bin/ipcmk", kind).await;
+        assert_eq!(made.signal(), Some(libc::SIGSYS), "{kind:?}: {made}");
     }
 }

@@ -169,6 +169,11 @@ impl Config {
         self.run_dir.join("guests").join(vm.to_string())
     }
 
+    /// The folder in it that is its supervisor's, and all that a supervisor may write to.
+    pub(crate) fn boot_dir(&self, vm: uuid::Uuid) -> PathBuf {
+        self.guest_dir(vm).join("boot")
+    }
+
     /// The folder of the notes of what was started: the daemon's own.
     pub(crate) fn started(&self) -> PathBuf {
         self.run_dir.join("started")

@@ -32,7 +32,7 @@ pub(super) enum EndError {
 
 /// Whether a VM's last boot has ended; to be asked again. What cannot be looked at may be running.
 pub(super) fn has_ended(config: &Config, vm: Uuid) -> bool {
-    let ended = match holder(&config.guest_dir(vm)) {
+    let ended = match holder(&config.boot_dir(vm)) {
         Ok(Holder::Nobody) => nothing_is_left(config, vm),
         Ok(Holder::Supervisor | Holder::Qemu) => return false,
         Err(error) => Err(error.into()),

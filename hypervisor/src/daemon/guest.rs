@@ -33,7 +33,7 @@ pub struct Guest {
     /// What it may still ask for.
     pub budget: Arc<Budget>,
     /// Whose turn it is to have a signature verified.
-    pub(crate) verifying: Semaphore,
+    pub(crate) verifying: Arc<Semaphore>,
     keys: Mutex<Option<Keys>>,
     fleet_ca: Arc<FleetCa>,
     devices_uid: u32,
@@ -57,7 +57,7 @@ impl Guest {
             record,
             supervisor,
             card,
-            verifying: Semaphore::new(1),
+            verifying: Arc::new(Semaphore::new(1)),
             keys: Mutex::default(),
             fleet_ca,
             devices_uid,

@@ -81,7 +81,8 @@ pub(super) async fn start(
     let notes = registry.config.started();
     // How the former boot ended is forgotten once this one is noted: a daemon that ends in between takes neither for the other.
     let prepared = started.store(&notes).map_err(|error| refused(&error));
-    if let Err(refusal) = prepared.and_then(|()| prepare(&directory)) {
+    let boot_dir = registry.config.boot_dir(record.uuid);
+    if let Err(refusal) = prepared.and_then(|()| prepare(&directory, &boot_dir)) {
         give_up(&registry.config, &mut started, order).await;
         return Err(refusal);
     }
@@ -90,7 +91,7 @@ pub(super) async fn start(
         record: yaml.clone(),
         daemon: rustix::process::geteuid().as_raw(),
         cid,
-        directory,
+        directory: boot_dir,
         locks: registry.config.run_dir.join("users"),
         qemu: program(&registry.config.qemu),
         measurer: program(&registry.config.measurer),
@@ -162,12 +163,12 @@ fn services(
 }
 
 /// A folder through which devices may reach the API's socket; what an older boot left in it is removed.
-fn prepare(directory: &Path) -> Result<(), OperatorRefusal> {
-    clear(directory)
+fn prepare(directory: &Path, boot_dir: &Path) -> Result<(), OperatorRefusal> {
+    clear(directory, boot_dir)
         .map_err(|error| OperatorRefusal::Start(format!("{}: {error}", directory.display())))
 }
 
-fn clear(directory: &Path) -> io::Result<()> {
+fn clear(directory: &Path, boot_dir: &Path) -> io::Result<()> {
     match fs::DirBuilder::new()
         .mode(0o711)
         .recursive(true)
@@ -178,7 +179,7 @@ fn clear(directory: &Path) -> io::Result<()> {
     }
     fs::set_permissions(directory, fs::Permissions::from_mode(0o711))?;
     for stale in ["supervisor.sock", "ending.json"] {
-        match fs::remove_file(directory.join(stale)) {
+        match fs::remove_file(boot_dir.join(stale)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }

@@ -144,7 +144,7 @@ impl Registry {
         let started = Started::load(&self.config.started(), vm)?;
         let started = started.ok_or(LinkError::Impostor("VM"))?;
         let verified = started.verify(&self.fleet_ca)?;
-        let socket = self.config.guest_dir(vm).join("supervisor.sock");
+        let socket = self.config.boot_dir(vm).join("supervisor.sock");
         let supervisor = SupervisorLink::new(socket);
         let events = supervisor.watch().await?;
         let status = supervisor.status().await?;
@@ -182,7 +182,7 @@ impl Registry {
                 return;
             }
         };
-        let end = End::left_at(&self.config.guest_dir(vm).join("ending.json"));
+        let end = End::left_at(&self.config.boot_dir(vm).join("ending.json"));
         let order = Order {
             verified,
             signed: started.record,

@@ -75,7 +75,7 @@ pub(super) async fn follow(guest: Arc<Guest>, config: &Config, events: UnixStrea
         delay = (delay * 2).min(RETRY_LINK.1);
     }
     api.abort();
-    let end = End::left_at(&folder.join("ending.json"));
+    let end = End::left_at(&config.boot_dir(vm).join("ending.json"));
     tracing::info!(guest = %guest.identity, ?end, "guest ended");
 }
 

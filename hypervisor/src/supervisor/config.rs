@@ -27,7 +27,7 @@ pub struct SupervisorConfig {
     pub daemon: u32,
     /// The guest's vsock context id, at least 3, used by no other guest of this host.
     pub cid: u32,
-    /// The guest's folder: control socket, logs, locks, ending.
+    /// The supervisor's folder, in its guest's, which is the daemon's: control socket, console's log, locks, ending.
     pub directory: PathBuf,
     /// The folder of the locks by which guests' users are taken; all supervisors' of this host.
     pub locks: PathBuf,
@@ -89,6 +89,12 @@ impl SupervisorConfig {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.directory.join("supervisor.sock")
+    }
+
+    /// What the supervisor prints; the daemon opens it, in the guest's folder.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.directory.with_file_name("supervisor.log")
     }
 
     /// The console's log.

@@ -130,7 +130,7 @@ pub enum LaunchError {
     TimedOut(Duration),
 }
 
-/// Starts a supervisor in its guest's control group, for its guest's folder, which must exist, and waits until its guest
+/// Starts a supervisor in its guest's control group, for its guest, whose folder must exist, and waits until its guest
 /// runs. It lives on when the caller ends. `deadline` must allow for the hashing of the guest's disks.
 ///
 /// Each milestone is to be noted: where that fails the supervisor ends, and nothing was started. Returns its pid.
@@ -201,7 +201,7 @@ fn spawn(
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(log(&config.directory.join("supervisor.log"))?);
+        .stderr(log(&config.log())?);
     in_groups(&mut command, group.process_files()?);
     if let Some(user) = program.user {
         as_user(&mut command, user)?;

@@ -1,6 +1,9 @@
 //! A supervisor's life: prepare, attempt, retry what hangs, leave an ending.
 
+use std::fs;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
 use std::sync::Arc;
 
 use bartizan_attestation::host::{MAX_FRAME, OperatorRefusal};
@@ -84,6 +87,9 @@ struct Started {
 }
 
 async fn prepare(config: SupervisorConfig) -> Result<Plan, OperatorRefusal> {
+    let folder = &config.directory;
+    own(folder)
+        .map_err(|error| OperatorRefusal::Start(format!("{}: {error}", folder.display())))?;
     // Before anything of the guest is touched: another boot of it may not have ended.
     let locks = Locks::take(&config.directory)
         .await
@@ -92,6 +98,20 @@ async fn prepare(config: SupervisorConfig) -> Result<Plan, OperatorRefusal> {
             error => OperatorRefusal::Start(error.to_string()),
         })?;
     Plan::new(config, locks)
+}
+
+/// Makes the supervisor's folder, its own, since it will give up the right to others' files.
+fn own(folder: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o711).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    match fs::symlink_metadata(folder)?.uid() {
+        owner if owner == rustix::process::geteuid().as_raw() => Ok(()),
+        owner => Err(io::Error::other(format!(
+            "it belongs to the user {owner}, who was the supervisors' once; remove it"
+        ))),
+    }
 }
 
 async fn start(plan: Plan) -> Result<Started, OperatorRefusal> {

@@ -157,7 +157,7 @@ async fn stalled_supervisor_is_stopped_by_force_and_its_policy_does_not_start_it
     signal(supervisor, Signal::STOP);
     assert_eq!(daemon.stop(true).await, OperatorReply::Done);
     assert!(!is_alive(status.qemu_pid.unwrap()));
-    assert_eq!(holder(&host.guest_folder()).unwrap(), Holder::Nobody);
+    assert_eq!(holder(&host.boot_folder()).unwrap(), Holder::Nobody);
     assert_eq!(daemon.states().await, []);
     let vm = uuid::Uuid::from_bytes(host.config.guest.vm);
     let noted = Started::load(&host.notes(), vm).unwrap().unwrap();

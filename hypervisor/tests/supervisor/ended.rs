@@ -20,7 +20,7 @@ async fn supervisor_that_takes_its_locks_away_is_ended_with_its_guest() {
     let supervisor = host.launch().await.unwrap();
     let qemu = host.state(GuestState::Running).await.qemu_pid.unwrap();
     for lock in ["supervisor.lock", "qemu.lock"] {
-        fs::remove_file(host.guest_folder().join(lock)).unwrap();
+        fs::remove_file(host.boot_folder().join(lock)).unwrap();
     }
     let daemon = Daemon::start(&host).await;
     eventually(async || (daemon.card.boots() == 1).then_some(())).await;

@@ -1,5 +1,7 @@
 //! A host in a folder, with one guest.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +55,8 @@ impl Host {
     /// With further lines of its guest's launch record.
     pub(crate) fn with(program: Program, lines: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        // Supervisors may be another user's.
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o711)).unwrap();
         let disk = folder.path().join("disk.img");
         let sector = image(program);
         std::fs::write(&disk, &sector).unwrap();
@@ -60,6 +64,7 @@ impl Host {
         let uuid = uuid::Uuid::new_v4();
         let directory = folder.path().join("guests").join(uuid.to_string());
         std::fs::create_dir_all(&directory).unwrap();
+        let directory = directory.join("boot");
 
         let fleet = Arc::new(Fleet::new());
         let record = format!(
@@ -149,8 +154,13 @@ impl Host {
         self.folder.path().join("started")
     }
 
-    /// Where the daemon and the supervisor meet.
+    /// The guest's folder, which is the daemon's.
     pub(crate) fn guest_folder(&self) -> PathBuf {
+        self.config.directory.parent().unwrap().to_owned()
+    }
+
+    /// The supervisor's folder.
+    pub(crate) fn boot_folder(&self) -> PathBuf {
         self.config.directory.clone()
     }
 

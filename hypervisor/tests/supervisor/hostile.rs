@@ -110,7 +110,7 @@ async fn forced_stop_kills_the_supervisor_and_nobody_that_it_names() {
     let mut victim = Victim(Command::new("sleep").arg("600").spawn().unwrap());
     let pid = victim.0.id().to_string();
     for file in ["supervisor.lock", "qemu.lock", "supervisor.pid"] {
-        fs::write(host.guest_folder().join(file), &pid).unwrap();
+        fs::write(host.boot_folder().join(file), &pid).unwrap();
     }
     signal(supervisor, Signal::STOP);
     assert_eq!(daemon.stop(true).await, OperatorReply::Done);
@@ -126,7 +126,7 @@ async fn forced_stop_kills_a_supervisor_that_only_says_that_it_obeys() {
     host.state(GuestState::Running).await;
     let daemon = Daemon::start(&host).await;
     assert_eq!(daemon.states().await, [GuestState::Running]);
-    let (socket, true_one) = (host.config.socket(), host.guest_folder().join("true"));
+    let (socket, true_one) = (host.config.socket(), host.boot_folder().join("true"));
     fs::rename(&socket, &true_one).unwrap();
     let listener = UnixListener::bind(&socket).unwrap();
     thread::spawn(move || {
@@ -171,9 +171,11 @@ async fn supervisor_is_not_the_daemons_user_and_answers_that_user_only() {
         field(supervisor, "Uid:"),
         format!("{uid}\t{uid}\t{uid}\t{uid}")
     );
-    // CAP_DAC_OVERRIDE, CAP_KILL, CAP_SETGID, CAP_SETUID; whatever the daemon has.
-    assert_eq!(field(supervisor, "CapPrm:"), "00000000000000e2");
-    let logs = fs::metadata(host.guest_folder().join("supervisor.log")).unwrap();
+    // CAP_KILL, CAP_SETGID, CAP_SETUID; whatever the daemon has.
+    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+        assert_eq!(field(supervisor, set), "00000000000000e0", "{set}");
+    }
+    let logs = fs::metadata(host.config.log()).unwrap();
     assert_eq!(
         std::os::unix::fs::PermissionsExt::mode(&logs.permissions()) & 0o777,
         0o600
@@ -196,7 +198,7 @@ async fn supervisor_is_not_the_daemons_user_and_answers_that_user_only() {
 /// What a supervisor says first to a process of this user that asks for its status.
 fn answer(socket: &Path, uid: u32) -> Vec<u8> {
     // For the folders, whose mode would keep it out before it is asked who it is.
-    for folder in socket.ancestors().skip(1).take(3) {
+    for folder in socket.ancestors().skip(1).take(4) {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(folder, mode).unwrap();
     }

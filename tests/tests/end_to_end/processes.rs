@@ -134,7 +134,7 @@ fn supervisors_user_is_answered_by_nobody(world: &mut World) -> Result<()> {
             encode(&CardRequest::Describe),
         ),
         (
-            format!("run/hypervisor/guests/{}/supervisor.sock", web.uuid),
+            format!("run/hypervisor/guests/{}/boot/supervisor.sock", web.uuid),
             encode(&SupervisorRequest::Status),
         ),
     ];

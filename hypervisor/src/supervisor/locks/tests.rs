@@ -37,6 +37,21 @@ async fn a_boot_lasts_as_long_as_its_qemu() {
     assert_eq!(holder(folder.path()).unwrap(), Holder::Nobody);
 }
 
+/// Known attack: a dead boot counts as running for ever.
+#[tokio::test]
+async fn what_is_no_file_is_no_lock() {
+    let folder = tempfile::tempdir().unwrap();
+    let lock = folder.path().join(SUPERVISOR);
+    let _socket = std::os::unix::net::UnixListener::bind(&lock).unwrap();
+    assert_eq!(holder(folder.path()).unwrap(), Holder::Nobody);
+    std::fs::remove_file(&lock).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &lock).unwrap();
+    assert_eq!(holder(folder.path()).unwrap(), Holder::Nobody);
+    std::fs::remove_file(&lock).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &lock, Mode::RUSR).unwrap();
+    assert_eq!(holder(folder.path()).unwrap(), Holder::Nobody);
+}
+
 #[tokio::test]
 async fn somebody_who_looks_does_not_keep_a_supervisor_from_its_locks() {
     let folder = tempfile::tempdir().unwrap();

@@ -114,7 +114,7 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// The users of all processes, but for those that have ended and only wait for their parent.
+/// The users of all processes, but for those that have ended, with all their threads, and only wait for their parent.
 pub(super) fn running() -> io::Result<BTreeSet<u32>> {
     let mut users = BTreeSet::new();
     for entry in fs::read_dir("/proc")? {
@@ -130,7 +130,10 @@ pub(super) fn running() -> io::Result<BTreeSet<u32>> {
 /// Real, effective, saved and file system user, from the text of /proc/PID/status (proc_pid_status(5)).
 pub(super) fn users_of(status: &str) -> impl Iterator<Item = u32> {
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
-    let ended = field("State:").is_some_and(|state| state.trim_start().starts_with('Z'));
+    let is =
+        |name, value: &str| field(name).is_some_and(|line| line.trim_start().starts_with(value));
+    // A process whose first thread has ended is called a zombie, and its others go on.
+    let ended = is("State:", "Z") && field("Threads:").is_some_and(|count| count.trim() == "1");
     let users = field("Uid:").filter(|_| !ended).unwrap_or_default();
     users
         .split_ascii_whitespace()

@@ -44,12 +44,14 @@ fn a_user_whose_process_still_runs_is_not_given_away() {
 fn running_users_are_known_and_ended_ones_forgotten() {
     let own = rustix::process::geteuid().as_raw();
     assert!(running().unwrap().contains(&own));
-    let status = "Name:\tqemu\nState:\tS (sleeping)\nUid:\t1\t2\t3\t4\nGid:\t5\t5\t5\t5\n";
+    let status =
+        "Name:\tqemu\nState:\tS (sleeping)\nUid:\t1\t2\t3\t4\nGid:\t5\t5\t5\t5\nThreads:\t1\n";
     assert!(users_of(status).eq([1, 2, 3, 4]));
-    assert_eq!(
-        users_of(&status.replace("S (sleeping)", "Z (zombie)")).count(),
-        0
-    );
+    let zombie = status.replace("S (sleeping)", "Z (zombie)");
+    assert_eq!(users_of(&zombie).count(), 0);
+    // Its first thread has ended, and another runs on.
+    let goes_on = zombie.replace("Threads:\t1", "Threads:\t2");
+    assert!(users_of(&goes_on).eq([1, 2, 3, 4]));
     assert_eq!(users_of("no status").count(), 0);
 }
 
