@@ -14,6 +14,7 @@ mod keys;
 mod launch;
 mod link;
 mod operator;
+mod pending;
 mod places;
 mod process_id;
 mod registry;

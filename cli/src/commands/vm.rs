@@ -158,7 +158,7 @@ pub(crate) fn run(command: Vm, output: Output) -> Result<ExitCode> {
         Vm::Show { vm, hypervisor } => {
             let shown = match ask(&hypervisor.socket, &OperatorRequest::Show { vm })? {
                 OperatorReply::Guest(status) => shown(&status),
-                OperatorReply::Unresponsive(summary) => row(&summary),
+                OperatorReply::Summary(summary) => row(&summary),
                 _ => return Err(HypervisorError::Unexpected.into()),
             };
             output.result(&shown, &serde_json::to_string_pretty(&shown)?);
@@ -228,6 +228,8 @@ const fn word(state: GuestState) -> &'static str {
         GuestState::Stopped => "stopped",
         GuestState::Failed => "failed",
         GuestState::Unresponsive => "unresponsive",
+        GuestState::Starting => "starting",
+        GuestState::Restarting => "restarting",
     }
 }
 

@@ -12,6 +12,7 @@ use bartizan_attestation::launch::{LaunchRecord, VerifiedRecord};
 use super::config::{API_PORT, Child, Config};
 use super::ended::{self, EndError, has_ended};
 use super::group;
+use super::pending::Pending;
 use super::process_id::ProcessId;
 use super::registry::Registry;
 use super::started::Started;
@@ -39,6 +40,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(super) async fn start(
     registry: &Registry,
     order: &Order,
+    pending: &Pending,
     cid: u32,
 ) -> Result<(), OperatorRefusal> {
     let VerifiedRecord {
@@ -83,7 +85,7 @@ pub(super) async fn start(
     let prepared = started.store(&notes).map_err(|error| refused(&error));
     let boot_dir = registry.config.boot_dir(record.uuid);
     if let Err(refusal) = prepared.and_then(|()| prepare(&directory, &boot_dir)) {
-        give_up(&registry.config, &mut started, order).await;
+        give_up(&registry.config, &mut started, order, pending).await;
         return Err(refusal);
     }
     let config = SupervisorConfig {
@@ -101,6 +103,9 @@ pub(super) async fn start(
     };
     let group = started.group.clone();
     let note = |milestone| {
+        if pending.is_cancelled() {
+            return Err("an operator stopped it".into());
+        }
         match milestone {
             Milestone::Spawned(pid) => {
                 started.supervisor = Some(ProcessId::of(pid).map_err(|error| error.to_string())?);
@@ -120,7 +125,7 @@ pub(super) async fn start(
         // It may start yet.
         Err(error @ LaunchError::TimedOut(_)) => Err(refused(&error)),
         Err(error) => {
-            give_up(&registry.config, &mut started, order).await;
+            give_up(&registry.config, &mut started, order, pending).await;
             Err(match error {
                 LaunchError::Refused(refusal) => refusal,
                 error => refused(&error),
@@ -130,9 +135,9 @@ pub(super) async fn start(
 }
 
 /// A boot that does not start: what there is of it is ended, and what an operator is told did not start is not started later.
-async fn give_up(config: &Config, started: &mut Started, order: &Order) {
+async fn give_up(config: &Config, started: &mut Started, order: &Order, pending: &Pending) {
     let ended = ended::within(config, started, FAREWELL).await.map(drop);
-    started.stopped = !order.by_policy;
+    started.stopped = !order.by_policy || pending.is_cancelled();
     let noted = started.store(&config.started());
     if let Err(error) = ended.and(noted.map_err(EndError::from)) {
         tracing::error!(vm = order.verified.record.name, %error, "a boot that did not start is not all forgotten");

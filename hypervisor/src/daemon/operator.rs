@@ -95,20 +95,22 @@ async fn answer(
             let known = registry.find(&vm)?;
             let status = match &known {
                 Known::Guest(guest) => guest.supervisor.status().await.ok(),
-                Known::Unheard(_) => None,
+                Known::Pending(..) | Known::Unheard(_) => None,
             };
             Ok(match status {
                 Some(status) => OperatorReply::Guest(status),
-                None => OperatorReply::Unresponsive(unresponsive(&known)),
+                None => OperatorReply::Summary(without_supervisor(&known)),
             })
         }
         OperatorRequest::Stop { vm, force } => {
-            super::stop::stop(registry, &registry.find(&vm)?, force).await?;
+            super::stop::stop(registry, registry.find(&vm)?, force).await?;
             Ok(OperatorReply::Done)
         }
         OperatorRequest::Console { vm, max } => {
-            let Known::Guest(guest) = registry.find(&vm)? else {
-                return Err(OperatorRefusal::Unresponsive(vm));
+            let guest = match registry.find(&vm)? {
+                Known::Guest(guest) => guest,
+                Known::Unheard(_) => return Err(OperatorRefusal::Unresponsive(vm)),
+                Known::Pending(..) => return Err(OperatorRefusal::NotRunning(vm)),
             };
             let request = SupervisorRequest::Console { max };
             match guest.supervisor.ask(&request).await {
@@ -128,11 +130,12 @@ async fn summary(known: &Known) -> GuestSummary {
             ..of_guest(guest)
         };
     }
-    unresponsive(known)
+    without_supervisor(known)
 }
 
-fn unresponsive(known: &Known) -> GuestSummary {
+fn without_supervisor(known: &Known) -> GuestSummary {
     match known {
+        Known::Pending(pending, state) => pending.summary(*state),
         Known::Guest(guest) => of_guest(guest),
         Known::Unheard(guest) => guest.summary(),
     }

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bartizan_attestation::host::GuestState;
 use uuid::Uuid;
 
 use super::guest::Guest;
+use super::pending::Pending;
 use super::unheard::Unheard;
 
 /// The lowest CID that is no reserved one (virtio 1.2 section 5.10.4).
@@ -20,11 +22,13 @@ pub(super) struct Places(BTreeMap<Uuid, Place>);
 pub(super) enum Place {
     /// It is being started.
     Starting {
-        /// Its name.
-        name: String,
+        /// Who.
+        pending: Arc<Pending>,
         /// Its CID.
         cid: u32,
     },
+    /// Its policy starts it again in a while.
+    Waiting(Arc<Pending>),
     Running(Arc<Guest>),
     /// It has not ended, and this daemon has not heard its supervisor.
     Unheard(Arc<Unheard>),
@@ -32,6 +36,7 @@ pub(super) enum Place {
 
 /// A guest that has a place, as far as the daemon knows it.
 pub(super) enum Known {
+    Pending(Arc<Pending>, GuestState),
     Guest(Arc<Guest>),
     Unheard(Arc<Unheard>),
 }
@@ -45,18 +50,83 @@ impl Places {
         self.0.contains_key(&vm)
     }
 
-    /// Takes a place, and a CID that no other guest has, which it returns; `None` if UUID or name are taken.
-    pub(super) fn reserve(&mut self, vm: Uuid, name: &str) -> Option<u32> {
-        if self.has(vm) || self.0.values().any(|place| place.name() == name) {
+    /// Takes a place for a start, and a CID that no other guest has, which it returns; `None` if UUID or name are taken.
+    pub(super) fn reserve(&mut self, pending: &Arc<Pending>) -> Option<u32> {
+        if self.has(pending.vm) || self.is_taken(&pending.name) {
             return None;
         }
-        let taken: Vec<_> = self.0.values().map(Place::cid).collect();
+        Some(self.start(pending))
+    }
+
+    /// The place of a guest that has ended becomes one that waits; `None` if somebody else starts it already.
+    pub(super) fn wait(&mut self, pending: &Arc<Pending>) -> Option<()> {
+        match self.0.get(&pending.vm) {
+            Some(Place::Starting { .. } | Place::Waiting(_)) => return None,
+            Some(Place::Running(_) | Place::Unheard(_)) | None => {}
+        }
+        let waits = Place::Waiting(Arc::clone(pending));
+        self.0.insert(pending.vm, waits);
+        Some(())
+    }
+
+    /// From waiting to being started: its CID, unless it does not wait any more.
+    pub(super) fn resume(&mut self, pending: &Arc<Pending>) -> Option<u32> {
+        match self.0.get(&pending.vm) {
+            Some(Place::Waiting(waits)) if Arc::ptr_eq(waits, pending) => Some(self.start(pending)),
+            _ => None,
+        }
+    }
+
+    /// A start failed and is not tried again.
+    pub(super) fn leave_starting(&mut self, pending: &Arc<Pending>) {
+        if self.is_starting(pending) {
+            self.0.remove(&pending.vm);
+        }
+    }
+
+    /// From a start that failed back to waiting, unless it was cancelled meanwhile. Whether it waits.
+    pub(super) fn wait_again(&mut self, pending: &Arc<Pending>) -> bool {
+        if !self.is_starting(pending) {
+            return false;
+        }
+        if pending.is_cancelled() {
+            self.0.remove(&pending.vm);
+            return false;
+        }
+        let waits = Place::Waiting(Arc::clone(pending));
+        self.0.insert(pending.vm, waits);
+        true
+    }
+
+    /// Takes the place of a guest that waits; whether it did.
+    pub(super) fn leave_waiting(&mut self, pending: &Arc<Pending>) -> bool {
+        let waits = matches!(self.0.get(&pending.vm), Some(Place::Waiting(waits)) if Arc::ptr_eq(waits, pending));
+        if waits {
+            self.0.remove(&pending.vm);
+        }
+        waits
+    }
+
+    fn start(&mut self, pending: &Arc<Pending>) -> u32 {
+        let taken: Vec<_> = self.0.values().filter_map(Place::cid).collect();
         let cid = (FIRST_CID..)
             .find(|cid| !taken.contains(cid))
             .unwrap_or(FIRST_CID);
-        let name = name.to_owned();
-        self.0.insert(vm, Place::Starting { name, cid });
-        Some(cid)
+        let starts = Place::Starting {
+            pending: Arc::clone(pending),
+            cid,
+        };
+        self.0.insert(pending.vm, starts);
+        cid
+    }
+
+    fn is_starting(&self, pending: &Arc<Pending>) -> bool {
+        let place = self.0.get(&pending.vm);
+        matches!(place, Some(Place::Starting { pending: starts, .. }) if Arc::ptr_eq(starts, pending))
+    }
+
+    fn is_taken(&self, name: &str) -> bool {
+        self.0.values().any(|place| place.known().name() == name)
     }
 
     pub(super) fn put(&mut self, vm: Uuid, place: Place) {
@@ -67,34 +137,35 @@ impl Places {
         self.0.remove(&vm);
     }
 
-    /// The guests that were started and have not ended.
+    /// What guest has a place.
+    pub(super) fn of(&self, vm: Uuid) -> Option<Known> {
+        self.0.get(&vm).map(Place::known)
+    }
+
+    /// All guests that have a place.
     pub(super) fn known(&self) -> Vec<Known> {
-        self.0.values().filter_map(Place::known).collect()
+        self.0.values().map(Place::known).collect()
     }
 }
 
 impl Place {
-    fn name(&self) -> &str {
+    fn cid(&self) -> Option<u32> {
         match self {
-            Self::Starting { name, .. } => name,
-            Self::Running(guest) => &guest.record.name,
-            Self::Unheard(guest) => &guest.name,
+            Self::Starting { cid, .. } => Some(*cid),
+            Self::Waiting(_) => None,
+            Self::Running(guest) => Some(guest.cid),
+            Self::Unheard(guest) => Some(guest.cid),
         }
     }
 
-    fn cid(&self) -> u32 {
+    fn known(&self) -> Known {
         match self {
-            Self::Starting { cid, .. } => *cid,
-            Self::Running(guest) => guest.cid,
-            Self::Unheard(guest) => guest.cid,
-        }
-    }
-
-    fn known(&self) -> Option<Known> {
-        match self {
-            Self::Starting { .. } => None,
-            Self::Running(guest) => Some(Known::Guest(Arc::clone(guest))),
-            Self::Unheard(guest) => Some(Known::Unheard(Arc::clone(guest))),
+            Self::Starting { pending, .. } => {
+                Known::Pending(Arc::clone(pending), GuestState::Starting)
+            }
+            Self::Waiting(pending) => Known::Pending(Arc::clone(pending), GuestState::Restarting),
+            Self::Running(guest) => Known::Guest(Arc::clone(guest)),
+            Self::Unheard(guest) => Known::Unheard(Arc::clone(guest)),
         }
     }
 }
@@ -102,16 +173,18 @@ impl Place {
 impl Known {
     pub(super) fn name(&self) -> &str {
         match self {
+            Self::Pending(pending, _) => &pending.name,
             Self::Guest(guest) => &guest.record.name,
             Self::Unheard(guest) => &guest.name,
         }
     }
 
     pub(super) fn vm(&self) -> Uuid {
-        Uuid::from_bytes(match self {
-            Self::Guest(guest) => guest.identity.vm,
-            Self::Unheard(guest) => guest.identity.vm,
-        })
+        match self {
+            Self::Pending(pending, _) => pending.vm,
+            Self::Guest(guest) => Uuid::from_bytes(guest.identity.vm),
+            Self::Unheard(guest) => Uuid::from_bytes(guest.identity.vm),
+        }
     }
 }
 
@@ -119,17 +192,43 @@ impl Known {
 mod tests {
     use super::*;
 
+    fn pending(vm: u128, name: &str) -> Arc<Pending> {
+        Arc::new(Pending::named(Uuid::from_u128(vm), name))
+    }
+
     #[test]
     fn uuid_name_and_cid_are_one_guests_from_the_beginning_of_its_start() {
         let mut places = Places::default();
-        let [first, second] = [1, 2].map(Uuid::from_u128);
-        assert_eq!(places.reserve(first, "web"), Some(FIRST_CID));
+        let first = pending(1, "web");
+        assert_eq!(places.reserve(&first), Some(FIRST_CID));
         // Both are still being started.
-        assert_eq!(places.reserve(second, "web"), None);
-        assert_eq!(places.reserve(first, "mail"), None);
-        assert_eq!(places.reserve(second, "mail"), Some(FIRST_CID + 1));
-        places.give_up(first);
-        let third = Uuid::from_u128(3);
-        assert_eq!(places.reserve(third, "web"), Some(FIRST_CID));
+        assert_eq!(places.reserve(&pending(2, "web")), None);
+        assert_eq!(places.reserve(&pending(1, "mail")), None);
+        assert_eq!(places.reserve(&pending(2, "mail")), Some(FIRST_CID + 1));
+        places.give_up(first.vm);
+        assert_eq!(places.reserve(&pending(3, "web")), Some(FIRST_CID));
+    }
+
+    #[test]
+    fn guest_that_waits_keeps_its_name_until_it_is_started_or_cancelled() {
+        let mut places = Places::default();
+        let waits = pending(1, "web");
+        assert!(places.wait(&waits).is_some());
+        assert!(places.wait(&pending(1, "web")).is_none(), "waits twice");
+        assert_eq!(places.reserve(&pending(2, "web")), None);
+        // Its CID is not its own meanwhile.
+        assert_eq!(places.reserve(&pending(2, "mail")), Some(FIRST_CID));
+        assert_eq!(places.resume(&waits), Some(FIRST_CID + 1));
+        assert_eq!(places.resume(&waits), None, "started twice");
+        assert!(places.wait_again(&waits));
+        assert_eq!(places.resume(&waits), Some(FIRST_CID + 1));
+        waits.cancel();
+        assert!(!places.wait_again(&waits));
+        assert!(!places.has(waits.vm));
+        let other = pending(1, "web");
+        assert!(places.wait(&other).is_some());
+        // The former one's is over.
+        assert_eq!(places.resume(&waits), None);
+        assert!(!places.leave_waiting(&waits) && places.leave_waiting(&other));
     }
 }

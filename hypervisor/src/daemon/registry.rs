@@ -14,6 +14,7 @@ use super::ended::has_ended;
 use super::guest::Guest;
 use super::launch::{self, Order};
 use super::link::{CardLink, LinkError, SupervisorLink};
+use super::pending::Pending;
 use super::places::{Known, Place, Places};
 use super::started::Started;
 use super::unheard::Unheard;
@@ -76,33 +77,43 @@ impl Registry {
         }
     }
 
-    /// Starts a guest from a verified record.
+    /// Starts a guest that an operator ordered.
     pub(super) async fn start(
         self: &Arc<Self>,
         order: Order,
     ) -> Result<GuestStatus, OperatorRefusal> {
-        let record = &order.verified.record;
-        let vm = record.uuid;
-        let cid = (self.places().reserve(vm, &record.name))
-            .ok_or_else(|| OperatorRefusal::AlreadyRunning(record.name.clone()))?;
-        let started = launch::start(self, &order, cid).await;
-        let taken = match started {
+        let pending = Pending::new(&order.verified.record);
+        let cid = self.places().reserve(&pending);
+        let cid = cid.ok_or_else(|| OperatorRefusal::AlreadyRunning(pending.name.clone()))?;
+        let started = self.boot(&order, &pending, cid).await;
+        if started.is_err() {
+            self.places().leave_starting(&pending);
+        }
+        started
+    }
+
+    /// One boot of a guest that has the place of one that is being started. Where it fails and has not ended, its place is one
+    /// that was not heard.
+    async fn boot(
+        self: &Arc<Self>,
+        order: &Order,
+        pending: &Arc<Pending>,
+        cid: u32,
+    ) -> Result<GuestStatus, OperatorRefusal> {
+        let vm = pending.vm;
+        let booted = match launch::start(self, order, pending, cid).await {
             Ok(()) => self
                 .take_up(vm)
                 .await
                 .map_err(|error| OperatorRefusal::Start(error.to_string())),
             Err(refusal) => Err(refusal),
         };
-        if taken.is_err() {
-            // Asked while nobody else can start it.
-            let ended = has_ended(&self.config, vm);
-            self.places().give_up(vm);
-            if !ended {
-                // Its start may have been late only.
-                self.wait_for(vm);
-            }
+        // Its start may have been late only.
+        if booted.is_err() && !has_ended(&self.config, vm) {
+            self.places().leave_starting(pending);
+            self.wait_for(vm);
         }
-        taken
+        booted
     }
 
     /// The guest with this name or UUID.
@@ -114,14 +125,19 @@ impl Registry {
             .ok_or_else(|| OperatorRefusal::UnknownVm(name.into()))
     }
 
-    /// The guests that were started and have not ended.
+    /// The guests that were started and have not ended, and those that are to be.
     pub(super) fn known(&self) -> Vec<Known> {
         self.places().known()
     }
 
-    /// Whether a guest has a place.
-    pub(super) fn has(&self, vm: Uuid) -> bool {
-        self.places().has(vm)
+    /// The guest that has a place, if one has.
+    pub(super) fn of(&self, vm: Uuid) -> Option<Known> {
+        self.places().of(vm)
+    }
+
+    /// A guest that waits to be started again does not any more; whether it did.
+    pub(super) fn leave_waiting(&self, pending: &Arc<Pending>) -> bool {
+        self.places().leave_waiting(pending)
     }
 
     /// Gives a guest the place of one that was not heard, unless it has one.
@@ -132,11 +148,6 @@ impl Registry {
             places.put(vm, Place::Unheard(Arc::new(unheard)));
         }
         vacant
-    }
-
-    /// A guest that was not heard has ended.
-    pub(super) fn forget_unheard(&self, vm: Uuid) {
-        self.places().give_up(vm);
     }
 
     /// Connects to a guest's supervisor and follows it, if its guest is the one that was started.
@@ -161,65 +172,73 @@ impl Registry {
         let registry = Arc::clone(self);
         tokio::spawn(async move {
             follow(Arc::clone(&guest), &registry.config, events).await;
-            registry.places().give_up(vm);
             registry.restart_ended(vm).await;
         });
         Ok(status)
     }
 
-    /// What is due for a guest that has ended, by the daemon's note of its start and what its supervisor left.
+    /// What is due for a guest that has ended: it gives its place up, or waits there to be started again.
     pub(super) async fn restart_ended(self: Arc<Self>, vm: Uuid) {
+        let Some(order) = self.due(vm) else {
+            self.places().give_up(vm);
+            return;
+        };
+        let pending = Pending::new(&order.verified.record);
+        if self.places().wait(&pending).is_some() {
+            self.start_again(order, pending).await;
+        }
+    }
+
+    /// What is to be started again, by the daemon's note of its start and what its supervisor left.
+    fn due(&self, vm: Uuid) -> Option<Order> {
         let noted = Started::load(&self.config.started(), vm).and_then(|started| {
             let running = started.filter(|started| !started.stopped);
             let verified = |started: Started| Ok((started.verify(&self.fleet_ca)?, started));
             running.map(verified).transpose()
         });
         let (verified, started) = match noted {
-            Ok(Some(noted)) => noted,
-            Ok(None) => return,
+            Ok(noted) => noted?,
             Err(error) => {
                 tracing::error!(%vm, %error, "a guest that has ended is not started again");
-                return;
+                return None;
             }
         };
         let end = End::left_at(&self.config.boot_dir(vm).join("ending.json"));
-        let order = Order {
+        let wanted = match verified.record.restart {
+            _ if end == End::Stopped => false,
+            _ if end == End::Rebooted => true,
+            RestartPolicy::Never => false,
+            RestartPolicy::OnFailure => end == End::Failed,
+            RestartPolicy::Always => true,
+        };
+        wanted.then_some(Order {
             verified,
             signed: started.record,
             ordered_at_s: started.ordered_at_s,
             by_policy: true,
-        };
-        self.restart_by_policy(order, end).await;
+        })
     }
 
     /// Boxed: a start watches the guest, whose end may start it again.
-    fn restart_by_policy(
+    fn start_again(
         self: Arc<Self>,
         order: Order,
-        end: End,
+        pending: Arc<Pending>,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
-            let record = &order.verified.record;
-            let wanted = match record.restart {
-                _ if end == End::Stopped => false,
-                _ if end == End::Rebooted => true,
-                RestartPolicy::Never => false,
-                RestartPolicy::OnFailure => end == End::Failed,
-                RestartPolicy::Always => true,
-            };
-            if !wanted {
-                return;
-            }
             let mut delay = FIRST_DELAY;
             loop {
                 tokio::time::sleep(delay).await;
-                match self.start(order.clone()).await {
-                    Ok(_) => return,
-                    // Whoever gave it its place sees to it from now on.
-                    Err(_) if self.has(record.uuid) => return,
-                    Err(refusal) => {
-                        tracing::warn!(vm = record.name, %refusal, ?delay, "not restarted yet");
-                    }
+                // An operator may have stopped it.
+                let Some(cid) = self.places().resume(&pending) else {
+                    return;
+                };
+                let Err(refusal) = self.boot(&order, &pending, cid).await else {
+                    return;
+                };
+                tracing::warn!(vm = pending.name, %refusal, ?delay, "not restarted yet");
+                if !self.places().wait_again(&pending) {
+                    return;
                 }
                 delay = (delay * 2).min(MAX_DELAY);
             }

@@ -1,5 +1,7 @@
-//! Stopping a guest for an operator: by its supervisor, or, where that does not answer, by force.
+//! Stopping a guest for an operator: by its supervisor, or, where that does not answer, by force. That it is to stay down is noted
+//! first: neither its policy nor what its supervisor leaves starts it again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_attestation::host::{OperatorRefusal, SupervisorReply};
@@ -7,8 +9,11 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::force::{self, ForceError};
+use super::guest::Guest;
+use super::pending::Pending;
 use super::places::Known;
 use super::registry::Registry;
+use super::started::{Started, StartedError};
 
 /// How long a guest that is down may still have its place, while its supervisor says its last.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -17,44 +22,121 @@ const RETRY: Duration = Duration::from_millis(10);
 /// Stops a guest; when this returns it is gone, and its name is free.
 pub(super) async fn stop(
     registry: &Registry,
-    known: &Known,
+    known: Known,
     force: bool,
 ) -> Result<(), OperatorRefusal> {
+    let known = match known {
+        Known::Pending(pending, _) => match cancel(registry, &pending, force).await? {
+            Some(started) => started,
+            None => return Ok(()),
+        },
+        known => known,
+    };
     let (vm, name) = (known.vm(), known.name().to_owned());
-    let answered = match known {
-        // A supervisor that does not even say how its guest is will not stop it.
-        Known::Guest(guest) if guest.supervisor.status().await.is_ok() => {
-            guest.supervisor.stop(force).await.ok()
+    let noted = note(registry, vm, true);
+    let stopped = match &known {
+        Known::Guest(guest) if noted.is_ok() => by_supervisor(registry, guest, force).await,
+        Known::Guest(_) | Known::Unheard(_) | Known::Pending(..) => {
+            Err(OperatorRefusal::Unresponsive(name.clone()))
         }
-        Known::Guest(_) | Known::Unheard(_) => None,
     };
-    let obeyed = match answered {
-        Some(SupervisorReply::Done) => true,
-        Some(SupervisorReply::Refused(why)) if !force => return Err(OperatorRefusal::Start(why)),
-        Some(_) | None if !force => return Err(OperatorRefusal::Unresponsive(name)),
-        Some(_) | None => false,
-    };
-    if obeyed && is_gone(registry, vm).await {
-        return Ok(());
-    }
-    if !force {
-        return Err(OperatorRefusal::StillEnding(name, FAREWELL.as_secs()));
+    match stopped {
+        Ok(()) => return Ok(()),
+        Err(_) if force => {}
+        Err(refusal) => {
+            noted.map_err(|error| OperatorRefusal::Start(error.to_string()))?;
+            // On its way down it stays noted.
+            if !matches!(refusal, OperatorRefusal::StillEnding(..))
+                && let Err(error) = note(registry, vm, false)
+            {
+                tracing::error!(%vm, %error, "a guest that is not stopped is not started again, either");
+            }
+            return Err(refusal);
+        }
     }
     // What it answered is not to be relied on: its QEMU may have taken it over.
     tracing::warn!(vm = name, "a guest that does not end is killed");
+    kill(registry, vm, name).await?;
+    is_gone(registry, vm).await;
+    Ok(())
+}
+
+/// Asks the supervisor, and waits until its guest is gone.
+async fn by_supervisor(
+    registry: &Registry,
+    guest: &Guest,
+    force: bool,
+) -> Result<(), OperatorRefusal> {
+    let name = || guest.record.name.clone();
+    // A supervisor that does not even say how its guest is will not stop it.
+    let answered = match guest.supervisor.status().await {
+        Ok(_) => guest.supervisor.stop(force).await.ok(),
+        Err(_) => None,
+    };
+    match answered {
+        Some(SupervisorReply::Done) if is_gone(registry, guest.record.uuid).await => Ok(()),
+        Some(SupervisorReply::Done) => {
+            Err(OperatorRefusal::StillEnding(name(), FAREWELL.as_secs()))
+        }
+        Some(SupervisorReply::Refused(why)) => Err(OperatorRefusal::Start(why)),
+        Some(_) | None => Err(OperatorRefusal::Unresponsive(name())),
+    }
+}
+
+/// Takes back what is wanted. A start that is under way ends at its next milestone, or has run by then: that guest is returned.
+async fn cancel(
+    registry: &Registry,
+    pending: &Arc<Pending>,
+    force: bool,
+) -> Result<Option<Known>, OperatorRefusal> {
+    pending.cancel();
+    let noted = note(registry, pending.vm, true);
+    if registry.leave_waiting(pending) {
+        noted.map_err(|error| OperatorRefusal::Start(error.to_string()))?;
+        return Ok(None);
+    }
+    // Before its start is noted there is nothing to kill.
+    if force
+        && Started::load(&registry.config.started(), pending.vm).is_ok_and(|noted| noted.is_some())
+    {
+        kill(registry, pending.vm, pending.name.clone()).await?;
+    }
+    let give_up = Instant::now() + FAREWELL;
+    loop {
+        match registry.of(pending.vm) {
+            Some(Known::Pending(other, _)) if Arc::ptr_eq(&other, pending) => {}
+            Some(started @ (Known::Guest(_) | Known::Unheard(_))) => return Ok(Some(started)),
+            Some(Known::Pending(..)) | None => return Ok(None),
+        }
+        if Instant::now() > give_up {
+            let name = pending.name.clone();
+            return Err(OperatorRefusal::StillEnding(name, FAREWELL.as_secs()));
+        }
+        sleep(RETRY).await;
+    }
+}
+
+/// Notes whether an operator stopped a VM's newest boot.
+fn note(registry: &Registry, vm: Uuid, stopped: bool) -> Result<(), StartedError> {
+    let folder = registry.config.started();
+    match Started::load(&folder, vm)? {
+        Some(started) => Started { stopped, ..started }.store(&folder),
+        None => Ok(()),
+    }
+}
+
+async fn kill(registry: &Registry, vm: Uuid, name: String) -> Result<(), OperatorRefusal> {
     let ended = force::end(&registry.config, vm).await;
     ended.map_err(|error| match error {
         ForceError::Lingers => OperatorRefusal::StillEnding(name, force::DEADLINE.as_secs()),
         error => OperatorRefusal::Start(error.to_string()),
-    })?;
-    is_gone(registry, vm).await;
-    Ok(())
+    })
 }
 
 /// Waits until a guest has no place any more.
 async fn is_gone(registry: &Registry, vm: Uuid) -> bool {
     let give_up = Instant::now() + FAREWELL;
-    while registry.has(vm) {
+    while registry.of(vm).is_some() {
         if Instant::now() > give_up {
             return false;
         }

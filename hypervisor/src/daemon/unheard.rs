@@ -85,7 +85,6 @@ impl Registry {
             loop {
                 tokio::time::sleep(delay).await;
                 if has_ended(&self.config, vm) {
-                    self.forget_unheard(vm);
                     return self.restart_ended(vm).await;
                 }
                 match self.take_up(vm).await {

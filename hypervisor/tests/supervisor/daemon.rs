@@ -117,7 +117,7 @@ async fn stalled_supervisor_is_unresponsive_and_its_guest_is_never_started_again
     assert_eq!(daemon.states().await, [GuestState::Unresponsive]);
     let vm = || "sector".to_owned();
     let shown = daemon.ask(OperatorRequest::Show { vm: vm() }).await;
-    let OperatorReply::Unresponsive(summary) = shown else {
+    let OperatorReply::Summary(summary) = shown else {
         panic!("{shown:?}")
     };
     assert_eq!(summary.guest, status.guest.to_string());
@@ -190,10 +190,36 @@ async fn what_a_revoked_operator_signed_is_not_started_again() {
     assert_eq!(daemon.states().await, [GuestState::Running]);
     kill(supervisor);
     eventually(async || (daemon.card.refused() >= 2).then_some(())).await;
-    assert_eq!((daemon.states().await, daemon.card.boots()), (vec![], 0));
+    let states = daemon.states().await;
+    assert_eq!(
+        (states, daemon.card.boots()),
+        (vec![GuestState::Restarting], 0)
+    );
     daemon.card.revoke(false);
     listed(&daemon, GuestState::Running).await;
     assert_eq!(daemon.stop(true).await, OperatorReply::Done);
+}
+
+/// Between two boots there is nothing to end, and still something to stop.
+#[tokio::test]
+async fn guest_that_waits_to_be_started_again_can_be_stopped() {
+    let host = Host::new(Program::PrintsLogin);
+    let supervisor = host.launch().await.unwrap();
+    host.state(GuestState::Running).await;
+    let daemon = Daemon::start(&host).await;
+    daemon.card.revoke(true);
+    kill(supervisor);
+    listed(&daemon, GuestState::Restarting).await;
+    eventually(async || (daemon.card.refused() >= 1).then_some(())).await;
+    assert_eq!(daemon.stop(false).await, OperatorReply::Done);
+    assert_eq!(daemon.states().await, []);
+    daemon.card.revoke(false);
+    // Nor does a later daemon.
+    drop(daemon);
+    let daemon = Daemon::start(&host).await;
+    assert_eq!((daemon.states().await, daemon.card.boots()), (vec![], 0));
+    let vm = uuid::Uuid::from_bytes(host.config.guest.vm);
+    assert!(Started::load(&host.notes(), vm).unwrap().unwrap().stopped);
 }
 
 /// Waits until the guest is in this state, by the daemon's word.

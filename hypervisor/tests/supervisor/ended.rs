@@ -1,16 +1,22 @@
 //! Boots that are over, or are to be: nothing of them lives on, and nothing starts that nobody waits for.
 
 use std::fs;
+use std::os::unix::net::UnixListener;
 use std::process::Command;
+use std::thread;
 
-use bartizan_attestation::host::{GuestState, OperatorRefusal, OperatorReply, OperatorRequest};
+use bartizan_attestation::host::{
+    GuestState, MAX_FRAME, OperatorRefusal, OperatorReply, OperatorRequest, SupervisorReply,
+    SupervisorRequest,
+};
 use bartizan_hypervisor::daemon::Started;
-use bartizan_hypervisor::supervisor::LaunchError;
+use bartizan_hypervisor::supervisor::{Ending, LaunchError};
+use bartizan_local::{read_frame, write_frame};
 use uuid::Uuid;
 
 use crate::boot_sector::Program;
 use crate::daemon::{Daemon, listed};
-use crate::host::{Host, eventually, is_alive};
+use crate::host::{Host, eventually, is_alive, kill};
 use crate::hostile::Victim;
 
 /// Known attack: its guest runs on, and no operator sees it.
@@ -28,6 +34,39 @@ async fn supervisor_that_takes_its_locks_away_is_ended_with_its_guest() {
     listed(&daemon, GuestState::Running).await;
     assert_eq!(host.status().await.guest.boot, 2);
     assert_eq!(daemon.stop(true).await, OperatorReply::Done);
+}
+
+/// Known attack: it says that it obeys, and that its guest wants another boot.
+#[tokio::test]
+async fn stopped_guest_stays_down_whatever_its_supervisor_leaves() {
+    let host = Host::new(Program::PrintsLogin);
+    let supervisor = host.launch().await.unwrap();
+    host.state(GuestState::Running).await;
+    let daemon = Daemon::start(&host).await;
+    listed(&daemon, GuestState::Running).await;
+    let status = host.status().await;
+    let socket = host.config.socket();
+    fs::remove_file(&socket).unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
+    let ending = host.config.ending();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let answer = match read_frame(&mut stream, MAX_FRAME).unwrap() {
+                SupervisorRequest::Stop { .. } => {
+                    Ending::Rebooted.store(&ending).unwrap();
+                    kill(supervisor);
+                    SupervisorReply::Done
+                }
+                _ => SupervisorReply::Status(status.clone()),
+            };
+            write_frame(&mut stream, &answer, MAX_FRAME).unwrap();
+        }
+    });
+    assert_eq!(daemon.stop(false).await, OperatorReply::Done);
+    assert_eq!(daemon.states().await, []);
+    let noted = Started::load(&host.notes(), vm(&host)).unwrap().unwrap();
+    assert!(noted.stopped);
+    assert_eq!(daemon.card.boots(), 0, "it was started again");
 }
 
 /// Whatever a supervisor started is in its group, even where it does not die with it.

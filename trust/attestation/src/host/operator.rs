@@ -64,9 +64,9 @@ pub enum OperatorReply {
     /// Refused.
     #[n(4)]
     Refused(#[n(0)] OperatorRefusal),
-    /// The guest asked about has not ended, and its supervisor does not answer: what is known of it.
+    /// The guest asked about does not run, or its supervisor does not answer: what is known of it.
     #[n(5)]
-    Unresponsive(#[n(0)] GuestSummary),
+    Summary(#[n(0)] GuestSummary),
 }
 
 /// One line of the list of guests.
@@ -112,6 +112,12 @@ pub enum GuestState {
     /// It has not ended, and its supervisor does not answer. It may run on.
     #[n(5)]
     Unresponsive,
+    /// Its files are being hashed, or its QEMU started.
+    #[n(6)]
+    Starting,
+    /// It has ended, and its policy starts it again in a while.
+    #[n(7)]
+    Restarting,
 }
 
 /// Why an operator's request was refused.
@@ -141,9 +147,9 @@ pub enum OperatorRefusal {
     #[n(2)]
     #[error("no VM `{0}` here; see `bartizan vm list`")]
     UnknownVm(#[n(0)] String),
-    /// It runs already.
+    /// It runs already, or is about to.
     #[n(3)]
-    #[error("VM `{0}` runs already")]
+    #[error("VM `{0}` runs already, or is about to; see `bartizan vm list`")]
     AlreadyRunning(#[n(0)] String),
     /// The card is away or refused.
     #[n(4)]
@@ -165,4 +171,8 @@ pub enum OperatorRefusal {
         "VM `{0}` has not ended within {1} s; a process of it may wait for a disk. `bartizan vm stop --force` kills it"
     )]
     StillEnding(#[n(0)] String, #[n(1)] u64),
+    /// It is being started, or waits to be started again.
+    #[n(8)]
+    #[error("VM `{0}` does not run at present; see `bartizan vm list`")]
+    NotRunning(#[n(0)] String),
 }
