@@ -6,8 +6,7 @@
 //! are searched for all that user mode can execute, and what is outside the executable mappings is a refusal.
 //!
 //! The search is made while the guest stands still. Known attack: page tables that lead to themselves, in many
-//! processes, make every pause last. So all processes of a request share one budget of tables ([`budget`]), and the lease
-//! is asked for by how many were read before the pause ([`crate::snapshot`]).
+//! processes, make every pause last. So all processes of a request share one budget of tables ([`budget`]).
 
 use std::ops::{ControlFlow, Range};
 

@@ -15,7 +15,7 @@
 //! |---|---|
 //! | page tables, lists and trees in RAM that lie, loop or change while read | bounded readers over copies; the resolution that counts is made while the guest stands still |
 //! | a region that costs a long pause | budgets before the pause, pages present before the pause, a lease that the supervisor ends by itself |
-//! | page tables that cost a long pause, by their number or by leading to themselves | one budget of tables for all processes of a request; those read before the pause are in the lease |
+//! | page tables that cost a long pause, by their number or by leading to themselves | one budget of tables for all processes of a request; what the resolution before the pause took is in the lease |
 //! | a snapshot torn because the lease ran out | the supervisor says so, the snapshot is void and wiped |
 //! | a deleted or hidden executable under its old path | its path says so ([`bartizan_introspection::process`]) |
 //! | code that executes and is in no mapping any more | the page tables are searched for all that user mode can execute |

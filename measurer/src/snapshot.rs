@@ -1,6 +1,6 @@
 //! Snapshots by `pause-copy`: the guest is stopped, the pages are copied, the guest runs on.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bartizan_attestation::measurement::Refusal;
 use bartizan_guest_memory::GuestRam;
@@ -27,9 +27,6 @@ pub(crate) struct Taken<R> {
 pub(crate) trait Extents {
     fn extents(&self) -> &[Extent];
 
-    /// How many page tables were read whole to find it.
-    fn tables(&self) -> usize;
-
     fn bytes(&self) -> u64 {
         self.extents()
             .iter()
@@ -52,15 +49,16 @@ pub(crate) fn take<R: Extents>(
 ) -> Result<Result<Taken<R>, Refusal>, LinkError> {
     let mut refusal = Refusal::PauseFailed;
     for _ in 0..ATTEMPTS {
-        let (expected, tables) = match resolve_running(&mut resolve) {
-            Ok(resolved) => (resolved.bytes(), resolved.tables()),
+        let (resolved, took) = resolve_running(&mut resolve);
+        let expected = match resolved {
+            Ok(resolved) => resolved.bytes(),
             Err(refusal) => return Ok(Err(refusal)),
         };
         let mut bytes = match allocate(expected) {
             Ok(buffer) => buffer,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        if !link.pause(lease(expected, tables))? {
+        if !link.pause(lease(expected, took))? {
             return Ok(Err(Refusal::PauseFailed));
         }
         let at_ms = now_ms();
@@ -97,29 +95,31 @@ pub(crate) fn take<R: Extents>(
     Ok(Err(refusal))
 }
 
-/// Resolves while the guest runs, which may change what is being read: an inconsistency is looked at again.
-fn resolve_running<R>(mut resolve: impl FnMut() -> Result<R, Refusal>) -> Result<R, Refusal> {
-    for _ in 1..ATTEMPTS {
+/// Resolves while the guest runs, which may change what is being read: an inconsistency is looked at again. And how long the last
+/// look took.
+fn resolve_running<R>(
+    mut resolve: impl FnMut() -> Result<R, Refusal>,
+) -> (Result<R, Refusal>, Duration) {
+    let mut looks = 1;
+    loop {
+        let since = Instant::now();
         match resolve() {
-            Err(Refusal::InconsistentMemory(_)) => {}
-            settled => return settled,
+            Err(Refusal::InconsistentMemory(_)) if looks < ATTEMPTS => looks += 1,
+            settled => return (settled, since.elapsed()),
         }
     }
-    resolve()
 }
 
-/// A fixed part for resolving twice 65,536 mappings, 4 ms a MiB to copy, and 20 µs a page table to search: each a tenth
-/// of what memory gives. Searching 65,536 tables that lie apart takes 1 to 2 µs each (60 to 140 ms; two cores, one of them
-/// busy), 10 µs in an unoptimised program. For a whole default budget, 512 MiB, and as many tables, that is 3.6 s.
-fn lease(bytes: u64, tables: usize) -> Duration {
+/// For how long the guest is to stand still: a fixed part, 4 ms a MiB to copy, a tenth of what memory gives, and ten times what it took
+/// to resolve the same just before: tasks, mappings and page tables, however many there are.
+fn lease(bytes: u64, resolving: Duration) -> Duration {
     const FIXED: Duration = Duration::from_millis(250);
     const MEBIBYTE: Duration = Duration::from_millis(4);
-    const TABLE: Duration = Duration::from_micros(20);
     const LONGEST: Duration = Duration::from_millis(5000);
-    let times = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    let mebibytes = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
     FIXED
-        .saturating_add(MEBIBYTE.saturating_mul(times(bytes.div_ceil(1 << 20))))
-        .saturating_add(TABLE.saturating_mul(times(tables as u64)))
+        .saturating_add(MEBIBYTE.saturating_mul(mebibytes))
+        .saturating_add(resolving.saturating_mul(10))
         .min(LONGEST)
 }
 

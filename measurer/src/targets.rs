@@ -25,17 +25,11 @@ pub(crate) struct Resolved {
     pub(crate) processes: Vec<ResolvedProcess>,
     pub(crate) translation: Option<TranslationBasis>,
     extents: Vec<Extent>,
-    /// Page tables that were searched for hidden code.
-    tables: usize,
 }
 
 impl Extents for Resolved {
     fn extents(&self) -> &[Extent] {
         &self.extents
-    }
-
-    fn tables(&self) -> usize {
-        self.tables
     }
 }
 
@@ -46,7 +40,6 @@ pub(crate) fn physical(ram: &GuestRam, regions: &[Region]) -> Result<Resolved, R
         processes: Vec::new(),
         translation: None,
         extents: extents::physical(ram, regions)?,
-        tables: 0,
     })
 }
 
@@ -76,7 +69,6 @@ impl ProcessTarget<'_> {
             processes: Vec::with_capacity(processes.len()),
             translation: processes.first().map(|process| self.basis(process.root)),
             extents: Vec::new(),
-            tables: 0,
         };
         let mut tables = hidden_code::budget();
         for process in processes {
@@ -93,7 +85,6 @@ impl ProcessTarget<'_> {
             resolved.extents.extend(extents);
             resolved.processes.push(self.described(process));
         }
-        resolved.tables = tables.read();
         Ok(resolved)
     }
 
