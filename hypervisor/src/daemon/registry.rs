@@ -9,6 +9,7 @@ use bartizan_attestation::host::{GuestStatus, OperatorRefusal};
 use bartizan_attestation::launch::RestartPolicy;
 use uuid::Uuid;
 
+use super::admissions::{Admissions, Keeper};
 use super::config::Config;
 use super::ended::has_ended;
 use super::guest::Guest;
@@ -28,23 +29,40 @@ pub(super) struct Registry {
     pub(super) config: Config,
     pub(super) card: CardLink,
     pub(super) fleet_ca: Arc<FleetCa>,
+    pub(super) admissions: Admissions,
     places: Mutex<Places>,
 }
 
 impl Registry {
-    pub(super) fn new(config: Config) -> anyhow::Result<Self> {
+    /// With what keeps its guests admitted at devices, to be run once those that run already are.
+    pub(super) fn new(config: Config) -> anyhow::Result<(Self, Keeper)> {
         let fleet_ca = FleetCa::from_pem_or_der(&std::fs::read(&config.fleet_ca)?)?;
         std::fs::create_dir_all(config.run_dir.join("guests"))?;
-        Ok(Self {
+        let (admissions, keeper) = Admissions::new(config.devices_socket.clone());
+        let registry = Self {
             card: CardLink::new(config.card_socket.clone()),
             fleet_ca: Arc::new(fleet_ca),
+            admissions,
             places: Mutex::default(),
             config,
-        })
+        };
+        Ok((registry, keeper))
     }
 
     pub(super) fn len(&self) -> usize {
         self.places().len()
+    }
+
+    /// Has the devices of guests that run admitted as they were when they were started, whatever becomes of their supervisors.
+    pub(super) fn admit_again(&self) {
+        let notes = self.config.started();
+        for vm in Started::all(&notes) {
+            if !has_ended(&self.config, vm)
+                && let Ok(Some(started)) = Started::load(&notes, vm)
+            {
+                self.admissions.admit_again(vm, started.admission());
+            }
+        }
     }
 
     /// Takes up the guests whose supervisors outlived the daemon before us.
@@ -64,6 +82,7 @@ impl Registry {
     async fn adopt_one(self: Arc<Self>, vm: Uuid) {
         if has_ended(&self.config, vm) {
             tracing::info!(%vm, "not running any more");
+            self.admissions.dismiss(vm);
             tokio::spawn(self.restart_ended(vm));
             return;
         }
@@ -95,10 +114,11 @@ impl Registry {
         };
         if taken.is_err() {
             // Asked while nobody else can start it.
-            let ended = has_ended(&self.config, vm);
-            self.places().give_up(vm);
-            if !ended {
+            if has_ended(&self.config, vm) {
+                self.vacate(vm);
+            } else {
                 // Its start may have been late only.
+                self.places().give_up(vm);
                 self.wait_for(vm);
             }
         }
@@ -134,8 +154,9 @@ impl Registry {
         vacant
     }
 
-    /// A guest that was not heard has ended.
-    pub(super) fn forget_unheard(&self, vm: Uuid) {
+    /// A guest has ended. Its device is dismissed first: by then no other guest has its CID.
+    pub(super) fn vacate(&self, vm: Uuid) {
+        self.admissions.dismiss(vm);
         self.places().give_up(vm);
     }
 
@@ -149,6 +170,7 @@ impl Registry {
         let events = supervisor.watch().await?;
         let status = supervisor.status().await?;
         claims_no_other(&status, &started, &verified.yaml)?;
+        self.admissions.admit_again(vm, started.admission());
         let guest = Arc::new(Guest::new(
             status.clone(),
             verified.record,
@@ -161,7 +183,7 @@ impl Registry {
         let registry = Arc::clone(self);
         tokio::spawn(async move {
             follow(Arc::clone(&guest), &registry.config, events).await;
-            registry.places().give_up(vm);
+            registry.vacate(vm);
             registry.restart_ended(vm).await;
         });
         Ok(status)
