@@ -55,7 +55,7 @@ fn named<'de, D: Deserializer<'de>>(from: D) -> Result<Option<User>, D::Error> {
 /// What a supervisor writes to its standard output, each in a frame.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum StartReport {
-    /// The guest's files are hashed; QEMU is not started before [`GO`].
+    /// The guest's files are hashed; QEMU is not started before `GO`.
     #[n(0)]
     Prepared {
         /// The guest's launch measurement.
