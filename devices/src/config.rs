@@ -13,9 +13,11 @@ const MAX_CONNECTIONS: usize = 4096;
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Path of the Unix socket on which supervisors attach devices.
+    /// Path of the Unix socket on which the daemon admits devices and supervisors attach them.
     pub control_socket: PathBuf,
-    /// Numeric user ids that may attach devices.
+    /// Numeric user id of the hypervisor daemon, which alone may say which devices there may be.
+    pub hypervisor_uid: u32,
+    /// Numeric user ids that may attach devices that were admitted; the daemon's is none of them.
     pub allowed_uids: Vec<u32>,
     /// What is logged, for example `info` or `bartizan_devices=debug`; `info` by default.
     #[serde(default)]
@@ -48,6 +50,9 @@ pub enum ConfigError {
     /// Nobody could attach a device.
     #[error("`allowed_uids` is empty; name the user id that supervisors run as")]
     NobodyAllowed,
+    /// Whoever attaches could admit what it likes.
+    #[error("`allowed_uids` has the daemon's, {0}; name the user id that supervisors run as")]
+    DaemonAllowed(u32),
     /// Out of range.
     #[error("`connections_per_guest` is {0}; choose 1 to {MAX_CONNECTIONS}")]
     Connections(usize),
@@ -83,6 +88,9 @@ impl Config {
         if self.allowed_uids.is_empty() {
             return Err(ConfigError::NobodyAllowed);
         }
+        if self.allowed_uids.contains(&self.hypervisor_uid) {
+            return Err(ConfigError::DaemonAllowed(self.hypervisor_uid));
+        }
         if !(1..=MAX_CONNECTIONS).contains(&self.connections_per_guest) {
             return Err(ConfigError::Connections(self.connections_per_guest));
         }
@@ -103,7 +111,7 @@ mod tests {
 
     fn load(text: &str) -> Result<Config, ConfigError> {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), text).unwrap();
+        std::fs::write(file.path(), format!("hypervisor_uid: 990\n{text}")).unwrap();
         Config::load(file.path())
     }
 
@@ -118,9 +126,12 @@ mod tests {
     fn wrong_configurations_are_refused() {
         let unknown = load("control_socket: /c\nallowed_uids: [1]\nallowed: 1\n").unwrap_err();
         assert!(matches!(unknown, ConfigError::Malformed { .. }));
-        assert!(unknown.to_string().contains("line 3"), "{unknown}");
+        assert!(unknown.to_string().contains("line 4"), "{unknown}");
         let nobody = load("control_socket: /c\nallowed_uids: []\n");
         assert!(matches!(nobody, Err(ConfigError::NobodyAllowed)));
+        // Known attack: a supervisor admits itself.
+        let daemon = load("control_socket: /c\nallowed_uids: [1, 990]\n");
+        assert!(matches!(daemon, Err(ConfigError::DaemonAllowed(990))));
         let relative = load("control_socket: c\nallowed_uids: [1]\n");
         assert!(matches!(relative, Err(ConfigError::RelativeSocket(_))));
         let none = load("control_socket: /c\nallowed_uids: [1]\nconnections_per_guest: 0\n");

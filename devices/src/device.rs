@@ -32,8 +32,8 @@ pub struct Attachment {
     pub services: Services,
     /// The link that speaks vhost-user.
     pub qemu: UnixStream,
-    /// The connection that attached the device, and by ending detaches it.
-    pub control: UnixStream,
+    /// The connection that attached the device, and by ending, on either side, detaches it.
+    pub control: Arc<UnixStream>,
     /// The record of open connections, if the supervisor keeps one.
     pub journal: Option<Journal>,
     /// What the guest may make the device hold.
@@ -54,7 +54,7 @@ pub enum DeviceError {
     Ring(#[from] RingError),
 }
 
-/// Serves until the supervisor or QEMU closes its link.
+/// Serves until the supervisor or QEMU closes its link, or the former's is shut down here.
 pub fn serve(attachment: Attachment) -> Result<(), DeviceError> {
     Device::new(attachment)?.run()
 }
@@ -66,7 +66,7 @@ struct Device {
     qemu: BackendReqHandler<Mutex<Backend>>,
     switch: Switch,
     exchange: Exchange,
-    _control: UnixStream,
+    _control: Arc<UnixStream>,
 }
 
 impl Device {

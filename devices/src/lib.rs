@@ -1,13 +1,13 @@
 //! Virtio devices of guests over vhost-user.
 //!
 //! A process without any key that serves each guest's vsock device: the guest reaches the host's
-//! services that its supervisor named, and nothing else. A guest's CID is checked on every packet, so
+//! services that the hypervisor daemon admitted it to, and nothing else. A guest's CID is checked on every packet, so
 //! that a service behind a guest's own sockets knows which guest speaks.
 //!
 //! | module | its work |
 //! |---|---|
 //! | [`config`] | the configuration file |
-//! | [`control`] | supervisors attach devices |
+//! | [`control`] | the daemon admits devices, supervisors attach them |
 //! | [`device`] | a guest's thread |
 //! | [`exchange`] | packets between rings and switch |
 //! | [`vsock`] | the switch: packets and connections |

@@ -26,6 +26,7 @@ Example:
 
   /etc/bartizan/devices.yaml:
     control_socket: /run/bartizan/devices/control.sock
+    hypervisor_uid: 990        # the user that the hypervisor daemon runs as
     allowed_uids: [991]        # the user that supervisors run as
     connections_per_guest: 256 # optional
     log: info                  # optional
@@ -42,7 +43,7 @@ fn main() -> anyhow::Result<()> {
     hardening::confine().context("the process could not be confined")?;
     notifier.ready().context("NOTIFY_SOCKET cannot be used")?;
     tracing::info!(control_socket = %config.control_socket.display(), "ready");
-    match control::serve(&listener, &config.allowed_uids, config.limits())? {}
+    match control::serve(&listener, &config)? {}
 }
 
 fn start_log(directives: &str, json: bool) -> anyhow::Result<()> {

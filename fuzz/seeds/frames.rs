@@ -12,7 +12,8 @@ use bartizan_attestation::keys::{
 use bartizan_attestation::measurement::Refusal;
 use bartizan_fuzz::fleet::FLEET;
 use bartizan_fuzz::scene;
-use bartizan_local::attachment::{AttachVsock, Attached, Service};
+use bartizan_local::admission::{Admission, AdmissionReply, AdmissionRequest, Service, Ticket};
+use bartizan_local::attachment::{AttachVsock, Attached};
 use bartizan_local::encode;
 use minicbor::Encode;
 use minicbor::bytes::{ByteArray, ByteVec};
@@ -213,13 +214,28 @@ fn devices() -> Vec<Seed> {
         port: 1027,
         socket: "/run/bartizan/api.sock".into(),
     };
-    let attach = AttachVsock {
+    let ticket = Ticket::new([9; 32]);
+    let admission = Admission {
+        ticket,
         cid: 42,
         services: vec![service],
     };
     vec![
-        seed(10, "devices-attach", &attach),
+        seed(10, "devices-attach", &AttachVsock { ticket }),
         seed(11, "devices-serving", &Attached::Serving),
         seed(11, "devices-refused", &Attached::Refused("no".into())),
+        seed(11, "devices-unknown", &Attached::UnknownTicket),
+        seed(12, "devices-admit", &AdmissionRequest::Admit(admission)),
+        seed(
+            12,
+            "devices-retain",
+            &AdmissionRequest::Retain(vec![ticket; 2]),
+        ),
+        seed(13, "devices-admitted", &AdmissionReply::Done),
+        seed(
+            13,
+            "devices-not-admitted",
+            &AdmissionReply::Refused("no".into()),
+        ),
     ]
 }

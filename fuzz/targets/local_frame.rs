@@ -8,6 +8,7 @@ use bartizan_attestation::host::{
     SupervisorRequest, ToMeasurer,
 };
 use bartizan_attestation::keys::{VaultReply, VaultRequest};
+use bartizan_local::admission::{AdmissionReply, AdmissionRequest};
 use bartizan_local::attachment::{AttachVsock, Attached};
 use bartizan_local::{decode, encode, read_frame, write_frame};
 use libfuzzer_sys::fuzz_target;
@@ -19,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((&selector, bytes)) = data.split_first() else {
         return;
     };
-    match selector % 12 {
+    match selector % 14 {
         0 => one_encoding::<VaultRequest>(bytes),
         1 => one_encoding::<VaultReply>(bytes),
         2 => one_encoding::<OperatorRequest>(bytes),
@@ -31,7 +32,9 @@ fuzz_target!(|data: &[u8]| {
         8 => one_encoding::<ToMeasurer>(bytes),
         9 => one_encoding::<FromMeasurer>(bytes),
         10 => one_encoding::<AttachVsock>(bytes),
-        _ => one_encoding::<Attached>(bytes),
+        11 => one_encoding::<Attached>(bytes),
+        12 => one_encoding::<AdmissionRequest>(bytes),
+        _ => one_encoding::<AdmissionReply>(bytes),
     }
 });
 

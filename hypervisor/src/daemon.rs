@@ -4,6 +4,7 @@
 //! It holds no guest: each guest's life (RAM, QEMU, measurer) is in its supervisor, so that a kill of
 //! this process stops nothing. It holds no key and speaks to no network: the card does.
 
+mod admissions;
 mod certify;
 mod config;
 mod ended;
@@ -28,7 +29,7 @@ pub use guest::Guest;
 pub use keys::Enrolled;
 pub use link::{CardLink, LinkError, SupervisorLink};
 pub use process_id::ProcessId;
-pub use started::{Started, StartedError};
+pub use started::{HostService, Started, StartedError};
 
 use std::sync::Arc;
 
@@ -36,13 +37,21 @@ use registry::Registry;
 
 /// Runs the daemon until it is told to stop. Guests go on running.
 pub async fn run(config: Config, ready: impl FnOnce()) -> anyhow::Result<()> {
-    let registry = Arc::new(Registry::new(config)?);
-    registry.adopt().await;
-    let operators = operator::bind(&registry)?;
-    ready();
-    tracing::info!(guests = registry.len(), "ready");
+    let (registry, admissions) = Registry::new(config)?;
+    let registry = Arc::new(registry);
+    // Before devices hear of any: they end the device of whom they do not hear.
+    registry.admit_again();
+    let serving = async {
+        registry.adopt().await;
+        let operators = operator::bind(&registry)?;
+        ready();
+        tracing::info!(guests = registry.len(), "ready");
+        operator::serve(operators, Arc::clone(&registry)).await;
+        Ok(())
+    };
     tokio::select! {
-        () = operator::serve(operators, registry) => Ok(()),
+        served = serving => served,
+        () = admissions.run() => Ok(()),
         stopped = terminated() => {
             stopped?;
             tracing::info!("told to stop; guests go on");

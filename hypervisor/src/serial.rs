@@ -23,6 +23,25 @@ pub(crate) mod text {
     }
 }
 
+/// A ticket as base64url.
+pub(crate) mod ticket {
+    use bartizan_local::admission::Ticket;
+    use serde::{Deserializer, Serializer, de};
+
+    use super::base64;
+
+    pub(crate) fn serialize<S: Serializer>(ticket: &Ticket, to: S) -> Result<S::Ok, S::Error> {
+        base64::serialize(ticket.as_bytes(), to)
+    }
+
+    pub(crate) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Ticket, D::Error> {
+        let bytes = base64::deserialize(from)?;
+        let bytes = bytes.try_into();
+        let bytes = bytes.map_err(|_| de::Error::custom("a ticket has 32 bytes"))?;
+        Ok(Ticket::new(bytes))
+    }
+}
+
 /// Bytes as base64url.
 pub(crate) mod base64 {
     use ::base64::Engine;

@@ -47,7 +47,7 @@ pub mod vhost;
 pub mod view;
 pub mod watchdog;
 
-pub use config::{Program, ServiceConfig, SupervisorConfig};
+pub use config::{Program, SupervisorConfig};
 pub use ending::Ending;
 pub use launcher::{LaunchError, Milestone, StartReport, SupervisorProgram, launch};
 pub use run::run;

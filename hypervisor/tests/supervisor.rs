@@ -2,6 +2,8 @@
 //! the devices process and the measurer. Needs `qemu-system-x86_64` and SeaBIOS, nothing else.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
 
+#[path = "supervisor/admitting.rs"]
+mod admitting;
 #[path = "supervisor/boot_sector.rs"]
 mod boot_sector;
 #[path = "supervisor/budget.rs"]
@@ -172,6 +174,7 @@ async fn device_is_attached_again_when_the_devices_process_was_killed() {
     host.state(GuestState::Running).await;
     host.enrol().await;
     host.devices.drop_all();
+    host.devices.admit(host.started().admission());
     eventually(async || (host.devices.attachments() == 2).then_some(())).await;
     // QEMU stops and starts its devices around a pause.
     assert_eq!(

@@ -1,7 +1,10 @@
-//! Supervisors attach devices: see [`bartizan_local::attachment`].
+//! The daemon admits devices, and supervisors attach them: see [`bartizan_local::admission`] and
+//! [`bartizan_local::attachment`]. Which of the two a peer may do the kernel says, by its user.
 
 mod accept;
+mod admissions;
 mod attach;
+mod daemon;
 mod roster;
 mod socket;
 
@@ -9,29 +12,51 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::thread;
 
-pub use attach::{AttachError, receive};
+use admissions::Admissions;
+use attach::{Wish, receive};
 use bartizan_local::attachment::{Attached, MAX_FRAME};
-use bartizan_local::{peer, write_frame};
-use roster::Roster;
+use bartizan_local::{FrameError, peer, write_frame};
+use roster::{Entry, Roster};
 pub use socket::{SocketError, bind};
 
+use crate::config::Config;
 use crate::device::{self, Attachment};
 use crate::vsock::Limits;
 
-/// Most devices at once.
+/// Most devices at once, admitted and attached.
 const MAX_DEVICES: usize = 1024;
 
-/// Accepts supervisors and serves a device for each until the listener fails.
+/// What a peer may do.
+#[derive(Clone, Copy)]
+enum Role {
+    /// Admit.
+    Daemon,
+    /// Attach what was admitted.
+    Supervisor,
+}
+
+/// All devices.
+struct Devices {
+    admissions: Admissions,
+    roster: Roster,
+    limits: Limits,
+}
+
+/// Accepts daemon and supervisors, and serves a device for each of the latter, until the listener fails.
 pub fn serve(
     listener: &UnixListener,
-    allowed_uids: &[u32],
-    limits: Limits,
+    config: &Config,
 ) -> std::io::Result<std::convert::Infallible> {
-    let roster = Arc::new(Roster::new(MAX_DEVICES));
+    let devices = Arc::new(Devices {
+        admissions: Admissions::new(MAX_DEVICES),
+        roster: Roster::new(MAX_DEVICES),
+        limits: config.limits(),
+    });
     loop {
         let control = accept::accept(listener)?;
-        match peer(&control) {
-            Ok(peer) if allowed_uids.contains(&peer.uid) => {}
+        let role = match peer(&control) {
+            Ok(peer) if peer.uid == config.hypervisor_uid => Role::Daemon,
+            Ok(peer) if config.allowed_uids.contains(&peer.uid) => Role::Supervisor,
             Ok(peer) => {
                 tracing::warn!(
                     uid = peer.uid,
@@ -44,48 +69,79 @@ pub fn serve(
                 tracing::warn!(%error, "refused: the peer is unknown");
                 continue;
             }
-        }
-        let roster = Arc::clone(&roster);
+        };
+        let devices = Arc::clone(&devices);
         let spawned = thread::Builder::new()
             .name("device".into())
-            .spawn(move || attach_and_serve(control, &roster, limits));
+            .spawn(move || devices.answer(role, control));
         if let Err(error) = spawned {
-            tracing::error!(%error, "no thread for a device");
+            tracing::error!(%error, "no thread for a connection");
         }
     }
 }
 
-fn attach_and_serve(control: UnixStream, roster: &Roster, limits: Limits) {
-    let attachment = match receive(control, limits) {
-        Ok(attachment) => attachment,
-        Err((control, error)) => return refuse(control, &error),
-    };
-    let cid = attachment.cid;
-    let _entry = match roster.enter(cid) {
-        Ok(entry) => entry,
-        Err(error) => return refuse(attachment.control, &error),
-    };
-    if let Err(error) = welcome(&attachment) {
-        tracing::warn!(cid, %error, "the supervisor left");
-        return;
+impl Devices {
+    fn answer(&self, role: Role, control: UnixStream) {
+        match role {
+            Role::Daemon => match daemon::serve(&control, &self.admissions) {
+                Ok(()) => tracing::info!("the daemon left; what it admitted stays"),
+                Err(error) => tracing::warn!(%error, "the daemon's link broke"),
+            },
+            Role::Supervisor => self.attach_and_serve(Arc::new(control)),
+        }
     }
-    tracing::info!(cid, "device attached");
-    match device::serve(attachment) {
-        Ok(()) => tracing::info!(cid, "device detached"),
-        Err(error) => tracing::warn!(cid, %error, "device ended"),
+
+    fn attach_and_serve(&self, control: Arc<UnixStream>) {
+        let wish = match receive(&control) {
+            Ok(wish) => wish,
+            Err(error) => return refuse(&control, &error),
+        };
+        let Some(cid) = self.admissions.cid(&wish.ticket) else {
+            return unknown(&control);
+        };
+        let entry = match self.roster.enter(cid) {
+            Ok(entry) => entry,
+            Err(error) => return refuse(&control, &error),
+        };
+        self.serve_as(cid, &entry, wish, control);
+    }
+
+    /// Whoever has the place of a CID is the only device that its admission knows.
+    fn serve_as(&self, cid: u32, _entry: &Entry<'_>, wish: Wish, control: Arc<UnixStream>) {
+        let Some(services) = self.admissions.attach(cid, &wish.ticket, &control) else {
+            return unknown(&control);
+        };
+        if let Err(error) = answer(&control, &Attached::Serving) {
+            tracing::warn!(cid, %error, "the supervisor left");
+            return;
+        }
+        tracing::info!(cid, "device attached");
+        let attachment = Attachment {
+            cid,
+            services,
+            qemu: wish.qemu,
+            control,
+            journal: wish.journal,
+            limits: self.limits,
+        };
+        match device::serve(attachment) {
+            Ok(()) => tracing::info!(cid, "device detached"),
+            Err(error) => tracing::warn!(cid, %error, "device ended"),
+        }
     }
 }
 
-fn welcome(attachment: &Attachment) -> Result<(), bartizan_local::FrameError> {
-    write_frame(&mut &attachment.control, &Attached::Serving, MAX_FRAME)
+fn answer(mut control: &UnixStream, answer: &Attached) -> Result<(), FrameError> {
+    write_frame(&mut control, answer, MAX_FRAME)
 }
 
-fn refuse(mut control: UnixStream, error: &dyn std::error::Error) {
+fn unknown(control: &UnixStream) {
+    tracing::warn!("an attachment is refused: its ticket is unknown");
+    let _ = answer(control, &Attached::UnknownTicket);
+}
+
+fn refuse(control: &UnixStream, error: &dyn std::error::Error) {
     tracing::warn!(%error, "an attachment is refused");
     // The supervisor may have left; there is nobody else to tell.
-    let _ = write_frame(
-        &mut control,
-        &Attached::Refused(error.to_string()),
-        MAX_FRAME,
-    );
+    let _ = answer(control, &Attached::Refused(error.to_string()));
 }

@@ -20,7 +20,7 @@ pub(super) const ABSENT: &[SystemCall] = &[
 /// The calls that are allowed.
 pub(super) const ALLOWED: &[SystemCall] = &[
     // Control connections.
-    always(libc::SYS_accept4, "supervisors connect"),
+    always(libc::SYS_accept4, "the daemon and supervisors connect"),
     always(
         libc::SYS_getsockopt,
         "who connected (SO_PEERCRED), and what kind of link came",
@@ -67,7 +67,10 @@ pub(super) const ALLOWED: &[SystemCall] = &[
     always(libc::SYS_connect, "connections to services"),
     always(libc::SYS_recvfrom, "data of services"),
     always(libc::SYS_sendto, "data to services"),
-    always(libc::SYS_shutdown, "half-closed connections"),
+    always(
+        libc::SYS_shutdown,
+        "half-closed connections, devices that are not admitted any more",
+    ),
     always(libc::SYS_close, "the end of connections and devices"),
     // Threads and memory of this process.
     only(

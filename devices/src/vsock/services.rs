@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bartizan_local::attachment::Service;
+use bartizan_local::admission::Service;
 use rustix::net::SocketAddrUnix;
 
 /// Most services of one guest.
@@ -16,7 +16,7 @@ pub struct Services(BTreeMap<u32, SocketAddrUnix>);
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ServicesError {
     /// Too many.
-    #[error("{0} services exceed the limit of {MAX_SERVICES}; attach fewer")]
+    #[error("{0} services exceed the limit of {MAX_SERVICES}; name fewer")]
     TooMany(usize),
     /// One port twice.
     #[error("port {0} is given twice; give each port once")]

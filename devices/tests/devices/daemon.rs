@@ -1,18 +1,28 @@
 //! The daemon under test.
 
+use std::fs::Permissions;
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use bartizan_local::attachment::{AttachVsock, Attached, MAX_FRAME, Service};
+use bartizan_local::admission::{
+    self, Admission, AdmissionReply, AdmissionRequest, Service, Ticket,
+};
+use bartizan_local::attachment::{AttachVsock, Attached, MAX_FRAME};
 use bartizan_local::{read_frame, send_with_descriptors, write_frame};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use rustix::thread::{Uid, set_thread_res_uid};
 use tempfile::TempDir;
 
 /// Nothing here takes longer.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The user of supervisors, and one who has no business with devices; nobody's.
+const SUPERVISOR: u32 = 64_123;
+const STRANGER: u32 = 64_124;
 
 /// A running daemon, killed when dropped.
 pub(crate) struct Daemon {
@@ -23,6 +33,7 @@ pub(crate) struct Daemon {
 impl Daemon {
     pub(crate) fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(directory.path(), Permissions::from_mode(0o711)).unwrap();
         let child = spawn(&directory);
         Self { child, directory }
     }
@@ -38,10 +49,32 @@ impl Daemon {
         self.directory.path().join(name)
     }
 
+    /// A supervisor's link.
     pub(crate) fn control(&self) -> UnixStream {
-        let control = UnixStream::connect(self.path("control.sock")).unwrap();
+        self.connect(SUPERVISOR)
+    }
+
+    /// The hypervisor daemon's link.
+    pub(crate) fn hypervisor(&self) -> UnixStream {
+        self.connect(rustix::process::geteuid().as_raw())
+    }
+
+    /// Of somebody else's.
+    pub(crate) fn stranger(&self) -> UnixStream {
+        self.connect(STRANGER)
+    }
+
+    fn connect(&self, uid: u32) -> UnixStream {
+        let control = connect(&self.path("control.sock"), uid);
         control.set_read_timeout(Some(DEADLINE)).unwrap();
         control
+    }
+
+    /// Has a CID admitted by its [`ticket`].
+    pub(crate) fn admit(&self, cid: u32, services: &[(u32, PathBuf)]) {
+        let admission = admission(ticket(cid), cid, services);
+        let reply = ask(&self.hypervisor(), &AdmissionRequest::Admit(admission));
+        assert_eq!(reply, AdmissionReply::Done);
     }
 
     pub(crate) fn status(&self) -> String {
@@ -80,14 +113,16 @@ impl Drop for Daemon {
     }
 }
 
+/// Asks as the hypervisor daemon does.
+pub(crate) fn ask(link: &UnixStream, request: &AdmissionRequest) -> AdmissionReply {
+    write_frame(&mut &*link, request, admission::MAX_FRAME).unwrap();
+    read_frame(&mut &*link, admission::MAX_FRAME).unwrap()
+}
+
 /// Sends an attachment with descriptors; returns the answer.
-pub(crate) fn attach(
-    control: &UnixStream,
-    wish: &AttachVsock,
-    descriptors: &[&dyn AsFd],
-) -> Attached {
+pub(crate) fn attach(control: &UnixStream, ticket: Ticket, descriptors: &[&dyn AsFd]) -> Attached {
     let mut frame = Vec::new();
-    write_frame(&mut frame, wish, MAX_FRAME).unwrap();
+    write_frame(&mut frame, &AttachVsock { ticket }, MAX_FRAME).unwrap();
     let descriptors: Vec<_> = descriptors
         .iter()
         .map(|descriptor| descriptor.as_fd())
@@ -99,25 +134,44 @@ pub(crate) fn attach(
     read_frame(&mut &*control, MAX_FRAME).unwrap()
 }
 
-pub(crate) fn wish(cid: u32, services: &[(u32, PathBuf)]) -> AttachVsock {
+/// What a CID is attached by in these tests.
+pub(crate) fn ticket(cid: u32) -> Ticket {
+    let mut bytes = [0x5a; 32];
+    bytes[..4].copy_from_slice(&cid.to_be_bytes());
+    Ticket::new(bytes)
+}
+
+pub(crate) fn admission(ticket: Ticket, cid: u32, services: &[(u32, PathBuf)]) -> Admission {
     let service = |(port, path): &(u32, PathBuf)| Service {
         port: *port,
         socket: path.to_str().unwrap().to_owned(),
     };
-    AttachVsock {
+    Admission {
+        ticket,
         cid,
         services: services.iter().map(service).collect(),
     }
+}
+
+/// Connects as another user, for which the tests must be root's.
+fn connect(socket: &Path, uid: u32) -> UnixStream {
+    let connect = || {
+        // The peer is who the connecting thread is at that moment (unix(7)).
+        let uid = Uid::from_raw(uid);
+        set_thread_res_uid(uid, uid, uid).unwrap();
+        UnixStream::connect(socket).unwrap()
+    };
+    std::thread::scope(|scope| scope.spawn(connect).join()).unwrap()
 }
 
 /// Starts the daemon and waits until it is ready.
 fn spawn(directory: &TempDir) -> Child {
     let config = directory.path().join("devices.yaml");
     let socket = directory.path().join("control.sock");
-    let uid = rustix::process::getuid().as_raw();
     let text = format!(
-        "control_socket: {}\nallowed_uids: [{uid}]\nconnections_per_guest: 16\n",
-        socket.display()
+        "control_socket: {}\nhypervisor_uid: {}\nallowed_uids: [{SUPERVISOR}]\nconnections_per_guest: 16\n",
+        socket.display(),
+        rustix::process::geteuid().as_raw(),
     );
     std::fs::write(&config, text).unwrap();
     let notify = directory.path().join("notify.sock");

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use bartizan_attestation::identity::{CardId, GuestIdentity};
+use bartizan_local::admission::Ticket;
 use rustix::process::PidfdGetfdFlags;
 use rustix::thread::{Gid, Uid};
 
@@ -177,7 +178,7 @@ fn supervisor_in(folder: &Path) {
         qemu: program(),
         measurer: program(),
         devices: folder.join("devices.sock"),
-        services: Vec::new(),
+        ticket: Ticket::new([1; 32]),
         accelerator: AcceleratorChoice::Tcg,
     };
     let mut users = OwnUsers::take(&config.locks, None, None).unwrap();
@@ -204,13 +205,21 @@ fn supervisor_in(folder: &Path) {
     // By what daemons note there, they know it later.
     let note = fs::write(folder.join("started/note.json"), "").unwrap_err();
     assert_eq!(note.kind(), ErrorKind::PermissionDenied);
+    // There is the ticket of every guest's device.
+    let known = fs::read(folder.join("started/known.json")).unwrap_err();
+    assert_eq!(known.kind(), ErrorKind::PermissionDenied);
 }
 
 fn prepare(folder: &Path) {
     for name in ["run", "images", "started"] {
         fs::create_dir(folder.join(name)).unwrap();
     }
-    for name in ["fleet-ca.pem", "images/disk.img", "elsewhere"] {
+    for name in [
+        "fleet-ca.pem",
+        "images/disk.img",
+        "elsewhere",
+        "started/known.json",
+    ] {
         fs::write(folder.join(name), "").unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! Starts a guest: counts the boot, prepares its folder, starts its supervisor.
+//! Starts a guest: counts the boot, prepares its folder, has its device admitted, starts its supervisor.
 
 use std::fs;
 use std::io;
@@ -9,14 +9,15 @@ use std::time::Duration;
 use bartizan_attestation::host::{CardReply, CardRequest, OperatorRefusal};
 use bartizan_attestation::launch::{LaunchRecord, VerifiedRecord};
 
+use super::admissions::ticket;
 use super::config::{API_PORT, Child, Config};
 use super::ended::{self, EndError, has_ended};
 use super::group;
 use super::pending::Pending;
 use super::process_id::ProcessId;
 use super::registry::Registry;
-use super::started::Started;
-use crate::supervisor::{LaunchError, Milestone, Program, ServiceConfig, SupervisorConfig, launch};
+use super::started::{HostService, Started};
+use crate::supervisor::{LaunchError, Milestone, Program, SupervisorConfig, launch};
 
 /// What an operator ordered to be run.
 #[derive(Clone, Debug)]
@@ -56,6 +57,7 @@ pub(super) async fn start(
         return Err(OperatorRefusal::AlreadyRunning(record.name.clone()));
     }
     let refused = |error: &dyn std::error::Error| OperatorRefusal::Start(error.to_string());
+    let ticket = ticket().map_err(|error| refused(&error))?;
     let counted = registry
         .card
         .ask(&CardRequest::NextBoot {
@@ -75,6 +77,8 @@ pub(super) async fn start(
         ordered_at_s: order.ordered_at_s,
         guest,
         cid,
+        ticket,
+        services,
         measurement: None,
         group,
         supervisor: None,
@@ -82,9 +86,17 @@ pub(super) async fn start(
     };
     let notes = registry.config.started();
     // How the former boot ended is forgotten once this one is noted: a daemon that ends in between takes neither for the other.
-    let prepared = started.store(&notes).map_err(|error| refused(&error));
     let boot_dir = registry.config.boot_dir(record.uuid);
-    if let Err(refusal) = prepared.and_then(|()| prepare(&directory, &boot_dir)) {
+    let prepared = async {
+        started.store(&notes).map_err(|error| refused(&error))?;
+        prepare(&directory, &boot_dir)?;
+        // Acknowledged before there is a QEMU: what devices refuse is not started.
+        let admission = started.admission();
+        let admitted = registry.admissions.admit(record.uuid, admission).await;
+        admitted.map_err(|error| refused(&error))
+    }
+    .await;
+    if let Err(refusal) = prepared {
         give_up(&registry.config, &mut started, order, pending).await;
         return Err(refusal);
     }
@@ -98,7 +110,7 @@ pub(super) async fn start(
         qemu: program(&registry.config.qemu),
         measurer: program(&registry.config.measurer),
         devices: registry.config.devices_socket.clone(),
-        services,
+        ticket,
         accelerator: registry.config.accelerator,
     };
     let group = started.group.clone();
@@ -144,24 +156,24 @@ async fn give_up(config: &Config, started: &mut Started, order: &Order, pending:
     }
 }
 
-/// The attestation API, and what the record names of the host's services.
+/// What the guest may reach: the attestation API, and what the record names of the host's services.
 fn services(
     registry: &Registry,
     record: &LaunchRecord,
-) -> Result<Vec<ServiceConfig>, OperatorRefusal> {
+) -> Result<Vec<HostService>, OperatorRefusal> {
     let api = registry.config.guest_dir(record.uuid).join("api.sock");
-    let mut services = vec![ServiceConfig {
+    let mut services = vec![HostService {
         port: API_PORT,
-        socket: api,
+        socket: api.display().to_string(),
     }];
     for name in &record.services {
         let service = registry.config.services.get(name).ok_or_else(|| {
             OperatorRefusal::BadRecord(format!("this host has no service `{name}`"))
         })?;
         let socket = service.socket.replace("{uuid}", &record.uuid.to_string());
-        services.push(ServiceConfig {
+        services.push(HostService {
             port: service.port,
-            socket: socket.into(),
+            socket,
         });
     }
     Ok(services)

@@ -133,8 +133,11 @@ impl Places {
         self.0.insert(vm, place);
     }
 
-    pub(super) fn give_up(&mut self, vm: Uuid) {
-        self.0.remove(&vm);
+    /// A guest has ended; one that is wanted anew keeps its place.
+    pub(super) fn leave(&mut self, vm: Uuid) {
+        if let Some(Place::Running(_) | Place::Unheard(_)) = self.0.get(&vm) {
+            self.0.remove(&vm);
+        }
     }
 
     /// What guest has a place.
@@ -205,7 +208,10 @@ mod tests {
         assert_eq!(places.reserve(&pending(2, "web")), None);
         assert_eq!(places.reserve(&pending(1, "mail")), None);
         assert_eq!(places.reserve(&pending(2, "mail")), Some(FIRST_CID + 1));
-        places.give_up(first.vm);
+        // It is not a guest that has ended.
+        places.leave(first.vm);
+        assert!(places.has(first.vm));
+        places.leave_starting(&first);
         assert_eq!(places.reserve(&pending(3, "web")), Some(FIRST_CID));
     }
 

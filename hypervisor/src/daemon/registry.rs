@@ -9,6 +9,7 @@ use bartizan_attestation::host::{GuestStatus, OperatorRefusal};
 use bartizan_attestation::launch::RestartPolicy;
 use uuid::Uuid;
 
+use super::admissions::{Admissions, Keeper};
 use super::config::Config;
 use super::ended::has_ended;
 use super::guest::Guest;
@@ -29,23 +30,40 @@ pub(super) struct Registry {
     pub(super) config: Config,
     pub(super) card: CardLink,
     pub(super) fleet_ca: Arc<FleetCa>,
+    pub(super) admissions: Admissions,
     places: Mutex<Places>,
 }
 
 impl Registry {
-    pub(super) fn new(config: Config) -> anyhow::Result<Self> {
+    /// With what keeps its guests admitted at devices, to be run once those that run already are.
+    pub(super) fn new(config: Config) -> anyhow::Result<(Self, Keeper)> {
         let fleet_ca = FleetCa::from_pem_or_der(&std::fs::read(&config.fleet_ca)?)?;
         std::fs::create_dir_all(config.run_dir.join("guests"))?;
-        Ok(Self {
+        let (admissions, keeper) = Admissions::new(config.devices_socket.clone());
+        let registry = Self {
             card: CardLink::new(config.card_socket.clone()),
             fleet_ca: Arc::new(fleet_ca),
+            admissions,
             places: Mutex::default(),
             config,
-        })
+        };
+        Ok((registry, keeper))
     }
 
     pub(super) fn len(&self) -> usize {
         self.places().len()
+    }
+
+    /// Has the devices of guests that run admitted as they were when they were started, whatever becomes of their supervisors.
+    pub(super) fn admit_again(&self) {
+        let notes = self.config.started();
+        for vm in Started::all(&notes) {
+            if !has_ended(&self.config, vm)
+                && let Ok(Some(started)) = Started::load(&notes, vm)
+            {
+                self.admissions.admit_again(vm, started.admission());
+            }
+        }
     }
 
     /// Takes up the guests whose supervisors outlived the daemon before us.
@@ -65,6 +83,7 @@ impl Registry {
     async fn adopt_one(self: Arc<Self>, vm: Uuid) {
         if has_ended(&self.config, vm) {
             tracing::info!(%vm, "not running any more");
+            self.admissions.dismiss(vm);
             tokio::spawn(self.restart_ended(vm));
             return;
         }
@@ -108,10 +127,15 @@ impl Registry {
                 .map_err(|error| OperatorRefusal::Start(error.to_string())),
             Err(refusal) => Err(refusal),
         };
-        // Its start may have been late only.
-        if booted.is_err() && !has_ended(&self.config, vm) {
-            self.places().leave_starting(pending);
-            self.wait_for(vm);
+        if booted.is_err() {
+            // Asked while nobody else can start it.
+            if has_ended(&self.config, vm) {
+                self.admissions.dismiss(vm);
+            } else {
+                // Its start may have been late only.
+                self.places().leave_starting(pending);
+                self.wait_for(vm);
+            }
         }
         booted
     }
@@ -160,6 +184,7 @@ impl Registry {
         let events = supervisor.watch().await?;
         let status = supervisor.status().await?;
         claims_no_other(&status, &started, &verified.yaml)?;
+        self.admissions.admit_again(vm, started.admission());
         let guest = Arc::new(Guest::new(
             status.clone(),
             verified.record,
@@ -172,15 +197,16 @@ impl Registry {
         let registry = Arc::clone(self);
         tokio::spawn(async move {
             follow(Arc::clone(&guest), &registry.config, events).await;
+            registry.admissions.dismiss(vm);
             registry.restart_ended(vm).await;
         });
         Ok(status)
     }
 
-    /// What is due for a guest that has ended: it gives its place up, or waits there to be started again.
+    /// What is due for a guest that has ended, and whose device was dismissed: it gives its place up, or waits there to be started again.
     pub(super) async fn restart_ended(self: Arc<Self>, vm: Uuid) {
         let Some(order) = self.due(vm) else {
-            self.places().give_up(vm);
+            self.places().leave(vm);
             return;
         };
         let pending = Pending::new(&order.verified.record);

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use bartizan_attestation::certificates::FleetCa;
 use bartizan_attestation::identity::GuestIdentity;
 use bartizan_attestation::launch::{LaunchRecordError, VerifiedRecord, verify_record};
+use bartizan_local::admission::{Admission, Service, Ticket};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -34,6 +35,11 @@ pub struct Started {
     pub guest: GuestIdentity,
     /// Its vsock CID.
     pub cid: u32,
+    /// What its vsock device is attached by, in this boot.
+    #[serde(with = "serial::ticket")]
+    pub ticket: Ticket,
+    /// The host's services that it may reach by vsock, for as long as it runs.
+    pub services: Vec<HostService>,
     /// Its launch measurement in hexadecimal, as its supervisor told it before it started QEMU: without one no guest runs.
     #[serde(default)]
     pub measurement: Option<String>,
@@ -46,6 +52,16 @@ pub struct Started {
     /// Whether an operator ended it by force, or was told that it did not start: no policy starts it again.
     #[serde(default)]
     pub stopped: bool,
+}
+
+/// A host service behind a vsock port.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostService {
+    /// The port that the guest connects to.
+    pub port: u32,
+    /// The Unix stream socket behind it.
+    pub socket: String,
 }
 
 /// What was started cannot be known.
@@ -125,6 +141,19 @@ impl Started {
                 .collect::<Vec<_>>()
         };
         noted.flat_map(above).collect()
+    }
+
+    /// Its vsock device, as devices are told of it.
+    pub fn admission(&self) -> Admission {
+        let services = self.services.iter().map(|service| Service {
+            port: service.port,
+            socket: service.socket.clone(),
+        });
+        Admission {
+            ticket: self.ticket,
+            cid: self.cid,
+            services: services.collect(),
+        }
     }
 
     /// Of which VM it is.

@@ -61,8 +61,8 @@ impl Unheard {
 impl Registry {
     /// Gives a guest that has not ended its place, and takes it up as soon as its supervisor answers.
     pub(super) fn wait_for(self: &Arc<Self>, vm: Uuid) {
-        let unheard = match Started::load(&self.config.started(), vm) {
-            Ok(Some(started)) => Unheard::of(&started, &self.fleet_ca),
+        let (unheard, admission) = match Started::load(&self.config.started(), vm) {
+            Ok(Some(started)) => (Unheard::of(&started, &self.fleet_ca), started.admission()),
             Ok(None) => return,
             Err(error) => {
                 tracing::error!(%vm, %error, "a guest runs of which nothing is known; end it by hand");
@@ -70,6 +70,7 @@ impl Registry {
             }
         };
         if self.place_unheard(vm, unheard) {
+            self.admissions.admit_again(vm, admission);
             tracing::warn!(%vm, "a guest that has not ended does not answer");
             tokio::spawn(Arc::clone(self).until_heard(vm));
         }
@@ -85,6 +86,7 @@ impl Registry {
             loop {
                 tokio::time::sleep(delay).await;
                 if has_ended(&self.config, vm) {
+                    self.admissions.dismiss(vm);
                     return self.restart_ended(vm).await;
                 }
                 match self.take_up(vm).await {

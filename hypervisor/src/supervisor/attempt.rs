@@ -111,12 +111,14 @@ impl Drop for Attempt {
     }
 }
 
-/// Waits for the devices process: the host may be starting it at this moment.
+/// Waits for the devices process: the host may be starting it at this moment, and the daemon be telling it of the guest.
 async fn attach(devices: &Devices) -> Result<Attachment, AttachError> {
     let give_up = Instant::now() + DEVICES_DEADLINE;
     loop {
         match devices.attach().await {
-            Err(AttachError::Unreachable { .. }) if Instant::now() < give_up => {
+            Err(AttachError::Unreachable { .. } | AttachError::UnknownTicket)
+                if Instant::now() < give_up =>
+            {
                 sleep(Duration::from_millis(100)).await;
             }
             outcome => return outcome,

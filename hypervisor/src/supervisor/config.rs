@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use bartizan_attestation::identity::GuestIdentity;
+use bartizan_local::admission::Ticket;
 use serde::{Deserialize, Serialize};
 
 use crate::qemu::accelerator::AcceleratorChoice;
@@ -25,7 +26,8 @@ pub struct SupervisorConfig {
     pub record: String,
     /// The daemon's user: no other may ask anything of the supervisor.
     pub daemon: u32,
-    /// The guest's vsock context id, at least 3, used by no other guest of this host.
+    /// The guest's vsock context id, at least 3, used by no other guest of this host: what it says of its guest. Devices
+    /// know it by the ticket.
     pub cid: u32,
     /// The supervisor's folder, in its guest's, which is the daemon's: control socket, console's log, locks, ending.
     pub directory: PathBuf,
@@ -37,8 +39,9 @@ pub struct SupervisorConfig {
     pub measurer: Program,
     /// Control socket of the devices process.
     pub devices: PathBuf,
-    /// The host's services that the guest may reach by vsock.
-    pub services: Vec<ServiceConfig>,
+    /// What the guest's vsock device is attached by: the daemon had that device, and no other, admitted by it.
+    #[serde(with = "serial::ticket")]
+    pub ticket: Ticket,
     /// KVM or TCG.
     #[serde(default)]
     pub accelerator: AcceleratorChoice,
@@ -53,16 +56,6 @@ pub struct Program {
     /// Whom it runs as, one of these; the supervisor's own user where there is none.
     #[serde(default)]
     pub users: Option<Users>,
-}
-
-/// A host service behind a vsock port.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServiceConfig {
-    /// The port that the guest connects to.
-    pub port: u32,
-    /// The Unix stream socket behind it.
-    pub socket: PathBuf,
 }
 
 /// The configuration cannot be read or written.
@@ -136,12 +129,10 @@ mod tests {
             qemu: program("/usr/bin/qemu-system-x86_64"),
             measurer: program("/usr/bin/bartizan-measurer"),
             devices: "/run/devices.sock".into(),
-            services: vec![ServiceConfig {
-                port: 1027,
-                socket: "/run/api.sock".into(),
-            }],
+            ticket: Ticket::new([0xa5; 32]),
             accelerator: AcceleratorChoice::Tcg,
         };
+        assert!(format!("{config:?}").contains("Ticket(..)"));
         let json = config.to_json().unwrap();
         let with_more = [json.as_slice(), b"!"].concat();
         let mut stream = with_more.as_slice();

@@ -13,12 +13,13 @@ use bartizan_attestation::host::{
 use bartizan_attestation::identity::GuestIdentity;
 use bartizan_attestation::measurement::HashAlgorithm;
 use bartizan_hypervisor::cgroup::{Cgroup, Limits};
-use bartizan_hypervisor::daemon::{ProcessId, Started};
+use bartizan_hypervisor::daemon::{HostService, ProcessId, Started};
 use bartizan_hypervisor::qemu::accelerator::AcceleratorChoice;
 use bartizan_hypervisor::supervisor::{
     Ending, LaunchError, Milestone, Program as Executable, SupervisorConfig, SupervisorProgram,
     launch,
 };
+use bartizan_local::admission::Ticket;
 use bartizan_local::aio;
 use rustix::process::Signal;
 use tokio::net::UnixStream;
@@ -97,18 +98,20 @@ impl Host {
             qemu: program("/usr/bin/qemu-system-x86_64".into()),
             measurer: program(fake_measurer::program(folder.path())),
             devices: folder.path().join("devices.sock"),
-            services: vec![],
+            ticket: Ticket::new([7; 32]),
             accelerator: AcceleratorChoice::Tcg,
         };
         let devices = FakeDevices::serve(&config.devices);
         let group = Cgroup::create(&config.guest, 64 << 20, LIMITS).unwrap();
-        Self {
+        let host = Self {
             group,
             folder,
             devices,
             fleet,
             config,
-        }
+        };
+        host.devices.admit(host.started().admission());
+        host
     }
 
     pub(crate) async fn launch(&self) -> Result<u32, LaunchError> {
@@ -142,6 +145,11 @@ impl Host {
             ordered_at_s: std::time::UNIX_EPOCH.elapsed().unwrap().as_secs(),
             guest: self.config.guest,
             cid: self.config.cid,
+            ticket: self.config.ticket,
+            services: vec![HostService {
+                port: 1027,
+                socket: self.guest_folder().join("api.sock").display().to_string(),
+            }],
             measurement: None,
             group: self.group.clone(),
             supervisor: None,

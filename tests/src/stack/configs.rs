@@ -78,6 +78,7 @@ pub(super) fn devices(layout: &Layout, users: &Users) -> Result<String> {
     let run = layout.run("devices", users.devices)?;
     let config = json!({
         "control_socket": text(&run.join("control.sock"))?,
+        "hypervisor_uid": users.hypervisor.uid,
         "allowed_uids": [users.supervisor.uid],
     });
     layout.config("devices.yaml", &config.to_string())

@@ -16,6 +16,10 @@ use crate::world::World;
 pub(crate) const CASES: &[Case] = &[
     ("survival::devices_are_killed", devices),
     ("survival::hypervisor_is_killed", hypervisor),
+    (
+        "survival::devices_are_killed_while_there_is_no_hypervisor",
+        devices_without_hypervisor,
+    ),
     ("survival::measurer_is_killed", measurer),
     ("survival::card_is_killed", |world| {
         killed_and_started_again(world, |stack| &mut stack.host.card)
@@ -100,6 +104,24 @@ fn devices(world: &mut World) -> Result<()> {
     affirmed(web)?;
     stack.host.devices.kill()?;
     stack.host.devices.start_again()?;
+    for (guest, life) in [web, other].into_iter().zip(lives) {
+        guest.agent = guest.door.wait(RECOVERY)?;
+        affirmed(guest)?;
+        life.goes_on(guest)?;
+    }
+    Ok(())
+}
+
+/// New devices know no guest until a daemon comes that tells them; until then the guests go on without vsock.
+fn devices_without_hypervisor(world: &mut World) -> Result<()> {
+    let (stack, web, other) = world.two()?;
+    let lives = [Life::of(web)?, Life::of(other)?];
+    affirmed(web)?;
+    stack.host.hypervisor.kill()?;
+    stack.host.devices.kill()?;
+    let back = stack.host.devices.start_again();
+    stack.host.hypervisor.start_again()?;
+    back?;
     for (guest, life) in [web, other].into_iter().zip(lives) {
         guest.agent = guest.door.wait(RECOVERY)?;
         affirmed(guest)?;

@@ -1,4 +1,4 @@
-//! A guest's supervisor → devices: attach a vsock device.
+//! A guest's supervisor → devices: attach the vsock device that the daemon had admitted (see [`crate::admission`]).
 //!
 //! The supervisor sends one [`AttachVsock`] frame with one descriptor, a connected stream socket that
 //! speaks vhost-user (the device side is the back end), and gets one [`Attached`] frame. The device
@@ -6,31 +6,18 @@
 
 use minicbor::{Decode, Encode};
 
+use crate::admission::Ticket;
+
 /// Largest frame either way, in bytes.
 pub const MAX_FRAME: usize = 16 << 10;
 
-/// A vsock device for one guest.
+/// The vsock device of one guest. Which guest, and what it may reach, only the admission says.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 #[cbor(map)]
 pub struct AttachVsock {
-    /// The guest's context id (virtio 1.2 section 5.10.4); at least 3.
+    /// What it was admitted by.
     #[n(0)]
-    pub cid: u32,
-    /// The host's services that this guest may reach; every other port is reset.
-    #[n(1)]
-    pub services: Vec<Service>,
-}
-
-/// A host service behind a vsock port of the host (CID 2).
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-#[cbor(map)]
-pub struct Service {
-    /// The port that the guest connects to.
-    #[n(0)]
-    pub port: u32,
-    /// Path of the Unix stream socket that each such connection is forwarded to.
-    #[n(1)]
-    pub socket: String,
+    pub ticket: Ticket,
 }
 
 /// The answer.
@@ -42,4 +29,7 @@ pub enum Attached {
     /// Refused, and why.
     #[n(1)]
     Refused(#[n(0)] String),
+    /// Nothing is admitted by that ticket: not yet, where devices have just started, or not any more.
+    #[n(2)]
+    UnknownTicket,
 }

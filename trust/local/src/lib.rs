@@ -17,6 +17,7 @@
     )
 )]
 
+pub mod admission;
 #[cfg(feature = "async")]
 pub mod aio;
 pub mod attachment;

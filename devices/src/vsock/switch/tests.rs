@@ -1,6 +1,6 @@
 use std::os::unix::net::UnixListener;
 
-use bartizan_local::attachment::Service;
+use bartizan_local::admission::Service;
 use proptest::prelude::{any, prop, proptest};
 
 use super::super::packet::MAX_PAYLOAD;

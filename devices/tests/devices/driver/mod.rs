@@ -3,6 +3,7 @@
 mod ring;
 
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
 use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap};
 
 use self::ring::DriverRing;
-use crate::daemon::{Daemon, attach, wish};
+use crate::daemon::{Daemon, attach, ticket};
 
 pub(crate) const RAM: u64 = 4 << 20;
 /// Where QEMU would have the RAM in its own address space.
@@ -68,7 +69,7 @@ impl Guest {
         guest
     }
 
-    /// Attaches a device and sets it up as QEMU does at start, and as a replay does after a restart
+    /// Has a device admitted, attaches it and sets it up as QEMU does at start, and as a replay does after a restart
     /// of the daemon: with each ring's base at its used index.
     pub(crate) fn attach(&mut self, daemon: &Daemon, services: &[(u32, PathBuf)]) {
         self.try_attach(daemon, services).unwrap();
@@ -80,12 +81,9 @@ impl Guest {
         services: &[(u32, PathBuf)],
     ) -> vhost::Result<()> {
         let (ours, theirs) = UnixStream::pair().unwrap();
+        daemon.admit(self.cid, services);
         let control = daemon.control();
-        let answer = attach(
-            &control,
-            &wish(self.cid, services),
-            &[&theirs, &self.journal],
-        );
+        let answer = attach(&control, ticket(self.cid), &[&theirs, &self.journal]);
         assert_eq!(answer, Attached::Serving);
         drop(theirs);
         self.link = Some((control, Frontend::from_stream(ours, 2)));
@@ -214,6 +212,13 @@ impl Guest {
 
     pub(crate) fn lose_journal(&mut self) {
         self.journal = File::from(memfd_create("journal", MemfdFlags::CLOEXEC).unwrap());
+    }
+
+    /// Whether the device is gone.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        let (control, _) = self.link.as_ref().unwrap();
+        // Until the daemon's end, or the test's deadline.
+        (&mut &*control).read(&mut [0]).unwrap() == 0
     }
 
     /// What QEMU does when it ends.

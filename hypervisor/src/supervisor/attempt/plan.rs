@@ -4,7 +4,6 @@ use std::io;
 
 use bartizan_attestation::host::{MeasurerContext, OperatorRefusal, RamRange};
 use bartizan_attestation::launch::LaunchRecord;
-use bartizan_local::attachment::{AttachVsock, Service};
 
 use crate::qemu::accelerator::Accelerator;
 use crate::qemu::command_line::Arguments;
@@ -63,15 +62,7 @@ impl Plan {
 
     /// The guest's vsock device for a new QEMU process.
     pub(super) fn devices(&self) -> io::Result<Devices> {
-        let services = self.config.services.iter().map(|service| Service {
-            port: service.port,
-            socket: service.socket.display().to_string(),
-        });
-        let vsock = AttachVsock {
-            cid: self.config.cid,
-            services: services.collect(),
-        };
-        Devices::new(self.config.devices.clone(), vsock)
+        Devices::new(self.config.devices.clone(), self.config.ticket)
     }
 
     /// QEMU's arguments; the descriptors of one attempt are to be filled in.

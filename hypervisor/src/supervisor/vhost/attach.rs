@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bartizan_local::admission::Ticket;
 use bartizan_local::attachment::{AttachVsock, Attached, MAX_FRAME};
 use bartizan_local::{FrameError, aio, encode, send_with_descriptors};
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -21,11 +22,11 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// Size of the journal in bytes; 12 a connection, at most 4096 of them.
 const JOURNAL: u64 = 64 << 10;
 
-/// Where the devices process is, and what it shall serve.
+/// Where the devices process is, and by what it knows the device that it shall serve.
 #[derive(Clone, Debug)]
 pub struct Devices {
     socket: PathBuf,
-    vsock: AttachVsock,
+    ticket: Ticket,
     /// A memory file in which the devices process notes the open connections: its successor resets them.
     journal: Arc<OwnedFd>,
 }
@@ -55,6 +56,11 @@ pub enum AttachError {
     /// It refused.
     #[error("the devices process refused the guest's vsock device: {0}")]
     Refused(String),
+    /// The daemon has not told it of the guest.
+    #[error(
+        "the devices process knows no guest by that ticket; it has just started, or the guest's boot has ended"
+    )]
+    UnknownTicket,
     /// It answered otherwise than in a frame.
     #[error("the devices process did not answer: {0}")]
     Frame(#[from] FrameError),
@@ -64,8 +70,8 @@ pub enum AttachError {
 }
 
 impl Devices {
-    /// The device `vsock` of one QEMU process, to be served behind the control socket `socket`.
-    pub fn new(socket: PathBuf, vsock: AttachVsock) -> io::Result<Self> {
+    /// The device of one QEMU process, to be served behind the control socket `socket`, as it was admitted by `ticket`.
+    pub fn new(socket: PathBuf, ticket: Ticket) -> io::Result<Self> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let journal = rustix::fs::memfd_create("bartizan-journal", flags)?;
         rustix::fs::ftruncate(&journal, JOURNAL)?;
@@ -75,7 +81,7 @@ impl Devices {
         )?;
         Ok(Self {
             socket,
-            vsock,
+            ticket,
             journal: Arc::new(journal),
         })
     }
@@ -104,12 +110,15 @@ impl Devices {
                 link: Link::new(ours),
                 control,
             }),
+            Attached::UnknownTicket => Err(AttachError::UnknownTicket),
             Attached::Refused(why) => Err(AttachError::Refused(why)),
         }
     }
 
     async fn send(&self, control: &UnixStream, theirs: &OwnedFd) -> io::Result<()> {
-        let body = encode(&self.vsock);
+        let body = encode(&AttachVsock {
+            ticket: self.ticket,
+        });
         let size = u32::try_from(body.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
         let frame = [size.to_be_bytes().as_slice(), &body].concat();
         // A fresh socket's buffer takes a frame whole.

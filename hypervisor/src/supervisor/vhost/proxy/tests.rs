@@ -1,5 +1,6 @@
 use std::os::fd::{AsFd, OwnedFd};
 
+use bartizan_local::admission::Ticket;
 use bartizan_local::attachment::{AttachVsock, Attached, MAX_FRAME};
 use bartizan_local::{aio, decode, recv_with_descriptors};
 use tokio::io::Interest;
@@ -18,6 +19,8 @@ struct FakeDevices {
     folder: tempfile::TempDir,
 }
 
+const TICKET: Ticket = Ticket::new([3; 32]);
+
 /// One attachment, as the devices process sees it.
 struct BackEnd {
     link: Link,
@@ -32,14 +35,14 @@ impl FakeDevices {
     }
 
     fn devices(&self) -> Devices {
-        let vsock = AttachVsock {
-            cid: 3,
-            services: vec![],
-        };
-        Devices::new(self.folder.path().join("devices.sock"), vsock).unwrap()
+        Devices::new(self.folder.path().join("devices.sock"), TICKET).unwrap()
     }
 
     async fn accept(&self) -> BackEnd {
+        self.answer(Attached::Serving).await
+    }
+
+    async fn answer(&self, answer: Attached) -> BackEnd {
         let (mut control, _) = self.listener.accept().await.unwrap();
         let mut frame = [0; 256];
         let (size, mut descriptors) = control
@@ -48,10 +51,11 @@ impl FakeDevices {
             })
             .await
             .unwrap();
-        assert_eq!(decode::<AttachVsock>(&frame[4..size]).unwrap().cid, 3);
+        let AttachVsock { ticket } = decode(&frame[4..size]).unwrap();
+        assert_eq!(ticket, TICKET);
         let stream = std::os::unix::net::UnixStream::from(descriptors.remove(0));
         stream.set_nonblocking(true).unwrap();
-        aio::write_frame(&mut control, &Attached::Serving, MAX_FRAME)
+        aio::write_frame(&mut control, &answer, MAX_FRAME)
             .await
             .unwrap();
         BackEnd {
@@ -191,6 +195,26 @@ async fn new_back_end_goes_on_where_the_guest_was_told_and_is_woken() {
     while rustix::io::read(&kick, &mut count) != Ok(8) {
         tokio::task::yield_now().await;
     }
+}
+
+/// New devices know a guest once the daemon has admitted it again, however long that takes.
+#[tokio::test]
+async fn relay_goes_on_trying_while_its_ticket_is_unknown() {
+    let devices = FakeDevices::new();
+    let (mut qemu, first) = Qemu::attached(&devices).await;
+    drop(first);
+    for _ in 0..3 {
+        devices.answer(Attached::UnknownTicket).await;
+    }
+    let next = async {
+        devices
+            .accept()
+            .await
+            .answers(Request::GetFeatures, 9)
+            .await
+    };
+    let (answer, ()) = tokio::join!(qemu.asks(Request::GetFeatures, vec![]), next);
+    assert_eq!(answer.number().unwrap(), 9);
 }
 
 #[tokio::test]

@@ -1,0 +1,231 @@
+//! Which devices may be attached, by the daemon's word.
+//!
+//! Known attack: a supervisor that its QEMU took over attaches a device under another guest's CID, or one that reaches the
+//! other guest's API, takes that guest's launch secret and enrols a key as that guest. So a supervisor does not say what its
+//! device is: it has a ticket for the one that the daemon admitted. And a device lives no longer than its admission,
+//! whoever was handed its connections meanwhile.
+
+use std::collections::BTreeMap;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bartizan_local::admission::{Admission, Ticket};
+
+use crate::vsock::{Services, ServicesError};
+
+/// The first context id that a guest may have (virtio 1.2 section 5.10.4).
+const FIRST_CID: u32 = 3;
+
+/// What is admitted, by CID.
+pub(super) struct Admissions {
+    limit: usize,
+    by_cid: Mutex<BTreeMap<u32, Admitted>>,
+}
+
+struct Admitted {
+    ticket: Ticket,
+    services: Services,
+    /// The connection that attached the device, as long as that serves.
+    device: Weak<UnixStream>,
+}
+
+/// A device is not admitted.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub(super) enum AdmissionError {
+    /// Not a guest's context id.
+    #[error("{0} is not a guest's CID; choose 3 to 4294967294")]
+    BadCid(u32),
+    /// The services cannot be served.
+    #[error(transparent)]
+    Services(#[from] ServicesError),
+    /// Two devices by one ticket.
+    #[error("CID {0} has that ticket; make another one")]
+    TicketTaken(u32),
+    /// Too many devices.
+    #[error("{0} devices are admitted, which is the limit; retain fewer first")]
+    Full(usize),
+}
+
+impl Admissions {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            by_cid: Mutex::default(),
+        }
+    }
+
+    /// Admits a device in the place of what was admitted under its CID; the same one once more goes on serving.
+    pub(super) fn admit(&self, admission: &Admission) -> Result<(), AdmissionError> {
+        let Admission {
+            ticket,
+            cid,
+            services,
+        } = admission;
+        if *cid < FIRST_CID || *cid == u32::MAX {
+            return Err(AdmissionError::BadCid(*cid));
+        }
+        let services = Services::new(services)?;
+        let mut by_cid = self.lock();
+        let taken = |(of, admitted): (&u32, &Admitted)| of != cid && admitted.ticket == *ticket;
+        if by_cid.iter().any(taken) {
+            return Err(AdmissionError::TicketTaken(*cid));
+        }
+        let former = by_cid.remove(cid);
+        if by_cid.len() >= self.limit {
+            return Err(AdmissionError::Full(self.limit));
+        }
+        let device = match former {
+            Some(same) if same.ticket == *ticket => same.device,
+            Some(former) => {
+                former.end();
+                Weak::new()
+            }
+            None => Weak::new(),
+        };
+        let ticket = *ticket;
+        let admitted = Admitted {
+            ticket,
+            services,
+            device,
+        };
+        by_cid.insert(*cid, admitted);
+        Ok(())
+    }
+
+    /// Forgets all that was not admitted by one of these tickets, and ends its devices.
+    pub(super) fn retain(&self, tickets: &[Ticket]) {
+        self.lock().retain(|cid, admitted| {
+            let stays = tickets.contains(&admitted.ticket);
+            if !stays {
+                admitted.end();
+                tracing::info!(cid, "not admitted any more");
+            }
+            stays
+        });
+    }
+
+    /// Whose device a ticket is for.
+    pub(super) fn cid(&self, ticket: &Ticket) -> Option<u32> {
+        let by_cid = self.lock();
+        let mut all = by_cid.iter();
+        all.find_map(|(cid, admitted)| (admitted.ticket == *ticket).then_some(*cid))
+    }
+
+    /// The services of the device that `control` attaches, if its ticket is still good; from now on it ends with its
+    /// admission. To be called by whoever holds the CID's place in the roster.
+    pub(super) fn attach(
+        &self,
+        cid: u32,
+        ticket: &Ticket,
+        control: &Arc<UnixStream>,
+    ) -> Option<Services> {
+        let mut by_cid = self.lock();
+        let admitted = by_cid.get_mut(&cid)?;
+        if admitted.ticket != *ticket {
+            return None;
+        }
+        admitted.device = Arc::downgrade(control);
+        Some(admitted.services.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Admitted>> {
+        self.by_cid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Admitted {
+    /// Its device's thread sees its connection end.
+    fn end(&self) {
+        if let Some(device) = self.device.upgrade() {
+            // One that is not connected any more ends by itself.
+            let _ = device.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    fn admission(byte: u8, cid: u32) -> Admission {
+        Admission {
+            ticket: ticket(byte),
+            cid,
+            services: Vec::new(),
+        }
+    }
+
+    fn ticket(byte: u8) -> Ticket {
+        Ticket::new([byte; 32])
+    }
+
+    fn attached(admissions: &Admissions, byte: u8) -> (Arc<UnixStream>, UnixStream) {
+        let (control, supervisor) = UnixStream::pair().unwrap();
+        supervisor.set_nonblocking(true).unwrap();
+        let control = Arc::new(control);
+        let cid = admissions.cid(&ticket(byte)).unwrap();
+        let services = admissions.attach(cid, &ticket(byte), &control);
+        services.unwrap();
+        (control, supervisor)
+    }
+
+    fn has_ended(mut supervisor: &UnixStream) -> bool {
+        supervisor.read(&mut [0]).is_ok_and(|size| size == 0)
+    }
+
+    #[test]
+    fn a_ticket_is_for_one_cid_and_unknown_ones_are_for_none() {
+        let admissions = Admissions::new(8);
+        admissions.admit(&admission(1, 3)).unwrap();
+        admissions.admit(&admission(2, 4)).unwrap();
+        assert_eq!(admissions.cid(&ticket(1)), Some(3));
+        assert_eq!(admissions.cid(&ticket(2)), Some(4));
+        assert_eq!(admissions.cid(&ticket(0)), None);
+        let again = admissions.admit(&admission(1, 5));
+        assert_eq!(again, Err(AdmissionError::TicketTaken(5)));
+        let (control, _supervisor) = UnixStream::pair().unwrap();
+        let other = admissions.attach(4, &ticket(1), &Arc::new(control));
+        assert!(other.is_none());
+    }
+
+    #[test]
+    fn only_guests_cids_are_admitted_and_no_more_than_there_are_places() {
+        let admissions = Admissions::new(2);
+        for cid in [0, 2, u32::MAX] {
+            let refused = admissions.admit(&admission(1, cid));
+            assert_eq!(refused, Err(AdmissionError::BadCid(cid)));
+        }
+        admissions.admit(&admission(1, 3)).unwrap();
+        admissions.admit(&admission(2, 4)).unwrap();
+        let full = admissions.admit(&admission(3, 5));
+        assert_eq!(full, Err(AdmissionError::Full(2)));
+        // One more of a CID takes no further place.
+        admissions.admit(&admission(3, 4)).unwrap();
+        assert_eq!(admissions.cid(&ticket(2)), None);
+        admissions.retain(&[ticket(3)]);
+        assert_eq!(admissions.cid(&ticket(1)), None);
+        admissions.admit(&admission(4, 5)).unwrap();
+    }
+
+    /// Known attack: a boot's device outlives it in the hands of another supervisor, and reaches the next boot's API.
+    #[test]
+    fn a_device_ends_with_its_admission_and_not_before() {
+        let admissions = Admissions::new(8);
+        admissions.admit(&admission(1, 3)).unwrap();
+        admissions.admit(&admission(2, 4)).unwrap();
+        let (_replaced, replaced) = attached(&admissions, 1);
+        let (_kept, kept) = attached(&admissions, 2);
+        // The daemon admits all anew when it comes back.
+        admissions.admit(&admission(1, 3)).unwrap();
+        assert!(!has_ended(&replaced));
+        admissions.admit(&admission(5, 3)).unwrap();
+        assert!(has_ended(&replaced) && !has_ended(&kept));
+        admissions.retain(&[ticket(5), ticket(2)]);
+        assert!(!has_ended(&kept));
+        admissions.retain(&[ticket(5)]);
+        assert!(has_ended(&kept));
+    }
+}
