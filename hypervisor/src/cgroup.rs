@@ -156,6 +156,20 @@ impl Cgroup {
         self.folders.iter().filter_map(|folder| folder.parent())
     }
 
+    /// Whether it tells who is in it: there is one.
+    pub fn tells(&self) -> bool {
+        !self.folders.is_empty()
+    }
+
+    /// Whether nobody is in it, or it is gone.
+    pub fn is_empty(&self) -> Result<bool, CgroupError> {
+        let mut empty = true;
+        for folder in &self.folders {
+            empty &= kill::is_empty(folder).map_err(failed(folder))?;
+        }
+        Ok(empty)
+    }
+
     /// Kills all that is in it, and removes it once that has ended. Whether it is gone.
     pub fn end(&self) -> Result<bool, CgroupError> {
         let mut gone = true;

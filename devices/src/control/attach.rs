@@ -28,6 +28,9 @@ pub(super) enum AttachError {
     /// The first descriptor is not a link.
     #[error("the first descriptor is no connected Unix stream socket")]
     NotALink,
+    /// The second descriptor is no journal.
+    #[error("the second descriptor is no memfd")]
+    NotAJournal,
     /// A system call failed.
     #[error("a system call failed: {0}")]
     System(#[from] io::Error),
@@ -62,7 +65,7 @@ pub(super) fn receive(control: &UnixStream) -> Result<Wish, AttachError> {
     Ok(Wish {
         ticket,
         qemu: checked_link(link)?,
-        journal: journal.map(Journal::new),
+        journal: journal.map(checked_journal).transpose()?,
     })
 }
 
@@ -74,6 +77,14 @@ fn checked_link(link: OwnedFd) -> Result<UnixStream, AttachError> {
         Ok(link)
     } else {
         Err(AttachError::NotALink)
+    }
+}
+
+/// What is kept here must mean nothing to anybody else, as a locked file would: only a memfd has seals, none among them.
+fn checked_journal(file: OwnedFd) -> Result<Journal, AttachError> {
+    match rustix::fs::fcntl_get_seals(&file) {
+        Ok(_) => Ok(Journal::new(file)),
+        Err(_) => Err(AttachError::NotAJournal),
     }
 }
 

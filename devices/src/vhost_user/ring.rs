@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use rustix::event::epoll;
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use virtio_queue::{DescriptorChain, Error as QueueError, Queue, QueueOwnedT, QueueT};
 use vm_memory::{GuestAddress, GuestMemoryMmap};
 
@@ -45,6 +45,18 @@ pub enum RingError {
     /// The kick descriptor cannot be polled.
     #[error("the kick descriptor cannot be polled: {0}")]
     Kick(#[from] rustix::io::Errno),
+    /// A socket or a file, which would be kept open here.
+    #[error("a kick or call descriptor is no eventfd")]
+    NotAnEvent,
+}
+
+/// Known attack: a supervisor has its own end of a connection, or its locked file, kept open here, so that nobody sees its end.
+fn check_event(descriptor: &File) -> Result<(), RingError> {
+    // An eventfd has an inode of no type (eventfd(2)).
+    match FileType::from_raw_mode(fstat(descriptor)?.st_mode) {
+        FileType::Unknown => Ok(()),
+        _ => Err(RingError::NotAnEvent),
+    }
 }
 
 impl Ring {
@@ -107,6 +119,7 @@ impl Ring {
     ) -> Result<(), RingError> {
         self.unwatch(epoll);
         if let Some(kick) = &kick {
+            check_event(kick)?;
             fcntl_setfl(kick, fcntl_getfl(kick)? | OFlags::NONBLOCK)?;
             epoll::add(
                 epoll,
@@ -133,6 +146,7 @@ impl Ring {
     /// Sets whom to signal.
     pub fn signal_to(&mut self, call: Option<File>) -> Result<(), RingError> {
         if let Some(call) = &call {
+            check_event(call)?;
             fcntl_setfl(call, fcntl_getfl(call)? | OFlags::NONBLOCK)?;
         }
         self.call = call;
@@ -201,6 +215,32 @@ impl Ring {
     fn unwatch(&mut self, epoll: &OwnedFd) {
         if let Some(kick) = self.kick.take() {
             let _ = epoll::delete(epoll, &kick);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use rustix::event::{EventfdFlags, eventfd};
+
+    use super::*;
+
+    #[test]
+    fn only_an_eventfd_is_kept_to_be_signalled() {
+        let mut ring = Ring::new().unwrap();
+        let event = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+        ring.signal_to(Some(event.into())).unwrap();
+        let (socket, _peer) = UnixStream::pair().unwrap();
+        let (pipe, _end) = std::io::pipe().unwrap();
+        for other in [
+            OwnedFd::from(socket),
+            pipe.into(),
+            tempfile::tempfile().unwrap().into(),
+        ] {
+            let refused = ring.signal_to(Some(other.into()));
+            assert!(matches!(refused, Err(RingError::NotAnEvent)), "{refused:?}");
         }
     }
 }

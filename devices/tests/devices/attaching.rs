@@ -27,6 +27,9 @@ fn wrong_attachments_are_refused_with_a_reason() {
     };
     assert!(refused(&[]).contains("0 descriptors"));
     assert!(refused(&[&link, &link, &link]).contains("3 descriptors"));
+    // A lock would be held here as long as the device serves.
+    let file = tempfile::tempfile().unwrap();
+    assert!(refused(&[&link, &file]).contains("no memfd"));
     let memfd = ram_file(4096, SealFlags::SHRINK);
     assert!(refused(&[&memfd]).contains("no connected Unix stream"));
 }

@@ -30,6 +30,11 @@ pub(super) fn all_in(folder: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
+/// Whether nobody is in a group, as in one that is not there.
+pub(super) fn is_empty(folder: &Path) -> io::Result<bool> {
+    Ok(members(folder)?.is_empty())
+}
+
 fn one_in(folder: &Path, member: Pid) -> io::Result<()> {
     let pidfd = match pidfd_open(member, PidfdFlags::empty()) {
         Ok(pidfd) => pidfd,

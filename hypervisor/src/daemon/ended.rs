@@ -33,8 +33,13 @@ pub(super) enum EndError {
 /// Whether a VM's last boot has ended; to be asked again. What cannot be looked at may be running.
 pub(super) fn has_ended(config: &Config, vm: Uuid) -> bool {
     let ended = match holder(&config.boot_dir(vm)) {
-        Ok(Holder::Nobody) => nothing_is_left(config, vm),
-        Ok(Holder::Supervisor | Holder::Qemu) => return false,
+        Ok(Holder::Nobody) => {
+            noted(config, vm).and_then(|noted| noted.as_ref().map_or(Ok(true), end))
+        }
+        // A lock can be held by whom it was handed to.
+        Ok(Holder::Supervisor | Holder::Qemu) => {
+            noted(config, vm).and_then(|noted| noted.as_ref().map_or(Ok(false), is_gone))
+        }
         Err(error) => Err(error.into()),
     };
     ended.unwrap_or_else(|error| {
@@ -43,11 +48,17 @@ pub(super) fn has_ended(config: &Config, vm: Uuid) -> bool {
     })
 }
 
-fn nothing_is_left(config: &Config, vm: Uuid) -> Result<bool, EndError> {
-    match Started::load(&config.started(), vm)? {
-        Some(started) => end(&started),
-        None => Ok(true),
-    }
+fn noted(config: &Config, vm: Uuid) -> Result<Option<Started>, EndError> {
+    Ok(Started::load(&config.started(), vm)?)
+}
+
+/// Whether nobody of a boot is left, by its control group, which none of its processes can leave. Without one nobody knows.
+fn is_gone(started: &Started) -> Result<bool, EndError> {
+    let supervisor = match &started.supervisor {
+        Some(supervisor) => supervisor.is_there()?,
+        None => false,
+    };
+    Ok(!supervisor && started.group.tells() && started.group.is_empty()?)
 }
 
 /// Kills all that is left of a boot, whoever holds its locks, until it has ended. Whether that was so in time.

@@ -29,27 +29,42 @@ impl ProcessId {
         Ok(Self { pid, started, boot })
     }
 
+    /// Whether it is there and alive.
+    pub fn is_there(&self) -> io::Result<bool> {
+        match self.open()? {
+            Some(pidfd) => Ok(!has_ended(&pidfd)?),
+            None => Ok(false),
+        }
+    }
+
     /// Kills it (SIGKILL), and no other process. Whether it was there and alive.
     pub fn kill(&self) -> io::Result<bool> {
-        let (Some(pid), true) = (Pid::from_raw(self.pid), host_boot()? == self.boot) else {
+        let Some(pidfd) = self.open()? else {
             return Ok(false);
         };
-        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => pidfd,
-            Err(Errno::SRCH) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
-        // The descriptor names whoever had the pid when it was opened: asked after that, so that it is the same one.
-        match started(self.pid.cast_unsigned()) {
-            Ok(started) if started == self.started => {}
-            Ok(_) => return Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error),
-        }
         match pidfd_send_signal(&pidfd, Signal::KILL) {
             Ok(()) => Ok(!has_ended(&pidfd)?),
             Err(Errno::SRCH) => Ok(false),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A descriptor of it, or of its remains; `None` where it is gone.
+    fn open(&self) -> io::Result<Option<OwnedFd>> {
+        let (Some(pid), true) = (Pid::from_raw(self.pid), host_boot()? == self.boot) else {
+            return Ok(None);
+        };
+        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => pidfd,
+            Err(Errno::SRCH) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // The descriptor names whoever had the pid when it was opened: asked after that, so that it is the same one.
+        match started(self.pid.cast_unsigned()) {
+            Ok(started) if started == self.started => Ok(Some(pidfd)),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }
@@ -122,11 +137,11 @@ mod tests {
     fn process_whose_first_thread_has_ended_is_alive() {
         let mut child = headless::start(Vec::new());
         let named = ProcessId::of(child.id()).unwrap();
-        assert!(headless::lives(&child));
+        assert!(headless::lives(&child) && named.is_there().unwrap());
         while named.kill().unwrap() {
             std::thread::yield_now();
         }
-        assert!(!headless::lives(&child));
+        assert!(!headless::lives(&child) && !named.is_there().unwrap());
         child.wait().unwrap();
     }
 

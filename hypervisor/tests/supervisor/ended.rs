@@ -69,6 +69,28 @@ async fn stopped_guest_stays_down_whatever_its_supervisor_leaves() {
     assert_eq!(daemon.card.boots(), 0, "it was started again");
 }
 
+/// Known attack: its lock is held by whom it was handed to, and its guest is on the list for ever.
+#[tokio::test]
+async fn lock_that_somebody_else_holds_keeps_no_boot_alive() {
+    let host = Host::new(Program::PrintsLogin);
+    host.launch().await.unwrap();
+    host.state(GuestState::Running).await;
+    let daemon = Daemon::start(&host).await;
+    listed(&daemon, GuestState::Running).await;
+    let lock = host.boot_folder().join("supervisor.lock");
+    fs::remove_file(&lock).unwrap();
+    let handed_on = fs::File::create(&lock).unwrap();
+    handed_on.lock().unwrap();
+    let stopped = daemon.stop(true).await;
+    // Without a control group nobody else tells that it is over.
+    assert_eq!(
+        stopped == OperatorReply::Done,
+        host.has_groups(),
+        "{stopped:?}"
+    );
+    assert_eq!(daemon.states().await.is_empty(), host.has_groups());
+}
+
 /// Whatever a supervisor started is in its group, even where it does not die with it.
 #[tokio::test]
 async fn forced_stop_leaves_nothing_in_the_control_group() {
