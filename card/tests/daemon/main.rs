@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod absence;
 mod fleet;
 mod renewal;
 mod stand_in_vault;
