@@ -29,7 +29,7 @@ mod tests;
 mod verdicts;
 
 pub use commit::{Recorded, VerdictLog};
-pub use enrolment::{EnrolledHost, JoinCodeError};
+pub use enrolment::{EnrolledHost, HostCursor, HostCursorError, JoinCodeError};
 pub use error::StorageError;
 pub use page::{Page, PageLimit};
 pub use profiles::{ProfileRevision, ProfileSummary};

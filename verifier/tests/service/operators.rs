@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::http::{Method, StatusCode};
 use bartizan_attestation::digest::hash;
+use bartizan_attestation::identity::CardId;
 use bartizan_attestation::measurement::HashAlgorithm;
 use bartizan_attestation::profile::{
     ApplicationProfile, ProfileDocument, ProfiledFile, Reference, Segment, SpecialMappings,
@@ -204,6 +205,8 @@ async fn lists_come_in_pages_that_lead_to_one_another() {
     }
     for path in [
         "/v1/hosts?after=x",
+        // No place in the list, rather than its end.
+        &format!("/v1/hosts?after={}", CardId([1; 32])),
         "/v1/revocations?after=x",
         "/v1/profiles?limit=0",
     ] {
