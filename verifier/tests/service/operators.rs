@@ -247,10 +247,11 @@ async fn reports_that_wait_for_one_profile_have_it_read_once() {
     let (path, body) = ("/v1/profiles/nginx", profile("nginx"));
     bench.call(&operator(), Method::PUT, path, body).await;
     let mut waiting = tokio::task::JoinSet::new();
-    for _ in 0..8 {
+    for number in 0..8 {
         let service = Arc::clone(&bench.service);
         waiting.spawn(async move {
-            let current = service.profiles.current(&service.storage, "nginx", 1);
+            let (storage, host) = (&service.storage, CardId([number % 3; 32]));
+            let current = service.profiles.current(storage, host, "nginx", 1);
             current.await.unwrap().unwrap()
         });
     }
