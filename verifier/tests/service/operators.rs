@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::http::{Method, StatusCode};
+use axum::body::Body;
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{Method, Request, StatusCode};
 use bartizan_attestation::digest::hash;
 use bartizan_attestation::identity::CardId;
 use bartizan_attestation::measurement::HashAlgorithm;
@@ -239,6 +241,48 @@ async fn a_list_is_paid_for_until_it_was_sent() {
     }
     let refused = bench.get(&ann, "/v1/verdicts").await;
     assert_eq!(problem(&refused), "client-memory-exhausted");
+}
+
+#[tokio::test]
+async fn one_profile_and_one_verdict_are_paid_for_until_they_were_sent() {
+    let bench = Bench::start_with(Authority::fleet(), "limits: {memory_wait_s: 1}").await;
+    let (ann, path) = (operator(), "/v1/profiles/nginx");
+    let put = bench.call(&ann, Method::PUT, path, profile("nginx")).await;
+    assert_eq!(put.0, StatusCode::OK);
+    let host = Host::enrolled(&bench.vault.fleet);
+    let guest = host.guest(1, 1);
+    let report = guest.attest(bench.nonce(&host, &guest).await, "nginx");
+    let (_, judged) = bench.submit(&host, &guest, &report).await;
+    let verdict = format!("/v1/verdicts/{}", judged["verdict"].as_str().unwrap());
+    let memory = &bench.service.memory;
+    let whole = memory.free();
+    let text = profile("nginx").to_string();
+    let put = Request::put(path)
+        .header(CONTENT_LENGTH, text.len())
+        .body(text.into());
+    for request in [
+        Request::get(path).body(Body::empty()),
+        Request::get(&verdict).body(Body::empty()),
+        put,
+    ] {
+        let request = request.unwrap();
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let answer = bench.dispatch(&ann, request).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{method} {uri}");
+        assert!(memory.free() < whole, "{method} {uri}, not read yet");
+        drop(answer);
+        assert_eq!(memory.free(), whole, "{method} {uri}");
+    }
+    // All that this operator can have.
+    let mine = Payer::Operator("ann".into());
+    let mut held = Vec::new();
+    while let Ok(share) = memory.try_take(&mine, 64 << 10) {
+        held.push(share);
+    }
+    for path in [path, &verdict] {
+        let refused = bench.get(&ann, path).await;
+        assert_eq!(problem(&refused), "client-memory-exhausted");
+    }
 }
 
 #[tokio::test]
