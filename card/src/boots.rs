@@ -1,10 +1,12 @@
 //! Boot counters: how often each VM was booted on this card. Part of a guest's identity, so a number is on disk
 //! before anybody is told it, and is never told twice.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+
+use crate::durable;
 
 /// The counters, a file each, named by the VM's UUID in hexadecimal.
 #[derive(Debug)]
@@ -54,9 +56,11 @@ impl Boots {
         let next = read(&path)?
             .checked_add(1)
             .ok_or_else(|| BootsError::Damaged { path: path.clone() })?;
-        write(&path, next).map_err(|source| BootsError::File {
-            path: path.clone(),
-            source,
+        durable::replace(&path, format!("{next}\n").as_bytes()).map_err(|source| {
+            BootsError::File {
+                path: path.clone(),
+                source,
+            }
         })?;
         Ok(next)
     }
@@ -84,20 +88,6 @@ fn read(path: &Path) -> Result<u64, BootsError> {
             source,
         }),
     }
-}
-
-fn write(path: &Path, number: u64) -> io::Result<()> {
-    let partial = path.with_extension("partial");
-    let mut file = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .open(&partial)?;
-    writeln!(file, "{number}")?;
-    file.sync_all()?;
-    fs::rename(&partial, path)?;
-    // The rename itself must be durable too.
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]

@@ -34,13 +34,28 @@ pub enum EnrollError {
     #[error(
         "the verifier was not asked: {0}; is `verifier` right in the configuration, and is the fleet CA its own?"
     )]
-    Channel(#[from] ChannelError),
+    Channel(#[source] ChannelError),
+    /// The verifier may have been asked, and its answer is not there.
+    #[error(
+        "the verifier did not answer: {0}; whether it certified this host is not known: enrol again, with a new join code where this one was used, and revoke what `bartizan host list` shows of this try"
+    )]
+    Unanswered(#[source] ChannelError),
     /// The verifier refused.
     #[error(transparent)]
     Refused(#[from] CardRefusal),
     /// The verifier's certificate for this host is not what it should be.
     #[error("the certificate for this host is refused: {0}")]
     Chain(#[from] ChainError),
+}
+
+impl From<ChannelError> for EnrollError {
+    fn from(error: ChannelError) -> Self {
+        if error.may_have_been_asked() {
+            Self::Unanswered(error)
+        } else {
+            Self::Channel(error)
+        }
+    }
 }
 
 /// Enrols this host under a name, with a join code; answers its card id.

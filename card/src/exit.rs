@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use bartizan_attestation::host::CardRefusal;
 use bartizan_card::config::ConfigError;
 use bartizan_card::enroll::EnrollError;
+use bartizan_card::renewal::RenewalError;
+use bartizan_card::service::CardError;
 use bartizan_card::vault::VaultError;
 use bartizan_channel::Fault;
 
@@ -25,17 +27,31 @@ pub(crate) fn message(error: &anyhow::Error) -> String {
 }
 
 fn number(error: &anyhow::Error) -> u8 {
-    let away = match error.downcast_ref() {
-        Some(EnrollError::Vault(VaultError::Away { .. })) => true,
-        Some(EnrollError::Channel(error)) => error.fault() == Fault::Away,
-        Some(EnrollError::Refused(CardRefusal::VerifierAway(_))) => true,
-        Some(EnrollError::Refused(CardRefusal::VerifierRefused { status, .. })) => *status >= 500,
-        _ => matches!(error.downcast_ref(), Some(VaultError::Away { .. })),
+    if error.downcast_ref::<ConfigError>().is_some() {
+        return 2;
+    }
+    let away = match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(EnrollError::Vault(error)), _) => is_vault_away(error),
+        (Some(EnrollError::Channel(error) | EnrollError::Unanswered(error)), _) => {
+            error.fault() == Fault::Away
+        }
+        (Some(EnrollError::Refused(refusal)), _) => is_away(refusal),
+        (_, Some(RenewalError::Vault(error))) => is_vault_away(error),
+        (_, Some(RenewalError::Refused(refusal))) => is_away(refusal),
+        _ => matches!(error.downcast_ref(), Some(CardError::Vault(error)) if is_vault_away(error)),
     };
-    match error.downcast_ref::<ConfigError>() {
-        Some(_) => 2,
-        None if away => 69,
-        None => 1,
+    if away { 69 } else { 1 }
+}
+
+const fn is_vault_away(error: &VaultError) -> bool {
+    matches!(error, VaultError::Away { .. })
+}
+
+const fn is_away(refusal: &CardRefusal) -> bool {
+    match refusal {
+        CardRefusal::VerifierAway(_) | CardRefusal::VaultAway(_) => true,
+        CardRefusal::VerifierRefused { status, .. } => *status >= 500,
+        _ => false,
     }
 }
 
@@ -68,6 +84,41 @@ mod tests {
             number(&EnrollError::Refused(refusal).into())
         };
         assert_eq!([503, 403].map(refused), [69, 1]);
+    }
+
+    #[test]
+    fn an_outage_is_one_whatever_was_to_be_done() {
+        let vault = || VaultError::Away {
+            socket: "/run/vault".into(),
+            error: io::Error::from(io::ErrorKind::NotFound).into(),
+        };
+        let away = || CardRefusal::VerifierAway("down".into());
+        let problem = String::new();
+        let status = 503;
+        let cannot = CardRefusal::VerifierRefused { status, problem };
+        let unsigned = CardRefusal::LinkUnusable("not signed".into());
+        for (error, expected) in [
+            (EnrollError::Vault(vault()).into(), 69),
+            (CardError::Vault(vault()).into(), 69),
+            (CardError::NotEnrolled.into(), 1),
+            (RenewalError::Vault(vault()).into(), 69),
+            (RenewalError::Refused(away()).into(), 69),
+            (RenewalError::Refused(cannot).into(), 69),
+            (RenewalError::Refused(unsigned).into(), 1),
+            (anyhow::anyhow!("something else"), 1),
+        ] {
+            assert_eq!(number(&error), expected, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_may_have_been_done_is_not_said_to_be_undone() {
+        let asked = |error: ChannelError| message(&EnrollError::from(error).into());
+        let silent = asked(ChannelError::TimedOut);
+        assert!(silent.contains("not known"), "{silent}");
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        let unreached = asked(ChannelError::Connect(refused()));
+        assert!(unreached.contains("was not asked"), "{unreached}");
     }
 
     #[test]

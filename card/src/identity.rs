@@ -1,6 +1,7 @@
 //! The card's TLS identity: short-lived, its key in the vault, replaced at half its life.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bartizan_attestation::keys::{Purpose, VaultReply, VaultRequest};
 use bartizan_channel::{HandshakeSignError, HandshakeSigner, Identity};
@@ -8,6 +9,9 @@ use bartizan_channel::{HandshakeSignError, HandshakeSigner, Identity};
 use crate::unix_now;
 use crate::vault::{Vault, VaultError};
 
+/// How long the vault may take for a signature. Beyond it the handshake fails, for a reason of this host's: the verifier,
+/// which waits no longer either, is not to be taken for one that does not answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Lifetime of a TLS client certificate in seconds.
 const LIFETIME_S: u64 = 3600;
 
@@ -89,8 +93,13 @@ impl HandshakeSigner for VaultSigner {
             certificate: self.certificate.clone(),
             message: message.to_vec(),
         };
+        let begun = Instant::now();
         // The handshake runs on a thread that serves others too: tell the runtime to move them.
         match tokio::task::block_in_place(|| self.vault.ask(&request)) {
+            Ok(_) if begun.elapsed() > PATIENCE => {
+                tracing::error!("the vault signed a TLS handshake too late");
+                Err(HandshakeSignError)
+            }
             Ok(VaultReply::Signature(signature)) => Ok(signature),
             Ok(_) => Err(HandshakeSignError),
             Err(error) => {

@@ -26,6 +26,7 @@
 pub mod boots;
 pub mod config;
 pub mod confinement;
+mod durable;
 pub mod enroll;
 pub mod identity;
 pub mod operators;

@@ -36,6 +36,8 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Serve the hypervisor.
+    ///
+    /// Exit code: 0 told to stop, 1 failed, 2 wrong usage or configuration, 69 the vault is away.
     #[command(after_help = "Example: bartizan-card run --config /etc/bartizan/card.yaml")]
     Run {
         /// The configuration, YAML.
@@ -43,6 +45,8 @@ enum Command {
         config: PathBuf,
     },
     /// Renew this host's certificate now, for the same key; a card that runs does so by itself, at half of its life.
+    ///
+    /// Exit code: 0 renewed, 1 refused, 2 wrong usage or configuration, 69 the vault or the verifier is away.
     #[command(after_help = "Example: bartizan-card renew --config /etc/bartizan/card.yaml")]
     Renew {
         /// The configuration, YAML.

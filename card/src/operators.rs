@@ -3,7 +3,7 @@
 //!
 //! While the verifier is away, nothing is launched; or, for as long as the configuration grants, what is allowed by the
 //! answer that it gave last on the same operator. Those answers are on disk: a card that starts anew knows them. Only
-//! silence is absence: an answer that is not understood, or too large, is a refusal.
+//! silence is absence: an answer that is not understood, or too large, is a refusal, and so is what fails on this host.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use bartizan_attestation::host::CardRefusal;
 use serde::{Deserialize, Serialize};
 
+use crate::durable;
 use crate::verifier::Verifier;
 
 /// Most operators of whom an answer is kept; of more, the oldest answers are forgotten.
@@ -53,7 +54,8 @@ impl Operators {
     /// Refuses a launch that `operator` signed, where it is revoked or that cannot be learnt.
     pub async fn check(&self, verifier: &Verifier, operator: &str) -> Result<(), CardRefusal> {
         let answer = verifier.is_revoked(operator).await;
-        self.judge(answer, operator, crate::unix_now())
+        // The answer is flushed to the disk.
+        tokio::task::block_in_place(|| self.judge(answer, operator, crate::unix_now()))
     }
 
     fn judge(
@@ -109,16 +111,19 @@ impl Operators {
             known.remove(&oldest);
         }
         // Under the lock: of two answers, the later one is on disk.
-        if let Err(error) = self.write(&known) {
-            // A card that starts anew knows less, and launches less.
-            tracing::warn!(file = %self.file.display(), %error, "what is known of operators is not kept");
+        let Err(error) = self.write(&known) else {
+            return;
+        };
+        let file = self.file.display();
+        tracing::warn!(%file, %error, "what is known of operators is not kept");
+        // An older answer would let a card that starts anew launch more: without any it launches less.
+        if let Err(error) = durable::remove(&self.file) {
+            tracing::error!(%file, %error, "older answers on operators stay on disk; remove the file");
         }
     }
 
     fn write(&self, known: &BTreeMap<String, Answer>) -> std::io::Result<()> {
-        let partial = self.file.with_extension("partial");
-        fs::write(&partial, serde_json::to_vec(known)?)?;
-        fs::rename(&partial, &self.file)
+        durable::replace(&self.file, &serde_json::to_vec(known)?)
     }
 }
 
@@ -165,6 +170,9 @@ mod tests {
         let problem = "{}".to_owned();
         for refusal in [
             CardRefusal::VerifierUnclear("2 MiB".into()),
+            CardRefusal::Busy("32 requests".into()),
+            CardRefusal::LinkUnusable("not signed".into()),
+            CardRefusal::VaultAway("down".into()),
             CardRefusal::VerifierRefused {
                 status: 503,
                 problem,
@@ -201,6 +209,23 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_cannot_be_kept_leaves_no_older_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let known = Operators::open(folder.path(), 60);
+        assert_eq!(known.judge(Ok(false), "ann", NOW), Ok(()));
+        // Where the next one would be written.
+        let in_the_way = folder.path().join("operators.partial");
+        fs::create_dir(&in_the_way).unwrap();
+        assert_eq!(known.judge(Ok(true), "ann", NOW + 1), revoked("ann"));
+        let again = Operators::open(folder.path(), 60);
+        assert_eq!(again.judge(away(), "ann", NOW + 2), unknown());
+        fs::remove_dir(&in_the_way).unwrap();
+        assert_eq!(known.judge(Ok(true), "ann", NOW + 3), revoked("ann"));
+        let again = Operators::open(folder.path(), 60);
+        assert_eq!(again.judge(away(), "ann", NOW + 4), revoked("ann"));
+    }
+
+    #[test]
     fn few_answers_are_kept_whoever_is_asked_about() {
         let folder = tempfile::tempdir().unwrap();
         let known = Operators::open(folder.path(), 60);
@@ -208,8 +233,17 @@ mod tests {
         let many = MAX_KNOWN as u64 + 5;
         for number in 0..many {
             // All within grace at the end.
-            let at = NOW + number * 50 / many;
-            known.judge(Ok(false), &format!("o{number}"), at).unwrap();
+            let (operator, at) = (format!("o{number}"), NOW + number * 50 / many);
+            if count() < MAX_KNOWN {
+                // Not on disk: a thousand flushes are slow.
+                let answer = Answer {
+                    at_s: at,
+                    revoked: false,
+                };
+                known.known.lock().unwrap().insert(operator, answer);
+            } else {
+                known.judge(Ok(false), &operator, at).unwrap();
+            }
         }
         assert_eq!(count(), MAX_KNOWN);
         assert_eq!(known.judge(away(), "o0", NOW + 50), unknown());

@@ -136,15 +136,15 @@ impl Verifier {
         Ok(answer.revoked)
     }
 
-    /// The token keys' certificates; none where the verifier is away and none are known.
+    /// The token keys' certificates; none where the verifier cannot be asked and none are known.
     pub async fn token_certificates_if_there(&self) -> Result<Vec<ByteVec>, CardRefusal> {
         match self.token_certificates().await {
-            Err(CardRefusal::VerifierAway(_)) => Ok(Vec::new()),
+            Err(refusal) if is_unasked(&refusal) => Ok(Vec::new()),
             known => known,
         }
     }
 
-    /// The token keys' certificates. While the verifier is away the last ones known.
+    /// The token keys' certificates. While the verifier cannot be asked the last ones known.
     async fn token_certificates(&self) -> Result<Vec<ByteVec>, CardRefusal> {
         let known = self
             .token_certificates
@@ -161,7 +161,7 @@ impl Verifier {
             .await;
         let fetched = match (fetched, known) {
             (Ok(fetched), _) => fetched,
-            (Err(CardRefusal::VerifierAway(_)), Some((_, certificates))) => {
+            (Err(refusal), Some((_, certificates))) if is_unasked(&refusal) => {
                 return Ok(certificates);
             }
             (Err(refusal), _) => return Err(refusal),
@@ -208,8 +208,9 @@ impl Verifier {
     ) -> Result<A, CardRefusal> {
         let turn = tokio::time::timeout(DEADLINE, self.turns.acquire()).await;
         let Ok(Ok(_turn)) = turn else {
-            let why = format!("{MAX_CONNECTIONS} requests are under way to it");
-            return Err(CardRefusal::VerifierAway(why));
+            // Of the card's own making: no silence of the verifier's.
+            let why = format!("{MAX_CONNECTIONS} requests are under way to the verifier");
+            return Err(CardRefusal::Busy(why));
         };
         let mut connection = match self.reuse() {
             Some(connection) => connection,
@@ -249,10 +250,10 @@ impl Verifier {
         let identity = tokio::task::block_in_place(|| self.identity.current())?;
         let connector =
             Connector::authenticated(move || Arc::clone(&identity), self.fleet_ca.der());
-        let connector = connector.map_err(|error| CardRefusal::VerifierAway(error.to_string()))?;
+        let connector = connector.map_err(|error| unopened(&error))?;
         Connection::open(&connector, &self.endpoint, DEADLINE)
             .await
-            .map_err(|error: ChannelError| CardRefusal::VerifierAway(error.to_string()))
+            .map_err(|error| unopened(&error))
     }
 }
 
@@ -294,6 +295,23 @@ fn unclear(why: &str) -> CardRefusal {
     CardRefusal::VerifierUnclear(why.to_owned())
 }
 
+/// Whether the verifier cannot be asked at present, by whoever's fault: what it said before is still of use.
+const fn is_unasked(refusal: &CardRefusal) -> bool {
+    matches!(
+        refusal,
+        CardRefusal::VerifierAway(_) | CardRefusal::Busy(_) | CardRefusal::LinkUnusable(_)
+    )
+}
+
+/// Only silence is absence. What this host cannot do, or a handshake that its vault did not sign, is none of the verifier's;
+/// and somebody who answers under another fleet CA is not silent.
+fn unopened(error: &ChannelError) -> CardRefusal {
+    match error.fault() {
+        Fault::Away => CardRefusal::VerifierAway(error.to_string()),
+        Fault::Untrusted | Fault::Unusable => CardRefusal::LinkUnusable(error.to_string()),
+    }
+}
+
 /// Only silence is absence. What cannot be read, or refuses this host's certificate, is an answer: the verifier has shown its
 /// own by then.
 fn unanswered(error: &ChannelError) -> CardRefusal {
@@ -305,7 +323,71 @@ fn unanswered(error: &ChannelError) -> CardRefusal {
 
 #[cfg(test)]
 mod tests {
+    use bartizan_attestation::csr::EphemeralKey;
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyUsagePurpose};
+
     use super::*;
+    use crate::vault::Vault;
+
+    /// A verifier that nobody ever reaches, and a vault that is not there.
+    fn unreachable() -> Verifier {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let ca = params.self_signed(&EphemeralKey::generate().unwrap());
+        let endpoint = Endpoint {
+            host: "127.0.0.1".into(),
+            port: 1,
+            server_name: "localhost".into(),
+        };
+        let identity = TlsIdentity::new(Vault::new("/nonexistent".into()));
+        let ca = FleetCa::from_der(ca.unwrap().der()).unwrap();
+        Verifier::new(endpoint, Arc::new(identity), ca)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn congestion_of_the_cards_own_is_no_absence() {
+        let verifier = unreachable();
+        let most = u32::try_from(MAX_CONNECTIONS).unwrap();
+        let under_way = verifier.turns.acquire_many(most).await.unwrap();
+        let refused = verifier.is_revoked("ann").await;
+        assert!(matches!(refused, Err(CardRefusal::Busy(_))), "{refused:?}");
+        // A result that is there already is not lost for it.
+        let certificates = verifier.token_certificates_if_there().await;
+        assert_eq!(certificates, Ok(Vec::new()));
+        drop(under_way);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_vault_that_is_away_is_no_absence_of_the_verifier() {
+        let refused = unreachable().is_revoked("ann").await;
+        assert!(
+            matches!(refused, Err(CardRefusal::VaultAway(_))),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn what_fails_on_this_host_is_no_absence() {
+        use std::io::{Error, ErrorKind};
+        // EMFILE, and an address that this host does not have.
+        let descriptors = ChannelError::Connect(Error::from_raw_os_error(libc::EMFILE));
+        let address = ChannelError::Connect(Error::from_raw_os_error(libc::EADDRNOTAVAIL));
+        // What rustls makes of a signer that fails, and of a server of another fleet.
+        let unsigned = ChannelError::Handshake(Error::new(ErrorKind::InvalidData, "not signed"));
+        let name = ChannelError::ServerName("a b".into());
+        for error in [descriptors, address, unsigned, name] {
+            let refusal = unopened(&error);
+            assert!(
+                matches!(refusal, CardRefusal::LinkUnusable(_)),
+                "{refusal:?}"
+            );
+        }
+        for kind in [libc::ECONNREFUSED, libc::EHOSTUNREACH, libc::ETIMEDOUT] {
+            let silence = ChannelError::Connect(Error::from_raw_os_error(kind));
+            assert!(matches!(unopened(&silence), CardRefusal::VerifierAway(_)));
+        }
+    }
 
     #[test]
     fn only_silence_is_absence() {

@@ -30,10 +30,11 @@ fn number(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<VerifierError>() {
         return match error {
             VerifierError::Address(_) => USAGE,
-            VerifierError::Unreachable { .. } => UNAVAILABLE,
+            VerifierError::Unreachable { .. } | VerifierError::Unanswered { .. } => UNAVAILABLE,
             VerifierError::Refused { status, .. } if *status >= 500 => UNAVAILABLE,
             VerifierError::Refused { .. }
             | VerifierError::Untrusted { .. }
+            | VerifierError::Answer { .. }
             | VerifierError::Exchange { .. } => FAILED,
         };
     }
@@ -76,6 +77,18 @@ mod tests {
             FAILED
         );
         assert_eq!(asked(ChannelError::TooLarge { limit: 1 }), FAILED);
+    }
+
+    #[test]
+    fn a_request_that_may_have_been_done_is_not_said_to_be_undone() {
+        let said = |error| message(&VerifierError::channel("a:1", error).into());
+        for error in [ChannelError::TimedOut, ChannelError::TooLarge { limit: 1 }] {
+            let text = said(error);
+            assert!(text.contains("is not known"), "{text}");
+        }
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let text = said(ChannelError::Connect(refused));
+        assert!(text.contains("cannot be reached"), "{text}");
     }
 
     #[test]

@@ -52,7 +52,27 @@ pub(crate) enum VerifierError {
         /// Why.
         source: ChannelError,
     },
-    /// The exchange failed for a reason of this side's, or the answer cannot be taken.
+    /// It may have been asked, and no answer is there.
+    #[error(
+        "the verifier at {verifier} did not answer: {source}; whether it did what was asked is not known: see by `list` or `show` before you try again"
+    )]
+    Unanswered {
+        /// Where it was sought.
+        verifier: String,
+        /// Why.
+        source: ChannelError,
+    },
+    /// It may have been asked, and what it answers is too large, or no HTTP.
+    #[error(
+        "the answer of the verifier at {verifier} cannot be used: {source}; whether it did what was asked is not known: see by `list` or `show` before you try again"
+    )]
+    Answer {
+        /// Where it was sought.
+        verifier: String,
+        /// Why.
+        source: ChannelError,
+    },
+    /// The exchange failed for a reason of this side's.
     #[error("the verifier at {verifier} was not asked: {source}")]
     Exchange {
         /// Where it was sought.
@@ -80,6 +100,8 @@ impl VerifierError {
     pub(crate) fn channel(verifier: &str, source: ChannelError) -> Self {
         let verifier = verifier.to_owned();
         match source.fault() {
+            Fault::Away if source.may_have_been_asked() => Self::Unanswered { verifier, source },
+            Fault::Unusable if source.may_have_been_asked() => Self::Answer { verifier, source },
             Fault::Away => Self::Unreachable { verifier, source },
             Fault::Untrusted => Self::Untrusted { verifier, source },
             Fault::Unusable if matches!(source, ChannelError::ServerName(_)) => {

@@ -136,6 +136,11 @@ impl Keyring {
         self.contents.fleet_ca.as_ref().map(|der| der.as_slice())
     }
 
+    /// Whether one more key of a purpose would be added: asked before it is made and certified.
+    pub(crate) fn check_room(&self, purpose: Purpose, now: u64) -> Result<(), KeyringError> {
+        self.contents.check_room(purpose, now)
+    }
+
     /// Adds a key. Of those for the same purpose it drops what ended before `now` (never a fleet CA or a card identity),
     /// one that still waits for its certificate, and the oldest beyond [`MAX_OVERLAP`]; a token key is refused there
     /// instead. Keys of other purposes stay as they are.
@@ -211,27 +216,38 @@ impl Keyring {
 }
 
 impl Contents {
+    fn check_room(&self, purpose: Purpose, now: u64) -> Result<(), KeyringError> {
+        let stays = |other: &&Record| other.purpose == purpose && !other.gives_way(now);
+        let alike = self.records.iter().filter(stays).count();
+        // What a TLS key signed has had its use; results are verified by the certificates that are shown.
+        if alike >= MAX_OVERLAP && purpose == Purpose::Token {
+            return Err(KeyringError::Overlap { purpose });
+        }
+        Ok(())
+    }
+
     fn add(&mut self, record: Record, now: u64) -> Result<(), KeyringError> {
         let purpose = record.purpose;
+        self.check_room(purpose, now)?;
         let same = |other: &Record| other.purpose == purpose;
-        // A clock that is ahead for a while must not cost a key that is not made again every few hours.
-        let short_lived = !matches!(purpose, Purpose::FleetCa | Purpose::CardIdentity);
-        let gives_way = |other: &Record| {
-            same(other) && (other.chain.is_empty() || (short_lived && other.not_after < now))
-        };
-        self.records.retain(|other| !gives_way(other));
+        (self.records).retain(|other| !(same(other) && other.gives_way(now)));
         let alike = self.records.iter().filter(|other| same(other)).count();
-        if alike >= MAX_OVERLAP {
-            // What a TLS key signed has had its use; results are verified by the certificates that are shown.
-            if purpose == Purpose::Token {
-                return Err(KeyringError::Overlap { purpose });
-            }
-            if let Some(oldest) = self.records.iter().position(same) {
-                self.records.remove(oldest);
-            }
+        if alike >= MAX_OVERLAP
+            && let Some(oldest) = self.records.iter().position(same)
+        {
+            self.records.remove(oldest);
         }
         self.records.push(record);
         Ok(())
+    }
+}
+
+impl Record {
+    /// Whether it is dropped when another key of its purpose is added.
+    fn gives_way(&self, now: u64) -> bool {
+        // A clock that is ahead for a while must not cost a key that is not made again every few hours.
+        let short_lived = !matches!(self.purpose, Purpose::FleetCa | Purpose::CardIdentity);
+        self.chain.is_empty() || (short_lived && self.not_after < now)
     }
 }
 

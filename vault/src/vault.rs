@@ -164,6 +164,8 @@ impl Operation<'_> {
         purpose: Purpose,
         certify: impl FnOnce(&Self, &PublicKey) -> Result<(Chain, u64), VaultRefusal>,
     ) -> Result<Chain, VaultRefusal> {
+        // Before: a key that is not kept would cost a signature of the fleet CA.
+        (self.read().check_room(purpose, self.now)).map_err(not_kept)?;
         let key = self.backend.generate(purpose).map_err(store)?;
         let (chain, not_after) = certify(self, &key.public)?;
         let record = Record {
@@ -175,13 +177,7 @@ impl Operation<'_> {
             not_after,
         };
         let added = self.write().add(record, self.now);
-        added.map_err(|error| match error {
-            KeyringError::Overlap { purpose } => {
-                let keys = u32::try_from(MAX_OVERLAP).unwrap_or(u32::MAX);
-                VaultRefusal::Overlap { purpose, keys }
-            }
-            other => store(other),
-        })?;
+        added.map_err(not_kept)?;
         Ok(chain)
     }
 
@@ -232,6 +228,16 @@ fn leaf(record: &Record) -> Option<&[u8]> {
         .chain
         .first()
         .map(|certificate| certificate.as_slice())
+}
+
+fn not_kept(error: KeyringError) -> VaultRefusal {
+    match error {
+        KeyringError::Overlap { purpose } => {
+            let keys = u32::try_from(MAX_OVERLAP).unwrap_or(u32::MAX);
+            VaultRefusal::Overlap { purpose, keys }
+        }
+        other => store(other),
+    }
 }
 
 fn store(error: impl std::fmt::Display) -> VaultRefusal {

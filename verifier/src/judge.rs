@@ -71,7 +71,7 @@ pub async fn judge(
         Some(revision) => {
             service
                 .profiles
-                .current(&service.storage, &application, revision)
+                .current(&service.storage, guest.card, &application, revision)
                 .await?
         }
         None => None,

@@ -29,10 +29,10 @@ mod tests;
 mod verdicts;
 
 pub use commit::{Recorded, VerdictLog};
-pub use enrolment::{EnrolledHost, JoinCodeError};
+pub use enrolment::{EnrolledHost, HostCursor, HostCursorError, JoinCodeError};
 pub use error::StorageError;
 pub use page::{Page, PageLimit};
-pub use profiles::{ProfileRevision, ProfileSummary};
+pub use profiles::{ProfileRevision, ProfileSize, ProfileSummary};
 pub use revocations::{
     Revocation, RevocationCursor, RevocationCursorError, RevocationKind, RevocationSubjectError,
 };

@@ -71,7 +71,8 @@ impl ProblemType for TokenKeysError {
 }
 
 impl TokenKeys {
-    /// Reads the vault's token keys; has one made if there is none in the first half of its life.
+    /// Reads the vault's token keys; has one made if there is none in the first half of its life. One in its second half
+    /// is enough to begin with, where no other can be had: `keep_fresh` goes on trying.
     pub async fn open(
         vault: Vault,
         fleet_ca: FleetCa,
@@ -88,8 +89,11 @@ impl TokenKeys {
         let fresh = this.published().first().is_some_and(|newest| {
             !until_half_life((newest.not_before, newest.not_after), now_s()).is_zero()
         });
-        if !fresh {
-            this.replace().await?;
+        if !fresh && let Err(error) = this.replace().await {
+            if this.published().is_empty() {
+                return Err(error);
+            }
+            tracing::warn!(%error, "token key not rotated; the former one signs on");
         }
         Ok(this)
     }

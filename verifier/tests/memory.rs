@@ -8,6 +8,7 @@ use std::fs;
 use bartizan_attestation::cose::MessageType;
 use bartizan_attestation::identity::{CardId, GuestIdentity};
 use bartizan_attestation::measurement::{Digest, Register, Report, Snapshot, SnapshotMode};
+use bartizan_attestation::profile::ApplicationProfile;
 use bartizan_verifier::api::read_submission;
 use bartizan_verifier::config::Limits;
 
@@ -48,6 +49,17 @@ fn hostile_bodies_take_no_more_than_they_are_charged() {
     let body = [head, &more, tail].concat().into_bytes();
     let taken = peak(|| read_submission(&body).unwrap_err());
     assert!(taken < SLACK, "{taken}");
+
+    // Profiles of millions of empty paths and of algorithms.
+    for (list, entry) in [("required", r#""""#), ("algorithms", r#""sha-256""#)] {
+        let limit = Limits::default().profile_body_bytes;
+        let (head, tail) = (format!(r#"{{"version": 1, "{list}": [{entry}"#), "]}");
+        let more =
+            format!(",{entry}").repeat((limit - head.len() - tail.len()) / (entry.len() + 1));
+        let body = [&head, &more, tail].concat().into_bytes();
+        let taken = peak(|| ApplicationProfile::from_json(&body).unwrap_err());
+        assert!(taken < SLACK, "{list}: {taken}");
+    }
 
     // A report of more than a million empty registers.
     let report = hostile_report();

@@ -69,6 +69,10 @@ pub(super) const ALLOWED: &[SystemCall] = &[
     always(libc::SYS_lseek, "the size of a boot counter"),
     always(libc::SYS_fsync, "a boot is counted before it begins"),
     always(libc::SYS_rename, "a new count takes the old one's place"),
+    always(
+        libc::SYS_unlink,
+        "what is known of operators goes where it cannot be replaced",
+    ),
     // Threads and memory of this process.
     only(
         libc::SYS_clone,

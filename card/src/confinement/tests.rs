@@ -8,6 +8,7 @@ use std::process::{Command, ExitStatus};
 
 use super::*;
 use crate::boots::Boots;
+use crate::durable;
 
 /// Names the verifier's host and the act to the child.
 const ACT: &str = "BARTIZAN_TEST_ACT";
@@ -95,6 +96,9 @@ fn child_process() {
         "serve" => {
             assert_eq!(boots.next([1; 16]).unwrap(), 1);
             assert_eq!(boots.latest([1; 16]).unwrap(), 1);
+            let answers = config.state_dir.join("operators.json");
+            durable::replace(&answers, b"{}").unwrap();
+            durable::remove(&answers).unwrap();
             std::net::TcpStream::connect(address).unwrap();
             let refused = std::net::TcpStream::connect(other.local_addr().unwrap());
             let refused = refused.err().map(|error| error.kind());

@@ -183,6 +183,7 @@ impl From<CardRefusal> for Problem {
             refusal @ CardRefusal::VaultAway(_) => {
                 Self::new(away, "vault-away", refusal.to_string())
             }
+            refusal @ CardRefusal::Busy(_) => Self::new(away, "card-busy", refusal.to_string()),
             refusal @ CardRefusal::NotEnrolled => {
                 Self::new(away, "host-not-enrolled", refusal.to_string())
             }
@@ -190,7 +191,8 @@ impl From<CardRefusal> for Problem {
             | CardRefusal::State(_)
             | CardRefusal::OperatorRevoked(_)
             | CardRefusal::RevocationsUnknown(_)
-            | CardRefusal::VerifierUnclear(_)) => Self::host(refusal.to_string()),
+            | CardRefusal::VerifierUnclear(_)
+            | CardRefusal::LinkUnusable(_)) => Self::host(refusal.to_string()),
         }
     }
 }

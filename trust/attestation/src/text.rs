@@ -2,6 +2,12 @@
 //!
 //! Each form is decoded strictly: what it writes is the only spelling that it reads.
 
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
 /// Lower-case hexadecimal, for digests.
 pub(crate) mod hex_bytes {
     use serde::de::Error;
@@ -90,13 +96,16 @@ pub(crate) mod display {
     }
 }
 
-/// A list of such values.
+/// A list of such values, no longer than there are hash algorithms.
 pub(crate) mod display_list {
     use std::fmt::Display;
     use std::str::FromStr;
 
     use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::{Deserializer, Serializer};
+
+    use super::at_most;
+    use crate::measurement::HashAlgorithm;
 
     pub(crate) fn serialize<S: Serializer, T: Display>(
         values: &[T],
@@ -110,10 +119,40 @@ pub(crate) mod display_list {
         D: Deserializer<'de>,
         T: FromStr<Err: Display>,
     {
-        let texts = Vec::<String>::deserialize(from)?;
+        let texts = at_most::<{ HashAlgorithm::ALL.len() }, D, String>(from)?;
         texts
             .iter()
             .map(|text| text.parse().map_err(D::Error::custom))
             .collect()
     }
+}
+
+/// A list that is bounded while it is read: an empty string takes three bytes of JSON, and eight times that in memory.
+pub(crate) fn at_most<'de, const MOST: usize, D, T>(from: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Bounded<const MOST: usize, T>(PhantomData<T>);
+
+    impl<'de, const MOST: usize, T: Deserialize<'de>> Visitor<'de> for Bounded<MOST, T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a list of at most {MOST}")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut values = Vec::new();
+            while let Some(value) = list.next_element()? {
+                if values.len() >= MOST {
+                    return Err(A::Error::invalid_length(MOST + 1, &self));
+                }
+                values.push(value);
+            }
+            Ok(values)
+        }
+    }
+
+    from.deserialize_seq(Bounded::<MOST, T>(PhantomData))
 }

@@ -50,11 +50,17 @@ pub enum Fault {
     Away,
     /// Somebody answers who is not the peer, or the peer does not take us for one of the fleet.
     Untrusted,
-    /// This side's settings or request, or what the peer answered, cannot be used.
+    /// This side's settings, means or request, or what the peer answered, cannot be used.
     Unusable,
 }
 
 impl ChannelError {
+    /// Whether the peer may have got the request, and done what it asks for, though its answer is not there.
+    #[must_use]
+    pub const fn may_have_been_asked(&self) -> bool {
+        matches!(self, Self::Http(_) | Self::TimedOut | Self::TooLarge { .. })
+    }
+
     /// What it means to whoever asked.
     #[must_use]
     pub fn fault(&self) -> Fault {
@@ -68,6 +74,7 @@ impl ChannelError {
                 Fault::Untrusted
             }
             Self::Http(error) if error.is_parse() => Fault::Unusable,
+            Self::Connect(error) if is_of_this_host(error) => Fault::Unusable,
             Self::Handshake(_) | Self::Connect(_) | Self::TimedOut | Self::Http(_) => Fault::Away,
             Self::FleetCa(_)
             | Self::ClientVerifier(_)
@@ -82,6 +89,25 @@ impl ChannelError {
 /// Whether TLS itself failed, rather than the connection under it: rustls's errors come as invalid data.
 fn is_of_tls(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData
+}
+
+/// Whether the kernel refused a connection by itself (no descriptors, no address, a filter), rather than that nobody
+/// answered. A name that could not be resolved has no number of the kernel's.
+fn is_of_this_host(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    let of_the_network = matches!(
+        error.kind(),
+        Kind::ConnectionRefused
+            | Kind::ConnectionReset
+            | Kind::ConnectionAborted
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+            | Kind::NotConnected
+            | Kind::BrokenPipe
+            | Kind::TimedOut
+    );
+    error.raw_os_error().is_some() && !of_the_network
 }
 
 fn causes<'e>(error: &'e dyn Error) -> impl Iterator<Item = &'e (dyn Error + 'static)> {

@@ -25,7 +25,7 @@ use crate::clock::{now_ms, now_s};
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::quota::RenewalQuotaError;
 use crate::service::Service;
-use crate::storage::{EnrolledHost, JoinCodeError, StorageError};
+use crate::storage::{EnrolledHost, HostCursorError, JoinCodeError, StorageError};
 use crate::vault::VaultError;
 
 /// Longest life of a join code: one week.
@@ -212,13 +212,13 @@ pub(super) async fn hosts(
 ) -> Result<Paid, Problem> {
     let limit = share.limit(query.limit, 1000)?;
     let after = query.after.map(|after| after.parse()).transpose();
-    let after: Option<CardId> = after.map_err(|_| InputError::Field {
+    let after = after.map_err(|_: HostCursorError| InputError::Field {
         field: "after",
         expected: "the `next` of the page before",
     })?;
     let page = service.storage.hosts(after, limit).await?;
     let last = page.rows.last().filter(|_| page.more);
-    let next = last.map(|host| host.card.to_string());
+    let next = last.map(|host| host.cursor().to_string());
     let hosts = page.rows.into_iter().map(Into::into).collect();
     Ok(share.answer(&HostsDocument { hosts, next }))
 }

@@ -1,5 +1,6 @@
-//! Lists: a page at a time, paid for by whoever asks until it was sent.
+//! Large answers, paid for by whoever asks until they were sent: a page of a list, one profile, one verdict.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -12,7 +13,8 @@ use utoipa::IntoParams;
 
 use super::body::payer;
 use super::input::InputError;
-use crate::memory::{MemoryError, Share};
+use crate::memory::{MemoryBudget, MemoryError, Share};
+use crate::payer::Payer;
 use crate::problem::Problem;
 use crate::service::Service;
 use crate::storage::PageLimit;
@@ -21,8 +23,10 @@ use crate::storage::PageLimit;
 const MOST_ROWS: u32 = 1000;
 /// Most bytes of a page as it is read; the row that reaches them is its last.
 const MOST_BYTES: usize = 1 << 20;
-/// How many times its bytes a page takes in memory: read, with a chunk too much, and as JSON.
+/// How many times its bytes an answer takes in memory: read, with a chunk too much, and as JSON.
 const EXPANSION: usize = 4;
+/// The least that an answer is charged, in bytes.
+const LEAST_CHARGE: usize = 64 << 10;
 
 /// Which page of a list.
 #[derive(Deserialize, IntoParams)]
@@ -42,7 +46,11 @@ pub(super) struct PageShare {
     share: Share,
 }
 
-/// A page as JSON, with the memory that it takes until it was sent.
+/// Leave to read one thing whose size is known: asked for before it is read.
+#[derive(Debug)]
+pub(super) struct AnswerPayer(Payer);
+
+/// An answer as JSON, with the memory that it takes until it was sent.
 #[derive(Debug)]
 pub(super) struct Paid {
     json: Vec<u8>,
@@ -65,6 +73,27 @@ impl FromRequestParts<Arc<Service>> for PageShare {
     }
 }
 
+impl FromRequestParts<Arc<Service>> for AnswerPayer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        _: &Arc<Service>,
+    ) -> Result<Self, Self::Rejection> {
+        Ok(Self(payer(parts)))
+    }
+}
+
+impl AnswerPayer {
+    /// The share for what is `bytes` large where it is kept.
+    pub(super) async fn take(&self, service: &Service, bytes: usize) -> Result<Share, MemoryError> {
+        let largest = MemoryBudget::largest_share(service.config.limits.request_memory_bytes);
+        // What was put when there was more memory for it can still be read.
+        let charge = (bytes.saturating_mul(EXPANSION)).clamp(LEAST_CHARGE, largest);
+        service.take_memory(&self.0, charge).await
+    }
+}
+
 impl PageShare {
     /// What a page of at most `rows` rows may hold; `default` if it is not said how many.
     pub(super) fn limit(&self, rows: Option<u32>, default: u32) -> Result<PageLimit, InputError> {
@@ -81,10 +110,17 @@ impl PageShare {
 
     /// The answer.
     pub(super) fn answer(self, page: &impl Serialize) -> Paid {
-        Paid {
+        Paid::new(page, self.share)
+    }
+}
+
+impl Paid {
+    /// The document as JSON; the share is kept until it was sent.
+    pub(super) fn new(document: &impl Serialize, share: Share) -> Self {
+        Self {
             // INVARIANT: the documents are made of strings, numbers and lists.
-            json: serde_json::to_vec(page).unwrap_or_default(),
-            _share: self.share,
+            json: serde_json::to_vec(document).unwrap_or_default(),
+            _share: share,
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use bartizan_attestation::profile::{ApplicationProfile, ProfileError};
@@ -12,7 +11,7 @@ use super::access::Operator;
 use super::body::Body;
 use super::documents::{ProfileRevisionDocument, ProfilesDocument};
 use super::input::{Parameters, Segment};
-use super::listing::{PageQuery, PageShare, Paid};
+use super::listing::{AnswerPayer, PageQuery, PageShare, Paid};
 use crate::clock::now_ms;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
@@ -69,9 +68,10 @@ pub(super) async fn put(
     operator: Operator,
     Segment(application): Segment,
     body: Body,
-) -> Result<Json<ProfileRevisionDocument>, Problem> {
-    let parse = move || ApplicationProfile::from_json(&body.bytes).map(|p| (p, body));
-    let (profile, _body) = tokio::task::spawn_blocking(parse)
+) -> Result<Paid, Problem> {
+    let Body { bytes, share } = body;
+    let parse = move || ApplicationProfile::from_json(&bytes).map(|profile| (profile, share));
+    let (profile, share) = tokio::task::spawn_blocking(parse)
         .await
         .map_err(|_| ProfileRouteError::Stopped)?
         .map_err(ProfileRouteError::from)?;
@@ -85,6 +85,7 @@ pub(super) async fn put(
     }
     let text = String::from_utf8(profile.to_json())
         .map_err(|_| StorageError::Damaged { table: "profiles" })?;
+    drop(profile);
     let now = now_ms();
     let revision = service
         .storage
@@ -96,13 +97,14 @@ pub(super) async fn put(
         operator = operator.name,
         "profile put"
     );
-    Ok(Json(ProfileRevisionDocument {
+    let document = ProfileRevisionDocument {
         application,
         revision,
         operator: operator.name,
         created_at_ms: now,
         profile: raw(text)?,
-    }))
+    };
+    Ok(Paid::new(&document, share))
 }
 
 /// The application's current profile.
@@ -118,19 +120,25 @@ pub(super) async fn show(
     State(service): State<Arc<Service>>,
     _operator: Operator,
     Segment(application): Segment,
-) -> Result<Json<ProfileRevisionDocument>, Problem> {
-    let stored = service
-        .storage
-        .profile(&application)
-        .await?
-        .ok_or(ProfileRouteError::NotFound)?;
-    Ok(Json(ProfileRevisionDocument {
+    payer: AnswerPayer,
+) -> Result<Paid, Problem> {
+    let storage = &service.storage;
+    let size = storage.profile_size(&application).await?;
+    let size = size.ok_or(ProfileRouteError::NotFound)?;
+    let share = payer.take(&service, size.bytes).await?;
+    // That very revision, which is as large as was paid for, whatever was put meanwhile.
+    let stored = storage
+        .profile_revision(&application, size.revision)
+        .await?;
+    let stored = stored.ok_or(ProfileRouteError::NotFound)?;
+    let document = ProfileRevisionDocument {
         application,
         revision: stored.revision,
         operator: stored.operator,
         created_at_ms: stored.created_at_ms,
         profile: raw(stored.body)?,
-    }))
+    };
+    Ok(Paid::new(&document, share))
 }
 
 /// Withdraws an application's profile: its reports are no longer affirmed.

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::access::Operator;
 use super::documents::{VerdictDocument, VerdictQuery, VerdictsDocument};
 use super::input::{Parameters, Segment};
-use super::listing::{PageShare, Paid};
+use super::listing::{AnswerPayer, PageShare, Paid};
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
 use crate::storage::{StorageError, VerdictFilter};
@@ -67,8 +66,11 @@ pub(super) async fn show(
     State(service): State<Arc<Service>>,
     _operator: Operator,
     Segment(id): Segment,
-) -> Result<Json<VerdictDocument>, Problem> {
+    payer: AnswerPayer,
+) -> Result<Paid, Problem> {
+    let size = service.storage.verdict_size(&id).await?;
+    let share = payer.take(&service, size.ok_or(NoVerdictError)?).await?;
     let verdict = service.storage.verdict(&id).await?;
-    let verdict = verdict.ok_or(NoVerdictError)?;
-    Ok(Json(verdict.try_into()?))
+    let document: VerdictDocument = verdict.ok_or(NoVerdictError)?.try_into()?;
+    Ok(Paid::new(&document, share))
 }

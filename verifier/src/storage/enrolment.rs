@@ -1,5 +1,8 @@
 //! Join codes and the hosts that enrolled with them.
 
+use std::fmt;
+use std::str::FromStr;
+
 use axum::http::StatusCode;
 use bartizan_attestation::identity::CardId;
 use sqlx::Row as _;
@@ -155,24 +158,28 @@ impl Storage {
         Ok(())
     }
 
-    /// Enrolled hosts by name, those after the host with the card `after`.
+    /// Enrolled hosts by name, those after `after`.
     pub async fn hosts(
         &self,
-        after: Option<CardId>,
+        after: Option<HostCursor>,
         limit: PageLimit,
     ) -> Result<Page<EnrolledHost>, StorageError> {
         let mut reading = Reading::new(limit);
         loop {
             let after = reading
                 .last()
-                .map(|host: &EnrolledHost| host.card)
-                .or(after);
+                .map(EnrolledHost::cursor)
+                .or_else(|| after.clone());
+            let (name, card) = after.map_or((None, None), |after| {
+                (Some(after.name), Some(after.card.0.to_vec()))
+            });
             let chunk = sqlx::query(
                 "SELECT card, name, operator, enrolled_at_ms, certificate FROM hosts
-                 WHERE ?1 IS NULL OR (name, card) > ((SELECT name FROM hosts WHERE card = ?1), ?1)
-                 ORDER BY name, card LIMIT ?2",
+                 WHERE ?1 IS NULL OR (name, card) > (?1, ?2)
+                 ORDER BY name, card LIMIT ?3",
             )
-            .bind(after.map(|card| card.0.to_vec()))
+            .bind(name)
+            .bind(card)
             .bind(CHUNK)
             .fetch_all(&self.readers)
             .await?;
@@ -186,9 +193,48 @@ impl Storage {
 }
 
 impl EnrolledHost {
+    /// Where the list goes on after it.
+    #[must_use]
+    pub fn cursor(&self) -> HostCursor {
+        HostCursor {
+            name: self.name.clone(),
+            card: self.card,
+        }
+    }
+
     /// What it takes in memory, in bytes.
     fn size(&self) -> usize {
         self.name.len() + self.operator.len() + self.certificate.len() + size_of::<Self>()
+    }
+}
+
+/// A place in the list of hosts; it stays one when the host that it was made of enrols anew under another name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostCursor {
+    name: String,
+    card: CardId,
+}
+
+impl fmt::Display for HostCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.card, self.name)
+    }
+}
+
+/// The text is no place in the list of hosts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("not the `next` of a list of hosts")]
+pub struct HostCursorError;
+
+impl FromStr for HostCursor {
+    type Err = HostCursorError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (card, name) = text.split_once(':').ok_or(HostCursorError)?;
+        Ok(Self {
+            name: name.to_owned(),
+            card: card.parse().map_err(|_| HostCursorError)?,
+        })
     }
 }
 

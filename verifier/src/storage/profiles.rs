@@ -32,6 +32,15 @@ pub struct ProfileSummary {
     pub created_at_ms: u64,
 }
 
+/// How large an application's newest revision is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProfileSize {
+    /// The revision. It never changes.
+    pub revision: u64,
+    /// Bytes of its JSON.
+    pub bytes: usize,
+}
+
 const PUT: &str =
     "INSERT INTO profiles (application, revision, body, operator, created_at_ms)
      VALUES (?1, 1 + coalesce((SELECT max(revision) FROM profiles WHERE application = ?1), 0), ?2, ?3, ?4)
@@ -78,6 +87,45 @@ impl Storage {
         Ok(done.rows_affected() == 1)
     }
 
+    /// How large the application's newest revision is, before it is read; `None` if it has none or it was withdrawn.
+    pub async fn profile_size(
+        &self,
+        application: &str,
+    ) -> Result<Option<ProfileSize>, StorageError> {
+        let row = sqlx::query(
+            "SELECT revision, octet_length(body) AS bytes FROM profiles
+             WHERE application = ? ORDER BY revision DESC LIMIT 1",
+        )
+        .bind(application)
+        .fetch_optional(&self.readers)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let Some(bytes) = row.try_get::<Option<i64>, _>("bytes")? else {
+            return Ok(None);
+        };
+        Ok(Some(ProfileSize {
+            revision: as_unsigned(row.try_get("revision")?),
+            bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+        }))
+    }
+
+    /// One revision of an application's profile.
+    pub async fn profile_revision(
+        &self,
+        application: &str,
+        revision: u64,
+    ) -> Result<Option<ProfileRevision>, StorageError> {
+        let row = sqlx::query(
+            "SELECT revision, body, operator, created_at_ms FROM profiles
+             WHERE application = ? AND revision = ?",
+        )
+        .bind(application)
+        .bind(as_integer(revision))
+        .fetch_optional(&self.readers)
+        .await?;
+        row.map_or(Ok(None), |row| profile_revision(&row))
+    }
+
     /// The application's newest revision; `None` if it has none or it was withdrawn.
     pub async fn profile(
         &self,
@@ -90,16 +138,7 @@ impl Storage {
         .bind(application)
         .fetch_optional(&self.readers)
         .await?;
-        let Some(row) = row else { return Ok(None) };
-        let Some(body) = row.try_get("body")? else {
-            return Ok(None);
-        };
-        Ok(Some(ProfileRevision {
-            revision: as_unsigned(row.try_get("revision")?),
-            body,
-            operator: row.try_get("operator")?,
-            created_at_ms: as_unsigned(row.try_get("created_at_ms")?),
-        }))
+        row.map_or(Ok(None), |row| profile_revision(&row))
     }
 
     /// Applications that have a profile by name, those after the application `after`.
@@ -139,6 +178,19 @@ impl ProfileSummary {
     fn size(&self) -> usize {
         self.application.len() + self.operator.len() + size_of::<Self>()
     }
+}
+
+/// `None` for a revision that withdraws.
+fn profile_revision(row: &SqliteRow) -> Result<Option<ProfileRevision>, StorageError> {
+    let Some(body) = row.try_get("body")? else {
+        return Ok(None);
+    };
+    Ok(Some(ProfileRevision {
+        revision: as_unsigned(row.try_get("revision")?),
+        body,
+        operator: row.try_get("operator")?,
+        created_at_ms: as_unsigned(row.try_get("created_at_ms")?),
+    }))
 }
 
 fn summary(row: &SqliteRow) -> Result<ProfileSummary, StorageError> {

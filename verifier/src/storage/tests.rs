@@ -352,6 +352,27 @@ async fn an_older_boot_is_superseded_and_writes_nothing() {
 }
 
 #[tokio::test]
+async fn a_list_of_hosts_goes_on_though_its_last_host_enrolled_anew() {
+    let database = database().await;
+    let storage = &database.storage;
+    let host = |card: u8, name: &str| EnrolledHost {
+        card: CardId([card; 32]),
+        name: name.into(),
+        operator: "ann".into(),
+        enrolled_at_ms: 1,
+        certificate: vec![card],
+    };
+    for (card, name) in [(1, "a"), (2, "b"), (3, "c")] {
+        storage.add_host(&host(card, name)).await.unwrap();
+    }
+    let after_b = host(2, "b").cursor();
+    storage.add_host(&host(2, "z")).await.unwrap();
+    let page = storage.hosts(Some(after_b), WHOLE).await.unwrap();
+    let names: Vec<_> = page.rows.iter().map(|host| host.name.as_str()).collect();
+    assert_eq!(names, ["c", "z"]);
+}
+
+#[tokio::test]
 async fn every_list_is_whole_in_pages_of_any_size() {
     let storage = database().await;
     let storage = &storage.storage;
@@ -379,7 +400,7 @@ async fn every_list_is_whole_in_pages_of_any_size() {
             created_at_ms: 100 - u64::from(number / 7),
         };
         storage.revoke(&revocation).await.unwrap();
-        due[0].push(host.card.to_string());
+        due[0].push(host.cursor().to_string());
         due[1].push(application);
         due[2].push(revocation.cursor().to_string());
     }
@@ -406,7 +427,7 @@ async fn every_list_is_whole_in_pages_of_any_size() {
         loop {
             let after = found[0].last().map(|last: &String| last.parse().unwrap());
             let page = storage.hosts(after, limit).await.unwrap();
-            found[0].extend(page.rows.iter().map(|host| host.card.to_string()));
+            found[0].extend(page.rows.iter().map(|host| host.cursor().to_string()));
             if !page.more {
                 break;
             }

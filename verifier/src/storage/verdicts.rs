@@ -136,6 +136,18 @@ impl Storage {
         }
     }
 
+    /// What a verdict takes, in bytes, before it is read. It can become less, where its evidence is dropped.
+    pub async fn verdict_size(&self, id: &str) -> Result<Option<usize>, StorageError> {
+        let size: Option<i64> = sqlx::query_scalar(
+            "SELECT octet_length(reasons) + coalesce(octet_length(report) + octet_length(token), 0)
+             FROM verdicts LEFT JOIN evidence ON verdict = id WHERE id = ?",
+        )
+        .bind(id)
+        .fetch_optional(&self.readers)
+        .await?;
+        Ok(size.map(|size| usize::try_from(size).unwrap_or(usize::MAX)))
+    }
+
     /// One verdict, with its evidence if that is still kept.
     pub async fn verdict(&self, id: &str) -> Result<Option<KeptVerdict>, StorageError> {
         sqlx::query(

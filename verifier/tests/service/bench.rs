@@ -83,7 +83,8 @@ impl Bench {
             .await
     }
 
-    async fn dispatch(&self, peer: &Peer, request: Request<Body>) -> Response {
+    /// The same for any request.
+    pub(crate) async fn dispatch(&self, peer: &Peer, request: Request<Body>) -> Response {
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(peer.clone());
         let request = Request::from_parts(parts, body);

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::http::{Method, StatusCode};
+use axum::body::Body;
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{Method, Request, StatusCode};
 use bartizan_attestation::digest::hash;
+use bartizan_attestation::identity::CardId;
 use bartizan_attestation::measurement::HashAlgorithm;
 use bartizan_attestation::profile::{
     ApplicationProfile, ProfileDocument, ProfiledFile, Reference, Segment, SpecialMappings,
@@ -204,6 +207,8 @@ async fn lists_come_in_pages_that_lead_to_one_another() {
     }
     for path in [
         "/v1/hosts?after=x",
+        // No place in the list, rather than its end.
+        &format!("/v1/hosts?after={}", CardId([1; 32])),
         "/v1/revocations?after=x",
         "/v1/profiles?limit=0",
     ] {
@@ -239,15 +244,58 @@ async fn a_list_is_paid_for_until_it_was_sent() {
 }
 
 #[tokio::test]
+async fn one_profile_and_one_verdict_are_paid_for_until_they_were_sent() {
+    let bench = Bench::start_with(Authority::fleet(), "limits: {memory_wait_s: 1}").await;
+    let (ann, path) = (operator(), "/v1/profiles/nginx");
+    let put = bench.call(&ann, Method::PUT, path, profile("nginx")).await;
+    assert_eq!(put.0, StatusCode::OK);
+    let host = Host::enrolled(&bench.vault.fleet);
+    let guest = host.guest(1, 1);
+    let report = guest.attest(bench.nonce(&host, &guest).await, "nginx");
+    let (_, judged) = bench.submit(&host, &guest, &report).await;
+    let verdict = format!("/v1/verdicts/{}", judged["verdict"].as_str().unwrap());
+    let memory = &bench.service.memory;
+    let whole = memory.free();
+    let text = profile("nginx").to_string();
+    let put = Request::put(path)
+        .header(CONTENT_LENGTH, text.len())
+        .body(text.into());
+    for request in [
+        Request::get(path).body(Body::empty()),
+        Request::get(&verdict).body(Body::empty()),
+        put,
+    ] {
+        let request = request.unwrap();
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let answer = bench.dispatch(&ann, request).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{method} {uri}");
+        assert!(memory.free() < whole, "{method} {uri}, not read yet");
+        drop(answer);
+        assert_eq!(memory.free(), whole, "{method} {uri}");
+    }
+    // All that this operator can have.
+    let mine = Payer::Operator("ann".into());
+    let mut held = Vec::new();
+    while let Ok(share) = memory.try_take(&mine, 64 << 10) {
+        held.push(share);
+    }
+    for path in [path, &verdict] {
+        let refused = bench.get(&ann, path).await;
+        assert_eq!(problem(&refused), "client-memory-exhausted");
+    }
+}
+
+#[tokio::test]
 async fn reports_that_wait_for_one_profile_have_it_read_once() {
     let bench = Bench::start().await;
     let (path, body) = ("/v1/profiles/nginx", profile("nginx"));
     bench.call(&operator(), Method::PUT, path, body).await;
     let mut waiting = tokio::task::JoinSet::new();
-    for _ in 0..8 {
+    for number in 0..8 {
         let service = Arc::clone(&bench.service);
         waiting.spawn(async move {
-            let current = service.profiles.current(&service.storage, "nginx", 1);
+            let (storage, host) = (&service.storage, CardId([number % 3; 32]));
+            let current = service.profiles.current(storage, host, "nginx", 1);
             current.await.unwrap().unwrap()
         });
     }

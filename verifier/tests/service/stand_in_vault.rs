@@ -31,6 +31,7 @@ pub(crate) struct StandInVault {
     refuses: Arc<AtomicBool>,
     shows_fleet: Arc<AtomicBool>,
     loses_answers: Arc<AtomicBool>,
+    full: Arc<AtomicBool>,
     /// Where it signs results.
     pub(crate) results: Arc<Gate>,
     /// Where it makes keys and certificates for hosts.
@@ -58,6 +59,7 @@ struct Keys {
     tokens: Mutex<Vec<(EcdsaKeyPair, Vec<u8>)>>,
     servers: Mutex<HashMap<Vec<u8>, EphemeralKey>>,
     loses_answers: Arc<AtomicBool>,
+    full: Arc<AtomicBool>,
     results: Arc<Gate>,
     making: Arc<Gate>,
 }
@@ -69,6 +71,7 @@ impl StandInVault {
         let (fleet, refuses) = (Arc::new(fleet), Arc::new(AtomicBool::new(false)));
         let shows_fleet = Arc::new(AtomicBool::new(true));
         let loses_answers = Arc::new(AtomicBool::new(false));
+        let full = Arc::new(AtomicBool::new(false));
         let (results, making) = (Arc::<Gate>::default(), Arc::<Gate>::default());
         let keys = Arc::new(Keys {
             fleet: Arc::clone(&fleet),
@@ -77,6 +80,7 @@ impl StandInVault {
             tokens: Mutex::default(),
             servers: Mutex::default(),
             loses_answers: Arc::clone(&loses_answers),
+            full: Arc::clone(&full),
             results: Arc::clone(&results),
             making: Arc::clone(&making),
         });
@@ -92,6 +96,7 @@ impl StandInVault {
             refuses,
             shows_fleet,
             loses_answers,
+            full,
             results,
             making,
         }
@@ -105,6 +110,11 @@ impl StandInVault {
     /// From now on the answer to whoever has something made is lost with its link, or no longer.
     pub(crate) fn lose_answers(&self, loses: bool) {
         self.loses_answers.store(loses, Ordering::SeqCst);
+    }
+
+    /// From now on as many token keys are valid as there may be, or no longer.
+    pub(crate) fn fill(&self, full: bool) {
+        self.full.store(full, Ordering::SeqCst);
     }
 
     /// From now on every question is refused, or no longer.
@@ -186,6 +196,10 @@ impl Keys {
                 let leaf = self.fleet.issue(&wish, &key.public_key());
                 self.servers.lock().unwrap().insert(leaf.clone(), key);
                 certificates(leaf)
+            }
+            VaultRequest::RotateToken { .. } if self.full.load(Ordering::SeqCst) => {
+                let (purpose, keys) = (Purpose::Token, 32);
+                VaultReply::Refused(VaultRefusal::Overlap { purpose, keys })
             }
             VaultRequest::RotateToken { lifetime_s } => {
                 self.making.pass();

@@ -9,12 +9,16 @@ use bartizan_attestation::result::{Expectation, verify_token};
 use bartizan_verifier::binary::Binary;
 use bartizan_verifier::clock::now_s;
 use bartizan_verifier::peer::Peer;
+use bartizan_verifier::rotation::Rotates as _;
+use bartizan_verifier::token_keys::{TokenKeys, TokenKeysError};
 use bartizan_verifier::vault::Vault;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, operator, problem};
+use crate::fleet::Authority;
 use crate::host::Host;
 use crate::process::DEADLINE;
+use crate::stand_in_vault::StandInVault;
 
 fn chains(document: &Value) -> Vec<Vec<Vec<u8>>> {
     let chain = |chain: &Value| -> Vec<Vec<u8>> {
@@ -118,6 +122,31 @@ async fn a_rotation_whose_answer_is_lost_leaves_its_keys_published() {
     // The one of before, and one for each of the link's two tries.
     assert_eq!(published(&bench).await.len(), 3);
     assert!(verifies(&bench).await);
+}
+
+#[tokio::test]
+async fn as_many_keys_as_there_may_be_keep_no_verifier_from_starting() {
+    let directory = tempfile::tempdir().unwrap();
+    let stand_in = StandInVault::start(directory.path(), Authority::fleet());
+    let vault = Vault::new(stand_in.socket.clone());
+    // The stand-in's keys begin a minute ago: these are in the second half of their life at once.
+    let open = || TokenKeys::open(vault.clone(), stand_in.fleet.ca(), 30);
+    let kids = |keys: &TokenKeys| -> Vec<_> {
+        let published = keys.published().into_iter();
+        published.map(|key| key.sha256).collect()
+    };
+    stand_in.fill(true);
+    let without_any = open().await.map(drop);
+    assert!(matches!(without_any, Err(TokenKeysError::Vault(_))));
+    stand_in.fill(false);
+    let before = kids(&open().await.unwrap());
+    assert_eq!(before.len(), 1);
+    stand_in.fill(true);
+    let restarted = open().await.unwrap();
+    assert_eq!(kids(&restarted), before);
+    stand_in.fill(false);
+    restarted.rotate().await.unwrap();
+    assert_eq!(kids(&restarted).len(), 2);
 }
 
 #[tokio::test]

@@ -123,8 +123,8 @@ pub struct Judgement {
     /// The attestation result: EAR as a compact JWT. Present for every appraised report, affirmed or not.
     #[n(1)]
     pub token: String,
-    /// The token keys' certificates at present, DER: the one that signed is among them. Empty where the verifier went
-    /// away after it had judged.
+    /// The token keys' certificates at present, DER: the one that signed is among them. Empty where the verifier
+    /// could not be asked for them after it had judged.
     #[n(2)]
     pub token_certificates: Vec<ByteVec>,
 }
@@ -181,4 +181,14 @@ pub enum CardRefusal {
         "the verifier's answer is refused: {0}; see that card and verifier are of one version, and that this host's certificate is good"
     )]
     VerifierUnclear(#[n(0)] String),
+    /// As many requests are under way to the verifier as may be.
+    #[n(9)]
+    #[error("the card is busy: {0}; try again")]
+    Busy(#[n(0)] String),
+    /// No link to the verifier, for a reason of this host's, or since who answers there is not trusted.
+    #[n(10)]
+    #[error(
+        "no link to the verifier can be made: {0}; see the card's log, its vault, and that `verifier` is right in its configuration"
+    )]
+    LinkUnusable(#[n(0)] String),
 }

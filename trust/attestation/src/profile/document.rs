@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ApplicationProfile;
 use crate::measurement::{Digest, HashAlgorithm};
 use crate::text;
 
-/// A profile before it is checked; becomes an [`ApplicationProfile`](super::ApplicationProfile) by `try_from`.
+/// A profile before it is checked; becomes an [`ApplicationProfile`] by `try_from`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileDocument {
@@ -16,6 +17,7 @@ pub struct ProfileDocument {
     /// Path of the executable as the guest's kernel reports it: absolute, symbolic links resolved.
     pub executable: String,
     /// Files that must be mapped completely; the executable is one of them.
+    #[serde(deserialize_with = "text::at_most::<{ ApplicationProfile::MAX_FILES }, _, _>")]
     pub required: Vec<String>,
     /// Algorithms for which every segment has reference digests.
     #[serde(with = "text::display_list")]
@@ -25,6 +27,7 @@ pub struct ProfileDocument {
     /// What to make of the kernel's own executable mapping.
     pub special_mappings: SpecialMappings,
     /// Every file that may be mapped as code.
+    #[serde(deserialize_with = "text::at_most::<{ ApplicationProfile::MAX_FILES }, _, _>")]
     pub files: Vec<ProfiledFile>,
 }
 
@@ -56,6 +59,7 @@ pub struct ProfiledFile {
     #[serde(with = "text::hex_bytes")]
     pub sha256: Digest,
     /// Its executable segments in the order of file offsets, not overlapping.
+    #[serde(deserialize_with = "text::at_most::<{ ApplicationProfile::MAX_SEGMENTS }, _, _>")]
     pub segments: Vec<Segment>,
 }
 
@@ -68,6 +72,7 @@ pub struct Segment {
     /// How many pages of 4096 bytes.
     pub pages: u64,
     /// The reference digests, one entry for each of the profile's algorithms, in that order.
+    #[serde(deserialize_with = "text::at_most::<{ HashAlgorithm::ALL.len() }, _, _>")]
     pub references: Vec<Reference>,
 }
 

@@ -1,8 +1,12 @@
 //! What a verifier that was taken over asks its vault for.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bartizan_attestation::keys::VaultKind;
 use bartizan_attestation::result::check_claims_json;
 
 use super::*;
+use crate::backend::{BackendError, NewKey};
 
 fn key() -> (EphemeralKey, Vec<u8>) {
     let key = EphemeralKey::generate().unwrap();
@@ -146,6 +150,63 @@ fn no_token_key_is_dropped_whose_results_may_be_valid() {
     assert!(matches!(signed, VaultReply::Token(_)));
     // The oldest has had its time.
     certificates(rotate(NOW + 3601));
+}
+
+/// The software back end, and how often it made a key or signed.
+struct Counted {
+    backend: Software,
+    uses: AtomicUsize,
+}
+
+impl Backend for Counted {
+    fn kind(&self) -> VaultKind {
+        self.backend.kind()
+    }
+
+    fn generate(&self, purpose: Purpose) -> Result<NewKey, BackendError> {
+        self.uses.fetch_add(1, Ordering::SeqCst);
+        self.backend.generate(purpose)
+    }
+
+    fn sign(
+        &self,
+        purpose: Purpose,
+        key: &StoredKey<'_>,
+        message: &[u8],
+        encoding: Encoding,
+    ) -> Result<Vec<u8>, BackendError> {
+        self.uses.fetch_add(1, Ordering::SeqCst);
+        self.backend.sign(purpose, key, message, encoding)
+    }
+
+    fn authenticate(&self, store: &[u8]) -> Result<[u8; 32], BackendError> {
+        self.backend.authenticate(store)
+    }
+}
+
+#[test]
+fn a_token_key_that_is_refused_costs_no_signature_of_the_fleet_ca() {
+    let Opened { vault, folder } = begun();
+    for _ in 0..MAX_OVERLAP {
+        rotate_token(&vault, NOW);
+    }
+    drop(vault);
+    let root = RootKey::make_file(&folder.path().join("root.key")).unwrap();
+    let counted = Arc::new(Counted {
+        backend: Software::new(root),
+        uses: AtomicUsize::new(0),
+    });
+    let backend: Arc<dyn Backend> = counted.clone();
+    let stored = StoredKeyring::read(&folder.path().join("keys")).unwrap();
+    let keyring = stored.open(Arc::clone(&backend)).unwrap();
+    let vault = Vault::new(Role::Verifier, backend, keyring);
+    let uses = || counted.uses.load(Ordering::SeqCst);
+    let rotate = VaultRequest::RotateToken { lifetime_s: 3600 };
+    let refused = refusal(vault.answer(rotate, NOW));
+    assert!(matches!(refused, VaultRefusal::Overlap { .. }));
+    assert_eq!(uses(), 0);
+    rotate_token(&vault, NOW + 3601);
+    assert_eq!(uses(), 2, "the key, and its certificate");
 }
 
 #[test]

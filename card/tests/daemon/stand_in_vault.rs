@@ -1,0 +1,110 @@
+//! A stand-in for the host's vault: the same messages over the same socket, keys in memory.
+
+use std::collections::HashMap;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+
+use bartizan_attestation::csr::EphemeralKey;
+use bartizan_attestation::keys::{
+    Chain, KeyDescription, Purpose, VaultKind, VaultRefusal, VaultReply, VaultRequest,
+};
+use bartizan_local::{read_frame, write_frame};
+
+use crate::fleet::Authority;
+
+/// The vault of an enrolled host; serves until the process ends.
+pub(crate) struct StandInVault {
+    pub(crate) socket: PathBuf,
+    /// The chains that the card had installed.
+    pub(crate) installed: mpsc::Receiver<Chain>,
+    signs: Arc<AtomicBool>,
+}
+
+struct Keys {
+    card: Authority,
+    fleet_ca: Vec<u8>,
+    clients: Mutex<HashMap<Vec<u8>, EphemeralKey>>,
+    signs: Arc<AtomicBool>,
+    installed: mpsc::Sender<Chain>,
+}
+
+impl StandInVault {
+    pub(crate) fn start(directory: &Path, card: Authority, fleet_ca: Vec<u8>) -> Self {
+        let socket = directory.join("vault.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let signs = Arc::new(AtomicBool::new(true));
+        let (sender, installed) = mpsc::channel();
+        let keys = Arc::new(Keys {
+            card,
+            fleet_ca,
+            clients: Mutex::default(),
+            signs: Arc::clone(&signs),
+            installed: sender,
+        });
+        std::thread::spawn(move || {
+            for link in listener.incoming() {
+                let (link, keys) = (link.unwrap(), Arc::clone(&keys));
+                std::thread::spawn(move || keys.serve(link));
+            }
+        });
+        Self {
+            socket,
+            installed,
+            signs,
+        }
+    }
+
+    /// From now on TLS handshakes are signed, or no longer.
+    pub(crate) fn sign(&self, signs: bool) {
+        self.signs.store(signs, Ordering::SeqCst);
+    }
+}
+
+impl Keys {
+    fn serve(&self, mut link: UnixStream) {
+        while let Ok(request) = read_frame(&mut link, VaultRequest::MAX_FRAME) {
+            let reply = self.answer(request);
+            write_frame(&mut link, &reply, VaultRequest::MAX_FRAME).unwrap();
+        }
+    }
+
+    fn answer(&self, request: VaultRequest) -> VaultReply {
+        match request {
+            VaultRequest::Describe => VaultReply::Description {
+                kind: VaultKind::Software,
+                keys: vec![KeyDescription {
+                    purpose: Purpose::CardIdentity,
+                    id: self.card.key.public_key().sha256().into(),
+                    chain: vec![self.card.der.clone().into()],
+                }],
+                fleet_ca: Some(self.fleet_ca.clone().into()),
+            },
+            VaultRequest::RenewCardIdentity => VaultReply::Csr(self.card.key.csr().unwrap()),
+            VaultRequest::InstallCardIdentity { chain, .. } => {
+                // Nobody may be waiting any more.
+                let _told = self.installed.send(chain.clone());
+                VaultReply::Certificates(chain)
+            }
+            VaultRequest::RotateTlsClient { .. } => {
+                let key = EphemeralKey::generate().unwrap();
+                let leaf = self.card.certify_client(&key.public_key());
+                self.clients.lock().unwrap().insert(leaf.clone(), key);
+                VaultReply::Certificates(vec![leaf.into(), self.card.der.clone().into()])
+            }
+            VaultRequest::SignTls { .. } if !self.signs.load(Ordering::SeqCst) => {
+                VaultReply::Refused(VaultRefusal::Store("told to refuse".into()))
+            }
+            VaultRequest::SignTls {
+                certificate,
+                message,
+                ..
+            } => {
+                let clients = self.clients.lock().unwrap();
+                VaultReply::Signature(clients[&certificate].sign_der(&message).unwrap())
+            }
+            other => panic!("the card asked its vault for {other:?}"),
+        }
+    }
+}

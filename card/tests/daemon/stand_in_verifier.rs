@@ -1,0 +1,108 @@
+//! A stand-in for the verifier: renews hosts' certificates and says of every operator that it is not revoked, over TLS, each
+//! answer on a connection of its own. Who drops it takes the verifier away.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use bartizan_attestation::csr::{self, EphemeralKey};
+use bartizan_channel::{Acceptor, Identity, LocalSigner};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use crate::fleet::{Authority, fresh};
+
+pub(crate) struct StandInVerifier {
+    pub(crate) port: u16,
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl StandInVerifier {
+    pub(crate) fn start(fleet: Arc<Authority>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (end, ended) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serve(fleet, listener) => {}
+                    _ = ended => {}
+                }
+            });
+        });
+        Self {
+            port,
+            end: Some(end),
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for StandInVerifier {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        let _ended = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+async fn serve(fleet: Arc<Authority>, listener: TcpListener) {
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    let key = EphemeralKey::generate().unwrap();
+    let signer = LocalSigner::from_pkcs8(key.pkcs8_der()).unwrap();
+    let chain = vec![fleet.certify_server(&key.public_key())];
+    let identity = Arc::new(Identity::new(chain, Arc::new(signer)));
+    let acceptor = Acceptor::new(move || Arc::clone(&identity), &fleet.der).unwrap();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (fleet, acceptor) = (Arc::clone(&fleet), acceptor.clone());
+        tokio::spawn(async move { answer(&fleet, &acceptor, stream).await });
+    }
+}
+
+/// Answers one request; `None` where the client did not get so far.
+async fn answer(fleet: &Authority, acceptor: &Acceptor, stream: TcpStream) -> Option<()> {
+    let (mut stream, client) = acceptor.accept(stream).await.ok()?;
+    assert!(client.is_some(), "the card shows who it is");
+    let (mut request, mut part) = (Vec::new(), [0; 4096]);
+    let (head, body) = loop {
+        let length = stream.read(&mut part).await.ok().filter(|read| *read > 0)?;
+        request.extend_from_slice(&part[..length]);
+        let text = String::from_utf8(request.clone()).unwrap();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let announced = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            (name.eq_ignore_ascii_case("content-length")).then(|| value.parse::<usize>().unwrap())
+        });
+        if body.len() >= announced.unwrap_or(0) {
+            break (head.to_owned(), body.to_owned());
+        }
+    };
+    let body = reply(fleet, &head, &body).to_string();
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
+    let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(answer.as_bytes()).await.ok()?;
+    stream.shutdown().await.ok()
+}
+
+fn reply(fleet: &Authority, head: &str, body: &str) -> Value {
+    if head.starts_with("POST /v1/hosts/renew ") {
+        let wish: Value = serde_json::from_str(body).unwrap();
+        let request = B64.decode(wish["csr"].as_str().unwrap()).unwrap();
+        let certificate = fleet.certify_card(&csr::verify(&request).unwrap(), fresh());
+        return json!({ "chain": [B64.encode(certificate)] });
+    }
+    assert!(head.starts_with("GET /v1/operators/"), "{head}");
+    json!({ "revoked": false })
+}
