@@ -61,8 +61,8 @@ enum Tool {
     ///
     /// It runs while it is measured. It is in a process group of its own, and may become a daemon. Signals (SIGTERM,
     /// SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2) are passed on to it once it is affirmed; before, they end it. The exit
-    /// code is the program's own, 128 and the number of the signal that ended it, or 1 where it was not affirmed. What was
-    /// killed and is not gone after 10 seconds is named, and the tool ends with an error.
+    /// code is the program's own, 128 and the number of the signal that ended it, or 1 where it was not affirmed, for want of
+    /// a verdict in time too. What was killed and is not gone after 10 seconds is named, and the tool ends with an error.
     #[command(
         after_help = "Example: bartizan-guest run --application ledger --audience https://ledger.example -- /usr/bin/ledger"
     )]
@@ -107,12 +107,23 @@ struct Attest {
     /// Ask for no page digests beside the report of a process.
     #[arg(long)]
     no_page_digests: bool,
+    /// Most MiB that processes of the program may map to be executed, all together; the host refuses more than its launch
+    /// record's `budget.bytes_per_request`.
+    #[arg(long, default_value_t = DEFAULT_MAX_MIB, value_name = "MIB", value_parser = max_mib())]
+    max_mib: u64,
     /// Keep the signed report in this file.
     #[arg(long)]
     report: Option<PathBuf>,
     /// Keep the page digests that came with it in this file.
     #[arg(long)]
     page_digests: Option<PathBuf>,
+}
+
+const DEFAULT_MAX_MIB: u64 = Application::DEFAULT_MAX_BYTES >> 20;
+
+/// As launch records may allow.
+fn max_mib() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=1 << 20)
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -195,6 +206,7 @@ impl Attest {
             },
             expected: self.expect.clone(),
             page_digests: !self.no_page_digests,
+            max_bytes: self.max_mib << 20,
         }
     }
 }

@@ -57,7 +57,8 @@ impl Family {
         Ok(Self::of(program.start(arguments)?.id()))
     }
 
-    const fn of(first: u32) -> Self {
+    /// What descends from a child of this process.
+    pub(super) const fn of(first: u32) -> Self {
         Self {
             first,
             main: Some(first),
@@ -178,4 +179,4 @@ fn send(pid: u32, signal: Signal) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
