@@ -63,13 +63,18 @@ enum Tool {
     /// SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2) are passed on to it once it is affirmed; before, they end it. The exit
     /// code is the program's own, 128 and the number of the signal that ended it, or 1 where it was not affirmed, for want of
     /// a verdict in time too. What was killed and is not gone after 10 seconds is named, and the tool ends with an error.
+    ///
+    /// Without `--user` the program is of the tool's own user: it may then read the guest's key, and kill the tool.
     #[command(
-        after_help = "Example: bartizan-guest run --application ledger --audience https://ledger.example -- /usr/bin/ledger"
+        after_help = "Example: bartizan-guest run --application ledger --audience https://ledger.example --user ledger -- /usr/bin/ledger"
     )]
     Run(run::Run),
     /// Become a program that dies with the tool; `run` starts itself so.
     #[command(name = run::START, hide = true)]
     Start {
+        /// The user to become.
+        #[arg(long, value_parser = run::User::named)]
+        user: Option<run::User>,
         /// The tool's process.
         tool: u32,
         /// The program and its arguments.
@@ -171,8 +176,15 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
             let enrollment = Enrollment::load(&arguments.state)?;
             run::run(host, enrollment, run)
         }
-        Tool::Start { tool, program } => match program.split_first() {
-            Some((path, rest)) => Ok(run::become_program(*tool, Path::new(path), rest)),
+        Tool::Start {
+            user,
+            tool,
+            program,
+        } => match program.split_first() {
+            Some((path, rest)) => {
+                let path = Path::new(path);
+                Ok(run::become_program(*tool, user.as_ref(), path, rest))
+            }
             None => Ok(ExitCode::FAILURE),
         },
     }

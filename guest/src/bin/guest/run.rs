@@ -15,6 +15,7 @@ mod family;
 mod judging;
 mod processes;
 mod program;
+mod user;
 mod verdict;
 
 use std::io;
@@ -32,6 +33,7 @@ use program::Program;
 use verdict::Judge;
 
 pub(crate) use program::{START, become_program};
+pub(crate) use user::User;
 
 /// When to look again for the end of a program that is no child of this process.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -55,6 +57,10 @@ pub(crate) struct Run {
     /// record's `budget.bytes_per_request`.
     #[arg(long, default_value_t = super::DEFAULT_MAX_MIB, value_name = "MIB", value_parser = super::max_mib())]
     max_mib: u64,
+    /// Run the program as this user of /etc/passwd, with its groups and with the tool's environment; only root may. It can
+    /// then neither read the guest's key nor kill or stop the tool.
+    #[arg(long, value_name = "NAME", value_parser = User::named)]
+    user: Option<User>,
     /// The program and its arguments.
     #[arg(last = true, required = true)]
     program: Vec<String>,
@@ -70,7 +76,7 @@ pub(crate) fn run(host: HostApi, enrollment: Enrollment, run: &Run) -> Result<Ex
         .context("name a program after `--`")?;
     let program = Program::find(name)?;
     let judge = judge(host, enrollment, run, &program).context("no thread can be started")?;
-    let mut family = Family::start(&program, arguments)?;
+    let mut family = Family::start(&program, arguments, run.user.as_ref())?;
     let within = Duration::from_secs(run.patience + run.timeout);
     match judge.of(&mut family, &events, within) {
         Ok(None) => {
