@@ -106,7 +106,7 @@ mod tests {
     fn a_judgement_that_never_comes_is_given_up() {
         let (_never, waits) = channel::<()>();
         let refused = judged(Duration::from_millis(100), move |_| {
-            waits.recv().ok();
+            waits.recv_timeout(Duration::from_secs(60)).ok();
             Ok(())
         });
         let refused = refused.unwrap_err();
