@@ -39,6 +39,9 @@ pub struct Application {
     pub expected: Option<Digest>,
     /// Whether page digests shall go with the report, so that a difference can be located; for a process only.
     pub page_digests: bool,
+    /// Most bytes of a process's executable mappings, and those of all others that execute its program, that are made
+    /// present: what the host measures at once (`budget.bytes_per_request` of the launch record).
+    pub max_bytes: u64,
 }
 
 /// What to measure.
@@ -117,6 +120,9 @@ struct Answer {
 }
 
 impl Application {
+    /// What a launch record allows that says nothing of `budget.bytes_per_request`.
+    pub const DEFAULT_MAX_BYTES: u64 = 512 << 20;
+
     /// The calling process, as its profile judges it, by SHA-256 in a tree.
     #[must_use]
     pub fn this_process(name: &str, audience: &str) -> Self {
@@ -134,6 +140,7 @@ impl Application {
             kind: DigestKind::Tree,
             expected: None,
             page_digests: true,
+            max_bytes: Self::DEFAULT_MAX_BYTES,
         }
     }
 
@@ -174,7 +181,7 @@ pub fn request_memory_attestation(
     application: &Application,
 ) -> Result<Attested, AttestationError> {
     if let Measure::Process(pid) = application.measure {
-        make_program_present(pid)?;
+        make_program_present(pid, application.max_bytes)?;
     }
     let mut attempt = 1;
     loop {
@@ -184,7 +191,7 @@ pub fn request_memory_attestation(
                 pid: Some(pid),
                 ..
             }))) if kind == NOT_RESIDENT && attempt < ATTEMPTS => {
-                make_executable_pages_present(pid)?;
+                make_executable_pages_present(pid, application.max_bytes)?;
                 attempt += 1;
             }
             answered => return answered,

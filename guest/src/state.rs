@@ -66,6 +66,11 @@ pub enum StateError {
         "the certificate of this guest's key has expired; reboot the guest to enrol anew, and have `bartizan-guest renew --watch` run from then on"
     )]
     Expired,
+    /// The certificate is not valid yet, as far as this guest knows.
+    #[error(
+        "the certificate of this guest's key is not valid yet by this guest's clock, which is behind the host's; set it right"
+    )]
+    NotYetValid,
     /// The certificate does not lead to the anchored fleet CA, or is for something else.
     #[error("the certificate in {DOCUMENT} is not valid: {0}; reboot the guest to enrol anew")]
     Chain(ChainError),
@@ -81,6 +86,7 @@ impl StateError {
     fn chain(error: ChainError) -> Self {
         match error {
             ChainError::Expired => Self::Expired,
+            ChainError::NotYetValid => Self::NotYetValid,
             other => Self::Chain(other),
         }
     }

@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod agent;
+pub mod control_groups;
 pub mod daemon;
 pub mod enrolled;
 pub mod layout;

@@ -143,3 +143,14 @@ fn an_expired_certificate_says_what_to_do() {
     assert!(matches!(refused, StateError::Expired));
     assert!(refused.to_string().contains("renew --watch"), "{refused}");
 }
+
+#[test]
+fn a_clock_that_is_behind_is_told_and_no_reboot_asked_for() {
+    let scene = scene();
+    let key = scene.key();
+    scene.enrol(&scene.fleet.future_chain(&key, guest(&scene.fleet, 1)));
+    let refused = scene.try_load().err().unwrap();
+    assert!(matches!(refused, StateError::NotYetValid));
+    let said = refused.to_string();
+    assert!(said.contains("clock") && !said.contains("reboot"), "{said}");
+}

@@ -8,6 +8,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{Guests, SECOND_OPERATOR, Users};
+use crate::control_groups;
 use crate::layout::{Layout, text};
 use crate::operator::Operator;
 
@@ -88,6 +89,14 @@ pub(super) fn hypervisor(layout: &Layout, users: &Users, operator: &Operator) ->
     let run = layout.run("hypervisor", users.hypervisor)?;
     layout.run("agents", users.hypervisor)?;
     readable(&operator.fleet_ca())?;
+    // Whoever starts the tests may have no control group to give.
+    let without_limits = match control_groups::lack()? {
+        Some(lack) => {
+            eprintln!("guests run without some of their limits: {lack}");
+            true
+        }
+        None => false,
+    };
     let config = json!({
         "run_dir": text(&run)?,
         "operator_socket": text(&run.join("operator.sock"))?,
@@ -110,8 +119,7 @@ pub(super) fn hypervisor(layout: &Layout, users: &Users, operator: &Operator) ->
             "program": text(&layout.program("bartizan-measurer"))?,
             "users": guests(users.measurers),
         },
-        // Whoever starts the tests may have no control group to give.
-        "limits": { "optional": true },
+        "limits": { "optional": without_limits },
         "services": {
             "test-agent": { "port": 2000, "socket": format!("{}/{{uuid}}.sock", text(&layout.path("run/agents"))?) },
             // Answers at once: what the way through the devices costs alone.

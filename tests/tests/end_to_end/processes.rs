@@ -1,4 +1,5 @@
-//! The process table of ARCHITECTURE.md against /proc and cargo's metadata: it says what is, or the test fails.
+//! The process table of ARCHITECTURE.md against /proc and cargo's metadata: it says what is, or the test fails. Users and
+//! limits of guests' processes likewise.
 
 mod links;
 mod table;
@@ -13,6 +14,8 @@ use anyhow::{Context, Result, bail, ensure};
 use bartizan_attestation::host::{CardRequest, SupervisorRequest};
 use bartizan_local::encode;
 use bartizan_tests::accounts::{Account, of_guests};
+use bartizan_tests::control_groups::{self, CONTROLLERS, Group};
+use bartizan_tests::layout::Layout;
 use bartizan_tests::process::Process;
 
 use crate::Case;
@@ -28,6 +31,10 @@ pub(crate) const CASES: &[Case] = &[
     (
         "processes::supervisors_user_is_answered_by_nobody",
         supervisors_user_is_answered_by_nobody,
+    ),
+    (
+        "processes::guests_are_held_to_their_records_limits",
+        guests_are_held_to_their_records_limits,
     ),
 ];
 
@@ -156,6 +163,68 @@ fn supervisors_user_is_answered_by_nobody(world: &mut World) -> Result<()> {
         ensure!(!answers(users.supervisor)?, "{name} answers supervisors");
     }
     Ok(())
+}
+
+/// A guest that takes its QEMU or its measurer over uses no more of the host than its record and the daemon's
+/// configuration allow: all its processes are in one group, which has these limits.
+fn guests_are_held_to_their_records_limits(world: &mut World) -> Result<()> {
+    if let Some(lack) = control_groups::lack()? {
+        eprintln!("limits are not looked at: {lack}");
+        return Ok(());
+    }
+    let (stack, _) = world.web()?;
+    let shown = stack.operator.must(&["vm", "show", "web"])?;
+    let qemu = Process::of_json(&shown["qemu_pid"])?;
+    let measurer = Process::of_json(&shown["measurer_pid"])?;
+    let daemon = Process::of(stack.host.hypervisor.pid())?;
+    let group = |process, controller| {
+        let group = Group::of(process, controller)?;
+        group.with_context(|| format!("no group for {controller}"))
+    };
+    for controller in CONTROLLERS {
+        let of_qemu = group(qemu, controller)?;
+        for process in [measurer, qemu.parent()?] {
+            let its = group(process, controller)?;
+            ensure!(its == of_qemu, "{its:?} is not QEMU's {of_qemu:?}");
+        }
+        ensure!(of_qemu != group(daemon, controller)?, "it is the daemon's");
+        for (file, due) in limits(controller, of_qemu.unified, memory(&stack.layout)?) {
+            let is = of_qemu.read(file)?;
+            ensure!(is == due, "{file} is {is}, not {due}");
+        }
+    }
+    Ok(())
+}
+
+/// SPECIFICATION.md, "A guest's processes", of a record that says nothing of its budget and a daemon that was told nothing
+/// of its limits.
+fn memory(layout: &Layout) -> Result<u64> {
+    const RAM_MIB: u64 = 768;
+    const OVERHEAD_MIB: u64 = 1536;
+    const REQUEST_MIB: u64 = 512;
+    const MEASURER_MIB: u64 = 512;
+    let images = layout.images()?;
+    let size = |name| anyhow::Ok(fs::metadata(images.join(name))?.len());
+    let images = size("vmlinuz")? + size("initrd.img")?;
+    Ok(((RAM_MIB + OVERHEAD_MIB + REQUEST_MIB + MEASURER_MIB) << 20) + images)
+}
+
+/// Files of a group, and what they must say. The kernel counts memory in whole pages.
+fn limits(controller: &str, unified: bool, memory: u64) -> Vec<(&'static str, String)> {
+    let pages = memory & !4095;
+    match (controller, unified) {
+        ("memory", false) => vec![
+            ("memory.limit_in_bytes", pages.to_string()),
+            ("memory.swappiness", "0".into()),
+        ],
+        ("memory", true) => vec![
+            ("memory.max", pages.to_string()),
+            ("memory.swap.max", "0".into()),
+        ],
+        ("pids", _) => vec![("pids.max", "256".into())],
+        (_, false) => vec![("cpu.shares", "1024".into())],
+        (_, true) => vec![("cpu.weight", "100".into())],
+    }
 }
 
 /// What is, in the table's words.

@@ -1,5 +1,7 @@
 //! A guest's key is renewed without a reboot, by nobody but its owner; a host's certificate while it serves.
 
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
 use anyhow::{Context, Result, ensure};
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::measurement::Digest;
@@ -17,9 +19,13 @@ use crate::world::World;
 
 pub(crate) const CASES: &[Case] = &[
     ("renewal::guest_renews_its_key_without_a_reboot", renewal),
+    ("renewal::service_renews_in_time_by_the_guests_clock", watch),
     ("renewal::host_renews_its_certificate", host_renewal),
 ];
 
+const HOUR_S: i64 = 3600;
+/// The service looks once a minute; renewing takes seconds.
+const WATCH_DEADLINE: Duration = Duration::from_secs(180);
 const NGINX: &str = "--application nginx --pid $(cat /run/nginx.pid)";
 
 fn renewal(world: &mut World) -> Result<()> {
@@ -58,6 +64,59 @@ fn renewal(world: &mut World) -> Result<()> {
     ensure!(shown["guest"] == after.guest.to_string(), "{shown}");
     ensure!(boot_of(&mut renews)? == boot, "the guest was rebooted");
     stack.operator.must(&["vm", "stop", "--force", "renews"])?;
+    Ok(())
+}
+
+/// The service renews once half of the certificate's life is over by the guest's clock; a clock that is behind does not end
+/// it. The guest is this case's own, since its clock is set.
+fn watch(world: &mut World) -> Result<()> {
+    let stack = world.stack()?;
+    let mut watched = stack.host.boot(&GuestSpec {
+        memory_mib: 512,
+        ..GuestSpec::new("watched")
+    })?;
+    let before = Enrolled::of(&mut watched)?;
+    set_clock(&mut watched, -2 * HOUR_S)?;
+    watched.agent.must("systemctl restart bartizan-renew")?;
+    let said = "journalctl --no-pager -o cat -u bartizan-renew | grep 'not valid yet'";
+    wait_until(&mut watched, said)?;
+    watched
+        .agent
+        .must("cp /run/bartizan/key.pk8 /run/key.before")?;
+    set_clock(&mut watched, 13 * HOUR_S)?;
+    wait_until(
+        &mut watched,
+        "! cmp -s /run/bartizan/key.pk8 /run/key.before",
+    )?;
+    set_clock(&mut watched, 0)?;
+
+    let after = Enrolled::of(&mut watched)?;
+    ensure!(after.guest == before.guest, "another identity");
+    let restarts = watched
+        .agent
+        .must("systemctl show -P NRestarts bartizan-renew")?;
+    ensure!(restarts.trim() == "0", "it ended: {restarts}");
+    let shown = stack.operator.must(&["vm", "show", "watched"])?;
+    ensure!(shown["guest"] == after.guest.to_string(), "{shown}");
+    let (code, answer) = watched.attest(NGINX)?;
+    ensure!(code == Some(0), "not affirmed with the new key: {answer}");
+    stack.operator.must(&["vm", "stop", "--force", "watched"])?;
+    Ok(())
+}
+
+/// Sets a guest's clock to the true time and so many seconds.
+fn set_clock(guest: &mut Guest, ahead_s: i64) -> Result<()> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let set_to = now.saturating_add_signed(ahead_s);
+    guest.agent.must(&format!("date -s @{set_to}")).map(drop)
+}
+
+/// Waits until a script in a guest succeeds.
+fn wait_until(guest: &mut Guest, script: &str) -> Result<()> {
+    let deadline = Instant::now() + WATCH_DEADLINE;
+    while guest.agent.run(script)?.code != Some(0) {
+        ensure!(Instant::now() < deadline, "in the guest, never `{script}`");
+    }
     Ok(())
 }
 

@@ -14,6 +14,8 @@ pub(crate) const CASES: &[Case] = &[(
     running,
 )];
 
+/// The tool; options and the program follow.
+const RUN: &str = "/opt/bartizan/bin/bartizan-guest run --application nginx";
 /// How long the tool may take to have a program judged, or to end it.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// A server of its own: one worker, nothing of the guest's nginx.
@@ -45,15 +47,17 @@ fn running(world: &mut World) -> Result<()> {
         .must("sed -i 's/daemon on/daemon off/' /run/ran.conf")?;
     killed(guest)?;
     none_to_run(guest)?;
+    no_room(guest)?;
     let shown = stack.operator.must(&["vm", "show", "runs"])?;
-    told_to_end(guest, Process::of_json(&shown["measurer_pid"])?)?;
+    no_verdict(guest, Process::of_json(&shown["measurer_pid"])?)?;
+    another_user(guest)?;
     stack.operator.must(&["vm", "stop", "--force", "runs"])?;
     Ok(())
 }
 
 /// It runs until the tool is told to end, and the tool ends as it does.
 fn affirmed(guest: &mut Guest) -> Result<()> {
-    let tool = Tool::start(guest, "")?;
+    let tool = Tool::start(guest, "", "")?;
     tool.wait_for(guest, "nginx is affirmed")?;
     master_and_worker(guest)?;
     guest.agent.must(&format!("kill -TERM {}", tool.pid))?;
@@ -65,7 +69,7 @@ fn affirmed(guest: &mut Guest) -> Result<()> {
 
 /// It is ended before the tool ends, its worker too.
 fn refused(guest: &mut Guest) -> Result<()> {
-    let tool = Tool::start(guest, FOREIGN)?;
+    let tool = Tool::start(guest, FOREIGN, "")?;
     let code = tool.end(guest)?;
     let said = tool.said(guest)?;
     ensure!(code == 1, "ended with {code}: {said}");
@@ -74,16 +78,28 @@ fn refused(guest: &mut Guest) -> Result<()> {
     Ok(())
 }
 
-/// A tool that is told to end before there is a verdict ends what it started first. The verdict waits for the measurer.
-fn told_to_end(guest: &mut Guest, measurer: Process) -> Result<()> {
+/// The verdict waits for the measurer.
+fn no_verdict(guest: &mut Guest, measurer: Process) -> Result<()> {
     measurer.stop()?;
-    let ended = told_while_measured(guest);
+    let ended = told_while_measured(guest).and_then(|()| late(guest));
     measurer.go_on()?;
     ended
 }
 
+/// A program whose judgement does not end is not left running.
+fn late(guest: &mut Guest) -> Result<()> {
+    let tool = Tool::start(guest, "", "--patience 5 --timeout 5")?;
+    let code = tool.end(guest)?;
+    let said = tool.said(guest)?;
+    ensure!(code == 1, "ended with {code}: {said}");
+    ensure!(said.contains("no verdict within 10 s"), "{said}");
+    ensure!(processes(guest)? == 0, "nginx runs on");
+    Ok(())
+}
+
+/// A tool that is told to end before there is a verdict ends what it started first.
 fn told_while_measured(guest: &mut Guest) -> Result<()> {
-    let tool = Tool::start(guest, "")?;
+    let tool = Tool::start(guest, "", "")?;
     master_and_worker(guest)?;
     guest.agent.must(&format!("kill -TERM {}", tool.pid))?;
     let code = tool.end(guest)?;
@@ -96,7 +112,7 @@ fn told_while_measured(guest: &mut Guest) -> Result<()> {
 
 /// The program dies with a tool that is killed.
 fn killed(guest: &mut Guest) -> Result<()> {
-    let tool = Tool::start(guest, "")?;
+    let tool = Tool::start(guest, "", "")?;
     tool.wait_for(guest, "nginx is affirmed")?;
     let master = guest.agent.must("cat /run/ran.pid")?;
     guest.agent.must(&format!(
@@ -114,13 +130,50 @@ fn killed(guest: &mut Guest) -> Result<()> {
 
 /// What is no program is said to be none.
 fn none_to_run(guest: &mut Guest) -> Result<()> {
-    let ran = guest.agent.run(
-        "/opt/bartizan/bin/bartizan-guest run --application nginx -- /usr/sbin/nowhere </dev/null",
-    )?;
+    let ran = guest
+        .agent
+        .run(&format!("{RUN} -- /usr/sbin/nowhere </dev/null"))?;
     ensure!(
         ran.code == Some(1) && ran.stderr.contains("there is no program"),
         "{ran:?}"
     );
+    Ok(())
+}
+
+/// A tool that may have no further thread, or no further process, leaves nothing running.
+fn no_room(guest: &mut Guest) -> Result<()> {
+    let group = "/sys/fs/cgroup/crowded";
+    guest.agent.must(&format!("mkdir {group}"))?;
+    for (tasks, says) in [(1, "no thread can be started"), (2, "could not be started")] {
+        let ran = guest.agent.run(&format!(
+            "echo {tasks} >{group}/pids.max && echo $$ >{group}/cgroup.procs && \
+             exec {RUN} -- nginx -c /run/ran.conf </dev/null"
+        ))?;
+        ensure!(
+            ran.code == Some(1) && ran.stderr.contains(says),
+            "{tasks}: {ran:?}"
+        );
+        ensure!(processes(guest)? == 0, "nginx runs");
+    }
+    guest.agent.must(&format!("rmdir {group}"))?;
+    Ok(())
+}
+
+/// A program of another user is affirmed like one of root's.
+fn another_user(guest: &mut Guest) -> Result<()> {
+    guest.agent.must(
+        "install -d -o www-data /run/www && sed -i 's:/run/ran:/run/www/ran:g' /run/ran.conf",
+    )?;
+    let tool = Tool::start(guest, "", "--user www-data")?;
+    tool.wait_for(guest, "nginx is affirmed")?;
+    master_and_worker(guest)?;
+    let whose = "stat -c %U /proc/$(cat /run/www/ran.pid)/cmdline";
+    let user = guest.agent.must(whose)?;
+    ensure!(user.trim() == "www-data", "it is {user}'s");
+    guest.agent.must(&format!("kill -TERM {}", tool.pid))?;
+    let code = tool.end(guest)?;
+    ensure!(code == 0, "ended with {code}: {}", tool.said(guest)?);
+    ensure!(processes(guest)? == 0, "nginx runs on");
     Ok(())
 }
 
@@ -148,10 +201,8 @@ struct Tool {
 }
 
 impl Tool {
-    fn start(guest: &mut Guest, environment: &str) -> Result<Self> {
-        let tool = format!(
-            "exec env {environment} /opt/bartizan/bin/bartizan-guest run --application nginx -- nginx -c /run/ran.conf"
-        );
+    fn start(guest: &mut Guest, environment: &str, options: &str) -> Result<Self> {
+        let tool = format!("exec env {environment} {RUN} {options} -- nginx -c /run/ran.conf");
         // It tells through a pipe, so that we return when it is there, and holds none of our shell's.
         let pid = guest.agent.must(&format!(
             "rm -f /run/tool.* && mkfifo /run/tool.pid && \

@@ -61,15 +61,20 @@ enum Tool {
     ///
     /// It runs while it is measured. It is in a process group of its own, and may become a daemon. Signals (SIGTERM,
     /// SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2) are passed on to it once it is affirmed; before, they end it. The exit
-    /// code is the program's own, 128 and the number of the signal that ended it, or 1 where it was not affirmed. What was
-    /// killed and is not gone after 10 seconds is named, and the tool ends with an error.
+    /// code is the program's own, 128 and the number of the signal that ended it, or 1 where it was not affirmed, for want of
+    /// a verdict in time too. What was killed and is not gone after 10 seconds is named, and the tool ends with an error.
+    ///
+    /// Without `--user` the program is of the tool's own user: it may then read the guest's key, and kill the tool.
     #[command(
-        after_help = "Example: bartizan-guest run --application ledger --audience https://ledger.example -- /usr/bin/ledger"
+        after_help = "Example: bartizan-guest run --application ledger --audience https://ledger.example --user ledger -- /usr/bin/ledger"
     )]
     Run(run::Run),
     /// Become a program that dies with the tool; `run` starts itself so.
     #[command(name = run::START, hide = true)]
     Start {
+        /// The user to become.
+        #[arg(long, value_parser = run::User::named)]
+        user: Option<run::User>,
         /// The tool's process.
         tool: u32,
         /// The program and its arguments.
@@ -107,12 +112,23 @@ struct Attest {
     /// Ask for no page digests beside the report of a process.
     #[arg(long)]
     no_page_digests: bool,
+    /// Most MiB that processes of the program may map to be executed, all together; the host refuses more than its launch
+    /// record's `budget.bytes_per_request`.
+    #[arg(long, default_value_t = DEFAULT_MAX_MIB, value_name = "MIB", value_parser = max_mib())]
+    max_mib: u64,
     /// Keep the signed report in this file.
     #[arg(long)]
     report: Option<PathBuf>,
     /// Keep the page digests that came with it in this file.
     #[arg(long)]
     page_digests: Option<PathBuf>,
+}
+
+const DEFAULT_MAX_MIB: u64 = Application::DEFAULT_MAX_BYTES >> 20;
+
+/// As launch records may allow.
+fn max_mib() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=1 << 20)
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -160,8 +176,15 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
             let enrollment = Enrollment::load(&arguments.state)?;
             run::run(host, enrollment, run)
         }
-        Tool::Start { tool, program } => match program.split_first() {
-            Some((path, rest)) => Ok(run::become_program(*tool, Path::new(path), rest)),
+        Tool::Start {
+            user,
+            tool,
+            program,
+        } => match program.split_first() {
+            Some((path, rest)) => {
+                let path = Path::new(path);
+                Ok(run::become_program(*tool, user.as_ref(), path, rest))
+            }
             None => Ok(ExitCode::FAILURE),
         },
     }
@@ -195,6 +218,7 @@ impl Attest {
             },
             expected: self.expect.clone(),
             page_digests: !self.no_page_digests,
+            max_bytes: self.max_mib << 20,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!   started ──► judged ──affirmed──► served until its end; its exit code is ours
 //!                  │
-//!                  └─ refused, or this tool is told to end ──► it and all that it started are ended
+//!                  └─ refused, no verdict in time, or this tool is told to end ──► it and all that it started are ended
 //! ```
 //!
 //! The tool is the subreaper (prctl(2)) of what it starts: a process that loses its parent becomes the tool's own child,
@@ -15,23 +15,25 @@ mod family;
 mod judging;
 mod processes;
 mod program;
+mod user;
+mod verdict;
 
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result};
 use bartizan_guest::{Application, Enrollment, HostApi};
 use clap::Args;
 use nix::sys::signal::Signal;
 
 use events::{Event, Events};
 use family::Family;
-use judging::JudgeError;
 use program::Program;
+use verdict::Judge;
 
 pub(crate) use program::{START, become_program};
+pub(crate) use user::User;
 
 /// When to look again for the end of a program that is no child of this process.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -48,6 +50,17 @@ pub(crate) struct Run {
     /// Seconds in which the program must have mapped all its code, or be found again if it becomes a daemon.
     #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3600))]
     patience: u64,
+    /// Seconds beyond the patience in which there must be a verdict, whatever the program and the host do.
+    #[arg(long, default_value_t = 120, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+    /// Most MiB that processes of the program may map to be executed, all together; the host refuses more than its launch
+    /// record's `budget.bytes_per_request`.
+    #[arg(long, default_value_t = super::DEFAULT_MAX_MIB, value_name = "MIB", value_parser = super::max_mib())]
+    max_mib: u64,
+    /// Run the program as this user of /etc/passwd, with its groups and with the tool's environment; only root may. It can
+    /// then neither read the guest's key nor kill or stop the tool.
+    #[arg(long, value_name = "NAME", value_parser = User::named)]
+    user: Option<User>,
     /// The program and its arguments.
     #[arg(last = true, required = true)]
     program: Vec<String>,
@@ -62,8 +75,10 @@ pub(crate) fn run(host: HostApi, enrollment: Enrollment, run: &Run) -> Result<Ex
         .split_first()
         .context("name a program after `--`")?;
     let program = Program::find(name)?;
-    let mut family = Family::start(&program, arguments)?;
-    match judged(host, enrollment, run, &program, &events, &mut family) {
+    let judge = judge(host, enrollment, run, &program).context("no thread can be started")?;
+    let mut family = Family::start(&program, arguments, run.user.as_ref())?;
+    let within = Duration::from_secs(run.patience + run.timeout);
+    match judge.of(&mut family, &events, within) {
         Ok(None) => {
             eprintln!("bartizan-guest: {name} is affirmed");
             serve(&events, &mut family, &program)
@@ -82,51 +97,25 @@ pub(crate) fn run(host: HostApi, enrollment: Enrollment, run: &Run) -> Result<Ex
     }
 }
 
-/// Has the program judged while it runs. `None` when it is affirmed; a signal when the tool shall end before that.
-fn judged(
-    host: HostApi,
-    enrollment: Enrollment,
-    run: &Run,
-    program: &Program,
-    events: &Events,
-    family: &mut Family,
-) -> Result<Option<Signal>> {
-    let (done, judging) = UnixStream::pair()?;
-    let (first, program) = (family.first(), program.file());
+/// What will judge the program once it is started.
+fn judge(host: HostApi, enrollment: Enrollment, run: &Run, program: &Program) -> io::Result<Judge> {
+    let file = program.file();
     let patience = Duration::from_secs(run.patience);
+    let max_bytes = run.max_mib << 20;
     let (application, audience) = (run.application.clone(), run.audience.clone());
-    let judge = thread::spawn(move || {
-        // Closed when this ends, however it does.
-        let _done = done;
+    Judge::start(move |first| {
         judging::judge(
-            || processes::instance(program, first),
+            || processes::instance(file, first),
             |pid| {
-                let application = Application::process(&application, &audience, pid);
+                let application = Application {
+                    max_bytes,
+                    ..Application::process(&application, &audience, pid)
+                };
                 judging::ask(&host, &enrollment, &application)
             },
             patience,
         )
-    });
-    loop {
-        match events.next(Some(&judging), None)? {
-            Event::Done => break,
-            Event::Signal(Signal::SIGCHLD) => {
-                family.reap();
-                if family.is_gone() {
-                    bail!("{} before it was affirmed", family.end_of_first());
-                }
-            }
-            Event::Signal(signal) => return Ok(Some(signal)),
-            Event::Timeout => {}
-        }
-    }
-    match judge.join() {
-        Ok(Ok(())) => Ok(None),
-        // Told apart for the exit code.
-        Ok(Err(JudgeError::Attestation(error))) => Err(error.into()),
-        Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(anyhow!("the judging thread panicked")),
-    }
+    })
 }
 
 /// Passes signals on until the program has ended.

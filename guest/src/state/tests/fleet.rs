@@ -39,17 +39,28 @@ impl Fleet {
 
     /// The chain of a guest's key, valid now.
     pub(super) fn chain(&self, key: &EphemeralKey, guest: GuestIdentity) -> Vec<Vec<u8>> {
-        self.chain_until(key, guest, 4096)
+        self.chain_of_years(key, guest, [1975, 4096])
     }
 
     /// One that was valid for a year, long ago.
     pub(super) fn expired_chain(&self, key: &EphemeralKey, guest: GuestIdentity) -> Vec<Vec<u8>> {
-        self.chain_until(key, guest, 1976)
+        self.chain_of_years(key, guest, [1975, 1976])
     }
 
-    fn chain_until(&self, key: &EphemeralKey, guest: GuestIdentity, year: i32) -> Vec<Vec<u8>> {
+    /// One that will be valid for a year, in a long while.
+    pub(super) fn future_chain(&self, key: &EphemeralKey, guest: GuestIdentity) -> Vec<Vec<u8>> {
+        self.chain_of_years(key, guest, [4095, 4096])
+    }
+
+    fn chain_of_years(
+        &self,
+        key: &EphemeralKey,
+        guest: GuestIdentity,
+        [from, until]: [i32; 2],
+    ) -> Vec<Vec<u8>> {
         let mut params = leaf_params(Usage::GuestKey, &guest.to_string());
-        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
         let by_card = Issuer::new(self.card_params(), &self.card_key);
         let leaf = params.signed_by(key, &by_card).unwrap();
         let by_ca = Issuer::new(ca_params(), &self.ca_key);

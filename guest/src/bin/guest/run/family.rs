@@ -13,6 +13,7 @@ use super::descendant::Descendant;
 use super::events::Events;
 use super::processes::{self, descendants};
 use super::program::{Program, ProgramError};
+use super::user::User;
 
 /// How long what was killed may take to be gone.
 const END_DEADLINE: Duration = Duration::from_secs(10);
@@ -52,12 +53,17 @@ pub(super) enum FamilyError {
 
 impl Family {
     /// Starts a program whose descendants all become this process's own when their parents end.
-    pub(super) fn start(program: &Program, arguments: &[String]) -> Result<Self, FamilyError> {
+    pub(super) fn start(
+        program: &Program,
+        arguments: &[String],
+        user: Option<&User>,
+    ) -> Result<Self, FamilyError> {
         prctl::set_child_subreaper(true).map_err(FamilyError::Subreaper)?;
-        Ok(Self::of(program.start(arguments)?.id()))
+        Ok(Self::of(program.start(arguments, user)?.id()))
     }
 
-    const fn of(first: u32) -> Self {
+    /// What descends from a child of this process.
+    pub(super) const fn of(first: u32) -> Self {
         Self {
             first,
             main: Some(first),
@@ -178,4 +184,4 @@ fn send(pid: u32, signal: Signal) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use bartizan_attestation::appraisal::Finding;
 use bartizan_guest::{
-    Application, AttestationError, Enrollment, HostApi, HostApiError, request_memory_attestation,
-    verify_attestation_token,
+    Application, AttestationError, Enrollment, HostApi, HostApiError, ResidencyError,
+    request_memory_attestation, verify_attestation_token,
 };
 
 /// Between two tries.
@@ -26,6 +26,9 @@ pub(super) enum JudgeError {
     /// There is no process to measure.
     #[error("no process of the program runs")]
     NotRunning,
+    /// It lasted too long, by what the program did or the host did not.
+    #[error("there was no verdict within {} s; see `--patience` and `--timeout`", .0.as_secs())]
+    TooLate(Duration),
     /// It was not affirmed.
     #[error(transparent)]
     Attestation(#[from] AttestationError),
@@ -76,6 +79,7 @@ fn is_starting(error: &AttestationError) -> bool {
         AttestationError::Host(HostApiError::Refused(problem)) => {
             STARTING.contains(&problem.kind.as_str())
         }
+        AttestationError::Residency(ResidencyError::OverBudget { .. }) => false,
         // The process ended while it was looked at.
         AttestationError::Residency(_) => true,
         _ => false,

@@ -1,7 +1,7 @@
 //! The program to run: where it is, and how it is started so that it does not outlive the tool.
 //!
-//! The tool starts itself once more; that process asks the kernel to be killed when the tool dies, and then becomes the
-//! program.
+//! The tool starts itself once more; that process becomes the user that it shall be, asks the kernel to be killed when the
+//! tool dies, and then becomes the program.
 
 use std::ffi::OsString;
 use std::io;
@@ -15,6 +15,7 @@ use nix::sys::signal::Signal;
 
 use super::events;
 use super::processes::FileId;
+use super::user::User;
 
 /// The hidden subcommand by which the tool starts itself.
 pub(crate) const START: &str = "start-program";
@@ -66,10 +67,15 @@ impl Program {
         self.file
     }
 
-    /// Starts it in a process group of its own.
-    pub(super) fn start(&self, arguments: &[String]) -> Result<Child, ProgramError> {
+    /// Starts it in a process group of its own, as another user if one is given.
+    pub(super) fn start(
+        &self,
+        arguments: &[String],
+        user: Option<&User>,
+    ) -> Result<Child, ProgramError> {
         Command::new("/proc/self/exe")
             .arg(START)
+            .args(user.map(|user| format!("--user={}", user.name())))
             .arg(std::process::id().to_string())
             .arg("--")
             .arg(&self.path)
@@ -84,8 +90,17 @@ impl Program {
 }
 
 /// Becomes the program; returns only if that fails.
-pub(crate) fn become_program(tool: u32, program: &Path, arguments: &[OsString]) -> ExitCode {
-    if let Err(error) = prctl::set_pdeathsig(Signal::SIGKILL).and_then(|()| events::release()) {
+pub(crate) fn become_program(
+    tool: u32,
+    user: Option<&User>,
+    program: &Path,
+    arguments: &[OsString],
+) -> ExitCode {
+    // The user first: the kernel forgets the signal of who becomes another one (prctl(2)).
+    let prepared = (user.map_or(Ok(()), User::become_it))
+        .and_then(|()| prctl::set_pdeathsig(Signal::SIGKILL))
+        .and_then(|()| events::release());
+    if let Err(error) = prepared {
         eprintln!("bartizan-guest: the program cannot be prepared: {error}");
         return ExitCode::from(NOT_EXECUTED);
     }

@@ -7,7 +7,7 @@ use super::super::processes::instance;
 use super::*;
 
 /// Tests that have children, one at a time: all children of this process are waited for.
-fn alone() -> MutexGuard<'static, ()> {
+pub(in crate::run) fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     prctl::set_child_subreaper(true).unwrap();

@@ -40,6 +40,16 @@ fn refused(kind: &str) -> AttestationError {
     HostApiError::Refused(problem).into()
 }
 
+fn over_budget() -> AttestationError {
+    let error = ResidencyError::OverBudget {
+        pid: 1,
+        mapped: 100 << 40,
+        left: 512 << 20,
+        most: 512 << 20,
+    };
+    error.into()
+}
+
 /// How often is asked when the first answers are these and all others good, and whether it is affirmed.
 fn asked(answers: Vec<AttestationError>, patience: Duration) -> (u32, Result<(), JudgeError>) {
     let mut count = 0;
@@ -74,6 +84,7 @@ fn what_was_changed_is_refused_at_once() {
         not_affirmed(vec![missing(), changed()]),
         not_affirmed(Vec::new()),
         refused("wrong-signer"),
+        over_budget(),
     ] {
         let (count, judged) = asked(vec![refusal], PATIENCE);
         assert!(matches!(judged, Err(JudgeError::Attestation(_))));
