@@ -9,8 +9,8 @@ use bartizan_channel::{HandshakeSignError, HandshakeSigner, Identity};
 use crate::unix_now;
 use crate::vault::{Vault, VaultError};
 
-/// How long the vault may take for a signature. Beyond it the handshake fails, for a reason of this host's: the verifier,
-/// which waits no longer either, is not to be taken for one that does not answer.
+/// How long the vault may take for a signature. Beyond it the handshake fails, for a reason of this host's: a verifier that closes
+/// the connection meanwhile (after 10 s, if not configured otherwise) is not to be taken for one that does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Lifetime of a TLS client certificate in seconds.
 const LIFETIME_S: u64 = 3600;

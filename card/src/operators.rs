@@ -2,8 +2,8 @@
 //! Guests that run go on.
 //!
 //! While the verifier is away, nothing is launched; or, for as long as the configuration grants, what is allowed by the
-//! answer that it gave last on the same operator. Those answers are on disk: a card that starts anew knows them. Only
-//! silence is absence: an answer that is not understood, or too large, is a refusal, and so is what fails on this host.
+//! answer that it gave last on the same operator. Those answers are on disk: a card that starts anew knows them. An answer
+//! that is not understood, or too large, is no absence but a refusal, and so are the card's own congestion and its vault's silence.
 
 use std::collections::BTreeMap;
 use std::fs;

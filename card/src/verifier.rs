@@ -23,6 +23,12 @@ use crate::identity::TlsIdentity;
 
 /// How long the verifier may take.
 const DEADLINE: Duration = Duration::from_secs(20);
+/// How long a question of an operator's standing waits for its turn, and for its answer: together less than whoever starts a guest
+/// waits for the card.
+const STANDING_DEADLINES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(20));
+/// Connections at once for such questions alone: however many requests of guests are under way, they neither keep an operator
+/// from launching nor buy the older answer.
+const STANDING_CONNECTIONS: usize = 16;
 /// Largest answer in bytes.
 const MAX_ANSWER: usize = 1 << 20;
 /// Connections at once, idle ones included; further requests wait for their turn. Enough to keep a verifier busy, and
@@ -39,6 +45,7 @@ pub struct Verifier {
     identity: Arc<TlsIdentity>,
     fleet_ca: FleetCa,
     turns: Semaphore,
+    standing_turns: Semaphore,
     idle: Mutex<Vec<(Instant, Connection)>>,
     token_certificates: Mutex<Option<(Instant, Vec<ByteVec>)>>,
 }
@@ -73,6 +80,7 @@ impl Verifier {
             identity,
             fleet_ca,
             turns: Semaphore::new(MAX_CONNECTIONS),
+            standing_turns: Semaphore::new(STANDING_CONNECTIONS),
             idle: Mutex::default(),
             token_certificates: Mutex::default(),
         }
@@ -132,8 +140,15 @@ impl Verifier {
             return Err(CardRefusal::RevocationsUnknown(why));
         };
         let path = format!("/v1/operators/{name}/standing");
-        let answer: OperatorStanding = self.ask("GET", &path, Vec::new()).await?;
-        Ok(answer.revoked)
+        let turn = tokio::time::timeout(STANDING_DEADLINES.0, self.standing_turns.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            return Err(busy(STANDING_CONNECTIONS));
+        };
+        let asked = self.exchange::<OperatorStanding>("GET", &path, Vec::new());
+        match tokio::time::timeout(STANDING_DEADLINES.1, asked).await {
+            Ok(answer) => Ok(answer?.revoked),
+            Err(_) => Err(unanswered(&ChannelError::TimedOut)),
+        }
     }
 
     /// The token keys' certificates; none where the verifier cannot be asked and none are known.
@@ -208,10 +223,17 @@ impl Verifier {
     ) -> Result<A, CardRefusal> {
         let turn = tokio::time::timeout(DEADLINE, self.turns.acquire()).await;
         let Ok(Ok(_turn)) = turn else {
-            // Of the card's own making: no silence of the verifier's.
-            let why = format!("{MAX_CONNECTIONS} requests are under way to the verifier");
-            return Err(CardRefusal::Busy(why));
+            return Err(busy(MAX_CONNECTIONS));
         };
+        self.exchange(method, path, body).await
+    }
+
+    async fn exchange<A: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<A, CardRefusal> {
         let mut connection = match self.reuse() {
             Some(connection) => connection,
             None => self.open().await?,
@@ -295,6 +317,13 @@ fn unclear(why: &str) -> CardRefusal {
     CardRefusal::VerifierUnclear(why.to_owned())
 }
 
+/// Of the card's own making: no silence of the verifier's.
+fn busy(under_way: usize) -> CardRefusal {
+    CardRefusal::Busy(format!(
+        "{under_way} requests are under way to the verifier"
+    ))
+}
+
 /// Whether the verifier cannot be asked at present, by whoever's fault: what it said before is still of use.
 const fn is_unasked(refusal: &CardRefusal) -> bool {
     matches!(
@@ -303,8 +332,8 @@ const fn is_unasked(refusal: &CardRefusal) -> bool {
     )
 }
 
-/// Only silence is absence. What this host cannot do, or a handshake that its vault did not sign, is none of the verifier's;
-/// and somebody who answers under another fleet CA is not silent.
+/// Without a connection the verifier is absent, whoever is in the way. Not so where this host's settings cannot be used, its vault did
+/// not sign the handshake, or somebody answers under another fleet CA.
 fn unopened(error: &ChannelError) -> CardRefusal {
     match error.fault() {
         Fault::Away => CardRefusal::VerifierAway(error.to_string()),
@@ -312,7 +341,7 @@ fn unopened(error: &ChannelError) -> CardRefusal {
     }
 }
 
-/// Only silence is absence. What cannot be read, or refuses this host's certificate, is an answer: the verifier has shown its
+/// Without an answer it is absent. What cannot be read, or refuses this host's certificate, is an answer: the verifier has shown its
 /// own by then.
 fn unanswered(error: &ChannelError) -> CardRefusal {
     match error.fault() {
@@ -348,9 +377,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn congestion_of_the_cards_own_is_no_absence() {
         let verifier = unreachable();
+        let most = u32::try_from(STANDING_CONNECTIONS).unwrap();
+        let under_way = verifier.standing_turns.acquire_many(most).await.unwrap();
+        let refused = verifier.is_revoked("ann").await;
+        assert!(matches!(refused, Err(CardRefusal::Busy(_))), "{refused:?}");
+        drop(under_way);
         let most = u32::try_from(MAX_CONNECTIONS).unwrap();
         let under_way = verifier.turns.acquire_many(most).await.unwrap();
-        let refused = verifier.is_revoked("ann").await;
+        let refused = verifier.renew(b"csr").await;
         assert!(matches!(refused, Err(CardRefusal::Busy(_))), "{refused:?}");
         // A result that is there already is not lost for it.
         let certificates = verifier.token_certificates_if_there().await;
@@ -368,29 +402,32 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_on_this_host_is_no_absence() {
+    fn what_is_not_the_network_is_no_absence() {
         use std::io::{Error, ErrorKind};
-        // EMFILE, and an address that this host does not have.
-        let descriptors = ChannelError::Connect(Error::from_raw_os_error(libc::EMFILE));
-        let address = ChannelError::Connect(Error::from_raw_os_error(libc::EADDRNOTAVAIL));
         // What rustls makes of a signer that fails, and of a server of another fleet.
         let unsigned = ChannelError::Handshake(Error::new(ErrorKind::InvalidData, "not signed"));
         let name = ChannelError::ServerName("a b".into());
-        for error in [descriptors, address, unsigned, name] {
+        for error in [unsigned, name] {
             let refusal = unopened(&error);
             assert!(
                 matches!(refusal, CardRefusal::LinkUnusable(_)),
                 "{refusal:?}"
             );
         }
-        for kind in [libc::ECONNREFUSED, libc::EHOSTUNREACH, libc::ETIMEDOUT] {
+        // The last is of an address of a family that this host does not use, tried after one where nobody listens.
+        for kind in [
+            libc::ECONNREFUSED,
+            libc::EHOSTUNREACH,
+            libc::ETIMEDOUT,
+            libc::EADDRNOTAVAIL,
+        ] {
             let silence = ChannelError::Connect(Error::from_raw_os_error(kind));
             assert!(matches!(unopened(&silence), CardRefusal::VerifierAway(_)));
         }
     }
 
     #[test]
-    fn only_silence_is_absence() {
+    fn only_a_missing_answer_is_absence() {
         let too_large = ChannelError::TooLarge { limit: MAX_ANSWER };
         let refusal = unanswered(&too_large);
         assert!(matches!(refusal, CardRefusal::VerifierUnclear(_)));

@@ -14,7 +14,7 @@ pub enum ChannelError {
     /// The other side could not be reached.
     #[error("no connection: {0}")]
     Connect(io::Error),
-    /// It took too long.
+    /// The answer took too long.
     #[error("the peer did not answer in time")]
     TimedOut,
     /// The fleet CA certificate is unusable.
@@ -46,11 +46,12 @@ pub enum ChannelError {
 /// What an error means to whoever asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
-    /// The peer cannot be reached, or broke off: trying again can help.
+    /// The peer cannot be reached, or broke off: trying again can help. For whatever reason: of several addresses that fail
+    /// differently nobody can tell which one counts.
     Away,
     /// Somebody answers who is not the peer, or the peer does not take us for one of the fleet.
     Untrusted,
-    /// This side's settings, means or request, or what the peer answered, cannot be used.
+    /// This side's settings or request, or what the peer answered, cannot be used.
     Unusable,
 }
 
@@ -74,7 +75,6 @@ impl ChannelError {
                 Fault::Untrusted
             }
             Self::Http(error) if error.is_parse() => Fault::Unusable,
-            Self::Connect(error) if is_of_this_host(error) => Fault::Unusable,
             Self::Handshake(_) | Self::Connect(_) | Self::TimedOut | Self::Http(_) => Fault::Away,
             Self::FleetCa(_)
             | Self::ClientVerifier(_)
@@ -89,25 +89,6 @@ impl ChannelError {
 /// Whether TLS itself failed, rather than the connection under it: rustls's errors come as invalid data.
 fn is_of_tls(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData
-}
-
-/// Whether the kernel refused a connection by itself (no descriptors, no address, a filter), rather than that nobody
-/// answered. A name that could not be resolved has no number of the kernel's.
-fn is_of_this_host(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    let of_the_network = matches!(
-        error.kind(),
-        Kind::ConnectionRefused
-            | Kind::ConnectionReset
-            | Kind::ConnectionAborted
-            | Kind::HostUnreachable
-            | Kind::NetworkUnreachable
-            | Kind::NetworkDown
-            | Kind::NotConnected
-            | Kind::BrokenPipe
-            | Kind::TimedOut
-    );
-    error.raw_os_error().is_some() && !of_the_network
 }
 
 fn causes<'e>(error: &'e dyn Error) -> impl Iterator<Item = &'e (dyn Error + 'static)> {

@@ -1,6 +1,7 @@
 //! HTTP/1.1 requests over the channel.
 
-use std::time::Duration;
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
@@ -73,7 +74,9 @@ impl Connection {
                 driver,
             })
         };
-        within(deadline, opening).await
+        let opened = tokio::time::timeout(deadline, opening).await;
+        // Nothing was asked yet.
+        opened.map_err(|_| ChannelError::Connect(ErrorKind::TimedOut.into()))?
     }
 
     /// Whether the server has closed it.
@@ -107,7 +110,8 @@ impl Connection {
                 body: body.to_bytes().to_vec(),
             })
         };
-        within(deadline, exchange).await
+        let answered = tokio::time::timeout(deadline, exchange).await;
+        answered.map_err(|_| ChannelError::TimedOut)?
     }
 }
 
@@ -125,22 +129,10 @@ pub async fn request(
     limit: usize,
     deadline: Duration,
 ) -> Result<Response, ChannelError> {
-    let exchange = async {
-        Connection::open(connector, to, deadline)
-            .await?
-            .send(request, limit, deadline)
-            .await
-    };
-    within(deadline, exchange).await
-}
-
-async fn within<T>(
-    deadline: Duration,
-    work: impl Future<Output = Result<T, ChannelError>>,
-) -> Result<T, ChannelError> {
-    tokio::time::timeout(deadline, work)
-        .await
-        .map_err(|_| ChannelError::TimedOut)?
+    let end = Instant::now() + deadline;
+    let mut connection = Connection::open(connector, to, deadline).await?;
+    let left = end.saturating_duration_since(Instant::now());
+    connection.send(request, limit, left).await
 }
 
 fn too_large_or_broken(

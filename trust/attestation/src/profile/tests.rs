@@ -52,6 +52,36 @@ fn a_flat_digest_cannot_be_cut_a_tree_can() {
     assert_eq!(reference.expected(DigestKind::Tree, u64::MAX, 2), None);
 }
 
+/// What comes after the bound would be no JSON: it is not read.
+#[test]
+fn no_list_is_read_beyond_its_bound() {
+    let json = serde_json::to_string(&document(&[HashAlgorithm::Sha256], 1)).unwrap();
+    let lists = [
+        ("files", ApplicationProfile::MAX_FILES),
+        ("required", ApplicationProfile::MAX_FILES),
+        ("segments", ApplicationProfile::MAX_SEGMENTS),
+        ("references", HashAlgorithm::ALL.len()),
+        ("algorithms", HashAlgorithm::ALL.len()),
+    ];
+    for (name, most) in lists {
+        let begin = format!("\"{name}\":[");
+        let at = json.find(&begin).unwrap() + begin.len();
+        let entry = first_value(&json[at..]);
+        let list = vec![entry; most + 1].join(",");
+        let endless = format!("{}{list},!", &json[..at]);
+        let error = serde_json::from_str::<ProfileDocument>(&endless).unwrap_err();
+        let expected = format!("invalid length {}", most + 1);
+        assert!(error.to_string().contains(&expected), "{name}: {error}");
+    }
+}
+
+/// The first value of a list's inside.
+fn first_value(inside: &str) -> &str {
+    let mut values = serde_json::Deserializer::from_str(inside).into_iter::<serde_json::Value>();
+    values.next().unwrap().unwrap();
+    &inside[..values.byte_offset()]
+}
+
 #[test]
 fn every_rule_has_its_own_error() {
     use ProfileError as E;
