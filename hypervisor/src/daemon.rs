@@ -5,6 +5,7 @@
 //! this process stops nothing. It holds no key and speaks to no network: the card does.
 
 mod admissions;
+mod adopt;
 mod certify;
 mod config;
 mod ended;
@@ -14,11 +15,13 @@ mod guest;
 mod keys;
 mod launch;
 mod link;
+mod notes;
 mod operator;
 mod pending;
 mod places;
 mod process_id;
 mod registry;
+mod restart;
 mod started;
 mod stop;
 mod unheard;
@@ -39,10 +42,10 @@ use registry::Registry;
 pub async fn run(config: Config, ready: impl FnOnce()) -> anyhow::Result<()> {
     let (registry, admissions) = Registry::new(config)?;
     let registry = Arc::new(registry);
-    // Before devices hear of any: they end the device of whom they do not hear.
-    registry.admit_again();
+    // Devices end the device of whom they do not hear.
+    let running = registry.find_all();
     let serving = async {
-        registry.adopt().await;
+        registry.adopt(running).await;
         let operators = operator::bind(&registry)?;
         ready();
         tracing::info!(guests = registry.len(), "ready");

@@ -19,10 +19,12 @@ pub(super) fn all_in(folder: &Path) -> io::Result<bool> {
     if members.is_empty() {
         return Ok(true);
     }
-    // All at once, whatever they start meanwhile (cgroup-v2.rst); version 1 has no such file.
-    match write(&folder.join("cgroup.kill"), "1") {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        killed => killed?,
+    // Who is frozen starts nobody, and can be killed (cgroup-v2.rst). Then all at once. Version 1 has no such files.
+    for file in ["cgroup.freeze", "cgroup.kill"] {
+        match write(&folder.join(file), "1") {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            written => written?,
+        }
     }
     for member in members {
         one_in(folder, member)?;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::config::Config;
 use super::ended::{self, EndError};
-use super::started::{Started, StartedError};
+use super::registry::Registry;
+use super::started::StartedError;
 
 /// How long the kernel may take to end what was killed.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
@@ -30,15 +30,11 @@ pub(super) enum ForceError {
 
 /// Kills the supervisor that was started for a guest and all in the boot's control group, and waits until nothing of it is
 /// left. It counts as stopped by an operator: no policy starts it again.
-pub(super) async fn end(config: &Config, vm: Uuid) -> Result<(), ForceError> {
-    let started = Started::load(&config.started(), vm)?.ok_or(ForceError::Unknown)?;
-    let started = Started {
-        stopped: true,
-        ..started
-    };
+pub(super) async fn end(registry: &Registry, vm: Uuid) -> Result<(), ForceError> {
     // First: a daemon that ends here must not start it again. But no full disk keeps it from being killed.
-    let noted = started.store(&config.started());
-    if !ended::within(config, &started, DEADLINE).await? {
+    let (_, noted) = registry.notes.stop(vm);
+    let started = registry.notes.load(vm)?.ok_or(ForceError::Unknown)?;
+    if !ended::within(&registry.config, &started, DEADLINE).await? {
         return Err(ForceError::Lingers);
     }
     Ok(noted?)

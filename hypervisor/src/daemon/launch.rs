@@ -10,7 +10,7 @@ use bartizan_attestation::host::{CardReply, CardRequest, OperatorRefusal};
 use bartizan_attestation::launch::{LaunchRecord, VerifiedRecord};
 
 use super::admissions::ticket;
-use super::config::{API_PORT, Child, Config};
+use super::config::{API_PORT, Child};
 use super::ended::{self, EndError, has_ended};
 use super::group;
 use super::pending::Pending;
@@ -84,11 +84,11 @@ pub(super) async fn start(
         supervisor: None,
         stopped: false,
     };
-    let notes = registry.config.started();
     // How the former boot ended is forgotten once this one is noted: a daemon that ends in between takes neither for the other.
     let boot_dir = registry.config.boot_dir(record.uuid);
     let prepared = async {
-        started.store(&notes).map_err(|error| refused(&error))?;
+        let noted = registry.notes.of_boot(&mut started, pending);
+        noted.map_err(|error| refused(&error))?;
         prepare(&directory, &boot_dir)?;
         // Acknowledged before there is a QEMU: what devices refuse is not started.
         let admission = started.admission();
@@ -97,7 +97,7 @@ pub(super) async fn start(
     }
     .await;
     if let Err(refusal) = prepared {
-        give_up(&registry.config, &mut started, order, pending).await;
+        give_up(registry, &mut started, order, pending).await;
         return Err(refusal);
     }
     let config = SupervisorConfig {
@@ -126,10 +126,15 @@ pub(super) async fn start(
                 started.measurement = Some(measurement.to_string());
             }
         }
-        started.store(&notes).map_err(|error| error.to_string())
+        let noted = registry.notes.of_boot(&mut started, pending);
+        noted.map_err(|error| error.to_string())
     };
     let program = &registry.config.supervisor;
     match launch(program, &config, &group, DEADLINE, note).await {
+        Ok(_) if pending.is_cancelled() => {
+            give_up(registry, &mut started, order, pending).await;
+            Err(OperatorRefusal::Start("an operator stopped it".into()))
+        }
         Ok(pid) => {
             tracing::info!(%guest, vm = record.name, cid, pid, "guest started");
             Ok(())
@@ -137,7 +142,7 @@ pub(super) async fn start(
         // It may start yet.
         Err(error @ LaunchError::TimedOut(_)) => Err(refused(&error)),
         Err(error) => {
-            give_up(&registry.config, &mut started, order, pending).await;
+            give_up(registry, &mut started, order, pending).await;
             Err(match error {
                 LaunchError::Refused(refusal) => refusal,
                 error => refused(&error),
@@ -147,10 +152,11 @@ pub(super) async fn start(
 }
 
 /// A boot that does not start: what there is of it is ended, and what an operator is told did not start is not started later.
-async fn give_up(config: &Config, started: &mut Started, order: &Order, pending: &Pending) {
-    let ended = ended::within(config, started, FAREWELL).await.map(drop);
-    started.stopped = !order.by_policy || pending.is_cancelled();
-    let noted = started.store(&config.started());
+async fn give_up(registry: &Registry, started: &mut Started, order: &Order, pending: &Pending) {
+    let ended = ended::within(&registry.config, started, FAREWELL).await;
+    started.stopped |= !order.by_policy;
+    let noted = registry.notes.of_boot(started, pending);
+    let ended = ended.map(drop);
     if let Err(error) = ended.and(noted.map_err(EndError::from)) {
         tracing::error!(vm = order.verified.record.name, %error, "a boot that did not start is not all forgotten");
     }
@@ -195,13 +201,32 @@ fn clear(directory: &Path, boot_dir: &Path) -> io::Result<()> {
         _ => {}
     }
     fs::set_permissions(directory, fs::Permissions::from_mode(0o711))?;
-    for stale in ["supervisor.sock", "ending.json"] {
-        match fs::remove_file(boot_dir.join(stale)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+    clear_boot(boot_dir)
+}
+
+/// Leaves of a former boot's folder no more than the console's logs: whatever its supervisor put there, or made of the folder, must
+/// not keep the next one from starting.
+fn clear_boot(boot_dir: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(boot_dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let usable = fs::symlink_metadata(boot_dir)?.permissions().mode() & 0o777 == 0o711;
+    for entry in entries {
+        let entry = entry?;
+        let is_log = (entry.file_name().to_str())
+            .is_some_and(|name| name.starts_with("console.log"))
+            && entry.file_type()?.is_file();
+        if !(usable && is_log) {
+            fs::remove_file(entry.path())?;
         }
     }
-    Ok(())
+    if usable {
+        Ok(())
+    } else {
+        fs::remove_dir(boot_dir)
+    }
 }
 
 fn program(child: &Child) -> Program {

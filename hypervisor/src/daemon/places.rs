@@ -77,6 +77,23 @@ impl Places {
         }
     }
 
+    /// Gives a guest the place of one that was not heard, in one step from that of its start, or where it has none.
+    pub(super) fn put_unheard(
+        &mut self,
+        vm: Uuid,
+        start: Option<&Arc<Pending>>,
+        unheard: Arc<Unheard>,
+    ) -> bool {
+        let own = match start {
+            Some(pending) => self.is_starting(pending),
+            None => !self.has(vm),
+        };
+        if own {
+            self.put(vm, Place::Unheard(unheard));
+        }
+        own
+    }
+
     /// A start failed and is not tried again.
     pub(super) fn leave_starting(&mut self, pending: &Arc<Pending>) {
         if self.is_starting(pending) {

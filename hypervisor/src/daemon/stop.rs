@@ -8,12 +8,12 @@ use bartizan_attestation::host::{OperatorRefusal, SupervisorReply};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use super::ended::has_ended;
 use super::force::{self, ForceError};
 use super::guest::Guest;
 use super::pending::Pending;
 use super::places::Known;
 use super::registry::Registry;
-use super::started::{Started, StartedError};
 
 /// How long a guest that is down may still have its place, while its supervisor says its last.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ pub(super) async fn stop(
         known => known,
     };
     let (vm, name) = (known.vm(), known.name().to_owned());
-    let noted = note(registry, vm, true);
+    let (ordered, noted) = registry.notes.stop(vm);
     let stopped = match &known {
         Known::Guest(guest) if noted.is_ok() => by_supervisor(registry, guest, force).await,
         Known::Guest(_) | Known::Unheard(_) | Known::Pending(..) => {
@@ -43,22 +43,28 @@ pub(super) async fn stop(
     match stopped {
         Ok(()) => return Ok(()),
         Err(_) if force => {}
+        // Down, whatever was answered.
+        Err(_) if has_ended(&registry.config, vm) && is_gone(registry, vm).await => return Ok(()),
+        // On its way down it is to stay there.
+        Err(refusal @ OperatorRefusal::StillEnding(..)) => return Err(refusal),
         Err(refusal) => {
-            noted.map_err(|error| OperatorRefusal::Start(error.to_string()))?;
-            // On its way down it stays noted.
-            if !matches!(refusal, OperatorRefusal::StillEnding(..))
-                && let Err(error) = note(registry, vm, false)
+            if let Some(ordered) = ordered
+                && let Err(error) = registry.notes.take_back(ordered)
             {
-                tracing::error!(%vm, %error, "a guest that is not stopped is not started again, either");
+                tracing::error!(%vm, %error, "a guest that is not stopped will not be started again, either");
             }
+            noted.map_err(|error| OperatorRefusal::Start(error.to_string()))?;
             return Err(refusal);
         }
     }
     // What it answered is not to be relied on: its QEMU may have taken it over.
     tracing::warn!(vm = name, "a guest that does not end is killed");
-    kill(registry, vm, name).await?;
-    is_gone(registry, vm).await;
-    Ok(())
+    kill(registry, vm, name.clone()).await?;
+    if is_gone(registry, vm).await {
+        Ok(())
+    } else {
+        Err(OperatorRefusal::StillEnding(name, FAREWELL.as_secs()))
+    }
 }
 
 /// Asks the supervisor, and waits until its guest is gone.
@@ -90,14 +96,17 @@ async fn cancel(
     force: bool,
 ) -> Result<Option<Known>, OperatorRefusal> {
     pending.cancel();
-    let noted = note(registry, pending.vm, true);
+    let (_, noted) = registry.notes.stop(pending.vm);
     if registry.leave_waiting(pending) {
         noted.map_err(|error| OperatorRefusal::Start(error.to_string()))?;
         return Ok(None);
     }
     // Before its start is noted there is nothing to kill.
     if force
-        && Started::load(&registry.config.started(), pending.vm).is_ok_and(|noted| noted.is_some())
+        && registry
+            .notes
+            .load(pending.vm)
+            .is_ok_and(|noted| noted.is_some())
     {
         kill(registry, pending.vm, pending.name.clone()).await?;
     }
@@ -116,17 +125,8 @@ async fn cancel(
     }
 }
 
-/// Notes whether an operator stopped a VM's newest boot.
-fn note(registry: &Registry, vm: Uuid, stopped: bool) -> Result<(), StartedError> {
-    let folder = registry.config.started();
-    match Started::load(&folder, vm)? {
-        Some(started) => Started { stopped, ..started }.store(&folder),
-        None => Ok(()),
-    }
-}
-
 async fn kill(registry: &Registry, vm: Uuid, name: String) -> Result<(), OperatorRefusal> {
-    let ended = force::end(&registry.config, vm).await;
+    let ended = force::end(registry, vm).await;
     ended.map_err(|error| match error {
         ForceError::Lingers => OperatorRefusal::StillEnding(name, force::DEADLINE.as_secs()),
         error => OperatorRefusal::Start(error.to_string()),

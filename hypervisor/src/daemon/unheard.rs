@@ -11,6 +11,7 @@ use bartizan_attestation::launch::VerifiedRecord;
 use uuid::Uuid;
 
 use super::ended::has_ended;
+use super::pending::Pending;
 use super::registry::Registry;
 use super::started::Started;
 
@@ -59,25 +60,34 @@ impl Unheard {
 }
 
 impl Registry {
-    /// Gives a guest that has not ended its place, and takes it up as soon as its supervisor answers.
-    pub(super) fn wait_for(self: &Arc<Self>, vm: Uuid) {
-        let (unheard, admission) = match Started::load(&self.config.started(), vm) {
-            Ok(Some(started)) => (Unheard::of(&started, &self.fleet_ca), started.admission()),
-            Ok(None) => return,
-            Err(error) => {
-                tracing::error!(%vm, %error, "a guest runs of which nothing is known; end it by hand");
-                return;
-            }
-        };
-        if self.place_unheard(vm, unheard) {
-            self.admissions.admit_again(vm, admission);
+    /// Gives a guest that has not ended its place, that of its start if there was one, and takes it up as soon as its supervisor
+    /// answers.
+    pub(super) fn wait_for(self: &Arc<Self>, vm: Uuid, start: Option<&Arc<Pending>>) {
+        if self.place_unheard(vm, start) {
             tracing::warn!(%vm, "a guest that has not ended does not answer");
             tokio::spawn(Arc::clone(self).until_heard(vm));
         }
     }
 
+    /// Gives a guest the place of one that was not heard: that of its start, or one if it has none. Whether it has that now.
+    pub(super) fn place_unheard(&self, vm: Uuid, start: Option<&Arc<Pending>>) -> bool {
+        let (unheard, admission) = match self.notes.load(vm) {
+            Ok(Some(started)) => (Unheard::of(&started, &self.fleet_ca), started.admission()),
+            Ok(None) => return false,
+            Err(error) => {
+                tracing::error!(%vm, %error, "a guest runs of which nothing is known; end it by hand");
+                return false;
+            }
+        };
+        let placed = self.places().put_unheard(vm, start, Arc::new(unheard));
+        if placed {
+            self.admissions.admit_again(vm, admission);
+        }
+        placed
+    }
+
     /// Boxed: who is heard is watched, and its end may start it again.
-    fn until_heard(
+    pub(super) fn until_heard(
         self: Arc<Self>,
         vm: Uuid,
     ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {

@@ -1,6 +1,7 @@
 //! Boots that are over, or are to be: nothing of them lives on, and nothing starts that nobody waits for.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::thread;
@@ -67,6 +68,99 @@ async fn stopped_guest_stays_down_whatever_its_supervisor_leaves() {
     let noted = Started::load(&host.notes(), vm(&host)).unwrap().unwrap();
     assert!(noted.stopped);
     assert_eq!(daemon.card.boots(), 0, "it was started again");
+}
+
+/// Known failure: a gentle stop that waits in vain took a later forced one back, and the guest's policy started it again.
+#[tokio::test]
+async fn forced_stop_holds_whatever_becomes_of_a_gentle_one_before_it() {
+    let host = Host::new(Program::PrintsLogin);
+    let supervisor = host.launch().await.unwrap();
+    host.state(GuestState::Running).await;
+    let daemon = Daemon::start(&host).await;
+    listed(&daemon, GuestState::Running).await;
+    let status = host.status().await;
+    let socket = host.config.socket();
+    fs::remove_file(&socket).unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
+    let (asked, is_asked) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        // Keeps whoever asks it to stop waiting, as long as it lives.
+        let mut waiting = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            match read_frame(&mut stream, MAX_FRAME).unwrap() {
+                SupervisorRequest::Stop { .. } => {
+                    waiting.push(stream);
+                    asked.send(()).unwrap();
+                    if waiting.len() == 2 {
+                        // The kill of the second ends the links of both.
+                        return;
+                    }
+                }
+                _ => {
+                    let status = SupervisorReply::Status(status.clone());
+                    write_frame(&mut stream, &status, MAX_FRAME).unwrap();
+                }
+            }
+        }
+    });
+    let gentle = daemon.stop(false);
+    let forced = async {
+        while is_asked.try_recv().is_err() {
+            tokio::task::yield_now().await;
+        }
+        daemon.stop(true).await
+    };
+    let (gentle, forced) = tokio::join!(gentle, forced);
+    assert_eq!(forced, OperatorReply::Done, "{gentle:?}");
+    assert!(!is_alive(supervisor));
+    let noted = Started::load(&host.notes(), vm(&host)).unwrap().unwrap();
+    assert!(noted.stopped, "its policy is to be started always");
+    assert_eq!((daemon.states().await, daemon.card.boots()), (vec![], 0));
+}
+
+/// A later daemon owes its answer to nobody: the guest runs on, and so does its policy.
+#[tokio::test]
+async fn stop_that_outlived_its_daemon_is_forgotten_where_the_guest_runs_on() {
+    let host = Host::new(Program::PrintsLogin);
+    let supervisor = host.launch().await.unwrap();
+    host.state(GuestState::Running).await;
+    let noted = Started::load(&host.notes(), vm(&host)).unwrap().unwrap();
+    let asked = Started {
+        stopped: true,
+        ..noted
+    };
+    asked.store(&host.notes()).unwrap();
+    let daemon = Daemon::start(&host).await;
+    assert_eq!(daemon.states().await, [GuestState::Running]);
+    assert!(
+        !Started::load(&host.notes(), vm(&host))
+            .unwrap()
+            .unwrap()
+            .stopped
+    );
+    kill(supervisor);
+    eventually(async || (daemon.card.boots() == 1).then_some(())).await;
+    listed(&daemon, GuestState::Running).await;
+    assert_eq!(daemon.stop(true).await, OperatorReply::Done);
+}
+
+/// Known attack: its folder is such that no later boot can begin.
+#[tokio::test]
+async fn folder_of_a_dead_boot_keeps_no_other_from_beginning() {
+    let host = Host::new(Program::PrintsLogin);
+    let supervisor = host.launch().await.unwrap();
+    host.state(GuestState::Running).await;
+    let folder = host.boot_folder();
+    for name in ["supervisor.lock", "ending.partial", "console.log"] {
+        fs::remove_file(folder.join(name)).ok();
+        drop(UnixListener::bind(folder.join(name)).unwrap());
+    }
+    fs::set_permissions(&folder, Permissions::from_mode(0o000)).unwrap();
+    let daemon = Daemon::start(&host).await;
+    kill(supervisor);
+    eventually(async || (daemon.card.boots() == 1).then_some(())).await;
+    listed(&daemon, GuestState::Running).await;
+    assert_eq!(daemon.stop(true).await, OperatorReply::Done);
 }
 
 /// Known attack: its lock is held by whom it was handed to, and its guest is on the list for ever.
