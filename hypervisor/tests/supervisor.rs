@@ -24,6 +24,8 @@ mod fleet;
 mod host;
 #[path = "supervisor/hostile.rs"]
 mod hostile;
+#[path = "supervisor/impostor.rs"]
+mod impostor;
 #[path = "supervisor/renewal.rs"]
 mod renewal;
 

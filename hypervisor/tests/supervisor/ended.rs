@@ -4,21 +4,17 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
-use std::thread;
 
-use bartizan_attestation::host::{
-    GuestState, MAX_FRAME, OperatorRefusal, OperatorReply, OperatorRequest, SupervisorReply,
-    SupervisorRequest,
-};
+use bartizan_attestation::host::{GuestState, OperatorRefusal, OperatorReply, OperatorRequest};
 use bartizan_hypervisor::daemon::Started;
 use bartizan_hypervisor::supervisor::{Ending, LaunchError};
-use bartizan_local::{read_frame, write_frame};
 use uuid::Uuid;
 
 use crate::boot_sector::Program;
 use crate::daemon::{Daemon, listed};
 use crate::host::{Host, eventually, is_alive, kill};
 use crate::hostile::Victim;
+use crate::impostor::{say_done, stand_in};
 
 /// Known attack: its guest runs on, and no operator sees it.
 #[tokio::test]
@@ -45,24 +41,14 @@ async fn stopped_guest_stays_down_whatever_its_supervisor_leaves() {
     host.state(GuestState::Running).await;
     let daemon = Daemon::start(&host).await;
     listed(&daemon, GuestState::Running).await;
-    let status = host.status().await;
-    let socket = host.config.socket();
-    fs::remove_file(&socket).unwrap();
-    let listener = UnixListener::bind(&socket).unwrap();
     let ending = host.config.ending();
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let answer = match read_frame(&mut stream, MAX_FRAME).unwrap() {
-                SupervisorRequest::Stop { .. } => {
-                    Ending::Rebooted.store(&ending).unwrap();
-                    kill(supervisor);
-                    SupervisorReply::Done
-                }
-                _ => SupervisorReply::Status(status.clone()),
-            };
-            write_frame(&mut stream, &answer, MAX_FRAME).unwrap();
-        }
-    });
+    stand_in(&host, move |stream| {
+        Ending::Rebooted.store(&ending).unwrap();
+        kill(supervisor);
+        say_done(stream);
+        true
+    })
+    .await;
     assert_eq!(daemon.stop(false).await, OperatorReply::Done);
     assert_eq!(daemon.states().await, []);
     let noted = Started::load(&host.notes(), vm(&host)).unwrap().unwrap();
@@ -78,31 +64,15 @@ async fn forced_stop_holds_whatever_becomes_of_a_gentle_one_before_it() {
     host.state(GuestState::Running).await;
     let daemon = Daemon::start(&host).await;
     listed(&daemon, GuestState::Running).await;
-    let status = host.status().await;
-    let socket = host.config.socket();
-    fs::remove_file(&socket).unwrap();
-    let listener = UnixListener::bind(&socket).unwrap();
     let (asked, is_asked) = std::sync::mpsc::channel();
-    thread::spawn(move || {
-        // Keeps whoever asks it to stop waiting, as long as it lives.
-        let mut waiting = Vec::new();
-        for mut stream in listener.incoming().flatten() {
-            match read_frame(&mut stream, MAX_FRAME).unwrap() {
-                SupervisorRequest::Stop { .. } => {
-                    waiting.push(stream);
-                    asked.send(()).unwrap();
-                    if waiting.len() == 2 {
-                        // The kill of the second ends the links of both.
-                        return;
-                    }
-                }
-                _ => {
-                    let status = SupervisorReply::Status(status.clone());
-                    write_frame(&mut stream, &status, MAX_FRAME).unwrap();
-                }
-            }
-        }
-    });
+    let mut waiting = Vec::new();
+    stand_in(&host, move |stream| {
+        // Whoever asks waits, until a second one does: then the links of both end.
+        waiting.push(stream);
+        asked.send(()).unwrap();
+        waiting.len() < 2
+    })
+    .await;
     let gentle = daemon.stop(false);
     let forced = async {
         while is_asked.try_recv().is_err() {

@@ -2,26 +2,22 @@
 
 use std::fs;
 use std::io::Read;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command};
-use std::thread;
 
 use bartizan_attestation::certificates::FleetCa;
-use bartizan_attestation::host::{
-    GuestState, MAX_FRAME, OperatorRefusal, OperatorReply, OperatorRequest, SupervisorReply,
-    SupervisorRequest,
-};
+use bartizan_attestation::host::{GuestState, OperatorRefusal, OperatorReply, OperatorRequest};
 use bartizan_attestation::identity::GuestIdentity;
 use bartizan_hypervisor::daemon::{Started, StartedError};
 use bartizan_hypervisor::qemu::process::User;
-use bartizan_local::{read_frame, write_frame};
 use rustix::process::Signal;
 use rustix::thread::{Uid, set_thread_res_uid};
 
 use crate::boot_sector::Program;
 use crate::daemon::Daemon;
 use crate::host::{Host, PATIENCE, eventually, is_alive, signal};
+use crate::impostor::{say_done, stand_in};
 
 /// Nobody's.
 const SUPERVISOR: User = User {
@@ -126,23 +122,11 @@ async fn forced_stop_kills_a_supervisor_that_only_says_that_it_obeys() {
     host.state(GuestState::Running).await;
     let daemon = Daemon::start(&host).await;
     assert_eq!(daemon.states().await, [GuestState::Running]);
-    let (socket, true_one) = (host.config.socket(), host.boot_folder().join("true"));
-    fs::rename(&socket, &true_one).unwrap();
-    let listener = UnixListener::bind(&socket).unwrap();
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let asked = read_frame(&mut stream, MAX_FRAME).unwrap();
-            let answer = match asked {
-                SupervisorRequest::Stop { .. } => SupervisorReply::Done,
-                other => {
-                    let mut link = UnixStream::connect(&true_one).unwrap();
-                    write_frame(&mut link, &other, MAX_FRAME).unwrap();
-                    read_frame(&mut link, MAX_FRAME).unwrap()
-                }
-            };
-            write_frame(&mut stream, &answer, MAX_FRAME).unwrap();
-        }
-    });
+    stand_in(&host, |stream| {
+        say_done(stream);
+        true
+    })
+    .await;
     let gently = daemon.stop(false).await;
     assert!(
         matches!(
