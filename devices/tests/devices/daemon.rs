@@ -97,16 +97,22 @@ impl Daemon {
 
     /// Waits until one of its threads waits in a system call, by its number.
     pub(crate) fn wait_for_a_thread_in(&self, call: u32) {
-        let tasks = format!("/proc/{}/task", self.child.id());
-        let is_there = || {
-            let mut tasks = std::fs::read_dir(&tasks).unwrap();
-            tasks.any(|task| waits_in(&task.unwrap().path()) == Some(call))
-        };
         let give_up = Instant::now() + DEADLINE;
-        while !is_there() {
+        while !self.has_a_thread_in(call) {
             assert!(Instant::now() < give_up, "no thread waits in {call}");
             std::thread::yield_now();
         }
+    }
+
+    /// Whether one of its threads waits in a system call, by its number.
+    pub(crate) fn has_a_thread_in(&self, call: u32) -> bool {
+        let mut tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        tasks.any(|task| waits_in(&task.unwrap().path()) == Some(call))
+    }
+
+    /// Waits for its end, which is under way; its exit code.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
     }
 
     fn pid(&self) -> Pid {

@@ -3,14 +3,16 @@
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Instant;
 
 use bartizan_local::admission::{AdmissionReply, AdmissionRequest};
 use bartizan_local::attachment::Attached;
 use bartizan_local::send_with_descriptors;
 use rustix::fs::{OFlags, fcntl_setfl};
+use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::daemon::{Daemon, ask, attach, ticket};
+use crate::daemon::{DEADLINE, Daemon, admission, ask, attach, ticket};
 use crate::driver::{Guest, RST, RW};
 use crate::service;
 
@@ -93,6 +95,65 @@ fn eventfds_that_are_full_and_wait_hang_nobody() {
     guest.send_data(1, b"works");
     assert_eq!(guest.expect(RW).1, b"works");
     assert!(daemon.is_alive());
+}
+
+/// Known attack: QEMU fills its eventfd between the device's question and its signal. Tried until it is won.
+#[test]
+fn a_device_that_hangs_keeps_no_guest_from_its_own_and_ends_the_process_at_last() {
+    let mut daemon = Daemon::start();
+    let mut guest = Guest::attached(42, &daemon, &[]);
+    let call = guest.tx.call.try_clone().unwrap();
+    call.read().unwrap();
+    wait_for_ever(&call);
+    let give_up = Instant::now() + DEADLINE;
+    let mut round = 0;
+    while !hangs(&daemon, &mut guest, &call, round % 64) {
+        assert!(Instant::now() < give_up, "the race was never won");
+        round += 1;
+    }
+    let link = daemon.hypervisor();
+    let next_boot = AdmissionRequest::Admit(admission(ticket(70), 42, &[]));
+    assert_eq!(ask(&link, &next_boot), AdmissionReply::Done);
+    let (mut control, (end, _ours)) = (daemon.control(), UnixStream::pair().unwrap());
+    assert_eq!(attach(&control, ticket(70), &[&end]), Attached::Serving);
+    assert!(daemon.is_alive());
+    assert_eq!(control.read(&mut [0]).unwrap(), 0);
+    assert_eq!(daemon.wait(), Some(1));
+}
+
+/// Has the device signal an eventfd with room for one signal, and takes that `delay` turns of a loop after the packet was used.
+fn hangs(daemon: &Daemon, guest: &mut Guest, call: &EventFd, delay: u32) -> bool {
+    /// write(2) of x86-64.
+    const WRITE: u32 = 1;
+    call.write(u64::MAX - 2).unwrap();
+    let used = guest.tx.used_index(&guest.memory);
+    let (filler, memory) = (call.try_clone().unwrap(), guest.memory.clone());
+    let at = guest.tx.used();
+    let filling = std::thread::spawn(move || {
+        while memory.read_obj::<u16>(GuestAddress(at + 2)).unwrap() == used {}
+        for _ in 0..delay {
+            std::hint::spin_loop();
+        }
+        // Waits where the device was faster.
+        filler.write(1).unwrap();
+    });
+    let nothing = guest.header(RST, 1);
+    guest.send(&nothing, &[]);
+    guest.tx.wait_until_used(&guest.memory);
+    guest.send(&nothing, &[]);
+    let give_up = Instant::now() + DEADLINE;
+    while guest.tx.used_index(&guest.memory) != guest.tx.offered {
+        assert!(Instant::now() < give_up, "neither served nor hung");
+        if daemon.has_a_thread_in(WRITE) && filling.is_finished() {
+            return true;
+        }
+    }
+    call.read().unwrap();
+    filling.join().unwrap();
+    // Whatever is left, at least this one.
+    call.write(1).unwrap();
+    call.read().unwrap();
+    false
 }
 
 /// Makes writes to a full one wait, for all who have it.
