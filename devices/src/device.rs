@@ -4,7 +4,6 @@
 //! the kernel's scheduler is what makes them fair to one another.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use rustix::event::{Timespec, epoll};
 use vhost::vhost_user::{BackendReqHandler, Error as VhostUserError};
 
 use crate::exchange::Exchange;
+use crate::links::Links;
 use crate::vhost_user::{Backend, RingError};
 use crate::vsock::{Journal, Limits, Services, Switch};
 
@@ -21,7 +21,8 @@ const CONTROL: u64 = 1;
 const KICKS: u64 = 2;
 const HOSTS: u64 = 16;
 
-/// How long QEMU may take over the rest of a message.
+/// How long QEMU may take over a message's body, unless its supervisor takes this deadline off the link. For the rest of a
+/// header `vhost` waits on: that wait, and any in the link, ends with the device's dismissal.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a device is made of.
@@ -30,10 +31,8 @@ pub struct Attachment {
     pub cid: u32,
     /// The services it may reach.
     pub services: Services,
-    /// The link that speaks vhost-user.
-    pub qemu: UnixStream,
-    /// The connection that attached the device, and by ending, on either side, detaches it.
-    pub control: Arc<UnixStream>,
+    /// What it is attached by.
+    pub links: Arc<Links>,
     /// The record of open connections, if the supervisor keeps one.
     pub journal: Option<Journal>,
     /// What the guest may make the device hold.
@@ -54,7 +53,7 @@ pub enum DeviceError {
     Ring(#[from] RingError),
 }
 
-/// Serves until the supervisor or QEMU closes its link, or the former's is shut down here.
+/// Serves until the supervisor or QEMU closes its link, or the device is dismissed.
 pub fn serve(attachment: Attachment) -> Result<(), DeviceError> {
     Device::new(attachment)?.run()
 }
@@ -66,7 +65,8 @@ struct Device {
     qemu: BackendReqHandler<Mutex<Backend>>,
     switch: Switch,
     exchange: Exchange,
-    _control: Arc<UnixStream>,
+    // Last, so that nothing is held any more when this is let go of.
+    links: Arc<Links>,
 }
 
 impl Device {
@@ -74,18 +74,18 @@ impl Device {
         let Attachment {
             cid,
             services,
-            qemu,
-            control,
+            links,
             journal,
             limits,
         } = attachment;
         let epoll =
             Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC).map_err(std::io::Error::from)?);
+        let qemu = links.qemu().try_clone()?;
         qemu.set_nonblocking(false)?;
         qemu.set_read_timeout(Some(MESSAGE_TIMEOUT))?;
         qemu.set_write_timeout(Some(MESSAGE_TIMEOUT))?;
         watch(&epoll, &qemu, QEMU)?;
-        watch(&epoll, &control, CONTROL)?;
+        watch(&epoll, links.control(), CONTROL)?;
         let backend = Arc::new(Mutex::new(Backend::new(cid, Arc::clone(&epoll), KICKS)?));
         let switch = Switch::new(cid, services, limits, (Arc::clone(&epoll), HOSTS), journal)?;
         Ok(Self {
@@ -94,7 +94,7 @@ impl Device {
             epoll,
             backend,
             switch,
-            _control: control,
+            links,
         })
     }
 
@@ -113,6 +113,9 @@ impl Device {
                 if self.handle(data.u64(), flags)?.is_none() {
                     return Ok(());
                 }
+            }
+            if self.links.is_dismissed() {
+                return Ok(());
             }
             let now = Instant::now();
             self.switch.expire(now);
@@ -151,10 +154,10 @@ impl Device {
                 Err(error) => return Err(error.into()),
             },
             QEMU => return Ok(None),
-            KICKS => lock(&self.backend).rings.rx.take_kicks(),
-            token if token == KICKS + 1 => lock(&self.backend).rings.tx.take_kicks(),
+            // That there was a kick is all: the turn that follows looks at both rings.
+            KICKS..HOSTS => {}
             token => {
-                if let Ok(slot) = usize::try_from(token.saturating_sub(HOSTS)) {
+                if let Ok(slot) = usize::try_from(token - HOSTS) {
                     self.switch.host_ready(slot);
                 }
             }

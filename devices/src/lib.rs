@@ -9,6 +9,7 @@
 //! | [`config`] | the configuration file |
 //! | [`control`] | the daemon admits devices, supervisors attach them |
 //! | [`device`] | a guest's thread |
+//! | [`links`] | a guest's links, by which it is ended |
 //! | [`exchange`] | packets between rings and switch |
 //! | [`vsock`] | the switch: packets and connections |
 //! | [`vhost_user`] | RAM and rings as QEMU describes them |
@@ -21,5 +22,6 @@ pub mod control;
 pub mod device;
 pub mod exchange;
 pub mod hardening;
+pub mod links;
 pub mod vhost_user;
 pub mod vsock;

@@ -6,12 +6,12 @@
 //! whoever was handed its connections meanwhile.
 
 use std::collections::BTreeMap;
-use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bartizan_local::admission::{Admission, Ticket};
 
+use super::dismissals::Dismissals;
+use crate::links::Links;
 use crate::vsock::{Services, ServicesError};
 
 /// The first context id that a guest may have (virtio 1.2 section 5.10.4).
@@ -21,13 +21,15 @@ const FIRST_CID: u32 = 3;
 pub(super) struct Admissions {
     limit: usize,
     by_cid: Mutex<BTreeMap<u32, Admitted>>,
+    /// What is not admitted any more and still ends.
+    pub(super) dismissals: Dismissals,
 }
 
 struct Admitted {
     ticket: Ticket,
     services: Services,
-    /// The connection that attached the device, as long as that serves.
-    device: Weak<UnixStream>,
+    /// The device, as long as it serves.
+    device: Weak<Links>,
 }
 
 /// A device is not admitted.
@@ -52,6 +54,7 @@ impl Admissions {
         Self {
             limit,
             by_cid: Mutex::default(),
+            dismissals: Dismissals::default(),
         }
     }
 
@@ -78,7 +81,7 @@ impl Admissions {
         let device = match former {
             Some(same) if same.ticket == *ticket => same.device,
             Some(former) => {
-                former.end();
+                self.dismissals.dismiss(*cid, &former.device);
                 Weak::new()
             }
             None => Weak::new(),
@@ -98,7 +101,7 @@ impl Admissions {
         self.lock().retain(|cid, admitted| {
             let stays = tickets.contains(&admitted.ticket);
             if !stays {
-                admitted.end();
+                self.dismissals.dismiss(*cid, &admitted.device);
                 tracing::info!(cid, "not admitted any more");
             }
             stays
@@ -112,20 +115,15 @@ impl Admissions {
         all.find_map(|(cid, admitted)| (admitted.ticket == *ticket).then_some(*cid))
     }
 
-    /// The services of the device that `control` attaches, if its ticket is still good; from now on it ends with its
-    /// admission. To be called by whoever holds the CID's place in the roster.
-    pub(super) fn attach(
-        &self,
-        cid: u32,
-        ticket: &Ticket,
-        control: &Arc<UnixStream>,
-    ) -> Option<Services> {
+    /// The services of the device that `links` attach, if its ticket is still good; from now on it ends with its
+    /// admission. To be called by whoever holds the ticket's place in the roster.
+    pub(super) fn attach(&self, cid: u32, ticket: &Ticket, links: &Arc<Links>) -> Option<Services> {
         let mut by_cid = self.lock();
         let admitted = by_cid.get_mut(&cid)?;
         if admitted.ticket != *ticket {
             return None;
         }
-        admitted.device = Arc::downgrade(control);
+        admitted.device = Arc::downgrade(links);
         Some(admitted.services.clone())
     }
 
@@ -134,19 +132,10 @@ impl Admissions {
     }
 }
 
-impl Admitted {
-    /// Its device's thread sees its connection end.
-    fn end(&self) {
-        if let Some(device) = self.device.upgrade() {
-            // One that is not connected any more ends by itself.
-            let _ = device.shutdown(Shutdown::Both);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+    use std::os::unix::net::UnixStream;
 
     use super::*;
 
@@ -162,18 +151,28 @@ mod tests {
         Ticket::new([byte; 32])
     }
 
-    fn attached(admissions: &Admissions, byte: u8) -> (Arc<UnixStream>, UnixStream) {
-        let (control, supervisor) = UnixStream::pair().unwrap();
-        supervisor.set_nonblocking(true).unwrap();
-        let control = Arc::new(control);
-        let cid = admissions.cid(&ticket(byte)).unwrap();
-        let services = admissions.attach(cid, &ticket(byte), &control);
-        services.unwrap();
-        (control, supervisor)
+    /// A device's links, and the supervisor's ends of both.
+    fn links() -> (Arc<Links>, [UnixStream; 2]) {
+        let pair = || {
+            let (device, supervisor) = UnixStream::pair().unwrap();
+            supervisor.set_nonblocking(true).unwrap();
+            (device, supervisor)
+        };
+        let ((control, supervisor), (qemu, front_end)) = (pair(), pair());
+        (Arc::new(Links::new(control, qemu)), [supervisor, front_end])
     }
 
-    fn has_ended(mut supervisor: &UnixStream) -> bool {
-        supervisor.read(&mut [0]).is_ok_and(|size| size == 0)
+    fn attached(admissions: &Admissions, byte: u8) -> (Arc<Links>, [UnixStream; 2]) {
+        let (links, ends) = links();
+        let cid = admissions.cid(&ticket(byte)).unwrap();
+        let services = admissions.attach(cid, &ticket(byte), &links);
+        services.unwrap();
+        (links, ends)
+    }
+
+    fn has_ended(ends: &[UnixStream]) -> bool {
+        let has_ended = |mut end: &UnixStream| end.read(&mut [0]).is_ok_and(|size| size == 0);
+        ends.iter().all(has_ended)
     }
 
     #[test]
@@ -186,8 +185,8 @@ mod tests {
         assert_eq!(admissions.cid(&ticket(0)), None);
         let again = admissions.admit(&admission(1, 5));
         assert_eq!(again, Err(AdmissionError::TicketTaken(5)));
-        let (control, _supervisor) = UnixStream::pair().unwrap();
-        let other = admissions.attach(4, &ticket(1), &Arc::new(control));
+        let (links, _ends) = links();
+        let other = admissions.attach(4, &ticket(1), &links);
         assert!(other.is_none());
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bartizan_local::admission::Ticket;
 use bartizan_local::attachment::{AttachVsock, MAX_FRAME};
 use bartizan_local::{FrameError, read_frame, recv_with_descriptors};
+use rustix::fs::{SealFlags, fcntl_get_seals};
 use rustix::net::sockopt::{socket_domain, socket_type};
 use rustix::net::{AddressFamily, SocketType};
 
@@ -29,7 +30,9 @@ pub(super) enum AttachError {
     #[error("the first descriptor is no connected Unix stream socket")]
     NotALink,
     /// The second descriptor is no journal.
-    #[error("the second descriptor is no memfd")]
+    #[error(
+        "the second descriptor is no memfd of a fixed size; seal it with F_SEAL_SHRINK and F_SEAL_GROW"
+    )]
     NotAJournal,
     /// A system call failed.
     #[error("a system call failed: {0}")]
@@ -80,11 +83,12 @@ fn checked_link(link: OwnedFd) -> Result<UnixStream, AttachError> {
     }
 }
 
-/// What is kept here must mean nothing to anybody else, as a locked file would: only a memfd has seals, none among them.
+/// What is kept here must mean nothing to anybody else, as a locked file would. Every file on tmpfs has seals, but none on which
+/// these two could be put: it is sealed against sealing (memfd_create(2)). So these are a memfd's.
 fn checked_journal(file: OwnedFd) -> Result<Journal, AttachError> {
-    match rustix::fs::fcntl_get_seals(&file) {
-        Ok(_) => Ok(Journal::new(file)),
-        Err(_) => Err(AttachError::NotAJournal),
+    match fcntl_get_seals(&file) {
+        Ok(seals) if seals.contains(SealFlags::SHRINK | SealFlags::GROW) => Ok(Journal::new(file)),
+        _ => Err(AttachError::NotAJournal),
     }
 }
 

@@ -5,6 +5,7 @@ mod accept;
 mod admissions;
 mod attach;
 mod daemon;
+mod dismissals;
 mod roster;
 mod socket;
 
@@ -21,6 +22,7 @@ pub use socket::{SocketError, bind};
 
 use crate::config::Config;
 use crate::device::{self, Attachment};
+use crate::links::Links;
 use crate::vsock::Limits;
 
 /// Most devices at once, admitted and attached.
@@ -42,7 +44,8 @@ struct Devices {
     limits: Limits,
 }
 
-/// Accepts daemon and supervisors, and serves a device for each of the latter, until the listener fails.
+/// Accepts daemon and supervisors, and serves a device for each of the latter, until the listener fails. Where a device
+/// hangs that was dismissed, the process ends with exit code 1.
 pub fn serve(
     listener: &UnixListener,
     config: &Config,
@@ -52,6 +55,10 @@ pub fn serve(
         roster: Roster::new(MAX_DEVICES),
         limits: config.limits(),
     });
+    let watched = Arc::clone(&devices);
+    thread::Builder::new()
+        .name("dismissals".into())
+        .spawn(move || watched.end_when_one_hangs())?;
     loop {
         let control = accept::accept(listener)?;
         let role = match peer(&control) {
@@ -87,11 +94,17 @@ impl Devices {
                 Ok(()) => tracing::info!("the daemon left; what it admitted stays"),
                 Err(error) => tracing::warn!(%error, "the daemon's link broke"),
             },
-            Role::Supervisor => self.attach_and_serve(Arc::new(control)),
+            Role::Supervisor => self.attach_and_serve(control),
         }
     }
 
-    fn attach_and_serve(&self, control: Arc<UnixStream>) {
+    fn end_when_one_hangs(&self) {
+        let error = self.admissions.dismissals.watch();
+        tracing::error!(%error, "this process ends, to be started anew");
+        std::process::exit(1);
+    }
+
+    fn attach_and_serve(&self, control: UnixStream) {
         let wish = match receive(&control) {
             Ok(wish) => wish,
             Err(error) => return refuse(&control, &error),
@@ -99,19 +112,20 @@ impl Devices {
         let Some(cid) = self.admissions.cid(&wish.ticket) else {
             return unknown(&control);
         };
-        let entry = match self.roster.enter(cid) {
+        let entry = match self.roster.enter(cid, wish.ticket) {
             Ok(entry) => entry,
             Err(error) => return refuse(&control, &error),
         };
         self.serve_as(cid, &entry, wish, control);
     }
 
-    /// Whoever has the place of a CID is the only device that its admission knows.
-    fn serve_as(&self, cid: u32, _entry: &Entry<'_>, wish: Wish, control: Arc<UnixStream>) {
-        let Some(services) = self.admissions.attach(cid, &wish.ticket, &control) else {
-            return unknown(&control);
+    /// Whoever has the place of a ticket is the only device that its admission knows.
+    fn serve_as(&self, cid: u32, _entry: &Entry<'_>, wish: Wish, control: UnixStream) {
+        let links = Arc::new(Links::new(control, wish.qemu));
+        let Some(services) = self.admissions.attach(cid, &wish.ticket, &links) else {
+            return unknown(links.control());
         };
-        if let Err(error) = answer(&control, &Attached::Serving) {
+        if let Err(error) = answer(links.control(), &Attached::Serving) {
             tracing::warn!(cid, %error, "the supervisor left");
             return;
         }
@@ -119,8 +133,7 @@ impl Devices {
         let attachment = Attachment {
             cid,
             services,
-            qemu: wish.qemu,
-            control,
+            links,
             journal: wish.journal,
             limits: self.limits,
         };

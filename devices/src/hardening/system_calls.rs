@@ -46,7 +46,10 @@ pub(super) const ALLOWED: &[SystemCall] = &[
     always(libc::SYS_munmap, "guests' RAM, stacks, heap"),
     always(libc::SYS_lseek, "the size of a RAM file"),
     always(libc::SYS_fstat, "the size of a RAM file"),
-    always(libc::SYS_fcntl, "seals of RAM files, nonblocking kicks"),
+    always(
+        libc::SYS_fcntl,
+        "seals of RAM files and journals, nonblocking signals, a second descriptor of a link",
+    ),
     // The event loop.
     always(libc::SYS_epoll_create1, "a device's event loop"),
     always(libc::SYS_epoll_ctl, "a device's event loop"),
@@ -54,7 +57,11 @@ pub(super) const ALLOWED: &[SystemCall] = &[
     always(libc::SYS_epoll_pwait, "a device's event loop"),
     always(libc::SYS_epoll_pwait2, "a device's event loop"),
     always(libc::SYS_ioctl, "FIONBIO on links"),
-    always(libc::SYS_read, "kicks"),
+    always(
+        libc::SYS_ppoll,
+        "whether a signal to a guest would wait; it never waits itself",
+    ),
+    always(libc::SYS_read, "the daemon's requests"),
     always(libc::SYS_write, "signals to guests, the log"),
     always(libc::SYS_pread64, "the journal"),
     always(libc::SYS_pwrite64, "the journal"),
@@ -92,7 +99,7 @@ pub(super) const ALLOWED: &[SystemCall] = &[
         "the allocator counts processors",
     ),
     always(libc::SYS_sched_yield, "contended locks"),
-    always(libc::SYS_futex, "locks, the roster of devices"),
+    always(libc::SYS_futex, "locks, the roster of devices, dismissals"),
     always(libc::SYS_gettid, "a panic's message names its thread"),
     always(
         libc::SYS_getrandom,

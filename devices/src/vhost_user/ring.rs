@@ -3,13 +3,18 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
-use rustix::event::epoll;
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use virtio_queue::{DescriptorChain, Error as QueueError, Queue, QueueOwnedT, QueueT};
 use vm_memory::{GuestAddress, GuestMemoryMmap};
 
 /// Largest ring that is served, in descriptors.
 const MAX_SIZE: u16 = 1024;
+
+const AT_ONCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
 
 /// A ring.
 ///
@@ -110,7 +115,12 @@ impl Ring {
             .is_none_or(|handed_back| handed_back == base))
     }
 
-    /// Starts it: `kick` is watched by `epoll` under `token`, level-triggered.
+    /// Starts it: each kick is an event of `epoll` under `token`.
+    ///
+    /// Kicks are watched edge-triggered and never read: an eventfd wakes its waiters at each write, whatever its counter
+    /// (eventfd(2), epoll(7)), and one that was kicked before is reported when it is added.
+    ///
+    /// Known attack: whether a read waits is the open file's, which QEMU has, too: it has an emptied counter read for ever.
     pub fn start(
         &mut self,
         kick: Option<File>,
@@ -120,12 +130,11 @@ impl Ring {
         self.unwatch(epoll);
         if let Some(kick) = &kick {
             check_event(kick)?;
-            fcntl_setfl(kick, fcntl_getfl(kick)? | OFlags::NONBLOCK)?;
             epoll::add(
                 epoll,
                 kick,
                 epoll::EventData::new_u64(token),
-                epoll::EventFlags::IN,
+                epoll::EventFlags::IN | epoll::EventFlags::ET,
             )?;
         }
         self.kick = kick;
@@ -158,14 +167,6 @@ impl Ring {
     /// Lets it run or rest.
     pub fn enable(&mut self, enabled: bool) {
         self.enabled = enabled;
-    }
-
-    /// Takes the guest's kicks off the descriptor.
-    pub fn take_kicks(&self) {
-        if let Some(kick) = &self.kick {
-            // Nonblocking; that it was readable is all that matters.
-            let _ = rustix::io::read(kick, &mut [0; 8]);
-        }
     }
 
     /// The next available chain.
@@ -203,10 +204,20 @@ impl Ring {
     }
 
     /// Signals what was given back since the last signal.
+    ///
+    /// Known attack: QEMU, which has the same open file, clears its `O_NONBLOCK` and fills its counter, so that a write waits
+    /// for ever. It is asked first whether it would; QEMU is left to win the race between the two, which costs it no more
+    /// than the device that it has (see `control::dismissals`).
     pub fn signal(&mut self) {
         if let Some(call) = self.call.as_ref().filter(|_| self.unsignalled) {
+            let mut asked = PollFd::new(call, PollFlags::OUT);
+            if poll(std::slice::from_mut(&mut asked), Some(&AT_ONCE)).is_err() {
+                return;
+            }
             // A full counter means that a signal is pending already.
-            let _ = rustix::io::write(call, &1_u64.to_ne_bytes());
+            if asked.revents().contains(PollFlags::OUT) {
+                let _ = rustix::io::write(call, &1_u64.to_ne_bytes());
+            }
             self.unsignalled = false;
         }
     }
@@ -222,6 +233,8 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixStream;
+    use std::sync::mpsc;
+    use std::time::Duration;
 
     use rustix::event::{EventfdFlags, eventfd};
 
@@ -242,5 +255,66 @@ mod tests {
             let refused = ring.signal_to(Some(other.into()));
             assert!(matches!(refused, Err(RingError::NotAnEvent)), "{refused:?}");
         }
+    }
+
+    fn write(event: &OwnedFd, count: u64) {
+        rustix::io::write(event, &count.to_ne_bytes()).unwrap();
+    }
+
+    /// How many events there are now.
+    fn events(epoll: &OwnedFd) -> usize {
+        let mut events = Vec::with_capacity(4);
+        let buffer = rustix::buffer::spare_capacity(&mut events);
+        epoll::wait(epoll, buffer, Some(&AT_ONCE)).unwrap()
+    }
+
+    #[test]
+    fn each_kick_is_an_event_though_none_is_read() {
+        let mut ring = Ring::new().unwrap();
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let kick = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+        let start = |ring: &mut Ring| {
+            let shared = kick.try_clone().unwrap();
+            ring.start(Some(shared.into()), &epoll, 7).unwrap();
+        };
+        start(&mut ring);
+        assert_eq!(events(&epoll), 0);
+        for _ in 0..3 {
+            write(&kick, 1);
+            assert_eq!(events(&epoll), 1);
+            assert_eq!(events(&epoll), 0);
+        }
+        // What was kicked while nobody watched is not lost.
+        ring.stop(&epoll);
+        write(&kick, 1);
+        assert_eq!(events(&epoll), 0);
+        start(&mut ring);
+        assert_eq!(events(&epoll), 1);
+        assert_eq!(events(&epoll), 0);
+    }
+
+    /// Known attack: QEMU has the device's thread wait for ever in a signal to itself.
+    #[test]
+    fn a_full_counter_is_not_waited_for() {
+        let mut ring = Ring::new().unwrap();
+        let call = eventfd(0, EventfdFlags::empty()).unwrap();
+        ring.signal_to(Some(call.try_clone().unwrap().into()))
+            .unwrap();
+        fcntl_setfl(&call, OFlags::empty()).unwrap();
+        write(&call, u64::MAX - 1);
+        let (done, is_done) = mpsc::channel();
+        std::thread::spawn(move || {
+            ring.signal();
+            done.send(ring).unwrap();
+        });
+        let mut ring = is_done.recv_timeout(Duration::from_secs(10)).unwrap();
+        // One with room is signalled.
+        let mut count = [0; 8];
+        rustix::io::read(&call, &mut count).unwrap();
+        ring.signal_to(Some(call.try_clone().unwrap().into()))
+            .unwrap();
+        ring.signal();
+        rustix::io::read(&call, &mut count).unwrap();
+        assert_eq!(u64::from_ne_bytes(count), 1);
     }
 }

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use bartizan_local::attachment::Attached;
-use rustix::fs::SealFlags;
+use rustix::fs::{SealFlags, fcntl_get_seals};
 
 use crate::daemon::{DEADLINE, Daemon, attach, ticket};
 use crate::driver::{Guest, ram_file};
@@ -30,6 +30,14 @@ fn wrong_attachments_are_refused_with_a_reason() {
     // A lock would be held here as long as the device serves.
     let file = tempfile::tempfile().unwrap();
     assert!(refused(&[&link, &file]).contains("no memfd"));
+    // Known attack: a file on tmpfs has a seal, against sealing.
+    let on_tmpfs = tempfile::tempfile_in("/dev/shm").unwrap();
+    assert_eq!(fcntl_get_seals(&on_tmpfs).unwrap(), SealFlags::SEAL);
+    assert!(refused(&[&link, &on_tmpfs]).contains("no memfd"));
+    for seals in [SealFlags::empty(), SealFlags::SHRINK, SealFlags::GROW] {
+        let resizable = ram_file(4096, seals);
+        assert!(refused(&[&link, &resizable]).contains("no memfd"));
+    }
     let memfd = ram_file(4096, SealFlags::SHRINK);
     assert!(refused(&[&memfd]).contains("no connected Unix stream"));
 }

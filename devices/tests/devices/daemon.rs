@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bartizan_local::admission::{
     self, Admission, AdmissionReply, AdmissionRequest, Service, Ticket,
@@ -92,9 +92,27 @@ impl Daemon {
 
     /// The number of the system call that its main thread waits in.
     pub(crate) fn waits_in(&self) -> Option<u32> {
-        let pid = self.pid().as_raw_nonzero();
-        let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
-        call.split(' ').next()?.parse().ok()
+        waits_in(&PathBuf::from(format!("/proc/{}", self.child.id())))
+    }
+
+    /// Waits until one of its threads waits in a system call, by its number.
+    pub(crate) fn wait_for_a_thread_in(&self, call: u32) {
+        let give_up = Instant::now() + DEADLINE;
+        while !self.has_a_thread_in(call) {
+            assert!(Instant::now() < give_up, "no thread waits in {call}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Whether one of its threads waits in a system call, by its number.
+    pub(crate) fn has_a_thread_in(&self, call: u32) -> bool {
+        let mut tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        tasks.any(|task| waits_in(&task.unwrap().path()) == Some(call))
+    }
+
+    /// Waits for its end, which is under way; its exit code.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
     }
 
     fn pid(&self) -> Pid {
@@ -111,6 +129,12 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Of a process or thread in `/proc`.
+fn waits_in(task: &Path) -> Option<u32> {
+    let call = std::fs::read_to_string(task.join("syscall")).ok()?;
+    call.split(' ').next()?.parse().ok()
 }
 
 /// Asks as the hypervisor daemon does.

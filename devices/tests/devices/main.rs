@@ -8,6 +8,7 @@ mod attaching;
 mod connections;
 mod daemon;
 mod driver;
+mod hanging;
 mod hostile;
 mod restart;
 mod service;

@@ -48,7 +48,7 @@ impl Guest {
         let mapped = FileOffset::new(ram.try_clone().unwrap(), 0);
         let range = (GuestAddress(0), usize::try_from(RAM).unwrap(), Some(mapped));
         let memory = GuestMemoryMmap::from_ranges_with_files([range]).unwrap();
-        let journal = File::from(memfd_create("journal", MemfdFlags::CLOEXEC).unwrap());
+        let journal = journal_file();
         let mut rx = DriverRing::new(0x10_000);
         let tx = DriverRing::new(0x20_000);
         rx.offer_all(&memory);
@@ -211,7 +211,7 @@ impl Guest {
     }
 
     pub(crate) fn lose_journal(&mut self) {
-        self.journal = File::from(memfd_create("journal", MemfdFlags::CLOEXEC).unwrap());
+        self.journal = journal_file();
     }
 
     /// Whether the device is gone.
@@ -225,6 +225,10 @@ impl Guest {
     pub(crate) fn hang_up(&mut self) {
         self.link = None;
     }
+}
+
+fn journal_file() -> File {
+    ram_file(64 << 10, SealFlags::SHRINK | SealFlags::GROW)
 }
 
 pub(crate) fn ram_file(size: u64, seals: SealFlags) -> File {

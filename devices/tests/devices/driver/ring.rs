@@ -1,6 +1,7 @@
 //! A split virtqueue from the driver's side, written by hand (virtio 1.2 section 2.7).
 
 use std::os::fd::AsRawFd;
+use std::time::Instant;
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
@@ -131,6 +132,15 @@ impl DriverRing {
             .unwrap();
         self.offer(memory, head);
         bytes
+    }
+
+    /// Waits until the device gave everything back, whether it signals that or not.
+    pub(crate) fn wait_until_used(&self, memory: &GuestMemoryMmap) {
+        let give_up = Instant::now() + DEADLINE;
+        while self.used_index(memory) != self.offered {
+            assert!(Instant::now() < give_up, "the device used nothing in time");
+            std::thread::yield_now();
+        }
     }
 
     /// Waits for the device's signal.
