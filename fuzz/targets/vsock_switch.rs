@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bartizan_devices::vsock::{HOST_CID, Header, Journal, Limits, MAX_PAYLOAD, Services, Switch};
 use bartizan_fuzz::vsock::{GUEST, SERVICE, epoll, memfd};
-use bartizan_local::attachment::Service;
+use bartizan_local::admission::Service;
 use libfuzzer_sys::fuzz_target;
 
 const CONNECTIONS: usize = 4;

@@ -46,6 +46,7 @@ pub(super) const ALLOWED: &[SystemCall] = &[
     always(libc::SYS_munmap, "guests' RAM, stacks, heap"),
     always(libc::SYS_lseek, "the size of a RAM file"),
     always(libc::SYS_fstat, "the size of a RAM file"),
+    always(libc::SYS_fstatfs, "what a RAM file is made of"),
     always(
         libc::SYS_fcntl,
         "seals of RAM files and journals, nonblocking signals, a second descriptor of a link",

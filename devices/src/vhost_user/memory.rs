@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 
-use rustix::fs::{SealFlags, fcntl_get_seals, fstat};
+use rustix::fs::{SealFlags, fcntl_get_seals, fstat, fstatfs};
 use vm_memory::mmap::MmapRegionError;
 use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
 
@@ -42,6 +42,9 @@ pub enum RamError {
     /// The file could shrink under the mapping, which would kill this process by SIGBUS.
     #[error("the RAM file can shrink; use a memfd sealed with F_SEAL_SHRINK (QEMU: seal=on)")]
     NotSealed,
+    /// A page of it that is not there yet may not be to be had: of huge pages there may be none left, which is a SIGBUS too.
+    #[error("the RAM file is no memfd of ordinary pages")]
+    NotOrdinary,
     /// More RAM than is served.
     #[error("{0} bytes of RAM exceed the limit of {MAX_RAM}")]
     TooLarge(u64),
@@ -97,6 +100,10 @@ impl Ram {
         for (region, file) in parts {
             if !fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SealFlags::SHRINK)) {
                 return Err(RamError::NotSealed);
+            }
+            // What memfd_create(2) makes without MFD_HUGETLB.
+            if fstatfs(&file).map_err(RamError::Stat)?.f_type != libc::TMPFS_MAGIC {
+                return Err(RamError::NotOrdinary);
             }
             let size = usize::try_from(region.size).map_err(|_| RamError::TooLarge(total))?;
             let mapping = MmapRegion::from_file(FileOffset::new(file, region.offset), size)?;
@@ -159,6 +166,20 @@ mod tests {
 
     fn place(ram: &Ram) -> *mut u8 {
         ram.memory.get_host_address(GuestAddress(0)).unwrap()
+    }
+
+    /// Known attack: its pages are touched when there are none left, and every guest's device ends.
+    #[test]
+    fn huge_pages_are_refused() {
+        let flags = MemfdFlags::ALLOW_SEALING | MemfdFlags::HUGETLB;
+        // A kernel without huge pages makes no such file.
+        let Ok(file) = memfd_create("ram", flags) else {
+            return;
+        };
+        ftruncate(&file, 1 << 21).unwrap();
+        fcntl_add_seals(&file, SealFlags::SHRINK).unwrap();
+        let refused = Ram::map([(REGION, file.into())]);
+        assert!(matches!(refused, Err(RamError::NotOrdinary)));
     }
 
     #[test]
