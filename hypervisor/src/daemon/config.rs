@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 use crate::cgroup::Limits;
 use crate::qemu::accelerator::AcceleratorChoice;
 use crate::supervisor::SupervisorProgram;
+use crate::supervisor::config::SOCKET;
 use crate::supervisor::users::Users;
 
 /// Configuration of `bartizan-hypervisor`.
@@ -100,6 +101,14 @@ pub enum ConfigError {
         "`{0}` has a user of another process's or an operator's; take users that nobody else has (/etc/subuid says which ranges are taken)"
     )]
     UserTaken(&'static str),
+    /// The sockets of guests would have paths that no socket can have.
+    #[error(
+        "`run_dir` is too long by {over} bytes: paths of sockets in it would have more than {MOST_OF_A_SOCKET} (unix(7)); choose another"
+    )]
+    LongRunDir {
+        /// By how much.
+        over: usize,
+    },
     /// The supervisors' user is root.
     #[error("`supervisor.user` must not be 0, which is root")]
     Root,
@@ -107,6 +116,9 @@ pub enum ConfigError {
     #[error("service `{0}` has a port that is taken (1027 is the attestation API's)")]
     PortTaken(String),
 }
+
+/// Most bytes of a socket's path (unix(7)); one more ends it.
+const MOST_OF_A_SOCKET: usize = 107;
 
 /// The attestation API's port at CID 2.
 pub(crate) const API_PORT: u32 = 1027;
@@ -124,6 +136,11 @@ impl Config {
                 source: Box::new(source),
             })?;
         config.check_users()?;
+        let longest = config.boot_dir(uuid::Uuid::nil()).join(SOCKET);
+        let over = (longest.as_os_str().len()).saturating_sub(MOST_OF_A_SOCKET);
+        if over > 0 {
+            return Err(ConfigError::LongRunDir { over });
+        }
         let mut taken = vec![API_PORT];
         for (name, service) in &config.services {
             if taken.contains(&service.port) {
@@ -185,11 +202,20 @@ mod tests {
     use super::*;
 
     fn load(supervisor: u32, qemu: u32, measurer: u32) -> Result<Config, ConfigError> {
+        load_in("/x", supervisor, qemu, measurer)
+    }
+
+    fn load_in(
+        run_dir: &str,
+        supervisor: u32,
+        qemu: u32,
+        measurer: u32,
+    ) -> Result<Config, ConfigError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         let child =
             |first| format!("{{ program: /x, users: {{ first: {first}, count: 10, gid: 9 }} }}");
         let text = format!(
-            "{{ run_dir: /x, operator_socket: /x, allowed_uids: [0, 1000], card_socket: /x, devices_socket: /x, \
+            "{{ run_dir: {run_dir}, operator_socket: /x, allowed_uids: [0, 1000], card_socket: /x, devices_socket: /x, \
              devices_uid: 993, fleet_ca: /x, images: [/x], \
              supervisor: {{ program: /x, user: {{ uid: {supervisor}, gid: 9 }} }}, qemu: {}, measurer: {} }}",
             child(qemu),
@@ -197,6 +223,18 @@ mod tests {
         );
         std::fs::write(file.path(), text).unwrap();
         Config::load(file.path())
+    }
+
+    #[test]
+    fn run_dir_leaves_room_for_the_paths_of_sockets() {
+        let load =
+            |length: usize| load_in(&format!("/{:x<1$}", "", length - 1), 980, 100_000, 100_010);
+        load(49).unwrap();
+        let refused = load(51).unwrap_err();
+        assert!(
+            matches!(refused, ConfigError::LongRunDir { over: 2 }),
+            "{refused}"
+        );
     }
 
     #[test]

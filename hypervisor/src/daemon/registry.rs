@@ -17,6 +17,7 @@ use super::pending::Pending;
 use super::places::{Known, Place, Places};
 use super::started::Started;
 use super::watch::follow;
+use crate::supervisor::config::SOCKET;
 
 /// All guests, by UUID.
 pub(super) struct Registry {
@@ -121,7 +122,7 @@ impl Registry {
         let started = self.notes.load(vm)?;
         let started = started.ok_or(LinkError::Impostor("VM"))?;
         let verified = started.verify(&self.fleet_ca)?;
-        let socket = self.config.boot_dir(vm).join("supervisor.sock");
+        let socket = self.config.boot_dir(vm).join(SOCKET);
         let supervisor = SupervisorLink::new(socket);
         let events = supervisor.watch().await?;
         let status = supervisor.status().await?;

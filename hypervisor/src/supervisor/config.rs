@@ -12,6 +12,8 @@ use crate::qemu::accelerator::AcceleratorChoice;
 use crate::serial;
 use crate::supervisor::users::Users;
 
+/// The control socket's name: short, since a socket's whole path is (unix(7)).
+pub(crate) const SOCKET: &str = "ctl.sock";
 /// Most bytes of a configuration: a launch record and some.
 const LONGEST: u64 = 4 << 20;
 
@@ -81,7 +83,7 @@ impl SupervisorConfig {
     /// The control socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.directory.join("supervisor.sock")
+        self.directory.join(SOCKET)
     }
 
     /// What the supervisor prints; the daemon opens it, in the guest's folder.

@@ -88,7 +88,7 @@ impl Hypervisor<'_> {
 
     /// The report of a guest's own measurer to a signed request; it goes to nobody else.
     pub(crate) fn measure(self, vm: Uuid, request: Vec<u8>) -> Result<Vec<u8>> {
-        let mut link = self.connect(&format!("run/hypervisor/guests/{vm}/boot/supervisor.sock"))?;
+        let mut link = self.connect(&format!("run/hypervisor/guests/{vm}/boot/ctl.sock"))?;
         let ask = SupervisorRequest::Measure { request };
         write_frame(&mut link, &ask, MAX_FRAME)?;
         match read_frame(&mut link, MAX_FRAME)? {

@@ -141,7 +141,7 @@ fn supervisors_user_is_answered_by_nobody(world: &mut World) -> Result<()> {
             encode(&CardRequest::Describe),
         ),
         (
-            format!("run/hypervisor/guests/{}/boot/supervisor.sock", web.uuid),
+            format!("run/hypervisor/guests/{}/boot/ctl.sock", web.uuid),
             encode(&SupervisorRequest::Status),
         ),
     ];

@@ -92,6 +92,8 @@ fn revoked_operator(world: &mut World) -> Result<()> {
         })
         .and_then(|()| logged(&stack.host.hypervisor, "not restarted yet", SECOND_OPERATOR))
         .and_then(|()| {
+            // Its restart is tried again and again: until it is stopped, it is about to run.
+            operator.must(&["vm", "stop", "bobs"])?;
             let ran = operator.run(&["vm", "run", &launch])?;
             ensure!(
                 ran.code == Some(1) && ran.stderr.contains("revoked"),
@@ -101,7 +103,7 @@ fn revoked_operator(world: &mut World) -> Result<()> {
         });
     operator.must(&["revocation", "remove", "operator", SECOND_OPERATOR])?;
     refused?;
-    // Its restart is tried again and again, and nothing is in its way any more.
+    operator.must(&["vm", "run", &launch])?;
     guest.agent = guest.door.wait(RESTART)?;
     affirmed(&mut guest)?;
     operator.must(&["vm", "stop", "--force", "bobs"])?;
