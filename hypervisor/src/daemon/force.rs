@@ -14,7 +14,7 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 /// A guest could not be ended by force.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ForceError {
-    /// What was started cannot be known, or the order not be noted.
+    /// What was started cannot be known.
     #[error(transparent)]
     Note(#[from] StartedError),
     /// This host's daemons did not start it.
@@ -29,13 +29,12 @@ pub(super) enum ForceError {
 }
 
 /// Kills the supervisor that was started for a guest and all in the boot's control group, and waits until nothing of it is
-/// left. It counts as stopped by an operator: no policy starts it again.
+/// left. That an operator stopped it is noted by then, as far as it can be: no full disk keeps it from being killed.
 pub(super) async fn end(registry: &Registry, vm: Uuid) -> Result<(), ForceError> {
-    // First: a daemon that ends here must not start it again. But no full disk keeps it from being killed.
-    let (_, noted) = registry.notes.stop(vm);
     let started = registry.notes.load(vm)?.ok_or(ForceError::Unknown)?;
-    if !ended::within(&registry.config, &started, DEADLINE).await? {
-        return Err(ForceError::Lingers);
+    if ended::within(&registry.config, &started, DEADLINE).await? {
+        Ok(())
+    } else {
+        Err(ForceError::Lingers)
     }
-    Ok(noted?)
 }

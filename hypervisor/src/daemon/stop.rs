@@ -60,6 +60,7 @@ pub(super) async fn stop(
     // What it answered is not to be relied on: its QEMU may have taken it over.
     tracing::warn!(vm = name, "a guest that does not end is killed");
     kill(registry, vm, name.clone()).await?;
+    noted.map_err(|error| OperatorRefusal::Start(error.to_string()))?;
     if is_gone(registry, vm).await {
         Ok(())
     } else {
@@ -96,19 +97,15 @@ async fn cancel(
     force: bool,
 ) -> Result<Option<Known>, OperatorRefusal> {
     pending.cancel();
-    let (_, noted) = registry.notes.stop(pending.vm);
+    let (ordered, noted) = registry.notes.stop(pending.vm);
     if registry.leave_waiting(pending) {
         noted.map_err(|error| OperatorRefusal::Start(error.to_string()))?;
         return Ok(None);
     }
     // Before its start is noted there is nothing to kill.
-    if force
-        && registry
-            .notes
-            .load(pending.vm)
-            .is_ok_and(|noted| noted.is_some())
-    {
+    if force && ordered.is_some() {
         kill(registry, pending.vm, pending.name.clone()).await?;
+        noted.map_err(|error| OperatorRefusal::Start(error.to_string()))?;
     }
     let give_up = Instant::now() + FAREWELL;
     loop {
