@@ -7,6 +7,9 @@
 use std::fs::{self, File};
 use std::process::{Child, Command};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
 use crate::qemu::process::in_groups;
 
 /// Says who is the child.
@@ -33,6 +36,17 @@ pub(crate) fn lives(child: &Child) -> bool {
         stat.is_ok_and(|stat| !stat.contains(") Z ") && !stat.contains(") X "))
     };
     threads.flatten().any(live)
+}
+
+/// Waits until none is, though nobody has waited for it: who has left its group may have a few steps to go.
+pub(crate) fn ends(child: &Child) {
+    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).unwrap();
+    let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
+    let watchdog = Timespec {
+        tv_sec: 30,
+        tv_nsec: 0,
+    };
+    assert_eq!(poll(&mut ended, Some(&watchdog)).unwrap(), 1);
 }
 
 /// Runs before `main`, which is the harness's and would have tests run in another thread.

@@ -15,8 +15,7 @@ use super::write;
 /// Known attack: a process whose first thread has ended goes on in its others. `cgroup.kill` signals the first threads alone
 /// (`__cgroup_kill()`, kernel/cgroup/cgroup.c), which pass nothing on then; a signal to the process ends all.
 pub(super) fn all_in(folder: &Path) -> io::Result<bool> {
-    let members = members(folder)?;
-    if members.is_empty() {
+    if is_empty(folder)? {
         return Ok(true);
     }
     // Who is frozen starts nobody, and can be killed (cgroup-v2.rst). Then all at once. Version 1 has no such files.
@@ -26,15 +25,19 @@ pub(super) fn all_in(folder: &Path) -> io::Result<bool> {
             written => written?,
         }
     }
-    for member in members {
+    for member in members(folder)? {
         one_in(folder, member)?;
     }
     Ok(false)
 }
 
-/// Whether nobody is in a group, as in one that is not there.
+/// Whether nobody is in a group, as in one that is not there. Version 2 does not list a process that is about to end, whose
+/// memory and files may be there yet (`css_task_iter_advance()`, kernel/cgroup/cgroup.c), and counts it among the populace.
 pub(super) fn is_empty(folder: &Path) -> io::Result<bool> {
-    Ok(members(folder)?.is_empty())
+    match file_of(folder, "cgroup.events")? {
+        Some(events) => Ok(events.lines().any(|line| line == "populated 0")),
+        None => Ok(members(folder)?.is_empty()),
+    }
 }
 
 fn one_in(folder: &Path, member: Pid) -> io::Result<()> {
@@ -55,14 +58,18 @@ fn one_in(folder: &Path, member: Pid) -> io::Result<()> {
 
 /// Who is in a group. One of a pid namespace that we do not see into is 0 there, and none of ours.
 fn members(folder: &Path) -> io::Result<Vec<Pid>> {
-    match fs::read_to_string(folder.join("cgroup.procs")) {
-        Ok(pids) => Ok(pids
-            .lines()
-            .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
-            .collect()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+    let pids = file_of(folder, "cgroup.procs")?.unwrap_or_default();
+    let pids = pids.lines().filter_map(|pid| pid.parse().ok());
+    Ok(pids.filter_map(Pid::from_raw).collect())
+}
+
+/// The text of a group's file; `None` where the group, or such a file in its version, is not there.
+fn file_of(folder: &Path, file: &str) -> io::Result<Option<String>> {
+    match fs::read_to_string(folder.join(file)) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         // Removed since it was opened.
-        Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => Ok(Vec::new()),
+        Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -99,6 +99,7 @@ fn started_in(stat: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
     use std::process::{Child, Command};
 
     use super::*;
@@ -123,12 +124,12 @@ mod tests {
         };
         assert!(!earlier.kill().unwrap() && !elsewhere.kill().unwrap());
         assert!(child.try_wait().unwrap().is_none());
-        assert!(named.kill().unwrap());
         // Before anybody waits for it, it has ended; and afterwards.
         while named.kill().unwrap() {
             std::thread::yield_now();
         }
-        child.wait().unwrap();
+        let killed = child.wait().unwrap().signal();
+        assert_eq!(killed, Some(Signal::KILL.as_raw()));
         assert!(!named.kill().unwrap());
     }
 
