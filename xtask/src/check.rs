@@ -13,16 +13,8 @@ pub(crate) fn run() -> Result<()> {
     })?;
     step("layers", layers::run)?;
     step("clippy", || {
-        let arguments = [
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--locked",
-            "--",
-            "-D",
-            "warnings",
-        ];
-        sh::quiet(sh::cargo().args(arguments)).map(drop)
+        clippy(&["--workspace"])?;
+        clippy(&["--manifest-path=fuzz/Cargo.toml", "--target-dir=target"])
     })?;
     step("documentation", || {
         let arguments = [
@@ -45,4 +37,10 @@ pub(crate) fn run() -> Result<()> {
         // the release, a build must not fail for what was published an hour ago.
         sh::quiet(sh::command(deny).args(["check", "licenses", "bans", "sources"])).map(drop)
     })
+}
+
+fn clippy(whose: &[&str]) -> Result<()> {
+    let mut clippy = sh::cargo();
+    clippy.arg("clippy").args(whose);
+    sh::quiet(clippy.args(["--all-targets", "--locked", "--", "-D", "warnings"])).map(drop)
 }

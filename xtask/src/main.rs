@@ -45,9 +45,9 @@ enum Command {
         json: bool,
     },
     /// Set up, check, and run every test, the end-to-end tests on real QEMU included.
-    #[command(after_help = "Example: cargo xtask test end_to_end")]
+    #[command(after_help = "Example: cargo xtask test survival::")]
     Test {
-        /// Run only tests whose name contains this; skips the checks.
+        /// Run only the end-to-end tests whose name contains this; unit tests are `cargo test`'s.
         filter: Option<String>,
     },
     /// Formatting, clippy, dependency rules, documentation, licences.

@@ -63,5 +63,9 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
     // The stack ends here, not with the process: nothing of it may be left behind.
     drop(world);
+    if !arguments.list && conclusion.num_passed + conclusion.num_failed == 0 {
+        eprintln!("no case has such a name; `--list` names all");
+        return ExitCode::FAILURE;
+    }
     conclusion.exit_code()
 }
