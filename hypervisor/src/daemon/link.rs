@@ -20,6 +20,8 @@ const SUPERVISOR_DEADLINE: Duration = Duration::from_secs(60);
 const STATUS_DEADLINE: Duration = Duration::from_secs(5);
 /// Longest answer of a supervisor that stops its guest: the guest has 60 s to switch itself off.
 const STOP_DEADLINE: Duration = Duration::from_secs(75);
+/// Largest answer of a supervisor that is no report and no console output, in bytes: a launch record and some certificates.
+pub(super) const MAX_ANSWER: usize = 256 << 10;
 /// Longest answer of the card: it may wait for the verifier.
 const CARD_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -67,7 +69,7 @@ impl CardLink {
 
     /// Asks; a refusal is an error.
     pub async fn ask(&self, request: &CardRequest) -> Result<CardReply, LinkError> {
-        match ask("card", &self.0, request, CARD_DEADLINE).await? {
+        match ask("card", &self.0, request, (CARD_DEADLINE, MAX_FRAME)).await? {
             CardReply::Refused(refusal) => Err(refusal.into()),
             reply => Ok(reply),
         }
@@ -90,22 +92,29 @@ impl SupervisorLink {
 
     /// Asks.
     pub async fn ask(&self, request: &SupervisorRequest) -> Result<SupervisorReply, LinkError> {
-        ask("supervisor", &self.0, request, SUPERVISOR_DEADLINE).await
+        let bounds = (SUPERVISOR_DEADLINE, MAX_FRAME);
+        ask("supervisor", &self.0, request, bounds).await
     }
 
     /// How the guest is. A supervisor that does not say so within 5 s is unresponsive.
     pub async fn status(&self) -> Result<GuestStatus, LinkError> {
         let request = SupervisorRequest::Status;
-        match ask("supervisor", &self.0, &request, STATUS_DEADLINE).await? {
+        let bounds = (STATUS_DEADLINE, MAX_ANSWER);
+        match ask("supervisor", &self.0, &request, bounds).await? {
             SupervisorReply::Status(status) => Ok(status),
             _ => Err(LinkError::Unexpected("supervisor")),
         }
     }
 
-    /// Stops the guest; answers when it is down.
+    /// Stops the guest; answers when it is down. One that is to be down at once has no time to switch itself off.
     pub async fn stop(&self, force: bool) -> Result<SupervisorReply, LinkError> {
         let request = SupervisorRequest::Stop { force };
-        ask("supervisor", &self.0, &request, STOP_DEADLINE).await
+        let deadline = if force {
+            STATUS_DEADLINE
+        } else {
+            STOP_DEADLINE
+        };
+        ask("supervisor", &self.0, &request, (deadline, MAX_ANSWER)).await
     }
 
     /// Opens a stream of what happens to the guest.
@@ -128,7 +137,7 @@ async fn ask<Q, A>(
     who: &'static str,
     socket: &PathBuf,
     question: &Q,
-    deadline: Duration,
+    (deadline, most): (Duration, usize),
 ) -> Result<A, LinkError>
 where
     Q: Encode<()>,
@@ -140,7 +149,7 @@ where
         aio::write_frame(&mut link, question, MAX_FRAME)
             .await
             .map_err(failed)?;
-        aio::read_frame(&mut link, MAX_FRAME).await.map_err(failed)
+        aio::read_frame(&mut link, most).await.map_err(failed)
     };
     tokio::time::timeout(deadline, conversation)
         .await

@@ -1,9 +1,13 @@
 //! Hypervisor → a guest's supervisor. One request and one reply a connection, except
 //! [`SupervisorRequest::Watch`], which streams replies until either side closes.
 
-use minicbor::{Decode, Encode};
+use minicbor::bytes::ByteVec;
+use minicbor::decode::Error;
+use minicbor::{Decode, Decoder, Encode};
 
 use super::measurer::Outcome;
+use crate::cbor::at_most;
+use crate::cose::MAX_CHAIN;
 use crate::identity::GuestIdentity;
 use crate::keys::Chain;
 use crate::measurement::Digest;
@@ -114,7 +118,7 @@ pub enum SupervisorReply {
 #[cbor(map)]
 pub struct Enrollment {
     /// The guest's certificate chain, leaf first.
-    #[n(0)]
+    #[cbor(n(0), decode_with = "at_most_chain")]
     pub chain: Chain,
     /// The key that it replaced last, if it did.
     #[n(1)]
@@ -126,11 +130,16 @@ pub struct Enrollment {
 #[cbor(map)]
 pub struct Superseded {
     /// Its certificate chain, leaf first.
-    #[n(0)]
+    #[cbor(n(0), decode_with = "at_most_chain")]
     pub chain: Chain,
     /// Until when requests that it signed are taken, milliseconds since the Unix epoch.
     #[n(1)]
     pub valid_until_ms: u64,
+}
+
+/// Known attack: a supervisor that was taken over has the daemon hold a chain of millions of empty certificates.
+fn at_most_chain<C>(from: &mut Decoder<'_>, context: &mut C) -> Result<Chain, Error> {
+    at_most::<{ MAX_CHAIN as u64 }, C, ByteVec>(from, context)
 }
 
 impl Enrollment {
@@ -190,4 +199,25 @@ pub struct GuestStatus {
     /// When this boot began, milliseconds since the Unix epoch.
     #[n(9)]
     pub started_at_ms: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cbor::{decode_strict, encode};
+
+    #[test]
+    fn chain_of_more_certificates_than_any_is_refused_before_it_is_read() {
+        let enrolled = |length| {
+            let chain = || vec![ByteVec::from(vec![]); length];
+            SupervisorReply::Renewed(Enrollment::new(chain()).renewed(chain(), 0))
+        };
+        let whole = enrolled(MAX_CHAIN);
+        assert_eq!(
+            decode_strict::<SupervisorReply>(&encode(&whole)).unwrap(),
+            whole
+        );
+        let longer = encode(&enrolled(MAX_CHAIN + 1));
+        decode_strict::<SupervisorReply>(&longer).unwrap_err();
+    }
 }

@@ -129,7 +129,7 @@ pub enum Refusal {
         #[n(1)]
         count: u64,
         /// The first of them, at most 64.
-        #[n(2)]
+        #[cbor(n(2), decode_with = "crate::cbor::at_most::<64, _, _>")]
         addresses: Vec<u64>,
     },
     /// The guest's kernel could not be understood.
