@@ -39,6 +39,7 @@ pub mod enrolment;
 pub mod guest;
 pub mod launcher;
 pub mod lease;
+mod left;
 pub mod locks;
 pub mod measurer;
 pub mod run;

@@ -1,11 +1,13 @@
 //! How a boot ended: left in the guest's folder for a daemon that was not there to see it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
 use bartizan_attestation::host::GuestState;
 use serde::{Deserialize, Serialize};
+
+use super::left;
 
 /// Longest file that is read, in bytes: a reason is a sentence.
 const LONGEST: u64 = 64 << 10;
@@ -46,10 +48,8 @@ impl Ending {
 
     /// Reads the one left at `path`, where there is one. The supervisor may have been taken over: what is too long is none.
     pub fn load(path: &Path) -> io::Result<Option<Self>> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+        let Some(file) = left::open(path)? else {
+            return Ok(None);
         };
         let mut bytes = Vec::new();
         if file.take(LONGEST + 1).read_to_end(&mut bytes)? as u64 > LONGEST {
@@ -61,6 +61,8 @@ impl Ending {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]

@@ -22,8 +22,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 use tokio::time::{Instant, sleep};
+
+use super::left;
 
 const SUPERVISOR: &str = "supervisor.lock";
 const QEMU: &str = "qemu.lock";
@@ -112,7 +113,8 @@ async fn lock(file: &File, give_up: Instant, holder: Holder) -> Result<(), LockE
 }
 
 fn is_held(path: &Path) -> io::Result<bool> {
-    let Some(file) = open(path)? else {
+    // What is no file is no lock.
+    let Some(file) = left::open(path)? else {
         return Ok(false);
     };
     // Shared: who looks at the same time sees no holder in us.
@@ -121,19 +123,6 @@ fn is_held(path: &Path) -> io::Result<bool> {
         Err(TryLockError::WouldBlock) => Ok(true),
         Err(TryLockError::Error(error)) => Err(error),
     }
-}
-
-/// Known attack: a supervisor puts something in the place of a lock that cannot be opened, or not at once. What is no
-/// regular file is no lock, and held by nobody.
-fn open(path: &Path) -> io::Result<Option<File>> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(file) => File::from(file),
-        // A socket; a symbolic link.
-        Err(Errno::NOENT | Errno::NXIO | Errno::LOOP) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    Ok(file.metadata()?.is_file().then_some(file))
 }
 
 #[cfg(test)]
