@@ -3,6 +3,9 @@
 //! A number of the ranges is taken by a lock on a file of that number, which the kernel gives back when the supervisor
 //! ends, however it ends. The daemon has no part in it: it may be killed, and a supervisor that it takes for dead goes
 //! on holding its number.
+//!
+//! Known attack: a supervisor that was taken over hands its lock on in each of its boots, until no number is left for any
+//! guest. So it is a lock that belongs to a process (fcntl_locking(2)), not to an open file that others may have.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -10,7 +13,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
 
 use super::Users;
@@ -99,7 +102,8 @@ impl OwnUsers {
     }
 }
 
-/// The file, locked; `None` if another has the lock.
+/// The file, locked; `None` if another has the lock. This process must open none of these files that it has locked: whatever it
+/// closes of one gives the lock up.
 fn lock(path: &Path) -> io::Result<Option<File>> {
     let file = File::options()
         .write(true)
@@ -107,9 +111,9 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
         .truncate(false)
         .mode(0o600)
         .open(path)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
-        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(Errno::AGAIN | Errno::ACCESS) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

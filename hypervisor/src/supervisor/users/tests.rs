@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use super::own::{running, users_of};
 use super::*;
@@ -13,19 +15,59 @@ fn nobody() -> io::Result<BTreeSet<u32>> {
     Ok(BTreeSet::new())
 }
 
+/// Says a process of its own where its locks are.
+const FOLDER: &str = "BARTIZAN_TAKES_A_USER";
+
+fn take(folder: &Path) -> Result<OwnUsers, OwnUsersError> {
+    let (qemu, measurer) = (users(1000, 3), users(2000, 2));
+    OwnUsers::take_unless(folder, Some(qemu), Some(measurer), nobody)
+}
+
+/// A lock is a process's: takes users in one of its own, which has them until it is killed.
+fn taken_by_another(folder: &Path) -> (Child, String) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--ignored", "--nocapture"])
+        .arg("supervisor::users::tests::takes_users_for_another_test")
+        .env(FOLDER, folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let taken = lines.map(Result::unwrap).find_map(|line| {
+        let (_, taken) = line.split_once("taken: ")?;
+        Some(taken.to_owned())
+    });
+    (child, taken.unwrap())
+}
+
+#[test]
+#[ignore = "started by the test of what processes have taken"]
+fn takes_users_for_another_test() {
+    let Some(folder) = std::env::var_os(FOLDER) else {
+        return;
+    };
+    let own = take(Path::new(&folder)).unwrap();
+    let uid = |user: Option<User>| user.unwrap().uid;
+    println!("taken: {} {}", uid(own.qemu), uid(own.measurer));
+    // Until whoever started us has ended, or kills us.
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
 #[test]
 fn no_two_guests_have_one_user() {
     let folder = tempfile::tempdir().unwrap();
-    let (qemu, measurer) = (users(1000, 3), users(2000, 2));
-    let take = || OwnUsers::take_unless(folder.path(), Some(qemu), Some(measurer), nobody);
-    let (one, two) = (take().unwrap(), take().unwrap());
-    assert_eq!(one.qemu, Some(User { uid: 1000, gid: 7 }));
-    assert_eq!(two.qemu, Some(User { uid: 1001, gid: 7 }));
-    assert_eq!(two.measurer, Some(User { uid: 2001, gid: 7 }));
+    let (mut one, of_one) = taken_by_another(folder.path());
+    let (mut two, of_two) = taken_by_another(folder.path());
+    assert_eq!((&*of_one, &*of_two), ("1000 2000", "1001 2001"));
     // The shorter range counts.
-    assert!(matches!(take(), Err(OwnUsersError::Taken(2))));
-    drop(one);
-    assert_eq!(take().unwrap().qemu, Some(User { uid: 1000, gid: 7 }));
+    assert!(matches!(take(folder.path()), Err(OwnUsersError::Taken(2))));
+    one.kill().unwrap();
+    one.wait().unwrap();
+    let own = take(folder.path()).unwrap();
+    assert_eq!(own.qemu, Some(User { uid: 1000, gid: 7 }));
+    two.kill().unwrap();
+    two.wait().unwrap();
 }
 
 #[test]
