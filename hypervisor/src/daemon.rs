@@ -6,9 +6,12 @@
 
 mod admissions;
 mod adopt;
+mod alone;
+mod backoff;
 mod certify;
 mod config;
 mod ended;
+mod folder;
 mod force;
 mod group;
 mod guest;
@@ -40,10 +43,10 @@ use registry::Registry;
 
 /// Runs the daemon until it is told to stop. Guests go on running.
 pub async fn run(config: Config, ready: impl FnOnce()) -> anyhow::Result<()> {
-    let (registry, admissions) = Registry::new(config)?;
+    let (registry, admissions) = Registry::new(config).await?;
     let registry = Arc::new(registry);
     // Devices end the device of whom they do not hear.
-    let running = registry.find_all();
+    let running = registry.find_all()?;
     let serving = async {
         registry.adopt(running).await;
         let operators = operator::bind(&registry)?;

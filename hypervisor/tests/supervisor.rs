@@ -26,6 +26,8 @@ mod host;
 mod hostile;
 #[path = "supervisor/impostor.rs"]
 mod impostor;
+#[path = "supervisor/links.rs"]
+mod links;
 #[path = "supervisor/renewal.rs"]
 mod renewal;
 

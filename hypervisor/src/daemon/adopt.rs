@@ -6,13 +6,22 @@ use uuid::Uuid;
 
 use super::ended::has_ended;
 use super::registry::Registry;
+use super::started::StartedError;
 
 impl Registry {
     /// Gives all boots that have not ended their places, and their devices what was admitted; whoever has ended is started again by
     /// policy. Before devices hear of any, and before anybody can be started: UUIDs, names and CIDs of those that run are taken by then.
-    pub(super) fn find_all(self: &Arc<Self>) -> Vec<Uuid> {
+    ///
+    /// # Errors
+    ///
+    /// A note cannot be read: a guest that runs unknown would lose its device, and another get its CID.
+    pub(super) fn find_all(self: &Arc<Self>) -> Result<Vec<Uuid>, StartedError> {
+        let noted = self.notes.all()?;
+        for vm in &noted {
+            self.notes.load(*vm)?;
+        }
         let (ended, running): (Vec<_>, Vec<_>) =
-            (self.notes.all().into_iter()).partition(|vm| has_ended(&self.config, *vm));
+            (noted.into_iter()).partition(|vm| has_ended(&self.config, *vm));
         let running = (running.into_iter())
             .filter(|vm| self.place_unheard(*vm, None))
             .collect();
@@ -20,7 +29,7 @@ impl Registry {
             tracing::info!(%vm, "not running any more");
             tokio::spawn(Arc::clone(self).restart_ended(vm));
         }
-        running
+        Ok(running)
     }
 
     /// Takes up the guests whose supervisors outlived the daemon before us.

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use bartizan_attestation::identity::GuestIdentity;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -32,16 +33,31 @@ pub(super) enum EndError {
 
 /// Whether a VM's last boot has ended; to be asked again. What cannot be looked at may be running.
 pub(super) fn has_ended(config: &Config, vm: Uuid) -> bool {
-    let ended = match holder(&config.boot_dir(vm)) {
-        Ok(Holder::Nobody) => {
-            noted(config, vm).and_then(|noted| noted.as_ref().map_or(Ok(true), end))
-        }
+    or_running(
+        vm,
+        noted(config, vm).and_then(|noted| look(config, vm, noted.as_ref())),
+    )
+}
+
+/// Likewise, of one boot: once another is noted it has ended, and whether that one has is not looked at.
+pub(super) fn boot_has_ended(config: &Config, boot: &GuestIdentity) -> bool {
+    let vm = Uuid::from_bytes(boot.vm);
+    let ended = noted(config, vm).and_then(|noted| match noted {
+        Some(newer) if newer.guest != *boot => Ok(true),
+        noted => look(config, vm, noted.as_ref()),
+    });
+    or_running(vm, ended)
+}
+
+fn look(config: &Config, vm: Uuid, noted: Option<&Started>) -> Result<bool, EndError> {
+    match holder(&config.boot_dir(vm))? {
+        Holder::Nobody => noted.map_or(Ok(true), end),
         // A lock can be held by whom it was handed to.
-        Ok(Holder::Supervisor | Holder::Qemu) => {
-            noted(config, vm).and_then(|noted| noted.as_ref().map_or(Ok(false), is_gone))
-        }
-        Err(error) => Err(error.into()),
-    };
+        Holder::Supervisor | Holder::Qemu => noted.map_or(Ok(false), is_gone),
+    }
+}
+
+fn or_running(vm: Uuid, ended: Result<bool, EndError>) -> bool {
     ended.unwrap_or_else(|error| {
         tracing::error!(%vm, %error, "it cannot be told whether a guest has ended; it counts as running");
         false
@@ -69,7 +85,7 @@ pub(super) async fn within(
 ) -> Result<bool, EndError> {
     let give_up = Instant::now() + time;
     loop {
-        if end(started)? && has_ended(config, started.vm()) {
+        if end(started)? && boot_has_ended(config, &started.guest) {
             return Ok(true);
         }
         if Instant::now() > give_up {

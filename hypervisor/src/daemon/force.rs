@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bartizan_attestation::identity::GuestIdentity;
 use uuid::Uuid;
 
 use super::ended::{self, EndError};
@@ -28,10 +29,15 @@ pub(super) enum ForceError {
     Lingers,
 }
 
-/// Kills the supervisor that was started for a guest and all in the boot's control group, and waits until nothing of it is
-/// left. That an operator stopped it is noted by then, as far as it can be: no full disk keeps it from being killed.
-pub(super) async fn end(registry: &Registry, vm: Uuid) -> Result<(), ForceError> {
-    let started = registry.notes.load(vm)?.ok_or(ForceError::Unknown)?;
+/// Kills the supervisor that was started for a boot and all in its control group, and waits until nothing of it is left. That an
+/// operator stopped it is noted by then, as far as it can be: no full disk keeps it from being killed.
+pub(super) async fn end(registry: &Registry, boot: &GuestIdentity) -> Result<(), ForceError> {
+    let started = registry.notes.load(Uuid::from_bytes(boot.vm))?;
+    let started = started.ok_or(ForceError::Unknown)?;
+    // Another has been started since: no boot is beside one that has not ended.
+    if started.guest != *boot {
+        return Ok(());
+    }
     if ended::within(&registry.config, &started, DEADLINE).await? {
         Ok(())
     } else {

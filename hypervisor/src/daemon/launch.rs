@@ -1,9 +1,5 @@
 //! Starts a guest: counts the boot, prepares its folder, has its device admitted, starts its supervisor.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
 use std::time::Duration;
 
 use bartizan_attestation::host::{CardReply, CardRequest, OperatorRefusal};
@@ -12,6 +8,7 @@ use bartizan_attestation::launch::{LaunchRecord, VerifiedRecord};
 use super::admissions::ticket;
 use super::config::{API_PORT, Child};
 use super::ended::{self, EndError, has_ended};
+use super::folder;
 use super::group;
 use super::pending::Pending;
 use super::process_id::ProcessId;
@@ -89,7 +86,7 @@ pub(super) async fn start(
     let prepared = async {
         let noted = registry.notes.of_boot(&mut started, pending);
         noted.map_err(|error| refused(&error))?;
-        prepare(&directory, &boot_dir)?;
+        folder::prepare(&directory, &boot_dir).await?;
         // Acknowledged before there is a QEMU: what devices refuse is not started.
         let admission = started.admission();
         let admitted = registry.admissions.admit(record.uuid, admission).await;
@@ -183,50 +180,6 @@ fn services(
         });
     }
     Ok(services)
-}
-
-/// A folder through which devices may reach the API's socket; what an older boot left in it is removed.
-fn prepare(directory: &Path, boot_dir: &Path) -> Result<(), OperatorRefusal> {
-    clear(directory, boot_dir)
-        .map_err(|error| OperatorRefusal::Start(format!("{}: {error}", directory.display())))
-}
-
-fn clear(directory: &Path, boot_dir: &Path) -> io::Result<()> {
-    match fs::DirBuilder::new()
-        .mode(0o711)
-        .recursive(true)
-        .create(directory)
-    {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o711))?;
-    clear_boot(boot_dir)
-}
-
-/// Leaves of a former boot's folder no more than the console's logs: whatever its supervisor put there, or made of the folder, must
-/// not keep the next one from starting.
-fn clear_boot(boot_dir: &Path) -> io::Result<()> {
-    let entries = match fs::read_dir(boot_dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let usable = fs::symlink_metadata(boot_dir)?.permissions().mode() & 0o777 == 0o711;
-    for entry in entries {
-        let entry = entry?;
-        let is_log = (entry.file_name().to_str())
-            .is_some_and(|name| name.starts_with("console.log"))
-            && entry.file_type()?.is_file();
-        if !(usable && is_log) {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    if usable {
-        Ok(())
-    } else {
-        fs::remove_dir(boot_dir)
-    }
 }
 
 fn program(child: &Child) -> Program {

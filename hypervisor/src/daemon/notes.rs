@@ -29,7 +29,7 @@ struct Orders {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Stop {
     number: u64,
-    guest: GuestIdentity,
+    pub(super) guest: GuestIdentity,
     /// What was noted before.
     before: bool,
 }
@@ -43,7 +43,7 @@ impl Notes {
     }
 
     /// The VMs that there are notes of.
-    pub(super) fn all(&self) -> Vec<Uuid> {
+    pub(super) fn all(&self) -> Result<Vec<Uuid>, StartedError> {
         Started::all(&self.folder)
     }
 

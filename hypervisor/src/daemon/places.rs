@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bartizan_attestation::host::GuestState;
+use bartizan_attestation::identity::GuestIdentity;
 use uuid::Uuid;
 
 use super::guest::Guest;
@@ -196,6 +197,15 @@ impl Known {
             Self::Pending(pending, _) => &pending.name,
             Self::Guest(guest) => &guest.record.name,
             Self::Unheard(guest) => &guest.name,
+        }
+    }
+
+    /// Its boot, once that has an identity.
+    pub(super) fn boot(&self) -> Option<GuestIdentity> {
+        match self {
+            Self::Pending(..) => None,
+            Self::Guest(guest) => Some(guest.identity),
+            Self::Unheard(guest) => Some(guest.identity),
         }
     }
 

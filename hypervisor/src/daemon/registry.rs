@@ -7,6 +7,8 @@ use bartizan_attestation::host::{GuestStatus, OperatorRefusal};
 use uuid::Uuid;
 
 use super::admissions::{Admissions, Keeper};
+use super::alone::Alone;
+use super::backoff::Backoff;
 use super::config::Config;
 use super::ended::has_ended;
 use super::guest::Guest;
@@ -27,11 +29,14 @@ pub(super) struct Registry {
     pub(super) admissions: Admissions,
     pub(super) notes: Notes,
     places: Mutex<Places>,
+    backoff: Mutex<Backoff>,
+    _alone: Alone,
 }
 
 impl Registry {
     /// With what keeps its guests admitted at devices, to be run once those that run already are.
-    pub(super) fn new(config: Config) -> anyhow::Result<(Self, Keeper)> {
+    pub(super) async fn new(config: Config) -> anyhow::Result<(Self, Keeper)> {
+        let alone = Alone::take(&config.run_dir).await?;
         let fleet_ca = FleetCa::from_pem_or_der(&std::fs::read(&config.fleet_ca)?)?;
         std::fs::create_dir_all(config.run_dir.join("guests"))?;
         let (admissions, keeper) = Admissions::new(config.devices_socket.clone());
@@ -41,6 +46,8 @@ impl Registry {
             admissions,
             notes: Notes::new(config.started()),
             places: Mutex::default(),
+            backoff: Mutex::default(),
+            _alone: alone,
             config,
         };
         Ok((registry, keeper))
@@ -56,6 +63,7 @@ impl Registry {
         order: Order,
     ) -> Result<GuestStatus, OperatorRefusal> {
         let pending = Pending::new(&order.verified.record);
+        self.backoff().forget(pending.vm);
         let cid = self.places().reserve(&pending);
         let cid = cid.ok_or_else(|| OperatorRefusal::AlreadyRunning(pending.name.clone()))?;
         let started = self.boot(&order, &pending, cid).await;
@@ -145,6 +153,10 @@ impl Registry {
             registry.restart_ended(vm).await;
         });
         Ok(status)
+    }
+
+    pub(super) fn backoff(&self) -> MutexGuard<'_, Backoff> {
+        self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn places(&self) -> MutexGuard<'_, Places> {

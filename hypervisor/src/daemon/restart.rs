@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bartizan_attestation::launch::RestartPolicy;
 use uuid::Uuid;
@@ -10,40 +10,50 @@ use uuid::Uuid;
 use super::launch::Order;
 use super::pending::Pending;
 use super::registry::Registry;
-use super::started::Started;
+use super::started::{Started, StartedError};
 use super::watch::End;
-
-/// First delay before a restart; doubled up to [`MAX_DELAY`].
-const FIRST_DELAY: Duration = Duration::from_secs(1);
-const MAX_DELAY: Duration = Duration::from_secs(60);
 
 impl Registry {
     /// What is due for a guest that has ended, and whose device was dismissed: it gives its place up, or waits there to be started again.
     pub(super) async fn restart_ended(self: Arc<Self>, vm: Uuid) {
-        let Some(order) = self.due(vm) else {
+        let due = loop {
+            match self.due(vm) {
+                Ok(due) => break due,
+                Err(error @ StartedError::Io { .. }) => {
+                    let delay = self.delay(vm);
+                    tracing::error!(%vm, %error, ?delay, "whether a guest is to be started again is not known yet");
+                    tokio::time::sleep(delay).await;
+                }
+                Err(error) => {
+                    tracing::error!(%vm, %error, "a guest that has ended is not started again");
+                    break None;
+                }
+            }
+        };
+        let Some((order, started)) = due else {
+            self.backoff().forget(vm);
             self.places().leave(vm);
             return;
         };
         let pending = Pending::new(&order.verified.record);
-        if self.places().wait(&pending).is_some() {
-            self.start_again(order, pending).await;
+        if self.places().wait(&pending).is_none() {
+            return;
         }
+        // An operator who stops it from now on finds that it waits.
+        if self.notes.is_stopped(&started) {
+            self.places().leave_waiting(&pending);
+            return;
+        }
+        self.start_again(order, pending).await;
     }
 
-    /// What is to be started again, by the daemon's note of its start and what its supervisor left.
-    fn due(&self, vm: Uuid) -> Option<Order> {
-        let noted = self.notes.load(vm).and_then(|started| {
-            let running = started.filter(|started| !self.notes.is_stopped(started));
-            let verified = |started: Started| Ok((started.verify(&self.fleet_ca)?, started));
-            running.map(verified).transpose()
-        });
-        let (verified, started) = match noted {
-            Ok(noted) => noted?,
-            Err(error) => {
-                tracing::error!(%vm, %error, "a guest that has ended is not started again");
-                return None;
-            }
+    /// What is to be started again, by the daemon's note of its start and what its supervisor left; with that note.
+    fn due(&self, vm: Uuid) -> Result<Option<(Order, Started)>, StartedError> {
+        let started = self.notes.load(vm)?;
+        let Some(started) = started.filter(|started| !self.notes.is_stopped(started)) else {
+            return Ok(None);
         };
+        let verified = started.verify(&self.fleet_ca)?;
         let end = End::left_at(&self.config.boot_dir(vm).join("ending.json"));
         let wanted = match verified.record.restart {
             _ if end == End::Stopped => false,
@@ -52,12 +62,17 @@ impl Registry {
             RestartPolicy::OnFailure => end == End::Failed,
             RestartPolicy::Always => true,
         };
-        wanted.then_some(Order {
+        let order = Order {
             verified,
-            signed: started.record,
+            signed: started.record.clone(),
             ordered_at_s: started.ordered_at_s,
             by_policy: true,
-        })
+        };
+        Ok(wanted.then_some((order, started)))
+    }
+
+    fn delay(&self, vm: Uuid) -> Duration {
+        self.backoff().next(vm, Instant::now())
     }
 
     /// Boxed: a start watches the guest, whose end may start it again.
@@ -67,9 +82,8 @@ impl Registry {
         pending: Arc<Pending>,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
-            let mut delay = FIRST_DELAY;
             loop {
-                tokio::time::sleep(delay).await;
+                tokio::time::sleep(self.delay(pending.vm)).await;
                 // An operator may have stopped it.
                 let Some(cid) = self.places().resume(&pending) else {
                     return;
@@ -77,11 +91,10 @@ impl Registry {
                 let Err(refusal) = self.boot(&order, &pending, cid).await else {
                     return;
                 };
-                tracing::warn!(vm = pending.name, %refusal, ?delay, "not restarted yet");
+                tracing::warn!(vm = pending.name, %refusal, "not restarted yet");
                 if !self.places().wait_again(&pending) {
                     return;
                 }
-                delay = (delay * 2).min(MAX_DELAY);
             }
         })
     }

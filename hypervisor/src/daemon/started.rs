@@ -131,7 +131,8 @@ impl Started {
 
     /// The folders of the groups in which noted boots have theirs: a former daemon may have been in another group.
     pub(crate) fn groups(folder: &Path) -> BTreeSet<PathBuf> {
-        let noted = Self::all(folder).into_iter();
+        // A daemon that cannot read its notes does not come so far as to use a group.
+        let noted = Self::all(folder).unwrap_or_default().into_iter();
         let noted = noted.filter_map(|vm| Self::load(folder, vm).ok().flatten());
         let above = |started: Self| {
             started
@@ -162,13 +163,21 @@ impl Started {
     }
 
     /// The VMs that there are notes of.
-    pub(super) fn all(folder: &Path) -> Vec<Uuid> {
+    pub(super) fn all(folder: &Path) -> Result<Vec<Uuid>, StartedError> {
         let vm = |entry: fs::DirEntry| {
             let name = entry.file_name();
             Uuid::try_parse(name.to_str()?.strip_suffix(".json")?).ok()
         };
-        let entries = fs::read_dir(folder).into_iter().flatten();
-        entries.flatten().filter_map(vm).collect()
+        let list = || match fs::read_dir(folder) {
+            Ok(entries) => entries.collect(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
+        let entries: Vec<_> = list().map_err(|source| StartedError::Io {
+            path: folder.to_owned(),
+            source,
+        })?;
+        Ok(entries.into_iter().filter_map(vm).collect())
     }
 
     /// The record, its signature verified as of when it was ordered; it must be this VM's.

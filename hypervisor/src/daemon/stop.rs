@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_attestation::host::{OperatorRefusal, SupervisorReply};
+use bartizan_attestation::identity::GuestIdentity;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::ended::has_ended;
+use super::ended::boot_has_ended;
 use super::force::{self, ForceError};
 use super::guest::Guest;
+use super::notes::Stop;
 use super::pending::Pending;
 use super::places::Known;
 use super::registry::Registry;
+use super::started::StartedError;
 
 /// How long a guest that is down may still have its place, while its supervisor says its last.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -22,19 +25,37 @@ const RETRY: Duration = Duration::from_millis(10);
 /// Stops a guest; when this returns it is gone, and its name is free.
 pub(super) async fn stop(
     registry: &Registry,
-    known: Known,
+    mut known: Known,
     force: bool,
 ) -> Result<(), OperatorRefusal> {
-    let known = match known {
-        Known::Pending(pending, _) => match cancel(registry, &pending, force).await? {
-            Some(started) => started,
-            None => return Ok(()),
-        },
-        known => known,
-    };
-    let (vm, name) = (known.vm(), known.name().to_owned());
-    let (ordered, noted) = registry.notes.stop(vm);
-    let stopped = match &known {
+    loop {
+        if let Known::Pending(pending, _) = &known {
+            match cancel(registry, pending, force).await? {
+                Some(started) => known = started,
+                None => return Ok(()),
+            }
+        }
+        let (ordered, noted) = registry.notes.stop(known.vm());
+        // Noted too late, where it ended before and is about to be started again: what has its place now is to be stopped.
+        match (registry.of(known.vm()), known.boot()) {
+            (Some(now), Some(boot)) if now.boot() == Some(boot) => {
+                return stop_boot(registry, &now, &boot, (ordered, noted), force).await;
+            }
+            (Some(now), _) => known = now,
+            (None, _) => return noted.map_err(not_noted),
+        }
+    }
+}
+
+async fn stop_boot(
+    registry: &Registry,
+    known: &Known,
+    boot: &GuestIdentity,
+    (ordered, noted): (Option<Stop>, Result<(), StartedError>),
+    force: bool,
+) -> Result<(), OperatorRefusal> {
+    let name = known.name().to_owned();
+    let stopped = match known {
         Known::Guest(guest) if noted.is_ok() => by_supervisor(registry, guest, force).await,
         Known::Guest(_) | Known::Unheard(_) | Known::Pending(..) => {
             Err(OperatorRefusal::Unresponsive(name.clone()))
@@ -44,24 +65,26 @@ pub(super) async fn stop(
         Ok(()) => return Ok(()),
         Err(_) if force => {}
         // Down, whatever was answered.
-        Err(_) if has_ended(&registry.config, vm) && is_gone(registry, vm).await => return Ok(()),
+        Err(_) if boot_has_ended(&registry.config, boot) && is_gone(registry, boot).await => {
+            return Ok(());
+        }
         // On its way down it is to stay there.
         Err(refusal @ OperatorRefusal::StillEnding(..)) => return Err(refusal),
         Err(refusal) => {
             if let Some(ordered) = ordered
                 && let Err(error) = registry.notes.take_back(ordered)
             {
-                tracing::error!(%vm, %error, "a guest that is not stopped will not be started again, either");
+                tracing::error!(guest = %boot, %error, "a guest that is not stopped will not be started again, either");
             }
-            noted.map_err(|error| OperatorRefusal::Start(error.to_string()))?;
+            noted.map_err(not_noted)?;
             return Err(refusal);
         }
     }
     // What it answered is not to be relied on: its QEMU may have taken it over.
     tracing::warn!(vm = name, "a guest that does not end is killed");
-    kill(registry, vm, name.clone()).await?;
-    noted.map_err(|error| OperatorRefusal::Start(error.to_string()))?;
-    if is_gone(registry, vm).await {
+    kill(registry, boot, name.clone()).await?;
+    noted.map_err(not_noted)?;
+    if is_gone(registry, boot).await {
         Ok(())
     } else {
         Err(OperatorRefusal::StillEnding(name, FAREWELL.as_secs()))
@@ -81,7 +104,7 @@ async fn by_supervisor(
         Err(_) => None,
     };
     match answered {
-        Some(SupervisorReply::Done) if is_gone(registry, guest.record.uuid).await => Ok(()),
+        Some(SupervisorReply::Done) if is_gone(registry, &guest.identity).await => Ok(()),
         Some(SupervisorReply::Done) => {
             Err(OperatorRefusal::StillEnding(name(), FAREWELL.as_secs()))
         }
@@ -99,13 +122,13 @@ async fn cancel(
     pending.cancel();
     let (ordered, noted) = registry.notes.stop(pending.vm);
     if registry.leave_waiting(pending) {
-        noted.map_err(|error| OperatorRefusal::Start(error.to_string()))?;
+        noted.map_err(not_noted)?;
         return Ok(None);
     }
     // Before its start is noted there is nothing to kill.
-    if force && ordered.is_some() {
-        kill(registry, pending.vm, pending.name.clone()).await?;
-        noted.map_err(|error| OperatorRefusal::Start(error.to_string()))?;
+    if force && let Some(ordered) = ordered {
+        kill(registry, &ordered.guest, pending.name.clone()).await?;
+        noted.map_err(not_noted)?;
     }
     let give_up = Instant::now() + FAREWELL;
     loop {
@@ -122,22 +145,34 @@ async fn cancel(
     }
 }
 
-async fn kill(registry: &Registry, vm: Uuid, name: String) -> Result<(), OperatorRefusal> {
-    let ended = force::end(registry, vm).await;
+async fn kill(
+    registry: &Registry,
+    boot: &GuestIdentity,
+    name: String,
+) -> Result<(), OperatorRefusal> {
+    let ended = force::end(registry, boot).await;
     ended.map_err(|error| match error {
         ForceError::Lingers => OperatorRefusal::StillEnding(name, force::DEADLINE.as_secs()),
         error => OperatorRefusal::Start(error.to_string()),
     })
 }
 
-/// Waits until a guest has no place any more.
-async fn is_gone(registry: &Registry, vm: Uuid) -> bool {
+/// Waits until a boot has no place any more; another boot of the VM may have it then.
+async fn is_gone(registry: &Registry, boot: &GuestIdentity) -> bool {
     let give_up = Instant::now() + FAREWELL;
-    while registry.of(vm).is_some() {
+    let has_place = || {
+        let known = registry.of(Uuid::from_bytes(boot.vm));
+        known.and_then(|known| known.boot()) == Some(*boot)
+    };
+    while has_place() {
         if Instant::now() > give_up {
             return false;
         }
         sleep(RETRY).await;
     }
     true
+}
+
+fn not_noted(error: StartedError) -> OperatorRefusal {
+    OperatorRefusal::Start(error.to_string())
 }

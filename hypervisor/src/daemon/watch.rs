@@ -4,18 +4,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_attestation::host::{MAX_FRAME, SupervisorReply};
+use bartizan_attestation::host::SupervisorReply;
+use bartizan_attestation::identity::GuestIdentity;
 use bartizan_local::aio;
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
 use uuid::Uuid;
 
 use super::certify::certify;
 use super::config::Config;
-use super::ended::has_ended;
+use super::ended::boot_has_ended;
 use super::guest::Guest;
-use super::link::LinkError;
+use super::link::{LinkError, MAX_ANSWER};
 use super::unheard::RETRY as RETRY_LINK;
 use crate::supervisor::Ending;
 
@@ -23,6 +25,8 @@ use crate::supervisor::Ending;
 const RETRY: Duration = Duration::from_secs(1);
 /// Between two events of one guest's: a supervisor that was taken over has no more of the daemon's time and log.
 const EVENT: Duration = Duration::from_millis(100);
+/// Between two looks at whether a guest has ended that is listened to.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How a guest ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,16 +57,20 @@ impl End {
 pub(super) async fn follow(guest: Arc<Guest>, config: &Config, events: UnixStream) {
     let vm = Uuid::from_bytes(guest.identity.vm);
     let folder = config.guest_dir(vm);
-    let api = tokio::spawn(serve_api(Arc::clone(&guest), folder.join("api.sock")));
+    let mut api = JoinSet::new();
+    api.spawn(serve_api(Arc::clone(&guest), folder.join("api.sock")));
     let mut paces = Paces::new();
     let mut events = Some(events);
     let mut delay = RETRY_LINK.0;
     loop {
         if let Some(events) = events.take() {
-            events_until_closed(&guest, &mut paces, events).await;
+            tokio::select! {
+                () = events_until_closed(&guest, &mut paces, events) => {}
+                () = until_ended(config, &guest.identity) => break,
+            }
         }
         // That the link ended says nothing of the guest.
-        if has_ended(config, vm) {
+        if boot_has_ended(config, &guest.identity) {
             break;
         }
         tokio::time::sleep(delay).await;
@@ -74,9 +82,20 @@ pub(super) async fn follow(guest: Arc<Guest>, config: &Config, events: UnixStrea
         }
         delay = (delay * 2).min(RETRY_LINK.1);
     }
-    api.abort();
+    drop(api);
     let end = End::left_at(&config.boot_dir(vm).join("ending.json"));
     tracing::info!(guest = %guest.identity, ?end, "guest ended");
+}
+
+/// Known attack: a supervisor that was taken over hands its end of the link on, or fills it with events, and ends: the link says
+/// nothing of its end.
+async fn until_ended(config: &Config, guest: &GuestIdentity) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if boot_has_ended(config, guest) {
+            return;
+        }
+    }
 }
 
 /// Binds and serves the guest's API until dropped.
@@ -115,19 +134,17 @@ impl Paces {
 
 /// Works off what the supervisor says, until the link ends.
 async fn events_until_closed(guest: &Arc<Guest>, paces: &mut Paces, mut events: UnixStream) {
-    let mut certifying: Option<tokio::task::JoinHandle<()>> = None;
+    // Aborted when dropped.
+    let mut certifying = JoinSet::new();
     let mut state = None;
-    while let Ok(event) = aio::read_frame::<SupervisorReply>(&mut events, MAX_FRAME).await {
+    while let Ok(event) = aio::read_frame::<SupervisorReply>(&mut events, MAX_ANSWER).await {
         paces.events.tick().await;
         match event {
             SupervisorReply::CertificateNeeded { csr } => {
                 // A newer key makes the older request pointless.
-                if let Some(older) = certifying.take() {
-                    older.abort();
-                }
+                certifying.shutdown().await;
                 let pace = Arc::clone(&paces.certificates);
-                let certified = certify_until_done(Arc::clone(guest), csr, pace);
-                certifying = Some(tokio::spawn(certified));
+                certifying.spawn(certify_until_done(Arc::clone(guest), csr, pace));
             }
             SupervisorReply::Status(status) => {
                 if state.replace(status.state) != Some(status.state) {
@@ -139,9 +156,6 @@ async fn events_until_closed(guest: &Arc<Guest>, paces: &mut Paces, mut events: 
             }
             _ => tracing::warn!(guest = %guest.identity, "unexpected event of the supervisor"),
         }
-    }
-    if let Some(pending) = certifying {
-        pending.abort();
     }
 }
 
