@@ -20,6 +20,8 @@ use super::started::StartedError;
 
 /// How long a guest that is down may still have its place, while its supervisor says its last.
 const FAREWELL: Duration = Duration::from_secs(10);
+/// How long a supervisor that is gone may be outlived by its QEMU, when it was killed.
+const MOMENT: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(10);
 
 /// Stops a guest; when this returns it is gone, and its name is free.
@@ -65,9 +67,7 @@ async fn stop_boot(
         Ok(()) => return Ok(()),
         Err(_) if force => {}
         // Down, whatever was answered.
-        Err(_) if boot_has_ended(&registry.config, boot) && is_gone(registry, boot).await => {
-            return Ok(());
-        }
+        Err(_) if ends(registry, boot).await && is_gone(registry, boot).await => return Ok(()),
         // On its way down it is to stay there.
         Err(refusal @ OperatorRefusal::StillEnding(..)) => return Err(refusal),
         Err(refusal) => {
@@ -157,6 +157,18 @@ async fn kill(
     })
 }
 
+/// Waits a moment for a boot that is about to end: its supervisor, which does not answer, may be gone, and its QEMU not yet.
+async fn ends(registry: &Registry, boot: &GuestIdentity) -> bool {
+    let give_up = Instant::now() + MOMENT;
+    while !boot_has_ended(&registry.config, boot) {
+        if Instant::now() > give_up {
+            return false;
+        }
+        sleep(RETRY).await;
+    }
+    true
+}
+
 /// Waits until a boot has no place any more; another boot of the VM may have it then.
 async fn is_gone(registry: &Registry, boot: &GuestIdentity) -> bool {
     let give_up = Instant::now() + FAREWELL;
@@ -173,6 +185,7 @@ async fn is_gone(registry: &Registry, boot: &GuestIdentity) -> bool {
     true
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn not_noted(error: StartedError) -> OperatorRefusal {
     OperatorRefusal::Start(error.to_string())
 }

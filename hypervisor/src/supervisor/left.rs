@@ -53,12 +53,11 @@ mod tests {
     #[expect(unsafe_code, reason = "no library takes leases")]
     fn lease(file: &File) {
         use std::os::fd::AsRawFd;
-        // SAFETY: SIG_IGN is no handler of ours, and F_SETLEASE takes an integer: neither touches our memory. Who has a lease
-        // is told by SIGIO that somebody wants the file, which would end this process.
-        let taken = unsafe {
-            libc::signal(libc::SIGIO, libc::SIG_IGN);
-            libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK)
-        };
+        // Who has a lease is told by a signal that somebody wants the file, which would end this process.
+        // SAFETY: SIG_IGN is no handler of ours.
+        unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+        // SAFETY: F_SETLEASE takes an integer and touches no memory of ours.
+        let taken = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) };
         assert_eq!(taken, 0, "{}", io::Error::last_os_error());
     }
 }
