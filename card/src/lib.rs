@@ -10,6 +10,7 @@
 //! | [`enroll`] | becoming a host of the fleet, once |
 //! | [`renewal`] | staying one: the certificate is renewed at half of its life |
 //! | [`operators`] | whether who signed a launch record is revoked |
+//! | `standings` | questions of that, few of one operator's at once |
 //! | [`service`] | what the hypervisor may ask |
 
 #![forbid(unsafe_code)]
@@ -33,6 +34,7 @@ pub mod operators;
 pub mod renewal;
 pub mod server;
 pub mod service;
+mod standings;
 pub mod vault;
 pub mod verifier;
 

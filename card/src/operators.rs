@@ -4,10 +4,14 @@
 //! While the verifier is away, nothing is launched; or, for as long as the configuration grants, what is allowed by the
 //! answer that it gave last on the same operator. Those answers are on disk: a card that starts anew knows them. An answer
 //! that is not understood, or too large, is no absence but a refusal, and so are the card's own congestion and its vault's silence.
+//!
+//! Known attack: whoever is on the way holds an answer up, until the operator is revoked and that is known here. So an answer holds for
+//! when it was asked for, and where two questions were under way at once, the one that was told of a revocation counts.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bartizan_attestation::host::CardRefusal;
@@ -24,16 +28,27 @@ const MAX_KNOWN: usize = 1024;
 pub struct Operators {
     file: PathBuf,
     grace_s: u64,
+    moments: AtomicU64,
     known: Mutex<BTreeMap<String, Answer>>,
+}
+
+/// A moment of this card's life: the clock may be set, the number only goes up.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    number: u64,
+    at_s: u64,
 }
 
 /// The verifier's last answer on an operator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Answer {
-    /// When it came, in seconds since the Unix epoch.
+    /// What it holds for, in seconds since the Unix epoch.
     at_s: u64,
     revoked: bool,
+    /// The same moment's number; of an answer to a former card 0, which is before all of this one's.
+    #[serde(skip)]
+    number: u64,
 }
 
 impl Operators {
@@ -47,28 +62,33 @@ impl Operators {
         Self {
             file,
             grace_s,
+            moments: AtomicU64::new(0),
             known: Mutex::new(known.unwrap_or_default()),
         }
     }
 
     /// Refuses a launch that `operator` signed, where it is revoked or that cannot be learnt.
     pub async fn check(&self, verifier: &Verifier, operator: &str) -> Result<(), CardRefusal> {
+        let asked = self.moment(crate::unix_now());
         let answer = verifier.is_revoked(operator).await;
         // The answer is flushed to the disk.
-        tokio::task::block_in_place(|| self.judge(answer, operator, crate::unix_now()))
+        tokio::task::block_in_place(|| self.judge(answer, operator, asked, crate::unix_now()))
+    }
+
+    fn moment(&self, at_s: u64) -> Moment {
+        let number = self.moments.fetch_add(1, Ordering::Relaxed) + 1;
+        Moment { number, at_s }
     }
 
     fn judge(
         &self,
         answer: Result<bool, CardRefusal>,
         operator: &str,
+        asked: Moment,
         now_s: u64,
     ) -> Result<(), CardRefusal> {
         let revoked = match answer {
-            Ok(revoked) => {
-                self.keep(operator, revoked, now_s);
-                revoked
-            }
+            Ok(revoked) => self.keep(operator, revoked, asked, now_s),
             Err(CardRefusal::VerifierAway(why)) => self
                 .within_grace(operator, now_s)
                 .ok_or(CardRefusal::RevocationsUnknown(why))?,
@@ -95,31 +115,39 @@ impl Operators {
         age.is_some_and(|age| age < self.grace_s)
     }
 
-    fn keep(&self, operator: &str, revoked: bool, now_s: u64) {
+    /// Keeps an answer, unless a later one is known; answers what counts.
+    fn keep(&self, operator: &str, revoked: bool, asked: Moment, now_s: u64) -> bool {
+        // When the verifier said it is unknown: between these two. Each is taken for the one that launches less.
+        let Moment { number, at_s } = if revoked { self.moment(now_s) } else { asked };
         let answer = Answer {
-            at_s: now_s,
+            at_s,
             revoked,
+            number,
         };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(later) = known.get(operator).filter(|other| other.number > number) {
+            return later.revoked;
+        }
         known.insert(operator.to_owned(), answer);
         known.retain(|_, answer| self.is_within_grace(answer, now_s));
         while known.len() > MAX_KNOWN {
-            let oldest = known.iter().min_by_key(|(_, answer)| answer.at_s);
+            let age = |(_, answer): &(&String, &Answer)| (answer.number, answer.at_s);
+            let oldest = known.iter().min_by_key(age);
             let Some(oldest) = oldest.map(|(operator, _)| operator.clone()) else {
                 break;
             };
             known.remove(&oldest);
         }
         // Under the lock: of two answers, the later one is on disk.
-        let Err(error) = self.write(&known) else {
-            return;
-        };
-        let file = self.file.display();
-        tracing::warn!(%file, %error, "what is known of operators is not kept");
-        // An older answer would let a card that starts anew launch more: without any it launches less.
-        if let Err(error) = durable::remove(&self.file) {
-            tracing::error!(%file, %error, "older answers on operators stay on disk; remove the file");
+        if let Err(error) = self.write(&known) {
+            let file = self.file.display();
+            tracing::warn!(%file, %error, "what is known of operators is not kept");
+            // An older answer would let a card that starts anew launch more: without any it launches less.
+            if let Err(error) = durable::remove(&self.file) {
+                tracing::error!(%file, %error, "older answers on operators stay on disk; remove the file");
+            }
         }
+        revoked
     }
 
     fn write(&self, known: &BTreeMap<String, Answer>) -> std::io::Result<()> {
@@ -145,28 +173,38 @@ mod tests {
         Err(CardRefusal::OperatorRevoked(operator.into()))
     }
 
+    /// As for a launch at that time, whose question is answered at once.
+    fn judge(
+        known: &Operators,
+        answer: Result<bool, CardRefusal>,
+        operator: &str,
+        at_s: u64,
+    ) -> Result<(), CardRefusal> {
+        known.judge(answer, operator, known.moment(at_s), at_s)
+    }
+
     #[test]
     fn the_verifier_is_believed_at_each_launch() {
         let folder = tempfile::tempdir().unwrap();
         let known = Operators::open(folder.path(), 0);
-        assert_eq!(known.judge(Ok(false), "ann", NOW), Ok(()));
-        assert_eq!(known.judge(Ok(true), "ann", NOW), revoked("ann"));
-        assert_eq!(known.judge(Ok(false), "ann", NOW), Ok(()));
+        assert_eq!(judge(&known, Ok(false), "ann", NOW), Ok(()));
+        assert_eq!(judge(&known, Ok(true), "ann", NOW), revoked("ann"));
+        assert_eq!(judge(&known, Ok(false), "ann", NOW), Ok(()));
     }
 
     #[test]
     fn nothing_is_launched_while_the_verifier_is_away() {
         let folder = tempfile::tempdir().unwrap();
         let known = Operators::open(folder.path(), 0);
-        assert_eq!(known.judge(Ok(false), "ann", NOW), Ok(()));
-        assert_eq!(known.judge(away(), "ann", NOW), unknown());
+        assert_eq!(judge(&known, Ok(false), "ann", NOW), Ok(()));
+        assert_eq!(judge(&known, away(), "ann", NOW), unknown());
     }
 
     #[test]
     fn an_answer_that_is_none_is_no_absence() {
         let folder = tempfile::tempdir().unwrap();
         let known = Operators::open(folder.path(), 60);
-        assert_eq!(known.judge(Ok(false), "ann", NOW), Ok(()));
+        assert_eq!(judge(&known, Ok(false), "ann", NOW), Ok(()));
         let problem = "{}".to_owned();
         for refusal in [
             CardRefusal::VerifierUnclear("2 MiB".into()),
@@ -178,7 +216,7 @@ mod tests {
                 problem,
             },
         ] {
-            let judged = known.judge(Err(refusal.clone()), "ann", NOW);
+            let judged = judge(&known, Err(refusal.clone()), "ann", NOW);
             assert_eq!(judged, Err(refusal));
         }
     }
@@ -187,42 +225,97 @@ mod tests {
     fn a_grace_is_granted_on_the_last_answer_and_outlives_the_card() {
         let folder = tempfile::tempdir().unwrap();
         let first = Operators::open(folder.path(), 60);
-        assert_eq!(first.judge(away(), "ann", NOW), unknown(), "no answer yet");
-        assert_eq!(first.judge(Ok(false), "ann", NOW), Ok(()));
-        assert_eq!(first.judge(Ok(true), "bob", NOW), revoked("bob"));
+        assert_eq!(
+            judge(&first, away(), "ann", NOW),
+            unknown(),
+            "no answer yet"
+        );
+        assert_eq!(judge(&first, Ok(false), "ann", NOW), Ok(()));
+        assert_eq!(judge(&first, Ok(true), "bob", NOW), revoked("bob"));
         let again = Operators::open(folder.path(), 60);
         for known in [&first, &again] {
-            assert_eq!(known.judge(away(), "ann", NOW + 59), Ok(()));
-            assert_eq!(known.judge(away(), "bob", NOW + 59), revoked("bob"));
+            assert_eq!(judge(known, away(), "ann", NOW + 59), Ok(()));
+            assert_eq!(judge(known, away(), "bob", NOW + 59), revoked("bob"));
             assert_eq!(
-                known.judge(away(), "eve", NOW + 59),
+                judge(known, away(), "eve", NOW + 59),
                 unknown(),
                 "never asked"
             );
-            assert_eq!(known.judge(away(), "ann", NOW + 60), unknown());
-            let back = known.judge(away(), "ann", NOW - 1);
+            assert_eq!(judge(known, away(), "ann", NOW + 60), unknown());
+            let back = judge(known, away(), "ann", NOW - 1);
             assert_eq!(back, unknown(), "the clock went back");
         }
         fs::write(folder.path().join("operators.json"), "{").unwrap();
         let damaged = Operators::open(folder.path(), 60);
-        assert_eq!(damaged.judge(away(), "ann", NOW), unknown());
+        assert_eq!(judge(&damaged, away(), "ann", NOW), unknown());
+    }
+
+    /// Known attack: it is held up on the way, and let through once the revocation is known.
+    #[test]
+    fn an_answer_that_comes_late_takes_no_revocation_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let known = Operators::open(folder.path(), 60);
+        let held_up = known.moment(NOW);
+        assert_eq!(judge(&known, Ok(true), "ann", NOW + 5), revoked("ann"));
+        let late = known.judge(Ok(false), "ann", held_up, NOW + 19);
+        assert_eq!(late, revoked("ann"));
+        let again = Operators::open(folder.path(), 60);
+        for known in [&known, &again] {
+            assert_eq!(judge(known, away(), "ann", NOW + 20), revoked("ann"));
+        }
+        // Who asks after that is told the truth.
+        assert_eq!(judge(&known, Ok(false), "ann", NOW + 21), Ok(()));
+        assert_eq!(judge(&known, away(), "ann", NOW + 22), Ok(()));
+    }
+
+    /// Which of the two the verifier answered first is not known.
+    #[test]
+    fn of_two_questions_at_once_the_one_that_was_told_of_a_revocation_counts() {
+        for told_first in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let known = Operators::open(folder.path(), 60);
+            let (first, second) = (known.moment(NOW), known.moment(NOW + 1));
+            if told_first {
+                let judged = known.judge(Ok(true), "ann", first, NOW + 2);
+                assert_eq!(judged, revoked("ann"));
+                let judged = known.judge(Ok(false), "ann", second, NOW + 3);
+                assert_eq!(judged, revoked("ann"));
+            } else {
+                let judged = known.judge(Ok(false), "ann", second, NOW + 2);
+                assert_eq!(judged, Ok(()));
+                let judged = known.judge(Ok(true), "ann", first, NOW + 3);
+                assert_eq!(judged, revoked("ann"));
+            }
+            assert_eq!(judge(&known, away(), "ann", NOW + 4), revoked("ann"));
+        }
+    }
+
+    #[test]
+    fn the_grace_counts_from_when_it_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let known = Operators::open(folder.path(), 60);
+        let (first, second) = (known.moment(NOW), known.moment(NOW + 10));
+        assert_eq!(known.judge(Ok(false), "ann", second, NOW + 15), Ok(()));
+        assert_eq!(known.judge(Ok(false), "ann", first, NOW + 20), Ok(()));
+        assert_eq!(judge(&known, away(), "ann", NOW + 69), Ok(()));
+        assert_eq!(judge(&known, away(), "ann", NOW + 70), unknown());
     }
 
     #[test]
     fn an_answer_that_cannot_be_kept_leaves_no_older_one() {
         let folder = tempfile::tempdir().unwrap();
         let known = Operators::open(folder.path(), 60);
-        assert_eq!(known.judge(Ok(false), "ann", NOW), Ok(()));
+        assert_eq!(judge(&known, Ok(false), "ann", NOW), Ok(()));
         // Where the next one would be written.
         let in_the_way = folder.path().join("operators.partial");
         fs::create_dir(&in_the_way).unwrap();
-        assert_eq!(known.judge(Ok(true), "ann", NOW + 1), revoked("ann"));
+        assert_eq!(judge(&known, Ok(true), "ann", NOW + 1), revoked("ann"));
         let again = Operators::open(folder.path(), 60);
-        assert_eq!(again.judge(away(), "ann", NOW + 2), unknown());
+        assert_eq!(judge(&again, away(), "ann", NOW + 2), unknown());
         fs::remove_dir(&in_the_way).unwrap();
-        assert_eq!(known.judge(Ok(true), "ann", NOW + 3), revoked("ann"));
+        assert_eq!(judge(&known, Ok(true), "ann", NOW + 3), revoked("ann"));
         let again = Operators::open(folder.path(), 60);
-        assert_eq!(again.judge(away(), "ann", NOW + 4), revoked("ann"));
+        assert_eq!(judge(&again, away(), "ann", NOW + 4), revoked("ann"));
     }
 
     #[test]
@@ -239,17 +332,18 @@ mod tests {
                 let answer = Answer {
                     at_s: at,
                     revoked: false,
+                    number: known.moment(at).number,
                 };
                 known.known.lock().unwrap().insert(operator, answer);
             } else {
-                known.judge(Ok(false), &operator, at).unwrap();
+                judge(&known, Ok(false), &operator, at).unwrap();
             }
         }
         assert_eq!(count(), MAX_KNOWN);
-        assert_eq!(known.judge(away(), "o0", NOW + 50), unknown());
+        assert_eq!(judge(&known, away(), "o0", NOW + 50), unknown());
         let last = format!("o{}", many - 1);
-        assert_eq!(known.judge(away(), &last, NOW + 50), Ok(()));
-        assert_eq!(known.judge(Ok(false), "ann", NOW + 200), Ok(()));
+        assert_eq!(judge(&known, away(), &last, NOW + 50), Ok(()));
+        assert_eq!(judge(&known, Ok(false), "ann", NOW + 200), Ok(()));
         assert_eq!(count(), 1, "what is beyond the grace is of no use");
     }
 }

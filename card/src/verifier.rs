@@ -20,15 +20,10 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::identity::TlsIdentity;
+use crate::standings::Standings;
 
 /// How long the verifier may take.
 const DEADLINE: Duration = Duration::from_secs(20);
-/// How long a question of an operator's standing waits for its turn, and for its answer: together less than whoever starts a guest
-/// waits for the card.
-const STANDING_DEADLINES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(20));
-/// Connections at once for such questions alone: however many requests of guests are under way, they neither keep an operator
-/// from launching nor buy the older answer.
-const STANDING_CONNECTIONS: usize = 16;
 /// Largest answer in bytes.
 const MAX_ANSWER: usize = 1 << 20;
 /// Connections at once, idle ones included; further requests wait for their turn. Enough to keep a verifier busy, and
@@ -45,7 +40,7 @@ pub struct Verifier {
     identity: Arc<TlsIdentity>,
     fleet_ca: FleetCa,
     turns: Semaphore,
-    standing_turns: Semaphore,
+    standings: Standings,
     idle: Mutex<Vec<(Instant, Connection)>>,
     token_certificates: Mutex<Option<(Instant, Vec<ByteVec>)>>,
 }
@@ -80,7 +75,7 @@ impl Verifier {
             identity,
             fleet_ca,
             turns: Semaphore::new(MAX_CONNECTIONS),
-            standing_turns: Semaphore::new(STANDING_CONNECTIONS),
+            standings: Standings::new(),
             idle: Mutex::default(),
             token_certificates: Mutex::default(),
         }
@@ -140,15 +135,11 @@ impl Verifier {
             return Err(CardRefusal::RevocationsUnknown(why));
         };
         let path = format!("/v1/operators/{name}/standing");
-        let turn = tokio::time::timeout(STANDING_DEADLINES.0, self.standing_turns.acquire()).await;
-        let Ok(Ok(_turn)) = turn else {
-            return Err(busy(STANDING_CONNECTIONS));
+        let question = async {
+            let asked = self.exchange::<OperatorStanding>("GET", &path, Vec::new());
+            asked.await.map(|standing| standing.revoked)
         };
-        let asked = self.exchange::<OperatorStanding>("GET", &path, Vec::new());
-        match tokio::time::timeout(STANDING_DEADLINES.1, asked).await {
-            Ok(answer) => Ok(answer?.revoked),
-            Err(_) => Err(unanswered(&ChannelError::TimedOut)),
-        }
+        self.standings.ask(operator, question).await
     }
 
     /// The token keys' certificates; none where the verifier cannot be asked and none are known.
@@ -318,7 +309,7 @@ fn unclear(why: &str) -> CardRefusal {
 }
 
 /// Of the card's own making: no silence of the verifier's.
-fn busy(under_way: usize) -> CardRefusal {
+pub(crate) fn busy(under_way: usize) -> CardRefusal {
     CardRefusal::Busy(format!(
         "{under_way} requests are under way to the verifier"
     ))
@@ -343,7 +334,7 @@ fn unopened(error: &ChannelError) -> CardRefusal {
 
 /// Without an answer it is absent. What cannot be read, or refuses this host's certificate, is an answer: the verifier has shown its
 /// own by then.
-fn unanswered(error: &ChannelError) -> CardRefusal {
+pub(crate) fn unanswered(error: &ChannelError) -> CardRefusal {
     match error.fault() {
         Fault::Away => CardRefusal::VerifierAway(error.to_string()),
         Fault::Untrusted | Fault::Unusable => unclear(&error.to_string()),
@@ -377,8 +368,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn congestion_of_the_cards_own_is_no_absence() {
         let verifier = unreachable();
-        let most = u32::try_from(STANDING_CONNECTIONS).unwrap();
-        let under_way = verifier.standing_turns.acquire_many(most).await.unwrap();
+        let under_way = verifier.standings.taken().await;
         let refused = verifier.is_revoked("ann").await;
         assert!(matches!(refused, Err(CardRefusal::Busy(_))), "{refused:?}");
         drop(under_way);

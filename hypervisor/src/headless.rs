@@ -6,6 +6,8 @@
 
 use std::fs::{self, File};
 use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -14,6 +16,8 @@ use crate::qemu::process::in_groups;
 
 /// Says who is the child.
 const CHILD: &str = "BARTIZAN_HEADLESS";
+/// How long a process may take for what it does at once.
+const WATCHDOG: Duration = Duration::from_secs(30);
 
 /// Starts one in control groups; it lives until it is killed.
 pub(crate) fn start(groups: Vec<File>) -> Child {
@@ -22,8 +26,10 @@ pub(crate) fn start(groups: Vec<File>) -> Child {
     in_groups(&mut command, groups);
     let child = command.spawn().unwrap();
     let stat = || fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+    let give_up = Instant::now() + WATCHDOG;
     while !stat().contains(") Z ") {
-        std::thread::yield_now();
+        assert!(Instant::now() < give_up, "its first thread does not end");
+        thread::yield_now();
     }
     child
 }
@@ -42,10 +48,7 @@ pub(crate) fn lives(child: &Child) -> bool {
 pub(crate) fn ends(child: &Child) {
     let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).unwrap();
     let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
-    let watchdog = Timespec {
-        tv_sec: 30,
-        tv_nsec: 0,
-    };
+    let watchdog = Timespec::try_from(WATCHDOG).unwrap();
     assert_eq!(poll(&mut ended, Some(&watchdog)).unwrap(), 1);
 }
 
@@ -59,9 +62,9 @@ extern "C" fn child_process() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
-    std::thread::spawn(|| {
+    thread::spawn(|| {
         loop {
-            std::thread::park();
+            thread::park();
         }
     });
     // SAFETY: exit(2) of this thread alone; nothing that it owns is used by the other one, which only waits.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 use bartizan_attestation::host::{
     GuestState, MAX_FRAME, OperatorRefusal, OperatorReply, OperatorRequest,
@@ -14,7 +15,7 @@ use bartizan_hypervisor::supervisor::{LaunchError, SupervisorProgram};
 use bartizan_local::aio;
 use rustix::process::Signal;
 use tokio::net::UnixStream;
-use tokio::task::JoinHandle;
+use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use crate::boot_sector::Program;
@@ -24,7 +25,8 @@ use crate::host::{Host, LIMITS, PATIENCE, eventually, is_alive, kill, signal};
 pub(crate) struct Daemon {
     pub(crate) card: FakeCard,
     operators: PathBuf,
-    running: JoinHandle<anyhow::Result<()>>,
+    /// A process's end ends all of its tasks; the end of one of them would leave the others to work beside the next daemon's.
+    process: Option<Runtime>,
 }
 
 impl Daemon {
@@ -64,13 +66,15 @@ impl Daemon {
         };
         let (ready, is_ready) = tokio::sync::oneshot::channel();
         let operators = config.operator_socket.clone();
-        let running = tokio::spawn(run(config, || ready.send(()).unwrap()));
-        timeout(PATIENCE, is_ready).await.unwrap().unwrap();
-        Self {
+        let process = Runtime::new().unwrap();
+        process.spawn(run(config, || ready.send(()).unwrap()));
+        let daemon = Self {
             card,
             operators,
-            running,
-        }
+            process: Some(process),
+        };
+        timeout(PATIENCE, is_ready).await.unwrap().unwrap();
+        daemon
     }
 
     pub(crate) async fn ask(&self, request: OperatorRequest) -> OperatorReply {
@@ -100,7 +104,10 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        self.running.abort();
+        let process = self.process.take().unwrap();
+        // A test's thread, which has a runtime of its own, may not wait for another's end.
+        let ended = thread::spawn(move || process.shutdown_timeout(PATIENCE));
+        drop(ended.join());
     }
 }
 
@@ -187,14 +194,11 @@ async fn what_a_revoked_operator_signed_is_not_started_again() {
     host.state(GuestState::Running).await;
     let daemon = Daemon::start(&host).await;
     daemon.card.revoke(true);
-    assert_eq!(daemon.states().await, [GuestState::Running]);
+    listed(&daemon, GuestState::Running).await;
     kill(supervisor);
     eventually(async || (daemon.card.refused() >= 2).then_some(())).await;
-    let states = daemon.states().await;
-    assert_eq!(
-        (states, daemon.card.boots()),
-        (vec![GuestState::Restarting], 0)
-    );
+    listed(&daemon, GuestState::Restarting).await;
+    assert_eq!(daemon.card.boots(), 0);
     daemon.card.revoke(false);
     listed(&daemon, GuestState::Running).await;
     assert_eq!(daemon.stop(true).await, OperatorReply::Done);

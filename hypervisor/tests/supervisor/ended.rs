@@ -49,8 +49,16 @@ async fn stopped_guest_stays_down_whatever_its_supervisor_leaves() {
         true
     })
     .await;
-    assert_eq!(daemon.stop(false).await, OperatorReply::Done);
-    assert_eq!(daemon.states().await, []);
+    let stopped = daemon.stop(false).await;
+    // Its QEMU may take longer to end than an operator is kept waiting.
+    assert!(
+        matches!(
+            stopped,
+            OperatorReply::Done | OperatorReply::Refused(OperatorRefusal::StillEnding(..))
+        ),
+        "{stopped:?}"
+    );
+    eventually(async || daemon.states().await.is_empty().then_some(())).await;
     let noted = Started::load(&host.notes(), vm(&host)).unwrap().unwrap();
     assert!(noted.stopped);
     assert_eq!(daemon.card.boots(), 0, "it was started again");
@@ -75,9 +83,7 @@ async fn forced_stop_holds_whatever_becomes_of_a_gentle_one_before_it() {
     .await;
     let gentle = daemon.stop(false);
     let forced = async {
-        while is_asked.try_recv().is_err() {
-            tokio::task::yield_now().await;
-        }
+        eventually(async || is_asked.try_recv().ok()).await;
         daemon.stop(true).await
     };
     let (gentle, forced) = tokio::join!(gentle, forced);
@@ -101,7 +107,7 @@ async fn stop_that_outlived_its_daemon_is_forgotten_where_the_guest_runs_on() {
     };
     asked.store(&host.notes()).unwrap();
     let daemon = Daemon::start(&host).await;
-    assert_eq!(daemon.states().await, [GuestState::Running]);
+    listed(&daemon, GuestState::Running).await;
     assert!(
         !Started::load(&host.notes(), vm(&host))
             .unwrap()
@@ -175,7 +181,7 @@ async fn forced_stop_leaves_nothing_in_the_control_group() {
     assert_eq!(daemon.stop(true).await, OperatorReply::Done);
     let group = Started::load(&host.notes(), vm(&host)).unwrap().unwrap();
     // A supervisor that obeys ends its own guest; whoever else is in the group is ended with the boot.
-    assert!(group.group.process_files().is_err(), "the group is there");
+    assert!(group.group.is_empty().unwrap());
     assert!(!is_alive(child.0.id()));
     child.0.wait().unwrap();
 }

@@ -286,10 +286,17 @@ pub(crate) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T 
     }
 }
 
-/// Whether a process is there and no zombie.
+/// Whether a thread of a process has memory. Who ends gives that back before its locks and its control group (`do_exit` in
+/// kernel/exit.c), and is on its way, and then a zombie, for some time after.
 pub(crate) fn is_alive(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap().starts_with(" Z"))
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return false;
+    };
+    let has_memory = |thread: std::fs::DirEntry| {
+        let pages = std::fs::read_to_string(thread.path().join("statm"));
+        pages.is_ok_and(|pages| !pages.starts_with("0 "))
+    };
+    threads.flatten().any(has_memory)
 }
 
 pub(crate) fn kill(pid: u32) {

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use rustix::thread::{Uid, set_thread_res_uid};
 
 use crate::boot_sector::Program;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, listed};
 use crate::host::{Host, PATIENCE, eventually, is_alive, signal};
 use crate::impostor::{say_done, stand_in};
 
@@ -92,7 +92,7 @@ async fn supervisor_that_claims_another_guest_is_not_taken_up() {
     }
     true_one.store(&host.notes()).unwrap();
     let daemon = Daemon::start(&host).await;
-    assert_eq!(daemon.states().await, [GuestState::Running]);
+    listed(&daemon, GuestState::Running).await;
     assert_eq!(daemon.stop(true).await, OperatorReply::Done);
 }
 
@@ -121,7 +121,7 @@ async fn forced_stop_kills_a_supervisor_that_only_says_that_it_obeys() {
     let supervisor = host.launch().await.unwrap();
     host.state(GuestState::Running).await;
     let daemon = Daemon::start(&host).await;
-    assert_eq!(daemon.states().await, [GuestState::Running]);
+    listed(&daemon, GuestState::Running).await;
     stand_in(&host, |stream| {
         say_done(stream);
         true

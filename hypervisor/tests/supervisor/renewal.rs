@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::boot_sector::Program;
 use crate::daemon::Daemon;
-use crate::host::{Host, PATIENCE};
+use crate::host::{Host, PATIENCE, eventually};
 
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const COSE: &str = "application/cose";
@@ -156,8 +156,9 @@ pub(crate) async fn send(
     .into_bytes();
     request.extend(body);
     let socket = host.guest_folder().join("api.sock");
+    // A daemon that is ready may have to bind it yet.
+    let mut link = eventually(async || UnixStream::connect(&socket).ok()).await;
     let exchanged = tokio::task::spawn_blocking(move || {
-        let mut link = UnixStream::connect(socket).unwrap();
         link.set_read_timeout(Some(PATIENCE)).unwrap();
         link.write_all(&request).unwrap();
         let mut answer = String::new();

@@ -2,6 +2,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::*;
 
+/// For what is answered.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// For what is not.
 const SOON: Duration = Duration::from_millis(200);
 
 /// A monitor that greets and answers each command with the lines that `answer` makes of its id.
@@ -19,7 +22,7 @@ async fn monitor(answer: impl Fn(u64) -> String + Send + 'static) -> Result<Qmp,
             }
         }
     });
-    Qmp::connect(ours, SOON).await
+    Qmp::connect(ours, PATIENCE).await
 }
 
 #[tokio::test]
@@ -42,6 +45,7 @@ async fn silence_is_a_timeout_and_the_late_answer_is_dropped() {
     })
     .await
     .unwrap();
+    qmp.deadline = SOON;
     assert!(matches!(
         qmp.stop().await,
         Err(QmpError::TimedOut {
@@ -49,6 +53,7 @@ async fn silence_is_a_timeout_and_the_late_answer_is_dropped() {
             ..
         })
     ));
+    qmp.deadline = PATIENCE;
     qmp.cont().await.unwrap();
 }
 
