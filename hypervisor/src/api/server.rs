@@ -25,7 +25,7 @@ const MAX_HEAD: usize = 16 << 10;
 
 /// Binds the socket of `guest` and serves its API until dropped.
 pub fn serve(guest: Arc<Guest>, path: &Path) -> std::io::Result<impl Future<Output = ()> + use<>> {
-    let listener = socket::bind_for(path, guest.devices_uid())?;
+    let listener = socket::bind(path)?;
     Ok(async move {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {

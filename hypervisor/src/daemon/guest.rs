@@ -70,11 +70,6 @@ impl Guest {
         guest
     }
 
-    /// The user of the devices process.
-    pub(crate) const fn devices_uid(&self) -> u32 {
-        self.devices_uid
-    }
-
     /// Whether the peer of a connection to this guest's API is the devices process.
     pub fn admits(&self, stream: &UnixStream) -> bool {
         stream
