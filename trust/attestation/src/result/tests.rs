@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::appraisal::tests::fleet::{Fleet, NOW_S};
 use crate::appraisal::tests::scene::Scene;
-use crate::appraisal::{Status, appraise};
+use crate::appraisal::{Finding, Status, appraise};
 use crate::certificates::{ChainError, Usage};
 use crate::profile::ApplicationProfile;
 
@@ -162,6 +162,20 @@ fn a_verified_token_that_does_not_affirm_is_no_success() {
         refused.to_string().contains("/usr/sbin/ledger"),
         "{refused}"
     );
+}
+
+#[test]
+fn an_error_says_the_first_findings_and_how_many_there_are_beside() {
+    let said = |count: usize| {
+        let refusal = NotAffirmedError {
+            status: Status::Contraindicated,
+            findings: vec![Finding::NoProfile; count],
+        };
+        refusal.to_string()
+    };
+    let one = Finding::NoProfile.to_string();
+    assert!(said(3).ends_with(&[&*one; 3].join("; ")));
+    assert!(said(7).ends_with(&format!("{}; and 4 more", [&*one; 3].join("; "))));
 }
 
 #[test]

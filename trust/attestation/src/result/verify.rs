@@ -38,6 +38,9 @@ pub struct AttestationResult(EarClaims);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Affirmed(EarClaims);
 
+/// How many findings an error's message says; a process that is another program has dozens.
+const SAID: usize = 3;
+
 /// The token is genuine, but does not affirm.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -208,6 +211,13 @@ fn compare(claims: &EarClaims, expected: &Expectation<'_>) -> Result<(), TokenEr
 }
 
 fn reason(findings: &[Finding]) -> String {
-    let reasons: Vec<_> = findings.iter().map(ToString::to_string).collect();
+    let mut reasons: Vec<_> = findings
+        .iter()
+        .take(SAID)
+        .map(ToString::to_string)
+        .collect();
+    if let Some(more @ 1..) = findings.len().checked_sub(SAID) {
+        reasons.push(format!("and {more} more"));
+    }
     reasons.join("; ")
 }
