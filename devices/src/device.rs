@@ -8,11 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
-use vhost::vhost_user::{BackendReqHandler, Error as VhostUserError};
 
 use crate::exchange::Exchange;
 use crate::links::Links;
-use crate::vhost_user::{Backend, RingError};
+use crate::vhost_user::{Backend, Relay, RelayError, RingError};
 use crate::vsock::{Journal, Limits, Services, Switch};
 
 /// What epoll reports: which of the watched descriptors.
@@ -20,10 +19,6 @@ const QEMU: u64 = 0;
 const CONTROL: u64 = 1;
 const KICKS: u64 = 2;
 const HOSTS: u64 = 16;
-
-/// How long QEMU may take over a message's body, unless its supervisor takes this deadline off the link. For the rest of a
-/// header `vhost` waits on: that wait, and any in the link, ends with the device's dismissal.
-const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a device is made of.
 pub struct Attachment {
@@ -47,7 +42,7 @@ pub enum DeviceError {
     System(#[from] std::io::Error),
     /// QEMU broke the protocol.
     #[error("the vhost-user link broke: {0}")]
-    Protocol(#[from] VhostUserError),
+    Link(#[from] RelayError),
     /// A ring could not be made.
     #[error(transparent)]
     Ring(#[from] RingError),
@@ -62,7 +57,7 @@ struct Device {
     epoll: Arc<OwnedFd>,
     // vhost's handler wants shared ownership; it is used by this thread alone.
     backend: Arc<Mutex<Backend>>,
-    qemu: BackendReqHandler<Mutex<Backend>>,
+    relay: Relay,
     switch: Switch,
     exchange: Exchange,
     // Last, so that nothing is held any more when this is let go of.
@@ -80,16 +75,12 @@ impl Device {
         } = attachment;
         let epoll =
             Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC).map_err(std::io::Error::from)?);
-        let qemu = links.qemu().try_clone()?;
-        qemu.set_nonblocking(false)?;
-        qemu.set_read_timeout(Some(MESSAGE_TIMEOUT))?;
-        qemu.set_write_timeout(Some(MESSAGE_TIMEOUT))?;
-        watch(&epoll, &qemu, QEMU)?;
+        watch(&epoll, links.qemu(), QEMU)?;
         watch(&epoll, links.control(), CONTROL)?;
         let backend = Arc::new(Mutex::new(Backend::new(cid, Arc::clone(&epoll), KICKS)?));
         let switch = Switch::new(cid, services, limits, (Arc::clone(&epoll), HOSTS), journal)?;
         Ok(Self {
-            qemu: BackendReqHandler::from_stream(qemu, Arc::clone(&backend)),
+            relay: Relay::new(Arc::clone(&backend))?,
             exchange: Exchange::new(cid),
             epoll,
             backend,
@@ -148,11 +139,13 @@ impl Device {
         match token {
             // The supervisor has nothing to say but the end.
             CONTROL => return Ok(None),
-            QEMU if flags.contains(epoll::EventFlags::IN) => match self.qemu.handle_request() {
-                Ok(()) => {}
-                Err(VhostUserError::Disconnected) => return Ok(None),
-                Err(error) => return Err(error.into()),
-            },
+            QEMU if flags.contains(epoll::EventFlags::IN) => {
+                match self.relay.turn(self.links.qemu()) {
+                    Ok(()) => {}
+                    Err(RelayError::Closed) => return Ok(None),
+                    Err(error) => return Err(error.into()),
+                }
+            }
             QEMU => return Ok(None),
             // That there was a kick is all: the turn that follows looks at both rings.
             KICKS..HOSTS => {}

@@ -15,8 +15,6 @@
 //! | [`vhost_user`] | RAM and rings as QEMU describes them |
 //! | [`hardening`] | what the process gives up before it serves |
 
-#![forbid(unsafe_code)]
-
 pub mod config;
 pub mod control;
 pub mod device;

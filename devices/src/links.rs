@@ -37,8 +37,7 @@ impl Links {
 
     /// Has the device end. It moves no packet any more but those of the turn that it is in.
     ///
-    /// Known attack: the supervisor takes the deadline off the link, which is the open file's, and sends half a message.
-    /// So it is not only told by `control`: its wait in the link ends, too.
+    /// Both ends are told, so that none waits for a device that is gone, even where its thread hangs.
     pub fn dismiss(&self) {
         self.is_dismissed.store(true, Ordering::Release);
         for link in [&self.control, &self.qemu] {

@@ -20,9 +20,27 @@ const FIRST_CID: u32 = 3;
 /// What is admitted, by CID.
 pub(super) struct Admissions {
     limit: usize,
-    by_cid: Mutex<BTreeMap<u32, Admitted>>,
+    told: Mutex<Told>,
     /// What is not admitted any more and still ends.
     pub(super) dismissals: Dismissals,
+}
+
+/// Which of the daemon's links it is, in the order in which they were accepted.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+pub(super) struct LinkNumber(u64);
+
+impl LinkNumber {
+    pub(super) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// What the daemon has said.
+#[derive(Default)]
+struct Told {
+    /// The latest of the links by which it has.
+    by: LinkNumber,
+    by_cid: BTreeMap<u32, Admitted>,
 }
 
 struct Admitted {
@@ -47,19 +65,28 @@ pub(super) enum AdmissionError {
     /// Too many devices.
     #[error("{0} devices are admitted, which is the limit; retain fewer first")]
     Full(usize),
+    /// What it says is out of date.
+    #[error("the daemon has spoken by a later connection; use that one")]
+    Superseded,
 }
 
 impl Admissions {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
-            by_cid: Mutex::default(),
+            told: Mutex::default(),
             dismissals: Dismissals::default(),
         }
     }
 
     /// Admits a device in the place of what was admitted under its CID; the same one once more goes on serving.
-    pub(super) fn admit(&self, admission: &Admission) -> Result<(), AdmissionError> {
+    pub(super) fn admit(
+        &self,
+        link: LinkNumber,
+        admission: &Admission,
+    ) -> Result<(), AdmissionError> {
+        let mut told = self.told_by(link)?;
+        let by_cid = &mut told.by_cid;
         let Admission {
             ticket,
             cid,
@@ -69,7 +96,6 @@ impl Admissions {
             return Err(AdmissionError::BadCid(*cid));
         }
         let services = Services::new(services)?;
-        let mut by_cid = self.lock();
         let taken = |(of, admitted): (&u32, &Admitted)| of != cid && admitted.ticket == *ticket;
         if by_cid.iter().any(taken) {
             return Err(AdmissionError::TicketTaken(*cid));
@@ -97,8 +123,12 @@ impl Admissions {
     }
 
     /// Forgets all that was not admitted by one of these tickets, and ends its devices.
-    pub(super) fn retain(&self, tickets: &[Ticket]) {
-        self.lock().retain(|cid, admitted| {
+    pub(super) fn retain(
+        &self,
+        link: LinkNumber,
+        tickets: &[Ticket],
+    ) -> Result<(), AdmissionError> {
+        self.told_by(link)?.by_cid.retain(|cid, admitted| {
             let stays = tickets.contains(&admitted.ticket);
             if !stays {
                 self.dismissals.dismiss(*cid, &admitted.device);
@@ -106,20 +136,21 @@ impl Admissions {
             }
             stays
         });
+        Ok(())
     }
 
     /// Whose device a ticket is for.
     pub(super) fn cid(&self, ticket: &Ticket) -> Option<u32> {
-        let by_cid = self.lock();
-        let mut all = by_cid.iter();
+        let told = self.lock();
+        let mut all = told.by_cid.iter();
         all.find_map(|(cid, admitted)| (admitted.ticket == *ticket).then_some(*cid))
     }
 
     /// The services of the device that `links` attach, if its ticket is still good; from now on it ends with its
     /// admission. To be called by whoever holds the ticket's place in the roster.
     pub(super) fn attach(&self, cid: u32, ticket: &Ticket, links: &Arc<Links>) -> Option<Services> {
-        let mut by_cid = self.lock();
-        let admitted = by_cid.get_mut(&cid)?;
+        let mut told = self.lock();
+        let admitted = told.by_cid.get_mut(&cid)?;
         if admitted.ticket != *ticket {
             return None;
         }
@@ -127,8 +158,21 @@ impl Admissions {
         Some(admitted.services.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Admitted>> {
-        self.by_cid.lock().unwrap_or_else(PoisonError::into_inner)
+    /// For what the daemon says by that link.
+    ///
+    /// What a daemon had sent when it was killed may be read after its successor has spoken, and would end the devices of
+    /// guests that have been started since, for ever. A link by which nothing was said supersedes none.
+    fn told_by(&self, link: LinkNumber) -> Result<MutexGuard<'_, Told>, AdmissionError> {
+        let mut told = self.lock();
+        if link < told.by {
+            return Err(AdmissionError::Superseded);
+        }
+        told.by = link;
+        Ok(told)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -138,6 +182,8 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
+
+    const LINK: LinkNumber = LinkNumber(1);
 
     fn admission(byte: u8, cid: u32) -> Admission {
         Admission {
@@ -178,12 +224,12 @@ mod tests {
     #[test]
     fn a_ticket_is_for_one_cid_and_unknown_ones_are_for_none() {
         let admissions = Admissions::new(8);
-        admissions.admit(&admission(1, 3)).unwrap();
-        admissions.admit(&admission(2, 4)).unwrap();
+        admissions.admit(LINK, &admission(1, 3)).unwrap();
+        admissions.admit(LINK, &admission(2, 4)).unwrap();
         assert_eq!(admissions.cid(&ticket(1)), Some(3));
         assert_eq!(admissions.cid(&ticket(2)), Some(4));
         assert_eq!(admissions.cid(&ticket(0)), None);
-        let again = admissions.admit(&admission(1, 5));
+        let again = admissions.admit(LINK, &admission(1, 5));
         assert_eq!(again, Err(AdmissionError::TicketTaken(5)));
         let (links, _ends) = links();
         let other = admissions.attach(4, &ticket(1), &links);
@@ -194,37 +240,55 @@ mod tests {
     fn only_guests_cids_are_admitted_and_no_more_than_there_are_places() {
         let admissions = Admissions::new(2);
         for cid in [0, 2, u32::MAX] {
-            let refused = admissions.admit(&admission(1, cid));
+            let refused = admissions.admit(LINK, &admission(1, cid));
             assert_eq!(refused, Err(AdmissionError::BadCid(cid)));
         }
-        admissions.admit(&admission(1, 3)).unwrap();
-        admissions.admit(&admission(2, 4)).unwrap();
-        let full = admissions.admit(&admission(3, 5));
+        admissions.admit(LINK, &admission(1, 3)).unwrap();
+        admissions.admit(LINK, &admission(2, 4)).unwrap();
+        let full = admissions.admit(LINK, &admission(3, 5));
         assert_eq!(full, Err(AdmissionError::Full(2)));
         // One more of a CID takes no further place.
-        admissions.admit(&admission(3, 4)).unwrap();
+        admissions.admit(LINK, &admission(3, 4)).unwrap();
         assert_eq!(admissions.cid(&ticket(2)), None);
-        admissions.retain(&[ticket(3)]);
+        admissions.retain(LINK, &[ticket(3)]).unwrap();
         assert_eq!(admissions.cid(&ticket(1)), None);
-        admissions.admit(&admission(4, 5)).unwrap();
+        admissions.admit(LINK, &admission(4, 5)).unwrap();
     }
 
     /// Known attack: a boot's device outlives it in the hands of another supervisor, and reaches the next boot's API.
     #[test]
     fn a_device_ends_with_its_admission_and_not_before() {
         let admissions = Admissions::new(8);
-        admissions.admit(&admission(1, 3)).unwrap();
-        admissions.admit(&admission(2, 4)).unwrap();
+        admissions.admit(LINK, &admission(1, 3)).unwrap();
+        admissions.admit(LINK, &admission(2, 4)).unwrap();
         let (_replaced, replaced) = attached(&admissions, 1);
         let (_kept, kept) = attached(&admissions, 2);
         // The daemon admits all anew when it comes back.
-        admissions.admit(&admission(1, 3)).unwrap();
+        admissions.admit(LINK, &admission(1, 3)).unwrap();
         assert!(!has_ended(&replaced));
-        admissions.admit(&admission(5, 3)).unwrap();
+        admissions.admit(LINK, &admission(5, 3)).unwrap();
         assert!(has_ended(&replaced) && !has_ended(&kept));
-        admissions.retain(&[ticket(5), ticket(2)]);
+        admissions.retain(LINK, &[ticket(5), ticket(2)]).unwrap();
         assert!(!has_ended(&kept));
-        admissions.retain(&[ticket(5)]);
+        admissions.retain(LINK, &[ticket(5)]).unwrap();
         assert!(has_ended(&kept));
+    }
+    /// What a daemon that was killed had sent is read after its successor has admitted a guest.
+    #[test]
+    fn a_link_has_no_say_once_a_later_one_has_been_spoken_by() {
+        let admissions = Admissions::new(8);
+        admissions.admit(LINK, &admission(1, 3)).unwrap();
+        let later = LINK.next();
+        admissions.admit(later, &admission(2, 4)).unwrap();
+        let (_kept, kept) = attached(&admissions, 2);
+        let superseded = Err(AdmissionError::Superseded);
+        assert_eq!(admissions.retain(LINK, &[ticket(1)]), superseded);
+        assert_eq!(admissions.admit(LINK, &admission(3, 4)), superseded);
+        assert_eq!(admissions.admit(LINK, &admission(4, 5)), superseded);
+        assert_eq!(admissions.cid(&ticket(4)), None);
+        assert!(!has_ended(&kept));
+        admissions.retain(later, &[ticket(2)]).unwrap();
+        assert_eq!(admissions.cid(&ticket(1)), None);
+        assert!(!has_ended(&kept));
     }
 }

@@ -6,13 +6,17 @@ use std::time::Duration;
 use bartizan_local::admission::{Admission, AdmissionReply, AdmissionRequest, MAX_FRAME};
 use bartizan_local::{FrameError, read_frame, write_frame};
 
-use super::admissions::{AdmissionError, Admissions};
+use super::admissions::{AdmissionError, Admissions, LinkNumber};
 
 /// How long the daemon may take to read an answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Answers the daemon until it closes its link. What it admitted stays.
-pub(super) fn serve(mut link: &UnixStream, admissions: &Admissions) -> Result<(), FrameError> {
+/// Answers the daemon until it closes its link, or has spoken by a later one. What it admitted stays.
+pub(super) fn serve(
+    mut link: &UnixStream,
+    number: LinkNumber,
+    admissions: &Admissions,
+) -> Result<(), FrameError> {
     link.set_write_timeout(Some(TIMEOUT))?;
     loop {
         let request = match read_frame(&mut link, MAX_FRAME) {
@@ -24,7 +28,8 @@ pub(super) fn serve(mut link: &UnixStream, admissions: &Admissions) -> Result<()
                 return Err(error);
             }
         };
-        let reply = match work_off(&request, admissions) {
+        let done = work_off(&request, number, admissions);
+        let reply = match &done {
             Ok(()) => AdmissionReply::Done,
             Err(error) => {
                 tracing::warn!(%error, "an admission is refused");
@@ -32,20 +37,24 @@ pub(super) fn serve(mut link: &UnixStream, admissions: &Admissions) -> Result<()
             }
         };
         write_frame(&mut link, &reply, MAX_FRAME)?;
+        if done == Err(AdmissionError::Superseded) {
+            return Ok(());
+        }
     }
 }
 
-fn work_off(request: &AdmissionRequest, admissions: &Admissions) -> Result<(), AdmissionError> {
+fn work_off(
+    request: &AdmissionRequest,
+    link: LinkNumber,
+    admissions: &Admissions,
+) -> Result<(), AdmissionError> {
     match request {
         AdmissionRequest::Admit(admission) => {
-            admissions.admit(admission)?;
+            admissions.admit(link, admission)?;
             let Admission { cid, .. } = admission;
             tracing::info!(cid, "admitted");
             Ok(())
         }
-        AdmissionRequest::Retain(tickets) => {
-            admissions.retain(tickets);
-            Ok(())
-        }
+        AdmissionRequest::Retain(tickets) => admissions.retain(link, tickets),
     }
 }

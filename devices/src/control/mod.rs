@@ -13,7 +13,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::thread;
 
-use admissions::Admissions;
+use admissions::{Admissions, LinkNumber};
 use attach::{Wish, receive};
 use bartizan_local::attachment::{Attached, MAX_FRAME};
 use bartizan_local::{FrameError, peer, write_frame};
@@ -32,7 +32,7 @@ const MAX_DEVICES: usize = 1024;
 #[derive(Clone, Copy)]
 enum Role {
     /// Admit.
-    Daemon,
+    Daemon(LinkNumber),
     /// Attach what was admitted.
     Supervisor,
 }
@@ -59,10 +59,14 @@ pub fn serve(
     thread::Builder::new()
         .name("dismissals".into())
         .spawn(move || watched.end_when_one_hangs())?;
+    let mut daemon = LinkNumber::default();
     loop {
         let control = accept::accept(listener)?;
         let role = match peer(&control) {
-            Ok(peer) if peer.uid == config.hypervisor_uid => Role::Daemon,
+            Ok(peer) if peer.uid == config.hypervisor_uid => {
+                daemon = daemon.next();
+                Role::Daemon(daemon)
+            }
             Ok(peer) if config.allowed_uids.contains(&peer.uid) => Role::Supervisor,
             Ok(peer) => {
                 tracing::warn!(
@@ -90,7 +94,7 @@ pub fn serve(
 impl Devices {
     fn answer(&self, role: Role, control: UnixStream) {
         match role {
-            Role::Daemon => match daemon::serve(&control, &self.admissions) {
+            Role::Daemon(link) => match daemon::serve(&control, link, &self.admissions) {
                 Ok(()) => tracing::info!("the daemon left; what it admitted stays"),
                 Err(error) => tracing::warn!(%error, "the daemon's link broke"),
             },

@@ -108,6 +108,21 @@ fn no_more_are_admitted_than_there_are_places() {
     assert_eq!(attached(&daemon, ticket(4)), Attached::Serving);
 }
 
+/// What a daemon that was killed had sent is read after its successor has admitted a guest.
+#[test]
+fn an_earlier_link_has_no_say_any_more() {
+    let daemon = Daemon::start();
+    let (mut earlier, later) = (daemon.hypervisor(), daemon.hypervisor());
+    let admit = |cid| AdmissionRequest::Admit(admission(ticket(cid), cid, &[]));
+    assert_eq!(ask(&earlier, &admit(7)), AdmissionReply::Done);
+    assert_eq!(ask(&later, &admit(8)), AdmissionReply::Done);
+    let dismissing = AdmissionRequest::Retain(vec![ticket(7)]);
+    assert!(refusal(ask(&earlier, &dismissing)).contains("a later connection"));
+    assert_eq!(earlier.read(&mut [0]).unwrap(), 0);
+    assert_eq!(attached(&daemon, ticket(8)), Attached::Serving);
+    assert_eq!(ask(&later, &admit(9)), AdmissionReply::Done);
+}
+
 /// The daemon may end and come back at any time, and admits all its guests anew then.
 #[test]
 fn devices_serve_on_while_the_daemon_is_away_and_when_it_admits_them_again() {

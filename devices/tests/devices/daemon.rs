@@ -95,19 +95,26 @@ impl Daemon {
         waits_in(&PathBuf::from(format!("/proc/{}", self.child.id())))
     }
 
-    /// Waits until one of its threads waits in a system call, by its number.
-    pub(crate) fn wait_for_a_thread_in(&self, call: u32) {
+    /// One of its threads that is in one of these system calls, by their numbers. Waits for it.
+    pub(crate) fn a_thread_in(&self, calls: &[u32]) -> Pid {
         let give_up = Instant::now() + DEADLINE;
-        while !self.has_a_thread_in(call) {
-            assert!(Instant::now() < give_up, "no thread waits in {call}");
+        loop {
+            for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap() {
+                let task = task.unwrap();
+                if waits_in(&task.path()).is_some_and(|call| calls.contains(&call)) {
+                    let id = task.file_name().to_str().unwrap().parse().unwrap();
+                    return Pid::from_raw(id).unwrap();
+                }
+            }
+            assert!(Instant::now() < give_up, "no thread is in any of {calls:?}");
             std::thread::yield_now();
         }
     }
 
-    /// Whether one of its threads waits in a system call, by its number.
-    pub(crate) fn has_a_thread_in(&self, call: u32) -> bool {
-        let mut tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        tasks.any(|task| waits_in(&task.unwrap().path()) == Some(call))
+    /// The number of the system call that one of its threads is in.
+    pub(crate) fn call_of(&self, thread: Pid) -> Option<u32> {
+        let (process, thread) = (self.child.id(), thread.as_raw_pid());
+        waits_in(&PathBuf::from(format!("/proc/{process}/task/{thread}")))
     }
 
     /// Waits for its end, which is under way; its exit code.
@@ -156,6 +163,23 @@ pub(crate) fn attach(control: &UnixStream, ticket: Ticket, descriptors: &[&dyn A
         frame.len()
     );
     read_frame(&mut &*control, MAX_FRAME).unwrap()
+}
+
+/// As [`attach`], once more each time that the ticket's former device has not quite ended.
+pub(crate) fn attach_next(
+    daemon: &Daemon,
+    ticket: Ticket,
+    descriptors: &[&dyn AsFd],
+) -> (UnixStream, Attached) {
+    let give_up = Instant::now() + DEADLINE;
+    loop {
+        let control = daemon.control();
+        match attach(&control, ticket, descriptors) {
+            Attached::Refused(why)
+                if why.contains("has a device already") && Instant::now() < give_up => {}
+            answer => return (control, answer),
+        }
+    }
 }
 
 /// What a CID is attached by in these tests.

@@ -8,6 +8,7 @@ mod attaching;
 mod connections;
 mod daemon;
 mod driver;
+mod halting;
 mod hanging;
 mod hostile;
 mod restart;

@@ -4,7 +4,7 @@ mod ring;
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
 use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap};
 
 use self::ring::DriverRing;
-use crate::daemon::{Daemon, attach, ticket};
+use crate::daemon::{Daemon, attach_next, ticket};
 
 pub(crate) const RAM: u64 = 4 << 20;
 /// Where QEMU would have the RAM in its own address space.
@@ -82,8 +82,8 @@ impl Guest {
     ) -> vhost::Result<()> {
         let (ours, theirs) = UnixStream::pair().unwrap();
         daemon.admit(self.cid, services);
-        let control = daemon.control();
-        let answer = attach(&control, ticket(self.cid), &[&theirs, &self.journal]);
+        let descriptors: [&dyn AsFd; 2] = [&theirs, &self.journal];
+        let (control, answer) = attach_next(daemon, ticket(self.cid), &descriptors);
         assert_eq!(answer, Attached::Serving);
         drop(theirs);
         self.link = Some((control, Frontend::from_stream(ours, 2)));
