@@ -11,7 +11,7 @@ use bartizan_hypervisor::supervisor::{Ending, LaunchError};
 use uuid::Uuid;
 
 use crate::boot_sector::Program;
-use crate::daemon::{Daemon, listed};
+use crate::daemon::{Daemon, listed, started_again};
 use crate::host::{Host, eventually, is_alive, kill};
 use crate::hostile::Victim;
 use crate::impostor::{say_done, stand_in};
@@ -26,10 +26,10 @@ async fn supervisor_that_takes_its_locks_away_is_ended_with_its_guest() {
         fs::remove_file(host.boot_folder().join(lock)).unwrap();
     }
     let daemon = Daemon::start(&host).await;
-    eventually(async || (daemon.card.boots() == 1).then_some(())).await;
+    started_again(&daemon).await;
     assert!(!is_alive(supervisor) && !is_alive(qemu));
     listed(&daemon, GuestState::Running).await;
-    assert_eq!(host.status().await.guest.boot, 2);
+    assert!(host.status().await.guest.boot > 1);
     assert_eq!(daemon.stop(true).await, OperatorReply::Done);
 }
 
@@ -115,7 +115,7 @@ async fn stop_that_outlived_its_daemon_is_forgotten_where_the_guest_runs_on() {
             .stopped
     );
     kill(supervisor);
-    eventually(async || (daemon.card.boots() == 1).then_some(())).await;
+    started_again(&daemon).await;
     listed(&daemon, GuestState::Running).await;
     assert_eq!(daemon.stop(true).await, OperatorReply::Done);
 }
@@ -134,7 +134,7 @@ async fn folder_of_a_dead_boot_keeps_no_other_from_beginning() {
     fs::set_permissions(&folder, Permissions::from_mode(0o000)).unwrap();
     let daemon = Daemon::start(&host).await;
     kill(supervisor);
-    eventually(async || (daemon.card.boots() == 1).then_some(())).await;
+    started_again(&daemon).await;
     listed(&daemon, GuestState::Running).await;
     assert_eq!(daemon.stop(true).await, OperatorReply::Done);
 }
