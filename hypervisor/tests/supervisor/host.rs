@@ -257,8 +257,15 @@ impl Host {
 /// Nothing of it outlives a test, however that ends.
 impl Drop for Host {
     fn drop(&mut self) {
+        // A daemon may have started it again, in another group.
+        let vm = uuid::Uuid::from_bytes(self.config.guest.vm);
+        let noted = Started::load(&self.notes(), vm).ok().flatten();
+        let mut groups = vec![self.group.clone()];
+        groups.extend(noted.map(|started| started.group));
         let give_up = std::time::Instant::now() + PATIENCE;
-        while !self.group.end().unwrap() && std::time::Instant::now() < give_up {
+        while !groups.iter().all(|group| group.end().unwrap())
+            && std::time::Instant::now() < give_up
+        {
             std::thread::yield_now();
         }
     }
