@@ -8,17 +8,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
+use vhost::vhost_user::{BackendReqHandler, Error as VhostUserError};
 
 use crate::exchange::Exchange;
-use crate::links::Links;
-use crate::vhost_user::{Backend, Relay, RelayError, RingError};
+use crate::link::Link;
+use crate::vhost_user::{Backend, Come, MessageError, RingError, look};
 use crate::vsock::{Journal, Limits, Services, Switch};
 
 /// What epoll reports: which of the watched descriptors.
 const QEMU: u64 = 0;
-const CONTROL: u64 = 1;
 const KICKS: u64 = 2;
 const HOSTS: u64 = 16;
+
+/// How long a message may take to be read that is there, or its answer to be taken.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a device is made of.
 pub struct Attachment {
@@ -27,7 +30,7 @@ pub struct Attachment {
     /// The services it may reach.
     pub services: Services,
     /// What it is attached by.
-    pub links: Arc<Links>,
+    pub link: Arc<Link>,
     /// The record of open connections, if the supervisor keeps one.
     pub journal: Option<Journal>,
     /// What the guest may make the device hold.
@@ -42,13 +45,16 @@ pub enum DeviceError {
     System(#[from] std::io::Error),
     /// QEMU broke the protocol.
     #[error("the vhost-user link broke: {0}")]
-    Link(#[from] RelayError),
+    Protocol(#[from] VhostUserError),
+    /// What came is no message.
+    #[error(transparent)]
+    Message(#[from] MessageError),
     /// A ring could not be made.
     #[error(transparent)]
     Ring(#[from] RingError),
 }
 
-/// Serves until the supervisor or QEMU closes its link, or the device is dismissed.
+/// Serves until the supervisor closes its link, or the device is dismissed.
 pub fn serve(attachment: Attachment) -> Result<(), DeviceError> {
     Device::new(attachment)?.run()
 }
@@ -57,11 +63,11 @@ struct Device {
     epoll: Arc<OwnedFd>,
     // vhost's handler wants shared ownership; it is used by this thread alone.
     backend: Arc<Mutex<Backend>>,
-    relay: Relay,
+    qemu: BackendReqHandler<Mutex<Backend>>,
     switch: Switch,
     exchange: Exchange,
     // Last, so that nothing is held any more when this is let go of.
-    links: Arc<Links>,
+    link: Arc<Link>,
 }
 
 impl Device {
@@ -69,23 +75,25 @@ impl Device {
         let Attachment {
             cid,
             services,
-            links,
+            link,
             journal,
             limits,
         } = attachment;
         let epoll =
             Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC).map_err(std::io::Error::from)?);
-        watch(&epoll, links.qemu(), QEMU)?;
-        watch(&epoll, links.control(), CONTROL)?;
+        let qemu = link.stream().try_clone()?;
+        qemu.set_read_timeout(Some(MESSAGE_TIMEOUT))?;
+        qemu.set_write_timeout(Some(MESSAGE_TIMEOUT))?;
+        watch(&epoll, &qemu, QEMU)?;
         let backend = Arc::new(Mutex::new(Backend::new(cid, Arc::clone(&epoll), KICKS)?));
         let switch = Switch::new(cid, services, limits, (Arc::clone(&epoll), HOSTS), journal)?;
         Ok(Self {
-            relay: Relay::new(Arc::clone(&backend))?,
+            qemu: BackendReqHandler::from_stream(qemu, Arc::clone(&backend)),
             exchange: Exchange::new(cid),
             epoll,
             backend,
             switch,
-            links,
+            link,
         })
     }
 
@@ -105,7 +113,7 @@ impl Device {
                     return Ok(());
                 }
             }
-            if self.links.is_dismissed() {
+            if self.link.is_dismissed() {
                 return Ok(());
             }
             let now = Instant::now();
@@ -137,15 +145,11 @@ impl Device {
     /// Handles one event; `None` when the device is detached.
     fn handle(&mut self, token: u64, flags: epoll::EventFlags) -> Result<Option<()>, DeviceError> {
         match token {
-            // The supervisor has nothing to say but the end.
-            CONTROL => return Ok(None),
-            QEMU if flags.contains(epoll::EventFlags::IN) => {
-                match self.relay.turn(self.links.qemu()) {
-                    Ok(()) => {}
-                    Err(RelayError::Closed) => return Ok(None),
-                    Err(error) => return Err(error.into()),
-                }
-            }
+            QEMU if flags.contains(epoll::EventFlags::IN) => match look(self.link.stream())? {
+                Come::Message => self.qemu.handle_request()?,
+                Come::Nothing => {}
+                Come::End => return Ok(None),
+            },
             QEMU => return Ok(None),
             // That there was a kick is all: the turn that follows looks at both rings.
             KICKS..HOSTS => {}

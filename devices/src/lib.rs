@@ -9,17 +9,19 @@
 //! | [`config`] | the configuration file |
 //! | [`control`] | the daemon admits devices, supervisors attach them |
 //! | [`device`] | a guest's thread |
-//! | [`links`] | a guest's links, by which it is ended |
+//! | [`link`] | a guest's link, by which it is ended |
 //! | [`exchange`] | packets between rings and switch |
 //! | [`vsock`] | the switch: packets and connections |
 //! | [`vhost_user`] | RAM and rings as QEMU describes them |
 //! | [`hardening`] | what the process gives up before it serves |
+
+#![forbid(unsafe_code)]
 
 pub mod config;
 pub mod control;
 pub mod device;
 pub mod exchange;
 pub mod hardening;
-pub mod links;
+pub mod link;
 pub mod vhost_user;
 pub mod vsock;

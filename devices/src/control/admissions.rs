@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bartizan_local::admission::{Admission, Ticket};
 
 use super::dismissals::Dismissals;
-use crate::links::Links;
+use crate::link::Link;
 use crate::vsock::{Services, ServicesError};
 
 /// The first context id that a guest may have (virtio 1.2 section 5.10.4).
@@ -47,7 +47,7 @@ struct Admitted {
     ticket: Ticket,
     services: Services,
     /// The device, as long as it serves.
-    device: Weak<Links>,
+    device: Weak<Link>,
 }
 
 /// A device is not admitted.
@@ -146,15 +146,15 @@ impl Admissions {
         all.find_map(|(cid, admitted)| (admitted.ticket == *ticket).then_some(*cid))
     }
 
-    /// The services of the device that `links` attach, if its ticket is still good; from now on it ends with its
+    /// The services of the device that `link` attached, if its ticket is still good; from now on it ends with its
     /// admission. To be called by whoever holds the ticket's place in the roster.
-    pub(super) fn attach(&self, cid: u32, ticket: &Ticket, links: &Arc<Links>) -> Option<Services> {
+    pub(super) fn attach(&self, cid: u32, ticket: &Ticket, link: &Arc<Link>) -> Option<Services> {
         let mut told = self.lock();
         let admitted = told.by_cid.get_mut(&cid)?;
         if admitted.ticket != *ticket {
             return None;
         }
-        admitted.device = Arc::downgrade(links);
+        admitted.device = Arc::downgrade(link);
         Some(admitted.services.clone())
     }
 
@@ -197,28 +197,23 @@ mod tests {
         Ticket::new([byte; 32])
     }
 
-    /// A device's links, and the supervisor's ends of both.
-    fn links() -> (Arc<Links>, [UnixStream; 2]) {
-        let pair = || {
-            let (device, supervisor) = UnixStream::pair().unwrap();
-            supervisor.set_nonblocking(true).unwrap();
-            (device, supervisor)
-        };
-        let ((control, supervisor), (qemu, front_end)) = (pair(), pair());
-        (Arc::new(Links::new(control, qemu)), [supervisor, front_end])
+    /// A device's link, and the supervisor's end of it.
+    fn link() -> (Arc<Link>, UnixStream) {
+        let (device, supervisor) = UnixStream::pair().unwrap();
+        supervisor.set_nonblocking(true).unwrap();
+        (Arc::new(Link::new(device)), supervisor)
     }
 
-    fn attached(admissions: &Admissions, byte: u8) -> (Arc<Links>, [UnixStream; 2]) {
-        let (links, ends) = links();
+    fn attached(admissions: &Admissions, byte: u8) -> (Arc<Link>, UnixStream) {
+        let (link, end) = link();
         let cid = admissions.cid(&ticket(byte)).unwrap();
-        let services = admissions.attach(cid, &ticket(byte), &links);
+        let services = admissions.attach(cid, &ticket(byte), &link);
         services.unwrap();
-        (links, ends)
+        (link, end)
     }
 
-    fn has_ended(ends: &[UnixStream]) -> bool {
-        let has_ended = |mut end: &UnixStream| end.read(&mut [0]).is_ok_and(|size| size == 0);
-        ends.iter().all(has_ended)
+    fn has_ended(mut end: &UnixStream) -> bool {
+        end.read(&mut [0]).is_ok_and(|size| size == 0)
     }
 
     #[test]
@@ -231,8 +226,8 @@ mod tests {
         assert_eq!(admissions.cid(&ticket(0)), None);
         let again = admissions.admit(LINK, &admission(1, 5));
         assert_eq!(again, Err(AdmissionError::TicketTaken(5)));
-        let (links, _ends) = links();
-        let other = admissions.attach(4, &ticket(1), &links);
+        let (link, _end) = link();
+        let other = admissions.attach(4, &ticket(1), &link);
         assert!(other.is_none());
     }
 
@@ -273,6 +268,7 @@ mod tests {
         admissions.retain(LINK, &[ticket(5)]).unwrap();
         assert!(has_ended(&kept));
     }
+
     /// What a daemon that was killed had sent is read after its successor has admitted a guest.
     #[test]
     fn a_link_has_no_say_once_a_later_one_has_been_spoken_by() {

@@ -9,8 +9,6 @@ use bartizan_local::admission::Ticket;
 use bartizan_local::attachment::{AttachVsock, MAX_FRAME};
 use bartizan_local::{FrameError, read_frame, recv_with_descriptors};
 use rustix::fs::{SealFlags, fcntl_get_seals};
-use rustix::net::sockopt::{socket_domain, socket_type};
-use rustix::net::{AddressFamily, SocketType};
 
 use crate::vsock::Journal;
 
@@ -24,14 +22,11 @@ pub(super) enum AttachError {
     #[error("no attachment was received: {0}")]
     Frame(#[from] FrameError),
     /// The wrong descriptors.
-    #[error("{0} descriptors came; send the vhost-user link and at most a journal")]
+    #[error("{0} descriptors came; send a journal at most")]
     Descriptors(usize),
-    /// The first descriptor is not a link.
-    #[error("the first descriptor is no connected Unix stream socket")]
-    NotALink,
-    /// The second descriptor is no journal.
+    /// The descriptor is no journal.
     #[error(
-        "the second descriptor is no memfd of a fixed size; seal it with F_SEAL_SHRINK and F_SEAL_GROW"
+        "the descriptor is no memfd of a fixed size; seal it with F_SEAL_SHRINK and F_SEAL_GROW"
     )]
     NotAJournal,
     /// A system call failed.
@@ -43,14 +38,12 @@ pub(super) enum AttachError {
 pub(super) struct Wish {
     /// What it was admitted by.
     pub(super) ticket: Ticket,
-    /// The link that speaks vhost-user.
-    pub(super) qemu: UnixStream,
     /// The record of open connections, if the supervisor keeps one.
     pub(super) journal: Option<Journal>,
 }
 
-/// Reads an attachment: one frame, with the vhost-user link and optionally a journal's file (see
-/// [`Journal`]) attached to it as descriptors.
+/// Reads an attachment: one frame, with a journal's file (see [`Journal`]) attached to it as a descriptor, if the supervisor keeps
+/// one.
 pub(super) fn receive(control: &UnixStream) -> Result<Wish, AttachError> {
     control.set_read_timeout(Some(TIMEOUT))?;
     control.set_write_timeout(Some(TIMEOUT))?;
@@ -61,26 +54,13 @@ pub(super) fn receive(control: &UnixStream) -> Result<Wish, AttachError> {
     let AttachVsock { ticket } = read_frame(&mut reader, MAX_FRAME)?;
     let count = reader.descriptors.len();
     let mut descriptors = reader.descriptors.into_iter();
-    let (Some(link), journal, None) = (descriptors.next(), descriptors.next(), descriptors.next())
-    else {
+    let (journal, None) = (descriptors.next(), descriptors.next()) else {
         return Err(AttachError::Descriptors(count));
     };
     Ok(Wish {
         ticket,
-        qemu: checked_link(link)?,
         journal: journal.map(checked_journal).transpose()?,
     })
-}
-
-fn checked_link(link: OwnedFd) -> Result<UnixStream, AttachError> {
-    let is_stream = socket_domain(&link) == Ok(AddressFamily::UNIX)
-        && socket_type(&link) == Ok(SocketType::STREAM);
-    let link = UnixStream::from(link);
-    if is_stream && link.peer_addr().is_ok() {
-        Ok(link)
-    } else {
-        Err(AttachError::NotALink)
-    }
 }
 
 /// What is kept here must mean nothing to anybody else, as a locked file would. Every file on tmpfs has seals, but none on which

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::links::Links;
+use crate::link::Link;
 
 /// How long a device may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,10 +26,10 @@ pub(super) struct Stuck(u32);
 
 impl Dismissals {
     /// Has a device end, if it has not yet.
-    pub(super) fn dismiss(&self, cid: u32, device: &Weak<Links>) {
-        if let Some(links) = device.upgrade() {
-            links.dismiss();
-            self.lock().add(cid, &links, Instant::now());
+    pub(super) fn dismiss(&self, cid: u32, device: &Weak<Link>) {
+        if let Some(link) = device.upgrade() {
+            link.dismiss();
+            self.lock().add(cid, &link, Instant::now());
             self.added.notify_one();
         }
     }
@@ -57,16 +57,16 @@ impl Dismissals {
 
 /// Who is to end until when.
 #[derive(Default)]
-struct Ending(Vec<(u32, Weak<Links>, Instant)>);
+struct Ending(Vec<(u32, Weak<Link>, Instant)>);
 
 impl Ending {
-    fn add(&mut self, cid: u32, device: &Arc<Links>, now: Instant) {
+    fn add(&mut self, cid: u32, device: &Arc<Link>, now: Instant) {
         self.0.push((cid, Arc::downgrade(device), now + PATIENCE));
     }
 
     /// Forgets what has ended; how long the next one still has, if there is any.
     fn look(&mut self, now: Instant) -> Result<Option<Duration>, Stuck> {
-        // Its links are what a device's thread lets go of last.
+        // Its link is what a device's thread lets go of last.
         self.0.retain(|(_, device, _)| device.strong_count() > 0);
         // In the order of their dismissal.
         let Some((cid, _, until)) = self.0.first() else {
@@ -85,9 +85,9 @@ mod tests {
 
     use super::*;
 
-    fn device() -> Arc<Links> {
-        let (control, qemu) = UnixStream::pair().unwrap();
-        Arc::new(Links::new(control, qemu))
+    fn device() -> Arc<Link> {
+        let (link, _) = UnixStream::pair().unwrap();
+        Arc::new(Link::new(link))
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub use socket::{SocketError, bind};
 
 use crate::config::Config;
 use crate::device::{self, Attachment};
-use crate::links::Links;
+use crate::link::Link;
 use crate::vsock::Limits;
 
 /// Most devices at once, admitted and attached.
@@ -125,11 +125,11 @@ impl Devices {
 
     /// Whoever has the place of a ticket is the only device that its admission knows.
     fn serve_as(&self, cid: u32, _entry: &Entry<'_>, wish: Wish, control: UnixStream) {
-        let links = Arc::new(Links::new(control, wish.qemu));
-        let Some(services) = self.admissions.attach(cid, &wish.ticket, &links) else {
-            return unknown(links.control());
+        let link = Arc::new(Link::new(control));
+        let Some(services) = self.admissions.attach(cid, &wish.ticket, &link) else {
+            return unknown(link.stream());
         };
-        if let Err(error) = answer(links.control(), &Attached::Serving) {
+        if let Err(error) = answer(link.stream(), &Attached::Serving) {
             tracing::warn!(cid, %error, "the supervisor left");
             return;
         }
@@ -137,7 +137,7 @@ impl Devices {
         let attachment = Attachment {
             cid,
             services,
-            links,
+            link,
             journal: wish.journal,
             limits: self.limits,
         };

@@ -31,12 +31,7 @@ pub(super) const ALLOWED: &[SystemCall] = &[
         libc::SYS_recvmsg,
         "attachments and QEMU's messages, with their descriptors",
     ),
-    always(libc::SYS_sendmsg, "QEMU's messages, handed on whole"),
-    only(
-        libc::SYS_socketpair,
-        When::is(0, libc::AF_UNIX),
-        "what a device's messages are handed on by",
-    ),
+    always(libc::SYS_sendmsg, "answers to QEMU"),
     // The guest's RAM.
     only(
         libc::SYS_mmap,
@@ -54,7 +49,7 @@ pub(super) const ALLOWED: &[SystemCall] = &[
     always(libc::SYS_fstatfs, "what a RAM file is made of"),
     always(
         libc::SYS_fcntl,
-        "seals of RAM files and journals, nonblocking signals, a second descriptor of a socket",
+        "seals of RAM files and journals, nonblocking signals, a second descriptor of a link",
     ),
     // The event loop.
     always(libc::SYS_epoll_create1, "a device's event loop"),
@@ -80,9 +75,9 @@ pub(super) const ALLOWED: &[SystemCall] = &[
     always(libc::SYS_connect, "connections to services"),
     always(
         libc::SYS_recvfrom,
-        "data of services, bodies of QEMU's messages",
+        "data of services, a look at QEMU's messages",
     ),
-    always(libc::SYS_sendto, "data to services, answers to QEMU"),
+    always(libc::SYS_sendto, "data to services"),
     always(
         libc::SYS_shutdown,
         "half-closed connections, devices that are not admitted any more",

@@ -5,13 +5,12 @@
 //! What QEMU says is checked as a guest's words are: a QEMU that a guest took over must not harm other
 //! guests, whose devices live in this process too.
 
-mod ancillary;
 mod backend;
 mod memory;
-mod relay;
 mod ring;
+mod whole;
 
 pub use backend::{Backend, Rings};
 pub use memory::{Ram, RamError, Region};
-pub use relay::{Relay, RelayError};
 pub use ring::{Ring, RingError};
+pub use whole::{Come, MessageError, look};

@@ -1,7 +1,6 @@
 //! Who says which devices there are: the hypervisor daemon, and no supervisor that its QEMU took over.
 
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 
 use bartizan_local::admission::{AdmissionReply, AdmissionRequest, Ticket};
 use bartizan_local::attachment::{Attached, MAX_FRAME};
@@ -12,8 +11,7 @@ use crate::driver::{Guest, REQUEST, RST};
 use crate::service;
 
 fn attached(daemon: &Daemon, ticket: Ticket) -> Attached {
-    let (link, _peer) = UnixStream::pair().unwrap();
-    attach(&daemon.control(), ticket, &[&link])
+    attach(&daemon.control(), ticket, &[])
 }
 
 fn refusal(reply: AdmissionReply) -> String {

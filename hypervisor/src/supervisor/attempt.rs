@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::chatter::{Allowance, Chatter};
 use super::console::Console;
-use super::vhost::{AttachError, Attachment, Devices, Link, Proxy, ProxyError};
+use super::vhost::{AttachError, Devices, Link, Proxy, ProxyError};
 use crate::confinement::ConfinementError;
 use crate::confinement::qemu::restrictions;
 use crate::qemu::command_line::{self, Arguments, RAM_ID};
@@ -112,7 +112,7 @@ impl Drop for Attempt {
 }
 
 /// Waits for the devices process: the host may be starting it at this moment, and the daemon be telling it of the guest.
-async fn attach(devices: &Devices) -> Result<Attachment, AttachError> {
+async fn attach(devices: &Devices) -> Result<Link, AttachError> {
     let give_up = Instant::now() + DEVICES_DEADLINE;
     loop {
         match devices.attach().await {
@@ -129,7 +129,7 @@ async fn attach(devices: &Devices) -> Result<Attachment, AttachError> {
 async fn spawn(
     plan: &Plan,
     console: &Arc<Console>,
-    (devices, attachment): (Devices, Attachment),
+    (devices, attachment): (Devices, Link),
     ram: RamFile,
 ) -> Result<Attempt, StartError> {
     let pair = || pair().map_err(host("sockets to QEMU"));

@@ -24,7 +24,7 @@ mod record;
 mod repeat;
 mod request;
 
-pub use attach::{AttachError, Attachment, Devices};
+pub use attach::{AttachError, Devices};
 pub use link::{Link, LinkError};
 pub use memory::{MemoryError, MemoryTable};
 pub use message::{Header, Message, MessageError, Ring, RingAddresses};

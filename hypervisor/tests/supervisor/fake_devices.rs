@@ -125,7 +125,7 @@ async fn accept(listener: UnixListener, state: Arc<State>) {
 /// Whoever connects, daemon or supervisor: here they have one user.
 async fn serve(mut control: UnixStream, state: &State) -> Result<(), FrameError> {
     let mut frame = [0; 1024];
-    let (size, mut descriptors) = control
+    let (size, descriptors) = control
         .async_io(Interest::READABLE, || {
             recv_with_descriptors(&control, &mut frame)
         })
@@ -141,18 +141,15 @@ async fn serve(mut control: UnixStream, state: &State) -> Result<(), FrameError>
             request = aio::read_frame(&mut control, admission::MAX_FRAME).await?;
         }
     }
-    assert_eq!(descriptors.len(), 2, "the connection and the journal");
+    assert_eq!(descriptors.len(), 1, "the journal");
     let AttachVsock { ticket } = decode(body)?;
     if !state.knows(ticket) {
         state.unknown.fetch_add(1, Ordering::Relaxed);
         return aio::write_frame(&mut control, &Attached::UnknownTicket, MAX_FRAME).await;
     }
-    let stream = std::os::unix::net::UnixStream::from(descriptors.remove(0));
-    stream.set_nonblocking(true)?;
-    let link = Link::new(UnixStream::from_std(stream)?);
     aio::write_frame(&mut control, &Attached::Serving, MAX_FRAME).await?;
     state.attachments.fetch_add(1, Ordering::Relaxed);
-    serve_device(link).await;
+    serve_device(Link::new(control)).await;
     Ok(())
 }
 

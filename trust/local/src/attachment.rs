@@ -1,8 +1,10 @@
 //! A guest's supervisor → devices: attach the vsock device that the daemon had admitted (see [`crate::admission`]).
 //!
-//! The supervisor sends one [`AttachVsock`] frame with one descriptor, a connected stream socket that
-//! speaks vhost-user (the device side is the back end), and gets one [`Attached`] frame. The device
-//! lives as long as this connection: either side ends it by closing.
+//! The supervisor connects, sends one [`AttachVsock`] frame, with a journal's memfd attached if it keeps one, and gets one
+//! [`Attached`] frame. Once that says [`Attached::Serving`], the connection speaks vhost-user, of which devices are the back
+//! end. The device lives as long as it: either side ends it by closing.
+//!
+//! Known attack: a supervisor keeps the end of a link that it sent. Here devices have an end that nobody else has ever had.
 
 use minicbor::{Decode, Encode};
 

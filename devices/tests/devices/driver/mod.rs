@@ -4,7 +4,7 @@ mod ring;
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
@@ -80,13 +80,11 @@ impl Guest {
         daemon: &Daemon,
         services: &[(u32, PathBuf)],
     ) -> vhost::Result<()> {
-        let (ours, theirs) = UnixStream::pair().unwrap();
         daemon.admit(self.cid, services);
-        let descriptors: [&dyn AsFd; 2] = [&theirs, &self.journal];
-        let (control, answer) = attach_next(daemon, ticket(self.cid), &descriptors);
+        let (link, answer) = attach_next(daemon, ticket(self.cid), &[&self.journal]);
         assert_eq!(answer, Attached::Serving);
-        drop(theirs);
-        self.link = Some((control, Frontend::from_stream(ours, 2)));
+        let frontend = Frontend::from_stream(link.try_clone().unwrap(), 2);
+        self.link = Some((link, frontend));
         self.set_up()
     }
 
@@ -216,9 +214,9 @@ impl Guest {
 
     /// Whether the device is gone.
     pub(crate) fn is_cut_off(&self) -> bool {
-        let (control, _) = self.link.as_ref().unwrap();
+        let (link, _) = self.link.as_ref().unwrap();
         // Until the daemon's end, or the test's deadline.
-        (&mut &*control).read(&mut [0]).unwrap() == 0
+        (&mut &*link).read(&mut [0]).unwrap() == 0
     }
 
     /// What QEMU does when it ends.

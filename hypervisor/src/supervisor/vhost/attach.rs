@@ -31,15 +31,6 @@ pub struct Devices {
     journal: Arc<OwnedFd>,
 }
 
-/// A device that serves.
-#[derive(Debug)]
-pub struct Attachment {
-    /// The vhost-user connection.
-    pub link: Link,
-    /// The device lives as long as this connection.
-    pub control: UnixStream,
-}
-
 /// The device could not be attached.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
@@ -86,45 +77,38 @@ impl Devices {
         })
     }
 
-    /// Attaches.
-    pub async fn attach(&self) -> Result<Attachment, AttachError> {
+    /// Attaches: the device lives as long as the link.
+    pub async fn attach(&self) -> Result<Link, AttachError> {
         timeout(DEADLINE, self.attach_in_time())
             .await
             .map_err(|_| AttachError::TimedOut)?
     }
 
-    async fn attach_in_time(&self) -> Result<Attachment, AttachError> {
+    async fn attach_in_time(&self) -> Result<Link, AttachError> {
         let unreachable = |source| AttachError::Unreachable {
             socket: self.socket.clone(),
             source,
         };
-        let mut control = UnixStream::connect(&self.socket)
+        let mut stream = UnixStream::connect(&self.socket)
             .await
             .map_err(unreachable)?;
-        let (ours, theirs) = UnixStream::pair().map_err(unreachable)?;
-        let theirs: OwnedFd = theirs.into_std().map_err(unreachable)?.into();
-        self.send(&control, &theirs).await.map_err(unreachable)?;
-        drop(theirs);
-        match aio::read_frame(&mut control, MAX_FRAME).await? {
-            Attached::Serving => Ok(Attachment {
-                link: Link::new(ours),
-                control,
-            }),
+        self.send(&stream).await.map_err(unreachable)?;
+        match aio::read_frame(&mut stream, MAX_FRAME).await? {
+            Attached::Serving => Ok(Link::new(stream)),
             Attached::UnknownTicket => Err(AttachError::UnknownTicket),
             Attached::Refused(why) => Err(AttachError::Refused(why)),
         }
     }
 
-    async fn send(&self, control: &UnixStream, theirs: &OwnedFd) -> io::Result<()> {
+    async fn send(&self, stream: &UnixStream) -> io::Result<()> {
         let body = encode(&AttachVsock {
             ticket: self.ticket,
         });
         let size = u32::try_from(body.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
         let frame = [size.to_be_bytes().as_slice(), &body].concat();
         // A fresh socket's buffer takes a frame whole.
-        let send =
-            || send_with_descriptors(control, &frame, &[theirs.as_fd(), self.journal.as_fd()]);
-        match control.async_io(Interest::WRITABLE, send).await? {
+        let send = || send_with_descriptors(stream, &frame, &[self.journal.as_fd()]);
+        match stream.async_io(Interest::WRITABLE, send).await? {
             sent if sent == frame.len() => Ok(()),
             _ => Err(io::ErrorKind::WriteZero.into()),
         }

@@ -4,13 +4,11 @@ mod exchange;
 mod wake;
 
 use std::fs::File;
-use std::io;
 use std::time::Duration;
 
-use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Attachment, Devices, Link, LinkError, Message, RecordError, Recorded, Request};
+use super::{Devices, Link, LinkError, Message, RecordError, Recorded, Request};
 
 /// Between two attempts to attach: doubled from the first to the last of these.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
@@ -26,7 +24,7 @@ pub struct Proxy {
     devices: Devices,
     ram: File,
     recorded: Recorded,
-    attached: Option<Attachment>,
+    attached: Option<Link>,
     next_attempt: Instant,
     delay: Duration,
 }
@@ -48,7 +46,7 @@ pub enum ProxyError {
 impl Proxy {
     /// A relay for the guest whose RAM is `ram` (open for reading), with its device attached already.
     #[must_use]
-    pub fn new(qemu: Link, devices: Devices, attached: Attachment, ram: File) -> Self {
+    pub fn new(qemu: Link, devices: Devices, attached: Link, ram: File) -> Self {
         Self {
             qemu,
             devices,
@@ -93,7 +91,7 @@ impl Proxy {
         let answered = message.header.request.is_question() || message.header.need_reply;
         if !answered {
             if let Some(attached) = &mut self.attached
-                && exchange::tell(&mut attached.link, &message).await.is_err()
+                && exchange::tell(attached, &message).await.is_err()
             {
                 self.attached = None;
             }
@@ -107,7 +105,7 @@ impl Proxy {
     async fn answer(&mut self, message: &Message) -> Result<Message, ProxyError> {
         loop {
             if let Some(attached) = &mut self.attached {
-                match exchange::ask(&mut attached.link, message).await {
+                match exchange::ask(attached, message).await {
                     Ok(answer) => return Ok(self.kept(answer)?),
                     Err(error) => {
                         tracing::warn!(%error, "the devices process did not answer");
@@ -141,17 +139,17 @@ impl Proxy {
     async fn attach(&mut self) {
         self.next_attempt = Instant::now() + self.delay;
         self.delay = (self.delay * 2).min(RETRY.1);
-        let mut attachment = match self.devices.attach().await {
-            Ok(attachment) => attachment,
+        let mut link = match self.devices.attach().await {
+            Ok(link) => link,
             Err(error) => {
                 tracing::debug!(%error, "not attached yet");
                 return;
             }
         };
-        match exchange::bring_up(&mut attachment.link, &self.recorded).await {
+        match exchange::bring_up(&mut link, &self.recorded).await {
             Ok(()) => {
                 self.recorded.wakers().for_each(wake::wake);
-                self.attached = Some(attachment);
+                self.attached = Some(link);
                 self.delay = RETRY.0;
                 tracing::info!("the guest's device is attached again");
             }
@@ -160,25 +158,10 @@ impl Proxy {
     }
 }
 
-/// Waits until the back end closes either connection, or says what nobody asked. Cancel safe.
-async fn gone(attached: &mut Option<Attachment>) {
-    let Some(Attachment { link, control }) = attached else {
-        return;
-    };
-    tokio::select! {
-        _ = link.receive() => {}
-        () = readable(control) => {}
-    }
-}
-
-/// Waits until there is something to read, be it the end. What tokio remembers may be stale: it is
-/// asked of the kernel.
-async fn readable(control: &UnixStream) {
-    while control.readable().await.is_ok() {
-        match control.try_read(&mut [0]) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            _ => return,
-        }
+/// Waits until the back end closes its link, or says what nobody asked. Cancel safe.
+async fn gone(attached: &mut Option<Link>) {
+    if let Some(link) = attached {
+        let _ = link.receive().await;
     }
 }
 

@@ -24,7 +24,6 @@ const TICKET: Ticket = Ticket::new([3; 32]);
 /// One attachment, as the devices process sees it.
 struct BackEnd {
     link: Link,
-    _control: UnixStream,
 }
 
 impl FakeDevices {
@@ -43,25 +42,22 @@ impl FakeDevices {
     }
 
     async fn answer(&self, answer: Attached) -> BackEnd {
-        let (mut control, _) = self.listener.accept().await.unwrap();
+        let (mut stream, _) = self.listener.accept().await.unwrap();
         let mut frame = [0; 256];
-        let (size, mut descriptors) = control
+        let (size, descriptors) = stream
             .async_io(Interest::READABLE, || {
-                recv_with_descriptors(&control, &mut frame)
+                recv_with_descriptors(&stream, &mut frame)
             })
             .await
             .unwrap();
+        assert_eq!(descriptors.len(), 1, "the journal");
         let AttachVsock { ticket } = decode(&frame[4..size]).unwrap();
         assert_eq!(ticket, TICKET);
-        let stream = std::os::unix::net::UnixStream::from(descriptors.remove(0));
-        stream.set_nonblocking(true).unwrap();
-        aio::write_frame(&mut control, &answer, MAX_FRAME)
+        aio::write_frame(&mut stream, &answer, MAX_FRAME)
             .await
             .unwrap();
-        BackEnd {
-            link: Link::new(UnixStream::from_std(stream).unwrap()),
-            _control: control,
-        }
+        let link = Link::new(stream);
+        BackEnd { link }
     }
 }
 
