@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bartizan_attestation::host::CardRefusal;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,8 @@ use crate::verifier::Verifier;
 
 /// Most operators of whom an answer is kept; of more, the oldest answers are forgotten.
 const MAX_KNOWN: usize = 1024;
+/// No question takes longer, its turn included.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// What is known of operators.
 #[derive(Debug)]
@@ -49,6 +52,16 @@ struct Answer {
     /// The same moment's number; of an answer to a former card 0, which is before all of this one's.
     #[serde(skip)]
     number: u64,
+    /// When it came, if that was to this card.
+    #[serde(skip)]
+    came: Option<Instant>,
+}
+
+impl Answer {
+    /// Whether a question may be on its way that was asked before it came: it counts against that one's answer, whatever the grace.
+    fn is_fresh(&self) -> bool {
+        self.came.is_some_and(|came| came.elapsed() < LONGEST)
+    }
 }
 
 impl Operators {
@@ -123,13 +136,14 @@ impl Operators {
             at_s,
             revoked,
             number,
+            came: Some(Instant::now()),
         };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(later) = known.get(operator).filter(|other| other.number > number) {
             return later.revoked;
         }
         known.insert(operator.to_owned(), answer);
-        known.retain(|_, answer| self.is_within_grace(answer, now_s));
+        known.retain(|_, answer| self.is_within_grace(answer, now_s) || answer.is_fresh());
         while known.len() > MAX_KNOWN {
             let age = |(_, answer): &(&String, &Answer)| (answer.number, answer.at_s);
             let oldest = known.iter().min_by_key(age);
@@ -139,7 +153,7 @@ impl Operators {
             known.remove(&oldest);
         }
         // Under the lock: of two answers, the later one is on disk.
-        if let Err(error) = self.write(&known) {
+        if let Err(error) = self.write(&known, now_s) {
             let file = self.file.display();
             tracing::warn!(%file, %error, "what is known of operators is not kept");
             // An older answer would let a card that starts anew launch more: without any it launches less.
@@ -150,8 +164,12 @@ impl Operators {
         revoked
     }
 
-    fn write(&self, known: &BTreeMap<String, Answer>) -> std::io::Result<()> {
-        durable::replace(&self.file, &serde_json::to_vec(known)?)
+    fn write(&self, known: &BTreeMap<String, Answer>, now_s: u64) -> std::io::Result<()> {
+        let known = known.iter();
+        let granted: BTreeMap<_, _> = known
+            .filter(|(_, answer)| self.is_within_grace(answer, now_s))
+            .collect();
+        durable::replace(&self.file, &serde_json::to_vec(&granted)?)
     }
 }
 
@@ -254,6 +272,14 @@ mod tests {
     #[test]
     fn an_answer_that_comes_late_takes_no_revocation_back() {
         let folder = tempfile::tempdir().unwrap();
+        // Without any grace nothing is on disk.
+        let strict = Operators::open(folder.path(), 0);
+        let held_up = strict.moment(NOW);
+        assert_eq!(judge(&strict, Ok(true), "ann", NOW + 5), revoked("ann"));
+        let late = strict.judge(Ok(false), "ann", held_up, NOW + 19);
+        assert_eq!(late, revoked("ann"));
+        assert_eq!(judge(&strict, away(), "ann", NOW + 20), unknown());
+
         let known = Operators::open(folder.path(), 60);
         let held_up = known.moment(NOW);
         assert_eq!(judge(&known, Ok(true), "ann", NOW + 5), revoked("ann"));
@@ -333,6 +359,7 @@ mod tests {
                     at_s: at,
                     revoked: false,
                     number: known.moment(at).number,
+                    came: None,
                 };
                 known.known.lock().unwrap().insert(operator, answer);
             } else {
@@ -344,6 +371,9 @@ mod tests {
         let last = format!("o{}", many - 1);
         assert_eq!(judge(&known, away(), &last, NOW + 50), Ok(()));
         assert_eq!(judge(&known, Ok(false), "ann", NOW + 200), Ok(()));
-        assert_eq!(count(), 1, "what is beyond the grace is of no use");
+        let kept = fs::read(&known.file).unwrap();
+        let kept: BTreeMap<String, Answer> = serde_json::from_slice(&kept).unwrap();
+        assert_eq!(kept.len(), 1, "what is beyond the grace is of no use");
+        assert!(count() <= 1 + 5, "but against questions under way");
     }
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use bartizan_attestation::identity::GuestIdentity;
 use uuid::Uuid;
 
-use super::ended::has_ended;
+use super::ended::boot_has_ended;
 use super::registry::Registry;
 use super::started::StartedError;
 
@@ -15,29 +16,31 @@ impl Registry {
     /// # Errors
     ///
     /// A note cannot be read: a guest that runs unknown would lose its device, and another get its CID.
-    pub(super) fn find_all(self: &Arc<Self>) -> Result<Vec<Uuid>, StartedError> {
-        let noted = self.notes.all()?;
-        for vm in &noted {
-            self.notes.load(*vm)?;
-        }
+    pub(super) fn find_all(self: &Arc<Self>) -> Result<Vec<GuestIdentity>, StartedError> {
+        let noted = self.notes.all()?.into_iter();
+        let noted: Result<Vec<_>, _> = noted.map(|vm| self.notes.load(vm)).collect();
+        let boots = noted?.into_iter().flatten().map(|started| started.guest);
         let (ended, running): (Vec<_>, Vec<_>) =
-            (noted.into_iter()).partition(|vm| has_ended(&self.config, *vm));
+            boots.partition(|boot| boot_has_ended(&self.config, boot));
         let running = (running.into_iter())
-            .filter(|vm| self.place_unheard(*vm, None))
+            .filter(|boot| {
+                self.place_unheard(Uuid::from_bytes(boot.vm), None)
+                    .is_some()
+            })
             .collect();
-        for vm in ended {
-            tracing::info!(%vm, "not running any more");
-            tokio::spawn(Arc::clone(self).restart_ended(vm));
+        for boot in ended {
+            tracing::info!(guest = %boot, "not running any more");
+            tokio::spawn(Arc::clone(self).restart_ended(boot));
         }
         Ok(running)
     }
 
     /// Takes up the guests whose supervisors outlived the daemon before us.
-    pub(super) async fn adopt(self: &Arc<Self>, running: Vec<Uuid>) {
+    pub(super) async fn adopt(self: &Arc<Self>, running: Vec<GuestIdentity>) {
         // All at once: each that does not answer takes its time.
         let tried: Vec<_> = running
             .into_iter()
-            .map(|vm| tokio::spawn(Arc::clone(self).adopt_one(vm)))
+            .map(|boot| tokio::spawn(Arc::clone(self).adopt_one(boot)))
             .collect();
         for one in tried {
             if let Err(error) = one.await {
@@ -46,12 +49,12 @@ impl Registry {
         }
     }
 
-    async fn adopt_one(self: Arc<Self>, vm: Uuid) {
-        match self.take_up(vm).await {
+    async fn adopt_one(self: Arc<Self>, boot: GuestIdentity) {
+        match self.take_up(Uuid::from_bytes(boot.vm)).await {
             Ok(status) => tracing::info!(guest = %status.guest, "taken up again"),
             Err(error) => {
-                tracing::warn!(%vm, %error, "not taken up yet");
-                tokio::spawn(self.until_heard(vm));
+                tracing::warn!(guest = %boot, %error, "not taken up yet");
+                tokio::spawn(self.until_heard(boot));
             }
         }
     }

@@ -20,27 +20,38 @@ pub(super) struct Backoff(BTreeMap<Uuid, Last>);
 #[derive(Debug)]
 struct Last {
     delay: Duration,
-    /// When the boot began that followed it.
-    began: Instant,
+    /// When the guest ran that was started after it, if it did.
+    ran: Option<Instant>,
 }
 
 impl Backoff {
     /// How long a VM that has ended `now` is to wait.
     pub(super) fn next(&mut self, vm: Uuid, now: Instant) -> Duration {
         let delay = match self.0.get(&vm) {
-            Some(last) if now.saturating_duration_since(last.began) < STEADY => {
-                (last.delay * 2).min(MOST)
-            }
+            Some(last) if !last.was_steady(now) => (last.delay * 2).min(MOST),
             Some(_) | None => FIRST,
         };
-        let began = now + delay;
-        self.0.insert(vm, Last { delay, began });
+        self.0.insert(vm, Last { delay, ran: None });
         delay
+    }
+
+    /// It runs.
+    pub(super) fn runs(&mut self, vm: Uuid, now: Instant) {
+        if let Some(last) = self.0.get_mut(&vm) {
+            last.ran = Some(now);
+        }
     }
 
     /// Nobody wants to start it again.
     pub(super) fn forget(&mut self, vm: Uuid) {
         self.0.remove(&vm);
+    }
+}
+
+impl Last {
+    fn was_steady(&self, now: Instant) -> bool {
+        let ran = self.ran.map(|ran| now.saturating_duration_since(ran));
+        ran.is_some_and(|ran| ran >= STEADY)
     }
 }
 
@@ -55,13 +66,20 @@ mod tests {
         let mut delays = Vec::new();
         for _ in 0..8 {
             let delay = backoff.next(vm, now);
-            now += delay + Duration::from_secs(5);
+            // Its disks are hashed for longer than a boot must last.
+            now += delay + 2 * STEADY;
+            backoff.runs(vm, now);
+            now += STEADY - Duration::from_secs(1);
             delays.push(delay.as_secs());
         }
         assert_eq!(delays, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(backoff.next(Uuid::from_u128(2), now), FIRST);
+        // One that does not start is none that lasts.
+        assert_eq!(backoff.next(vm, now), MOST);
+        assert_eq!(backoff.next(vm, now + 9 * STEADY), MOST);
+        backoff.runs(vm, now);
         assert_eq!(backoff.next(vm, now + STEADY), FIRST);
-        backoff.next(vm, now);
+        assert_eq!(backoff.next(vm, now + STEADY), 2 * FIRST);
         backoff.forget(vm);
         assert_eq!(backoff.next(vm, now), FIRST);
     }

@@ -117,6 +117,9 @@ pub enum ConfigError {
     PortTaken(String),
 }
 
+/// The name of the folder in a guest's that is its supervisor's.
+pub(super) const BOOT: &str = "boot";
+
 /// Most bytes of a socket's path (unix(7)); one more ends it.
 const MOST_OF_A_SOCKET: usize = 107;
 
@@ -188,7 +191,7 @@ impl Config {
 
     /// The folder in it that is its supervisor's, and all that a supervisor may write to.
     pub(crate) fn boot_dir(&self, vm: uuid::Uuid) -> PathBuf {
-        self.guest_dir(vm).join("boot")
+        self.guest_dir(vm).join(BOOT)
     }
 
     /// The folder of the notes of what was started: the daemon's own.

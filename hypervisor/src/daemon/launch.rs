@@ -86,7 +86,7 @@ pub(super) async fn start(
     let prepared = async {
         let noted = registry.notes.of_boot(&mut started, pending);
         noted.map_err(|error| refused(&error))?;
-        folder::prepare(&directory, &boot_dir).await?;
+        folder::prepare(&directory, &guest).await?;
         // Acknowledged before there is a QEMU: what devices refuse is not started.
         let admission = started.admission();
         let admitted = registry.admissions.admit(record.uuid, admission).await;

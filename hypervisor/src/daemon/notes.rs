@@ -72,10 +72,13 @@ impl Notes {
             Err(error) => return (None, Err(error)),
         };
         orders.last += 1;
+        // What an order before this one noted of the same boot is not what was noted before.
+        let former = orders.stops.get(&vm);
+        let former = former.filter(|former| former.guest == started.guest);
         let stop = Stop {
             number: orders.last,
             guest: started.guest,
-            before: started.stopped,
+            before: former.map_or(started.stopped, |former| former.before),
         };
         orders.stops.insert(vm, stop);
         let stopped = Started {
@@ -167,9 +170,17 @@ mod tests {
         let (gentle, forced) = (notes.stop(vm).0.unwrap(), notes.stop(vm).0.unwrap());
         notes.take_back(gentle).unwrap();
         assert!(noted().stopped && notes.is_stopped(&started(1)));
-        // What was noted before it was that it is to stay down.
+        // Neither is carried out: it is as before both.
         notes.take_back(forced).unwrap();
-        assert!(noted().stopped);
+        assert!(!noted().stopped && !notes.is_stopped(&noted()));
+        let told = Started {
+            stopped: true,
+            ..started(1)
+        };
+        told.store(folder.path()).unwrap();
+        let gentle = notes.stop(vm).0.unwrap();
+        notes.take_back(gentle).unwrap();
+        assert!(noted().stopped, "it was noted before");
         // Another boot is another matter.
         assert!(!notes.is_stopped(&started(2)));
         started(2).store(folder.path()).unwrap();

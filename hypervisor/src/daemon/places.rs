@@ -59,11 +59,10 @@ impl Places {
         Some(self.start(pending))
     }
 
-    /// The place of a guest that has ended becomes one that waits; `None` if somebody else starts it already.
-    pub(super) fn wait(&mut self, pending: &Arc<Pending>) -> Option<()> {
-        match self.0.get(&pending.vm) {
-            Some(Place::Starting { .. } | Place::Waiting(_)) => return None,
-            Some(Place::Running(_) | Place::Unheard(_)) | None => {}
+    /// The place of a boot that has ended becomes one that waits; `None` if somebody else has it or starts there already.
+    pub(super) fn wait(&mut self, ended: &GuestIdentity, pending: &Arc<Pending>) -> Option<()> {
+        if self.has(pending.vm) && !self.is_of(ended) {
+            return None;
         }
         let waits = Place::Waiting(Arc::clone(pending));
         self.0.insert(pending.vm, waits);
@@ -151,11 +150,17 @@ impl Places {
         self.0.insert(vm, place);
     }
 
-    /// A guest has ended; one that is wanted anew keeps its place.
-    pub(super) fn leave(&mut self, vm: Uuid) {
-        if let Some(Place::Running(_) | Place::Unheard(_)) = self.0.get(&vm) {
-            self.0.remove(&vm);
+    /// A boot has ended; a guest that is wanted anew keeps its place.
+    pub(super) fn leave(&mut self, ended: &GuestIdentity) {
+        if self.is_of(ended) {
+            self.0.remove(&Uuid::from_bytes(ended.vm));
         }
+    }
+
+    /// Whether a boot has its VM's place.
+    fn is_of(&self, boot: &GuestIdentity) -> bool {
+        let place = self.0.get(&Uuid::from_bytes(boot.vm));
+        place.and_then(|place| place.known().boot()) == Some(*boot)
     }
 
     /// What guest has a place.
@@ -220,10 +225,20 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
+    use bartizan_attestation::identity::CardId;
+
     use super::*;
 
     fn pending(vm: u128, name: &str) -> Arc<Pending> {
         Arc::new(Pending::named(Uuid::from_u128(vm), name))
+    }
+
+    fn boot(vm: u128) -> GuestIdentity {
+        GuestIdentity {
+            card: CardId([1; 32]),
+            vm: vm.to_be_bytes(),
+            boot: 7,
+        }
     }
 
     #[test]
@@ -236,7 +251,7 @@ mod tests {
         assert_eq!(places.reserve(&pending(1, "mail")), None);
         assert_eq!(places.reserve(&pending(2, "mail")), Some(FIRST_CID + 1));
         // It is not a guest that has ended.
-        places.leave(first.vm);
+        places.leave(&boot(1));
         assert!(places.has(first.vm));
         places.leave_starting(&first);
         assert_eq!(places.reserve(&pending(3, "web")), Some(FIRST_CID));
@@ -246,8 +261,9 @@ mod tests {
     fn guest_that_waits_keeps_its_name_until_it_is_started_or_cancelled() {
         let mut places = Places::default();
         let waits = pending(1, "web");
-        assert!(places.wait(&waits).is_some());
-        assert!(places.wait(&pending(1, "web")).is_none(), "waits twice");
+        assert!(places.wait(&boot(1), &waits).is_some());
+        let again = places.wait(&boot(1), &pending(1, "web"));
+        assert!(again.is_none(), "waits twice");
         assert_eq!(places.reserve(&pending(2, "web")), None);
         // Its CID is not its own meanwhile.
         assert_eq!(places.reserve(&pending(2, "mail")), Some(FIRST_CID));
@@ -259,7 +275,7 @@ mod tests {
         assert!(!places.wait_again(&waits));
         assert!(!places.has(waits.vm));
         let other = pending(1, "web");
-        assert!(places.wait(&other).is_some());
+        assert!(places.wait(&boot(1), &other).is_some());
         // The former one's is over.
         assert_eq!(places.resume(&waits), None);
         assert!(!places.leave_waiting(&waits) && places.leave_waiting(&other));

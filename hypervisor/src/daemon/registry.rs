@@ -1,6 +1,7 @@
 //! The guests of this host.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bartizan_attestation::certificates::FleetCa;
 use bartizan_attestation::host::{GuestStatus, OperatorRefusal};
@@ -146,11 +147,12 @@ impl Registry {
             self.config.devices_uid,
         ));
         self.places().put(vm, Place::Running(Arc::clone(&guest)));
+        self.backoff().runs(vm, Instant::now());
         let registry = Arc::clone(self);
         tokio::spawn(async move {
             follow(Arc::clone(&guest), &registry.config, events).await;
             registry.admissions.dismiss(vm);
-            registry.restart_ended(vm).await;
+            registry.restart_ended(guest.identity).await;
         });
         Ok(status)
     }

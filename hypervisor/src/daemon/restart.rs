@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bartizan_attestation::identity::GuestIdentity;
 use bartizan_attestation::launch::RestartPolicy;
 use uuid::Uuid;
 
@@ -13,30 +14,31 @@ use super::registry::Registry;
 use super::started::{Started, StartedError};
 use super::watch::End;
 
+/// Between two looks at a note that cannot be read.
+const RETRY: Duration = Duration::from_secs(1);
+
 impl Registry {
     /// What is due for a guest that has ended, and whose device was dismissed: it gives its place up, or waits there to be started again.
-    pub(super) async fn restart_ended(self: Arc<Self>, vm: Uuid) {
+    pub(super) async fn restart_ended(self: Arc<Self>, ended: GuestIdentity) {
         let due = loop {
-            match self.due(vm) {
+            match self.due(&ended) {
                 Ok(due) => break due,
                 Err(error @ StartedError::Io { .. }) => {
-                    let delay = self.delay(vm);
-                    tracing::error!(%vm, %error, ?delay, "whether a guest is to be started again is not known yet");
-                    tokio::time::sleep(delay).await;
+                    tracing::error!(guest = %ended, %error, "whether a guest is to be started again is not known yet");
+                    tokio::time::sleep(RETRY).await;
                 }
                 Err(error) => {
-                    tracing::error!(%vm, %error, "a guest that has ended is not started again");
+                    tracing::error!(guest = %ended, %error, "a guest that has ended is not started again");
                     break None;
                 }
             }
         };
         let Some((order, started)) = due else {
-            self.backoff().forget(vm);
-            self.places().leave(vm);
+            self.places().leave(&ended);
             return;
         };
         let pending = Pending::new(&order.verified.record);
-        if self.places().wait(&pending).is_none() {
+        if self.places().wait(&ended, &pending).is_none() {
             return;
         }
         // An operator who stops it from now on finds that it waits.
@@ -48,9 +50,11 @@ impl Registry {
     }
 
     /// What is to be started again, by the daemon's note of its start and what its supervisor left; with that note.
-    fn due(&self, vm: Uuid) -> Result<Option<(Order, Started)>, StartedError> {
-        let started = self.notes.load(vm)?;
-        let Some(started) = started.filter(|started| !self.notes.is_stopped(started)) else {
+    fn due(&self, ended: &GuestIdentity) -> Result<Option<(Order, Started)>, StartedError> {
+        let vm = Uuid::from_bytes(ended.vm);
+        // What was started since is not what has ended.
+        let is_due = |noted: &Started| noted.guest == *ended && !self.notes.is_stopped(noted);
+        let Some(started) = self.notes.load(vm)?.filter(is_due) else {
             return Ok(None);
         };
         let verified = started.verify(&self.fleet_ca)?;

@@ -114,14 +114,17 @@ impl Started {
                 .recursive(true)
                 .create(folder)?;
             let partial = path.with_extension("partial");
-            File::options()
+            let mut file = File::options()
                 .write(true)
                 .create(true)
                 .truncate(true)
                 .mode(0o600)
-                .open(&partial)?
-                .write_all(&serde_json::to_vec(self)?)?;
-            fs::rename(partial, &path)
+                .open(&partial)?;
+            file.write_all(&serde_json::to_vec(self)?)?;
+            // After a power cut as well: a daemon does not start with half a note.
+            file.sync_all()?;
+            fs::rename(partial, &path)?;
+            File::open(folder)?.sync_all()
         };
         write().map_err(|source| StartedError::Io {
             path: path.clone(),

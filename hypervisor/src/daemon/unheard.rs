@@ -10,7 +10,7 @@ use bartizan_attestation::identity::GuestIdentity;
 use bartizan_attestation::launch::VerifiedRecord;
 use uuid::Uuid;
 
-use super::ended::has_ended;
+use super::ended::boot_has_ended;
 use super::pending::Pending;
 use super::registry::Registry;
 use super::started::Started;
@@ -63,41 +63,46 @@ impl Registry {
     /// Gives a guest that has not ended its place, that of its start if there was one, and takes it up as soon as its supervisor
     /// answers.
     pub(super) fn wait_for(self: &Arc<Self>, vm: Uuid, start: Option<&Arc<Pending>>) {
-        if self.place_unheard(vm, start) {
-            tracing::warn!(%vm, "a guest that has not ended does not answer");
-            tokio::spawn(Arc::clone(self).until_heard(vm));
+        if let Some(boot) = self.place_unheard(vm, start) {
+            tracing::warn!(guest = %boot, "a guest that has not ended does not answer");
+            tokio::spawn(Arc::clone(self).until_heard(boot));
         }
     }
 
-    /// Gives a guest the place of one that was not heard: that of its start, or one if it has none. Whether it has that now.
-    pub(super) fn place_unheard(&self, vm: Uuid, start: Option<&Arc<Pending>>) -> bool {
-        let (unheard, admission) = match self.notes.load(vm) {
-            Ok(Some(started)) => (Unheard::of(&started, &self.fleet_ca), started.admission()),
-            Ok(None) => return false,
+    /// Gives a guest the place of one that was not heard: that of its start, or one if it has none. Which boot has that now.
+    pub(super) fn place_unheard(
+        &self,
+        vm: Uuid,
+        start: Option<&Arc<Pending>>,
+    ) -> Option<GuestIdentity> {
+        let started = match self.notes.load(vm) {
+            Ok(started) => started?,
             Err(error) => {
                 tracing::error!(%vm, %error, "a guest runs of which nothing is known; end it by hand");
-                return false;
+                return None;
             }
         };
-        let placed = self.places().put_unheard(vm, start, Arc::new(unheard));
-        if placed {
-            self.admissions.admit_again(vm, admission);
-        }
-        placed
+        let unheard = Arc::new(Unheard::of(&started, &self.fleet_ca));
+        let placed = self.places().put_unheard(vm, start, unheard);
+        placed.then(|| {
+            self.admissions.admit_again(vm, started.admission());
+            started.guest
+        })
     }
 
     /// Boxed: who is heard is watched, and its end may start it again.
     pub(super) fn until_heard(
         self: Arc<Self>,
-        vm: Uuid,
+        boot: GuestIdentity,
     ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
+            let vm = Uuid::from_bytes(boot.vm);
             let mut delay = RETRY.0;
             loop {
                 tokio::time::sleep(delay).await;
-                if has_ended(&self.config, vm) {
+                if boot_has_ended(&self.config, &boot) {
                     self.admissions.dismiss(vm);
-                    return self.restart_ended(vm).await;
+                    return self.restart_ended(boot).await;
                 }
                 match self.take_up(vm).await {
                     Ok(status) => {

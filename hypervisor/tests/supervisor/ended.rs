@@ -131,7 +131,7 @@ async fn folder_of_a_dead_boot_keeps_no_other_from_beginning() {
         fs::remove_file(folder.join(name)).ok();
         drop(UnixListener::bind(folder.join(name)).unwrap());
     }
-    fs::set_permissions(&folder, Permissions::from_mode(0o000)).unwrap();
+    fs::set_permissions(&folder, Permissions::from_mode(0o1000)).unwrap();
     let daemon = Daemon::start(&host).await;
     kill(supervisor);
     started_again(&daemon).await;
