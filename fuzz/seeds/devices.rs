@@ -2,7 +2,7 @@
 
 use bartizan_devices::vsock::{HOST_CID, Header};
 use bartizan_fuzz::pieces;
-use bartizan_fuzz::vsock::{GUEST, PARTS, TX};
+use bartizan_fuzz::vsock::{GUEST, PARTS, RAM, TX};
 use bartizan_hypervisor::supervisor::vhost::{
     Header as MessageHeader, Request, Ring, RingAddresses,
 };
@@ -38,7 +38,8 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ),
         ("vsock_exchange", "request", exchange()),
         ("vsock_switch", "connection", switch()),
-        ("vhost_message", "session", session()),
+        ("vhost_message", "session", session(1 << 20)),
+        ("vhost_backend", "session", session(RAM as u64)),
     ]
 }
 
@@ -132,10 +133,10 @@ fn switch() -> Vec<u8> {
     [journal, steps.concat()].concat()
 }
 
-/// What QEMU sets when a guest's driver starts: one ring, at base 3.
-fn session() -> Vec<u8> {
+/// What QEMU sets when a guest's driver starts: so much RAM, and one ring, at base 3.
+fn session(size: u64) -> Vec<u8> {
     const USER: u64 = 0x7f00_0000_0000;
-    let table = [1, 0, 1 << 20, USER, 0].map(u64::to_ne_bytes).concat();
+    let table = [1, 0, size, USER, 0].map(u64::to_ne_bytes).concat();
     let number = |value: u64| value.to_ne_bytes().to_vec();
     let ring = |number| Ring { index: 1, number }.bytes();
     let addresses = RingAddresses {
@@ -161,7 +162,11 @@ fn session() -> Vec<u8> {
     ];
     let messages = messages.map(|(request, payload)| {
         let head = MessageHeader::new(request, payload.len()).bytes();
-        [&[1], head.as_slice(), &payload].concat()
+        let has_descriptor = matches!(
+            request,
+            Request::SetMemoryTable | Request::SetRingKick | Request::SetRingCall
+        );
+        [&[u8::from(has_descriptor)], head.as_slice(), &payload].concat()
     });
     pieces::join(&messages)
 }

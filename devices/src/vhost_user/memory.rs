@@ -45,6 +45,9 @@ pub enum RamError {
     /// A page of it that is not there yet may not be to be had: of huge pages there may be none left, which is a SIGBUS too.
     #[error("the RAM file is no memfd of ordinary pages")]
     NotOrdinary,
+    /// A region reaches beyond the file.
+    #[error("a region reaches beyond the end of its RAM file")]
+    PastEnd,
     /// More RAM than is served.
     #[error("{0} bytes of RAM exceed the limit of {MAX_RAM}")]
     TooLarge(u64),
@@ -104,6 +107,12 @@ impl Ram {
             // What memfd_create(2) makes without MFD_HUGETLB.
             if fstatfs(&file).map_err(RamError::Stat)?.f_type != libc::TMPFS_MAGIC {
                 return Err(RamError::NotOrdinary);
+            }
+            // What is mapped behind a file's end is a SIGBUS, and nobody else looks; it cannot shrink from here on.
+            let end = region.offset.checked_add(region.size);
+            let length = fstat(&file).map_err(RamError::Stat)?.st_size;
+            if end.is_none_or(|end| end > length.cast_unsigned()) {
+                return Err(RamError::PastEnd);
             }
             let size = usize::try_from(region.size).map_err(|_| RamError::TooLarge(total))?;
             let mapping = MmapRegion::from_file(FileOffset::new(file, region.offset), size)?;
@@ -166,6 +175,25 @@ mod tests {
 
     fn place(ram: &Ram) -> *mut u8 {
         ram.memory.get_host_address(GuestAddress(0)).unwrap()
+    }
+
+    /// Known attack: the device touches what is behind the file's end, and every guest's device ends.
+    #[test]
+    fn regions_beyond_the_file_are_refused() {
+        for (size, offset) in [
+            (SIZE + 4096, 0),
+            (SIZE, 4096),
+            (SIZE, 0x3d << 56),
+            (SIZE, !0xfff),
+        ] {
+            let region = Region {
+                size,
+                offset,
+                ..REGION
+            };
+            let refused = Ram::map([(region, ram_file())]);
+            assert!(matches!(refused, Err(RamError::PastEnd)), "{region:?}");
+        }
     }
 
     /// Known attack: its pages are touched when there are none left, and every guest's device ends.
