@@ -3,7 +3,7 @@
 //! After a kill -9 the new process knows no connection, and a guest that only waits for an answer
 //! would never send the packet that a reset could answer. The event queue, through which virtio
 //! would announce a transport reset, is served by QEMU itself and out of reach. So the supervisor may
-//! attach a small memfd as second descriptor: each slot of the table has a record in it,
+//! attach the device with a small memfd: each slot of the table has a record in it,
 //! and a device that is attached with such records resets these connections first.
 
 use std::fs::File;
