@@ -1,16 +1,17 @@
 //! No two daemons have one `run_dir`: each would start what the other has started.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
+
+use crate::supervisor::locks::locked;
 
 /// How long a daemon before us may take to be gone.
 const FAREWELL: Duration = Duration::from_secs(5);
-const RETRY: Duration = Duration::from_millis(20);
 
 /// That this is the only daemon; as long as it is held.
 #[derive(Debug)]
@@ -41,16 +42,11 @@ impl Alone {
         let mut options = File::options();
         let options = options.write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(&path).map_err(failed)?;
-        let give_up = Instant::now() + time;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Self(file)),
-                Err(TryLockError::WouldBlock) if Instant::now() < give_up => sleep(RETRY).await,
-                Err(TryLockError::WouldBlock) => {
-                    return Err(AloneError::Another(run_dir.display().to_string()));
-                }
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
-            }
+        let locked = locked(&file, Instant::now() + time);
+        if locked.await.map_err(failed)? {
+            Ok(Self(file))
+        } else {
+            Err(AloneError::Another(run_dir.display().to_string()))
         }
     }
 }

@@ -83,9 +83,9 @@ impl Attempt {
     /// Starts QEMU, checks where it put the guest's RAM, and lets the guest run.
     pub async fn start(plan: &Plan, console: &Arc<Console>) -> Result<Self, StartError> {
         let devices = plan.devices().map_err(host("the device's journal"))?;
-        let attachment = attach(&devices).await?;
+        let attached = attach(&devices).await?;
         let ram = RamFile::create(plan.memory()).map_err(host("the guest's RAM file"))?;
-        let mut attempt = spawn(plan, console, (devices, attachment), ram).await?;
+        let mut attempt = spawn(plan, console, (devices, attached), ram).await?;
         let tree = attempt.qmp.memory_tree().await?;
         layout::verify(&tree, RAM_ID, &plan.ranges)?;
         attempt
@@ -129,7 +129,7 @@ async fn attach(devices: &Devices) -> Result<Link, AttachError> {
 async fn spawn(
     plan: &Plan,
     console: &Arc<Console>,
-    (devices, attachment): (Devices, Link),
+    (devices, attached): (Devices, Link),
     ram: RamFile,
 ) -> Result<Attempt, StartError> {
     let pair = || pair().map_err(host("sockets to QEMU"));
@@ -170,7 +170,7 @@ async fn spawn(
     let reader = ram
         .reopen_read_only()
         .map_err(host("opening the RAM file for reading"))?;
-    let proxy = Proxy::new(Link::new(vsock), devices, attachment, reader);
+    let proxy = Proxy::new(Link::new(vsock), devices, attached, reader);
     let proxy = tokio::spawn(proxy.run());
     let drained = Arc::clone(console);
     let console = tokio::spawn(async move { drained.drain(port).await });

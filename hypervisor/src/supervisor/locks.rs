@@ -102,12 +102,21 @@ pub fn holder(folder: &Path) -> io::Result<Holder> {
 }
 
 async fn lock(file: &File, give_up: Instant, holder: Holder) -> Result<(), LockError> {
+    if locked(file, give_up).await? {
+        Ok(())
+    } else {
+        Err(LockError::Held(holder))
+    }
+}
+
+/// Locks a file, trying until `give_up`; whether it is locked now.
+pub(crate) async fn locked(file: &File, give_up: Instant) -> io::Result<bool> {
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(true),
             Err(TryLockError::WouldBlock) if Instant::now() < give_up => sleep(RETRY).await,
-            Err(TryLockError::WouldBlock) => return Err(LockError::Held(holder)),
-            Err(TryLockError::Error(error)) => return Err(error.into()),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(error),
         }
     }
 }
