@@ -32,9 +32,7 @@
 )]
 
 pub mod appraisal;
-pub mod cbor;
 pub mod certificates;
-pub mod cose;
 pub mod csr;
 pub mod digest;
 pub mod host;
@@ -46,3 +44,6 @@ pub mod profile;
 pub mod renewal;
 pub mod result;
 mod text;
+
+pub use bartizan_cose as cose;
+pub use bartizan_cose::cbor;

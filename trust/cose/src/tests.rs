@@ -3,12 +3,12 @@ use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, Tagged
 use proptest::prelude::*;
 
 use super::*;
-use crate::csr::EphemeralKey;
+use crate::test_key::TestKey;
 
 const KIND: MessageType = MessageType::MeasurementRequest;
 
-fn key() -> EphemeralKey {
-    EphemeralKey::generate().unwrap()
+fn key() -> TestKey {
+    TestKey::generate()
 }
 
 fn refused(bytes: &[u8]) -> CoseError {
@@ -17,7 +17,7 @@ fn refused(bytes: &[u8]) -> CoseError {
 
 /// Builds a message by another implementation, to differ from our shape in one thing at a time.
 fn foreign(
-    key: &EphemeralKey,
+    key: &TestKey,
     change: impl FnOnce(HeaderBuilder) -> HeaderBuilder,
     finish: impl FnOnce(CoseSign1Builder) -> CoseSign1Builder,
 ) -> CoseSign1 {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::csr::EphemeralKey;
+use crate::test_key::TestKey;
 
 fn unhex(text: &str) -> Vec<u8> {
     hex::decode(text).unwrap()
@@ -35,13 +35,13 @@ fn es256_vector() {
 
 #[test]
 fn spki_round_trips() {
-    let key = EphemeralKey::generate().unwrap().public_key();
+    let key = TestKey::generate().public_key();
     assert_eq!(PublicKey::from_spki_der(&key.spki_der()).unwrap(), key);
 }
 
 #[test]
 fn a_jwk_has_the_coordinates_of_the_point() {
-    let key = EphemeralKey::generate().unwrap().public_key();
+    let key = TestKey::generate().public_key();
     let Jwk { crv, kty, x, y } = key.jwk();
     assert_eq!((crv.as_str(), kty.as_str()), ("P-384", "EC"));
     let coordinate = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
@@ -52,7 +52,7 @@ fn a_jwk_has_the_coordinates_of_the_point() {
 /// RFC 7638 hashes the required members in lexicographic order, without white space.
 #[test]
 fn thumbprint_hashes_the_canonical_jwk() {
-    let key = EphemeralKey::generate().unwrap().public_key();
+    let key = TestKey::generate().public_key();
     let canonical = serde_json::to_string(&key.jwk()).unwrap();
     assert!(canonical.starts_with(r#"{"crv":"P-384","kty":"EC","x":""#));
     assert_eq!(key.thumbprint(), sha256(canonical.as_bytes()));
@@ -60,7 +60,7 @@ fn thumbprint_hashes_the_canonical_jwk() {
 
 #[test]
 fn strange_keys_are_refused() {
-    let key = EphemeralKey::generate().unwrap().public_key();
+    let key = TestKey::generate().public_key();
     let spki = key.spki_der();
     assert_eq!(
         PublicKey::from_spki_der(&[&spki[..], &[0]].concat()),

@@ -11,7 +11,22 @@
 //! | another algorithm, or none | `alg` must be ES384; the key's curve is checked as well |
 //! | unprotected, unknown, doubled or critical headers | the shape has no room for them |
 //! | an announced size of gigabytes | everything borrows from the bytes at hand, whose size is bounded first |
+//!
+//! Beside them what they are made of: public keys ([`PublicKey`]) and the one encoding of payloads ([`cbor`]). A crate of its own,
+//! so that the first process of a host, which verifies what it may start, links neither X.509 nor TLS.
 
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
+
+pub mod cbor;
 mod message;
 mod public_key;
 mod wire;
@@ -25,5 +40,7 @@ pub const MAX_CHAIN: usize = 4;
 /// Largest certificate (DER) in bytes.
 pub const MAX_CERTIFICATE: usize = 8 << 10;
 
+#[cfg(test)]
+mod test_key;
 #[cfg(test)]
 mod tests;

@@ -5,14 +5,16 @@ use super::{BadSignature, Curve, MAX_CERTIFICATE, MAX_CHAIN, PublicKey, wire};
 /// What a message is: the protected `typ` header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MessageType {
-    /// A guest's request to be measured; payload [`crate::measurement::MeasurementRequest`].
+    /// A guest's request to be measured; payload `MeasurementRequest`.
     MeasurementRequest,
-    /// A measurer's report; payload [`crate::measurement::Report`].
+    /// A measurer's report; payload `Report`.
     Report,
     /// An operator's launch record; payload its YAML.
     LaunchRecord,
-    /// A guest's request to renew its key; payload [`crate::renewal::RenewalRequest`].
+    /// A guest's request to renew its key; payload `RenewalRequest`.
     RenewalRequest,
+    /// A release manifest; payload `Manifest` of the measured boot.
+    ReleaseManifest,
 }
 
 impl MessageType {
@@ -24,6 +26,7 @@ impl MessageType {
             Self::Report => "application/bartizan-report+cbor",
             Self::LaunchRecord => "application/bartizan-launch-record+yaml",
             Self::RenewalRequest => "application/bartizan-renewal+cbor",
+            Self::ReleaseManifest => "application/bartizan-release+cbor",
         }
     }
 
@@ -35,6 +38,7 @@ impl MessageType {
             Self::Report => 4 << 20,
             Self::LaunchRecord => 256 << 10,
             Self::RenewalRequest => 16 << 10,
+            Self::ReleaseManifest => 1 << 20,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest::{SHA256, digest as hash};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_ASN1,
     ECDSA_P384_SHA384_FIXED, EcdsaVerificationAlgorithm, ParsedPublicKey, UnparsedPublicKey,
@@ -9,8 +10,6 @@ use aws_lc_rs::signature::{
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
-
-use crate::digest::sha256;
 
 /// An elliptic curve.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -140,7 +139,7 @@ impl PublicKey {
         [self.curve.spki_head(), &self.point].concat()
     }
 
-    /// SHA-256 over its DER SubjectPublicKeyInfo: a card's key hashes to its [`crate::identity::CardId`].
+    /// SHA-256 over its DER SubjectPublicKeyInfo: a card's key hashes to its card id.
     #[must_use]
     pub fn sha256(&self) -> [u8; 32] {
         sha256(&self.spki_der())
@@ -188,6 +187,15 @@ impl PublicKey {
             .verify(message, signature)
             .map_err(|_| BadSignature)
     }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut digest = [0; 32];
+    // INVARIANT: SHA-256 is 32 bytes long, so that nothing is cut off or left at zero.
+    for (to, from) in digest.iter_mut().zip(hash(&SHA256, bytes).as_ref()) {
+        *to = *from;
+    }
+    digest
 }
 
 impl fmt::Debug for PublicKey {

@@ -22,7 +22,7 @@ pub fn encode<M: Encode<()>>(value: &M) -> Vec<u8> {
     match minicbor::to_vec(value) {
         Ok(bytes) => bytes,
         // INVARIANT: writing to a Vec is infallible, as minicbor's error type says; no type of
-        // this crate has an encoder that fails by itself.
+        // this project has an encoder that fails by itself.
         Err(error) => match error.into_write() {
             Some(never) => match never {},
             None => Vec::new(),
@@ -46,7 +46,7 @@ where
 }
 
 /// A list that is bounded while it is read: an empty byte string takes one byte of CBOR, and 24 times that in memory.
-pub(crate) fn at_most<'b, const MOST: u64, C, T>(
+pub fn at_most<'b, const MOST: u64, C, T>(
     from: &mut Decoder<'b>,
     context: &mut C,
 ) -> Result<Vec<T>, Error>

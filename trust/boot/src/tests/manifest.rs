@@ -1,0 +1,173 @@
+use proptest::prelude::*;
+
+use super::scene::{Key, base, bundle, component, start};
+use crate::{
+    Bundle, ComponentError, File, Link, Manifest, ManifestError, Phase, SignManifestError,
+    VerifiedManifest,
+};
+
+fn refused(manifest: &Manifest) -> ManifestError {
+    match manifest.sign(&Key::generate()).unwrap_err() {
+        SignManifestError::Manifest(error) => error,
+        SignManifestError::Sign(error) => panic!("{error}"),
+    }
+}
+
+fn changed(change: impl FnOnce(&mut Manifest)) -> ManifestError {
+    let mut manifest = base();
+    change(&mut manifest);
+    refused(&manifest)
+}
+
+#[test]
+fn what_was_signed_is_what_is_verified() {
+    let key = Key::generate();
+    for manifest in [base(), bundle()] {
+        let signed = manifest.sign(&key).unwrap();
+        let verified = VerifiedManifest::verify(&signed, &key.public()).unwrap();
+        assert_eq!(verified.manifest(), &manifest);
+        assert_eq!(*verified.signer(), key.public().sha256());
+    }
+}
+
+#[test]
+fn another_key_no_signature_and_any_flipped_bit_are_refused() {
+    let key = Key::generate();
+    let signed = base().sign(&key).unwrap();
+    let stranger = Key::generate().public();
+    let refused = VerifiedManifest::verify(&signed, &stranger).unwrap_err();
+    assert!(
+        matches!(refused, ManifestError::Signature { .. }),
+        "{refused}"
+    );
+    let unsigned = bartizan_cose::cbor::encode(&base());
+    VerifiedManifest::verify(&unsigned, &key.public()).unwrap_err();
+    for at in 0..signed.len() {
+        let mut altered = signed.clone();
+        altered[at] ^= 1;
+        VerifiedManifest::verify(&altered, &key.public()).unwrap_err();
+    }
+}
+
+#[test]
+fn impossible_manifests_are_not_signed() {
+    use ManifestError::{Component, EmptyPhase, Order, Product};
+    assert!(matches!(changed(|m| m.product.clear()), Product));
+    assert!(matches!(changed(|m| m.components.swap(2, 3)), Order { .. }));
+    assert!(matches!(
+        changed(|m| m.components[4].phase = Phase::Hypervisor),
+        Order { .. }
+    ));
+    assert!(matches!(
+        changed(|m| m.components.truncate(3)),
+        EmptyPhase(Phase::Devices)
+    ));
+    let components = [
+        (changed(|m| m.components[0].name = "a b".into()), "name"),
+        (
+            changed(|m| m.components[0].name = "card".into()),
+            "two components",
+        ),
+        (
+            changed(|m| m.components[0].path = Some("etc/x".into())),
+            "absolute",
+        ),
+        (changed(|m| m.components[0].path = None), "no path"),
+        (changed(|m| m.components[0].sha384.clear()), "no digest"),
+        (
+            changed(|m| m.components[3].start = start(Phase::Card, &[])),
+            "cannot be started",
+        ),
+        (
+            changed(|m| m.components[3].start = start(Phase::Hypervisor, &[])),
+            "cannot be started",
+        ),
+        (
+            changed(|m| m.components[2].start = start(Phase::Card, &["{devices}"])),
+            "not measured by then",
+        ),
+        (
+            changed(|m| m.components[2].start = start(Phase::Card, &["\0"])),
+            "zero byte",
+        ),
+    ];
+    for (error, said) in components {
+        assert!(matches!(error, Component(_)), "{error}");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}
+
+/// The vault is started before the rest of its phase is measured.
+#[test]
+fn the_vault_is_started_with_what_is_measured_before_it() {
+    let late = changed(|manifest| {
+        let vault = &mut manifest.components[1];
+        vault.start = start(Phase::Card, &["{card}"]);
+        vault.start.as_mut().unwrap().link = Some(Link::Vault);
+    });
+    let missing = matches!(
+        late,
+        ManifestError::Component(ComponentError::Missing { .. })
+    );
+    assert!(missing, "{late}");
+}
+
+#[test]
+fn a_program_inherits_what_it_names_and_what_lies_beneath() {
+    let mut one = start(Phase::Card, &["--config", "{vault.yaml}"]).unwrap();
+    one.inherits = vec!["qemu".into()];
+    for (name, inherited) in [
+        ("vault.yaml", true),
+        ("qemu", true),
+        ("qemu/lib/libc.so.6", true),
+        ("qemu-other", false),
+        ("card", false),
+    ] {
+        assert_eq!(one.inherits(name), inherited, "{name}");
+    }
+}
+
+#[test]
+fn a_bundle_has_one_spelling() {
+    let bundle = Bundle {
+        manifest: bundle().sign(&Key::generate()).unwrap().into(),
+        files: vec![File {
+            name: "stage2".into(),
+            contents: vec![7; 100].into(),
+        }],
+    };
+    let bytes = bundle.to_bytes();
+    let read = Bundle::from_bytes(&bytes).unwrap();
+    assert_eq!(read.file("stage2"), Some(&[7; 100][..]));
+    assert_eq!(read.file("stage1"), None);
+    Bundle::from_bytes(&bytes[1..]).unwrap_err();
+    Bundle::from_bytes(&[bytes, vec![0]].concat()).unwrap_err();
+    let files = (0..17).map(|number| File {
+        name: number.to_string(),
+        contents: Vec::new().into(),
+    });
+    let many = Bundle {
+        manifest: Vec::new().into(),
+        files: files.collect(),
+    };
+    Bundle::from_bytes(&many.to_bytes()).unwrap_err();
+}
+
+#[test]
+fn lists_are_bounded_while_they_are_read() {
+    let mut many = base();
+    many.components = (0..1025)
+        .map(|number| component(Phase::Card, &number.to_string()))
+        .collect();
+    let bytes = bartizan_cose::cbor::encode(&many);
+    bartizan_cose::cbor::decode_strict::<Manifest>(&bytes).unwrap_err();
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = VerifiedManifest::verify(&bytes, &Key::generate().public());
+        let _ = Bundle::from_bytes(&bytes);
+        let _ = bartizan_cose::cbor::decode_strict::<Manifest>(&bytes);
+    }
+}
