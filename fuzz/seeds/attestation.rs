@@ -133,8 +133,7 @@ fn certificates() -> Vec<Seed> {
 fn tcb_info(of_guest: bool) -> Vec<u8> {
     let info = TcbInfo {
         vault: VaultKind::Software,
-        launch_measurement: of_guest.then(|| FLEET.launch_measurement()),
-    };
+        launch_measurement: of_guest.then(|| FLEET.launch_measurement()), phases: Vec::new() };
     info.encode().unwrap()
 }
 

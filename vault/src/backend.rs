@@ -3,8 +3,11 @@
 //! A key is known by an opaque blob, whatever the back end needs to find or load it again: a sealed private key, a
 //! TPM's key context, a token's object id. The blob is stored by the [`crate::Keyring`] and is no secret by itself.
 
+use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::cose::{Curve, PublicKey};
 use bartizan_attestation::keys::{Purpose, VaultKind};
+
+use crate::registers::{Register, RegisterValues};
 
 /// A back end. Its keys cannot be read out through it.
 pub trait Backend: Send + Sync {
@@ -26,6 +29,12 @@ pub trait Backend: Send + Sync {
     /// A tag over the key store by a secret that only this back end has: HMAC-SHA-256, as TPM2_HMAC and PKCS #11's
     /// C_Sign make it too.
     fn authenticate(&self, store: &[u8]) -> Result<[u8; 32], BackendError>;
+
+    /// `new = SHA-384(old || digest)`. There is no way back before the machine (TPM) or the process (others) starts anew.
+    fn extend(&self, register: Register, digest: &Sha384) -> Result<(), BackendError>;
+
+    /// What the registers hold.
+    fn registers(&self) -> Result<RegisterValues, BackendError>;
 }
 
 /// A key that was just made.

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use bartizan_attestation::keys::Purpose;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 /// Configuration of `bartizan-vault`.
 #[derive(Clone, Debug, Deserialize)]
@@ -22,6 +23,30 @@ pub struct Config {
     /// Operators beside the fleet's first, who may have certificates: the verifier cannot add any.
     #[serde(default)]
     pub operators: Vec<NamedOperator>,
+    /// The measured boot that a host's keys wait for. Without it they are open from the start, and its certificates say that
+    /// no boot was measured.
+    #[serde(default)]
+    pub measured_boot: Option<MeasuredBoot>,
+}
+
+/// A measured boot.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasuredBoot {
+    /// SHA-256 over the DER SubjectPublicKeyInfo of the key that signs releases, 64 lower-case hexadecimal digits.
+    #[serde(deserialize_with = "hexadecimal")]
+    pub release_key: [u8; 32],
+}
+
+fn hexadecimal<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
+    let text = String::deserialize(from)?;
+    let mut bytes = [0; 32];
+    match hex::decode_to_slice(&text, &mut bytes) {
+        Ok(()) if hex::encode(bytes) == text => Ok(bytes),
+        _ => Err(D::Error::custom(
+            "expected 64 lower-case hexadecimal digits",
+        )),
+    }
 }
 
 /// An operator who may have a certificate.

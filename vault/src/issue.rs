@@ -1,5 +1,6 @@
 //! Certificates: what each usage's says, built here from typed facts, signed by a key of the vault.
 
+use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::certificates::tcb_info::{self, TcbInfo};
 use bartizan_attestation::certificates::{Subject, Usage};
 use bartizan_attestation::cose::{Curve, PublicKey};
@@ -35,6 +36,8 @@ pub(crate) struct Certificate {
     pub(crate) names: Vec<String>,
     pub(crate) vault: VaultKind,
     pub(crate) launch_measurement: Option<Digest>,
+    /// Of the boot of the host that issues.
+    pub(crate) phases: Vec<Sha384>,
     /// Seconds since the Unix epoch.
     pub(crate) now: u64,
     pub(crate) lifetime_s: u64,
@@ -83,6 +86,7 @@ impl Certificate {
             let info = TcbInfo {
                 vault: self.vault,
                 launch_measurement: self.launch_measurement.clone(),
+                phases: self.phases.clone(),
             };
             let info = info.encode().map_err(refused)?;
             params.custom_extensions = vec![CustomExtension::from_oid_content(tcb_info::OID, info)];

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bartizan_attestation::boot::Part;
 use bartizan_attestation::keys::{Chain, Purpose};
 use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
@@ -35,6 +36,24 @@ struct Contents {
     fleet_ca: Option<ByteVec>,
     #[n(2)]
     first_operator: Option<FirstOperator>,
+    /// What this host was booted from before.
+    #[n(3)]
+    releases: Option<Releases>,
+}
+
+/// The releases that a host was booted from.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+struct Releases {
+    /// SHA-256 of the release key's SubjectPublicKeyInfo.
+    #[n(0)]
+    signer: ByteArray<32>,
+    /// The highest version of the base that ended its phase well.
+    #[n(1)]
+    base: u64,
+    /// Of the bundle.
+    #[n(2)]
+    bundle: u64,
 }
 
 /// The operator that the fleet was begun by.
@@ -192,6 +211,50 @@ impl Keyring {
                 record.not_after = not_after;
             }
             contents.fleet_ca = Some(fleet_ca.into());
+            Ok(())
+        })
+    }
+
+    /// Who signed the releases that this host was booted from, once it was.
+    pub(crate) fn release_key(&self) -> Option<[u8; 32]> {
+        self.contents
+            .releases
+            .as_ref()
+            .map(|releases| *releases.signer)
+    }
+
+    /// The lowest version of a part that is no step back.
+    pub(crate) fn lowest_version(&self, part: Part) -> u64 {
+        self.contents
+            .releases
+            .as_ref()
+            .map_or(0, |releases| match part {
+                Part::Base => releases.base,
+                Part::Bundle => releases.bundle,
+            })
+    }
+
+    /// Keeps that a part of this version was booted: no lower one will be.
+    pub(crate) fn settle_release(
+        &mut self,
+        signer: [u8; 32],
+        part: Part,
+        version: u64,
+    ) -> Result<(), KeyringError> {
+        if self.release_key() == Some(signer) && self.lowest_version(part) >= version {
+            return Ok(());
+        }
+        self.change(|contents| {
+            let releases = contents.releases.get_or_insert(Releases {
+                signer: signer.into(),
+                base: 0,
+                bundle: 0,
+            });
+            let lowest = match part {
+                Part::Base => &mut releases.base,
+                Part::Bundle => &mut releases.bundle,
+            };
+            *lowest = version.max(*lowest);
             Ok(())
         })
     }

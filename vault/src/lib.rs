@@ -28,12 +28,14 @@
 )]
 
 pub mod backend;
+pub mod boot;
 pub mod config;
 pub mod confinement;
 mod handshake;
 mod issue;
 mod keyring;
 mod lifetime;
+pub mod registers;
 pub mod server;
 pub mod software;
 mod vault;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use bartizan_local::Notifier;
 use bartizan_vault::backend::Backend;
+use bartizan_vault::boot::Link;
 use bartizan_vault::config::Sealing;
 use bartizan_vault::server::{self, Server};
 use bartizan_vault::software::{RootKey, Software};
@@ -35,13 +36,20 @@ fn main() -> Result<()> {
     confinement::keep_memory_private()?;
     let config = Config::load(&arguments.config)?;
     let (backend, keyring) = open(&config)?;
-    let vault = Vault::new(config.role, backend, keyring).with_operators(config.operators);
+    let boot = config
+        .measured_boot
+        .as_ref()
+        .map(|_| Link::of_this_process());
+    let boot = boot.transpose()?;
+    let vault = Vault::new(config.role, backend, keyring)
+        .with_operators(config.operators)
+        .with_measured_boot(config.measured_boot);
     let listener = server::bind(&config.socket)
         .with_context(|| format!("could not serve at {}", config.socket.display()))?;
     // Opened before the filter, which allows no new socket.
     let notifier = Notifier::from_env().context("NOTIFY_SOCKET cannot be used")?;
     confinement::restrict_paths(&config.store)?;
-    let server = Server::start(vault, listener, config.allowed_uids)?;
+    let server = Server::start(vault, listener, config.allowed_uids, boot)?;
     confinement::restrict_system_calls()?;
     notifier.ready().context("NOTIFY_SOCKET cannot be used")?;
     tracing::info!(role = ?config.role, "ready");

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bartizan_attestation::keys::VaultRequest;
 use bartizan_local::{FrameError, peer, read_frame, write_frame};
 
+use crate::boot::Link;
 use crate::vault::Vault;
 
 /// Connections at once; more wait in the listener's queue.
@@ -43,8 +44,10 @@ impl Server {
         vault: Vault,
         listener: UnixListener,
         allowed_uids: Vec<u32>,
+        boot: Option<Link>,
     ) -> std::io::Result<Self> {
-        let gate = Arc::new(Barrier::new(CONNECTIONS + 1));
+        let threads = CONNECTIONS + usize::from(boot.is_some());
+        let gate = Arc::new(Barrier::new(threads + 1));
         let shared = Arc::new((vault, listener, allowed_uids));
         let start = |number| {
             let (shared, gate) = (Arc::clone(&shared), Arc::clone(&gate));
@@ -56,9 +59,24 @@ impl Server {
                 serve(vault, listener, allowed_uids);
             })
         };
-        let threads = (0..CONNECTIONS)
+        let mut threads = (0..CONNECTIONS)
             .map(start)
             .collect::<std::io::Result<Vec<_>>>()?;
+        if let Some(link) = boot {
+            let (shared, gate) = (Arc::clone(&shared), Arc::clone(&gate));
+            threads.push(thread::Builder::new().name("boot".into()).spawn(move || {
+                gate.wait();
+                gate.wait();
+                let (vault, ..) = &*shared;
+                if let Err(error) = link.serve(|step| vault.take(step)) {
+                    tracing::error!(%error, "the link to the launcher broke");
+                }
+                // A thread must not end; what is open stays open, nothing else is opened any more.
+                loop {
+                    thread::sleep(Duration::from_secs(3600));
+                }
+            })?);
+        }
         gate.wait();
         Ok(Self { gate, threads })
     }

@@ -15,17 +15,20 @@ use aws_lc_rs::signature::{
     ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
     EcdsaSigningAlgorithm, KeyPair,
 };
+use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::cose::{Curve, PublicKey};
 use bartizan_attestation::keys::{Purpose, VaultKind};
 use zeroize::Zeroizing;
 
 use crate::backend::{Backend, BackendError, Encoding, NewKey, StoredKey, curve};
+use crate::registers::{Register, RegisterValues, VolatileRegisters};
 
 /// Keys sealed under a root key.
 #[derive(Debug)]
 pub struct Software {
     root: RootKey,
     opened: OpenedKeys,
+    registers: VolatileRegisters,
 }
 
 impl Software {
@@ -34,6 +37,7 @@ impl Software {
         Self {
             root,
             opened: OpenedKeys::default(),
+            registers: VolatileRegisters::default(),
         }
     }
 
@@ -108,6 +112,15 @@ impl Backend for Software {
             .as_ref()
             .try_into()
             .map_err(|_| BackendError::Authenticate)
+    }
+
+    fn extend(&self, register: Register, digest: &Sha384) -> Result<(), BackendError> {
+        self.registers.extend(register, digest);
+        Ok(())
+    }
+
+    fn registers(&self) -> Result<RegisterValues, BackendError> {
+        Ok(self.registers.values())
     }
 }
 

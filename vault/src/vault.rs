@@ -6,6 +6,7 @@ mod verifier;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use bartizan_attestation::boot::{VaultAnswer, VaultStep};
 use bartizan_attestation::cose::PublicKey;
 use bartizan_attestation::digest::sha256;
 use bartizan_attestation::keys::{
@@ -14,7 +15,8 @@ use bartizan_attestation::keys::{
 use minicbor::bytes::ByteVec;
 
 use crate::backend::{Backend, Encoding, StoredKey};
-use crate::config::{NamedOperator, Role};
+use crate::boot::{AfterCard, Boot, Reached};
+use crate::config::{MeasuredBoot, NamedOperator, Role};
 use crate::handshake::is_certificate_verify;
 use crate::issue::IssuerKey;
 use crate::keyring::{Keyring, KeyringError, MAX_OVERLAP, Record};
@@ -25,6 +27,7 @@ pub struct Vault {
     operators: Vec<NamedOperator>,
     backend: Arc<dyn Backend>,
     keyring: RwLock<Keyring>,
+    boot: Boot,
 }
 
 /// The result of one operation.
@@ -38,7 +41,22 @@ impl Vault {
             operators: Vec::new(),
             backend,
             keyring: RwLock::new(keyring),
+            boot: Boot::new(None),
         }
+    }
+
+    /// The same, its keys shut until this host's boot has been measured.
+    #[must_use]
+    pub fn with_measured_boot(self, demanded: Option<MeasuredBoot>) -> Self {
+        Self {
+            boot: Boot::new(demanded),
+            ..self
+        }
+    }
+
+    /// Takes a step of the boot, from the launcher.
+    pub fn take(&self, step: VaultStep) -> VaultAnswer {
+        self.boot.take(step, &*self.backend, &self.keyring)
     }
 
     /// The same, certifying these operators beside the fleet's first.
@@ -54,6 +72,7 @@ impl Vault {
             operators: &self.operators,
             backend: &*self.backend,
             keyring: &self.keyring,
+            boot: &self.boot,
             now,
         };
         match operation.perform(request) {
@@ -73,6 +92,7 @@ struct Operation<'a> {
     operators: &'a [NamedOperator],
     backend: &'a dyn Backend,
     keyring: &'a RwLock<Keyring>,
+    boot: &'a Boot,
     now: u64,
 }
 
@@ -95,25 +115,34 @@ impl Operation<'_> {
                 purpose,
                 certificate,
                 message,
-            } => self.sign_tls(purpose, &certificate, &message),
-            VaultRequest::CreateCardIdentity => self.create_card_identity(),
-            VaultRequest::RenewCardIdentity => self.renew_card_identity(),
+            } => self.sign_tls(self.boot.reached()?, purpose, &certificate, &message),
+            VaultRequest::DescribeBoot => self.boot.describe(self.backend).map(VaultReply::Boot),
+            VaultRequest::CreateCardIdentity => self.create_card_identity(self.boot.reached()?),
+            VaultRequest::RenewCardIdentity => self.renew_card_identity(self.boot.reached()?),
             VaultRequest::InstallCardIdentity { chain, fleet_ca } => {
-                self.install_card_identity(chain, fleet_ca)
+                self.install_card_identity(self.boot.reached()?, chain, fleet_ca)
             }
-            VaultRequest::RotateTlsClient { lifetime_s } => self.rotate_tls_client(lifetime_s),
+            VaultRequest::RotateTlsClient { lifetime_s } => {
+                self.rotate_tls_client(self.boot.reached()?, lifetime_s)
+            }
             VaultRequest::CertifyReportKey {
                 csr,
                 guest,
                 launch_measurement,
                 lifetime_s,
-            } => self.certify_report_key(&csr, guest, launch_measurement, lifetime_s),
+            } => {
+                let open = self.boot.reached()?;
+                self.certify_report_key(open, &csr, guest, launch_measurement, lifetime_s)
+            }
             VaultRequest::CertifyGuestKey {
                 csr,
                 guest,
                 launch_measurement,
                 lifetime_s,
-            } => self.certify_guest_key(&csr, guest, launch_measurement, lifetime_s),
+            } => {
+                let open = self.boot.reached()?;
+                self.certify_guest_key(open, &csr, guest, launch_measurement, lifetime_s)
+            }
         }
     }
 
@@ -131,7 +160,13 @@ impl Operation<'_> {
         }
     }
 
-    fn sign_tls(&self, purpose: Purpose, certificate: &[u8], message: &[u8]) -> Outcome {
+    fn sign_tls(
+        &self,
+        _open: Reached<AfterCard>,
+        purpose: Purpose,
+        certificate: &[u8],
+        message: &[u8],
+    ) -> Outcome {
         self.demand(purpose)?;
         if !is_certificate_verify(purpose, message) {
             let what = "a TLS key signs TLS 1.3 CertificateVerify contents of its own side only";

@@ -105,6 +105,7 @@ fn params(usage: Usage, validity: Validity, name: SanType) -> CertificateParams 
         let info = TcbInfo {
             vault: VaultKind::Software,
             launch_measurement: None,
+            phases: Vec::new(),
         };
         let extension = CustomExtension::from_oid_content(tcb_info::OID, info.encode().unwrap());
         params.custom_extensions.push(extension);

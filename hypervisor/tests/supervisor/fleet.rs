@@ -83,6 +83,7 @@ fn of_usage(usage: Usage, subject: &Subject, launch: Option<Digest>) -> Certific
     let info = TcbInfo {
         vault: VaultKind::Software,
         launch_measurement: launch,
+        phases: Vec::new(),
     };
     params.custom_extensions = vec![CustomExtension::from_oid_content(
         tcb_info::OID,

@@ -6,6 +6,7 @@
 use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
 
+use crate::boot::{Phase, Refusal, RegisterValues, Sha384};
 use crate::identity::GuestIdentity;
 use crate::measurement::Digest;
 
@@ -183,11 +184,14 @@ pub enum VaultRequest {
     /// Ask for a new certificate of the card identity key that has one: the key stays. Answer: [`VaultReply::Csr`].
     #[n(13)]
     RenewCardIdentity,
+    /// How this host was booted. Answer: [`VaultReply::Boot`].
+    #[n(14)]
+    DescribeBoot,
 }
 
 impl VaultRequest {
     /// Largest frame either way, in bytes.
-    pub const MAX_FRAME: usize = 256 << 10;
+    pub const MAX_FRAME: usize = 1 << 20;
 }
 
 /// What a vault answers.
@@ -221,6 +225,30 @@ pub enum VaultReply {
     /// Refused.
     #[n(5)]
     Refused(#[n(0)] VaultRefusal),
+    /// To [`VaultRequest::DescribeBoot`].
+    #[n(6)]
+    Boot(#[n(0)] BootDescription),
+}
+
+/// How a host was booted, as its vault was told.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct BootDescription {
+    /// Whether the vault demands a measured boot; without one nothing below says anything.
+    #[n(0)]
+    pub measured: bool,
+    /// The event log, CEL-CBOR ([`crate::boot::EventLog`]).
+    #[n(1)]
+    pub log: ByteVec,
+    /// What the registers hold.
+    #[n(2)]
+    pub registers: RegisterValues,
+    /// The measurement register at the end of each phase that has ended, the first phase's first.
+    #[n(3)]
+    pub phases: Vec<Sha384>,
+    /// Why the boot was stopped, if it was.
+    #[n(4)]
+    pub stopped: Option<Refusal>,
 }
 
 /// One key of a vault.
@@ -299,4 +327,21 @@ pub enum VaultRefusal {
         #[n(1)]
         keys: u32,
     },
+    /// The boot has not come that far, or was stopped.
+    #[n(7)]
+    #[error("that stays shut until phase {phase} of the measured boot has ended{}", why_stopped(.stopped.as_ref()))]
+    Shut {
+        /// Which phase opens it.
+        #[n(0)]
+        phase: Phase,
+        /// Why the boot was stopped, if it was.
+        #[n(1)]
+        stopped: Option<Refusal>,
+    },
+}
+
+fn why_stopped(refusal: Option<&Refusal>) -> String {
+    refusal.map_or_else(String::new, |refusal| {
+        format!("; the boot was stopped: {refusal}")
+    })
 }

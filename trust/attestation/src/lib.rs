@@ -11,6 +11,7 @@
 //! | [`identity`] | who a host or guest is |
 //! | [`launch`] | the signed record from which a guest is started |
 //! | [`cose`], [`cbor`] | signed messages and their one encoding |
+//! | [`boot`] | the measured boot of a host |
 //! | [`digest`] | flat digests and Merkle trees over pages |
 //! | [`certificates`], [`csr`] | who certifies whom, for what |
 //! | [`profile`] | the reference values of an application |
@@ -45,5 +46,6 @@ pub mod renewal;
 pub mod result;
 mod text;
 
+pub use bartizan_boot as boot;
 pub use bartizan_cose as cose;
 pub use bartizan_cose::cbor;

@@ -38,6 +38,7 @@
 mod bundle;
 mod component;
 mod event;
+mod link;
 mod log;
 mod manifest;
 mod phase;
@@ -48,6 +49,7 @@ mod sha384;
 pub use bundle::{Bundle, BundleError, File};
 pub use component::{Component, ComponentError, Link, Start};
 pub use event::{Event, Measured};
+pub use link::{CoordinatorAnswer, CoordinatorStep, VaultAnswer, VaultStep};
 pub use log::{EventLog, LogError, RecordError};
 pub use manifest::{Manifest, ManifestError, SignManifestError, VerifiedManifest};
 pub use phase::{Part, Phase};

@@ -8,13 +8,14 @@ use bartizan_attestation::keys::{Chain, Purpose, VaultRefusal, VaultReply};
 use bartizan_attestation::measurement::Digest;
 
 use super::{Operation, Outcome, chain, leaf, store};
+use crate::boot::{AfterCard, AfterHypervisor, Reached};
 use crate::issue::{Certificate, IssuerKey, refused};
 use crate::keyring::Record;
 use crate::lifetime::lifetime;
 
 impl Operation<'_> {
     /// Makes the card identity key. One that still waits for its certificate, from an enrolment that failed, is replaced.
-    pub(super) fn create_card_identity(&self) -> Outcome {
+    pub(super) fn create_card_identity(&self, _open: Reached<AfterCard>) -> Outcome {
         let purpose = Purpose::CardIdentity;
         self.demand(purpose)?;
         // Locked to the end: of two at once, one is asked for and certified.
@@ -40,7 +41,7 @@ impl Operation<'_> {
     }
 
     /// Asks for another certificate of the card identity key that is in use.
-    pub(super) fn renew_card_identity(&self) -> Outcome {
+    pub(super) fn renew_card_identity(&self, _open: Reached<AfterCard>) -> Outcome {
         let purpose = Purpose::CardIdentity;
         let record = self.newest(purpose)?;
         leaf(&record).ok_or(VaultRefusal::NoKey { purpose })?;
@@ -49,7 +50,12 @@ impl Operation<'_> {
 
     /// Keeps the chain, if it is for a key that waits here and leads to that fleet CA; or for the one in use, if it
     /// leads to the fleet CA that is known and does not end earlier than what it replaces.
-    pub(super) fn install_card_identity(&self, chain: Chain, fleet_ca: Vec<u8>) -> Outcome {
+    pub(super) fn install_card_identity(
+        &self,
+        _open: Reached<AfterCard>,
+        chain: Chain,
+        fleet_ca: Vec<u8>,
+    ) -> Outcome {
         let purpose = Purpose::CardIdentity;
         self.demand(purpose)?;
         let anchor = FleetCa::from_der(&fleet_ca).map_err(refused)?;
@@ -78,7 +84,7 @@ impl Operation<'_> {
         Ok(VaultReply::Certificates(chain))
     }
 
-    pub(super) fn rotate_tls_client(&self, lifetime_s: u64) -> Outcome {
+    pub(super) fn rotate_tls_client(&self, _open: Reached<AfterCard>, lifetime_s: u64) -> Outcome {
         self.demand(Purpose::TlsClient)?;
         let lifetime_s = lifetime(Usage::TlsClient, lifetime_s)?;
         let made = self.make(Purpose::TlsClient, |this, key| {
@@ -90,6 +96,7 @@ impl Operation<'_> {
 
     pub(super) fn certify_report_key(
         &self,
+        _open: Reached<AfterHypervisor>,
         csr: &[u8],
         guest: GuestIdentity,
         launch_measurement: Digest,
@@ -111,6 +118,7 @@ impl Operation<'_> {
 
     pub(super) fn certify_guest_key(
         &self,
+        _open: Reached<AfterHypervisor>,
         csr: &[u8],
         guest: GuestIdentity,
         launch_measurement: Digest,
@@ -173,6 +181,7 @@ impl Operation<'_> {
             names: Vec::new(),
             vault: self.backend.kind(),
             launch_measurement,
+            phases: self.boot.phases(),
             now: self.now,
             lifetime_s,
         };

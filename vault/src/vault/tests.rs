@@ -11,6 +11,7 @@ use crate::software::{RootKey, Software};
 
 mod certificates;
 mod enrolment;
+mod measured_boot;
 mod rotation;
 mod taken_over;
 

@@ -142,6 +142,7 @@ impl Operation<'_> {
             // All hosts' vaults are of the one kind that there is.
             vault: self.backend.kind(),
             launch_measurement: None,
+            phases: Vec::new(),
             now: self.now,
             lifetime_s,
         };

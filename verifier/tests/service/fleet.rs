@@ -124,6 +124,7 @@ fn params(wish: &Wish<'_>) -> CertificateParams {
         let info = TcbInfo {
             vault: VaultKind::Software,
             launch_measurement: wish.launch_measurement.clone(),
+            phases: Vec::new(),
         };
         let extension = CustomExtension::from_oid_content(tcb_info::OID, info.encode().unwrap());
         params.custom_extensions.push(extension);

@@ -105,6 +105,7 @@ fn leaf_params(usage: Usage, uri: &str) -> CertificateParams {
         launch_measurement: usage
             .carries_launch_measurement()
             .then(|| Digest(vec![7; 48])),
+        phases: Vec::new(),
     };
     let value = info.encode().unwrap();
     params

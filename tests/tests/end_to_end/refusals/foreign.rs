@@ -148,6 +148,7 @@ fn params(
         let info = TcbInfo {
             vault: VaultKind::Software,
             launch_measurement,
+            phases: Vec::new(),
         };
         let info = CustomExtension::from_oid_content(tcb_info::OID, info.encode()?);
         params.custom_extensions = vec![info];

@@ -6,8 +6,8 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::contents::Contents;
-use super::tcb_info::TcbInfo;
 use super::{ChainError, FleetCa, Subject, Usage};
+use crate::boot::Sha384;
 use crate::cose::{MAX_CERTIFICATE, PublicKey};
 use crate::digest::sha256;
 use crate::identity::CardId;
@@ -30,6 +30,8 @@ pub struct VerifiedCertificate {
     pub vault: Option<VaultKind>,
     /// The guest's launch measurement (SHA-384); for report and guest keys.
     pub launch_measurement: Option<Digest>,
+    /// The measurement register at the end of each phase of its host's boot ([`super::tcb_info::TcbInfo::phases`]).
+    pub phases: Vec<Sha384>,
     /// First second of its validity, since the Unix epoch.
     pub not_before: u64,
     /// Last second of its validity, since the Unix epoch.
@@ -159,15 +161,13 @@ fn finish(
     {
         return Err(ChainError::ForeignCard { claimed, issuer });
     }
-    let (vault, launch_measurement) = match contents.tcb_info {
-        Some(TcbInfo {
-            vault,
-            launch_measurement,
-        }) => (Some(vault), launch_measurement),
-        None => (None, None),
+    let (vault, launch_measurement, phases) = match contents.tcb_info {
+        Some(info) => (Some(info.vault), info.launch_measurement, info.phases),
+        None => (None, None, Vec::new()),
     };
     if vault.is_some() != usage.names_vault()
         || launch_measurement.is_some() != usage.carries_launch_measurement()
+        || (!usage.issued_by_card() && !phases.is_empty())
     {
         return Err(ChainError::TcbInfoUnfit { usage });
     }
@@ -178,6 +178,7 @@ fn finish(
         card,
         vault,
         launch_measurement,
+        phases,
         not_before: contents.not_before,
         not_after: contents.not_after,
         sha256: sha256(der),

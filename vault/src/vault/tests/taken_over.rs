@@ -1,5 +1,6 @@
 //! What a verifier that was taken over asks its vault for.
 
+use bartizan_attestation::boot::{Register, RegisterValues, Sha384};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bartizan_attestation::keys::VaultKind;
@@ -181,6 +182,14 @@ impl Backend for Counted {
 
     fn authenticate(&self, store: &[u8]) -> Result<[u8; 32], BackendError> {
         self.backend.authenticate(store)
+    }
+
+    fn extend(&self, register: Register, digest: &Sha384) -> Result<(), BackendError> {
+        self.backend.extend(register, digest)
+    }
+
+    fn registers(&self) -> Result<RegisterValues, BackendError> {
+        self.backend.registers()
     }
 }
 

@@ -73,6 +73,7 @@ impl Fleet {
         let info = TcbInfo {
             vault: VaultKind::Software,
             launch_measurement: Some(launch_measurement.clone()),
+            phases: Vec::new(),
         };
         let leaf = leaf_params(&uri, usage, Some(info))
             .signed_by(key, &issuer)
@@ -118,6 +119,7 @@ fn card_params(id: CardId) -> CertificateParams {
     let info = TcbInfo {
         vault: VaultKind::Software,
         launch_measurement: None,
+        phases: Vec::new(),
     };
     let mut params = leaf_params(&format!("urn:bartizan:host:{id}"), Usage::Card, Some(info));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));

@@ -9,6 +9,7 @@ fn the_bytes_are_those_of_the_standard() {
     let info = TcbInfo {
         vault: VAULT,
         launch_measurement: None,
+        phases: Vec::new(),
     };
     let der = info.encode().unwrap();
     // SEQUENCE, [0] "Bartizan", [9] "development".
@@ -39,6 +40,7 @@ fn another_asn1_reader_agrees() {
     let info = TcbInfo {
         vault: VAULT,
         launch_measurement: Some(Digest(vec![1; 48])),
+        phases: Vec::new(),
     };
     let der = info.encode().unwrap();
     let (rest, object) = parse_der(&der).unwrap();
@@ -52,9 +54,34 @@ fn digests_of_other_lengths_are_refused() {
         let info = TcbInfo {
             vault: VAULT,
             launch_measurement: Some(Digest(vec![0; length])),
+            phases: Vec::new(),
         };
         assert_eq!(info.encode(), Err(TcbInfoError::LaunchMeasurement(length)));
     }
+}
+
+#[test]
+fn the_phases_are_integrity_registers() {
+    let info = TcbInfo {
+        vault: VAULT,
+        launch_measurement: None,
+        phases: vec![Sha384([1; 48]), Sha384([2; 48])],
+    };
+    let der = hex::encode(info.encode().unwrap());
+    let register = |name: &str, number, digest: &str| {
+        let name = format!("80{:02x}{}", name.len(), hex::encode(name));
+        let fwid = format!("a23f303d06096086480165030402020430{}", digest.repeat(48));
+        let members = format!("{name}8101{number:02x}{fwid}");
+        format!("30{:02x}{members}", members.len() / 2)
+    };
+    let registers = register("card", 1, "01") + &register("devices", 2, "02");
+    let registers = format!("ab81{:02x}{registers}", registers.len() / 2);
+    assert!(der.ends_with(&registers), "{der}");
+    let many = TcbInfo {
+        phases: vec![Sha384::ZERO; 6],
+        ..info
+    };
+    assert_eq!(many.encode(), Err(TcbInfoError::Phases(6)));
 }
 
 #[test]
@@ -62,6 +89,7 @@ fn an_unknown_vault_is_told_apart() {
     let mut der = TcbInfo {
         vault: VAULT,
         launch_measurement: None,
+        phases: Vec::new(),
     }
     .encode()
     .unwrap();
@@ -72,8 +100,12 @@ fn an_unknown_vault_is_told_apart() {
 
 proptest! {
     #[test]
-    fn round_trip(digest in prop::option::of(prop::collection::vec(any::<u8>(), 48))) {
-        let info = TcbInfo { vault: VAULT, launch_measurement: digest.map(Digest) };
+    fn round_trip(
+        digest in prop::option::of(prop::collection::vec(any::<u8>(), 48)),
+        phases in prop::collection::vec(prop::array::uniform32(any::<u8>()), 0..=5),
+    ) {
+        let phases = phases.iter().map(|seed| Sha384::of(seed)).collect();
+        let info = TcbInfo { vault: VAULT, launch_measurement: digest.map(Digest), phases };
         prop_assert_eq!(TcbInfo::decode(&info.encode().unwrap()), Ok(info));
     }
 
@@ -84,7 +116,8 @@ proptest! {
         at in any::<prop::sample::Index>(),
         byte: u8,
     ) {
-        let mut der = TcbInfo { vault: VAULT, launch_measurement: Some(Digest(vec![1; 48])) }
+        let phases = vec![Sha384::ZERO; 5];
+        let mut der = TcbInfo { vault: VAULT, launch_measurement: Some(Digest(vec![1; 48])), phases }
             .encode()
             .unwrap();
         let at = at.index(der.len());

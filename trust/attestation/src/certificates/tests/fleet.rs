@@ -156,6 +156,7 @@ pub(crate) fn tcb_info(launch_measurement: Option<Digest>) -> CustomExtension {
     let info = TcbInfo {
         vault: VaultKind::Software,
         launch_measurement,
+        phases: Vec::new(),
     };
     CustomExtension::from_oid_content(tcb_info::OID, info.encode().unwrap())
 }

@@ -1,0 +1,269 @@
+//! What was started: kept, and started again from the same memory file when it ends.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use bartizan_boot::{Link, Start};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::accounts::account;
+use crate::measured::Measured;
+use crate::program::{Program, capabilities};
+use crate::readiness::{Heard, Readiness};
+
+/// How long a program may take until it serves.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Between the end of a program and its next start; doubled each time.
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
+/// A program that ran for so long is not one that cannot.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// The files that were measured, by component.
+pub type Files = BTreeMap<String, Measured>;
+
+/// The programs that were started.
+#[derive(Debug)]
+pub struct Family {
+    members: Vec<Member>,
+    state_dir: PathBuf,
+    log_dir: Option<PathBuf>,
+}
+
+#[derive(Debug)]
+struct Member {
+    name: String,
+    start: Start,
+    running: Option<Running>,
+    delay: Duration,
+    /// When it is started again.
+    due: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    ended: OwnedFd,
+    since: Instant,
+}
+
+impl Family {
+    /// Nobody yet; sockets go into `state_dir`, logs into `log_dir` or to standard error.
+    #[must_use]
+    pub const fn new(state_dir: PathBuf, log_dir: Option<PathBuf>) -> Self {
+        Self {
+            members: Vec::new(),
+            state_dir,
+            log_dir,
+        }
+    }
+
+    /// Starts a program and waits until it serves; a stage of the coordinator is not waited for. Answers this side's end of
+    /// its link, if it has one.
+    pub fn start(
+        &mut self,
+        files: &Files,
+        name: &str,
+        start: &Start,
+    ) -> io::Result<Option<UnixStream>> {
+        let (running, link) = self.spawn(files, name, start)?;
+        self.members.push(Member {
+            name: name.into(),
+            start: start.clone(),
+            running: Some(running),
+            delay: FIRST_DELAY,
+            due: None,
+        });
+        Ok(link)
+    }
+
+    fn spawn(
+        &self,
+        files: &Files,
+        name: &str,
+        start: &Start,
+    ) -> io::Result<(Running, Option<UnixStream>)> {
+        let program = files.get(name).ok_or_else(not_measured)?;
+        let argument = |argument: &String| match placeholder(argument) {
+            Some(file) => files.get(file).map(Measured::path).ok_or_else(not_measured),
+            None => Ok(argument.clone()),
+        };
+        let arguments = start
+            .arguments
+            .iter()
+            .map(argument)
+            .collect::<io::Result<_>>()?;
+        let account = account(&start.user).map_err(io::Error::other)?;
+        let readiness = Readiness::new(&self.state_dir, name, account)?;
+        let (ours, theirs) = match start.link {
+            Some(_) => {
+                let (ours, theirs) = UnixStream::pair()?;
+                (Some(ours), Some(theirs.into()))
+            }
+            None => (None, None),
+        };
+        let inherited = files.iter().filter(|(file, _)| start.inherits(file));
+        let child = Program {
+            name,
+            path: program.path(),
+            arguments,
+            account,
+            capabilities: capabilities(&start.capabilities).map_err(io::Error::other)?,
+            files: inherited
+                .map(|(name, file)| (name.as_str(), file.descriptor()))
+                .collect(),
+            link: theirs,
+            notify: Some(readiness.path()),
+            log: self.log(name)?,
+        }
+        .spawn()?;
+        let ended = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+        let mut running = Running {
+            child,
+            ended,
+            since: Instant::now(),
+        };
+        if start.link == Some(Link::Coordinator) {
+            return Ok((running, ours));
+        }
+        let why = match readiness.wait(&running.ended, PATIENCE)? {
+            Heard::Ready => return Ok((running, ours)),
+            Heard::Ended => format!("it ended: {}", running.child.wait()?),
+            Heard::Nothing => {
+                running.child.kill()?;
+                running.child.wait()?;
+                format!("it did not become ready within {} s", PATIENCE.as_secs())
+            }
+        };
+        Err(io::Error::other(why))
+    }
+
+    fn log(&self, name: &str) -> io::Result<Option<File>> {
+        let open = |folder: &PathBuf| {
+            let path = folder.join(format!("{}.log", name.replace('/', "-")));
+            File::options().create(true).append(true).open(path)
+        };
+        self.log_dir.as_ref().map(open).transpose()
+    }
+
+    /// Waits until a program ends, or one is due again, and answers which is to be started again; `None` where none ever will.
+    pub fn wait(&mut self) -> io::Result<Option<String>> {
+        loop {
+            let now = Instant::now();
+            let due = self.members.iter().filter_map(|member| member.due).min();
+            if let Some(member) = self
+                .members
+                .iter_mut()
+                .find(|m| m.due.is_some_and(|at| at <= now))
+            {
+                member.due = None;
+                return Ok(Some(member.name.clone()));
+            }
+            let running: Vec<_> = self
+                .members
+                .iter()
+                .filter_map(|m| m.running.as_ref())
+                .collect();
+            if running.is_empty() && due.is_none() {
+                return Ok(None);
+            }
+            let timeout = due.map(|due| {
+                let left = due.saturating_duration_since(now);
+                Timespec {
+                    tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+                    tv_nsec: left.subsec_nanos().into(),
+                }
+            });
+            let mut polled: Vec<_> = running
+                .iter()
+                .map(|running| PollFd::from_borrowed_fd(running.ended.as_fd(), PollFlags::IN))
+                .collect();
+            match poll(&mut polled, timeout.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.reap()?;
+        }
+    }
+
+    fn reap(&mut self) -> io::Result<()> {
+        for member in &mut self.members {
+            let Some(running) = &mut member.running else {
+                continue;
+            };
+            let Some(status) = running.child.try_wait()? else {
+                continue;
+            };
+            if running.since.elapsed() >= SETTLED {
+                member.delay = FIRST_DELAY;
+            }
+            member.running = None;
+            if member.start.link == Some(Link::Coordinator) {
+                // Its work is done, or it has said why not.
+                continue;
+            }
+            eprintln!(
+                "{} ended ({status}); it is started again in {} s",
+                member.name,
+                member.delay.as_secs()
+            );
+            member.put_off();
+        }
+        Ok(())
+    }
+
+    /// Starts a member again, from the memory file that was measured. Answers this side's end of its new link.
+    pub fn start_again(&mut self, files: &Files, name: &str) -> io::Result<Option<UnixStream>> {
+        let Some(at) = self.members.iter().position(|member| member.name == name) else {
+            return Err(not_measured());
+        };
+        let start = self.members.get(at).map(|member| member.start.clone());
+        let start = start.ok_or_else(not_measured)?;
+        let spawned = self.spawn(files, name, &start);
+        let member = self.members.get_mut(at).ok_or_else(not_measured)?;
+        match spawned {
+            Ok((running, link)) => {
+                member.running = Some(running);
+                Ok(link)
+            }
+            Err(error) => {
+                member.put_off();
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends a member, to be started again.
+    pub fn end(&mut self, name: &str) {
+        let member = self.members.iter_mut().find(|member| member.name == name);
+        if let Some(running) = member.and_then(|member| member.running.as_mut()) {
+            // It may have ended by itself.
+            let _ = running.child.kill();
+        }
+    }
+}
+
+impl Member {
+    fn put_off(&mut self) {
+        self.due = Some(Instant::now() + self.delay);
+        self.delay = (2 * self.delay).min(LONGEST_DELAY);
+    }
+}
+
+fn placeholder(argument: &str) -> Option<&str> {
+    argument.strip_prefix('{')?.strip_suffix('}')
+}
+
+fn not_measured() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::NotFound,
+        "a file that it needs was not measured",
+    )
+}

@@ -1,0 +1,149 @@
+//! Starting a program: from its sealed memory file, as its user, with the descriptors that it is due and nothing else.
+#![expect(unsafe_code, reason = "only a hook between fork and exec can do this")]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use rustix::io::FdFlags;
+use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
+
+use crate::accounts::Account;
+
+/// A program to be started.
+#[derive(Debug)]
+pub struct Program<'a> {
+    /// Its name, as it sees it.
+    pub name: &'a str,
+    /// Its path: that of its memory file.
+    pub path: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Whom it runs as.
+    pub account: Account,
+    /// What it keeps of root's rights.
+    pub capabilities: CapabilitySet,
+    /// Measured files that it is handed, under the numbers that they have here, and their names.
+    pub files: Vec<(&'a str, &'a OwnedFd)>,
+    /// Its standard input, if it has a link.
+    pub link: Option<OwnedFd>,
+    /// Where it says that it serves.
+    pub notify: Option<&'a Path>,
+    /// Where its standard error goes; to this process's if absent.
+    pub log: Option<File>,
+}
+
+/// The variable that tells a program which of its descriptors is which measured file: `NUMBER=NAME`, one a line.
+pub const FILES: &str = "BARTIZAN_MEASURED_FILES";
+
+impl Program<'_> {
+    /// Starts it.
+    pub fn spawn(self) -> io::Result<Child> {
+        let mut command = Command::new(&self.path);
+        command
+            .arg0(self.name)
+            .args(&self.arguments)
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("RUST_LOG", "info")
+            .stdin(self.link.map_or_else(Stdio::null, Stdio::from))
+            .stdout(Stdio::null())
+            .stderr(self.log.map_or_else(Stdio::inherit, Stdio::from));
+        if let Some(notify) = self.notify {
+            command.env("NOTIFY_SOCKET", notify);
+        }
+        if !self.files.is_empty() {
+            let line = |(name, file): &(&str, &OwnedFd)| format!("{}={name}", file.as_raw_fd());
+            let lines: Vec<_> = self.files.iter().map(line).collect();
+            command.env(FILES, lines.join("\n"));
+        }
+        let kept: Vec<RawFd> = self
+            .files
+            .iter()
+            .map(|(_, file)| file.as_raw_fd())
+            .collect();
+        let (account, capabilities) = (self.account, self.capabilities);
+        let settle = move || {
+            become_user(account, capabilities)?;
+            for descriptor in &kept {
+                // SAFETY: `self` borrows the file until the child was made, and the child has its own copy.
+                let descriptor = unsafe { BorrowedFd::borrow_raw(*descriptor) };
+                rustix::io::fcntl_setfd(descriptor, FdFlags::empty())?;
+            }
+            Ok(())
+        };
+        // SAFETY: the hook makes system calls only; it neither allocates nor takes a lock.
+        unsafe { command.pre_exec(settle) };
+        command.spawn()
+    }
+}
+
+/// Becomes a user with those capabilities and no other, now and ever. Async-signal-safe.
+fn become_user(account: Account, kept: CapabilitySet) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
+    for one in CapabilitySet::all()
+        .iter()
+        .filter(|one| !kept.contains(*one))
+    {
+        match rustix::thread::remove_capability_from_bounding_set(one) {
+            // A capability that this kernel does not know.
+            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // From root to another user the kernel would take them.
+    rustix::thread::set_keep_capabilities(true)?;
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)?;
+    let sets = CapabilitySets {
+        effective: kept,
+        permitted: kept,
+        inheritable: kept,
+    };
+    rustix::thread::set_capabilities(None, sets)?;
+    rustix::thread::clear_ambient_capability_set()?;
+    for one in kept.iter() {
+        rustix::thread::configure_capability_in_ambient_set(one, true)?;
+    }
+    rustix::thread::set_no_new_privs(true)?;
+    // A session of its own: a terminal's signals are for the launcher.
+    rustix::process::setsid()?;
+    Ok(())
+}
+
+/// The capabilities of these names, as capabilities(7) has them without `CAP_`, in lower case.
+pub fn capabilities(names: &[String]) -> Result<CapabilitySet, UnknownCapability> {
+    let mut set = CapabilitySet::empty();
+    for name in names {
+        let known = CapabilitySet::all()
+            .iter_names()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
+        match known {
+            Some((_, one)) => set |= one,
+            None => return Err(UnknownCapability(name.clone())),
+        }
+    }
+    Ok(set)
+}
+
+/// No capability has that name.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no capability `{0}`")]
+pub struct UnknownCapability(String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_known_by_name() {
+        let names = ["setuid".into(), "dac_override".into()];
+        let expected = CapabilitySet::SETUID | CapabilitySet::DAC_OVERRIDE;
+        assert_eq!(capabilities(&names).unwrap(), expected);
+        capabilities(&["everything".into()]).unwrap_err();
+    }
+}

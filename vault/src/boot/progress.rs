@@ -1,0 +1,219 @@
+//! How far the boot is.
+
+use std::sync::{PoisonError, RwLock};
+
+use bartizan_attestation::boot::{
+    Event, EventLog, Phase, Refusal, RegisterValues, Sequence, Sha384, VaultStep, VerifiedManifest,
+};
+use bartizan_attestation::cose::PublicKey;
+
+use super::settles;
+use crate::backend::Backend;
+use crate::config::MeasuredBoot;
+use crate::keyring::Keyring;
+
+#[derive(Debug)]
+pub(super) struct Progress {
+    begun: Option<Begun>,
+    log: EventLog,
+    phases: Vec<Sha384>,
+    stopped: Option<Refusal>,
+    /// So many events the registers hold from before this process.
+    held: usize,
+}
+
+#[derive(Debug)]
+struct Begun {
+    release_key: PublicKey,
+    sequence: Sequence,
+}
+
+impl Progress {
+    pub(super) const fn new() -> Self {
+        Self {
+            begun: None,
+            log: EventLog::new(Vec::new()),
+            phases: Vec::new(),
+            stopped: None,
+            held: 0,
+        }
+    }
+
+    pub(super) fn take(
+        &mut self,
+        step: VaultStep,
+        demanded: &MeasuredBoot,
+        backend: &dyn Backend,
+        keyring: &RwLock<Keyring>,
+    ) -> Result<(), Refusal> {
+        let phase = match step {
+            VaultStep::Begin {
+                release_key,
+                extended,
+            } => return self.begin(&release_key, extended, demanded, backend, keyring),
+            VaultStep::Fail(refusal) => {
+                self.stop(refusal, backend);
+                return Ok(());
+            }
+            VaultStep::Complete(phase) => Some(phase),
+            _ => None,
+        };
+        let begun = self.begun.as_mut().ok_or_else(not_begun)?;
+        let (events, version) = begun.step(step, keyring)?;
+        self.extend(events, backend)?;
+        let Some(phase) = phase else {
+            return Ok(());
+        };
+        let registers = self.confirmed(backend)?;
+        if let Some(part) = settles(phase) {
+            let mut keyring = keyring.write().unwrap_or_else(PoisonError::into_inner);
+            let settled = keyring.settle_release(demanded.release_key, part, version);
+            settled.map_err(|error| Refusal::Registers(error.to_string()))?;
+        }
+        self.phases.push(registers.measurement);
+        tracing::info!(%phase, measurement = %registers.measurement, "phase ended");
+        Ok(())
+    }
+
+    /// Registers that are not at their start are either those that this boot's former vault extended, or somebody else's.
+    fn begin(
+        &mut self,
+        release_key: &[u8],
+        extended: u32,
+        demanded: &MeasuredBoot,
+        backend: &dyn Backend,
+        keyring: &RwLock<Keyring>,
+    ) -> Result<(), Refusal> {
+        if self.begun.is_some() {
+            return Err(Refusal::Manifest(
+                "this vault was told of a boot already".into(),
+            ));
+        }
+        let release_key = PublicKey::from_spki_der(release_key)
+            .map_err(|error| Refusal::Manifest(error.to_string()))?;
+        let found = release_key.sha256();
+        let known = keyring.read().unwrap_or_else(PoisonError::into_inner);
+        let expected = known.release_key().unwrap_or(demanded.release_key);
+        for expected in [expected, demanded.release_key] {
+            if expected != found {
+                return Err(Refusal::Signer { expected, found });
+            }
+        }
+        let registers = registers(backend)?;
+        if registers != RegisterValues::ZERO {
+            if extended == 0 {
+                return Err(Refusal::Registers(
+                    "the registers were extended already since this machine was started; start it anew, or name other PCRs"
+                        .into(),
+                ));
+            }
+            self.held = usize::try_from(extended).unwrap_or(usize::MAX);
+        }
+        self.begun = Some(Begun {
+            sequence: Sequence::new(found),
+            release_key,
+        });
+        Ok(())
+    }
+
+    fn extend(&mut self, events: Vec<Event>, backend: &dyn Backend) -> Result<(), Refusal> {
+        for event in events {
+            if self.log.events().len() >= self.held {
+                // Before it is in the log: what is not extended was not measured.
+                let extended = backend.extend(event.register, &event.digest());
+                extended.map_err(|error| Refusal::Registers(error.to_string()))?;
+            }
+            self.log.push(event);
+        }
+        Ok(())
+    }
+
+    /// What the registers hold, if the log explains it.
+    fn confirmed(&self, backend: &dyn Backend) -> Result<RegisterValues, Refusal> {
+        if self.log.events().len() < self.held {
+            return Ok(self.log.replay());
+        }
+        let registers = registers(backend)?;
+        let explained = self.log.explains(&registers);
+        explained.map_err(|error| Refusal::Registers(error.to_string()))?;
+        Ok(registers)
+    }
+
+    /// For good. What failed first is what is said.
+    pub(super) fn stop(&mut self, refusal: Refusal, backend: &dyn Backend) {
+        if let Some(begun) = &mut self.begun {
+            let events = begun.sequence.fail(&refusal);
+            if let Err(error) = self.extend(events, backend) {
+                tracing::error!(%error, "the registers could not be told that the boot was stopped");
+            }
+        }
+        self.stopped.get_or_insert(refusal);
+    }
+
+    pub(super) fn completed(&self) -> Option<Phase> {
+        let begun = self.begun.as_ref()?;
+        if self.log.events().len() < self.held {
+            // Nothing that was told so far was compared with the registers.
+            return None;
+        }
+        // A phase counts once its registers were confirmed.
+        let confirmed = self.phases.len().checked_sub(1)?;
+        begun
+            .sequence
+            .completed()
+            .min(Phase::ALL.get(confirmed).copied())
+    }
+
+    pub(super) const fn stopped(&self) -> Option<&Refusal> {
+        self.stopped.as_ref()
+    }
+
+    pub(super) const fn log(&self) -> &EventLog {
+        &self.log
+    }
+
+    pub(super) fn phases(&self) -> &[Sha384] {
+        &self.phases
+    }
+
+    pub(super) fn extended(&self) -> u32 {
+        u32::try_from(self.log.events().len()).unwrap_or(u32::MAX)
+    }
+}
+
+impl Begun {
+    /// The events of a step, and the version of the part that it is of.
+    fn step(
+        &mut self,
+        step: VaultStep,
+        keyring: &RwLock<Keyring>,
+    ) -> Result<(Vec<Event>, u64), Refusal> {
+        match step {
+            VaultStep::Release(signed) => {
+                let manifest = VerifiedManifest::verify(&signed, &self.release_key)
+                    .map_err(|error| Refusal::Manifest(error.to_string()))?;
+                let known = keyring.read().unwrap_or_else(PoisonError::into_inner);
+                let (part, version) = (manifest.manifest().part, manifest.manifest().version);
+                let lowest = known.lowest_version(part);
+                Ok((self.sequence.accept(manifest, lowest)?, version))
+            }
+            VaultStep::Measure { name, sha384 } => Ok((self.sequence.measure(&name, sha384)?, 0)),
+            VaultStep::Complete(phase) => {
+                let events = self.sequence.complete(phase)?;
+                let manifest = self.sequence.manifest(phase).ok_or_else(not_begun)?;
+                Ok((events, manifest.manifest().version))
+            }
+            VaultStep::Begin { .. } | VaultStep::Fail(_) => Err(not_begun()),
+        }
+    }
+}
+
+fn registers(backend: &dyn Backend) -> Result<RegisterValues, Refusal> {
+    backend
+        .registers()
+        .map_err(|error| Refusal::Registers(error.to_string()))
+}
+
+fn not_begun() -> Refusal {
+    Refusal::Manifest("the vault was not told who signs releases".into())
+}

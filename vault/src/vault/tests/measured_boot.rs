@@ -1,0 +1,373 @@
+use bartizan_attestation::boot::{
+    Component, EventLog, Manifest, Part, Phase, Refusal, Register, Sha384, VaultAnswer,
+};
+use bartizan_attestation::cose::Sign;
+
+use super::*;
+
+/// A host's vault whose keys wait for a boot, and the key that signs releases.
+struct Waiting {
+    host: Opened,
+    key: EphemeralKey,
+}
+
+fn demanded(key: &EphemeralKey) -> Option<MeasuredBoot> {
+    Some(MeasuredBoot {
+        release_key: key.public_key().sha256(),
+    })
+}
+
+/// An enrolled host that has been started anew and now demands a boot.
+fn waiting() -> (Waiting, FleetCa) {
+    let (_, host, ca) = fleet();
+    let key = EphemeralKey::generate().unwrap();
+    let vault = again(Role::Host, &host.folder).with_measured_boot(demanded(&key));
+    let host = Opened { vault, ..host };
+    (Waiting { host, key }, ca)
+}
+
+impl Waiting {
+    /// Another process, as after a reboot.
+    fn restart(&mut self) {
+        let vault = again(Role::Host, &self.host.folder);
+        self.host.vault = vault.with_measured_boot(demanded(&self.key));
+    }
+
+    fn take(&self, step: VaultStep) -> Result<u32, Refusal> {
+        match self.host.vault.take(step) {
+            VaultAnswer::Done { extended } => Ok(extended),
+            VaultAnswer::Refused { refusal, .. } => Err(refusal),
+        }
+    }
+
+    fn begin(&self) -> Result<u32, Refusal> {
+        self.take(VaultStep::Begin {
+            release_key: self.key.public_key().spki_der(),
+            extended: 0,
+        })
+    }
+
+    /// Everything up to the end of a phase.
+    fn boot(&self, last: Phase, versions: [u64; 2]) -> Result<(), Refusal> {
+        self.begin()?;
+        for step in steps(&self.key, last, versions) {
+            self.take(step)?;
+        }
+        Ok(())
+    }
+
+    fn rotate_tls(&self) -> VaultReply {
+        let rotate = VaultRequest::RotateTlsClient { lifetime_s: 60 };
+        self.host.vault.answer(rotate, NOW)
+    }
+
+    fn certify_report_key(&self) -> VaultReply {
+        let request = VaultRequest::CertifyReportKey {
+            csr: EphemeralKey::generate().unwrap().csr().unwrap(),
+            guest: guest(&self.host.vault),
+            launch_measurement: Digest(vec![1; 48]),
+            lifetime_s: 60,
+        };
+        self.host.vault.answer(request, NOW)
+    }
+
+    fn described(&self) -> bartizan_attestation::keys::BootDescription {
+        match self.host.vault.answer(VaultRequest::DescribeBoot, NOW) {
+            VaultReply::Boot(description) => description,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+const NAMES: [&str; 5] = ["card", "devices", "stage2", "hypervisor", "enclave"];
+
+fn manifests(versions: [u64; 2]) -> [Manifest; 2] {
+    [Part::Base, Part::Bundle].map(|part| Manifest {
+        product: "test".into(),
+        part,
+        version: versions[usize::from(part == Part::Bundle)],
+        components: (Phase::ALL.into_iter().zip(NAMES))
+            .filter(|(phase, _)| phase.part() == part)
+            .map(|(phase, name)| Component {
+                phase,
+                name: name.into(),
+                path: Some(format!("/{name}")),
+                sha384: vec![Sha384::of(name.as_bytes())],
+                start: None,
+            })
+            .collect(),
+    })
+}
+
+fn release(manifest: &Manifest, key: &impl Sign) -> VaultStep {
+    VaultStep::Release(manifest.sign(key).unwrap())
+}
+
+fn measure(name: &str, contents: &str) -> VaultStep {
+    VaultStep::Measure {
+        name: name.into(),
+        sha384: Sha384::of(contents.as_bytes()),
+    }
+}
+
+fn steps(key: &EphemeralKey, last: Phase, versions: [u64; 2]) -> Vec<VaultStep> {
+    let mut steps = Vec::new();
+    for manifest in manifests(versions) {
+        steps.push(release(&manifest, key));
+        for component in &manifest.components {
+            steps.push(measure(&component.name, &component.name));
+            steps.push(VaultStep::Complete(component.phase));
+        }
+    }
+    let end = steps
+        .iter()
+        .position(|step| *step == VaultStep::Complete(last))
+        .unwrap();
+    steps.truncate(end + 1);
+    steps
+}
+
+fn shut(reply: VaultReply) -> (Phase, Option<Refusal>) {
+    match refusal(reply) {
+        VaultRefusal::Shut { phase, stopped } => (phase, stopped),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn keys_open_with_their_phases_and_certificates_carry_the_digests() {
+    let (host, ca) = waiting();
+    assert_eq!(shut(host.rotate_tls()), (Phase::Card, None));
+    host.begin().unwrap();
+    for step in steps(&host.key, Phase::Enclave, [1, 1]) {
+        let done = host.described().phases.len();
+        if done < 1 {
+            assert_eq!(shut(host.rotate_tls()), (Phase::Card, None));
+        }
+        if done < 4 {
+            assert_eq!(shut(host.certify_report_key()), (Phase::Hypervisor, None));
+        }
+        host.take(step).unwrap();
+    }
+    let described = host.described();
+    assert_eq!(described.phases.len(), 5);
+    let log = EventLog::from_cbor(&described.log).unwrap();
+    log.explains(&described.registers).unwrap();
+    assert_eq!(described.phases[4], described.registers.measurement);
+    let chain = certificates(host.certify_report_key());
+    let report_key = verify_chain(&chain, &ca, NOW, Usage::ReportKey).unwrap();
+    assert_eq!(report_key.phases, described.phases);
+    let chain = certificates(host.rotate_tls());
+    let client = verify_chain(&chain, &ca, NOW, Usage::TlsClient).unwrap();
+    assert_eq!(client.phases, described.phases);
+}
+
+#[test]
+fn an_altered_component_keeps_later_keys_shut_for_good() {
+    for (index, name) in NAMES.into_iter().enumerate() {
+        let (host, _) = waiting();
+        host.begin().unwrap();
+        let steps = steps(&host.key, Phase::Enclave, [1, 1]);
+        let at = steps
+            .iter()
+            .position(|step| *step == measure(name, name))
+            .unwrap();
+        for step in &steps[..at] {
+            host.take(step.clone()).unwrap();
+        }
+        let refused = host.take(measure(name, "altered")).unwrap_err();
+        let mismatch = Refusal::Mismatch {
+            phase: Phase::ALL[index],
+            component: name.into(),
+            expected: vec![Sha384::of(name.as_bytes())],
+            found: Sha384::of(b"altered"),
+        };
+        assert_eq!(refused, mismatch);
+        for step in &steps[at..] {
+            host.take(step.clone()).unwrap_err();
+        }
+        let stopped = Some(mismatch.clone());
+        if index == 0 {
+            assert_eq!(shut(host.rotate_tls()), (Phase::Card, stopped.clone()));
+        } else {
+            certificates(host.rotate_tls());
+        }
+        if index < 4 {
+            assert_eq!(
+                shut(host.certify_report_key()),
+                (Phase::Hypervisor, stopped)
+            );
+        }
+        let described = host.described();
+        let log = EventLog::from_cbor(&described.log).unwrap();
+        log.explains(&described.registers).unwrap();
+        assert_eq!(described.stopped, Some(mismatch));
+    }
+}
+
+#[test]
+fn releases_without_the_right_signature_are_refused() {
+    let stranger = EphemeralKey::generate().unwrap();
+    let (host, _) = waiting();
+    host.begin().unwrap();
+    let refused = host
+        .take(release(&manifests([1, 1])[0], &stranger))
+        .unwrap_err();
+    assert!(matches!(refused, Refusal::Manifest(_)), "{refused}");
+    let (host, _) = waiting();
+    host.begin().unwrap();
+    let unsigned = bartizan_attestation::cbor::encode(&manifests([1, 1])[0]);
+    host.take(VaultStep::Release(unsigned)).unwrap_err();
+    // A launcher that names another key.
+    let (host, _) = waiting();
+    let begin = VaultStep::Begin {
+        release_key: stranger.public_key().spki_der(),
+        extended: 0,
+    };
+    assert!(matches!(host.take(begin), Err(Refusal::Signer { .. })));
+    assert!(matches!(
+        shut(host.rotate_tls()),
+        (Phase::Card, Some(Refusal::Signer { .. }))
+    ));
+}
+
+/// Whoever changes the configuration and the launcher's key alike has keys of a host that was booted otherwise.
+#[test]
+fn a_host_that_was_booted_takes_no_other_release_key() {
+    let (mut host, _) = waiting();
+    host.boot(Phase::Card, [1, 1]).unwrap();
+    host.key = EphemeralKey::generate().unwrap();
+    host.restart();
+    assert!(matches!(
+        host.boot(Phase::Card, [1, 1]),
+        Err(Refusal::Signer { .. })
+    ));
+    assert!(matches!(shut(host.rotate_tls()), (Phase::Card, Some(_))));
+}
+
+#[test]
+fn versions_only_go_up_and_a_release_that_did_not_start_does_not_count() {
+    let (mut host, _) = waiting();
+    host.boot(Phase::Enclave, [5, 3]).unwrap();
+    host.restart();
+    let refused = host.boot(Phase::Enclave, [4, 3]).unwrap_err();
+    let (part, lowest, found) = (Part::Base, 5, 4);
+    assert_eq!(
+        refused,
+        Refusal::RolledBack {
+            part,
+            lowest,
+            found
+        }
+    );
+    assert!(matches!(shut(host.rotate_tls()), (Phase::Card, Some(_))));
+    host.restart();
+    let refused = host.boot(Phase::Enclave, [5, 2]).unwrap_err();
+    let (part, lowest, found) = (Part::Bundle, 3, 2);
+    assert_eq!(
+        refused,
+        Refusal::RolledBack {
+            part,
+            lowest,
+            found
+        }
+    );
+    assert!(matches!(
+        shut(host.certify_report_key()),
+        (Phase::Hypervisor, Some(_))
+    ));
+    certificates(host.rotate_tls());
+    // Version 9 does not come through its first phase: version 5 still starts.
+    host.restart();
+    host.begin().unwrap();
+    host.take(release(&manifests([9, 9])[0], &host.key))
+        .unwrap();
+    host.take(measure("card", "broken")).unwrap_err();
+    host.restart();
+    host.boot(Phase::Enclave, [5, 3]).unwrap();
+    host.restart();
+    host.boot(Phase::Enclave, [6, 3]).unwrap();
+    host.restart();
+    host.boot(Phase::Card, [5, 3]).unwrap_err();
+}
+
+#[test]
+fn nothing_is_told_out_of_turn() {
+    let (host, _) = waiting();
+    host.take(measure("card", "card")).unwrap_err();
+    let (host, _) = waiting();
+    host.begin().unwrap();
+    host.begin().unwrap_err();
+    assert!(matches!(shut(host.rotate_tls()), (Phase::Card, Some(_))));
+    // A vault that demands no boot takes none.
+    let (_, host, _) = fleet();
+    let begin = VaultStep::Begin {
+        release_key: EphemeralKey::generate().unwrap().public_key().spki_der(),
+        extended: 0,
+    };
+    assert!(matches!(
+        host.vault.take(begin),
+        VaultAnswer::Refused { .. }
+    ));
+}
+
+#[test]
+fn registers_that_somebody_else_extended_stop_the_boot() {
+    let (host, _) = waiting();
+    let stray = host
+        .host
+        .vault
+        .backend
+        .extend(Register::Measurement, &Sha384::of(b"x"));
+    stray.unwrap();
+    assert!(matches!(host.begin(), Err(Refusal::Registers(_))));
+    // In the midst of a phase it is noticed at its end.
+    let (host, _) = waiting();
+    host.begin().unwrap();
+    let steps = steps(&host.key, Phase::Card, [1, 1]);
+    host.take(steps[0].clone()).unwrap();
+    let backend = &host.host.vault.backend;
+    backend
+        .extend(Register::Authority, &Sha384::of(b"x"))
+        .unwrap();
+    host.take(steps[1].clone()).unwrap();
+    assert!(matches!(
+        host.take(steps[2].clone()),
+        Err(Refusal::Registers(_))
+    ));
+    assert!(matches!(shut(host.rotate_tls()), (Phase::Card, Some(_))));
+}
+
+/// Registers that outlive the vault, as a TPM's do: the same back end under another vault.
+#[test]
+fn a_vault_that_takes_a_boot_up_extends_nothing_twice() {
+    let (mut host, _) = waiting();
+    host.boot(Phase::Hypervisor, [1, 1]).unwrap();
+    let (before, backend) = (host.described(), Arc::clone(&host.host.vault.backend));
+    let events = EventLog::from_cbor(&before.log).unwrap().events().len();
+    let take_up = |host: &mut Waiting, extended: usize| {
+        let stored = StoredKeyring::read(&host.host.folder.path().join("keys")).unwrap();
+        let keyring = stored.open(Arc::clone(&backend)).unwrap();
+        let vault = Vault::new(Role::Host, Arc::clone(&backend), keyring);
+        host.host.vault = vault.with_measured_boot(demanded(&host.key));
+        host.take(VaultStep::Begin {
+            release_key: host.key.public_key().spki_der(),
+            extended: extended.try_into().unwrap(),
+        })?;
+        for step in steps(&host.key, Phase::Hypervisor, [1, 1]) {
+            host.take(step)?;
+        }
+        Ok::<_, Refusal>(())
+    };
+    take_up(&mut host, events).unwrap();
+    assert_eq!(host.described(), before);
+    certificates(host.certify_report_key());
+    // One that is told of less than the registers hold, or more, opens nothing that it cannot explain.
+    for wrong in [events - 1, 1] {
+        take_up(&mut host, wrong).unwrap_err();
+        assert!(matches!(
+            shut(host.certify_report_key()),
+            (Phase::Hypervisor, Some(_))
+        ));
+    }
+}
