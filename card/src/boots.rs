@@ -39,10 +39,13 @@ impl Boots {
     /// The counters in a folder.
     pub fn open(state_dir: &Path) -> Result<Self, BootsError> {
         let folder = state_dir.join("boots");
-        fs::create_dir_all(&folder).map_err(|source| BootsError::File {
-            path: folder.clone(),
-            source,
-        })?;
+        // A card that is confined already makes no folder any more.
+        if !folder.is_dir() {
+            fs::create_dir_all(&folder).map_err(|source| BootsError::File {
+                path: folder.clone(),
+                source,
+            })?;
+        }
         Ok(Self {
             folder,
             counting: Mutex::default(),

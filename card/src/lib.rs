@@ -11,6 +11,7 @@
 //! | [`renewal`] | staying one: the certificate is renewed at half of its life |
 //! | [`operators`] | whether who signed a launch record is revoked |
 //! | `standings` | questions of that, few of one operator's at once |
+//! | [`unenrolled`] | a host that has no identity yet |
 //! | [`service`] | what the hypervisor may ask |
 
 #![forbid(unsafe_code)]
@@ -35,6 +36,7 @@ pub mod renewal;
 pub mod server;
 pub mod service;
 mod standings;
+pub mod unenrolled;
 pub mod vault;
 pub mod verifier;
 

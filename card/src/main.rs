@@ -14,7 +14,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use bartizan_attestation::certificates::FleetCa;
 use bartizan_card::service::Card;
-use bartizan_card::{Config, confinement, enroll, renewal, server};
+use bartizan_card::{Config, confinement, enroll, renewal, server, unenrolled};
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -94,7 +94,7 @@ fn execute(command: Command) -> Result<()> {
             // Before the folder of the socket is out of reach.
             let listener = server::bind(&config.socket)
                 .with_context(|| format!("could not serve at {}", config.socket.display()))?;
-            std::fs::create_dir_all(&config.state_dir)
+            std::fs::create_dir_all(config.state_dir.join("boots"))
                 .with_context(|| format!("could not make {}", config.state_dir.display()))?;
             // Before the runtime: threads inherit it from the one that made them.
             confinement::restrict_access(&config)?;
@@ -141,11 +141,20 @@ fn runtime() -> std::io::Result<Runtime> {
 }
 
 async fn run(config: &Config, listener: UnixListener) -> Result<()> {
-    let card = Arc::new(tokio::task::block_in_place(|| Card::open(config))?);
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let mut terminate = signal(SignalKind::terminate())?;
     confinement::restrict_system_calls(config)?;
-    bartizan_local::notify_ready().context("NOTIFY_SOCKET cannot be used")?;
+    let ready = || bartizan_local::notify_ready().context("NOTIFY_SOCKET cannot be used");
+    let mut told = None;
+    let waiting = || {
+        tracing::warn!("this host is not enrolled; run `bartizan host enroll`");
+        told = Some(ready());
+    };
+    let card = tokio::select! {
+        card = unenrolled::enrolled(config, &listener, waiting) => Arc::new(card?),
+        _ = terminate.recv() => return Ok(()),
+    };
+    told.unwrap_or_else(ready)?;
     tracing::info!("ready");
     tokio::select! {
         () = server::serve(Arc::clone(&card), listener, &config.allowed_uids) => {}

@@ -4,6 +4,7 @@ pub(crate) mod evidence;
 pub(crate) mod host;
 pub(crate) mod operator;
 pub(crate) mod profile;
+pub(crate) mod release;
 pub(crate) mod revocation;
 pub(crate) mod service;
 pub(crate) mod verdict;

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use bartizan_cli::release::DescriptionError;
+
 use crate::hypervisor::HypervisorError;
 use crate::program::ProgramError;
 use crate::verifier::VerifierError;
@@ -37,6 +39,9 @@ fn number(error: &anyhow::Error) -> u8 {
             | VerifierError::Answer { .. }
             | VerifierError::Exchange { .. } => FAILED,
         };
+    }
+    if error.downcast_ref::<DescriptionError>().is_some() {
+        return USAGE;
     }
     if let Some(error) = error.downcast_ref::<ProgramError>() {
         return error.code();

@@ -58,6 +58,9 @@ enum Command {
     /// Revocation of hosts, guests, applications and operators.
     #[command(subcommand)]
     Revocation(commands::revocation::Revocation),
+    /// Release manifests: what hosts may be booted from.
+    #[command(subcommand)]
+    Release(commands::release::Release),
     /// Signed evidence, checked offline.
     #[command(subcommand)]
     Evidence(commands::evidence::Evidence),
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Command::Vm(command) => commands::vm::run(command, output),
         Command::Verdict(command) => commands::verdict::run(command, output),
         Command::Revocation(command) => commands::revocation::run(command, output),
+        Command::Release(command) => commands::release::run(command, output),
         Command::Evidence(command) => commands::evidence::run(command, output),
     };
     match done {

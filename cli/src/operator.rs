@@ -119,7 +119,7 @@ pub(crate) fn read_fleet_ca(path: &Path) -> Result<FleetCa> {
     FleetCa::from_pem_or_der(&bytes).with_context(|| format!("{} is no fleet CA", path.display()))
 }
 
-fn read_key(path: &Path) -> Result<EphemeralKey, KeyFileError> {
+pub(crate) fn read_key(path: &Path) -> Result<EphemeralKey, KeyFileError> {
     let failed = |source| KeyFileError::File {
         path: path.into(),
         source,
@@ -143,7 +143,7 @@ fn read_key(path: &Path) -> Result<EphemeralKey, KeyFileError> {
     })
 }
 
-fn write_secret(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<()> {
     OpenOptions::new()
         .create_new(true)
         .write(true)

@@ -52,6 +52,17 @@ struct Running {
     child: Child,
     ended: OwnedFd,
     since: Instant,
+    /// Until it has said that it serves.
+    awaited: Option<Readiness>,
+}
+
+/// What has happened to a program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Happened {
+    /// It is to be started again.
+    Due(String),
+    /// It was started again, and serves.
+    Serves(String),
 }
 
 impl Family {
@@ -73,7 +84,10 @@ impl Family {
         name: &str,
         start: &Start,
     ) -> io::Result<Option<UnixStream>> {
-        let (running, link) = self.spawn(files, name, start)?;
+        let (mut running, link) = self.spawn(files, name, start)?;
+        if start.link != Some(Link::Coordinator) {
+            running.wait()?;
+        }
         self.members.push(Member {
             name: name.into(),
             start: start.clone(),
@@ -125,24 +139,13 @@ impl Family {
         }
         .spawn()?;
         let ended = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
-        let mut running = Running {
+        let running = Running {
             child,
             ended,
             since: Instant::now(),
+            awaited: Some(readiness),
         };
-        if start.link == Some(Link::Coordinator) {
-            return Ok((running, ours));
-        }
-        let why = match readiness.wait(&running.ended, PATIENCE)? {
-            Heard::Ready => return Ok((running, ours)),
-            Heard::Ended => format!("it ended: {}", running.child.wait()?),
-            Heard::Nothing => {
-                running.child.kill()?;
-                running.child.wait()?;
-                format!("it did not become ready within {} s", PATIENCE.as_secs())
-            }
-        };
-        Err(io::Error::other(why))
+        Ok((running, ours))
     }
 
     fn log(&self, name: &str) -> io::Result<Option<File>> {
@@ -153,8 +156,8 @@ impl Family {
         self.log_dir.as_ref().map(open).transpose()
     }
 
-    /// Waits until a program ends, or one is due again, and answers which is to be started again; `None` where none ever will.
-    pub fn wait(&mut self) -> io::Result<Option<String>> {
+    /// Waits until something happens; `None` where nothing ever will.
+    pub fn wait(&mut self) -> io::Result<Option<Happened>> {
         loop {
             let now = Instant::now();
             let due = self.members.iter().filter_map(|member| member.due).min();
@@ -164,7 +167,10 @@ impl Family {
                 .find(|m| m.due.is_some_and(|at| at <= now))
             {
                 member.due = None;
-                return Ok(Some(member.name.clone()));
+                return Ok(Some(Happened::Due(member.name.clone())));
+            }
+            if let Some(name) = self.served() {
+                return Ok(Some(Happened::Serves(name)));
             }
             let running: Vec<_> = self
                 .members
@@ -183,7 +189,12 @@ impl Family {
             });
             let mut polled: Vec<_> = running
                 .iter()
-                .map(|running| PollFd::from_borrowed_fd(running.ended.as_fd(), PollFlags::IN))
+                .flat_map(|running| {
+                    let socket = running.awaited.as_ref().map(Readiness::socket);
+                    [Some(running.ended.as_fd()), socket]
+                })
+                .flatten()
+                .map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN))
                 .collect();
             match poll(&mut polled, timeout.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -191,6 +202,18 @@ impl Family {
             }
             self.reap()?;
         }
+    }
+
+    /// A program that has just said that it serves.
+    fn served(&mut self) -> Option<String> {
+        self.members.iter_mut().find_map(|member| {
+            let running = member.running.as_mut()?;
+            let serves = running.awaited.as_ref().is_some_and(Readiness::heard);
+            serves.then(|| {
+                running.awaited = None;
+                member.name.clone()
+            })
+        })
     }
 
     fn reap(&mut self) -> io::Result<()> {
@@ -219,7 +242,8 @@ impl Family {
         Ok(())
     }
 
-    /// Starts a member again, from the memory file that was measured. Answers this side's end of its new link.
+    /// Starts a member again, from the memory file that was measured, and does not wait until it serves: it may need another
+    /// one that is to be started again. Answers this side's end of its new link.
     pub fn start_again(&mut self, files: &Files, name: &str) -> io::Result<Option<UnixStream>> {
         let Some(at) = self.members.iter().position(|member| member.name == name) else {
             return Err(not_measured());
@@ -247,6 +271,25 @@ impl Family {
             // It may have ended by itself.
             let _ = running.child.kill();
         }
+    }
+}
+
+impl Running {
+    /// Waits until it serves; one that does not has ended then.
+    fn wait(&mut self) -> io::Result<()> {
+        let Some(readiness) = self.awaited.take() else {
+            return Ok(());
+        };
+        let why = match readiness.wait(&self.ended, PATIENCE)? {
+            Heard::Ready => return Ok(()),
+            Heard::Ended => format!("it ended: {}", self.child.wait()?),
+            Heard::Nothing => {
+                self.child.kill()?;
+                self.child.wait()?;
+                format!("it did not become ready within {} s", PATIENCE.as_secs())
+            }
+        };
+        Err(io::Error::other(why))
     }
 }
 

@@ -48,16 +48,21 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let mut host = match boot(&manifest, &key, family) {
         Ok(boot) => {
             eprintln!("the boot is done");
-            notifier.ready()?;
+            notifier.say("READY=1")?;
             boot.into_host()
         }
         Err(stopped) => {
             let Stopped { host, refusal } = *stopped;
-            eprintln!("the boot is stopped: {refusal}");
+            let status = format!("the boot is stopped: {refusal}");
+            eprintln!("{status}");
+            notifier.say(&format!("STATUS={status}"))?;
             host
         }
     };
-    Ok(host.watch()?)
+    Ok(host.watch(|status| {
+        // A service manager that has gone is told nothing.
+        let _ = notifier.say(&format!("STATUS={status}"));
+    })?)
 }
 
 fn boot(manifest: &[u8], key: &PublicKey, family: Family) -> Result<Boot<Done>, Box<Stopped>> {

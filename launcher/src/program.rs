@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use bartizan_local::measured::VARIABLE as FILES;
 use rustix::io::FdFlags;
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
@@ -35,9 +36,6 @@ pub struct Program<'a> {
     /// Where its standard error goes; to this process's if absent.
     pub log: Option<File>,
 }
-
-/// The variable that tells a program which of its descriptors is which measured file: `NUMBER=NAME`, one a line.
-pub const FILES: &str = "BARTIZAN_MEASURED_FILES";
 
 impl Program<'_> {
     /// Starts it.

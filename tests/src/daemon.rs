@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::accounts::Account;
+use crate::launcher::Launched;
 
 /// How long a daemon may take until it serves.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
@@ -35,9 +36,18 @@ pub struct Recipe {
     pub log: PathBuf,
 }
 
-/// A running daemon. Dropped, it is asked to end, then made to.
+/// A running daemon. Dropped, it is asked to end, then made to; one that a launcher started ends with that.
 #[derive(Debug)]
-pub struct Daemon {
+pub enum Daemon {
+    /// Started here.
+    Own(Own),
+    /// Started by a host's launcher.
+    Launched(Launched),
+}
+
+/// A daemon that was started here.
+#[derive(Debug)]
+pub struct Own {
     recipe: Recipe,
     child: Child,
 }
@@ -45,6 +55,56 @@ pub struct Daemon {
 impl Daemon {
     /// Starts a daemon and waits until it serves.
     pub fn start(recipe: Recipe) -> Result<Self> {
+        Own::start(recipe).map(Self::Own)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Result<u32> {
+        match self {
+            Self::Own(own) => Ok(own.child.id()),
+            Self::Launched(launched) => Ok(launched.process()?.pid()),
+        }
+    }
+
+    /// Where its output is.
+    pub fn log(&self) -> &Path {
+        match self {
+            Self::Own(own) => &own.recipe.log,
+            Self::Launched(launched) => launched.log(),
+        }
+    }
+
+    /// Kills it (SIGKILL) and waits for its end.
+    pub fn kill(&mut self) -> Result<()> {
+        match self {
+            Self::Own(own) => {
+                own.child.kill()?;
+                own.child.wait()?;
+                Ok(())
+            }
+            Self::Launched(launched) => launched.kill(),
+        }
+    }
+
+    /// Has it started again after [`Daemon::kill`].
+    pub fn start_again(&mut self) -> Result<()> {
+        match self {
+            Self::Own(own) => {
+                *own = Own::start(own.recipe.clone())?;
+                Ok(())
+            }
+            Self::Launched(launched) => launched.start_again(),
+        }
+    }
+
+    /// Runs a program of the stack to its end, which must be a good one; `input` is its standard input.
+    pub fn run_once(recipe: &Recipe, input: &str) -> Result<()> {
+        Own::run_once(recipe, input)
+    }
+}
+
+impl Own {
+    fn start(recipe: Recipe) -> Result<Self> {
         let socket = recipe.log.with_extension("ready");
         fs::remove_file(&socket).ok();
         let notified = UnixDatagram::bind(&socket)?;
@@ -66,8 +126,7 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Runs a program of the stack to its end, which must be a good one; `input` is its standard input.
-    pub fn run_once(recipe: &Recipe, input: &str) -> Result<()> {
+    fn run_once(recipe: &Recipe, input: &str) -> Result<()> {
         let log = OpenOptions::new()
             .create(true)
             .append(true)
@@ -90,30 +149,6 @@ impl Daemon {
                 tail(&recipe.log)?
             );
         }
-        Ok(())
-    }
-
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Where its output is.
-    pub fn log(&self) -> &Path {
-        &self.recipe.log
-    }
-
-    /// Kills it (SIGKILL) and waits for its end.
-    pub fn kill(&mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
-
-    /// Starts it again after [`Daemon::kill`].
-    pub fn start_again(&mut self) -> Result<()> {
-        let again = Self::start(self.recipe.clone())?;
-        *self = again;
         Ok(())
     }
 
@@ -169,7 +204,7 @@ impl Daemon {
     }
 }
 
-impl Drop for Daemon {
+impl Drop for Own {
     fn drop(&mut self) {
         if let Err(error) = self.terminate() {
             eprintln!(

@@ -14,7 +14,10 @@ use crate::accounts::Account;
 /// The host's programs.
 const PROGRAMS: &[&str] = &[
     "bartizan",
+    "bartizan-launcher",
     "bartizan-vault",
+    "bartizan-stage1",
+    "bartizan-stage2",
     "bartizan-card",
     "bartizan-devices",
     "bartizan-hypervisor",

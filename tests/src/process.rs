@@ -64,11 +64,20 @@ impl Process {
         Ok(End(pidfd_open(self.0, PidfdFlags::empty())?))
     }
 
-    /// The file name of its program.
+    /// The file name of its program; of one that a launcher measured, the component's name.
     pub fn program(self) -> Result<String> {
         let program = fs::read_link(self.path("exe"))?;
         let name = program.file_name().and_then(|name| name.to_str());
-        Ok(name.context("a program has a name")?.to_owned())
+        let name = name.context("a program has a name")?;
+        let measured = name.strip_prefix("memfd:").unwrap_or(name);
+        Ok(measured.trim_end_matches(" (deleted)").to_owned())
+    }
+
+    /// Those that it started.
+    pub fn children(self) -> Result<Vec<Self>> {
+        let listed = fs::read_to_string(self.path(&format!("task/{}/children", self.pid())))?;
+        let pids = listed.split_whitespace();
+        pids.map(|pid| Self::of(pid.parse()?)).collect()
     }
 
     /// The first word of a field of /proc/PID/status.

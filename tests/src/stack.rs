@@ -3,9 +3,11 @@
 mod configs;
 mod guest;
 mod host;
+mod release;
 
 pub use guest::{Guest, GuestSpec};
 pub use host::Host;
+pub use release::{Configs, Releases};
 
 use std::net::TcpListener;
 use std::path::PathBuf;

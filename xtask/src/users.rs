@@ -12,6 +12,7 @@ const USERS: &[&str] = &[
     "bartizan-vault",
     "bartizan-verifier-vault",
     "bartizan-card",
+    "bartizan-coordinator",
     "bartizan-devices",
     HYPERVISOR,
     "bartizan-supervisor",

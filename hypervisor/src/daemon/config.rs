@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use bartizan_local::measured::{self, NotHanded};
 use serde::{Deserialize, Deserializer};
 
 use crate::cgroup::Limits;
@@ -28,7 +29,8 @@ pub struct Config {
     pub devices_socket: PathBuf,
     /// The user that devices run as: no other may connect to a guest's API.
     pub devices_uid: u32,
-    /// The fleet CA certificate, PEM or DER: launch records must chain to it.
+    /// The fleet CA certificate, PEM or DER: launch records must chain to it. This and the programs below may be `measured:NAME`:
+    /// a file that the launcher measured and handed over.
     pub fleet_ca: PathBuf,
     /// Files or folders beneath which all files of launch records lie; no other can be used. A block device is named as
     /// what it leads to (`/dev/dm-3`).
@@ -96,6 +98,9 @@ pub enum ConfigError {
         /// Why.
         source: Box<serde_saphyr::Error>,
     },
+    /// A file that was not handed over.
+    #[error(transparent)]
+    NotHanded(#[from] NotHanded),
     /// A user would be that of two processes.
     #[error(
         "`{0}` has a user of another process's or an operator's; take users that nobody else has (/etc/subuid says which ranges are taken)"
@@ -133,11 +138,19 @@ impl Config {
             path: path.into(),
             source,
         })?;
-        let config: Self =
+        let mut config: Self =
             serde_saphyr::from_str(&text).map_err(|source| ConfigError::Malformed {
                 path: path.into(),
                 source: Box::new(source),
             })?;
+        for path in [
+            &mut config.fleet_ca,
+            &mut config.supervisor.program,
+            &mut config.qemu.program,
+            &mut config.measurer.program,
+        ] {
+            *path = measured::resolve(path)?;
+        }
         config.check_users()?;
         let longest = config.boot_dir(uuid::Uuid::nil()).join(SOCKET);
         let over = (longest.as_os_str().len()).saturating_sub(MOST_OF_A_SOCKET);

@@ -9,7 +9,7 @@ use bartizan_boot::{
 };
 use bartizan_cose::PublicKey;
 
-use crate::family::{Family, Files};
+use crate::family::{Family, Files, Happened};
 use crate::measured::Measured;
 use crate::vault::Vault;
 
@@ -178,11 +178,17 @@ impl Host {
     }
 
     /// Starts again what ends, for ever; returns only when nothing is left to be waited for.
-    pub fn watch(&mut self) -> io::Result<()> {
-        while let Some(name) = self.family.wait()? {
-            match self.family.start_again(&self.files, &name) {
-                Ok(link) => self.introduce(&name, link),
-                Err(error) => eprintln!("{name} was not started again: {error}"),
+    pub fn watch(&mut self, mut status: impl FnMut(&str)) -> io::Result<()> {
+        while let Some(happened) = self.family.wait()? {
+            match happened {
+                Happened::Due(name) => match self.family.start_again(&self.files, &name) {
+                    Ok(link) => self.introduce(&name, link),
+                    Err(error) => eprintln!("{name} was not started again: {error}"),
+                },
+                Happened::Serves(name) => {
+                    eprintln!("{name} serves again");
+                    status(&format!("{name} serves again"));
+                }
             }
         }
         Ok(())
@@ -190,7 +196,6 @@ impl Host {
 
     /// A vault that was started again is told of the boot.
     fn introduce(&mut self, name: &str, link: Option<UnixStream>) {
-        eprintln!("{name} runs again");
         if let (Told::Vault(vault_name, vault), Some(link)) = (&mut self.vault, link)
             && name == vault_name
             && let Err(refusal) = vault.tell_again(link)

@@ -49,7 +49,7 @@ pub(super) fn verifier(layout: &Layout, users: &Users, port: u16) -> Result<Stri
     layout.config("verifier.yaml", &config.to_string())
 }
 
-pub(super) fn vault(layout: &Layout, users: &Users) -> Result<String> {
+pub(super) fn vault(layout: &Layout, users: &Users, release_key: &str) -> Result<String> {
     let state = layout.state("vault", users.vault)?;
     let run = layout.run("vault", users.vault)?;
     let config = json!({
@@ -58,6 +58,7 @@ pub(super) fn vault(layout: &Layout, users: &Users) -> Result<String> {
         "store": text(&state.join("keys"))?,
         "sealing": { "key_file": text(&state.join("root.key"))? },
         "role": "host",
+        "measured_boot": { "release_key": release_key },
     });
     layout.config("vault.yaml", &config.to_string())
 }

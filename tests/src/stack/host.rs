@@ -1,15 +1,13 @@
 //! A host of the fleet: vault, card, devices and hypervisor.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
-use super::{Users, configs, start};
+use super::release::{Configs, Releases};
+use super::{Users, configs};
 use crate::daemon::{Daemon, Recipe};
+use crate::launcher::{Booted, Launcher};
 use crate::layout::{Layout, text};
 use crate::operator::Operator;
-
-/// What the hypervisor needs beyond its user's rights: to start QEMU and measurers as other users, to signal
-/// them, and to make their control groups.
-const HYPERVISOR_CAPABILITIES: &[&str] = &["setuid", "setgid", "kill", "dac_override"];
 
 /// A running host. Dropped, every guest and daemon of it ends.
 #[derive(Debug)]
@@ -22,6 +20,10 @@ pub struct Host {
     pub card: Daemon,
     /// The vault.
     pub vault: Daemon,
+    /// What started them.
+    pub launcher: Launcher,
+    /// What it was booted from.
+    pub releases: Releases,
     /// The operator, at this host.
     pub operator: Operator,
     /// The host's files.
@@ -31,7 +33,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts everything: enrolled with a join code of its own, every process serving.
+    /// Boots it and enrols it with a join code of its own: every process serves.
     pub(super) fn start(
         layout: &Layout,
         users: Users,
@@ -39,35 +41,27 @@ impl Host {
         verifier_port: u16,
         name: &str,
     ) -> Result<Self> {
-        let config = configs::vault(layout, &users)?;
-        let vault = start(layout, "bartizan-vault", config, users.vault, &[])?;
-
-        let config = configs::card(layout, &users, verifier_port)?;
-        enroll(layout, &users, &operator, &config, name)?;
-        let card = Daemon::start(Recipe {
-            program: layout.program("bartizan-card"),
-            arguments: vec!["run".into(), "--config".into(), config],
-            account: users.card,
-            capabilities: &[],
-            log: layout.path("card.log"),
-        })?;
-
-        let config = configs::devices(layout, &users)?;
-        let devices = start(layout, "bartizan-devices", config, users.devices, &[])?;
-
-        let config = configs::hypervisor(layout, &users, &operator)?;
-        let hypervisor = start(
-            layout,
-            "bartizan-hypervisor",
-            config,
-            users.hypervisor,
-            HYPERVISOR_CAPABILITIES,
-        )?;
+        let releases = Releases::new(layout, &operator)?;
+        let configs = Configs {
+            vault: configs::vault(layout, &users, &releases.key_sha256)?,
+            card: configs::card(layout, &users, verifier_port)?,
+            devices: configs::devices(layout, &users)?,
+            hypervisor: configs::hypervisor(layout, &users, &operator)?,
+        };
+        releases.sign(layout, &configs, [1, 1])?;
+        let (launcher, booted) = Launcher::start(layout, &releases.base(), &releases.public_key())?;
+        if let Booted::Stopped(why) = booted {
+            bail!("{name} was not booted: {why}\n{}", launcher.log()?);
+        }
+        enroll(layout, &users, &operator, &configs.card, name)?;
+        let daemon = |name| Daemon::Launched(launcher.daemon(name));
         Ok(Self {
-            hypervisor,
-            devices,
-            card,
-            vault,
+            hypervisor: daemon("bartizan-hypervisor"),
+            devices: daemon("bartizan-devices"),
+            card: daemon("bartizan-card"),
+            vault: daemon("bartizan-vault"),
+            launcher,
+            releases,
             operator,
             layout: layout.clone(),
             users,

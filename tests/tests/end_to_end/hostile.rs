@@ -102,8 +102,8 @@ fn count(flood: &Value, status: &str) -> u64 {
 
 /// The larger of what devices and hypervisor hold.
 fn memory(stack: &Stack) -> Result<u64> {
-    let devices = Process::of(stack.host.devices.pid())?.own_memory()?;
-    let hypervisor = Process::of(stack.host.hypervisor.pid())?.own_memory()?;
+    let devices = Process::of(stack.host.devices.pid()?)?.own_memory()?;
+    let hypervisor = Process::of(stack.host.hypervisor.pid()?)?.own_memory()?;
     Ok(devices.max(hypervisor))
 }
 

@@ -60,18 +60,18 @@ fn table_says_what_is(world: &mut World) -> Result<()> {
     let ram = supervisor.inode_of("/memfd:bartizan-ram")?;
     let ram = ram.context("the supervisor holds the guest's RAM")?;
     let processes = [
-        ("vault of the host", Process::of(stack.host.vault.pid())?),
+        ("vault of the host", Process::of(stack.host.vault.pid()?)?),
         (
             "vault of the verifier",
-            Process::of(stack.verifier_vault.pid())?,
+            Process::of(stack.verifier_vault.pid()?)?,
         ),
-        ("card", Process::of(stack.host.card.pid())?),
-        ("devices", Process::of(stack.host.devices.pid())?),
-        ("hypervisor", Process::of(stack.host.hypervisor.pid())?),
+        ("card", Process::of(stack.host.card.pid()?)?),
+        ("devices", Process::of(stack.host.devices.pid()?)?),
+        ("hypervisor", Process::of(stack.host.hypervisor.pid()?)?),
         ("supervisor", supervisor),
         ("QEMU", qemu),
         ("measurer", Process::of_json(&shown["measurer_pid"])?),
-        ("verifier", Process::of(stack.verifier.pid())?),
+        ("verifier", Process::of(stack.verifier.pid()?)?),
     ];
     let links = links::by_program()?;
     let is = processes
@@ -176,7 +176,7 @@ fn guests_are_held_to_their_records_limits(world: &mut World) -> Result<()> {
     let shown = stack.operator.must(&["vm", "show", "web"])?;
     let qemu = Process::of_json(&shown["qemu_pid"])?;
     let measurer = Process::of_json(&shown["measurer_pid"])?;
-    let daemon = Process::of(stack.host.hypervisor.pid())?;
+    let daemon = Process::of(stack.host.hypervisor.pid()?)?;
     let group = |process, controller| {
         let group = Group::of(process, controller)?;
         group.with_context(|| format!("no group for {controller}"))

@@ -23,6 +23,7 @@ pub mod aio;
 pub mod attachment;
 mod descriptors;
 mod frame;
+pub mod measured;
 mod peer;
 mod ready;
 

@@ -21,8 +21,13 @@ impl Notifier {
 
     /// Says that the process serves.
     pub fn ready(self) -> io::Result<()> {
-        match self.0 {
-            Some(socket) => socket.send(b"READY=1").map(drop),
+        self.say("READY=1")
+    }
+
+    /// Says something else of that protocol: `STATUS=…`.
+    pub fn say(&self, state: &str) -> io::Result<()> {
+        match &self.0 {
+            Some(socket) => socket.send(state.as_bytes()).map(drop),
             None => Ok(()),
         }
     }

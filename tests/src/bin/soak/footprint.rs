@@ -35,7 +35,7 @@ pub(crate) fn look(stack: &Stack, guests: &[&str], known: &mut Footprints) -> Re
         ("verifier", &stack.verifier),
     ];
     for (name, daemon) in daemons {
-        raise(known, name.into(), Process::of(daemon.pid())?)?;
+        raise(known, name.into(), Process::of(daemon.pid()?)?)?;
     }
     for guest in guests {
         let shown = stack.operator.must(&["vm", "show", guest])?;

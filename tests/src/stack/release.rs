@@ -1,0 +1,156 @@
+//! The releases that a host of the stack is booted from: described, signed with a release key of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::layout::{Layout, text};
+use crate::operator::Operator;
+
+/// A release key and what was signed with it.
+#[derive(Clone, Debug)]
+pub struct Releases {
+    folder: PathBuf,
+    operator: Operator,
+    /// SHA-256 over the SubjectPublicKeyInfo of the release key.
+    pub key_sha256: String,
+}
+
+/// The configurations of a host's daemons.
+#[derive(Clone, Debug)]
+pub struct Configs {
+    /// The vault's.
+    pub vault: String,
+    /// The card's.
+    pub card: String,
+    /// The devices'.
+    pub devices: String,
+    /// The hypervisor's.
+    pub hypervisor: String,
+}
+
+/// What the hypervisor needs beyond its user's rights: to start QEMU and measurers as other users, to signal them, and
+/// to make their control groups.
+const HYPERVISOR_CAPABILITIES: &[&str] = &["setuid", "setgid", "kill", "dac_override"];
+
+impl Releases {
+    /// A release key.
+    pub fn new(layout: &Layout, operator: &Operator) -> Result<Self> {
+        let folder = layout.path("release");
+        fs::create_dir_all(&folder)?;
+        let key = folder.join("release.pk8");
+        let made = operator.must(&["release", "key", &text(&key)?])?;
+        Ok(Self {
+            folder,
+            operator: operator.clone(),
+            key_sha256: made["sha256"].as_str().context("a key has an id")?.into(),
+        })
+    }
+
+    /// The public half of the release key.
+    #[must_use]
+    pub fn public_key(&self) -> PathBuf {
+        self.folder.join("release.pk8.pub")
+    }
+
+    /// The signed base.
+    #[must_use]
+    pub fn base(&self) -> PathBuf {
+        self.folder.join("base.release")
+    }
+
+    /// The signed bundle.
+    #[must_use]
+    pub fn bundle(&self) -> PathBuf {
+        self.folder.join("bundle.release")
+    }
+
+    /// Signs what `describe` makes of a release of the host, in these versions.
+    pub fn sign(&self, layout: &Layout, configs: &Configs, versions: [u64; 2]) -> Result<()> {
+        self.sign_one(
+            &self.base(),
+            &self.describe_base(layout, configs, versions[0])?,
+        )?;
+        let bundle = Self::describe_bundle(layout, configs, versions[1])?;
+        self.sign_one(&self.bundle(), &bundle)
+    }
+
+    /// Signs a description.
+    pub fn sign_one(&self, to: &Path, description: &Value) -> Result<()> {
+        let described = to.with_extension("yaml");
+        fs::write(&described, description.to_string())?;
+        let key = self.folder.join("release.pk8");
+        self.operator.must(&[
+            "release",
+            "sign",
+            &text(&described)?,
+            "--key",
+            &text(&key)?,
+            "--output",
+            &text(to)?,
+        ])?;
+        Ok(())
+    }
+
+    /// The description of the base.
+    pub fn describe_base(&self, layout: &Layout, configs: &Configs, version: u64) -> Result<Value> {
+        let program = |name: &str| text(&layout.program(name));
+        Ok(json!({
+            "product": "bartizan", "part": "base", "version": version,
+            "components": [
+                { "name": "bartizan-launcher", "phase": "card", "path": program("bartizan-launcher")? },
+                { "name": "vault.yaml", "phase": "card", "path": configs.vault },
+                {
+                    "name": "bartizan-vault", "phase": "card", "path": program("bartizan-vault")?,
+                    "start": { "user": "bartizan-vault", "arguments": ["--config", "{vault.yaml}"], "link": "vault" },
+                },
+                { "name": "card.yaml", "phase": "card", "path": configs.card },
+                {
+                    "name": "bartizan-card", "phase": "card", "path": program("bartizan-card")?,
+                    "start": { "user": "bartizan-card", "arguments": ["run", "--config", "{card.yaml}"] },
+                },
+                { "name": "release.pub", "phase": "card", "path": text(&self.public_key())? },
+                {
+                    "name": "bartizan-stage1", "phase": "card", "path": program("bartizan-stage1")?,
+                    "start": {
+                        "phase": "devices", "user": "bartizan-coordinator", "link": "coordinator",
+                        "arguments": ["--release-key", "{release.pub}", "--bundle", text(&self.bundle())?],
+                    },
+                },
+                { "name": "devices.yaml", "phase": "devices", "path": configs.devices },
+                {
+                    "name": "bartizan-devices", "phase": "devices", "path": program("bartizan-devices")?,
+                    "start": { "user": "bartizan-devices", "arguments": ["--config", "{devices.yaml}"] },
+                },
+                { "name": "qemu-system-x86_64", "phase": "devices", "path": "/usr/bin/qemu-system-x86_64", "expand": "libraries" },
+            ],
+        }))
+    }
+
+    /// The description of the bundle.
+    pub fn describe_bundle(layout: &Layout, configs: &Configs, version: u64) -> Result<Value> {
+        let program = |name: &str| text(&layout.program(name));
+        Ok(json!({
+            "product": "bartizan", "part": "bundle", "version": version,
+            "components": [
+                {
+                    "name": "bartizan-stage2", "phase": "coordinator", "file": program("bartizan-stage2")?,
+                    "start": { "user": "bartizan-coordinator", "link": "coordinator" },
+                },
+                { "name": "hypervisor.yaml", "phase": "hypervisor", "path": configs.hypervisor },
+                { "name": "bartizan-supervisor", "phase": "hypervisor", "path": program("bartizan-supervisor")? },
+                { "name": "bartizan-measurer", "phase": "hypervisor", "path": program("bartizan-measurer")? },
+                {
+                    "name": "bartizan-hypervisor", "phase": "hypervisor", "path": program("bartizan-hypervisor")?,
+                    "start": {
+                        "user": "bartizan-hypervisor", "arguments": ["--config", "{hypervisor.yaml}"],
+                        "capabilities": HYPERVISOR_CAPABILITIES,
+                        "inherits": ["bartizan-supervisor", "bartizan-measurer", "qemu-system-x86_64"],
+                    },
+                },
+            ],
+        }))
+    }
+}
