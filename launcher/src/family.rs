@@ -282,7 +282,7 @@ impl Running {
         };
         let why = match readiness.wait(&self.ended, PATIENCE)? {
             Heard::Ready => return Ok(()),
-            Heard::Ended => format!("it ended: {}", self.child.wait()?),
+            Heard::Ended => format!("it ended, {}; its log says why", self.child.wait()?),
             Heard::Nothing => {
                 self.child.kill()?;
                 self.child.wait()?;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,9 @@ use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 
 /// Largest file in bytes.
 pub const MAX_FILE: u64 = 1 << 30;
+
+/// The lowest number of a descriptor: whoever inherits one has the lower ones for itself.
+const FIRST_NUMBER: RawFd = 64;
 
 /// A file as it was hashed. Nobody can change it any more.
 #[derive(Debug)]
@@ -69,8 +72,10 @@ impl Measured {
     }
 
     fn copy(name: &str, mut from: impl Read) -> io::Result<(Self, u64)> {
+        // What /proc shows of it.
+        let shown = format!("measured/{name}");
         let memory =
-            rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+            rustix::fs::memfd_create(shown, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         let mut copy = File::from(memory);
         let mut hasher = Hasher::new();
         let mut buffer = vec![0; 256 << 10];
@@ -92,7 +97,7 @@ impl Measured {
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
         rustix::fs::fcntl_add_seals(&copy, seals)?;
         let measured = Self {
-            memory: copy.into(),
+            memory: rustix::io::fcntl_dupfd_cloexec(&copy, FIRST_NUMBER)?,
             sha384: hasher.finish(),
         };
         Ok((measured, size))

@@ -164,6 +164,17 @@ impl Stack {
         Host::start(&layout, self.users.half(true), operator, self.port, name)
     }
 
+    /// A further host, not booted and not enrolled: its files, its releases, its configurations.
+    pub fn unbooted_host(&self, name: &str) -> Result<(Layout, Releases, Configs)> {
+        let layout = self.layout.within(name)?;
+        let operator = self
+            .operator
+            .at(layout.path("run/hypervisor/operator.sock"));
+        let users = self.users.half(true);
+        let (releases, configs) = host::prepare(&layout, &users, &operator, self.port)?;
+        Ok((layout, releases, configs))
+    }
+
     /// Registers what `bartizan profile` computed from a Debian package and those that it needs.
     pub fn register_package(
         &self,

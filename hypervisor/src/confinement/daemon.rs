@@ -5,7 +5,7 @@ use std::path::Path;
 use bartizan_confinement::{Filter, Rights, Rules, forbid_dumps};
 
 use super::ConfinementError;
-use super::paths::{to_execute, to_run_qemu};
+use super::paths::{is_measured, to_execute, to_run_qemu};
 use super::system_calls::{ABSENT, Becomes, starts_others};
 use crate::cgroup;
 use crate::daemon::{Config, Started};
@@ -25,7 +25,6 @@ fn rules(config: &Config) -> Rules {
     let rules = Rules::none()
         .grant(&config.run_dir, Rights::Manage)
         .grant(socket_folder, Rights::Manage)
-        .grant(&config.fleet_ca, Rights::Read)
         // Its own groups and mounts, the users of running processes, processors.
         .grant("/proc", Rights::Read)
         .grant_any(cgroup::folders(), Rights::Manage)
@@ -33,6 +32,10 @@ fn rules(config: &Config) -> Rules {
         .grant_any([KVM], Rights::Write)
         // Supervisors outlive the daemon that started them; a later one must be able to end them.
         .signal_strangers();
+    let fleet_ca = Some(&config.fleet_ca).filter(|path| !is_measured(path));
+    let rules = fleet_ca
+        .into_iter()
+        .fold(rules, |rules, path| rules.grant(path, Rights::Read));
     let rules = (config.images.iter()).fold(rules, |rules, path| rules.grant(path, Rights::Write));
     let programs = [
         config.supervisor.program.as_path(),

@@ -28,6 +28,7 @@ const FIRMWARE: &[&str] = &[
 pub(super) fn to_execute<'p>(rules: Rules, programs: impl IntoIterator<Item = &'p Path>) -> Rules {
     programs
         .into_iter()
+        .filter(|program| !is_measured(program))
         .fold(rules, |rules, program| {
             rules.grant(program, Rights::Execute)
         })
@@ -37,10 +38,16 @@ pub(super) fn to_execute<'p>(rules: Rules, programs: impl IntoIterator<Item = &'
         .grant_any(["/dev/urandom"], Rights::Read)
 }
 
+/// Whether a path is that of a descriptor: a memory file, which Landlock has no rules for and always allows.
+pub(super) fn is_measured(path: &Path) -> bool {
+    path.starts_with("/proc/self/fd")
+}
+
 /// What QEMU reads, where the distribution has it or its own builder put it: beside the program, in
 /// `../lib` and `../share/qemu`.
 pub(super) fn to_run_qemu(rules: Rules, program: &Path) -> Rules {
     let home = program.parent().and_then(Path::parent);
+    let home = home.filter(|_| !is_measured(program));
     let own: Vec<PathBuf> = home
         .into_iter()
         .flat_map(|home| ["lib", "lib64", "share/qemu"].map(|name| home.join(name)))

@@ -39,6 +39,9 @@ fn kind(target: &str) -> Result<String> {
     if target.starts_with("pipe:") {
         return Ok("pipe".into());
     }
+    if target.starts_with("/memfd:measured/") {
+        return Ok("memfd measured".into());
+    }
     if let Some(name) = target.strip_prefix("/memfd:") {
         return Ok(format!("memfd {}", name.trim_end_matches(" (deleted)")));
     }

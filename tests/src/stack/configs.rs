@@ -106,10 +106,10 @@ pub(super) fn hypervisor(layout: &Layout, users: &Users, operator: &Operator) ->
         "card_socket": text(&layout.path("run/card/card.sock"))?,
         "devices_socket": text(&layout.path("run/devices/control.sock"))?,
         "devices_uid": users.devices.uid,
-        "fleet_ca": text(&operator.fleet_ca())?,
+        "fleet_ca": "measured:fleet-ca.pem",
         "images": [text(&layout.images()?)?],
         "supervisor": {
-            "program": text(&layout.program("bartizan-supervisor"))?,
+            "program": "measured:bartizan-supervisor",
             "user": { "uid": users.supervisor.uid, "gid": users.supervisor.gid },
         },
         "qemu": {
@@ -117,7 +117,7 @@ pub(super) fn hypervisor(layout: &Layout, users: &Users, operator: &Operator) ->
             "users": guests(users.qemus),
         },
         "measurer": {
-            "program": text(&layout.program("bartizan-measurer"))?,
+            "program": "measured:bartizan-measurer",
             "users": guests(users.measurers),
         },
         "limits": { "optional": without_limits },

@@ -41,13 +41,7 @@ impl Host {
         verifier_port: u16,
         name: &str,
     ) -> Result<Self> {
-        let releases = Releases::new(layout, &operator)?;
-        let configs = Configs {
-            vault: configs::vault(layout, &users, &releases.key_sha256)?,
-            card: configs::card(layout, &users, verifier_port)?,
-            devices: configs::devices(layout, &users)?,
-            hypervisor: configs::hypervisor(layout, &users, &operator)?,
-        };
+        let (releases, configs) = prepare(layout, &users, &operator, verifier_port)?;
         releases.sign(layout, &configs, [1, 1])?;
         let (launcher, booted) = Launcher::start(layout, &releases.base(), &releases.public_key())?;
         if let Booted::Stopped(why) = booted {
@@ -67,6 +61,24 @@ impl Host {
             users,
         })
     }
+}
+
+/// The configurations of a host that is not booted yet, and a release key for it.
+pub(super) fn prepare(
+    layout: &Layout,
+    users: &Users,
+    operator: &Operator,
+    verifier_port: u16,
+) -> Result<(Releases, Configs)> {
+    let releases = Releases::new(layout, operator)?;
+    let configs = Configs {
+        vault: configs::vault(layout, users, &releases.key_sha256)?,
+        card: configs::card(layout, users, verifier_port)?,
+        devices: configs::devices(layout, users)?,
+        hypervisor: configs::hypervisor(layout, users, operator)?,
+        fleet_ca: text(&operator.fleet_ca())?,
+    };
+    Ok((releases, configs))
 }
 
 impl Drop for Host {

@@ -29,6 +29,8 @@ pub struct Configs {
     pub devices: String,
     /// The hypervisor's.
     pub hypervisor: String,
+    /// The fleet CA's certificate.
+    pub fleet_ca: String,
 }
 
 /// What the hypervisor needs beyond its user's rights: to start QEMU and measurers as other users, to signal them, and
@@ -47,6 +49,11 @@ impl Releases {
             operator: operator.clone(),
             key_sha256: made["sha256"].as_str().context("a key has an id")?.into(),
         })
+    }
+
+    /// Another release key, with releases of its own.
+    pub fn another(&self, layout: &Layout) -> Result<Self> {
+        Self::new(layout, &self.operator)
     }
 
     /// The public half of the release key.
@@ -140,6 +147,7 @@ impl Releases {
                     "start": { "user": "bartizan-coordinator", "link": "coordinator" },
                 },
                 { "name": "hypervisor.yaml", "phase": "hypervisor", "path": configs.hypervisor },
+                { "name": "fleet-ca.pem", "phase": "hypervisor", "path": configs.fleet_ca },
                 { "name": "bartizan-supervisor", "phase": "hypervisor", "path": program("bartizan-supervisor")? },
                 { "name": "bartizan-measurer", "phase": "hypervisor", "path": program("bartizan-measurer")? },
                 {
@@ -147,7 +155,7 @@ impl Releases {
                     "start": {
                         "user": "bartizan-hypervisor", "arguments": ["--config", "{hypervisor.yaml}"],
                         "capabilities": HYPERVISOR_CAPABILITIES,
-                        "inherits": ["bartizan-supervisor", "bartizan-measurer", "qemu-system-x86_64"],
+                        "inherits": ["fleet-ca.pem", "bartizan-supervisor", "bartizan-measurer", "qemu-system-x86_64"],
                     },
                 },
             ],

@@ -5,6 +5,7 @@
 //! since they share guests.
 
 mod agreement;
+mod boot;
 mod compromised;
 mod decoy;
 mod grading;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         processes::CASES,
         survival::CASES,
         hostile::CASES,
+        boot::CASES,
     ]
     .concat();
     let world = Arc::new(Mutex::new(World::default()));

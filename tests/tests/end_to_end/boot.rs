@@ -1,0 +1,214 @@
+//! The measured boot: whatever is not what was released stops it, and keeps what comes after shut.
+
+mod rig;
+
+use std::fs;
+
+use anyhow::{Context, Result, bail, ensure};
+use bartizan_attestation::boot::{EventLog, Phase};
+use bartizan_attestation::keys::VaultReply;
+use serde_json::{Value, json};
+
+use crate::Case;
+use crate::world::World;
+use rig::{Rig, part};
+
+pub(super) const CASES: &[Case] = &[
+    ("boot::log_replays_to_the_registers", log_replays),
+    ("boot::altered_component_stops_its_phase", altered),
+    ("boot::release_without_its_signature_is_refused", unsigned),
+    ("boot::older_release_is_refused", rolled_back),
+    ("boot::program_swapped_after_hashing_does_not_run", swapped),
+    ("boot::enclave_is_measured_last", enclave),
+];
+
+/// What the vault of the stack's own host tells, and its certificates carry.
+fn log_replays(world: &mut World) -> Result<()> {
+    let stack = world.stack()?;
+    let described = rig::describe(&stack.users, &stack.host.layout)?;
+    let log = EventLog::from_cbor(&described.log)?;
+    log.explains(&described.registers)?;
+    ensure!(described.measured && described.stopped.is_none());
+    ensure!(described.phases.len() == 4, "{:?}", described.phases);
+    ensure!(
+        described.phases[3] == described.registers.measurement,
+        "the last phase's digest is the register's"
+    );
+    // The same in JSON, an entry dropped: it replays to something else.
+    let mut json = log.to_json();
+    ensure!(EventLog::from_json(&json.to_string())? == log);
+    let events = json.as_array_mut().context("a log is an array")?;
+    events.pop();
+    let shorter = EventLog::from_json(&json.to_string())?;
+    ensure!(shorter.explains(&described.registers).is_err());
+    Ok(())
+}
+
+/// One byte of a program, or of a configuration, of each phase.
+fn altered(world: &mut World) -> Result<()> {
+    let mut rig = Rig::new(world, "b1")?;
+    for (phase, component) in [
+        (Phase::Card, "vault.yaml"),
+        (Phase::Card, "bartizan-vault"),
+        (Phase::Card, "card.yaml"),
+        (Phase::Card, "bartizan-card"),
+        (Phase::Devices, "devices.yaml"),
+        (Phase::Devices, "bartizan-devices"),
+        (Phase::Coordinator, "bartizan-stage2"),
+        (Phase::Hypervisor, "hypervisor.yaml"),
+        (Phase::Hypervisor, "bartizan-measurer"),
+        (Phase::Enclave, "enclave/command-line"),
+    ] {
+        let mut releases = rig.describe([1, 1])?;
+        let described = releases
+            .iter_mut()
+            .find_map(|release| part(release, component))
+            .with_context(|| format!("no component {component}"))?;
+        if described["path"].is_string() {
+            // A copy, which is altered once it was signed.
+            let file = rig.copy(described["path"].as_str().context("a path")?)?;
+            described["path"] = json!(file);
+            rig.sign(&releases)?;
+            let mut bytes = fs::read(&file)?;
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(&file, bytes)?;
+        } else {
+            // It travels in the bundle: something else is signed than what travels.
+            described["sha384"] = json!(["00".repeat(48)]);
+            rig.sign(&releases)?;
+            rig.exchange_in_bundle(component)?;
+        }
+        let why = rig.boot()?.stopped()?;
+        let said = [component.to_owned(), format!("phase {phase}")];
+        for said in &said {
+            ensure!(why.contains(said), "{component}: {why}");
+        }
+        // Expected and found.
+        ensure!(rig::digests(&why) >= 2, "{component}: {why}");
+        rig.shut_after(phase, component)?;
+        rig.end()?;
+    }
+    Ok(())
+}
+
+/// No signature, another key's, and a signed message of another kind.
+fn unsigned(world: &mut World) -> Result<()> {
+    let mut rig = Rig::new(world, "b2")?;
+    let releases = rig.describe([1, 1])?;
+    rig.sign(&releases)?;
+    let good = [
+        fs::read(rig.releases.base())?,
+        fs::read(rig.releases.bundle())?,
+    ];
+    let stranger = rig.strangers_releases()?;
+    let restore = |rig: &Rig| -> Result<()> {
+        fs::write(rig.releases.base(), &good[0])?;
+        Ok(fs::write(rig.releases.bundle(), &good[1])?)
+    };
+    for (base, bundle) in [
+        (Some(stranger[0].clone()), None),
+        (Some(b"no release".to_vec()), None),
+        (Some(Vec::new()), None),
+        (None, Some(stranger[1].clone())),
+        (None, Some(b"no bundle".to_vec())),
+        // A release of the right key, of the other part.
+        (None, Some(good[0].clone())),
+        (Some(good[1].clone()), None),
+    ] {
+        restore(&rig)?;
+        let phase = if base.is_some() {
+            Phase::Card
+        } else {
+            Phase::Coordinator
+        };
+        if let Some(base) = base {
+            fs::write(rig.releases.base(), base)?;
+        }
+        if let Some(bundle) = bundle {
+            fs::write(rig.releases.bundle(), bundle)?;
+        }
+        let why = rig.boot()?.stopped()?;
+        ensure!(!why.is_empty());
+        rig.shut_after(phase, &why)?;
+        rig.end()?;
+    }
+    // A bundle that is not there.
+    restore(&rig)?;
+    fs::remove_file(rig.releases.bundle())?;
+    let why = rig.boot()?.stopped()?;
+    ensure!(why.contains("cannot be read"), "{why}");
+    rig.shut_after(Phase::Coordinator, "missing")?;
+    rig.end()
+}
+
+/// Versions go up only, and a later one may be booted.
+fn rolled_back(world: &mut World) -> Result<()> {
+    let mut rig = Rig::new(world, "b3")?;
+    for (versions, stopped) in [
+        ([2, 2], None),
+        ([1, 2], Some((Phase::Card, "version 1 of the base"))),
+        (
+            [2, 1],
+            Some((Phase::Coordinator, "version 1 of the bundle")),
+        ),
+        ([3, 2], None),
+        ([2, 2], Some((Phase::Card, "version 2 of the base"))),
+    ] {
+        rig.sign(&rig.describe(versions)?)?;
+        let booted = rig.boot()?;
+        match stopped {
+            None => booted.done()?,
+            Some((phase, said)) => {
+                let why = booted.stopped()?;
+                ensure!(why.contains(said), "{versions:?}: {why}");
+                rig.shut_after(phase, said)?;
+            }
+        }
+        rig.end()?;
+    }
+    Ok(())
+}
+
+/// The file is another one a moment after it was measured: what runs is what was measured.
+fn swapped(world: &mut World) -> Result<()> {
+    let mut rig = Rig::new(world, "b4")?;
+    let mut releases = rig.describe([1, 1])?;
+    let devices = part(&mut releases[0], "bartizan-devices").context("devices")?;
+    let file = rig.copy(devices["path"].as_str().context("a path")?)?;
+    devices["path"] = json!(file);
+    rig.sign(&releases)?;
+    rig.boot()?.done()?;
+    let daemon = rig.launcher()?.daemon("bartizan-devices");
+    let before = daemon.process()?;
+    // Whoever replaces the file on disk now reaches neither what runs nor what is started again.
+    fs::write(&file, "#!/bin/sh\nexit 0\n")?;
+    daemon.kill()?;
+    daemon.start_again()?;
+    let after = daemon.process()?;
+    ensure!(after != before && after.program()? == "bartizan-devices");
+    rig.end()?;
+    // A boot measures the new one.
+    let why = rig.boot()?.stopped()?;
+    ensure!(why.contains("bartizan-devices"), "{why}");
+    rig.end()
+}
+
+/// A stand-in for the enclave's image is measured on the hypervisor's ready signal, and opens the last phase.
+fn enclave(world: &mut World) -> Result<()> {
+    let mut rig = Rig::new(world, "b5")?;
+    rig.sign(&rig.describe([1, 1])?)?;
+    rig.boot()?.done()?;
+    let described = rig.vault_describes()?;
+    ensure!(described.phases.len() == 5, "{:?}", described.phases);
+    let log = EventLog::from_cbor(&described.log)?;
+    log.explains(&described.registers)?;
+    let json: Value = log.to_json();
+    ensure!(json.as_array().is_some_and(|events| events.len() > 20));
+    // Not enrolled, but open: there is no key, rather than a shut one.
+    match rig.certify_report_key()? {
+        VaultReply::Refused(refusal) if !rig::is_shut(&refusal) => {}
+        other => bail!("{other:?}"),
+    }
+    rig.end()
+}

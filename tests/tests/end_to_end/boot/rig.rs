@@ -1,0 +1,228 @@
+//! A host that is booted again and again, from releases that a test has changed.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use bartizan_attestation::boot::{Bundle, Phase};
+use bartizan_attestation::csr::EphemeralKey;
+use bartizan_attestation::identity::{CardId, GuestIdentity};
+use bartizan_attestation::keys::{BootDescription, VaultRefusal, VaultReply, VaultRequest};
+use bartizan_attestation::measurement::Digest;
+use bartizan_local::{read_frame, write_frame};
+use bartizan_tests::launcher::{Booted, Launcher};
+use bartizan_tests::layout::{Layout, text};
+use bartizan_tests::stack::{Configs, Releases, Users};
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+/// How long a vault may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) struct Rig {
+    layout: Layout,
+    users: Users,
+    pub(super) releases: Releases,
+    configs: Configs,
+    launcher: Option<Launcher>,
+    copies: u32,
+}
+
+/// How a boot went.
+pub(super) struct Outcome(Booted);
+
+impl Outcome {
+    pub(super) fn done(self) -> Result<()> {
+        match self.0 {
+            Booted::Done => Ok(()),
+            Booted::Stopped(why) => bail!("the boot was stopped: {why}"),
+        }
+    }
+
+    pub(super) fn stopped(self) -> Result<String> {
+        match self.0 {
+            Booted::Done => bail!("the boot was not stopped"),
+            Booted::Stopped(why) => Ok(why),
+        }
+    }
+}
+
+impl Rig {
+    /// `name` is short: sockets have their paths in its folder.
+    pub(super) fn new(world: &mut World, name: &str) -> Result<Self> {
+        let stack = world.stack()?;
+        let (layout, releases, configs) = stack.unbooted_host(name)?;
+        Ok(Self {
+            layout,
+            users: stack.users,
+            releases,
+            configs,
+            launcher: None,
+            copies: 0,
+        })
+    }
+
+    /// Base and bundle, a stand-in for the enclave's image among its components.
+    pub(super) fn describe(&self, versions: [u64; 2]) -> Result<[Value; 2]> {
+        let base = self
+            .releases
+            .describe_base(&self.layout, &self.configs, versions[0])?;
+        let mut bundle = Releases::describe_bundle(&self.layout, &self.configs, versions[1])?;
+        for name in ["kernel", "image", "command-line"] {
+            let file = self.layout.path(&format!("enclave-{name}"));
+            fs::write(&file, format!("a stand-in for the enclave's {name}"))?;
+            let component = json!({ "name": format!("enclave/{name}"), "phase": "enclave", "path": text(&file)? });
+            let components = bundle["components"].as_array_mut().context("components")?;
+            components.push(component);
+        }
+        Ok([base, bundle])
+    }
+
+    pub(super) fn sign(&self, releases: &[Value; 2]) -> Result<()> {
+        self.releases
+            .sign_one(&self.releases.base(), &releases[0])?;
+        self.releases
+            .sign_one(&self.releases.bundle(), &releases[1])
+    }
+
+    /// What a stranger signs, in the same words: base and bundle.
+    pub(super) fn strangers_releases(&self) -> Result<[Vec<u8>; 2]> {
+        let layout = self.layout.within("stranger")?;
+        let stranger = self.releases.another(&layout)?;
+        let [base, bundle] = self.describe([1, 1])?;
+        stranger.sign_one(&stranger.base(), &base)?;
+        stranger.sign_one(&stranger.bundle(), &bundle)?;
+        Ok([fs::read(stranger.base())?, fs::read(stranger.bundle())?])
+    }
+
+    /// A copy of a file, of this host's own.
+    pub(super) fn copy(&mut self, path: &str) -> Result<String> {
+        self.copies += 1;
+        let copy = self.layout.path(&format!("copy-{}", self.copies));
+        fs::copy(path, &copy)?;
+        text(&copy)
+    }
+
+    /// Has other bytes travel in the bundle than those that it was signed with.
+    pub(super) fn exchange_in_bundle(&self, component: &str) -> Result<()> {
+        let mut bundle = Bundle::from_bytes(&fs::read(self.releases.bundle())?)?;
+        let file = bundle.files.iter_mut().find(|file| file.name == component);
+        let file = file.with_context(|| format!("{component} does not travel"))?;
+        file.contents = b"something else".to_vec().into();
+        Ok(fs::write(self.releases.bundle(), bundle.to_bytes())?)
+    }
+
+    pub(super) fn boot(&mut self) -> Result<Outcome> {
+        let key = self.releases.public_key();
+        let (launcher, booted) = Launcher::start(&self.layout, &self.releases.base(), &key)?;
+        self.launcher = Some(launcher);
+        Ok(Outcome(booted))
+    }
+
+    pub(super) fn launcher(&self) -> Result<&Launcher> {
+        self.launcher.as_ref().context("the host was not booted")
+    }
+
+    /// Ends it, as a reboot would.
+    pub(super) fn end(&mut self) -> Result<()> {
+        self.launcher.take().context("the host was not booted")?;
+        // A socket that is left is no vault.
+        fs::remove_file(self.layout.path("run/vault/vault.sock")).ok();
+        Ok(())
+    }
+
+    /// Whatever the phase, or one after it, opens is shut: asked of the vault, which may not even run.
+    pub(super) fn shut_after(&self, phase: Phase, what: &str) -> Result<()> {
+        let socket = self.layout.path("run/vault/vault.sock");
+        if !socket.exists() {
+            ensure!(phase == Phase::Card, "{what}: the vault does not run");
+            return Ok(());
+        }
+        if phase == Phase::Card {
+            for request in [
+                VaultRequest::CreateCardIdentity,
+                VaultRequest::RotateTlsClient { lifetime_s: 60 },
+            ] {
+                match self.ask(&request)? {
+                    VaultReply::Refused(refusal) if is_shut(&refusal) => {}
+                    other => bail!("{what}: {other:?}"),
+                }
+            }
+        }
+        let shut = match self.certify_report_key()? {
+            VaultReply::Refused(refusal) => is_shut(&refusal),
+            _ => false,
+        };
+        ensure!(shut == (phase <= Phase::Hypervisor), "{what}: a report key");
+        let described = self.vault_describes()?;
+        let ended = usize::from(phase.number()) - 1;
+        ensure!(
+            described.phases.len() == ended,
+            "{what}: {:?}",
+            described.phases
+        );
+        ensure!(
+            described.stopped.is_some(),
+            "{what}: the vault does not know why"
+        );
+        Ok(())
+    }
+
+    pub(super) fn certify_report_key(&self) -> Result<VaultReply> {
+        self.ask(&VaultRequest::CertifyReportKey {
+            csr: EphemeralKey::generate()?.csr()?,
+            guest: GuestIdentity {
+                card: CardId([1; 32]),
+                vm: [1; 16],
+                boot: 1,
+            },
+            launch_measurement: Digest(vec![1; 48]),
+            lifetime_s: 60,
+        })
+    }
+
+    pub(super) fn vault_describes(&self) -> Result<BootDescription> {
+        describe(&self.users, &self.layout)
+    }
+
+    fn ask(&self, request: &VaultRequest) -> Result<VaultReply> {
+        ask_vault(&self.users, &self.layout, request)
+    }
+}
+
+/// What a host's vault says of its boot.
+pub(super) fn describe(users: &Users, layout: &Layout) -> Result<BootDescription> {
+    match ask_vault(users, layout, &VaultRequest::DescribeBoot)? {
+        VaultReply::Boot(description) => Ok(description),
+        other => bail!("{other:?}"),
+    }
+}
+
+/// As the card, which alone may.
+fn ask_vault(users: &Users, layout: &Layout, request: &VaultRequest) -> Result<VaultReply> {
+    let mut link = users.card.connect(&layout.path("run/vault/vault.sock"))?;
+    link.set_read_timeout(Some(PATIENCE))?;
+    write_frame(&mut link, request, VaultRequest::MAX_FRAME)?;
+    Ok(read_frame(&mut link, VaultRequest::MAX_FRAME)?)
+}
+
+pub(super) const fn is_shut(refusal: &VaultRefusal) -> bool {
+    matches!(refusal, VaultRefusal::Shut { .. })
+}
+
+/// A component of a described release.
+pub(super) fn part<'r>(release: &'r mut Value, name: &str) -> Option<&'r mut Value> {
+    let components = release["components"].as_array_mut()?;
+    components
+        .iter_mut()
+        .find(|component| component["name"] == name)
+}
+
+/// How many digests a text names.
+pub(super) fn digests(text: &str) -> usize {
+    let word = |word: &&str| word.len() == 96 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    text.split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(word)
+        .count()
+}
