@@ -16,6 +16,7 @@
 //! | [`program`] | starting a program as its user, with its descriptors and nothing else |
 //! | [`accounts`] | users by name |
 //! | [`readiness`] | hearing that a program serves |
+//! | [`confinement`] | what it and all that it starts cannot do |
 //! | [`family`] | what was started: restarted when it ends |
 //!
 //! It parses no network input: what the coordinator's first stage fetched comes to it in one message of one shape, and
@@ -33,6 +34,7 @@
 
 pub mod accounts;
 pub mod boot;
+pub mod confinement;
 pub mod coordinator;
 pub mod family;
 pub mod measured;

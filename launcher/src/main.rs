@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use bartizan_boot::{CoordinatorAnswer, CoordinatorStep, Phase, Refusal};
 use bartizan_cose::PublicKey;
 use bartizan_launcher::boot::{Boot, Card, CoordinatorPhase, Done, Hypervisor, Stopped};
+use bartizan_launcher::confinement;
 use bartizan_launcher::coordinator::Coordinator;
 use bartizan_launcher::family::Family;
 
@@ -43,6 +44,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let manifest = read(&arguments.manifest)?;
     let key = PublicKey::from_spki_der(&read(&arguments.release_key)?)
         .map_err(|error| format!("{}: {error}", arguments.release_key.display()))?;
+    confinement::confine()?;
     let family = Family::new(arguments.state_dir, arguments.log_dir);
     let notifier = bartizan_local::Notifier::from_env()?;
     let mut host = match boot(&manifest, &key, family) {

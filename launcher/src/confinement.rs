@@ -1,0 +1,109 @@
+//! What the launcher gives up before it starts anybody: capabilities that neither it nor any program of a release needs, and
+//! system calls that no process of a host makes. Whatever it starts inherits both, and gives up more by itself.
+
+use bartizan_confinement::system_call::{SystemCall, always};
+use bartizan_confinement::{Filter, FilterError, forbid_dumps};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+/// The process could not be confined; nothing is started then.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfinementError {
+    /// A system call failed.
+    #[error("capabilities could not be given up: {0}; the launcher is started as root")]
+    Capabilities(#[from] rustix::io::Errno),
+    /// The process can be dumped.
+    #[error("the process could not be made undumpable: {0}")]
+    Dumps(#[from] std::io::Error),
+    /// Seccomp failed.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+}
+
+/// To read files of any owner, to become and end other users' processes, to give sockets away.
+const KEPT: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID)
+    // To keep capabilities from those that it starts.
+    .union(CapabilitySet::SETPCAP);
+
+/// Confines this process before it has a second thread.
+pub fn confine() -> Result<(), ConfinementError> {
+    forbid_dumps()?;
+    let kept = rustix::thread::capabilities(None)?.permitted & KEPT;
+    let given_up = CapabilitySet::all()
+        .iter()
+        .filter(|one| !kept.contains(*one));
+    for one in given_up {
+        match rustix::thread::remove_capability_from_bounding_set(one) {
+            // One that this kernel does not know.
+            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let sets = CapabilitySets {
+        effective: kept,
+        permitted: kept,
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, sets)?;
+    Filter::all_but(FORBIDDEN, ABSENT)?.install()?;
+    Ok(())
+}
+
+/// Calls that are answered as if there were none such.
+const ABSENT: &[SystemCall] = &[
+    always(
+        libc::SYS_io_uring_setup,
+        "its operations pass by every filter",
+    ),
+    always(libc::SYS_io_uring_enter, "as io_uring_setup"),
+    always(libc::SYS_io_uring_register, "as io_uring_setup"),
+];
+
+/// Calls that end the process.
+const FORBIDDEN: &[SystemCall] = &[
+    always(libc::SYS_ptrace, "reads and changes another process"),
+    always(libc::SYS_process_vm_readv, "reads another process"),
+    always(libc::SYS_process_vm_writev, "changes another process"),
+    always(libc::SYS_pidfd_getfd, "takes another process's descriptors"),
+    always(libc::SYS_kcmp, "looks into another process"),
+    always(libc::SYS_bpf, "programs in the kernel"),
+    always(libc::SYS_perf_event_open, "watches everybody"),
+    always(libc::SYS_init_module, "code in the kernel"),
+    always(libc::SYS_finit_module, "code in the kernel"),
+    always(libc::SYS_delete_module, "code in the kernel"),
+    always(libc::SYS_kexec_load, "another kernel"),
+    always(libc::SYS_kexec_file_load, "another kernel"),
+    always(libc::SYS_reboot, "the host's end"),
+    always(libc::SYS_iopl, "the host's devices"),
+    always(libc::SYS_ioperm, "the host's devices"),
+    always(libc::SYS_mount, "other files under known paths"),
+    always(libc::SYS_umount2, "other files under known paths"),
+    always(libc::SYS_move_mount, "other files under known paths"),
+    always(libc::SYS_open_tree, "other files under known paths"),
+    always(libc::SYS_fsopen, "other files under known paths"),
+    always(libc::SYS_fsmount, "other files under known paths"),
+    always(libc::SYS_mount_setattr, "other files under known paths"),
+    always(libc::SYS_pivot_root, "other files under known paths"),
+    always(libc::SYS_chroot, "other files under known paths"),
+    always(
+        libc::SYS_open_by_handle_at,
+        "opens files without a path to judge",
+    ),
+    always(libc::SYS_setns, "another's view of the host"),
+    always(libc::SYS_unshare, "a view of the host with more rights"),
+];
+
+#[cfg(test)]
+mod tests {
+    use bartizan_confinement::Filter;
+
+    use super::*;
+
+    #[test]
+    fn the_table_makes_a_filter() {
+        Filter::all_but(FORBIDDEN, ABSENT).unwrap();
+    }
+}
