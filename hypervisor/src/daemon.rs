@@ -45,6 +45,9 @@ use registry::Registry;
 pub async fn run(config: Config, ready: impl FnOnce()) -> anyhow::Result<()> {
     let (registry, admissions) = Registry::new(config).await?;
     let registry = Arc::new(registry);
+    if let Some(parts) = &registry.config.qemu_parts {
+        parts.link()?;
+    }
     // Devices end the device of whom they do not hear.
     let running = registry.find_all()?;
     let serving = async {

@@ -20,6 +20,7 @@ pub mod command_line;
 pub mod files;
 pub mod launch;
 pub mod layout;
+pub mod parts;
 pub mod process;
 pub mod qmp;
 pub mod ram;

@@ -36,7 +36,7 @@ pub struct Layout {
     pub image: PathBuf,
     /// The read-only disk with the guest's programs.
     pub program_disk: PathBuf,
-    /// Where cargo put the programs that run in guests.
+    /// Where cargo put the static programs: the launcher, and those that run in guests.
     pub guest_programs: PathBuf,
 }
 
@@ -58,7 +58,10 @@ impl Layout {
         let programs = staged("BARTIZAN_PROGRAMS")?;
         fs::create_dir(layout.folder.join("bin"))?;
         for name in PROGRAMS {
-            let from = programs.join(name);
+            let from = match *name {
+                "bartizan-launcher" => layout.guest_programs.join(name),
+                name => programs.join(name),
+            };
             fs::copy(&from, layout.program(name))
                 .with_context(|| format!("{} is not built", from.display()))?;
         }

@@ -67,10 +67,12 @@ impl Process {
     /// The file name of its program; of one that a launcher measured, the component's name.
     pub fn program(self) -> Result<String> {
         let program = fs::read_link(self.path("exe"))?;
-        let name = program.file_name().and_then(|name| name.to_str());
+        let measured = program
+            .to_str()
+            .and_then(|program| program.strip_prefix("/memfd:measured/"));
+        let name = measured.or_else(|| program.file_name()?.to_str());
         let name = name.context("a program has a name")?;
-        let measured = name.strip_prefix("memfd:").unwrap_or(name);
-        Ok(measured.trim_end_matches(" (deleted)").to_owned())
+        Ok(name.trim_end_matches(" (deleted)").to_owned())
     }
 
     /// Those that it started.

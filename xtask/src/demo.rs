@@ -59,7 +59,7 @@ pub(crate) fn stage(build: Build) -> Result<Stage> {
         ]);
         sh::quiet(build.args(flags)).map(drop)
     })?;
-    step("build: guest programs (static)", || {
+    step("build: launcher and guest programs (static)", || {
         let mut build = sh::cargo();
         build
             .env("RUSTFLAGS", "-C target-feature=+crt-static")
@@ -68,6 +68,8 @@ pub(crate) fn stage(build: Build) -> Result<Stage> {
         // Its own target folder: other flags would have cargo build the host's programs anew each time.
         build.args(["--target", GUEST_TARGET, "--target-dir", "target/guest"]);
         build.args(["--package=bartizan-guest", "--package=bartizan-test-agent"]);
+        // Nothing that lies on the host's disk is part of its first process.
+        build.arg("--package=bartizan-launcher");
         sh::quiet(&mut build).map(drop)
     })?;
     let image = guest_image::ensure()?;

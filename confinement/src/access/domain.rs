@@ -161,7 +161,13 @@ fn accesses(rights: Rights) -> BitFlags<AccessFs> {
         Rights::Write => read | AccessFs::WriteFile | AccessFs::IoctlDev,
         Rights::Replace => replace,
         Rights::Serve => replace | AccessFs::MakeSock,
-        Rights::Manage => replace | AccessFs::MakeDir | AccessFs::RemoveDir | AccessFs::MakeSock,
+        Rights::Manage => {
+            replace
+                | AccessFs::MakeDir
+                | AccessFs::RemoveDir
+                | AccessFs::MakeSock
+                | AccessFs::MakeSym
+        }
     }
 }
 

@@ -15,7 +15,7 @@ pub enum Rights {
     Replace,
     /// That, and sockets come and go as well.
     Serve,
-    /// That, and folders come and go as well.
+    /// That, and folders and symbolic links come and go as well.
     Manage,
 }
 

@@ -38,6 +38,18 @@ pub(super) fn to_execute<'p>(rules: Rules, programs: impl IntoIterator<Item = &'
         .grant_any(["/dev/urandom"], Rights::Read)
 }
 
+/// What QEMU asks of the machine that it runs on.
+pub(super) fn to_look_around(rules: Rules) -> Rules {
+    rules
+        .grant_any(["/dev/null"], Rights::Write)
+        .grant_any(["/dev/urandom"], Rights::Read)
+        // How many processors, in which nodes of memory.
+        .grant_any(
+            ["/sys/devices/system/cpu", "/sys/devices/system/node"],
+            Rights::Read,
+        )
+}
+
 /// Whether a path is that of a descriptor: a memory file, which Landlock has no rules for and always allows.
 pub(super) fn is_measured(path: &Path) -> bool {
     path.starts_with("/proc/self/fd")
@@ -52,12 +64,7 @@ pub(super) fn to_run_qemu(rules: Rules, program: &Path) -> Rules {
         .into_iter()
         .flat_map(|home| ["lib", "lib64", "share/qemu"].map(|name| home.join(name)))
         .collect();
-    rules
+    to_look_around(rules)
         .grant_any(FIRMWARE, Rights::Read)
         .grant_any(own, Rights::Read)
-        // How many processors, in which nodes of memory.
-        .grant_any(
-            ["/sys/devices/system/cpu", "/sys/devices/system/node"],
-            Rights::Read,
-        )
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use bartizan_confinement::{Filter, Rules};
 
 use super::ConfinementError;
-use super::paths::{to_execute, to_run_qemu};
+use super::paths::{is_measured, to_execute, to_look_around, to_run_qemu};
 use super::system_calls::{ABSENT, qemu};
 use crate::qemu::accelerator::{Accelerator, KVM};
 use crate::qemu::process::Restrictions;
@@ -16,7 +16,12 @@ pub fn restrictions(
     program: &Path,
     accelerator: Accelerator,
 ) -> Result<Restrictions, ConfinementError> {
-    let rules = to_run_qemu(to_execute(Rules::none(), [program]), program);
+    // What was measured was handed over: nothing on disk is part of it.
+    let rules = if is_measured(program) {
+        to_look_around(Rules::none())
+    } else {
+        to_run_qemu(to_execute(Rules::none(), [program]), program)
+    };
     let rules = match accelerator {
         Accelerator::Kvm => rules.grant(KVM, bartizan_confinement::Rights::Write),
         Accelerator::Tcg => rules,

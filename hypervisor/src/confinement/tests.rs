@@ -176,6 +176,7 @@ fn supervisor_in(folder: &Path) {
         directory: folder.join("run"),
         locks: folder.join("users"),
         qemu: program(),
+        qemu_parts: None,
         measurer: program(),
         devices: folder.join("devices.sock"),
         ticket: Ticket::new([1; 32]),

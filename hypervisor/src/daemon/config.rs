@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use bartizan_local::measured::{self, NotHanded};
+use bartizan_local::measured::{Handed, NotHanded};
 use serde::{Deserialize, Deserializer};
 
 use crate::cgroup::Limits;
 use crate::qemu::accelerator::AcceleratorChoice;
+use crate::qemu::parts::Parts;
 use crate::supervisor::SupervisorProgram;
 use crate::supervisor::config::SOCKET;
 use crate::supervisor::users::Users;
@@ -40,6 +41,9 @@ pub struct Config {
     pub supervisor: SupervisorProgram,
     /// QEMU.
     pub qemu: Child,
+    /// What QEMU is made of, where the launcher measured it.
+    #[serde(skip)]
+    pub qemu_parts: Option<Parts>,
     /// The measurer.
     pub measurer: Child,
     /// KVM or TCG; chosen by probing if absent.
@@ -143,13 +147,18 @@ impl Config {
                 path: path.into(),
                 source: Box::new(source),
             })?;
+        let handed = Handed::to_this_process();
+        if let Some(name) = Handed::name(&config.qemu.program) {
+            let folder = config.run_dir.join("qemu");
+            config.qemu_parts = Some(Parts::handed(&handed, name, folder)?);
+        }
         for path in [
             &mut config.fleet_ca,
             &mut config.supervisor.program,
             &mut config.qemu.program,
             &mut config.measurer.program,
         ] {
-            *path = measured::resolve(path)?;
+            *path = handed.resolve(path)?;
         }
         config.check_users()?;
         let longest = config.boot_dir(uuid::Uuid::nil()).join(SOCKET);

@@ -105,6 +105,7 @@ pub(super) async fn start(
         directory: boot_dir,
         locks: registry.config.run_dir.join("users"),
         qemu: program(&registry.config.qemu),
+        qemu_parts: registry.config.qemu_parts.clone(),
         measurer: program(&registry.config.measurer),
         devices: registry.config.devices_socket.clone(),
         ticket,

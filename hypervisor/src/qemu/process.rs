@@ -11,7 +11,7 @@ use std::process::{Child, ExitStatus};
 
 pub use as_user::as_user;
 pub use confined::{Confined, Restrictions, User};
-pub use descriptors::seal_inherited;
+pub use descriptors::{inherited, seal_inherited};
 pub use in_groups::in_groups;
 use pidfd::Pidfd;
 

@@ -145,8 +145,11 @@ async fn spawn(
         ..plan.arguments()
     };
     let restrictions = restrictions(&plan.config.qemu.path, plan.accelerator)?;
-    let mut confined = Confined::new(&plan.config.qemu.path)
+    let execution = plan.execution();
+    let mut confined = Confined::new(&execution.program)
+        .args(&execution.arguments)
         .args(command_line::build(&arguments))
+        .envs(execution.environment)
         .user(plan.users.qemu)
         .restricted(restrictions)
         .stderr(OwnedFd::from(their_stderr));
@@ -157,6 +160,15 @@ async fn spawn(
         their_vsock.as_fd(),
     ];
     for descriptor in inherited.into_iter().chain(plan.prepared.descriptors()) {
+        confined = confined.keep(descriptor);
+    }
+    let parts = plan
+        .config
+        .qemu_parts
+        .as_ref()
+        .map(|parts| parts.descriptors());
+    let parts = parts.transpose().map_err(host("what QEMU is made of"))?;
+    for descriptor in parts.into_iter().flatten() {
         confined = confined.keep(descriptor);
     }
     // As long as it lives, so does this boot.

@@ -9,6 +9,7 @@ use bartizan_local::admission::Ticket;
 use serde::{Deserialize, Serialize};
 
 use crate::qemu::accelerator::AcceleratorChoice;
+use crate::qemu::parts::Parts;
 use crate::serial;
 use crate::supervisor::users::Users;
 
@@ -37,6 +38,9 @@ pub struct SupervisorConfig {
     pub locks: PathBuf,
     /// QEMU.
     pub qemu: Program,
+    /// What QEMU is made of, where the launcher measured it.
+    #[serde(default)]
+    pub qemu_parts: Option<Parts>,
     /// The measurer.
     pub measurer: Program,
     /// Control socket of the devices process.
@@ -129,6 +133,7 @@ mod tests {
             directory: "/run/guests/a".into(),
             locks: "/run/users".into(),
             qemu: program("/usr/bin/qemu-system-x86_64"),
+            qemu_parts: None,
             measurer: program("/usr/bin/bartizan-measurer"),
             devices: "/run/devices.sock".into(),
             ticket: Ticket::new([0xa5; 32]),

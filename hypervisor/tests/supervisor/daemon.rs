@@ -46,6 +46,7 @@ impl Daemon {
             users: None,
         };
         let config = Config {
+            qemu_parts: None,
             run_dir: host.folder.path().into(),
             operator_socket: path("operator.sock"),
             allowed_uids: vec![uid],

@@ -96,6 +96,7 @@ impl Host {
             directory,
             locks: folder.path().join("users"),
             qemu: program("/usr/bin/qemu-system-x86_64".into()),
+            qemu_parts: None,
             measurer: program(fake_measurer::program(folder.path())),
             devices: folder.path().join("devices.sock"),
             ticket: Ticket::new([7; 32]),

@@ -113,7 +113,7 @@ pub(super) fn hypervisor(layout: &Layout, users: &Users, operator: &Operator) ->
             "user": { "uid": users.supervisor.uid, "gid": users.supervisor.gid },
         },
         "qemu": {
-            "program": "/usr/bin/qemu-system-x86_64",
+            "program": "measured:qemu-system-x86_64",
             "users": guests(users.qemus),
         },
         "measurer": {

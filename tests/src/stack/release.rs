@@ -37,6 +37,26 @@ pub struct Configs {
 /// to make their control groups.
 const HYPERVISOR_CAPABILITIES: &[&str] = &["setuid", "setgid", "kill", "dac_override"];
 
+/// What QEMU opens by name, and where Debian has it: the translator, and what a kernel is loaded by.
+const QEMU_FINDS: &[(&str, &str, &[&str])] = &[
+    (
+        "modules",
+        "/usr/lib/x86_64-linux-gnu/qemu",
+        &["accel-tcg-x86_64.so"],
+    ),
+    (
+        "firmware",
+        "/usr/share/seabios",
+        &["bios-256k.bin", "bios-microvm.bin"],
+    ),
+    (
+        "firmware",
+        "/usr/share/qemu",
+        &["kvmvapic.bin", "linuxboot_dma.bin", "pvh.bin", "qboot.rom"],
+    ),
+    ("firmware", "/usr/lib/ipxe/qemu", &["efi-virtio.rom"]),
+];
+
 impl Releases {
     /// A release key.
     pub fn new(layout: &Layout, operator: &Operator) -> Result<Self> {
@@ -104,7 +124,7 @@ impl Releases {
     /// The description of the base.
     pub fn describe_base(&self, layout: &Layout, configs: &Configs, version: u64) -> Result<Value> {
         let program = |name: &str| text(&layout.program(name));
-        Ok(json!({
+        let mut description = json!({
             "product": "bartizan", "part": "base", "version": version,
             "components": [
                 { "name": "bartizan-launcher", "phase": "card", "path": program("bartizan-launcher")? },
@@ -133,7 +153,21 @@ impl Releases {
                 },
                 { "name": "qemu-system-x86_64", "phase": "devices", "path": "/usr/bin/qemu-system-x86_64", "expand": "libraries" },
             ],
-        }))
+        });
+        let components = description["components"]
+            .as_array_mut()
+            .context("components")?;
+        for (kind, folder, names) in QEMU_FINDS {
+            for name in *names {
+                let path = Path::new(folder).join(name);
+                if path.exists() {
+                    components.push(json!({
+                        "name": format!("qemu-system-x86_64/{kind}/{name}"), "phase": "devices", "path": text(&path)?,
+                    }));
+                }
+            }
+        }
+        Ok(description)
     }
 
     /// The description of the bundle.

@@ -262,7 +262,10 @@ fn all_are_known(programs: &std::path::Path, told: &[Row]) -> Result<()> {
         let Ok(program) = fs::read_link(entry.path().join("exe")) else {
             continue;
         };
-        let name = program.file_name().and_then(|name| name.to_str());
+        let measured = program
+            .to_str()
+            .and_then(|program| program.strip_prefix("/memfd:measured/"));
+        let name = measured.or_else(|| program.file_name()?.to_str());
         let name = name.map(|name| name.trim_end_matches(" (deleted)"));
         let known = |name: &str| told.iter().any(|row| row.program == name);
         ensure!(

@@ -18,23 +18,59 @@ const PREFIX: &str = "measured:";
 )]
 pub struct NotHanded(String);
 
-/// The path of a measured file in this process; any other path is left as it is.
-pub fn resolve(path: &Path) -> Result<PathBuf, NotHanded> {
-    let handed = env::var(VARIABLE).unwrap_or_default();
-    resolve_among(path, &handed)
-}
+/// What was handed to a process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Handed(String);
 
-fn resolve_among(path: &Path, handed: &str) -> Result<PathBuf, NotHanded> {
-    let Some(name) = path.to_str().and_then(|path| path.strip_prefix(PREFIX)) else {
-        return Ok(path.into());
-    };
-    let number = handed.lines().find_map(|line| {
-        let (number, of) = line.split_once('=')?;
-        (of == name).then(|| number.parse::<u32>().ok())?
-    });
-    match number {
-        Some(number) => Ok(format!("/proc/self/fd/{number}").into()),
-        None => Err(NotHanded(name.into())),
+impl Handed {
+    /// To this process.
+    #[must_use]
+    pub fn to_this_process() -> Self {
+        Self(env::var(VARIABLE).unwrap_or_default())
+    }
+
+    /// As the variable says it.
+    #[must_use]
+    pub fn from_text(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The name in a path `measured:NAME`.
+    #[must_use]
+    pub fn name(path: &Path) -> Option<&str> {
+        path.to_str()?.strip_prefix(PREFIX)
+    }
+
+    /// The number of a file's descriptor.
+    pub fn number(&self, name: &str) -> Result<i32, NotHanded> {
+        let mut all = self.all();
+        let found = all.find(|(of, _)| *of == name);
+        found
+            .map(|(_, number)| number)
+            .ok_or_else(|| NotHanded(name.into()))
+    }
+
+    /// The files of all names `NAME/REST`: the rest, and their numbers.
+    pub fn beneath<'s>(&'s self, name: &'s str) -> impl Iterator<Item = (&'s str, i32)> {
+        self.all().filter_map(move |(of, number)| {
+            let rest = of.strip_prefix(name)?.strip_prefix('/')?;
+            Some((rest, number))
+        })
+    }
+
+    /// The path of a measured file in the process that has it; any other path is left as it is.
+    pub fn resolve(&self, path: &Path) -> Result<PathBuf, NotHanded> {
+        match Self::name(path) {
+            Some(name) => Ok(format!("/proc/self/fd/{}", self.number(name)?).into()),
+            None => Ok(path.into()),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&str, i32)> {
+        self.0.lines().filter_map(|line| {
+            let (number, name) = line.split_once('=')?;
+            Some((name, number.parse().ok()?))
+        })
     }
 }
 
@@ -44,8 +80,8 @@ mod tests {
 
     #[test]
     fn a_measured_file_is_found_by_its_whole_name() {
-        let handed = "7=qemu\n12=qemu/lib/libc.so.6\nx=broken";
-        let resolve = |path: &str| resolve_among(path.as_ref(), handed);
+        let handed = Handed::from_text("7=qemu\n12=qemu/lib/libc.so.6\nx=broken\n13=qemu-img");
+        let resolve = |path: &str| handed.resolve(path.as_ref());
         assert_eq!(resolve("measured:qemu"), Ok("/proc/self/fd/7".into()));
         let library = resolve("measured:qemu/lib/libc.so.6");
         assert_eq!(library, Ok("/proc/self/fd/12".into()));
@@ -53,5 +89,7 @@ mod tests {
         for absent in ["measured:", "measured:qem", "measured:broken"] {
             resolve(absent).unwrap_err();
         }
+        let beneath: Vec<_> = handed.beneath("qemu").collect();
+        assert_eq!(beneath, [("lib/libc.so.6", 12)]);
     }
 }

@@ -69,6 +69,15 @@ impl<'a> Confined<'a> {
         self
     }
 
+    /// Adds to its environment, which is empty else.
+    pub fn envs(
+        mut self,
+        variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
+    ) -> Self {
+        self.command.envs(variables);
+        self
+    }
+
     /// Where its standard error goes.
     pub fn stderr(mut self, to: impl Into<Stdio>) -> Self {
         self.command.stderr(to);

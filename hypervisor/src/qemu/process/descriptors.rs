@@ -53,6 +53,17 @@ pub fn seal_inherited() -> io::Result<()> {
     Ok(())
 }
 
+/// A measured file that the launcher handed to this process under this number.
+pub fn inherited(number: RawFd) -> io::Result<BorrowedFd<'static>> {
+    // It is there, and none of this process's own, which begin at 0 and are closed by their owners.
+    std::fs::read_link(format!("/proc/self/fd/{number}"))?
+        .starts_with("/memfd:measured")
+        .then_some(())
+        .ok_or(io::ErrorKind::NotFound)?;
+    // SAFETY: the descriptor was open when this process began, nothing in it owns the number, so that nothing closes it.
+    Ok(unsafe { BorrowedFd::borrow_raw(number) })
+}
+
 /// Lets the next exec keep `descriptor` under its own number. Async-signal-safe.
 pub(super) fn keep(descriptor: RawFd) -> io::Result<()> {
     // SAFETY: the caller holds the descriptor open for as long as this borrow.

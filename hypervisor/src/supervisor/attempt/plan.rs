@@ -10,6 +10,7 @@ use crate::qemu::command_line::Arguments;
 use crate::qemu::files::FileError;
 use crate::qemu::launch::Prepared;
 use crate::qemu::layout;
+use crate::qemu::parts::Execution;
 use crate::supervisor::SupervisorConfig;
 use crate::supervisor::locks::Locks;
 use crate::supervisor::users::OwnUsers;
@@ -82,6 +83,14 @@ impl Plan {
             qmp: -1,
             console: -1,
             vsock: -1,
+        }
+    }
+
+    /// How QEMU is executed.
+    pub(super) fn execution(&self) -> Execution {
+        match &self.config.qemu_parts {
+            Some(parts) => parts.execution(),
+            None => Execution::of_path(&self.config.qemu.path),
         }
     }
 
