@@ -1,6 +1,7 @@
 //! Signed formats.
 
 use bartizan_attestation::appraisal::{appraise, verify_report};
+use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::certificates::Usage;
 use bartizan_attestation::certificates::tcb_info::TcbInfo;
 use bartizan_attestation::cose::{MessageType, sign1};
@@ -32,6 +33,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
             ("csr", "contents", signed_contents(&csr).to_vec()),
             ("csr", "whole", csr),
             ("tcb_info", "guest", tcb_info(true)),
+            ("tcb_info", "booted", booted()),
             ("tcb_info", "card", tcb_info(false)),
             ("identity", "guest", FLEET.guest.to_string().into()),
             ("identity", "card", FLEET.guest.card.to_string().into()),
@@ -130,10 +132,22 @@ fn certificates() -> Vec<Seed> {
     seeds
 }
 
+/// With the phases of a boot.
+fn booted() -> Vec<u8> {
+    let info = TcbInfo {
+        vault: VaultKind::Software,
+        launch_measurement: None,
+        phases: vec![Sha384::of(b"card"), Sha384::of(b"devices")],
+    };
+    info.encode().unwrap()
+}
+
 fn tcb_info(of_guest: bool) -> Vec<u8> {
     let info = TcbInfo {
         vault: VaultKind::Software,
-        launch_measurement: of_guest.then(|| FLEET.launch_measurement()), phases: Vec::new() };
+        launch_measurement: of_guest.then(|| FLEET.launch_measurement()),
+        phases: Vec::new(),
+    };
     info.encode().unwrap()
 }
 

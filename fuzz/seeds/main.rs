@@ -3,6 +3,7 @@
 //! good, since the fleet's keys are fixed.
 
 mod attestation;
+mod boot;
 mod devices;
 mod files;
 mod frames;
@@ -22,6 +23,7 @@ fn main() -> std::io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     let seeds = [
         attestation::seeds(),
+        boot::seeds(),
         devices::seeds(),
         files::seeds(),
         frames::seeds(),

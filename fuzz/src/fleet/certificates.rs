@@ -138,7 +138,9 @@ fn leaf_params(fleet: &Fleet, usage: Usage, uri: &str) -> CertificateParams {
             vault: VaultKind::Software,
             launch_measurement: usage
                 .carries_launch_measurement()
-                .then(|| fleet.launch_measurement()), phases: Vec::new() };
+                .then(|| fleet.launch_measurement()),
+            phases: Vec::new(),
+        };
         let value = info.encode().expect("a SHA-384 digest");
         let extension = CustomExtension::from_oid_content(tcb_info::OID, value);
         params.custom_extensions.push(extension);
