@@ -19,13 +19,15 @@ use bartizan_attestation::cose::{Curve, PublicKey};
 use bartizan_attestation::keys::{Purpose, VaultKind};
 use zeroize::Zeroizing;
 
-use crate::backend::{Backend, BackendError, Encoding, NewKey, StoredKey, curve};
+use crate::backend::{Backend, BackendError, Encoding, NewKey, StoredKey, curve, name};
+use crate::registers::{Register, RegisterValues, VolatileRegisters};
 
 /// Keys sealed under a root key.
 #[derive(Debug)]
 pub struct Software {
     root: RootKey,
     opened: OpenedKeys,
+    registers: VolatileRegisters,
 }
 
 impl Software {
@@ -34,6 +36,7 @@ impl Software {
         Self {
             root,
             opened: OpenedKeys::default(),
+            registers: VolatileRegisters::default(),
         }
     }
 
@@ -109,18 +112,26 @@ impl Backend for Software {
             .try_into()
             .map_err(|_| BackendError::Authenticate)
     }
+
+    fn destroy(&self, purpose: Purpose, key: &StoredKey<'_>) -> Result<(), BackendError> {
+        self.opened.forget(purpose, key.id);
+        Ok(())
+    }
+
+    fn extend(&self, register: Register, digest: &[u8; 48]) -> Result<(), BackendError> {
+        self.registers.extend(register, digest);
+        Ok(())
+    }
+
+    fn registers(&self) -> Result<RegisterValues, BackendError> {
+        Ok(self.registers.values())
+    }
 }
 
 /// A sealed key opens only as what it was made for.
 fn bound_to(purpose: Purpose, id: &[u8; 32]) -> Aad<Vec<u8>> {
-    let purpose: &[u8] = match purpose {
-        Purpose::FleetCa => b"fleet-ca",
-        Purpose::CardIdentity => b"card-identity",
-        Purpose::TlsServer => b"tls-server",
-        Purpose::TlsClient => b"tls-client",
-        Purpose::Token => b"token",
-    };
-    Aad::from([b"bartizan-vault/1/", purpose, b"/", id.as_slice()].concat())
+    let purpose = name(purpose).as_bytes();
+    Aad::from([purpose, b"/", id.as_slice()].concat())
 }
 
 const fn algorithm(curve: Curve, encoding: Encoding) -> &'static EcdsaSigningAlgorithm {

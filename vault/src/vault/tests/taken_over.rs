@@ -7,6 +7,7 @@ use bartizan_attestation::result::check_claims_json;
 
 use super::*;
 use crate::backend::{BackendError, NewKey};
+use crate::registers::{Register, RegisterValues};
 
 fn key() -> (EphemeralKey, Vec<u8>) {
     let key = EphemeralKey::generate().unwrap();
@@ -181,6 +182,18 @@ impl Backend for Counted {
 
     fn authenticate(&self, store: &[u8]) -> Result<[u8; 32], BackendError> {
         self.backend.authenticate(store)
+    }
+
+    fn destroy(&self, purpose: Purpose, key: &StoredKey<'_>) -> Result<(), BackendError> {
+        self.backend.destroy(purpose, key)
+    }
+
+    fn extend(&self, register: Register, digest: &[u8; 48]) -> Result<(), BackendError> {
+        self.backend.extend(register, digest)
+    }
+
+    fn registers(&self) -> Result<RegisterValues, BackendError> {
+        self.backend.registers()
     }
 }
 
