@@ -40,6 +40,7 @@ pub mod secret;
 pub mod server;
 mod signature;
 pub mod software;
+pub mod tpm2;
 mod vault;
 
 pub use config::{Config, Role};

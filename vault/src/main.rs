@@ -12,6 +12,7 @@ use bartizan_vault::config::{PinSource, Sealing};
 use bartizan_vault::pkcs11::{Pin, Pkcs11, TokenName};
 use bartizan_vault::server::{self, Server};
 use bartizan_vault::software::{RootKey, Software};
+use bartizan_vault::tpm2::Tpm2;
 use bartizan_vault::{Config, Keyring, StoredKeyring, Vault, confinement};
 use clap::Parser;
 
@@ -73,7 +74,7 @@ fn open(config: &Config) -> Result<(Arc<dyn Backend>, Keyring)> {
             }
             Arc::new(backend)
         }
-        Sealing::Tpm2(_) => anyhow::bail!("there is no TPM back end yet"),
+        Sealing::Tpm2(tpm) => Arc::new(Tpm2::open(tpm)?),
     };
     let keyring = stored.open(Arc::clone(&backend))?;
     Ok((backend, keyring))

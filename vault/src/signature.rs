@@ -15,6 +15,13 @@ pub(crate) struct Signature {
 }
 
 impl Signature {
+    /// From `r` and `s`, big-endian. `None` where a number is too long for the curve.
+    pub(crate) fn new(curve: Curve, r: &[u8], s: &[u8]) -> Option<Self> {
+        let length = length(curve);
+        let fixed = [padded(r, length)?, padded(s, length)?].concat();
+        Some(Self { fixed })
+    }
+
     /// From `r || s`, both as long as the curve's order.
     pub(crate) fn from_fixed(curve: Curve, fixed: Vec<u8>) -> Option<Self> {
         (fixed.len() == 2 * length(curve)).then_some(Self { fixed })
@@ -49,6 +56,12 @@ const fn length(curve: Curve) -> usize {
     }
 }
 
+fn padded(number: &[u8], length: usize) -> Option<Vec<u8>> {
+    let number = significant(number);
+    let zeros = length.checked_sub(number.len())?;
+    Some([&vec![0; zeros], number].concat())
+}
+
 fn significant(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     number.get(zeros..).unwrap_or_default()
@@ -72,6 +85,16 @@ fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_padded_and_written_in_their_shortest_form() {
+        let signature = Signature::new(Curve::P256, &[0x80], &[0, 0, 1]).unwrap();
+        assert_eq!(signature.fixed[31..33], [0x80, 0]);
+        assert_eq!(signature.fixed[63], 1);
+        assert_eq!(signature.der(), [0x30, 7, 2, 2, 0, 0x80, 2, 1, 1]);
+        assert!(Signature::new(Curve::P256, &[1; 33], &[1]).is_none());
+        assert!(Signature::from_fixed(Curve::P384, vec![0; 64]).is_none());
+    }
 
     #[test]
     fn the_longest_signature_is_what_the_cryptographic_library_reads() {

@@ -20,6 +20,8 @@ mod rig;
 mod softhsm;
 #[path = "conformance/software.rs"]
 mod software;
+#[path = "conformance/swtpm.rs"]
+mod swtpm;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -40,6 +42,7 @@ type BackEnd = (&'static str, fn(&Path) -> Box<dyn Rig>, &'static [Case]);
 
 const BACK_ENDS: &[BackEnd] = &[
     ("software", software::set_up, &[]),
+    ("tpm2", swtpm::set_up, swtpm::CASES),
     ("pkcs11", softhsm::set_up, softhsm::CASES),
 ];
 

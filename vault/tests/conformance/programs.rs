@@ -10,7 +10,7 @@ pub(crate) fn demand(command: &mut Command) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn missing(command: &Command, error: &std::io::Error) -> ! {
+pub(crate) fn missing(command: &Command, error: &std::io::Error) -> ! {
     let program = command.get_program().display();
     panic!("{program} cannot be started ({error}); run `cargo xtask setup`")
 }

@@ -29,4 +29,9 @@ pub(crate) trait Rig {
 
     /// Puts it back, with the keys that it had.
     fn put_back(&self);
+
+    /// The way to the first store's TPM, where there is one.
+    fn tcti(&self) -> String {
+        String::new()
+    }
 }
