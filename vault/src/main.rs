@@ -37,16 +37,17 @@ fn main() -> Result<()> {
     confinement::keep_memory_private()?;
     let config = Config::load(&arguments.config)?;
     let (backend, keyring) = open(&config)?;
+    let kind = backend.kind();
     let vault = Vault::new(config.role, backend, keyring).with_operators(config.operators);
     let listener = server::bind(&config.socket)
         .with_context(|| format!("could not serve at {}", config.socket.display()))?;
     // Opened before the filter, which allows no new socket.
     let notifier = Notifier::from_env().context("NOTIFY_SOCKET cannot be used")?;
-    confinement::restrict_paths(&config.store)?;
+    confinement::restrict_paths(&config.store, &config.sealing)?;
     let server = Server::start(vault, listener, config.allowed_uids)?;
-    confinement::restrict_system_calls()?;
+    confinement::restrict_system_calls(&config.sealing)?;
     notifier.ready().context("NOTIFY_SOCKET cannot be used")?;
-    tracing::info!(role = ?config.role, "ready");
+    tracing::info!(role = ?config.role, back_end = kind.name(), "ready");
     server.run();
     Ok(())
 }

@@ -2,76 +2,32 @@
 
 #[path = "softhsm/cases.rs"]
 mod cases;
+#[path = "softhsm/tokens.rs"]
+mod tokens;
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::Arc;
 
 use bartizan_vault::backend::Backend;
 use bartizan_vault::pkcs11::{Pin, Pkcs11, TokenName};
 
-use crate::programs::demand;
 use crate::rig::{Rig, Store};
 pub(crate) use cases::CASES;
-
-/// SoftHSM's module, as Debian has it.
-pub(crate) const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
-pub(crate) const PIN: &str = "correct-horse";
-
-struct SoftHsm(PathBuf);
-
-/// The file that `SOFTHSM2_CONF` must name.
-pub(crate) fn configuration(folder: &Path) -> PathBuf {
-    folder.join("softhsm2.conf")
-}
+pub(crate) use tokens::{MODULE, PIN, Tokens, configuration};
 
 pub(crate) fn set_up(folder: &Path) -> Box<dyn Rig> {
-    let hsm = SoftHsm(folder.into());
-    fs::create_dir(hsm.tokens()).unwrap();
-    let tokens = hsm.tokens().display().to_string();
-    let text =
-        format!("directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n");
-    fs::write(configuration(folder), text).unwrap();
+    let tokens = Tokens::make(folder);
     for store in [Store::First, Store::Second] {
-        demand(
-            Command::new("softhsm2-util")
-                .args([
-                    "--init-token",
-                    "--free",
-                    "--so-pin",
-                    "12345678",
-                    "--pin",
-                    PIN,
-                ])
-                .args(["--label", &label(store)]),
-        );
+        tokens.add(&label(store));
     }
-    fs::write(hsm.pin(), format!("{PIN}\n")).unwrap();
-    fs::set_permissions(hsm.pin(), fs::Permissions::from_mode(0o600)).unwrap();
-    Box::new(hsm)
+    Box::new(tokens)
 }
 
 pub(crate) fn label(store: Store) -> String {
     format!("vault {store:?}")
 }
 
-impl SoftHsm {
-    fn tokens(&self) -> PathBuf {
-        self.0.join("tokens")
-    }
-
-    fn away(&self) -> PathBuf {
-        self.0.join("tokens.away")
-    }
-
-    fn pin(&self) -> PathBuf {
-        self.0.join("pin")
-    }
-}
-
-impl Rig for SoftHsm {
+impl Rig for Tokens {
     fn open(&self, store: Store) -> Arc<dyn Backend> {
         let token = TokenName {
             module: MODULE.into(),
@@ -92,10 +48,10 @@ impl Rig for SoftHsm {
     }
 
     fn take_away(&self) {
-        fs::rename(self.tokens(), self.away()).unwrap();
+        self.take_away();
     }
 
     fn put_back(&self) {
-        fs::rename(self.away(), self.tokens()).unwrap();
+        self.put_back();
     }
 }
