@@ -30,11 +30,21 @@ pub trait Backend: Send + Sync {
     /// C_Sign make it too.
     fn authenticate(&self, store: &[u8]) -> Result<[u8; 32], BackendError>;
 
+    /// Ends a key that no record names any more: forgets what was kept of it, and deletes it from the token that holds it.
+    fn destroy(&self, purpose: Purpose, key: &StoredKey<'_>) -> Result<(), BackendError>;
+
     /// `new = SHA-384(old || digest)`. There is no way back before the machine (TPM) or the process (others) starts anew.
     fn extend(&self, register: Register, digest: &Sha384) -> Result<(), BackendError>;
 
     /// What the registers hold.
     fn registers(&self) -> Result<RegisterValues, BackendError>;
+
+    /// The registers, signed by the device that holds them; none where they are this process's own word.
+    /// The nonce has at most [`Quote::MAX_NONCE`] bytes.
+    fn quote(&self, nonce: &[u8]) -> Result<Option<Quote>, BackendError> {
+        let _unused = nonce;
+        Ok(None)
+    }
 }
 
 /// A key that was just made.
@@ -53,6 +63,22 @@ pub struct StoredKey<'a> {
     pub id: &'a [u8; 32],
     /// The back end's blob.
     pub blob: &'a [u8],
+}
+
+/// What a TPM says of its registers. Verified by tpm2-tools, too: `tpm2_checkquote -u public -m attested -s signature`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Quote {
+    /// TPMS_ATTEST: the nonce, the PCRs' digest, clock and resets.
+    pub attested: Vec<u8>,
+    /// TPMT_SIGNATURE over it: ECDSA, SHA-384.
+    pub signature: Vec<u8>,
+    /// TPM2B_PUBLIC of the attestation key: P-384, restricted.
+    pub public: Vec<u8>,
+}
+
+impl Quote {
+    /// Longest nonce in bytes.
+    pub const MAX_NONCE: usize = 64;
 }
 
 /// How a signature is written.
@@ -84,6 +110,103 @@ pub enum BackendError {
     /// The store's tag could not be made.
     #[error("the key store's tag could not be made")]
     Authenticate,
+    /// The token has no key for the store's tag, or several.
+    #[error(
+        "the token has not exactly one key for the key store's tag; restore token and store from one time"
+    )]
+    StoreKey,
+    /// The token would give the key away.
+    #[error(
+        "the token's {purpose:?} key can be read out or used for more than signing; destroy it"
+    )]
+    Exposed {
+        /// Which key.
+        purpose: Purpose,
+    },
+    /// The token would give the key of the store's tag away.
+    #[error("the token's key for the key store's tag can be read out; destroy it, and the store")]
+    ExposedStoreKey,
+    /// The PCRs hold other values than when the key was made.
+    #[error(
+        "the {purpose:?} key stays shut: this boot's PCRs {pcrs:?} (SHA-384) are not those that it was made under"
+    )]
+    WrongBoot {
+        /// Which key.
+        purpose: Purpose,
+        /// The PCRs that it is bound to.
+        pcrs: Vec<u8>,
+    },
+    /// The TPM does not keep SHA-384 PCRs.
+    #[error(
+        "the TPM has no SHA-384 bank with PCRs {pcrs:?}; run `tpm2_pcrallocate sha384:all` and start the machine anew"
+    )]
+    NoBank {
+        /// The PCRs that are needed.
+        pcrs: Vec<u8>,
+    },
+    /// A nonce that a quote cannot carry.
+    #[error("a quote carries a nonce of 1 to {max} bytes, not {length}", max = Quote::MAX_NONCE)]
+    Nonce {
+        /// Its length.
+        length: usize,
+    },
+    /// The device is not there, or was lost and could not be found again.
+    #[error("the {device} is away: {source}")]
+    Away {
+        /// Which.
+        device: Device,
+        /// Why.
+        source: DeviceError,
+    },
+    /// The device refused.
+    #[error("the {device} refused: {source}")]
+    Refused {
+        /// Which.
+        device: Device,
+        /// Why.
+        source: DeviceError,
+    },
+}
+
+/// What holds the keys, where it is no file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Device {
+    /// A TPM 2.0.
+    Tpm,
+    /// A PKCS #11 token.
+    Token,
+}
+
+impl std::fmt::Display for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Tpm => "TPM",
+            Self::Token => "PKCS #11 token",
+        })
+    }
+}
+
+/// What a device or its library said.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// The TPM, or the way to it.
+    #[error(transparent)]
+    Tpm(#[from] tss_esapi::Error),
+    /// The token, or its module.
+    #[error(transparent)]
+    Token(#[from] cryptoki::error::Error),
+    /// No token has the configured label and serial number, or several have.
+    #[error("{found} tokens have the configured label and serial number; exactly one must")]
+    Tokens {
+        /// How many.
+        found: usize,
+    },
+    /// The token did not take the PIN. It is not tried again, which would lock the token.
+    #[error("the token did not take the PIN; correct it and start the vault anew")]
+    Pin,
+    /// It answered with something else than was asked for.
+    #[error("it answered with something else than was asked for")]
+    Answer,
 }
 
 /// The curve of a purpose's keys.
@@ -93,5 +216,16 @@ pub const fn curve(purpose: Purpose) -> Curve {
         Purpose::FleetCa | Purpose::CardIdentity | Purpose::TlsServer | Purpose::TlsClient => {
             Curve::P384
         }
+    }
+}
+
+/// A purpose's name, for what binds a key to it.
+pub(crate) const fn name(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::FleetCa => "bartizan-vault/1/fleet-ca",
+        Purpose::CardIdentity => "bartizan-vault/1/card-identity",
+        Purpose::TlsServer => "bartizan-vault/1/tls-server",
+        Purpose::TlsClient => "bartizan-vault/1/tls-client",
+        Purpose::Token => "bartizan-vault/1/token",
     }
 }

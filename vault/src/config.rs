@@ -1,10 +1,14 @@
 //! The vault's configuration: one YAML file, checked whole before the socket is bound.
 
+mod devices;
+
 use std::path::{Path, PathBuf};
 
 use bartizan_attestation::keys::Purpose;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+
+pub use devices::{PinSource, Tcti, TokenConfig, TpmConfig, UnknownTcti};
 
 /// Configuration of `bartizan-vault`.
 #[derive(Clone, Debug, Deserialize)]
@@ -16,7 +20,7 @@ pub struct Config {
     pub allowed_uids: Vec<u32>,
     /// The key store.
     pub store: PathBuf,
-    /// How private keys are sealed.
+    /// How private keys are kept from everybody else: which back end, of which there is one.
     pub sealing: Sealing,
     /// Whose vault it is.
     pub role: Role,
@@ -59,7 +63,7 @@ pub struct NamedOperator {
     pub key_sha256: String,
 }
 
-/// Where the root key comes from.
+/// What seals or holds the keys.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Sealing {
@@ -67,6 +71,10 @@ pub enum Sealing {
     KeyFile(PathBuf),
     /// A file with a passphrase, mode 0600.
     PassphraseFile(PathBuf),
+    /// A TPM 2.0.
+    Tpm2(TpmConfig),
+    /// A PKCS #11 token.
+    Pkcs11(TokenConfig),
 }
 
 /// Whose vault it is: decides which purposes it has.
@@ -104,6 +112,15 @@ pub enum ConfigError {
         /// The operator.
         name: String,
     },
+    /// A PCR that cannot be a register.
+    #[error("PCR {pcr} is none, or can be reset: use others than 16 and 23, below 24")]
+    Pcr {
+        /// Which.
+        pcr: u8,
+    },
+    /// One PCR is to be two things.
+    #[error("`measurement_pcr`, `authority_pcr` and `host_pcrs` must all be different PCRs")]
+    SharedPcr,
 }
 
 impl Config {
@@ -130,6 +147,9 @@ impl Config {
                 return Err(ConfigError::KeyDigest { name });
             }
         }
+        if let Sealing::Tpm2(tpm) = &self.sealing {
+            tpm.check()?;
+        }
         Ok(self)
     }
 }
@@ -147,40 +167,4 @@ impl Role {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Config, ConfigError};
-
-    fn load(operators: &str) -> Result<Config, ConfigError> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("vault.yaml");
-        let text = format!(
-            "socket: /x\nallowed_uids: [1]\nstore: /x\nsealing: {{key_file: /x}}\nrole: verifier\n{operators}"
-        );
-        std::fs::write(&path, text).unwrap();
-        Config::load(&path)
-    }
-
-    #[test]
-    fn an_operators_key_is_named_by_a_digest_and_nothing_else() {
-        assert!(load("").unwrap().operators.is_empty());
-        let named = |digest: &str| {
-            load(&format!(
-                "operators: [{{name: bob, key_sha256: '{digest}'}}]"
-            ))
-        };
-        let digest = "0123456789abcdef".repeat(4);
-        assert_eq!(named(&digest).unwrap().operators[0].key_sha256, digest);
-        for wrong in [
-            "",
-            &digest[1..],
-            &digest.to_uppercase(),
-            &digest.replace('a', "g"),
-        ] {
-            let refused = named(wrong);
-            assert!(
-                matches!(refused, Err(ConfigError::KeyDigest { .. })),
-                "{wrong}"
-            );
-        }
-    }
-}
+mod tests;

@@ -1,16 +1,21 @@
 //! What the process gives up once its files are known: dumps, swap, every path but its own, the network, and all
 //! system calls that serving does not need.
 
+mod pkcs11;
 mod system_calls;
+mod tpm2;
 
 use std::io;
 use std::path::Path;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use bartizan_confinement::{AccessError, Filter, FilterError, Rights, Rules, forbid_dumps};
+use bartizan_confinement::{
+    AccessError, Filter, FilterError, Rights, Rules, SystemCall, forbid_dumps,
+};
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{Resource, getrlimit};
 
+use crate::config::{Sealing, Tcti};
 use system_calls::ALLOWED;
 
 /// The process could not be confined. The vault does not serve then.
@@ -45,21 +50,43 @@ pub fn keep_memory_private() -> Result<(), ConfinementError> {
 }
 
 /// From here on, for this thread and those that it starts: no path but the key store's folder, in which the store is
-/// replaced as a whole, no TCP, no signal to another process.
-pub fn restrict_paths(store: &Path) -> Result<(), ConfinementError> {
+/// replaced as a whole, and what the back end cannot do without; no TCP, no signal to another process.
+pub fn restrict_paths(store: &Path, sealing: &Sealing) -> Result<(), ConfinementError> {
     let folder = store.parent().unwrap_or(Path::new("."));
-    Rules::none().grant(folder, Rights::Replace).enter()?;
+    let rules = Rules::none().grant(folder, Rights::Replace);
+    let rules = match sealing {
+        Sealing::KeyFile(_) | Sealing::PassphraseFile(_) => rules,
+        Sealing::Tpm2(tpm) => match &tpm.tcti {
+            Tcti::Device(device) => rules.grant(device, Rights::Write),
+            // Commands, and the control channel.
+            Tcti::Swtpm { port, .. } => rules.connect(*port).connect(port.saturating_add(1)),
+        },
+        Sealing::Pkcs11(token) => {
+            let rules =
+                (token.reads.iter()).fold(rules, |rules, path| rules.grant(path, Rights::Read));
+            (token.writes.iter()).fold(rules, |rules, path| rules.grant(path, Rights::Replace))
+        }
+    };
+    rules.enter()?;
     Ok(())
 }
 
-/// Seccomp, for all threads: whatever is not in the table kills the process.
-pub fn restrict_system_calls() -> Result<(), ConfinementError> {
+/// Seccomp, for all threads: whatever is not in the back end's table kills the process.
+pub fn restrict_system_calls(sealing: &Sealing) -> Result<(), ConfinementError> {
     // aws-lc's generator looks at the machine when it is first used, by calls that serving never needs again.
     let mut first = [0];
     SystemRandom::new()
         .fill(&mut first)
         .map_err(|_| ConfinementError::Random)?;
-    Filter::only(ALLOWED, &[])?.install()?;
+    let (further, absent): (&[SystemCall], &[SystemCall]) = match sealing {
+        Sealing::KeyFile(_) | Sealing::PassphraseFile(_) => (&[], &[]),
+        Sealing::Tpm2(tpm) => match tpm.tcti {
+            Tcti::Device(_) => (tpm2::DEVICE, &[]),
+            Tcti::Swtpm { .. } => (tpm2::SWTPM, &[]),
+        },
+        Sealing::Pkcs11(_) => (pkcs11::ALLOWED, pkcs11::ABSENT),
+    };
+    Filter::only(&[ALLOWED, further].concat(), absent)?.install()?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use bartizan_attestation::keys::{Chain, Purpose};
 use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
 
-use crate::backend::{Backend, BackendError};
+use crate::backend::{Backend, BackendError, StoredKey};
 pub use file::StoredKeyring;
 
 /// Most keys of one purpose that overlap; a rotation beyond drops the oldest, or is refused where something that it
@@ -267,8 +267,31 @@ impl Keyring {
         let mut contents = self.contents.clone();
         change(&mut contents)?;
         file::save(&self.path, &self.salt, &contents, &*self.backend)?;
-        self.contents = contents;
+        let old = std::mem::replace(&mut self.contents, contents);
+        // After the store was replaced: a crash in between leaves a key that nobody names, never a name without a key.
+        for record in &old.records {
+            if !self
+                .contents
+                .records
+                .iter()
+                .any(|kept| kept.id == record.id)
+            {
+                self.destroy(record);
+            }
+        }
         Ok(())
+    }
+
+    fn destroy(&self, record: &Record) {
+        let (purpose, id) = (record.purpose, hex(&*record.id));
+        let key = StoredKey {
+            id: &record.id,
+            blob: &record.blob,
+        };
+        match self.backend.destroy(purpose, &key) {
+            Ok(()) => tracing::info!(?purpose, id, "key destroyed"),
+            Err(error) => tracing::error!(?purpose, id, %error, "a key could not be destroyed"),
+        }
     }
 
     /// Where it is kept.
@@ -276,6 +299,10 @@ impl Keyring {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Contents {

@@ -3,7 +3,7 @@
 //! ```text
 //! request ─► Vault (purpose rules) ─► issue / token / handshake: builds or checks what is signed
 //!                 │                          │
-//!              Keyring (records on disk)  Backend (makes, holds, uses keys): software │ later: TPM 2.0, PKCS#11
+//!              Keyring (records on disk)  Backend (makes, holds, uses keys): software │ tpm2 │ pkcs11
 //! ```
 //!
 //! | attack | answer |
@@ -35,9 +35,13 @@ mod handshake;
 mod issue;
 mod keyring;
 mod lifetime;
+pub mod pkcs11;
 pub mod registers;
+pub mod secret;
 pub mod server;
+mod signature;
 pub mod software;
+pub mod tpm2;
 mod vault;
 
 pub use config::{Config, Role};

@@ -9,9 +9,11 @@ use anyhow::{Context, Result};
 use bartizan_local::Notifier;
 use bartizan_vault::backend::Backend;
 use bartizan_vault::boot::Link;
-use bartizan_vault::config::Sealing;
+use bartizan_vault::config::{PinSource, Sealing};
+use bartizan_vault::pkcs11::{Pin, Pkcs11, TokenName};
 use bartizan_vault::server::{self, Server};
 use bartizan_vault::software::{RootKey, Software};
+use bartizan_vault::tpm2::Tpm2;
 use bartizan_vault::{Config, Keyring, StoredKeyring, Vault, confinement};
 use clap::Parser;
 
@@ -36,6 +38,7 @@ fn main() -> Result<()> {
     confinement::keep_memory_private()?;
     let config = Config::load(&arguments.config)?;
     let (backend, keyring) = open(&config)?;
+    let kind = backend.kind();
     let boot = config
         .measured_boot
         .as_ref()
@@ -48,11 +51,11 @@ fn main() -> Result<()> {
         .with_context(|| format!("could not serve at {}", config.socket.display()))?;
     // Opened before the filter, which allows no new socket.
     let notifier = Notifier::from_env().context("NOTIFY_SOCKET cannot be used")?;
-    confinement::restrict_paths(&config.store)?;
+    confinement::restrict_paths(&config.store, &config.sealing)?;
     let server = Server::start(vault, listener, config.allowed_uids, boot)?;
-    confinement::restrict_system_calls()?;
+    confinement::restrict_system_calls(&config.sealing)?;
     notifier.ready().context("NOTIFY_SOCKET cannot be used")?;
-    tracing::info!(role = ?config.role, "ready");
+    tracing::info!(role = ?config.role, back_end = kind.name(), "ready");
     server.run();
     Ok(())
 }
@@ -60,14 +63,34 @@ fn main() -> Result<()> {
 /// The back end, and the store that it sealed.
 fn open(config: &Config) -> Result<(Arc<dyn Backend>, Keyring)> {
     let stored = StoredKeyring::read(&config.store)?;
-    let root = match &config.sealing {
-        Sealing::KeyFile(path) if stored.is_new() => RootKey::make_file(path)?,
-        Sealing::KeyFile(path) => RootKey::from_file(path)?,
-        Sealing::PassphraseFile(path) => RootKey::from_passphrase(path, stored.salt())?,
+    let backend: Arc<dyn Backend> = match &config.sealing {
+        Sealing::KeyFile(path) if stored.is_new() => software(RootKey::make_file(path)?),
+        Sealing::KeyFile(path) => software(RootKey::from_file(path)?),
+        Sealing::PassphraseFile(path) => software(RootKey::from_passphrase(path, stored.salt())?),
+        Sealing::Pkcs11(token) => {
+            let pin = match &token.pin {
+                PinSource::Prompt => Pin::ask(&token.token)?,
+                PinSource::File(path) => Pin::from_file(path)?,
+            };
+            let name = TokenName {
+                module: token.module.clone(),
+                label: token.token.clone(),
+                serial: token.serial.clone(),
+            };
+            let backend = Pkcs11::open(name, pin)?;
+            if stored.is_new() {
+                backend.make_store_key()?;
+            }
+            Arc::new(backend)
+        }
+        Sealing::Tpm2(tpm) => Arc::new(Tpm2::open(tpm)?),
     };
-    let backend: Arc<dyn Backend> = Arc::new(Software::new(root));
     let keyring = stored.open(Arc::clone(&backend))?;
     Ok((backend, keyring))
+}
+
+fn software(root: RootKey) -> Arc<dyn Backend> {
+    Arc::new(Software::new(root))
 }
 
 fn log(json: bool) {

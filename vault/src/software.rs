@@ -20,7 +20,7 @@ use bartizan_attestation::cose::{Curve, PublicKey};
 use bartizan_attestation::keys::{Purpose, VaultKind};
 use zeroize::Zeroizing;
 
-use crate::backend::{Backend, BackendError, Encoding, NewKey, StoredKey, curve};
+use crate::backend::{Backend, BackendError, Encoding, NewKey, StoredKey, curve, name};
 use crate::registers::{Register, RegisterValues, VolatileRegisters};
 
 /// Keys sealed under a root key.
@@ -114,6 +114,11 @@ impl Backend for Software {
             .map_err(|_| BackendError::Authenticate)
     }
 
+    fn destroy(&self, purpose: Purpose, key: &StoredKey<'_>) -> Result<(), BackendError> {
+        self.opened.forget(purpose, key.id);
+        Ok(())
+    }
+
     fn extend(&self, register: Register, digest: &Sha384) -> Result<(), BackendError> {
         self.registers.extend(register, digest);
         Ok(())
@@ -126,14 +131,8 @@ impl Backend for Software {
 
 /// A sealed key opens only as what it was made for.
 fn bound_to(purpose: Purpose, id: &[u8; 32]) -> Aad<Vec<u8>> {
-    let purpose: &[u8] = match purpose {
-        Purpose::FleetCa => b"fleet-ca",
-        Purpose::CardIdentity => b"card-identity",
-        Purpose::TlsServer => b"tls-server",
-        Purpose::TlsClient => b"tls-client",
-        Purpose::Token => b"token",
-    };
-    Aad::from([b"bartizan-vault/1/", purpose, b"/", id.as_slice()].concat())
+    let purpose = name(purpose).as_bytes();
+    Aad::from([purpose, b"/", id.as_slice()].concat())
 }
 
 const fn algorithm(curve: Curve, encoding: Encoding) -> &'static EcdsaSigningAlgorithm {

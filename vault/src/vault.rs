@@ -14,7 +14,7 @@ use bartizan_attestation::keys::{
 };
 use minicbor::bytes::ByteVec;
 
-use crate::backend::{Backend, Encoding, StoredKey};
+use crate::backend::{Backend, Encoding, NewKey, StoredKey};
 use crate::boot::{AfterCard, Boot, Reached};
 use crate::config::{MeasuredBoot, NamedOperator, Role};
 use crate::handshake::is_certificate_verify;
@@ -202,12 +202,33 @@ impl Operation<'_> {
         // Before: a key that is not kept would cost a signature of the fleet CA.
         (self.read().check_room(purpose, self.now)).map_err(not_kept)?;
         let key = self.backend.generate(purpose).map_err(store)?;
+        let id = key.public.sha256();
+        let made = self.certify_and_keep(purpose, &key, certify);
+        if made.is_err() {
+            // Else a token would fill up with keys that no record names.
+            let unkept = StoredKey {
+                id: &id,
+                blob: &key.blob,
+            };
+            if let Err(error) = self.backend.destroy(purpose, &unkept) {
+                tracing::error!(?purpose, id = hex(&id), %error, "a key could not be destroyed");
+            }
+        }
+        made
+    }
+
+    fn certify_and_keep(
+        &self,
+        purpose: Purpose,
+        key: &NewKey,
+        certify: impl FnOnce(&Self, &PublicKey) -> Result<(Chain, u64), VaultRefusal>,
+    ) -> Result<Chain, VaultRefusal> {
         let (chain, not_after) = certify(self, &key.public)?;
         let record = Record {
             purpose,
             id: key.public.sha256().into(),
             public: key.public.spki_der().into(),
-            blob: key.blob.into(),
+            blob: key.blob.clone().into(),
             chain: chain.clone(),
             not_after,
         };

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::{progress::step, sh, users};
 
-/// A program and the Debian package that brings it.
+/// A program, or a file by its absolute path, and the Debian package that brings it.
 struct Component {
     program: &'static str,
     package: &'static str,
@@ -42,6 +42,38 @@ const COMPONENTS: &[Component] = &[
     Component {
         program: "openssl",
         package: "openssl",
+    },
+    Component {
+        program: "pkg-config",
+        package: "pkg-config",
+    },
+    Component {
+        program: "/usr/include/tss2/tss2_esys.h",
+        package: "libtss2-dev",
+    },
+    Component {
+        program: "swtpm",
+        package: "swtpm",
+    },
+    Component {
+        program: "swtpm_setup",
+        package: "swtpm-tools",
+    },
+    Component {
+        program: "tpm2_checkquote",
+        package: "tpm2-tools",
+    },
+    Component {
+        program: "softhsm2-util",
+        package: "softhsm2",
+    },
+    Component {
+        program: "/usr/lib/softhsm/libsofthsm2.so",
+        package: "softhsm2",
+    },
+    Component {
+        program: "pkcs11-tool",
+        package: "opensc",
     },
 ];
 

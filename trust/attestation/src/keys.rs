@@ -38,14 +38,25 @@ pub enum VaultKind {
     /// Keys sealed in a file: development only.
     #[n(0)]
     Software,
+    /// Keys of a TPM 2.0, those of the host bound to its registers.
+    #[n(1)]
+    Tpm2,
+    /// Keys in a PKCS #11 token.
+    #[n(2)]
+    Pkcs11,
 }
 
 impl VaultKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Software, Self::Tpm2, Self::Pkcs11];
+
     /// The word in certificates (DICE TcbInfo `type`) and results.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Software => "development",
+            Self::Tpm2 => "tpm2",
+            Self::Pkcs11 => "pkcs11",
         }
     }
 }

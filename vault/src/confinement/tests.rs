@@ -45,8 +45,9 @@ fn child_process() {
     let folder = std::path::PathBuf::from(std::env::var_os(FOLDER).unwrap());
     let store = folder.join("keys");
     keep_memory_private().unwrap();
-    restrict_paths(&store).unwrap();
-    restrict_system_calls().unwrap();
+    let sealing = Sealing::KeyFile("/x".into());
+    restrict_paths(&store, &sealing).unwrap();
+    restrict_system_calls(&sealing).unwrap();
     match act.as_str() {
         "socket" => drop(std::os::unix::net::UnixStream::connect(&store)),
         "thread" => drop(std::thread::Builder::new().spawn(|| ())),

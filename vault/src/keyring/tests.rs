@@ -155,6 +155,80 @@ fn another_root_key_does_not_open_the_store() {
     ));
 }
 
+/// Counts what it is told to destroy.
+struct Destroying {
+    backend: Arc<dyn Backend>,
+    destroyed: std::sync::Mutex<Vec<u8>>,
+}
+
+impl Backend for Destroying {
+    fn kind(&self) -> bartizan_attestation::keys::VaultKind {
+        self.backend.kind()
+    }
+
+    fn generate(&self, purpose: Purpose) -> Result<crate::backend::NewKey, BackendError> {
+        self.backend.generate(purpose)
+    }
+
+    fn sign(
+        &self,
+        purpose: Purpose,
+        key: &StoredKey<'_>,
+        message: &[u8],
+        encoding: crate::backend::Encoding,
+    ) -> Result<Vec<u8>, BackendError> {
+        self.backend.sign(purpose, key, message, encoding)
+    }
+
+    fn authenticate(&self, store: &[u8]) -> Result<[u8; 32], BackendError> {
+        self.backend.authenticate(store)
+    }
+
+    fn destroy(&self, _: Purpose, key: &StoredKey<'_>) -> Result<(), BackendError> {
+        self.destroyed.lock().unwrap().push(key.id[0]);
+        // The store has no such key any more, so that this is no reason to fail.
+        Err(BackendError::Sign)
+    }
+
+    fn extend(
+        &self,
+        register: crate::registers::Register,
+        digest: &bartizan_attestation::boot::Sha384,
+    ) -> Result<(), BackendError> {
+        self.backend.extend(register, digest)
+    }
+
+    fn registers(&self) -> Result<crate::registers::RegisterValues, BackendError> {
+        self.backend.registers()
+    }
+}
+
+#[test]
+fn keys_that_are_dropped_are_destroyed_once_the_store_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let counted = Arc::new(Destroying {
+        backend: backend(folder.path()),
+        destroyed: std::sync::Mutex::default(),
+    });
+    let stored = StoredKeyring::read(&folder.path().join("keys")).unwrap();
+    let mut keyring = stored.open(counted.clone()).unwrap();
+    keyring.add(record(1, 100), 50).unwrap();
+    keyring.add(record(2, 200), 50).unwrap();
+    assert!(counted.destroyed.lock().unwrap().is_empty());
+    // Where the store cannot be replaced, nothing is dropped.
+    let path = folder.path().join("keys");
+    let keys = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(keyring.add(record(3, 300), 101).is_err());
+    assert!(counted.destroyed.lock().unwrap().is_empty());
+    fs::remove_dir(&path).unwrap();
+    fs::write(&path, keys).unwrap();
+    keyring.add(record(3, 300), 101).unwrap();
+    assert_eq!(*counted.destroyed.lock().unwrap(), [1]);
+    assert_eq!(ids(&keyring), [2, 3]);
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {

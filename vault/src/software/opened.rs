@@ -58,6 +58,12 @@ impl OpenedKeys {
         });
         Ok(pair)
     }
+
+    /// Keeps the key no longer, of whatever blob it was unsealed.
+    pub(super) fn forget(&self, purpose: Purpose, id: &[u8; 32]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|opened| opened.purpose != purpose || opened.id != *id);
+    }
 }
 
 impl fmt::Debug for OpenedKeys {

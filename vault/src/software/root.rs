@@ -1,15 +1,17 @@
 //! The root key: from a file of 32 random bytes, or stretched from a passphrase.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::num::NonZeroU32;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, RandomizedNonceKey};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use aws_lc_rs::{hkdf, hmac, pbkdf2};
 use zeroize::Zeroizing;
+
+use crate::secret::{self, SecretError};
 
 /// PBKDF2 iterations (OWASP's figure for HMAC-SHA-256).
 const ITERATIONS: NonZeroU32 = match NonZeroU32::new(600_000) {
@@ -18,9 +20,6 @@ const ITERATIONS: NonZeroU32 = match NonZeroU32::new(600_000) {
 };
 /// Shortest passphrase in bytes.
 const MIN_PASSPHRASE: usize = 12;
-
-/// Most bytes that are read of a file.
-const MAX_FILE: usize = 4096;
 
 /// What seals all other keys and the store that they are in.
 #[derive(Debug)]
@@ -32,22 +31,9 @@ pub struct RootKey {
 /// There is no usable root key.
 #[derive(Debug, thiserror::Error)]
 pub enum RootKeyError {
-    /// The file cannot be read or made.
-    #[error("root key {path}: {source}", path = .path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Others may read it.
-    #[error("root key {path} can be read by others (mode {mode:o}); make it 0600", path = .path.display())]
-    Exposed {
-        /// Which.
-        path: PathBuf,
-        /// Its mode.
-        mode: u32,
-    },
+    /// Its file cannot be used.
+    #[error("root key {0}")]
+    Secret(#[from] SecretError),
     /// It is not 32 bytes.
     #[error("root key {path} has {length} bytes, not 32", path = .path.display())]
     Length {
@@ -70,7 +56,7 @@ pub enum RootKeyError {
 impl RootKey {
     /// Reads the key file; makes it if there is none. For a new store: an existing one has its key already.
     pub fn make_file(path: &Path) -> Result<Self, RootKeyError> {
-        let failed = |source| RootKeyError::File {
+        let failed = |source| SecretError::File {
             path: path.into(),
             source,
         };
@@ -86,7 +72,7 @@ impl RootKey {
 
     /// Reads the key file.
     pub fn from_file(path: &Path) -> Result<Self, RootKeyError> {
-        let bytes = read_secret(path)?;
+        let bytes = secret::read(path)?;
         if bytes.len() != 32 {
             return Err(RootKeyError::Length {
                 path: path.into(),
@@ -98,7 +84,7 @@ impl RootKey {
 
     /// Stretches the passphrase in a file; `salt` is the store's own.
     pub fn from_passphrase(path: &Path, salt: &[u8; 32]) -> Result<Self, RootKeyError> {
-        let text = read_secret(path)?;
+        let text = secret::read(path)?;
         let passphrase = text.trim_ascii_end();
         if passphrase.len() < MIN_PASSPHRASE {
             return Err(RootKeyError::ShortPassphrase { path: path.into() });
@@ -145,27 +131,6 @@ fn expand(extracted: &hkdf::Prk, usage: &[u8]) -> Result<Zeroizing<[u8; 32]>, Ro
         .map_err(|_| RootKeyError::Derive)?;
     expanded.fill(&mut *key).map_err(|_| RootKeyError::Derive)?;
     Ok(key)
-}
-
-fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, RootKeyError> {
-    let failed = |source| RootKeyError::File {
-        path: path.into(),
-        source,
-    };
-    let file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(RootKeyError::Exposed {
-            path: path.into(),
-            mode,
-        });
-    }
-    // Of its final size at once: a buffer that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE));
-    file.take(MAX_FILE as u64)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    Ok(bytes)
 }
 
 fn write_secret(path: &Path, secret: &[u8]) -> io::Result<()> {

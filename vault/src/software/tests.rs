@@ -1,4 +1,5 @@
 use super::*;
+use crate::secret::SecretError;
 
 fn software(folder: &std::path::Path) -> Software {
     Software::new(RootKey::make_file(&folder.join("root.key")).unwrap())
@@ -96,7 +97,7 @@ fn a_root_key_is_never_made_up_for_a_store_that_has_one() {
     let folder = tempfile::tempdir().unwrap();
     assert!(matches!(
         RootKey::from_file(&folder.path().join("root.key")),
-        Err(RootKeyError::File { .. })
+        Err(RootKeyError::Secret(SecretError::File { .. }))
     ));
 }
 
@@ -137,7 +138,10 @@ fn a_root_key_that_others_may_read_is_refused() {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
     assert!(matches!(
         RootKey::from_file(&path),
-        Err(RootKeyError::Exposed { mode: 0o640, .. })
+        Err(RootKeyError::Secret(SecretError::Exposed {
+            mode: 0o640,
+            ..
+        }))
     ));
 }
 

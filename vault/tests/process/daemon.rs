@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -42,6 +42,10 @@ impl Folder {
         fs::write(self.config(), change(text)).unwrap();
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
     pub(crate) fn store(&self) -> PathBuf {
         self.0.path().join("keys")
     }
@@ -63,6 +67,8 @@ impl Folder {
         command
             .arg("--config")
             .arg(self.config())
+            // Of the vaults whose keys are in a token.
+            .env("SOFTHSM2_CONF", self.path().join("softhsm2.conf"))
             .stderr(Stdio::piped());
         command
     }

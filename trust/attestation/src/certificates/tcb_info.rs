@@ -113,7 +113,7 @@ impl TcbInfo {
         if vendor != VENDOR {
             return Err(malformed);
         }
-        let vault = [VaultKind::Software]
+        let vault = VaultKind::ALL
             .into_iter()
             .find(|vault| vault.name().as_bytes() == kind)
             .ok_or(TcbInfoError::UnknownVault)?;

@@ -1,6 +1,6 @@
 //! What a verifier that was taken over asks its vault for.
 
-use bartizan_attestation::boot::{Register, RegisterValues, Sha384};
+use bartizan_attestation::boot::Sha384;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bartizan_attestation::keys::VaultKind;
@@ -8,6 +8,7 @@ use bartizan_attestation::result::check_claims_json;
 
 use super::*;
 use crate::backend::{BackendError, NewKey};
+use crate::registers::{Register, RegisterValues};
 
 fn key() -> (EphemeralKey, Vec<u8>) {
     let key = EphemeralKey::generate().unwrap();
@@ -182,6 +183,10 @@ impl Backend for Counted {
 
     fn authenticate(&self, store: &[u8]) -> Result<[u8; 32], BackendError> {
         self.backend.authenticate(store)
+    }
+
+    fn destroy(&self, purpose: Purpose, key: &StoredKey<'_>) -> Result<(), BackendError> {
+        self.backend.destroy(purpose, key)
     }
 
     fn extend(&self, register: Register, digest: &Sha384) -> Result<(), BackendError> {

@@ -1,0 +1,122 @@
+//! The `tpm2` back end: keys are made in a TPM 2.0, which alone can use them; a host's own keys only in the boot that
+//! they were made in.
+//!
+//! | attack | answer |
+//! |---|---|
+//! | a blob is carried to another machine | a TPM loads only what it made itself (`fixedTPM`, `fixedParent`) |
+//! | a blob of one purpose is used for another | each purpose has its own parent key: the TPM does not load it |
+//! | another boot uses the host's keys | they are bound to the PCRs of register and host (`PolicyPCR`), see [`crate::backend::BackendError::WrongBoot`] |
+//! | a register is set back | PCRs that software can reset are refused by the configuration |
+//! | the TPM ends and starts anew | it is connected to anew, once for each request; its registers are zero, so that bound keys stay shut |
+//!
+//! Whoever may speak to the TPM may have it make tags and quotes, too: access to the device is the vault's user's alone.
+
+mod blob;
+mod connection;
+mod handles;
+mod keys;
+mod pcrs;
+mod quote;
+mod store_key;
+mod templates;
+
+use bartizan_attestation::boot::Sha384;
+use bartizan_attestation::keys::{Purpose, VaultKind};
+
+use crate::backend::{
+    Backend, BackendError, Device, DeviceError, Encoding, NewKey, Quote, StoredKey,
+};
+use crate::config::TpmConfig;
+use crate::registers::{Register, RegisterValues};
+use blob::Blob;
+use connection::Connection;
+use pcrs::Pcrs;
+
+/// Keys of a TPM.
+#[derive(Debug)]
+pub struct Tpm2 {
+    connection: Connection,
+    pcrs: Pcrs,
+}
+
+impl Tpm2 {
+    /// Connects to the TPM, which must have a SHA-384 bank with the registers' PCRs.
+    pub fn open(config: &TpmConfig) -> Result<Self, BackendError> {
+        let pcrs = Pcrs::new(config);
+        let connection = Connection::new(config.tcti.clone());
+        connection.run(|context| pcrs.read(context))?;
+        Ok(Self { connection, pcrs })
+    }
+}
+
+impl Backend for Tpm2 {
+    fn kind(&self) -> VaultKind {
+        VaultKind::Tpm2
+    }
+
+    fn generate(&self, purpose: Purpose) -> Result<NewKey, BackendError> {
+        self.connection
+            .run(|context| keys::generate(context, &self.pcrs, purpose))
+    }
+
+    fn sign(
+        &self,
+        purpose: Purpose,
+        key: &StoredKey<'_>,
+        message: &[u8],
+        encoding: Encoding,
+    ) -> Result<Vec<u8>, BackendError> {
+        let blob = Blob::open(purpose, key)?;
+        let signature = self
+            .connection
+            .run(|context| keys::sign(context, &self.pcrs, purpose, &blob, message))?;
+        signature
+            .confirmed(&blob.key, message, encoding)
+            .ok_or(BackendError::Sign)
+    }
+
+    fn authenticate(&self, store: &[u8]) -> Result<[u8; 32], BackendError> {
+        self.connection
+            .run(|context| store_key::tag(context, store))
+    }
+
+    fn destroy(&self, _purpose: Purpose, _key: &StoredKey<'_>) -> Result<(), BackendError> {
+        // The blob was all that there was of it: nothing is kept loaded.
+        Ok(())
+    }
+
+    fn extend(&self, register: Register, digest: &Sha384) -> Result<(), BackendError> {
+        self.connection
+            .run_once(|context| self.pcrs.extend(context, register, digest))
+    }
+
+    fn registers(&self) -> Result<RegisterValues, BackendError> {
+        self.connection.run(|context| self.pcrs.read(context))
+    }
+
+    fn quote(&self, nonce: &[u8]) -> Result<Option<Quote>, BackendError> {
+        if nonce.is_empty() || nonce.len() > Quote::MAX_NONCE {
+            let length = nonce.len();
+            return Err(BackendError::Nonce { length });
+        }
+        self.connection
+            .run(|context| quote::quote(context, &self.pcrs, nonce))
+            .map(Some)
+    }
+}
+
+impl From<tss_esapi::Error> for BackendError {
+    fn from(source: tss_esapi::Error) -> Self {
+        Self::Refused {
+            device: Device::Tpm,
+            source: source.into(),
+        }
+    }
+}
+
+fn unexpected() -> BackendError {
+    BackendError::Refused {
+        device: Device::Tpm,
+        source: DeviceError::Answer,
+    }
+}

@@ -1,0 +1,144 @@
+//! The way to the TPM, opened anew when it is lost.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use tss_esapi::constants::StartupType;
+use tss_esapi::constants::response_code::{Tss2ResponseCode, Tss2ResponseCodeKind};
+use tss_esapi::tcti_ldr::{DeviceConfig, NetworkTPMConfig};
+use tss_esapi::{Context, Error, TctiNameConf};
+
+use crate::backend::{BackendError, Device, DeviceError};
+use crate::config::Tcti;
+
+pub(super) struct Connection {
+    tcti: Tcti,
+    context: Mutex<Option<Context>>,
+}
+
+impl Connection {
+    pub(super) const fn new(tcti: Tcti) -> Self {
+        let context = Mutex::new(None);
+        Self { tcti, context }
+    }
+
+    /// Does `work` with the TPM. Where the way to it turns out to be lost, once more over a new one.
+    pub(super) fn run<T>(
+        &self,
+        mut work: impl FnMut(&mut Context) -> Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
+        let mut state = self.context.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(context) = state.as_mut() {
+            match work(context) {
+                Err(error) if is_lost(&error) => {
+                    tracing::warn!(%error, "the TPM is connected to anew");
+                    // Before the next: a TPM without a resource manager has one user at a time.
+                    *state = None;
+                }
+                done => return done,
+            }
+        }
+        self.over_new(&mut state, work)
+    }
+
+    /// Does `work`, which must not be done twice. The way is looked at first.
+    pub(super) fn run_once<T>(
+        &self,
+        work: impl FnOnce(&mut Context) -> Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
+        let mut state = self.context.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(context) = state.as_mut() {
+            match context.get_random(1) {
+                Ok(_) => {}
+                Err(_) => *state = None,
+            }
+        }
+        if state.is_none() {
+            return self.over_new(&mut state, work);
+        }
+        match state.as_mut() {
+            Some(context) => work(context).map_err(away),
+            None => Err(super::unexpected()),
+        }
+    }
+
+    fn over_new<T>(
+        &self,
+        state: &mut Option<Context>,
+        work: impl FnOnce(&mut Context) -> Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
+        let opened = self.connect().map_err(|source| away(source.into()))?;
+        let done = work(state.insert(opened));
+        if done.as_ref().is_err_and(is_lost) {
+            *state = None;
+        }
+        done.map_err(away)
+    }
+
+    fn connect(&self) -> Result<Context, Error> {
+        let mut context = Context::new(self.name()?)?;
+        // The kernel starts a TPM of its own; a simulator that was started anew waits to be.
+        match context.get_random(1) {
+            Err(error) if kind(&error) == Some(Tss2ResponseCodeKind::Initialize) => {
+                context.startup(StartupType::Clear)?;
+            }
+            answered => drop(answered?),
+        }
+        Ok(context)
+    }
+
+    fn name(&self) -> Result<TctiNameConf, Error> {
+        Ok(match &self.tcti {
+            Tcti::Device(path) => {
+                let path = path.to_str().unwrap_or_default();
+                TctiNameConf::Device(path.parse::<DeviceConfig>()?)
+            }
+            Tcti::Swtpm { host, port } => {
+                let text = format!("host={host},port={port}");
+                TctiNameConf::Swtpm(text.parse::<NetworkTPMConfig>()?)
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("tcti", &self.tcti)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a new connection might help. Answers about a command's parameters, handles and sessions (format one of TPM
+/// 2.0 Library part 2 section 6.6.2) are the TPM's own and stay what they are; all others may come from the way to it, or
+/// from one that was started anew.
+fn is_lost(error: &BackendError) -> bool {
+    let BackendError::Refused {
+        source: DeviceError::Tpm(Error::Tss2Error(code)),
+        ..
+    } = error
+    else {
+        return false;
+    };
+    matches!(code, Tss2ResponseCode::FormatZero(_))
+}
+
+fn away(error: BackendError) -> BackendError {
+    if !is_lost(&error) {
+        return error;
+    }
+    match error {
+        BackendError::Refused { source, .. } => BackendError::Away {
+            device: Device::Tpm,
+            source,
+        },
+        error => error,
+    }
+}
+
+fn kind(error: &Error) -> Option<Tss2ResponseCodeKind> {
+    match error {
+        Error::Tss2Error(code) => code.kind(),
+        Error::WrapperError(_) => None,
+    }
+}

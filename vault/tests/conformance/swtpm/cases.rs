@@ -1,0 +1,294 @@
+//! What holds for TPMs alone, as tpm2-tools see it.
+
+use bartizan_attestation::boot::Sha384;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use bartizan_attestation::keys::Purpose;
+use bartizan_vault::backend::{Backend, BackendError, Encoding, NewKey, StoredKey};
+use bartizan_vault::config::TpmConfig;
+use bartizan_vault::registers::Register;
+use bartizan_vault::tpm2::Tpm2;
+
+use super::simulator::Simulator;
+use crate::Case;
+use crate::programs::demand;
+use crate::rig::{Rig, Store};
+
+pub(crate) const CASES: &[Case] = &[
+    (
+        "another_boot_cannot_use_bound_keys",
+        another_boot_cannot_use_bound_keys,
+    ),
+    (
+        "keys_are_bound_to_the_hosts_pcrs",
+        keys_are_bound_to_the_hosts_pcrs,
+    ),
+    (
+        "a_restarted_tpm_keeps_bound_keys_shut",
+        a_restarted_tpm_keeps_bound_keys_shut,
+    ),
+    ("registers_cannot_be_reset", registers_cannot_be_reset),
+    (
+        "tpm2_checkquote_verifies_a_quote",
+        tpm2_checkquote_verifies_a_quote,
+    ),
+    ("tpm2_tools_cannot_use_a_blob", tpm2_tools_cannot_use_a_blob),
+    ("nothing_stays_loaded", nothing_stays_loaded),
+    ("a_tpm_without_sha384_is_told", a_tpm_without_sha384_is_told),
+];
+
+fn sign(backend: &dyn Backend, purpose: Purpose, key: &NewKey) -> Result<(), BackendError> {
+    let id = key.public.sha256();
+    let stored = StoredKey {
+        id: &id,
+        blob: &key.blob,
+    };
+    let signed = backend.sign(purpose, &stored, b"message", Encoding::Fixed)?;
+    assert!(key.public.verify(b"message", &signed).is_ok());
+    Ok(())
+}
+
+fn wrong_boot(signed: Result<(), BackendError>) -> Vec<u8> {
+    match signed {
+        Err(BackendError::WrongBoot { pcrs, .. }) => pcrs,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn tool(rig: &dyn Rig, name: &str) -> Command {
+    let mut tool = Command::new(name);
+    tool.env("TPM2TOOLS_TCTI", rig.tcti());
+    tool
+}
+
+fn config(tcti: String, host_pcrs: &[u8]) -> TpmConfig {
+    TpmConfig {
+        tcti: tcti.try_into().unwrap(),
+        measurement_pcr: 12,
+        authority_pcr: 15,
+        host_pcrs: host_pcrs.to_vec(),
+    }
+}
+
+fn another_boot_cannot_use_bound_keys(rig: &dyn Rig) {
+    let backend = rig.open(Store::First);
+    backend
+        .extend(Register::Authority, &Sha384([7; 48]))
+        .unwrap();
+    let bound = [Purpose::CardIdentity, Purpose::TlsClient]
+        .map(|purpose| (purpose, backend.generate(purpose).unwrap()));
+    let free = backend.generate(Purpose::TlsServer).unwrap();
+    // What was started may change, as long as the same vouch for it.
+    backend
+        .extend(Register::Measurement, &Sha384([1; 48]))
+        .unwrap();
+    for (purpose, key) in &bound {
+        sign(&*backend, *purpose, key).unwrap();
+    }
+    backend
+        .extend(Register::Authority, &Sha384([8; 48]))
+        .unwrap();
+    for (purpose, key) in &bound {
+        assert_eq!(wrong_boot(sign(&*backend, *purpose, key)), [15]);
+    }
+    sign(&*backend, Purpose::TlsServer, &free).unwrap();
+}
+
+fn keys_are_bound_to_the_hosts_pcrs(rig: &dyn Rig) {
+    let backend = Tpm2::open(&config(rig.tcti(), &[7, 0])).unwrap();
+    let key = backend.generate(Purpose::CardIdentity).unwrap();
+    sign(&backend, Purpose::CardIdentity, &key).unwrap();
+    drop(backend);
+    demand(tool(rig, "tpm2_pcrextend").arg(format!("7:sha384={}", "ab".repeat(48))));
+    let backend = Tpm2::open(&config(rig.tcti(), &[7, 0])).unwrap();
+    let signed = sign(&backend, Purpose::CardIdentity, &key);
+    assert_eq!(wrong_boot(signed), [0, 7, 15]);
+}
+
+fn a_restarted_tpm_keeps_bound_keys_shut(rig: &dyn Rig) {
+    let backend = rig.open(Store::First);
+    backend
+        .extend(Register::Authority, &Sha384([7; 48]))
+        .unwrap();
+    let key = backend.generate(Purpose::CardIdentity).unwrap();
+    sign(&*backend, Purpose::CardIdentity, &key).unwrap();
+    rig.take_away();
+    rig.put_back();
+    assert_eq!(
+        wrong_boot(sign(&*backend, Purpose::CardIdentity, &key)),
+        [15]
+    );
+    assert_eq!(backend.registers().unwrap().authority, Sha384::ZERO);
+    backend
+        .extend(Register::Authority, &Sha384([7; 48]))
+        .unwrap();
+    sign(&*backend, Purpose::CardIdentity, &key).unwrap();
+}
+
+fn registers_cannot_be_reset(rig: &dyn Rig) {
+    let backend = rig.open(Store::First);
+    backend
+        .extend(Register::Measurement, &Sha384([1; 48]))
+        .unwrap();
+    backend
+        .extend(Register::Authority, &Sha384([2; 48]))
+        .unwrap();
+    let values = backend.registers().unwrap();
+    drop(backend);
+    for pcr in ["12", "15"] {
+        let reset = tool(rig, "tpm2_pcrreset").arg(pcr).output().unwrap();
+        assert!(!reset.status.success(), "{reset:?}");
+    }
+    assert_eq!(rig.open(Store::First).registers().unwrap(), values);
+}
+
+fn tpm2_checkquote_verifies_a_quote(rig: &dyn Rig) {
+    let backend = rig.open(Store::First);
+    backend
+        .extend(Register::Measurement, &Sha384([1; 48]))
+        .unwrap();
+    let quote = backend.quote(&[0xab; 32]).unwrap().unwrap();
+    let again = backend.quote(&[0xcd; 32]).unwrap().unwrap();
+    assert_eq!(again.public, quote.public);
+    for length in [0, 65] {
+        let refused = backend.quote(&vec![0; length]);
+        assert!(matches!(refused, Err(BackendError::Nonce { .. })));
+    }
+    drop(backend);
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let check = |attested: &Path, nonce: &str| {
+        Command::new("tpm2_checkquote")
+            .arg("-u")
+            .arg(file("public", &quote.public))
+            .arg("-m")
+            .arg(attested)
+            .arg("-s")
+            .arg(file("signature", &quote.signature))
+            .args(["-g", "sha384", "-q", nonce])
+            .output()
+            .unwrap()
+    };
+    let attested = file("attested", &quote.attested);
+    let (right, wrong) = ("ab".repeat(32), "cd".repeat(32));
+    let checked = check(&attested, &right);
+    assert!(checked.status.success(), "{checked:?}");
+    let mut altered = quote.attested.clone();
+    *altered.last_mut().unwrap() ^= 1;
+    assert!(!check(&file("altered", &altered), &right).status.success());
+    assert!(!check(&attested, &wrong).status.success());
+    // The very PCRs: the digest over both values, in ascending order.
+    demand(
+        tool(rig, "tpm2_pcrread")
+            .args(["sha384:12,15", "-o"])
+            .arg(folder.path().join("pcrs")),
+    );
+    let values = fs::read(folder.path().join("pcrs")).unwrap();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA384, &values);
+    assert!(quote.attested.ends_with(digest.as_ref()));
+}
+
+fn tpm2_tools_cannot_use_a_blob(rig: &dyn Rig) {
+    let backend = rig.open(Store::First);
+    let key = backend.generate(Purpose::CardIdentity).unwrap();
+    drop(backend);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (length, rest) = key.blob.split_first_chunk::<2>().unwrap();
+    let (public, private) = rest.split_at(u16::from_be_bytes(*length).into());
+    fs::write(path("public"), [length.as_slice(), public].concat()).unwrap();
+    // The private area as the TPM wrote it, with its own length.
+    let length = u16::try_from(private.len()).unwrap().to_be_bytes();
+    fs::write(path("private"), [&length, private].concat()).unwrap();
+    // The parent of the purpose: its name's digest is the template's `unique`.
+    let name = aws_lc_rs::digest::digest(
+        &aws_lc_rs::digest::SHA256,
+        b"bartizan-vault/1/card-identity",
+    );
+    let unique = [&[32, 0], name.as_ref(), &[0, 0]].concat();
+    fs::write(path("unique"), unique).unwrap();
+    demand(
+        tool(rig, "tpm2_createprimary")
+            .args(["-C", "o", "-G", "ecc256:aes128cfb", "-a"])
+            .arg("fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt")
+            .arg("-u")
+            .arg(path("unique"))
+            .arg("-c")
+            .arg(path("parent")),
+    );
+    demand(
+        tool(rig, "tpm2_load")
+            .arg("-C")
+            .arg(path("parent"))
+            .arg("-u")
+            .arg(path("public"))
+            .arg("-r")
+            .arg(path("private"))
+            .arg("-c")
+            .arg(path("key")),
+    );
+    fs::write(path("message"), b"message").unwrap();
+    let sign = |auth: &[&str]| {
+        // Without a resource manager the tools leave loaded what they load.
+        demand(tool(rig, "tpm2_flushcontext").arg("--transient-object"));
+        tool(rig, "tpm2_sign")
+            .args(["-g", "sha384", "-s", "ecdsa", "-c"])
+            .arg(path("key"))
+            .arg("-o")
+            .arg(path("signature"))
+            .args(auth)
+            .arg(path("message"))
+            .output()
+            .unwrap()
+    };
+    let refused = sign(&[]);
+    assert!(!refused.status.success(), "{refused:?}");
+    let by_policy = "pcr:sha384:15";
+    let signed = sign(&["-p", by_policy]);
+    assert!(signed.status.success(), "{signed:?}");
+    demand(tool(rig, "tpm2_pcrextend").arg(format!("15:sha384={}", "ab".repeat(48))));
+    let refused = sign(&["-p", by_policy]);
+    assert!(!refused.status.success(), "{refused:?}");
+}
+
+fn nothing_stays_loaded(rig: &dyn Rig) {
+    let backend = rig.open(Store::First);
+    let key = backend.generate(Purpose::CardIdentity).unwrap();
+    // More often than a TPM has room, in success and in failure.
+    for _ in 0..8 {
+        sign(&*backend, Purpose::CardIdentity, &key).unwrap();
+    }
+    backend
+        .extend(Register::Authority, &Sha384([7; 48]))
+        .unwrap();
+    let mut altered = key.clone();
+    *altered.blob.last_mut().unwrap() ^= 1;
+    for _ in 0..8 {
+        wrong_boot(sign(&*backend, Purpose::CardIdentity, &key));
+        assert!(sign(&*backend, Purpose::CardIdentity, &altered).is_err());
+    }
+    drop(backend);
+    for kind in [
+        "handles-transient",
+        "handles-loaded-session",
+        "handles-saved-session",
+    ] {
+        let loaded = demand(tool(rig, "tpm2_getcap").arg(kind));
+        assert_eq!(loaded, "", "{kind}");
+    }
+}
+
+fn a_tpm_without_sha384_is_told(rig: &dyn Rig) {
+    let _unused = rig;
+    let folder = tempfile::tempdir().unwrap();
+    let old = Simulator::old(&folder.path().join("old"));
+    let opened = Tpm2::open(&config(old.tcti(), &[]));
+    let said = opened.unwrap_err().to_string();
+    assert!(said.contains("tpm2_pcrallocate"), "{said}");
+}
