@@ -109,6 +109,7 @@ fn manifest(part: Part) -> Manifest {
         capabilities: vec!["kill".into()],
         inherits: vec!["qemu".into()],
         link: None,
+        environment: vec!["A=b".into()],
     };
     let component = |phase: Phase| Component {
         phase,

@@ -129,6 +129,7 @@ impl Family {
             path: program.path(),
             arguments,
             account,
+            environment: start.variables().collect(),
             capabilities: capabilities(&start.capabilities).map_err(io::Error::other)?,
             files: inherited
                 .map(|(name, file)| (name.as_str(), file.descriptor()))

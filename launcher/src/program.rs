@@ -23,6 +23,8 @@ pub struct Program<'a> {
     pub path: String,
     /// Its arguments.
     pub arguments: Vec<String>,
+    /// What it is told in its environment beside what all are told.
+    pub environment: Vec<(&'a str, &'a str)>,
     /// Whom it runs as.
     pub account: Account,
     /// What it keeps of root's rights.
@@ -45,6 +47,7 @@ impl Program<'_> {
             .arg0(self.name)
             .args(&self.arguments)
             .env_clear()
+            .envs(self.environment)
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("RUST_LOG", "info")
             .stdin(self.link.map_or_else(Stdio::null, Stdio::from))

@@ -14,3 +14,4 @@ pub mod nginx;
 pub mod operator;
 pub mod process;
 pub mod stack;
+pub mod token;

@@ -175,6 +175,11 @@ impl Stack {
         Ok((layout, releases, configs))
     }
 
+    /// Enrols a host that was booted.
+    pub fn enroll(&self, layout: &Layout, card_config: &str, name: &str) -> Result<()> {
+        host::enroll(layout, &self.users, &self.operator, card_config, name)
+    }
+
     /// Registers what `bartizan profile` computed from a Debian package and those that it needs.
     pub fn register_package(
         &self,

@@ -25,7 +25,7 @@ pub(crate) enum Release {
     },
     /// Hash the files of a release and sign the manifest; of a bundle, with the files that travel in it.
     #[command(
-        after_help = "Example: bartizan release sign base.yaml --key release.pk8 --output base.release\n\nA description (YAML) has product, part (base or bundle), version, and components, each with name, phase (card, devices, coordinator, hypervisor, enclave), path on the host, and for programs start: {user, arguments, capabilities, inherits, link}."
+        after_help = "Example: bartizan release sign base.yaml --key release.pk8 --output base.release\n\nA description (YAML) has product, part (base or bundle), version, and components, each with name, phase (card, devices, coordinator, hypervisor, enclave), path on the host, and for programs start: {user, arguments, capabilities, inherits, environment, link}."
     )]
     Sign {
         /// The description, YAML.
@@ -194,6 +194,7 @@ fn describe(manifest: &Manifest) -> Value {
             "start": component.start.as_ref().map(|start| json!({
                 "phase": start.phase.name(), "user": start.user, "arguments": start.arguments,
                 "capabilities": start.capabilities, "inherits": start.inherits,
+                "environment": start.environment,
             })),
         })
     });

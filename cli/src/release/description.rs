@@ -54,6 +54,8 @@ struct DescribedStart {
     #[serde(default)]
     inherits: Vec<String>,
     #[serde(default)]
+    environment: Vec<String>,
+    #[serde(default)]
     link: Option<DescribedLink>,
 }
 
@@ -174,6 +176,7 @@ impl Described {
             arguments: start.arguments.clone(),
             capabilities: start.capabilities.clone(),
             inherits: start.inherits.clone(),
+            environment: start.environment.clone(),
             link: start.link.map(|link| match link {
                 DescribedLink::Vault => Link::Vault,
                 DescribedLink::Coordinator => Link::Coordinator,

@@ -98,7 +98,7 @@ impl Drop for Host {
 }
 
 /// `bartizan host enroll`, as the card's user.
-fn enroll(
+pub(super) fn enroll(
     layout: &Layout,
     users: &Users,
     operator: &Operator,

@@ -1,5 +1,6 @@
 //! The measured boot: whatever is not what was released stops it, and keeps what comes after shut.
 
+mod devices;
 mod rig;
 
 use std::fs;
@@ -13,7 +14,11 @@ use crate::Case;
 use crate::world::World;
 use rig::{Rig, part};
 
-pub(super) const CASES: &[Case] = &[
+pub(super) fn cases() -> Vec<Case> {
+    [CASES, devices::CASES].concat()
+}
+
+const CASES: &[Case] = &[
     ("boot::log_replays_to_the_registers", log_replays),
     ("boot::altered_component_stops_its_phase", altered),
     ("boot::release_without_its_signature_is_refused", unsigned),

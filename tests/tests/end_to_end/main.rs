@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         processes::CASES,
         survival::CASES,
         hostile::CASES,
-        boot::CASES,
+        &boot::cases(),
     ]
     .concat();
     let world = Arc::new(Mutex::new(World::default()));

@@ -47,6 +47,9 @@ pub struct Start {
     /// The link to the launcher that it is given.
     #[n(5)]
     pub link: Option<Link>,
+    /// What it is told in its environment beside what all are told: `NAME=VALUE`.
+    #[cbor(n(6), decode_with = "at_most_texts")]
+    pub environment: Vec<String>,
 }
 
 /// What a program may say to the launcher, or hear of it.
@@ -99,7 +102,7 @@ pub enum ComponentError {
     },
     /// A text is too long, or holds what no argument can.
     #[error(
-        "`{0}` is started with an argument, user or capability of more than {MAX_TEXT} bytes, or with a zero byte in it"
+        "`{0}` is started with an argument, user, variable or capability of more than {MAX_TEXT} bytes, or with a zero byte in it"
     )]
     Text(String),
 }
@@ -154,11 +157,17 @@ impl Component {
                     started: start.phase,
                 });
             }
-            let texts = [&start.arguments, &start.capabilities, &start.inherits];
+            let texts = [
+                &start.arguments,
+                &start.capabilities,
+                &start.inherits,
+                &start.environment,
+            ];
             let fit = texts.iter().all(|texts| {
                 texts.len() as u64 <= MAX_TEXTS && texts.iter().all(|text| is_text(text))
             });
-            if !fit || start.user.is_empty() || !is_text(&start.user) {
+            let variables = start.variables().count() == start.environment.len();
+            if !fit || !variables || start.user.is_empty() || !is_text(&start.user) {
                 return Err(ComponentError::Text(name()));
             }
         }
@@ -178,6 +187,15 @@ impl Start {
         self.arguments
             .iter()
             .filter_map(|argument| placeholder(argument))
+    }
+
+    /// The variables of its environment, and their values.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        let named = |text: &&str| !text.is_empty();
+        self.environment
+            .iter()
+            .filter_map(|variable| variable.split_once('='))
+            .filter(move |(name, _)| named(name))
     }
 
     /// Whether a component's descriptor is handed to it.

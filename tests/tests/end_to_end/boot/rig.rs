@@ -7,7 +7,9 @@ use anyhow::{Context, Result, bail, ensure};
 use bartizan_attestation::boot::{Bundle, Phase};
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::identity::{CardId, GuestIdentity};
-use bartizan_attestation::keys::{BootDescription, VaultRefusal, VaultReply, VaultRequest};
+use bartizan_attestation::keys::{
+    BootDescription, Purpose, VaultRefusal, VaultReply, VaultRequest,
+};
 use bartizan_attestation::measurement::Digest;
 use bartizan_local::{read_frame, write_frame};
 use bartizan_tests::launcher::{Booted, Launcher};
@@ -21,10 +23,12 @@ use crate::world::World;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct Rig {
-    layout: Layout,
+    pub(super) layout: Layout,
     users: Users,
     pub(super) releases: Releases,
-    configs: Configs,
+    pub(super) configs: Configs,
+    /// Of the vault.
+    pub(super) environment: Vec<String>,
     launcher: Option<Launcher>,
     copies: u32,
 }
@@ -58,6 +62,7 @@ impl Rig {
             users: stack.users,
             releases,
             configs,
+            environment: Vec::new(),
             launcher: None,
             copies: 0,
         })
@@ -65,9 +70,11 @@ impl Rig {
 
     /// Base and bundle, a stand-in for the enclave's image among its components.
     pub(super) fn describe(&self, versions: [u64; 2]) -> Result<[Value; 2]> {
-        let base = self
+        let mut base = self
             .releases
             .describe_base(&self.layout, &self.configs, versions[0])?;
+        let vault = part(&mut base, "bartizan-vault").context("a vault")?;
+        vault["start"]["environment"] = json!(self.environment);
         let mut bundle = Releases::describe_bundle(&self.layout, &self.configs, versions[1])?;
         for name in ["kernel", "image", "command-line"] {
             let file = self.layout.path(&format!("enclave-{name}"));
@@ -77,6 +84,30 @@ impl Rig {
             components.push(component);
         }
         Ok([base, bundle])
+    }
+
+    /// Has the vault keep its keys elsewhere.
+    pub(super) fn seal_by(&self, sealing: &Value) -> Result<()> {
+        let mut config: Value = serde_json::from_str(&fs::read_to_string(&self.configs.vault)?)?;
+        config["sealing"] = sealing.clone();
+        Ok(fs::write(&self.configs.vault, config.to_string())?)
+    }
+
+    /// Who this host is, once it is enrolled.
+    pub(super) fn card(&self) -> Result<CardId> {
+        let VaultReply::Description { keys, .. } = self.ask(&VaultRequest::Describe)? else {
+            bail!("the vault does not describe itself");
+        };
+        let identity = keys.iter().find(|key| key.purpose == Purpose::CardIdentity);
+        Ok(CardId(*identity.context("an identity")?.id))
+    }
+
+    /// A certified report key: its chain.
+    pub(super) fn report_key(&self) -> Result<Vec<Vec<u8>>> {
+        match self.certify(self.card()?)? {
+            VaultReply::Certificates(chain) => Ok(chain.into_iter().map(Vec::from).collect()),
+            other => bail!("{other:?}"),
+        }
     }
 
     pub(super) fn sign(&self, releases: &[Value; 2]) -> Result<()> {
@@ -170,10 +201,14 @@ impl Rig {
     }
 
     pub(super) fn certify_report_key(&self) -> Result<VaultReply> {
+        self.certify(CardId([1; 32]))
+    }
+
+    fn certify(&self, card: CardId) -> Result<VaultReply> {
         self.ask(&VaultRequest::CertifyReportKey {
             csr: EphemeralKey::generate()?.csr()?,
             guest: GuestIdentity {
-                card: CardId([1; 32]),
+                card,
                 vm: [1; 16],
                 boot: 1,
             },

@@ -90,6 +90,12 @@ fn impossible_manifests_are_not_signed() {
             changed(|m| m.components[2].start = start(Phase::Card, &["\0"])),
             "zero byte",
         ),
+        (
+            changed(|m| {
+                m.components[1].start.as_mut().unwrap().environment = vec!["=x".into()];
+            }),
+            "variable",
+        ),
     ];
     for (error, said) in components {
         assert!(matches!(error, Component(_)), "{error}");

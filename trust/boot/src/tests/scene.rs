@@ -59,6 +59,7 @@ pub(super) fn start(phase: Phase, arguments: &[&str]) -> Option<Start> {
         capabilities: Vec::new(),
         inherits: Vec::new(),
         link: None,
+        environment: Vec::new(),
     })
 }
 

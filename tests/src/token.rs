@@ -1,0 +1,192 @@
+//! Devices that hold a vault's keys: a TPM (swtpm) and a PKCS #11 token (SoftHSM2), each as processes and files of their own.
+
+use std::fs::{self, Permissions};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::accounts::Account;
+use crate::layout::text;
+
+/// How long swtpm may take to listen.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A TPM in a folder. Ended when dropped.
+#[derive(Debug)]
+pub struct Tpm {
+    state: PathBuf,
+    port: u16,
+    process: Child,
+}
+
+impl Tpm {
+    /// A TPM that was just made.
+    pub fn new(state: &Path) -> Result<Self> {
+        fs::create_dir(state)?;
+        let mut setup = Command::new("swtpm_setup");
+        setup.args(["--tpm2", "--pcr-banks", "sha256,sha384", "--tpmstate"]);
+        run(setup.arg(state))?;
+        let port = free_ports()?;
+        Ok(Self {
+            state: state.into(),
+            port,
+            process: serve(state, port)?,
+        })
+    }
+
+    /// What a vault's configuration says of it.
+    #[must_use]
+    pub fn sealing(&self) -> Value {
+        json!({ "tpm2": { "tcti": self.tcti() } })
+    }
+
+    /// The way to it.
+    #[must_use]
+    pub fn tcti(&self) -> String {
+        format!("swtpm:host=127.0.0.1,port={}", self.port)
+    }
+
+    /// Ends it at once, as a crash would: what it had not stored is lost, its registers are.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again, as a reboot of the machine does.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.process = serve(&self.state, self.port)?;
+        Ok(())
+    }
+}
+
+impl Drop for Tpm {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.kill();
+    }
+}
+
+/// A token of SoftHSM's, of one user.
+#[derive(Debug)]
+pub struct Token {
+    folder: PathBuf,
+}
+
+impl Token {
+    /// SoftHSM's module, as Debian has it.
+    const MODULE: &'static str = "/usr/lib/softhsm/libsofthsm2.so";
+
+    /// A token that was just initialised.
+    pub fn new(folder: &Path, owner: Account) -> Result<Self> {
+        let token = Self {
+            folder: folder.into(),
+        };
+        fs::create_dir_all(token.tokens())?;
+        let settings = format!(
+            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
+            token.tokens().display()
+        );
+        fs::write(token.configuration(), settings)?;
+        fs::write(token.pin(), "correct-horse\n")?;
+        let mut init = Command::new("softhsm2-util");
+        init.env("SOFTHSM2_CONF", token.configuration());
+        init.args([
+            "--init-token",
+            "--free",
+            "--label",
+            "host",
+            "--so-pin",
+            "12345678",
+        ]);
+        run(init.args(["--pin", "correct-horse"]))?;
+        fs::set_permissions(token.pin(), Permissions::from_mode(0o600))?;
+        give(folder, owner)?;
+        Ok(token)
+    }
+
+    /// What a vault's configuration says of it.
+    pub fn sealing(&self) -> Result<Value> {
+        Ok(json!({ "pkcs11": {
+            "module": Self::MODULE, "token": "host", "pin": { "file": text(&self.pin())? },
+            "reads": [text(&self.configuration())?], "writes": [text(&self.tokens())?],
+        } }))
+    }
+
+    /// What the module must find in the vault's environment.
+    pub fn environment(&self) -> Result<String> {
+        Ok(format!("SOFTHSM2_CONF={}", text(&self.configuration())?))
+    }
+
+    fn tokens(&self) -> PathBuf {
+        self.folder.join("tokens")
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.folder.join("softhsm2.conf")
+    }
+
+    fn pin(&self) -> PathBuf {
+        self.folder.join("pin")
+    }
+}
+
+/// Everything beneath a folder.
+fn give(path: &Path, owner: Account) -> Result<()> {
+    chown(path, Some(owner.uid), Some(owner.gid))?;
+    if path.is_dir() {
+        for entry in fs::read_dir(path)? {
+            give(&entry?.path(), owner)?;
+        }
+    }
+    Ok(())
+}
+
+fn serve(state: &Path, port: u16) -> Result<Child> {
+    let process = Command::new("swtpm")
+        .args(["socket", "--tpm2", "--flags", "not-need-init"])
+        .arg("--tpmstate")
+        .arg(format!("dir={}", state.display()))
+        .arg("--server")
+        .arg(format!("type=tcp,port={port},bindaddr=127.0.0.1"))
+        .arg("--ctrl")
+        .arg(format!("type=tcp,port={},bindaddr=127.0.0.1", port + 1))
+        .stdin(Stdio::null())
+        .spawn()
+        .context("swtpm is not installed; run `cargo xtask setup`")?;
+    let began = Instant::now();
+    // Its control channel: a connection to the other one would be its only user.
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, port + 1)).is_err() {
+        ensure!(began.elapsed() < DEADLINE, "swtpm does not listen");
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(process)
+}
+
+/// Two ports in a row that nobody has.
+fn free_ports() -> Result<u16> {
+    loop {
+        let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = first.local_addr()?.port();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port.saturating_add(1))).is_ok() {
+            return Ok(port);
+        }
+    }
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .output()
+        .with_context(|| format!("{name} is not installed; run `cargo xtask setup`"))?;
+    if !output.status.success() {
+        bail!("{name}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}

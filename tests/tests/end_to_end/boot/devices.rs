@@ -1,0 +1,131 @@
+//! Boots with keys in a TPM and in a PKCS #11 token.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use bartizan_attestation::boot::{EventLog, Phase};
+use bartizan_tests::stack::Stack;
+use bartizan_tests::token::{Token, Tpm};
+use serde_json::json;
+
+use super::rig::{Rig, part};
+use crate::Case;
+use crate::world::World;
+
+pub(super) const CASES: &[Case] = &[
+    ("boot::keys_in_a_tpm_open_in_the_right_boot_only", tpm),
+    ("boot::keys_in_a_token_survive_boots", token),
+];
+
+fn tpm(world: &mut World) -> Result<()> {
+    let mut rig = Rig::new(world, "b6")?;
+    let stack = world.stack()?;
+    let mut tpm = Tpm::new(&rig.layout.path("tpm"))?;
+    rig.seal_by(&tpm.sealing())?;
+    rig.sign(&rig.describe([1, 1])?)?;
+
+    rig.boot()?.done()?;
+    stack.enroll(&rig.layout, &rig.configs.card, "b6")?;
+    let card = rig.card()?;
+    certifies(&rig, stack, "tpm2")?;
+    let described = rig.vault_describes()?;
+    EventLog::from_cbor(&described.log)?.explains(&described.registers)?;
+
+    // A vault that is killed takes the boot up, of which the TPM's registers are still full.
+    let vault = rig.launcher()?.daemon("bartizan-vault");
+    vault.kill()?;
+    vault.start_again()?;
+    ensure!(
+        rig.vault_describes()? == described,
+        "another boot was taken up"
+    );
+    certifies(&rig, stack, "tpm2")?;
+
+    // The machine goes on: what boots now is not its first boot.
+    rig.end()?;
+    let why = rig.boot()?.stopped()?;
+    ensure!(why.contains("extended already"), "{why}");
+    rig.shut_after(Phase::Card, "a second boot")?;
+    rig.end()?;
+
+    // The machine is started anew, with an altered card.
+    tpm.kill()?;
+    tpm.start_again()?;
+    let mut altered = rig.describe([1, 1])?;
+    let described = part(&mut altered[0], "bartizan-card").context("a card")?;
+    let copy = rig.copy(described["path"].as_str().context("a path")?)?;
+    described["path"] = json!(copy);
+    rig.sign(&altered)?;
+    let mut bytes = fs::read(&copy)?;
+    bytes[100] ^= 1;
+    fs::write(&copy, bytes)?;
+    rig.boot()?.stopped()?;
+    rig.shut_after(Phase::Card, "an altered card")?;
+    rig.end()?;
+
+    // And once more, as it was released: the keys are there, and the card is who it was.
+    tpm.kill()?;
+    tpm.start_again()?;
+    rig.sign(&rig.describe([2, 2])?)?;
+    rig.boot()?.done()?;
+    ensure!(rig.card()? == card, "another card");
+    certifies(&rig, stack, "tpm2")?;
+    rig.end()
+}
+
+fn token(world: &mut World) -> Result<()> {
+    let mut rig = Rig::new(world, "b7")?;
+    let stack = world.stack()?;
+    let token = Token::new(&rig.layout.path("token"), stack.users.vault)?;
+    rig.seal_by(&token.sealing()?)?;
+    rig.environment = vec![token.environment()?];
+    rig.sign(&rig.describe([1, 1])?)?;
+    rig.boot()?.done()?;
+    stack.enroll(&rig.layout, &rig.configs.card, "b7")?;
+    let card = rig.card()?;
+    certifies(&rig, stack, "pkcs11")?;
+    rig.end()?;
+    rig.boot()?.done()?;
+    ensure!(rig.card()? == card, "another card");
+    certifies(&rig, stack, "pkcs11")?;
+    rig.end()
+}
+
+/// The vault certifies a report key, and openssl accepts the chain; the certificates name the kind of vault.
+fn certifies(rig: &Rig, stack: &Stack, kind: &str) -> Result<()> {
+    let chain = rig.report_key()?;
+    let folder = rig.layout.path("chain");
+    fs::create_dir_all(&folder)?;
+    for (name, der) in ["leaf", "card"].iter().zip(&chain) {
+        fs::write(folder.join(format!("{name}.der")), der)?;
+        let mut convert = Command::new("openssl");
+        convert
+            .args(["x509", "-inform", "der", "-in"])
+            .arg(folder.join(format!("{name}.der")));
+        ensure!(
+            convert
+                .arg("-out")
+                .arg(folder.join(format!("{name}.pem")))
+                .status()?
+                .success()
+        );
+    }
+    let verified = Command::new("openssl")
+        .args(["verify", "-CAfile"])
+        .arg(stack.operator.fleet_ca())
+        .arg("-untrusted")
+        .arg(folder.join("card.pem"))
+        .arg(folder.join("leaf.pem"))
+        .output()?;
+    let said = String::from_utf8_lossy(&verified.stderr);
+    ensure!(
+        verified.status.success(),
+        "openssl does not accept the chain: {said}"
+    );
+    let named = chain[0]
+        .windows(kind.len())
+        .any(|bytes| bytes == kind.as_bytes());
+    ensure!(named, "the certificate does not say {kind}");
+    Ok(())
+}
