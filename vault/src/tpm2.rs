@@ -13,6 +13,7 @@
 
 mod blob;
 mod connection;
+mod endorsement;
 mod handles;
 mod keys;
 mod pcrs;
@@ -29,6 +30,7 @@ use crate::config::TpmConfig;
 use crate::registers::{Register, RegisterValues};
 use blob::Blob;
 use connection::Connection;
+pub use endorsement::Endorsement;
 use pcrs::Pcrs;
 
 /// Keys of a TPM.
