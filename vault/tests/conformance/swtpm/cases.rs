@@ -38,6 +38,10 @@ pub(crate) const CASES: &[Case] = &[
         "a_credential_opens_for_the_attestation_key",
         a_credential_opens_for_the_attestation_key,
     ),
+    (
+        "what_others_left_loaded_makes_room",
+        what_others_left_loaded_makes_room,
+    ),
     ("nothing_stays_loaded", nothing_stays_loaded),
     ("a_tpm_without_sha384_is_told", a_tpm_without_sha384_is_told),
 ];
@@ -328,6 +332,27 @@ fn nothing_stays_loaded(rig: &dyn Rig) {
     ] {
         let loaded = demand(tool(rig, "tpm2_getcap").arg(kind));
         assert_eq!(loaded, "", "{kind}");
+    }
+}
+
+fn what_others_left_loaded_makes_room(rig: &dyn Rig) {
+    let backend = rig.open(Store::First);
+    let key = backend.generate(Purpose::CardIdentity).unwrap();
+    sign(&*backend, Purpose::CardIdentity, &key).unwrap();
+    drop(backend);
+    for _ in 0..2 {
+        let folder = tempfile::tempdir().unwrap();
+        // Like a vault that was killed amid signing: the tools flush nothing.
+        for _ in 0..3 {
+            let mut leave = tool(rig, "tpm2_createprimary");
+            demand(
+                leave
+                    .args(["-C", "o", "-c"])
+                    .arg(folder.path().join("primary")),
+            );
+        }
+        let backend = rig.open(Store::First);
+        sign(&*backend, Purpose::CardIdentity, &key).unwrap();
     }
 }
 
