@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::config::Config;
 use crate::service::{Card, CardError};
+use crate::vault::VaultError;
 
 /// How often the vault is asked whether there is an identity by now.
 const LOOK: Duration = Duration::from_secs(1);
@@ -25,6 +26,8 @@ pub async fn enrolled(
     loop {
         match tokio::task::block_in_place(|| Card::open(config)) {
             Err(CardError::NotEnrolled) => {}
+            // A vault that is being started again, while this host waits: it is asked once more.
+            Err(CardError::Vault(VaultError::Away { .. })) if waiting.is_none() => {}
             opened => return opened,
         }
         if let Some(waiting) = waiting.take() {

@@ -83,7 +83,13 @@ impl Launcher {
         let said = launcher.running().hear(BOOT)?;
         let booted = match said.strip_prefix("STATUS=") {
             None if said == "READY=1" => Booted::Done,
-            Some(stopped) => Booted::Stopped(stopped.into()),
+            Some(stopped) => {
+                let named = stopped.split('`').nth(1).unwrap_or_default();
+                let log = launcher.daemon(named).log;
+                let log = tail(&log);
+                eprintln!("{stopped}\n{}", log.unwrap_or_default());
+                Booted::Stopped(stopped.into())
+            }
             None => bail!("the launcher said `{said}`"),
         };
         Ok((launcher, booted))
@@ -96,6 +102,11 @@ impl Launcher {
     /// Its process.
     pub fn process(&self) -> Result<Process> {
         Process::of(self.running().child.id())
+    }
+
+    /// Ends it and what it started.
+    pub fn end(&self) -> Result<()> {
+        self.running().stop_all()
     }
 
     /// What it has logged.

@@ -190,7 +190,7 @@ impl std::fmt::Display for Device {
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// The TPM, or the way to it.
-    #[error(transparent)]
+    #[error("{0}{code}", code = code(.0))]
     Tpm(#[from] tss_esapi::Error),
     /// The token, or its module.
     #[error(transparent)]
@@ -207,6 +207,15 @@ pub enum DeviceError {
     /// It answered with something else than was asked for.
     #[error("it answered with something else than was asked for")]
     Answer,
+}
+
+/// The number of a response code that has no words: those of the libraries between us and the TPM.
+fn code(error: &tss_esapi::Error) -> String {
+    use tss_esapi::constants::response_code::Tss2ResponseCode::FormatZero;
+    match error {
+        tss_esapi::Error::Tss2Error(FormatZero(code)) => format!(" ({code})"),
+        _ => String::new(),
+    }
 }
 
 /// The curve of a purpose's keys.

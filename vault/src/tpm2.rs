@@ -13,15 +13,20 @@
 
 mod blob;
 mod connection;
+mod endorsement;
 mod handles;
 mod keys;
+mod leftovers;
 mod pcrs;
 mod quote;
+mod saved;
 mod store_key;
 mod templates;
 
 use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::keys::{Purpose, VaultKind};
+use tss_esapi::Context;
+use tss_esapi::handles::KeyHandle;
 
 use crate::backend::{
     Backend, BackendError, Device, DeviceError, Encoding, NewKey, Quote, StoredKey,
@@ -30,13 +35,16 @@ use crate::config::TpmConfig;
 use crate::registers::{Register, RegisterValues};
 use blob::Blob;
 use connection::Connection;
+pub use endorsement::Endorsement;
 use pcrs::Pcrs;
+use saved::SavedKeys;
 
 /// Keys of a TPM.
 #[derive(Debug)]
 pub struct Tpm2 {
     connection: Connection,
     pcrs: Pcrs,
+    saved: SavedKeys,
 }
 
 impl Tpm2 {
@@ -45,7 +53,28 @@ impl Tpm2 {
         let pcrs = Pcrs::new(config);
         let connection = Connection::new(config.tcti.clone());
         connection.run(|context| pcrs.read(context))?;
-        Ok(Self { connection, pcrs })
+        Ok(Self {
+            connection,
+            pcrs,
+            saved: SavedKeys::default(),
+        })
+    }
+}
+
+impl Tpm2 {
+    fn load(
+        &self,
+        context: &mut Context,
+        purpose: Purpose,
+        key: &StoredKey<'_>,
+        blob: &Blob,
+    ) -> Result<KeyHandle, BackendError> {
+        if let Some(loaded) = self.saved.load(context, purpose, key) {
+            return Ok(loaded);
+        }
+        let loaded = keys::load(context, purpose, blob)?;
+        self.saved.save(context, purpose, key, loaded);
+        Ok(loaded)
     }
 }
 
@@ -67,9 +96,10 @@ impl Backend for Tpm2 {
         encoding: Encoding,
     ) -> Result<Vec<u8>, BackendError> {
         let blob = Blob::open(purpose, key)?;
-        let signature = self
-            .connection
-            .run(|context| keys::sign(context, &self.pcrs, purpose, &blob, message))?;
+        let signature = self.connection.run(|context| {
+            let loaded = self.load(context, purpose, key, &blob)?;
+            keys::sign(context, &self.pcrs, purpose, loaded, &blob, message)
+        })?;
         signature
             .confirmed(&blob.key, message, encoding)
             .ok_or(BackendError::Sign)
@@ -80,8 +110,9 @@ impl Backend for Tpm2 {
             .run(|context| store_key::tag(context, store))
     }
 
-    fn destroy(&self, _purpose: Purpose, _key: &StoredKey<'_>) -> Result<(), BackendError> {
-        // The blob was all that there was of it: nothing is kept loaded.
+    fn destroy(&self, purpose: Purpose, key: &StoredKey<'_>) -> Result<(), BackendError> {
+        // The blob was all else that there was of it.
+        self.saved.forget(purpose, key.id);
         Ok(())
     }
 

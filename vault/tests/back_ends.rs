@@ -18,11 +18,14 @@ mod simulator;
 mod tokens;
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use bartizan_attestation::keys::{VaultKind, VaultRefusal, VaultReply, VaultRequest};
 use daemon::{Daemon, Folder};
+use programs::demand;
 use simulator::Simulator;
-use tokens::{MODULE, Tokens};
+use tokens::{MODULE, PIN, Tokens};
 
 fn seal(folder: &Folder, sealing: &str) {
     folder.configure(|text| {
@@ -95,9 +98,9 @@ fn a_confined_vault_finds_its_tpm_again() {
     is_confined(&daemon);
 }
 
-#[test]
-fn a_confined_vault_finds_its_token_again() {
-    let folder = Folder::new("verifier");
+/// A vault's folder, its keys to be in a token.
+fn with_token(role: &str) -> (Folder, Tokens) {
+    let folder = Folder::new(role);
     let tokens = Tokens::make(folder.path());
     tokens.add("bartizan");
     let token = format!(
@@ -107,8 +110,33 @@ fn a_confined_vault_finds_its_token_again() {
         tokens.folder().display(),
     );
     seal(&folder, &format!("{{pkcs11: {{{token}}}}}"));
+    (folder, tokens)
+}
+
+/// How many private keys of a purpose the token has, by an independent program.
+fn keys_in_token(folder: &Path, purpose: &str) -> usize {
+    let mut list = Command::new("pkcs11-tool");
+    list.env("SOFTHSM2_CONF", folder.join("softhsm2.conf"));
+    list.args(["--module", MODULE, "--token-label", "bartizan"]);
+    list.args([
+        "--login",
+        "--pin",
+        PIN,
+        "--list-objects",
+        "--type",
+        "privkey",
+    ]);
+    demand(&mut list).matches(purpose).count()
+}
+
+#[test]
+fn a_confined_vault_finds_its_token_again() {
+    let (folder, tokens) = with_token("verifier");
+    let path = folder.path().to_owned();
     let daemon = Daemon::start(folder);
     serves(&daemon, VaultKind::Pkcs11);
+    // The 33rd was one too many.
+    assert_eq!(keys_in_token(&path, "tls-server"), 32);
     tokens.take_away();
     refuses(&daemon);
     tokens.put_back();
@@ -116,4 +144,19 @@ fn a_confined_vault_finds_its_token_again() {
     let daemon = Daemon::start(daemon.kill());
     rotate(&daemon);
     is_confined(&daemon);
+}
+
+#[test]
+fn keys_that_are_not_certified_do_not_fill_the_token() {
+    let (folder, _tokens) = with_token("host");
+    let path = folder.path().to_owned();
+    let daemon = Daemon::start(folder);
+    for _ in 0..3 {
+        // The host has no identity yet.
+        let reply = daemon.ask(&VaultRequest::RotateTlsClient { lifetime_s: 60 });
+        let VaultReply::Refused(VaultRefusal::NoKey { .. }) = reply else {
+            panic!("{reply:?}")
+        };
+    }
+    assert_eq!(keys_in_token(&path, "bartizan-vault"), 0);
 }

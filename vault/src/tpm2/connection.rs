@@ -8,6 +8,7 @@ use tss_esapi::constants::response_code::{Tss2ResponseCode, Tss2ResponseCodeKind
 use tss_esapi::tcti_ldr::{DeviceConfig, NetworkTPMConfig};
 use tss_esapi::{Context, Error, TctiNameConf};
 
+use super::leftovers;
 use crate::backend::{BackendError, Device, DeviceError};
 use crate::config::Tcti;
 
@@ -30,6 +31,11 @@ impl Connection {
         let mut state = self.context.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(context) = state.as_mut() {
             match work(context) {
+                Err(error) if is_full(&error) => {
+                    tracing::warn!(%error, "what is left loaded in the TPM is flushed");
+                    leftovers::flush(context);
+                    return work(context).map_err(away);
+                }
                 Err(error) if is_lost(&error) => {
                     tracing::warn!(%error, "the TPM is connected to anew");
                     // Before the next: a TPM without a resource manager has one user at a time.
@@ -121,6 +127,27 @@ fn is_lost(error: &BackendError) -> bool {
         return false;
     };
     matches!(code, Tss2ResponseCode::FormatZero(_))
+}
+
+/// Whether the TPM has no room left.
+fn is_full(error: &BackendError) -> bool {
+    let BackendError::Refused {
+        source: DeviceError::Tpm(error),
+        ..
+    } = error
+    else {
+        return false;
+    };
+    matches!(
+        kind(error),
+        Some(
+            Tss2ResponseCodeKind::ObjectMemory
+                | Tss2ResponseCodeKind::ObjectHandles
+                | Tss2ResponseCodeKind::SessionMemory
+                | Tss2ResponseCodeKind::SessionHandles
+                | Tss2ResponseCodeKind::Memory
+        )
+    )
 }
 
 fn away(error: BackendError) -> BackendError {

@@ -45,19 +45,29 @@ pub(super) fn generate(
     })
 }
 
-pub(super) fn sign(
+/// Loads a key, to be flushed by [`sign`].
+pub(super) fn load(
     context: &mut Context,
-    pcrs: &Pcrs,
     purpose: Purpose,
     blob: &Blob,
-    message: &[u8],
-) -> Result<Signature, BackendError> {
-    let key = with_parent(context, purpose, |context, parent| {
+) -> Result<KeyHandle, BackendError> {
+    with_parent(context, purpose, |context, parent| {
         let loaded = authorised(context, |context| {
             Ok(context.load(parent, blob.private.clone(), blob.public.clone())?)
         });
         loaded.map_err(|error| not_loaded(purpose, error))
-    })?;
+    })
+}
+
+/// Signs with a key that is loaded, and flushes it.
+pub(super) fn sign(
+    context: &mut Context,
+    pcrs: &Pcrs,
+    purpose: Purpose,
+    key: KeyHandle,
+    blob: &Blob,
+    message: &[u8],
+) -> Result<Signature, BackendError> {
     flushing(context, key.into(), |context| {
         with_policy(context, SessionType::Policy, |context, session, policy| {
             if follow(context, pcrs, purpose, policy)? != *blob.public.auth_policy() {

@@ -157,7 +157,8 @@ impl Rig {
 
     /// Ends it, as a reboot would.
     pub(super) fn end(&mut self) -> Result<()> {
-        self.launcher.take().context("the host was not booted")?;
+        let launcher = self.launcher.take();
+        launcher.context("the host was not booted")?.end()?;
         // A socket that is left is no vault.
         fs::remove_file(self.layout.path("run/vault/vault.sock")).ok();
         Ok(())

@@ -35,6 +35,14 @@ pub(crate) const CASES: &[Case] = &[
         tpm2_checkquote_verifies_a_quote,
     ),
     ("tpm2_tools_cannot_use_a_blob", tpm2_tools_cannot_use_a_blob),
+    (
+        "a_credential_opens_for_the_attestation_key",
+        a_credential_opens_for_the_attestation_key,
+    ),
+    (
+        "what_others_left_loaded_makes_room",
+        what_others_left_loaded_makes_room,
+    ),
     ("nothing_stays_loaded", nothing_stays_loaded),
     ("a_tpm_without_sha384_is_told", a_tpm_without_sha384_is_told),
 ];
@@ -257,6 +265,68 @@ fn tpm2_tools_cannot_use_a_blob(rig: &dyn Rig) {
     assert!(!refused.status.success(), "{refused:?}");
 }
 
+fn a_credential_opens_for_the_attestation_key(rig: &dyn Rig) {
+    // None, and one certificate more each time: the last is preferred to those before.
+    for index in [
+        None,
+        Some("0x01c00002"),
+        Some("0x01c0000a"),
+        Some("0x01c00016"),
+    ] {
+        if let Some(index) = index {
+            let size = ["-C", "o", "-s", "5", "-a", "ownerread|authread|ownerwrite"];
+            demand(tool(rig, "tpm2_nvdefine").args(size).arg(index));
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join("certificate"), index.split_at(5).1).unwrap();
+            let mut write = tool(rig, "tpm2_nvwrite");
+            write
+                .args(["-C", "o", "-i"])
+                .arg(folder.path().join("certificate"));
+            demand(write.arg(index));
+        }
+        let backend = Tpm2::open(&config(rig.tcti(), &[])).unwrap();
+        let endorsement = backend.endorsement().unwrap();
+        let expected = index.map(|index| index.split_at(5).1.as_bytes().to_vec());
+        assert_eq!(endorsement.certificate, expected);
+        let quote = backend.quote(b"nonce").unwrap().unwrap();
+        drop(backend);
+        let (credential, secret) = make_credential(rig, &endorsement.public, &quote.public);
+        let backend = Tpm2::open(&config(rig.tcti(), &[])).unwrap();
+        let opened = backend.activate_credential(&credential, &secret).unwrap();
+        assert_eq!(opened, b"a secret", "{index:?}");
+        let mut altered = credential.clone();
+        *altered.last_mut().unwrap() ^= 1;
+        assert!(backend.activate_credential(&altered, &secret).is_err());
+    }
+}
+
+/// TPM2B_ID_OBJECT and TPM2B_ENCRYPTED_SECRET, as tpm2-tools make them for a verifier.
+fn make_credential(rig: &dyn Rig, endorsement: &[u8], attestation: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("ek"), endorsement).unwrap();
+    fs::write(path("secret"), b"a secret").unwrap();
+    // A key's name: its name algorithm (SHA-256 is 0x000b), and the digest of TPMT_PUBLIC.
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &attestation[2..]);
+    let hex: String = digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let mut make = tool(rig, "tpm2_makecredential");
+    make.arg("-u").arg(path("ek")).arg("-s").arg(path("secret"));
+    demand(
+        make.args(["-n", &format!("000b{hex}"), "-o"])
+            .arg(path("made")),
+    );
+    demand(tool(rig, "tpm2_flushcontext").arg("--transient-object"));
+    let made = fs::read(path("made")).unwrap();
+    // A magic number and a version of four bytes each, then the two structures, each after its length.
+    let (length, rest) = made[8..].split_first_chunk().unwrap();
+    let (credential, rest) = rest.split_at(u16::from_be_bytes(*length).into());
+    (credential.to_vec(), rest[2..].to_vec())
+}
+
 fn nothing_stays_loaded(rig: &dyn Rig) {
     let backend = rig.open(Store::First);
     let key = backend.generate(Purpose::CardIdentity).unwrap();
@@ -281,6 +351,27 @@ fn nothing_stays_loaded(rig: &dyn Rig) {
     ] {
         let loaded = demand(tool(rig, "tpm2_getcap").arg(kind));
         assert_eq!(loaded, "", "{kind}");
+    }
+}
+
+fn what_others_left_loaded_makes_room(rig: &dyn Rig) {
+    let backend = rig.open(Store::First);
+    let key = backend.generate(Purpose::CardIdentity).unwrap();
+    sign(&*backend, Purpose::CardIdentity, &key).unwrap();
+    drop(backend);
+    for _ in 0..2 {
+        let folder = tempfile::tempdir().unwrap();
+        // Like a vault that was killed amid signing: the tools flush nothing.
+        for _ in 0..3 {
+            let mut leave = tool(rig, "tpm2_createprimary");
+            demand(
+                leave
+                    .args(["-C", "o", "-c"])
+                    .arg(folder.path().join("primary")),
+            );
+        }
+        let backend = rig.open(Store::First);
+        sign(&*backend, Purpose::CardIdentity, &key).unwrap();
     }
 }
 
