@@ -130,11 +130,11 @@ impl Verifier {
     /// Whether an operator is revoked.
     pub async fn is_revoked(&self, operator: &str) -> Result<bool, CardRefusal> {
         // Its characters need no encoding in a path.
-        let Ok(Subject::Operator(name)) = Subject::operator(operator) else {
+        if Subject::check_operator(operator).is_err() {
             let why = format!("{operator:?} is no operator's name");
             return Err(CardRefusal::RevocationsUnknown(why));
-        };
-        let path = format!("/v1/operators/{name}/standing");
+        }
+        let path = format!("/v1/operators/{operator}/standing");
         let question = async {
             let asked = self.exchange::<OperatorStanding>("GET", &path, Vec::new());
             asked.await.map(|standing| standing.revoked)

@@ -38,7 +38,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
             (
                 "identity",
                 "operator",
-                b"urn:bartizan:operator:alice".to_vec(),
+                b"urn:bartizan:operator:alice:administrator".to_vec(),
             ),
             ("identity", "token", b"urn:bartizan:token".to_vec()),
             ("request", "physical", physical.clone()),

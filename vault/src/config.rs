@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bartizan_attestation::certificates;
 use bartizan_attestation::keys::Purpose;
 use serde::Deserialize;
 
@@ -32,6 +33,8 @@ pub struct NamedOperator {
     pub name: String,
     /// SHA-256 over the DER SubjectPublicKeyInfo of the operator's key, 64 lower-case hexadecimal digits.
     pub key_sha256: String,
+    /// What the operator may do: `observer`, `runner` or `administrator`.
+    pub role: certificates::Role,
 }
 
 /// Where the root key comes from.
@@ -140,7 +143,7 @@ mod tests {
         assert!(load("").unwrap().operators.is_empty());
         let named = |digest: &str| {
             load(&format!(
-                "operators: [{{name: bob, key_sha256: '{digest}'}}]"
+                "operators: [{{name: bob, key_sha256: '{digest}', role: runner}}]"
             ))
         };
         let digest = "0123456789abcdef".repeat(4);

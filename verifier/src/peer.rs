@@ -41,7 +41,7 @@ impl Peer {
                     card,
                     not_after: certificate.not_after,
                 },
-                Subject::Operator(name) => Self::Operator {
+                Subject::Operator { name, .. } => Self::Operator {
                     name,
                     not_after: certificate.not_after,
                 },

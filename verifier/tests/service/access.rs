@@ -154,7 +154,7 @@ fn only_hosts_and_operators_are_identified_by_their_certificates() {
     assert!(matches!(identify(&host.client(&key)), Peer::Host { card, .. } if card == host.card));
     let named =
         |usage, uri: &str| vec![fleet.issue(&Wish::new(usage, uri.to_owned()), &key.public_key())];
-    let ann = named(Usage::Operator, "urn:bartizan:operator:ann");
+    let ann = named(Usage::Operator, "urn:bartizan:operator:ann:administrator");
     assert!(matches!(identify(&ann), Peer::Operator { name, .. } if name == "ann"));
     let card = named(Usage::Card, &format!("urn:bartizan:host:{}", host.card));
     let guest = host.guest(1, 1);
