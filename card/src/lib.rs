@@ -11,6 +11,7 @@
 //! | [`renewal`] | staying one: the certificate is renewed at half of its life |
 //! | [`operators`] | whether who signed a launch record is revoked |
 //! | `standings` | questions of that, few of one operator's at once |
+//! | [`operations`] | what operators order, and the log of it |
 //! | [`service`] | what the hypervisor may ask |
 
 #![forbid(unsafe_code)]
@@ -30,6 +31,7 @@ pub mod confinement;
 mod durable;
 pub mod enroll;
 pub mod identity;
+pub mod operations;
 pub mod operators;
 pub mod renewal;
 pub mod server;

@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 
 use crate::identity::TlsIdentity;
 use crate::standings::Standings;
+use crate::vault::VaultError;
 
 /// How long the verifier may take.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -79,6 +80,14 @@ impl Verifier {
             idle: Mutex::default(),
             token_certificates: Mutex::default(),
         }
+    }
+
+    /// Makes a new TLS identity, blocking; connections by the former one are not used again.
+    pub(crate) fn rotate(&self) -> Result<(), VaultError> {
+        self.identity.rotate()?;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.clear();
+        Ok(())
     }
 
     /// A nonce for a guest.

@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use crate::hypervisor::HypervisorError;
+use bartizan_attestation::operation::OperationRefusal;
+
+use crate::card::CardError;
 use crate::program::ProgramError;
 use crate::verifier::VerifierError;
 
@@ -42,7 +44,15 @@ fn number(error: &anyhow::Error) -> u8 {
         return error.code();
     }
     match error.downcast_ref() {
-        Some(HypervisorError::Away { .. }) => UNAVAILABLE,
+        Some(
+            CardError::Away { .. }
+            | CardError::Refused(
+                OperationRefusal::StandingUnknown(_)
+                | OperationRefusal::StandingUnasked(_)
+                | OperationRefusal::HypervisorUnreached(_)
+                | OperationRefusal::HypervisorAway(_),
+            ),
+        ) => UNAVAILABLE,
         _ => FAILED,
     }
 }

@@ -13,6 +13,8 @@ pub enum MessageType {
     LaunchRecord,
     /// A guest's request to renew its key; payload [`crate::renewal::RenewalRequest`].
     RenewalRequest,
+    /// An operator's order to a host; payload [`crate::operation::Order`].
+    Operation,
 }
 
 impl MessageType {
@@ -24,6 +26,7 @@ impl MessageType {
             Self::Report => "application/bartizan-report+cbor",
             Self::LaunchRecord => "application/bartizan-launch-record+yaml",
             Self::RenewalRequest => "application/bartizan-renewal+cbor",
+            Self::Operation => "application/bartizan-operation+cbor",
         }
     }
 
@@ -35,6 +38,8 @@ impl MessageType {
             Self::Report => 4 << 20,
             Self::LaunchRecord => 256 << 10,
             Self::RenewalRequest => 16 << 10,
+            // A whole launch record, and the chain of who orders it to be run.
+            Self::Operation => 320 << 10,
         }
     }
 }
