@@ -7,6 +7,7 @@ mod file;
 mod set_aside;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +16,7 @@ use bartizan_attestation::operation::{AuthorisedOperation, OperationRefusal, Ord
 use minicbor::bytes::ByteVec;
 
 use super::refusals::Refusals;
-use file::LogFile;
+use file::{Files, LogFile};
 
 pub use file::LogFileError;
 pub(super) use set_aside::set_aside;
@@ -25,7 +26,11 @@ const MOST_OF_ONE: usize = 1024;
 
 /// The log. One process has it at a time.
 #[derive(Debug)]
-pub(super) struct Log(Mutex<State>);
+pub(super) struct Log {
+    state: Mutex<State>,
+    /// Also of a broken one.
+    _lock: File,
+}
 
 #[derive(Debug)]
 enum State {
@@ -62,6 +67,7 @@ impl Log {
     /// Opens the log in a folder, or begins one. Where it is not what was written the card serves on, and does no operation.
     pub(super) fn open(state_dir: &Path, now_s: u64) -> Result<Self, LogFileError> {
         let mut memory = Memory::default();
+        let lock = Files::of(state_dir).lock()?;
         let opened = LogFile::open(state_dir, |record| memory.learn(record));
         let state = match opened {
             Ok(file) => {
@@ -80,7 +86,10 @@ impl Log {
             }
             Err(error) => return Err(error),
         };
-        Ok(Self(Mutex::new(state)))
+        Ok(Self {
+            state: Mutex::new(state),
+            _lock: lock,
+        })
     }
 
     /// The time that orders are held against: the clock's, or the newest record's where that is later.
@@ -175,7 +184,7 @@ impl Log {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

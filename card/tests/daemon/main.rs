@@ -4,6 +4,7 @@
 
 mod absence;
 mod fleet;
+mod operations;
 mod renewal;
 mod stand_in_vault;
 mod stand_in_verifier;

@@ -12,6 +12,7 @@ mod hostile;
 mod kernel;
 mod large;
 mod main_job;
+mod operations;
 mod pages;
 mod processes;
 mod refusals;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         kernel::CASES,
         renewal::CASES,
         running::CASES,
+        operations::CASES,
         processes::CASES,
         survival::CASES,
         hostile::CASES,

@@ -41,13 +41,12 @@ pub enum LogFileError {
     None(PathBuf),
 }
 
-/// The open log: where it ends, and the lock.
+/// The open log, and where it ends. Whoever opens it has the lock.
 #[derive(Debug)]
 pub(super) struct LogFile {
     files: Files,
     head: Head,
     length: u64,
-    _lock: File,
 }
 
 /// Where the files are.
@@ -111,7 +110,6 @@ impl LogFile {
         mut learn: impl FnMut(&Record),
     ) -> Result<Self, LogFileError> {
         let files = Files::of(state_dir);
-        let lock = files.lock()?;
         let noted = match files.noted()? {
             Some(noted) => noted,
             None if files.log.exists() => return Err(LogError::NoHead.into()),
@@ -137,7 +135,6 @@ impl LogFile {
             files,
             head: end.head,
             length: end.length,
-            _lock: lock,
         })
     }
 
