@@ -44,7 +44,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
             ),
             ("operation", "order", order().encode()),
             ("operation", "message", signed_order()),
-            ("operation", "record", record()),
+            ("operation", "record", log_record()),
             ("identity", "token", b"urn:bartizan:token".to_vec()),
             ("request", "physical", physical.clone()),
             ("request", "profile", profile.clone()),
@@ -93,7 +93,7 @@ fn signed_order() -> Vec<u8> {
 }
 
 /// The beginning of that order, as a log's first record.
-fn record() -> Vec<u8> {
+fn log_record() -> Vec<u8> {
     let signed = SignedOrder::verify(&signed_order(), &FLEET.ca, NOW_S).unwrap();
     let record = Record {
         index: 0,

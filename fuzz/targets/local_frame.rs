@@ -4,8 +4,8 @@
 use std::fmt::Debug;
 
 use bartizan_attestation::host::{
-    CardReply, CardRequest, FromMeasurer, OperationReply, OperationRequest, OperatorReply, OperatorRequest, SupervisorReply,
-    SupervisorRequest, ToMeasurer,
+    CardReply, CardRequest, FromMeasurer, OperationReply, OperationRequest, OperatorReply,
+    OperatorRequest, SupervisorReply, SupervisorRequest, ToMeasurer,
 };
 use bartizan_attestation::keys::{VaultReply, VaultRequest};
 use bartizan_local::admission::{AdmissionReply, AdmissionRequest};

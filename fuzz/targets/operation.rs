@@ -11,7 +11,11 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     if let Ok(signed) = SignedOrder::verify(data, &FLEET.ca, NOW_S) {
         // The seeds' keys are fixed: only what the operator signed is good.
-        assert_eq!(signed.order().operation, Operation::ListGuests, "a forged order");
+        assert_eq!(
+            signed.order().operation,
+            Operation::ListGuests,
+            "a forged order"
+        );
     }
     let chain = FLEET.chain(Usage::Operator);
     let decoded = Order::decode(data).ok();
@@ -27,7 +31,11 @@ fuzz_target!(|data: &[u8]| {
         assert!(SignedOrder::verify(&again, &FLEET.ca, NOW_S).is_ok());
     }
     if let Some(record) = Record::parse(data) {
-        assert_eq!(record.line().as_deref(), Some(data), "two spellings of one record");
+        assert_eq!(
+            record.line().as_deref(),
+            Some(data),
+            "two spellings of one record"
+        );
         let mut head = Head::empty();
         assert_eq!(head.follow(data).is_ok(), record.index == 0);
     }
@@ -45,6 +53,10 @@ fn is_right(signed: &SignedOrder, order: &Order) {
     assert!(order.issued_at <= NOW_S + Order::MAX_SKEW_S && order.expires_at > NOW_S);
     assert!(order.expires_at - order.issued_at <= Order::MAX_LIFETIME_S);
     if order.host == FLEET.guest.card {
-        assert!(signed.authorise(FLEET.guest.card, order.expires_at).is_err());
+        assert!(
+            signed
+                .authorise(FLEET.guest.card, order.expires_at)
+                .is_err()
+        );
     }
 }
