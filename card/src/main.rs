@@ -45,7 +45,7 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
-    /// The log of operations, while no card runs.
+    /// The log of operations, while no card runs. To be run as the card's user.
     ///
     /// Exit code: 0 done, 1 failed, 2 wrong usage or configuration.
     #[command(

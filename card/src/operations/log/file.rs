@@ -36,6 +36,16 @@ pub enum LogFileError {
     /// A record would be too long.
     #[error("a record of the log would be longer than {MAX_RECORD} bytes")]
     TooLong,
+    /// It would be another user's than the card's then.
+    #[error("{path} is user {owner}'s, and this is user {this}: run it as that one", path = .path.display())]
+    OtherUser {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who this is.
+        this: u32,
+    },
     /// There is nothing to put aside.
     #[error("there is no log of operations in {path}", path = .0.display())]
     None(PathBuf),

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA384};
@@ -13,6 +14,7 @@ use crate::durable;
 
 /// Puts the log aside, broken or not; answers where it is now, unless its file was gone. No card may have it.
 pub(crate) fn set_aside(state_dir: &Path, now_s: u64) -> Result<Option<PathBuf>, LogFileError> {
+    check_user(state_dir)?;
     let files = Files::of(state_dir);
     let _lock = files.lock()?;
     // One that cannot be read says nothing.
@@ -45,6 +47,17 @@ pub(crate) fn set_aside(state_dir: &Path, now_s: u64) -> Result<Option<PathBuf>,
     durable::replace(&files.log, &line).map_err(at(&files.log))?;
     files.note(&head)?;
     Ok(path)
+}
+
+/// Files of root's are none that the card can write to.
+fn check_user(state_dir: &Path) -> Result<(), LogFileError> {
+    let owner_of = |path: &Path| fs::metadata(path).map(|of| of.uid()).map_err(at(path));
+    let (owner, this) = (owner_of(state_dir)?, owner_of(Path::new("/proc/self"))?);
+    if owner == this {
+        return Ok(());
+    }
+    let path = state_dir.into();
+    Err(LogFileError::OtherUser { path, owner, this })
 }
 
 fn unused(state_dir: &Path, now_s: u64) -> (PathBuf, String) {

@@ -253,3 +253,20 @@ fn time_never_goes_back_behind_the_log() {
     let (_, lines) = log.read(6, 1).unwrap();
     assert_eq!(Record::parse(&lines[0]).unwrap().at_s, NOW);
 }
+
+#[test]
+fn nobody_but_the_cards_user_puts_a_log_aside() {
+    // Root may be whoever runs the tests: then the folder is somebody else's.
+    let folder = Folder::new();
+    folder.filled();
+    let other = |uid| std::os::unix::fs::chown(folder.0.path(), Some(uid), None);
+    if other(12_345).is_err() {
+        return;
+    }
+    let refused = set_aside(folder.0.path(), NOW);
+    assert!(
+        matches!(refused, Err(LogFileError::OtherUser { owner: 12_345, .. })),
+        "{refused:?}"
+    );
+    assert_eq!(folder.lines().len(), 6);
+}
