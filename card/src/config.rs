@@ -13,13 +13,20 @@ pub struct Config {
     pub socket: PathBuf,
     /// Users that may ask: the hypervisor's.
     pub allowed_uids: Vec<u32>,
+    /// The socket at which it serves operators.
+    pub operations_socket: PathBuf,
+    /// Users that may connect there. What they may have done their orders' signatures say.
+    pub operators_uids: Vec<u32>,
+    /// The hypervisor's operator socket, whose `allowed_uids` name this process's user and no other.
+    pub hypervisor_socket: PathBuf,
     /// The vault's socket.
     pub vault_socket: PathBuf,
-    /// Folder of the boot counters.
+    /// Folder of the boot counters and of the log of operations.
     pub state_dir: PathBuf,
     /// Where the verifier is.
     pub verifier: Verifier,
-    /// For how many seconds guests are launched on what the verifier said last of their operator, while it is away.
+    /// For how many seconds guests are launched, and operations done, on what the verifier said last of their operator, while it
+    /// is away.
     #[serde(default)]
     pub launch_grace_s: u64,
 }

@@ -1,6 +1,6 @@
 //! What the process gives up: in two steps, since threads inherit the one and are all held to the other.
 //!
-//! It reaches its boot counters, the verifier's port, and Unix sockets; it starts no program. Where the verifier is
+//! It reaches its boot counters and its log, the verifier's port, and Unix sockets; it starts no program. Where the verifier is
 //! configured by a name and not by an address, it also reads what the resolver needs and speaks to name servers.
 
 mod system_calls;

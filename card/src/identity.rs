@@ -59,6 +59,13 @@ impl TlsIdentity {
             },
         }
     }
+
+    /// Makes a new one now.
+    pub(crate) fn rotate(&self) -> Result<(), VaultError> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = Some(make(&self.vault, unix_now())?);
+        Ok(())
+    }
 }
 
 fn make(vault: &Vault, now: u64) -> Result<Current, VaultError> {

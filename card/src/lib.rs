@@ -12,6 +12,7 @@
 //! | [`operators`] | whether who signed a launch record is revoked |
 //! | `standings` | questions of that, few of one operator's at once |
 //! | [`unenrolled`] | a host that has no identity yet |
+//! | [`operations`] | what operators order, and the log of it |
 //! | [`service`] | what the hypervisor may ask |
 
 #![forbid(unsafe_code)]
@@ -31,6 +32,7 @@ pub mod confinement;
 mod durable;
 pub mod enroll;
 pub mod identity;
+pub mod operations;
 pub mod operators;
 pub mod renewal;
 pub mod server;

@@ -1,4 +1,4 @@
-//! `bartizan-card`: enrols the host, then serves the hypervisor.
+//! `bartizan-card`: enrols the host, then serves the hypervisor and operators.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "enrolment prints its result")]
@@ -7,12 +7,13 @@ mod exit;
 mod join_code;
 
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bartizan_attestation::certificates::FleetCa;
+use bartizan_card::operations::{self, Operations, OperationsLog};
 use bartizan_card::service::Card;
 use bartizan_card::{Config, confinement, enroll, renewal, server, unenrolled};
 use clap::{Parser, Subcommand};
@@ -35,7 +36,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the hypervisor.
+    /// Serve the hypervisor and operators.
     ///
     /// Exit code: 0 told to stop, 1 failed, 2 wrong usage or configuration, 69 the vault is away.
     #[command(after_help = "Example: bartizan-card run --config /etc/bartizan/card.yaml")]
@@ -43,6 +44,20 @@ enum Command {
         /// The configuration, YAML.
         #[arg(long)]
         config: PathBuf,
+    },
+    /// The log of operations, while no card runs. To be run as the card's user.
+    ///
+    /// Exit code: 0 done, 1 failed, 2 wrong usage or configuration.
+    #[command(
+        after_help = "Example: bartizan-card log --set-aside --config /etc/bartizan/card.yaml"
+    )]
+    Log {
+        /// The configuration, YAML.
+        #[arg(long)]
+        config: PathBuf,
+        /// Put the log aside, broken or not, and begin another that names it. Look at it first.
+        #[arg(long, required = true)]
+        set_aside: bool,
     },
     /// Renew this host's certificate now, for the same key; a card that runs does so by itself, at half of its life.
     ///
@@ -91,14 +106,25 @@ fn execute(command: Command) -> Result<()> {
     match command {
         Command::Run { config } => {
             let config = Config::load(&config)?;
-            // Before the folder of the socket is out of reach.
-            let listener = server::bind(&config.socket)
-                .with_context(|| format!("could not serve at {}", config.socket.display()))?;
+            // Before the folders of the sockets are out of reach.
+            let bind = |socket: &Path| {
+                let bound = server::bind(socket);
+                bound.with_context(|| format!("could not serve at {}", socket.display()))
+            };
+            let listeners = [bind(&config.socket)?, bind(&config.operations_socket)?];
             std::fs::create_dir_all(config.state_dir.join("boots"))
                 .with_context(|| format!("could not make {}", config.state_dir.display()))?;
             // Before the runtime: threads inherit it from the one that made them.
             confinement::restrict_access(&config)?;
-            runtime()?.block_on(run(&config, listener))
+            runtime()?.block_on(run(&config, listeners))
+        }
+        Command::Log { config, .. } => {
+            let config = Config::load(&config)?;
+            match operations::set_aside(&config.state_dir)? {
+                Some(path) => println!("the former log is {}", path.display()),
+                None => println!("the former log was gone; a new one begins"),
+            }
+            Ok(())
         }
         Command::Renew { config } => {
             let config = Config::load(&config)?;
@@ -140,9 +166,11 @@ fn runtime() -> std::io::Result<Runtime> {
         .build()
 }
 
-async fn run(config: &Config, listener: UnixListener) -> Result<()> {
-    let listener = tokio::net::UnixListener::from_std(listener)?;
+async fn run(config: &Config, [hypervisor, operators]: [UnixListener; 2]) -> Result<()> {
+    let hypervisor = tokio::net::UnixListener::from_std(hypervisor)?;
+    let operators = tokio::net::UnixListener::from_std(operators)?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let log = tokio::task::block_in_place(|| OperationsLog::open(config))?;
     confinement::restrict_system_calls(config)?;
     let ready = || bartizan_local::notify_ready().context("NOTIFY_SOCKET cannot be used");
     let mut told = None;
@@ -151,13 +179,16 @@ async fn run(config: &Config, listener: UnixListener) -> Result<()> {
         told = Some(ready());
     };
     let card = tokio::select! {
-        card = unenrolled::enrolled(config, &listener, waiting) => Arc::new(card?),
+        card = unenrolled::enrolled(config, &hypervisor, waiting) => Arc::new(card?),
         _ = terminate.recv() => return Ok(()),
     };
+    let operations = Operations::new(config, Arc::clone(&card), log);
     told.unwrap_or_else(ready)?;
     tracing::info!("ready");
     tokio::select! {
-        () = server::serve(Arc::clone(&card), listener, &config.allowed_uids) => {}
+        () = server::serve(Arc::clone(&card), hypervisor, &config.allowed_uids) => {}
+        () = server::serve(Arc::clone(&operations), operators, &config.operators_uids) => {}
+        () = operations.keep_log() => {}
         () = renewal::keep_renewed(&card) => {}
         _ = terminate.recv() => tracing::info!("told to stop"),
     }

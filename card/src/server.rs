@@ -1,21 +1,52 @@
-//! Serving the hypervisor on the card's socket.
+//! Serving the card's sockets: the hypervisor's, the operators'.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_attestation::host::MAX_FRAME;
+use bartizan_attestation::host::{CardReply, CardRequest, MAX_FRAME};
 use bartizan_local::{FrameError, aio};
+use minicbor::{Decode, Encode};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 use crate::service::Card;
 
-/// Connections at once: one a request of the hypervisor's.
-const MAX_CONNECTIONS: usize = 512;
 /// How long a request may take to arrive, and an answer to leave.
 const STALL: Duration = Duration::from_secs(30);
+
+/// What answers the requests of one socket.
+pub trait Serves: Send + Sync + 'static {
+    /// What it is asked.
+    type Request: Encode<()> + for<'b> Decode<'b, ()> + Send;
+    /// What it answers.
+    type Reply: Encode<()> + Send + Sync;
+    /// Connections at once.
+    const CONNECTIONS: usize;
+    /// Largest request, in bytes.
+    const MAX_REQUEST: usize;
+
+    /// Answers a request of a user. It is done to its end, also where nobody waits for the answer any more.
+    fn answer(&self, request: Self::Request, uid: u32) -> impl Future<Output = Self::Reply> + Send;
+
+    /// What to answer to bytes that are no request, before the connection is closed.
+    fn unreadable(&self, _error: &FrameError, _uid: u32) -> Option<Self::Reply> {
+        None
+    }
+}
+
+impl Serves for Card {
+    type Request = CardRequest;
+    type Reply = CardReply;
+    /// One a request of the hypervisor's.
+    const CONNECTIONS: usize = 512;
+    const MAX_REQUEST: usize = MAX_FRAME;
+
+    async fn answer(&self, request: CardRequest, _uid: u32) -> CardReply {
+        Self::answer(self, request).await
+    }
+}
 
 /// Binds the socket, replacing one that a card before us left.
 pub fn bind(socket: &Path) -> std::io::Result<std::os::unix::net::UnixListener> {
@@ -30,27 +61,25 @@ pub fn bind(socket: &Path) -> std::io::Result<std::os::unix::net::UnixListener> 
 }
 
 /// Serves until dropped.
-pub async fn serve(card: Arc<Card>, listener: UnixListener, allowed_uids: &[u32]) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+pub async fn serve<S: Serves>(service: Arc<S>, listener: UnixListener, allowed_uids: &[u32]) {
+    let places = Arc::new(Semaphore::new(S::CONNECTIONS));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors: let some connection end first.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        if !stream
-            .peer_cred()
-            .is_ok_and(|peer| allowed_uids.contains(&peer.uid()))
-        {
+        let uid = stream.peer_cred().map(|peer| peer.uid());
+        let Some(uid) = uid.ok().filter(|uid| allowed_uids.contains(uid)) else {
             tracing::warn!("a connection of another user was refused");
             continue;
-        }
+        };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             continue;
         };
-        let card = Arc::clone(&card);
+        let service = Arc::clone(&service);
         tokio::spawn(async move {
-            if let Err(error) = converse(&card, stream).await {
+            if let Err(error) = converse(&*service, stream, uid).await {
                 tracing::debug!(%error, "connection ended");
             }
             drop(place);
@@ -58,13 +87,23 @@ pub async fn serve(card: Arc<Card>, listener: UnixListener, allowed_uids: &[u32]
     }
 }
 
-async fn converse(card: &Card, mut stream: UnixStream) -> Result<(), FrameError> {
+async fn converse<S: Serves>(
+    service: &S,
+    mut stream: UnixStream,
+    uid: u32,
+) -> Result<(), FrameError> {
     loop {
-        let request = match within(aio::read_frame(&mut stream, MAX_FRAME)).await {
+        let request = match within(aio::read_frame(&mut stream, S::MAX_REQUEST)).await {
+            Ok(request) => request,
             Err(FrameError::Closed) => return Ok(()),
-            request => request?,
+            Err(error) => {
+                if let Some(reply) = service.unreadable(&error, uid) {
+                    within(aio::write_frame(&mut stream, &reply, MAX_FRAME)).await?;
+                }
+                return Err(error);
+            }
         };
-        let reply = card.answer(request).await;
+        let reply = service.answer(request, uid).await;
         within(aio::write_frame(&mut stream, &reply, MAX_FRAME)).await?;
     }
 }

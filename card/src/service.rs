@@ -81,6 +81,11 @@ impl Card {
         })
     }
 
+    /// Refuses an operator who is revoked, or of whom that cannot be learnt.
+    pub(crate) async fn check_operator(&self, operator: &str) -> Result<(), CardRefusal> {
+        self.operators.check(&self.verifier, operator).await
+    }
+
     /// The card identity's chain.
     pub(crate) fn chain(&self) -> Chain {
         let chain = self.chain.read().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +111,7 @@ impl Card {
         match request {
             CardRequest::Describe => self.describe().await.map(CardReply::Host),
             CardRequest::NextBoot { vm, operator } => {
-                self.operators.check(&self.verifier, &operator).await?;
+                self.check_operator(&operator).await?;
                 let counted = tokio::task::block_in_place(|| self.boots.next(vm));
                 let boot = counted.map_err(|error| CardRefusal::State(error.to_string()))?;
                 Ok(CardReply::Guest(GuestIdentity {

@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 
 use crate::identity::TlsIdentity;
 use crate::standings::Standings;
+use crate::vault::VaultError;
 
 /// How long the verifier may take.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -81,6 +82,14 @@ impl Verifier {
         }
     }
 
+    /// Makes a new TLS identity, blocking; connections by the former one are not used again.
+    pub(crate) fn rotate(&self) -> Result<(), VaultError> {
+        self.identity.rotate()?;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.clear();
+        Ok(())
+    }
+
     /// A nonce for a guest.
     pub async fn nonce(&self, guest: GuestIdentity) -> Result<[u8; 32], CardRefusal> {
         let body = json!({ "guest": guest.to_string() })
@@ -130,11 +139,11 @@ impl Verifier {
     /// Whether an operator is revoked.
     pub async fn is_revoked(&self, operator: &str) -> Result<bool, CardRefusal> {
         // Its characters need no encoding in a path.
-        let Ok(Subject::Operator(name)) = Subject::operator(operator) else {
+        if Subject::check_operator(operator).is_err() {
             let why = format!("{operator:?} is no operator's name");
             return Err(CardRefusal::RevocationsUnknown(why));
-        };
-        let path = format!("/v1/operators/{name}/standing");
+        }
+        let path = format!("/v1/operators/{operator}/standing");
         let question = async {
             let asked = self.exchange::<OperatorStanding>("GET", &path, Vec::new());
             asked.await.map(|standing| standing.revoked)

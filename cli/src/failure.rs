@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use bartizan_attestation::operation::OperationRefusal;
 use bartizan_cli::release::DescriptionError;
 
-use crate::hypervisor::HypervisorError;
+use crate::card::CardError;
 use crate::program::ProgramError;
 use crate::verifier::VerifierError;
 
@@ -47,7 +48,15 @@ fn number(error: &anyhow::Error) -> u8 {
         return error.code();
     }
     match error.downcast_ref() {
-        Some(HypervisorError::Away { .. }) => UNAVAILABLE,
+        Some(
+            CardError::Away { .. }
+            | CardError::Refused(
+                OperationRefusal::StandingUnknown(_)
+                | OperationRefusal::StandingUnasked(_)
+                | OperationRefusal::HypervisorUnreached(_)
+                | OperationRefusal::HypervisorAway(_),
+            ),
+        ) => UNAVAILABLE,
         _ => FAILED,
     }
 }

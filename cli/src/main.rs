@@ -4,9 +4,9 @@
 
 #![forbid(unsafe_code)]
 
+mod card;
 mod commands;
 mod failure;
-mod hypervisor;
 mod listing;
 mod operator;
 mod output;

@@ -6,9 +6,17 @@ use std::fs::{self, Permissions};
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use bartizan_attestation::cose::{MessageType, Unverified};
+use bartizan_attestation::host::{
+    MAX_FRAME, OperationReply, OperationRequest, OperatorRefusal, OperatorReply,
+};
+use bartizan_attestation::identity::CardId;
+use bartizan_attestation::operation::{Operation, OperationRefusal, Order};
+use bartizan_local::{read_frame, write_frame};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, IsCa,
     KeyPair, KeyUsagePurpose, PKCS_ECDSA_P384_SHA384,
@@ -196,4 +204,89 @@ fn a_key_that_others_may_read_is_not_used() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("chmod 600"), "{said}");
+}
+
+/// A card that says who it is, and answers orders with this; tells what it was ordered.
+fn card(socket: &Path, answer: OperationReply) -> std::thread::JoinHandle<(Order, Vec<Vec<u8>>)> {
+    let listener = UnixListener::bind(socket).unwrap();
+    std::thread::spawn(move || {
+        let (mut link, _) = listener.accept().unwrap();
+        loop {
+            let signed = match read_frame(&mut link, MAX_FRAME).unwrap() {
+                OperationRequest::Describe => {
+                    let host = OperationReply::Host(CardId([7; 32]));
+                    write_frame(&mut link, &host, MAX_FRAME).unwrap();
+                    continue;
+                }
+                OperationRequest::Perform(signed) => signed,
+            };
+            write_frame(&mut link, &answer, MAX_FRAME).unwrap();
+            let message = Unverified::parse(&signed, MessageType::Operation).unwrap();
+            let order = Order::decode(message.unverified_payload()).unwrap();
+            return (order, message.chain().to_vec());
+        }
+    })
+}
+
+#[test]
+fn an_order_names_the_host_that_the_operator_named_or_was_shown() {
+    let installed = Installed::new();
+    installed.certify_operator();
+    let socket = installed.path("card.sock");
+    let at = ["--card", socket.to_str().unwrap()];
+    let done = || OperationReply::Guests(OperatorReply::Done);
+    let named = "08".repeat(32);
+    let mut nonces = Vec::new();
+    for (more, host) in [(&[][..], [7; 32]), (&["--host", &named], [8; 32])] {
+        let serving = card(&socket, done());
+        let stop = [&["vm", "stop", "web", "--force"][..], &at, more].concat();
+        let output = installed.run(&stop, "");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let shown = String::from_utf8_lossy(&output.stderr).contains(&"07".repeat(32));
+        assert_eq!(shown, more.is_empty(), "{output:?}");
+        let (order, chain) = serving.join().unwrap();
+        assert_eq!(order.host, CardId(host));
+        let (vm, force) = ("web".to_owned(), true);
+        assert_eq!(order.operation, Operation::StopGuest { vm, force });
+        assert!(order.expires_at - order.issued_at <= Order::MAX_LIFETIME_S);
+        assert_eq!(chain.len(), 1);
+        nonces.push(order.nonce);
+        fs::remove_file(&socket).unwrap();
+    }
+    assert!(nonces[0] != nonces[1] && nonces[0].len() == 32);
+}
+
+#[test]
+fn refusals_of_the_card_and_of_the_hypervisor_have_codes_of_their_own() {
+    let installed = Installed::new();
+    installed.certify_operator();
+    let socket = installed.path("card.sock");
+    let list = ["--json", "vm", "list", "--card", socket.to_str().unwrap()];
+    let away = installed.run(&list, "");
+    assert_eq!(
+        (away.status.code(), &json(&away)["ok"]),
+        (Some(69), &false.into())
+    );
+    let unknown = OperatorRefusal::UnknownVm("web".into());
+    for (answer, code) in [
+        (OperationReply::Refused(OperationRefusal::Replayed), 1),
+        (
+            OperationReply::Refused(OperationRefusal::StandingUnknown("down".into())),
+            69,
+        ),
+        (
+            OperationReply::Refused(OperationRefusal::HypervisorUnreached("down".into())),
+            69,
+        ),
+        (OperationReply::Guests(OperatorReply::Refused(unknown)), 1),
+        (OperationReply::Done, 1),
+    ] {
+        let serving = card(&socket, answer);
+        let output = installed.run(&list, "");
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        serving.join().unwrap();
+        fs::remove_file(&socket).unwrap();
+    }
+    let wrong = installed.run(&["vm", "list", "--host", "here"], "");
+    assert_eq!(wrong.status.code(), Some(2));
 }

@@ -6,6 +6,8 @@ use bartizan_attestation::certificates::Usage;
 use bartizan_attestation::certificates::tcb_info::TcbInfo;
 use bartizan_attestation::cose::{MessageType, sign1};
 use bartizan_attestation::keys::VaultKind;
+use bartizan_attestation::operation::log::{Event, Head, Record};
+use bartizan_attestation::operation::{Operation, Order, SignedOrder, sign_order};
 use bartizan_attestation::renewal::RenewalRequest;
 use bartizan_attestation::result::{Issue, claims};
 use bartizan_fuzz::fleet::{FLEET, NOW_S, signed_contents};
@@ -40,8 +42,11 @@ pub(crate) fn seeds() -> Vec<Seed> {
             (
                 "identity",
                 "operator",
-                b"urn:bartizan:operator:alice".to_vec(),
+                b"urn:bartizan:operator:alice:administrator".to_vec(),
             ),
+            ("operation", "order", order().encode()),
+            ("operation", "message", signed_order()),
+            ("operation", "record", log_record()),
             ("identity", "token", b"urn:bartizan:token".to_vec()),
             ("request", "physical", physical.clone()),
             ("request", "profile", profile.clone()),
@@ -73,6 +78,34 @@ pub(crate) fn seeds() -> Vec<Seed> {
     .concat()
 }
 
+fn order() -> Order {
+    Order {
+        version: Order::VERSION,
+        host: FLEET.guest.card,
+        operation: Operation::ListGuests,
+        nonce: vec![7; 32].into(),
+        issued_at: NOW_S,
+        expires_at: NOW_S + 120,
+    }
+}
+
+fn signed_order() -> Vec<u8> {
+    let chain = FLEET.chain(Usage::Operator);
+    sign_order(&order(), &chain, &FLEET.operator_key).unwrap()
+}
+
+/// The beginning of that order, as a log's first record.
+fn log_record() -> Vec<u8> {
+    let signed = SignedOrder::verify(&signed_order(), &FLEET.ca, NOW_S).unwrap();
+    let record = Record {
+        index: 0,
+        at_s: NOW_S,
+        previous: Head::empty().sha384,
+        event: Event::begun(&signed),
+    };
+    record.line().unwrap()
+}
+
 fn cose() -> Vec<Seed> {
     let chain = FLEET.chain(Usage::GuestKey);
     let request = MessageType::MeasurementRequest;
@@ -88,6 +121,11 @@ fn cose() -> Vec<Seed> {
             "cose",
             "record",
             with(2, message(MessageType::LaunchRecord, &[])),
+        ),
+        (
+            "cose",
+            "operation",
+            with(4, message(MessageType::Operation, &[])),
         ),
     ]
 }

@@ -5,11 +5,12 @@ use bartizan_attestation::cose::{MessageType, Unverified, sign1};
 use bartizan_fuzz::fleet::FLEET;
 use libfuzzer_sys::fuzz_target;
 
-const TYPES: [MessageType; 4] = [
+const TYPES: [MessageType; 5] = [
     MessageType::MeasurementRequest,
     MessageType::Report,
     MessageType::LaunchRecord,
     MessageType::RenewalRequest,
+    MessageType::Operation,
 ];
 
 fuzz_target!(|data: &[u8]| {

@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use bartizan_attestation::certificates::Subject;
+use bartizan_attestation::certificates::{Role, Subject};
 use bartizan_attestation::identity::{CardId, GuestIdentity};
 use libfuzzer_sys::fuzz_target;
 
@@ -15,7 +15,7 @@ fuzz_target!(|data: &[u8]| {
     one_spelling::<CardId>(text);
     one_spelling::<GuestIdentity>(text);
     one_spelling::<Subject>(text);
-    if let Ok(operator) = Subject::operator(text) {
+    if let Ok(operator) = Subject::operator(text, Role::Runner) {
         one_spelling::<Subject>(&operator.uri().expect("an operator has a URI"));
     }
 });

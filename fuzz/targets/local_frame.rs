@@ -4,8 +4,8 @@
 use std::fmt::Debug;
 
 use bartizan_attestation::host::{
-    CardReply, CardRequest, FromMeasurer, OperatorReply, OperatorRequest, SupervisorReply,
-    SupervisorRequest, ToMeasurer,
+    CardReply, CardRequest, FromMeasurer, OperationReply, OperationRequest, OperatorReply,
+    OperatorRequest, SupervisorReply, SupervisorRequest, ToMeasurer,
 };
 use bartizan_attestation::keys::{VaultReply, VaultRequest};
 use bartizan_local::admission::{AdmissionReply, AdmissionRequest};
@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((&selector, bytes)) = data.split_first() else {
         return;
     };
-    match selector % 14 {
+    match selector % 16 {
         0 => one_encoding::<VaultRequest>(bytes),
         1 => one_encoding::<VaultReply>(bytes),
         2 => one_encoding::<OperatorRequest>(bytes),
@@ -34,7 +34,9 @@ fuzz_target!(|data: &[u8]| {
         10 => one_encoding::<AttachVsock>(bytes),
         11 => one_encoding::<Attached>(bytes),
         12 => one_encoding::<AdmissionRequest>(bytes),
-        _ => one_encoding::<AdmissionReply>(bytes),
+        13 => one_encoding::<AdmissionReply>(bytes),
+        14 => one_encoding::<OperationRequest>(bytes),
+        _ => one_encoding::<OperationReply>(bytes),
     }
 });
 

@@ -2,7 +2,7 @@
 //! in: the card for the fleet's, the vault's own TLS or token certificate; and a CSR is the contents of one that is signed.
 #![no_main]
 
-use bartizan_attestation::certificates::{Subject, Usage, verify_chain};
+use bartizan_attestation::certificates::{Role, Subject, Usage, verify_chain};
 use bartizan_attestation::identity::CardId;
 use bartizan_attestation::keys::{Chain, VaultReply, VaultRequest};
 use bartizan_attestation::result::check_claims_json;
@@ -68,7 +68,8 @@ fn certifies(chain: &Chain, request: VaultRequest, by_host: bool) {
             (Usage::Card, Subject::Host(CardId(guest_key.sha256())), None)
         }
         VaultRequest::IssueOperator { name, .. } if !by_host => {
-            (Usage::Operator, Subject::Operator(name), None)
+            let role = Role::Administrator;
+            (Usage::Operator, Subject::Operator { name, role }, None)
         }
         VaultRequest::CertifyReportKey {
             guest,

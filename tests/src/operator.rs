@@ -14,7 +14,7 @@ pub struct Operator {
     program: PathBuf,
     folder: PathBuf,
     verifier: String,
-    hypervisor: PathBuf,
+    card: PathBuf,
 }
 
 /// How a command went.
@@ -30,20 +30,20 @@ pub struct Ran {
 
 impl Operator {
     /// The operator of a stack.
-    pub fn new(layout: &Layout, verifier: String, hypervisor: PathBuf) -> Self {
+    pub fn new(layout: &Layout, verifier: String, card: PathBuf) -> Self {
         Self {
             program: layout.program("bartizan"),
             folder: layout.path("operator"),
             verifier,
-            hypervisor,
+            card,
         }
     }
 
     /// The same operator at another host.
     #[must_use]
-    pub fn at(&self, hypervisor: PathBuf) -> Self {
+    pub fn at(&self, card: PathBuf) -> Self {
         Self {
-            hypervisor,
+            card,
             ..self.clone()
         }
     }
@@ -79,7 +79,8 @@ impl Operator {
             .args(arguments)
             .env("BARTIZAN_OPERATOR", &self.folder)
             .env("BARTIZAN_VERIFIER", &self.verifier)
-            .env("BARTIZAN_HYPERVISOR", &self.hypervisor)
+            .env("BARTIZAN_CARD", &self.card)
+            .env_remove("BARTIZAN_HOST")
             .output()
             .with_context(|| format!("could not run {}", self.program.display()))?;
         Ok(Ran {

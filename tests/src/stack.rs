@@ -13,6 +13,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use serde_json::{Value, json};
 
 use crate::accounts::{Account, account, group, of_guests};
 use crate::daemon::{Daemon, Recipe};
@@ -21,7 +22,13 @@ use crate::operator::Operator;
 
 /// The fleet's first operator.
 const FIRST_OPERATOR: &str = "alice";
-/// The operator whom the configuration of the verifier's vault names.
+/// The operators whom the configuration of the verifier's vault names, and their roles there: the second one, a runner, an observer.
+const NAMED: [(&str, &str); 3] = [
+    (SECOND_OPERATOR, "administrator"),
+    ("rae", "runner"),
+    ("oscar", "observer"),
+];
+/// The second operator.
 pub const SECOND_OPERATOR: &str = "bob";
 
 /// The users of the processes.
@@ -66,6 +73,10 @@ pub struct Stack {
     pub operator: Operator,
     /// A second operator, at the same host.
     pub second_operator: Operator,
+    /// An operator who may run guests, at the same host.
+    pub runner: Operator,
+    /// An operator who may look, at the same host.
+    pub observer: Operator,
     /// The stack's files.
     pub layout: Layout,
     /// The processes' users.
@@ -124,18 +135,21 @@ impl Stack {
         let operator = Operator::new(
             &layout,
             format!("127.0.0.1:{port}"),
-            layout.path("run/hypervisor/operator.sock"),
+            layout.path("run/card/operations.sock"),
         );
 
-        let second_operator = operator.another(layout.path("second-operator"));
-        let requested = second_operator.must(&["operator", "request"])?;
-        let config = configs::verifier_vault(&layout, &users, &requested["key_sha256"])?;
+        let named =
+            NAMED.map(|(name, _)| operator.another(layout.path(&format!("operator-{name}"))));
+        let config = configs::verifier_vault(&layout, &users, &allowed(&named)?)?;
         let verifier_vault = start(&layout, "bartizan-vault", config, users.verifier_vault, &[])?;
 
         let config = configs::verifier(&layout, &users, port)?;
         operator.must(&["operator", "request"])?;
         initialise(&layout, &users, &operator, FIRST_OPERATOR, &config)?;
-        initialise(&layout, &users, &second_operator, SECOND_OPERATOR, &config)?;
+        for (operator, (name, _)) in named.iter().zip(NAMED) {
+            initialise(&layout, &users, operator, name, &config)?;
+        }
+        let [second_operator, runner, observer] = named;
         let verifier = Daemon::start(Recipe {
             program: layout.program("bartizan-verifier"),
             arguments: vec!["run".into(), "--config".into(), config],
@@ -150,6 +164,8 @@ impl Stack {
             verifier_vault,
             operator,
             second_operator,
+            runner,
+            observer,
             layout,
             users,
             port,
@@ -159,17 +175,14 @@ impl Stack {
     /// Starts a second host of the fleet, with vault, card, devices and hypervisor of its own.
     pub fn another_host(&self, name: &str) -> Result<Host> {
         let layout = self.layout.within(name)?;
-        let hypervisor = layout.path("run/hypervisor/operator.sock");
-        let operator = self.operator.at(hypervisor);
+        let operator = self.operator.at(layout.path("run/card/operations.sock"));
         Host::start(&layout, self.users.half(true), operator, self.port, name)
     }
 
     /// A further host, not booted and not enrolled: its files, its releases, its configurations.
     pub fn unbooted_host(&self, name: &str) -> Result<(Layout, Releases, Configs)> {
         let layout = self.layout.within(name)?;
-        let operator = self
-            .operator
-            .at(layout.path("run/hypervisor/operator.sock"));
+        let operator = self.operator.at(layout.path("run/card/operations.sock"));
         let users = self.users.half(true);
         let (releases, configs) = host::prepare(&layout, &users, &operator, self.port)?;
         Ok((layout, releases, configs))
@@ -234,6 +247,16 @@ impl Stack {
         self.operator.must(&["profile", "add", &text(&profile)?])?;
         Ok(profile)
     }
+}
+
+/// Has the named operators make keys; answers them as the configuration of the verifier's vault has them.
+fn allowed(operators: &[Operator; NAMED.len()]) -> Result<Vec<Value>> {
+    let operators = operators.iter().zip(NAMED);
+    let named = operators.map(|(operator, (name, role))| {
+        let requested = operator.must(&["operator", "request"])?;
+        Ok(json!({ "name": name, "key_sha256": requested["key_sha256"], "role": role }))
+    });
+    named.collect()
 }
 
 /// Starts a daemon that takes its configuration and nothing else.

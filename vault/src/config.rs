@@ -4,6 +4,7 @@ mod devices;
 
 use std::path::{Path, PathBuf};
 
+use bartizan_attestation::certificates;
 use bartizan_attestation::keys::Purpose;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -61,6 +62,8 @@ pub struct NamedOperator {
     pub name: String,
     /// SHA-256 over the DER SubjectPublicKeyInfo of the operator's key, 64 lower-case hexadecimal digits.
     pub key_sha256: String,
+    /// What the operator may do: `observer`, `runner` or `administrator`.
+    pub role: certificates::Role,
 }
 
 /// What seals or holds the keys.

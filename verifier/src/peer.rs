@@ -1,6 +1,6 @@
 //! Who is at the other end of a TLS connection.
 
-use bartizan_attestation::certificates::{FleetCa, Subject, Usage, verify_chain};
+use bartizan_attestation::certificates::{FleetCa, Role, Subject, Usage, verify_chain};
 use bartizan_attestation::identity::CardId;
 
 /// The client of a connection, as its certificate says. Made once a connection, by [`Peer::identify`]
@@ -21,6 +21,8 @@ pub enum Peer {
     Operator {
         /// Its name.
         name: String,
+        /// What it may do.
+        role: Role,
         /// Last second of the certificate's validity.
         not_after: u64,
     },
@@ -41,8 +43,9 @@ impl Peer {
                     card,
                     not_after: certificate.not_after,
                 },
-                Subject::Operator(name) => Self::Operator {
+                Subject::Operator { name, role } => Self::Operator {
                     name,
+                    role,
                     not_after: certificate.not_after,
                 },
                 _ => Self::Anonymous,

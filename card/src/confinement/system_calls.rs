@@ -22,7 +22,7 @@ pub(super) const ALLOWED: &[SystemCall] = &[
     only(
         libc::SYS_socket,
         When::is(0, libc::AF_UNIX),
-        "the vault, who waits for this process to serve",
+        "the vault, the hypervisor, who waits for this process to serve",
     ),
     only(
         libc::SYS_socket,
@@ -34,8 +34,8 @@ pub(super) const ALLOWED: &[SystemCall] = &[
         When::is(0, libc::AF_INET6),
         "the verifier; Landlock says at which port",
     ),
-    always(libc::SYS_connect, "the vault, the verifier"),
-    always(libc::SYS_accept4, "the hypervisor connects"),
+    always(libc::SYS_connect, "the vault, the verifier, the hypervisor"),
+    always(libc::SYS_accept4, "the hypervisor and operators connect"),
     always(
         libc::SYS_getsockopt,
         "who connected, whether a connection was made",
@@ -62,11 +62,18 @@ pub(super) const ALLOWED: &[SystemCall] = &[
     always(libc::SYS_epoll_pwait, "the event loop"),
     always(libc::SYS_epoll_pwait2, "the event loop"),
     always(libc::SYS_poll, "a connection with a deadline"),
-    // Boot counters.
-    always(libc::SYS_openat, "boot counters; Landlock says where"),
+    // Boot counters, the log of operations.
+    always(
+        libc::SYS_openat,
+        "boot counters, the log; Landlock says where",
+    ),
     always(libc::SYS_statx, "the size of a boot counter"),
     always(libc::SYS_fstat, "the size of a boot counter"),
     always(libc::SYS_lseek, "the size of a boot counter"),
+    always(
+        libc::SYS_ftruncate,
+        "a record of the log that was not written whole is taken back",
+    ),
     always(libc::SYS_fsync, "a boot is counted before it begins"),
     always(libc::SYS_rename, "a new count takes the old one's place"),
     always(

@@ -71,7 +71,7 @@ fn child_process() {
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = server.local_addr().unwrap();
     let config = format!(
-        "{{ socket: x, allowed_uids: [0], vault_socket: x, state_dir: '{}', verifier: {{ host: {host}, port: {} }} }}",
+        "{{ socket: x, allowed_uids: [0], operations_socket: x, operators_uids: [0], hypervisor_socket: x, vault_socket: x, state_dir: '{}', verifier: {{ host: {host}, port: {} }} }}",
         folder.display(),
         address.port(),
     );

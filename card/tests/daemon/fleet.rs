@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bartizan_attestation::certificates::tcb_info::{self, TcbInfo};
-use bartizan_attestation::certificates::{FleetCa, Usage};
+use bartizan_attestation::certificates::{FleetCa, Role, Subject, Usage};
 use bartizan_attestation::cose::PublicKey;
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::identity::CardId;
@@ -66,6 +66,13 @@ impl Authority {
     pub(crate) fn certify_client(&self, key: &PublicKey) -> Vec<u8> {
         let params = params(Usage::TlsClient, fresh(), uri(&self.key.public_key()));
         self.issue(&params, key)
+    }
+
+    /// Certifies an operator's key.
+    pub(crate) fn certify_operator(&self, key: &PublicKey, name: &str, role: Role) -> Vec<u8> {
+        let uri = Subject::operator(name, role).unwrap().uri().unwrap();
+        let name = SanType::URI(Ia5String::try_from(uri).unwrap());
+        self.issue(&params(Usage::Operator, fresh(), name), key)
     }
 
     /// Certifies the verifier's key.

@@ -4,6 +4,7 @@
 
 mod absence;
 mod fleet;
+mod operations;
 mod renewal;
 mod stand_in_vault;
 mod stand_in_verifier;
@@ -21,9 +22,11 @@ fn configure(directory: &Path, vault: &Path, verifier: &StandInVerifier, extra: 
     let path = directory.join("card.yaml");
     let (socket, state) = (directory.join("card.sock"), directory.join("state"));
     let text = format!(
-        "socket: {}\nallowed_uids: [0]\nvault_socket: {}\nstate_dir: {}\n\
+        "socket: {}\nallowed_uids: [0]\noperations_socket: {}\noperators_uids: [0]\nhypervisor_socket: {}\nvault_socket: {}\nstate_dir: {}\n\
          verifier: {{host: 127.0.0.1, port: {}}}\n{extra}\n",
         socket.display(),
+        directory.join("operations.sock").display(),
+        directory.join("hypervisor.sock").display(),
         vault.display(),
         state.display(),
         verifier.port,

@@ -20,12 +20,16 @@ pub(crate) struct StandInVault {
     /// The chains that the card had installed.
     pub(crate) installed: mpsc::Receiver<Chain>,
     signs: Arc<AtomicBool>,
+    clients: Clients,
 }
+
+/// The TLS client keys, by their certificates.
+type Clients = Arc<Mutex<HashMap<Vec<u8>, EphemeralKey>>>;
 
 struct Keys {
     card: Authority,
     fleet_ca: Vec<u8>,
-    clients: Mutex<HashMap<Vec<u8>, EphemeralKey>>,
+    clients: Clients,
     signs: Arc<AtomicBool>,
     installed: mpsc::Sender<Chain>,
 }
@@ -36,10 +40,11 @@ impl StandInVault {
         let listener = UnixListener::bind(&socket).unwrap();
         let signs = Arc::new(AtomicBool::new(true));
         let (sender, installed) = mpsc::channel();
+        let clients = Clients::default();
         let keys = Arc::new(Keys {
             card,
             fleet_ca,
-            clients: Mutex::default(),
+            clients: Arc::clone(&clients),
             signs: Arc::clone(&signs),
             installed: sender,
         });
@@ -53,7 +58,13 @@ impl StandInVault {
             socket,
             installed,
             signs,
+            clients,
         }
+    }
+
+    /// How many TLS client keys were made.
+    pub(crate) fn made(&self) -> usize {
+        self.clients.lock().unwrap().len()
     }
 
     /// From now on TLS handshakes are signed, or no longer.

@@ -1,8 +1,8 @@
-//! A stand-in for the verifier: renews hosts' certificates and says of every operator that it is not revoked, over TLS, each
+//! A stand-in for the verifier: renews hosts' certificates and says of operators whether they are revoked, over TLS, each
 //! answer on a connection of its own. Who drops it takes the verifier away.
 
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use bartizan_attestation::csr::{self, EphemeralKey};
@@ -18,6 +18,7 @@ use crate::fleet::{Authority, fresh};
 
 pub(crate) struct StandInVerifier {
     pub(crate) port: u16,
+    revoked: Arc<Mutex<Vec<String>>>,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -28,6 +29,8 @@ impl StandInVerifier {
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (end, ended) = oneshot::channel();
+        let revoked = Arc::new(Mutex::default());
+        let known = Arc::clone(&revoked);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -35,16 +38,22 @@ impl StandInVerifier {
                 .unwrap();
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(fleet, listener) => {}
+                    () = serve(fleet, known, listener) => {}
                     _ = ended => {}
                 }
             });
         });
         Self {
             port,
+            revoked,
             end: Some(end),
             thread: Some(thread),
         }
+    }
+
+    /// From now on this operator is.
+    pub(crate) fn revoke(&self, operator: &str) {
+        self.revoked.lock().unwrap().push(operator.to_owned());
     }
 }
 
@@ -55,7 +64,7 @@ impl Drop for StandInVerifier {
     }
 }
 
-async fn serve(fleet: Arc<Authority>, listener: TcpListener) {
+async fn serve(fleet: Arc<Authority>, revoked: Arc<Mutex<Vec<String>>>, listener: TcpListener) {
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let key = EphemeralKey::generate().unwrap();
     let signer = LocalSigner::from_pkcs8(key.pkcs8_der()).unwrap();
@@ -65,12 +74,18 @@ async fn serve(fleet: Arc<Authority>, listener: TcpListener) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let (fleet, acceptor) = (Arc::clone(&fleet), acceptor.clone());
-        tokio::spawn(async move { answer(&fleet, &acceptor, stream).await });
+        let revoked = revoked.lock().unwrap().clone();
+        tokio::spawn(async move { answer(&fleet, &revoked, &acceptor, stream).await });
     }
 }
 
 /// Answers one request; `None` where the client did not get so far.
-async fn answer(fleet: &Authority, acceptor: &Acceptor, stream: TcpStream) -> Option<()> {
+async fn answer(
+    fleet: &Authority,
+    revoked: &[String],
+    acceptor: &Acceptor,
+    stream: TcpStream,
+) -> Option<()> {
     let (mut stream, client) = acceptor.accept(stream).await.ok()?;
     assert!(client.is_some(), "the card shows who it is");
     let (mut request, mut part) = (Vec::new(), [0; 4096]);
@@ -89,20 +104,21 @@ async fn answer(fleet: &Authority, acceptor: &Acceptor, stream: TcpStream) -> Op
             break (head.to_owned(), body.to_owned());
         }
     };
-    let body = reply(fleet, &head, &body).to_string();
+    let body = reply(fleet, revoked, &head, &body).to_string();
     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
     let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
     stream.write_all(answer.as_bytes()).await.ok()?;
     stream.shutdown().await.ok()
 }
 
-fn reply(fleet: &Authority, head: &str, body: &str) -> Value {
+fn reply(fleet: &Authority, revoked: &[String], head: &str, body: &str) -> Value {
     if head.starts_with("POST /v1/hosts/renew ") {
         let wish: Value = serde_json::from_str(body).unwrap();
         let request = B64.decode(wish["csr"].as_str().unwrap()).unwrap();
         let certificate = fleet.certify_card(&csr::verify(&request).unwrap(), fresh());
         return json!({ "chain": [B64.encode(certificate)] });
     }
-    assert!(head.starts_with("GET /v1/operators/"), "{head}");
-    json!({ "revoked": false })
+    let operator = head.strip_prefix("GET /v1/operators/");
+    let (operator, _) = operator.unwrap().split_once("/standing ").unwrap();
+    json!({ "revoked": revoked.iter().any(|name| name == operator) })
 }

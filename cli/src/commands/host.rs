@@ -1,13 +1,18 @@
 //! `bartizan host`: the hosts of the fleet.
 
+mod log;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, Result};
-use clap::Subcommand;
+use bartizan_attestation::host::OperationReply;
+use bartizan_attestation::operation::{Operation, RotatableKey};
+use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use crate::card::{Card, CardError};
 use crate::output::Output;
 use crate::program::{ProgramError, beside};
 use crate::verifier::Verifier;
@@ -49,12 +54,38 @@ pub(crate) enum Host {
         #[arg(long)]
         fleet_ca: PathBuf,
     },
+    /// What operators ordered this host to do, and what came of it: the log, followed record by record.
+    ///
+    /// Exit code: 1 also where the log is not what the card wrote.
+    #[command(after_help = "Examples:\n  bartizan host log --last 20\n  bartizan host log --json")]
+    Log {
+        /// Only so many records, the last ones.
+        #[arg(long)]
+        last: Option<u64>,
+        #[command(flatten)]
+        card: Card,
+    },
+    /// Make a new key on this host, and use it from now on.
+    #[command(after_help = "Example: bartizan host rotate-keys tls-client")]
+    RotateKeys {
+        /// Which key.
+        key: Key,
+        #[command(flatten)]
+        card: Card,
+    },
     /// The enrolled hosts.
     #[command(after_help = "Example: bartizan host list --json")]
     List {
         #[command(flatten)]
         verifier: Verifier,
     },
+}
+
+/// A key that can be rotated.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Key {
+    /// The host's TLS client key towards the verifier.
+    TlsClient,
 }
 
 pub(crate) fn run(command: Host, output: Output) -> Result<ExitCode> {
@@ -99,6 +130,19 @@ pub(crate) fn run(command: Host, output: Output) -> Result<ExitCode> {
             let card = answer["card"].as_str().unwrap_or_default();
             let shown = json!({ "ok": true, "card": card });
             output.result(&shown, &format!("{name} is enrolled as {card}"));
+        }
+        Host::Log { last, card } => log::show(&card, last, output)?,
+        Host::RotateKeys {
+            key: Key::TlsClient,
+            card,
+        } => {
+            let key = RotatableKey::TlsClient;
+            match card.order(Operation::RotateKeys { key })? {
+                OperationReply::Done => {}
+                _ => return Err(CardError::Unexpected.into()),
+            }
+            let shown = json!({ "ok": true, "key": key.name() });
+            output.result(&shown, &format!("{} is rotated", key.name()));
         }
         Host::List { verifier } => {
             let hosts = verifier.list("/v1/hosts", "hosts")?;

@@ -7,28 +7,16 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use bartizan_attestation::digest::Hasher;
-use bartizan_attestation::host::{
-    GuestState, GuestStatus, GuestSummary, OperatorReply, OperatorRequest,
-};
+use bartizan_attestation::host::{GuestState, GuestStatus, GuestSummary, OperatorReply};
 use bartizan_attestation::launch::{LaunchRecord, sign_record};
 use bartizan_attestation::measurement::HashAlgorithm;
-use clap::{Args, Subcommand};
+use bartizan_attestation::operation::Operation;
+use clap::Subcommand;
 use serde_json::{Value, json};
 
-use crate::hypervisor::{HypervisorError, ask};
+use crate::card::{Card, CardError};
 use crate::operator::Credentials;
 use crate::output::Output;
-
-#[derive(Args)]
-pub(crate) struct Hypervisor {
-    /// The hypervisor's operator socket.
-    #[arg(
-        long = "hypervisor",
-        env = "BARTIZAN_HYPERVISOR",
-        default_value = "/run/bartizan/hypervisor/operator.sock"
-    )]
-    socket: PathBuf,
-}
 
 const SIGN_EXAMPLE: &str = "\
 Example: bartizan vm sign web.yaml --output web.launch
@@ -76,13 +64,13 @@ pub(crate) enum Vm {
         /// The signed record.
         record: PathBuf,
         #[command(flatten)]
-        hypervisor: Hypervisor,
+        card: Card,
     },
     /// The guests of this host.
     #[command(after_help = "Example: bartizan vm list --json")]
     List {
         #[command(flatten)]
-        hypervisor: Hypervisor,
+        card: Card,
     },
     /// One guest.
     #[command(after_help = "Example: bartizan vm show web")]
@@ -90,7 +78,7 @@ pub(crate) enum Vm {
         /// Its name or UUID.
         vm: String,
         #[command(flatten)]
-        hypervisor: Hypervisor,
+        card: Card,
     },
     /// Stop a guest.
     #[command(after_help = "Example: bartizan vm stop web")]
@@ -101,7 +89,7 @@ pub(crate) enum Vm {
         #[arg(long)]
         force: bool,
         #[command(flatten)]
-        hypervisor: Hypervisor,
+        card: Card,
     },
     /// The end of a guest's serial console.
     #[command(after_help = "Example: bartizan vm console web --bytes 4096")]
@@ -112,7 +100,7 @@ pub(crate) enum Vm {
         #[arg(long, default_value_t = 16384)]
         bytes: u32,
         #[command(flatten)]
-        hypervisor: Hypervisor,
+        card: Card,
     },
 }
 
@@ -139,47 +127,38 @@ pub(crate) fn run(command: Vm, output: Output) -> Result<ExitCode> {
             let digest = sha384(&file)?;
             output.result(&json!({ "path": file, "sha384": digest }), &digest);
         }
-        Vm::Run { record, hypervisor } => {
+        Vm::Run { record, card } => {
             let record = fs::read(&record)
                 .with_context(|| format!("could not read {}", record.display()))?;
-            let status = guest(ask(&hypervisor.socket, &OperatorRequest::Run { record })?)?;
+            let status = guest(card.guests(Operation::RunGuest { record })?)?;
             output.result(&shown(&status), &format!("runs as {}", status.guest));
         }
-        Vm::List { hypervisor } => {
-            let OperatorReply::Guests(guests) = ask(&hypervisor.socket, &OperatorRequest::List)?
-            else {
-                return Err(HypervisorError::Unexpected.into());
+        Vm::List { card } => {
+            let OperatorReply::Guests(guests) = card.guests(Operation::ListGuests)? else {
+                return Err(CardError::Unexpected.into());
             };
             output.table(
                 &guests.iter().map(row).collect(),
                 &["name", "role", "state", "enrolled", "guest"],
             );
         }
-        Vm::Show { vm, hypervisor } => {
-            let shown = match ask(&hypervisor.socket, &OperatorRequest::Show { vm })? {
+        Vm::Show { vm, card } => {
+            let shown = match card.guests(Operation::ShowGuest { vm })? {
                 OperatorReply::Guest(status) => shown(&status),
                 OperatorReply::Summary(summary) => row(&summary),
-                _ => return Err(HypervisorError::Unexpected.into()),
+                _ => return Err(CardError::Unexpected.into()),
             };
             output.result(&shown, &serde_json::to_string_pretty(&shown)?);
         }
-        Vm::Stop {
-            vm,
-            force,
-            hypervisor,
-        } => {
+        Vm::Stop { vm, force, card } => {
             let sentence = format!("{vm} stopped");
-            ask(&hypervisor.socket, &OperatorRequest::Stop { vm, force })?;
+            card.guests(Operation::StopGuest { vm, force })?;
             output.result(&json!({ "ok": true }), &sentence);
         }
-        Vm::Console {
-            vm,
-            bytes,
-            hypervisor,
-        } => {
-            let request = OperatorRequest::Console { vm, max: bytes };
-            let OperatorReply::Console(bytes) = ask(&hypervisor.socket, &request)? else {
-                return Err(HypervisorError::Unexpected.into());
+        Vm::Console { vm, bytes, card } => {
+            let read = Operation::ReadConsole { vm, max: bytes };
+            let OperatorReply::Console(bytes) = card.guests(read)? else {
+                return Err(CardError::Unexpected.into());
             };
             let text = String::from_utf8_lossy(&bytes);
             output.result(&json!({ "console": text }), &text);
@@ -189,10 +168,10 @@ pub(crate) fn run(command: Vm, output: Output) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn guest(reply: OperatorReply) -> Result<GuestStatus, HypervisorError> {
+fn guest(reply: OperatorReply) -> Result<GuestStatus, CardError> {
     match reply {
         OperatorReply::Guest(status) => Ok(status),
-        _ => Err(HypervisorError::Unexpected),
+        _ => Err(CardError::Unexpected),
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) fn chain(fleet: &Fleet, usage: Usage) -> Vec<Vec<u8>> {
         Usage::TlsClient => vec![leaf(fleet, &fleet.report_key, usage, &host), card(fleet)],
         Usage::TlsServer => vec![leaf(fleet, &fleet.guest_key, usage, "")],
         Usage::Operator => {
-            let name = "urn:bartizan:operator:alice";
+            let name = "urn:bartizan:operator:alice:administrator";
             vec![leaf(fleet, &fleet.operator_key, usage, name)]
         }
         Usage::Token => vec![leaf(fleet, &fleet.token_key, usage, "urn:bartizan:token")],

@@ -20,9 +20,9 @@ pub struct Config {
     /// Folder of run-time state: one folder a guest with its sockets, and notes of what was started. Emptied at a host's
     /// reboot.
     pub run_dir: PathBuf,
-    /// Socket of the operator's CLI.
+    /// Socket at which it takes what the card has authorised for operators.
     pub operator_socket: PathBuf,
-    /// Users that may be operators on this host.
+    /// Who may ask there: the card's user, and nobody else, since whoever asks is not asked for a signature.
     pub allowed_uids: Vec<u32>,
     /// The card's socket.
     pub card_socket: PathBuf,
@@ -107,7 +107,7 @@ pub enum ConfigError {
     NotHanded(#[from] NotHanded),
     /// A user would be that of two processes.
     #[error(
-        "`{0}` has a user of another process's or an operator's; take users that nobody else has (/etc/subuid says which ranges are taken)"
+        "`{0}` has a user of another process's, or one of `allowed_uids`; take users that nobody else has (/etc/subuid says which ranges are taken)"
     )]
     UserTaken(&'static str),
     /// The sockets of guests would have paths that no socket can have.

@@ -1,4 +1,4 @@
-//! The operator's requests on this host.
+//! The operators' requests on this host, as the card hands them on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,15 +18,15 @@ use super::registry::Registry;
 use crate::clock::unix_now;
 use crate::socket;
 
-/// How long an operator's request may take to arrive.
+/// How long a request may take to arrive.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Binds the operator's socket.
+/// Binds the operators' socket.
 pub(super) fn bind(registry: &Registry) -> std::io::Result<UnixListener> {
     socket::bind(&registry.config.operator_socket)
 }
 
-/// Serves operators.
+/// Serves the card.
 pub(super) async fn serve(listener: UnixListener, registry: Arc<Registry>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -50,7 +50,7 @@ async fn conversation(mut stream: UnixStream, registry: Arc<Registry>) {
         Err(refusal) => OperatorReply::Refused(refusal),
     };
     if let Err(error) = aio::write_frame(&mut stream, &reply, MAX_FRAME).await {
-        tracing::debug!(%error, "the operator went away");
+        tracing::debug!(%error, "the card went away");
     }
 }
 

@@ -1,7 +1,7 @@
 //! A fleet of the tests' own: a CA, one card, and the guest keys that it certifies.
 
 use bartizan_attestation::certificates::tcb_info::{self, TcbInfo};
-use bartizan_attestation::certificates::{FleetCa, Subject, Usage};
+use bartizan_attestation::certificates::{FleetCa, Role, Subject, Usage};
 use bartizan_attestation::cose::PublicKey;
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::identity::{CardId, GuestIdentity};
@@ -34,7 +34,11 @@ impl Fleet {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let card = CertifiedIssuer::signed_by(params, key, &ca).unwrap();
         let key = EphemeralKey::generate().unwrap();
-        let params = of_usage(Usage::Operator, &Subject::operator("ann").unwrap(), None);
+        let params = of_usage(
+            Usage::Operator,
+            &Subject::operator("ann", Role::Runner).unwrap(),
+            None,
+        );
         let certified = params.signed_by(&Certified(&key.public_key()), &ca);
         let operator = (key, certified.unwrap().der().to_vec());
         Self {

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Guests, SECOND_OPERATOR, Users};
+use super::{Guests, Users};
 use crate::control_groups;
 use crate::layout::{Layout, text};
 use crate::operator::Operator;
@@ -17,7 +17,7 @@ use crate::operator::Operator;
 pub(super) fn verifier_vault(
     layout: &Layout,
     users: &Users,
-    second_operators_key: &Value,
+    operators: &[Value],
 ) -> Result<String> {
     let state = layout.state("verifier-vault", users.verifier_vault)?;
     let run = layout.run("verifier-vault", users.verifier_vault)?;
@@ -27,7 +27,7 @@ pub(super) fn verifier_vault(
         "store": text(&state.join("keys"))?,
         "sealing": { "key_file": text(&state.join("root.key"))? },
         "role": "verifier",
-        "operators": [{ "name": SECOND_OPERATOR, "key_sha256": second_operators_key }],
+        "operators": operators,
     });
     layout.config("verifier-vault.yaml", &config.to_string())
 }
@@ -69,6 +69,10 @@ pub(super) fn card(layout: &Layout, users: &Users, port: u16) -> Result<String> 
     let config = json!({
         "socket": text(&run.join("card.sock"))?,
         "allowed_uids": [users.hypervisor.uid],
+        "operations_socket": text(&run.join("operations.sock"))?,
+        // The tests run as root.
+        "operators_uids": [0],
+        "hypervisor_socket": text(&layout.path("run/hypervisor/operator.sock"))?,
         "vault_socket": text(&layout.path("run/vault/vault.sock"))?,
         "state_dir": text(&state)?,
         "verifier": { "host": "127.0.0.1", "port": port, "server_name": "localhost" },
@@ -101,8 +105,8 @@ pub(super) fn hypervisor(layout: &Layout, users: &Users, operator: &Operator) ->
     let config = json!({
         "run_dir": text(&run)?,
         "operator_socket": text(&run.join("operator.sock"))?,
-        // The tests run as root.
-        "allowed_uids": [0],
+        // Not root: what it does is the card's to authorise.
+        "allowed_uids": [users.card.uid],
         "card_socket": text(&layout.path("run/card/card.sock"))?,
         "devices_socket": text(&layout.path("run/devices/control.sock"))?,
         "devices_uid": users.devices.uid,

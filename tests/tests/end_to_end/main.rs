@@ -13,6 +13,7 @@ mod hostile;
 mod kernel;
 mod large;
 mod main_job;
+mod operations;
 mod pages;
 mod processes;
 mod refusals;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         kernel::CASES,
         renewal::CASES,
         running::CASES,
+        operations::CASES,
         processes::CASES,
         survival::CASES,
         hostile::CASES,

@@ -22,6 +22,7 @@ mod chain;
 mod contents;
 mod error;
 mod fleet_ca;
+mod role;
 mod subject;
 pub mod tcb_info;
 mod usage;
@@ -29,6 +30,7 @@ mod usage;
 pub use chain::{VerifiedCertificate, verify_chain};
 pub use error::ChainError;
 pub use fleet_ca::{FleetCa, FleetCaError};
+pub use role::Role;
 pub use subject::Subject;
 pub use usage::Usage;
 

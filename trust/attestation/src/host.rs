@@ -2,18 +2,21 @@
 //!
 //! | from | to | messages |
 //! |---|---|---|
-//! | operator's CLI | hypervisor | [`OperatorRequest`] / [`OperatorReply`] |
+//! | operator's CLI | card | [`OperationRequest`] / [`OperationReply`] |
+//! | card | hypervisor | [`OperatorRequest`] / [`OperatorReply`] |
 //! | hypervisor | card | [`CardRequest`] / [`CardReply`] |
 //! | hypervisor | a guest's supervisor | [`SupervisorRequest`] / [`SupervisorReply`] |
 //! | supervisor | measurer, both ways | [`ToMeasurer`] / [`FromMeasurer`] |
 
 mod card;
 mod measurer;
+mod operation;
 mod operator;
 mod supervisor;
 
 pub use card::{CardRefusal, CardReply, CardRequest, HostDescription, Judgement};
 pub use measurer::{FromMeasurer, MeasurerContext, Outcome, RamRange, ToMeasurer};
+pub use operation::{LogPage, OPERATION_FRAME, OperationReply, OperationRequest};
 pub use operator::{GuestState, GuestSummary, OperatorRefusal, OperatorReply, OperatorRequest};
 pub use supervisor::{Enrollment, GuestStatus, Superseded, SupervisorReply, SupervisorRequest};
 

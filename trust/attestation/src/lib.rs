@@ -17,6 +17,7 @@
 //! | [`profile`] | the reference values of an application |
 //! | [`appraisal`] | what a verified report is worth against them |
 //! | [`result`] | the signed result of an appraisal: EAR as a JWT |
+//! | [`operation`] | what an operator orders a host to do, and the log of it |
 //! | [`renewal`] | a guest's key, renewed within its boot |
 //! | [`keys`] | typed key purposes and what a vault is asked |
 //! | [`host`] | what the processes of one host tell one another |
@@ -41,6 +42,7 @@ pub mod identity;
 pub mod keys;
 pub mod launch;
 pub mod measurement;
+pub mod operation;
 pub mod profile;
 pub mod renewal;
 pub mod result;

@@ -15,6 +15,8 @@ pub enum MessageType {
     RenewalRequest,
     /// A release manifest; payload `Manifest` of the measured boot.
     ReleaseManifest,
+    /// An operator's order to a host; payload `Order`.
+    Operation,
 }
 
 impl MessageType {
@@ -27,6 +29,7 @@ impl MessageType {
             Self::LaunchRecord => "application/bartizan-launch-record+yaml",
             Self::RenewalRequest => "application/bartizan-renewal+cbor",
             Self::ReleaseManifest => "application/bartizan-release+cbor",
+            Self::Operation => "application/bartizan-operation+cbor",
         }
     }
 
@@ -39,6 +42,8 @@ impl MessageType {
             Self::LaunchRecord => 256 << 10,
             Self::RenewalRequest => 16 << 10,
             Self::ReleaseManifest => 1 << 20,
+            // A whole launch record, and the chain of who orders it to be run.
+            Self::Operation => 320 << 10,
         }
     }
 }

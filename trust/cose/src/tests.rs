@@ -43,6 +43,7 @@ fn round_trip_with_chains_of_every_length() {
             MessageType::Report,
             MessageType::LaunchRecord,
             MessageType::RenewalRequest,
+            MessageType::Operation,
         ] {
             let bytes = sign1(kind, b"payload", &chain, &key).unwrap();
             let message = Unverified::parse(&bytes, kind).unwrap();

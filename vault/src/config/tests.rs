@@ -19,7 +19,7 @@ fn an_operators_key_is_named_by_a_digest_and_nothing_else() {
     assert!(load("").unwrap().operators.is_empty());
     let named = |digest: &str| {
         load(&format!(
-            "operators: [{{name: bob, key_sha256: '{digest}'}}]"
+            "operators: [{{name: bob, key_sha256: '{digest}', role: runner}}]"
         ))
     };
     let digest = "0123456789abcdef".repeat(4);

@@ -1,10 +1,10 @@
 //! Who becomes an operator. The verifier asks, but it does not decide: whoever takes it over must not
 //! be able to make operators, who would outlive being thrown out.
 //!
-//! Certified are the first operator, while the fleet is begun; the same name and key again, at any time;
-//! and those whom the vault's own configuration names, which the verifier cannot write.
+//! Certified are the first operator, an administrator, while the fleet is begun; the same name and key again, at any time;
+//! and those whom the vault's own configuration names, with the role that it says, which the verifier cannot write.
 
-use bartizan_attestation::certificates::{Subject, Usage};
+use bartizan_attestation::certificates::{Role, Subject, Usage};
 use bartizan_attestation::cose::PublicKey;
 use bartizan_attestation::csr;
 use bartizan_attestation::keys::{Purpose, VaultRefusal, VaultReply};
@@ -22,22 +22,23 @@ impl Operation<'_> {
     pub(super) fn issue_operator(&self, csr: &[u8], name: &str) -> Outcome {
         self.demand(Purpose::FleetCa)?;
         let key = csr::verify(csr).map_err(refused)?;
-        let subject = Subject::operator(name).map_err(refused)?;
-        self.allow_operator(name, &key)?;
+        Subject::check_operator(name).map_err(refused)?;
+        let role = self.role_of_operator(name, &key)?;
+        let subject = Subject::operator(name, role).map_err(refused)?;
         let (common_name, names) = (name.to_owned(), Vec::new());
         let issued =
             self.issued_by_fleet_ca(Usage::Operator, subject, common_name, names, YEAR_S, &key);
         let (certificate, _) = issued?;
-        tracing::warn!(name, key = hex(&key.sha256()), "operator certified");
+        tracing::warn!(name, %role, key = hex(&key.sha256()), "operator certified");
         Ok(VaultReply::Certificates(chain([certificate])))
     }
 
-    fn allow_operator(&self, name: &str, key: &PublicKey) -> Result<(), VaultRefusal> {
+    fn role_of_operator(&self, name: &str, key: &PublicKey) -> Result<Role, VaultRefusal> {
         let key_sha256 = hex(&key.sha256());
         let named = (self.operators.iter())
-            .any(|operator| operator.name == name && operator.key_sha256 == key_sha256);
-        if named {
-            return Ok(());
+            .find(|operator| operator.name == name && operator.key_sha256 == key_sha256);
+        if let Some(operator) = named {
+            return Ok(operator.role);
         }
         // Locked to the end: of two at once, one is the first.
         let mut keyring = self.write();
@@ -57,6 +58,7 @@ impl Operation<'_> {
             return Err(VaultRefusal::UnnamedOperator { name, key_sha256 });
         }
         // Before the certificate: one that is lost on the way is issued again, to the same alone.
-        keyring.set_first_operator(asked).map_err(store)
+        keyring.set_first_operator(asked).map_err(store)?;
+        Ok(Role::Administrator)
     }
 }

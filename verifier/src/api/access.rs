@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use bartizan_attestation::certificates::Role;
 use bartizan_attestation::identity::CardId;
 
 use crate::clock::now_s;
@@ -19,7 +20,8 @@ pub(super) struct Host {
     pub(super) card: CardId,
 }
 
-/// Proof that the client is an operator whose certificate is valid now and who is not revoked.
+/// Proof that the client is an operator whose certificate is valid now, who is not revoked, and who is an administrator where the
+/// request is not one to read.
 #[derive(Clone, Debug)]
 pub(super) struct Operator {
     pub(super) name: String,
@@ -39,6 +41,14 @@ pub enum AccessError {
         "the client certificate has expired since the connection was made; renew it and connect again"
     )]
     CertificateExpired,
+    /// Its role does not allow it.
+    #[error("operator `{name}` is {role}; only an administrator changes anything here")]
+    Role {
+        /// The operator.
+        name: String,
+        /// Its role.
+        role: Role,
+    },
     /// It is a revoked host.
     #[error("host {0} is revoked; an operator can see why in GET /v1/revocations")]
     HostRevoked(CardId),
@@ -81,14 +91,21 @@ impl FromRequestParts<Arc<Service>> for Operator {
         parts: &mut Parts,
         service: &Arc<Service>,
     ) -> Result<Self, Self::Rejection> {
-        let name = match peer(parts) {
-            Peer::Operator { name, not_after } => in_time(name, not_after)?,
+        let (name, role) = match peer(parts) {
+            Peer::Operator {
+                name,
+                role,
+                not_after,
+            } => in_time((name, role), not_after)?,
             Peer::Host { .. } => return Err(AccessError::WrongRole("operators").into()),
             Peer::Anonymous => return Err(AccessError::CertificateRequired(AN_OPERATOR).into()),
         };
         let revoked = service.storage.is_revoked(RevocationKind::Operator, &name);
         if revoked.await.map_err(AccessError::from)? {
             return Err(AccessError::OperatorRevoked(name).into());
+        }
+        if !parts.method.is_safe() && !role.includes(Role::Administrator) {
+            return Err(AccessError::Role { name, role }.into());
         }
         Ok(Self { name })
     }
@@ -118,6 +135,7 @@ impl ProblemType for AccessError {
                 ("client-certificate-required", StatusCode::UNAUTHORIZED)
             }
             Self::WrongRole(_) => ("wrong-role", StatusCode::FORBIDDEN),
+            Self::Role { .. } => ("role-insufficient", StatusCode::FORBIDDEN),
             Self::CertificateExpired => ("client-certificate-expired", StatusCode::UNAUTHORIZED),
             Self::HostRevoked(_) => ("host-revoked", StatusCode::FORBIDDEN),
             Self::OperatorRevoked(_) => ("operator-revoked", StatusCode::FORBIDDEN),

@@ -96,7 +96,7 @@ impl RevocationKind {
             ),
             Self::Application => ((1..=128).contains(&subject.len()), "1 to 128 bytes"),
             Self::Operator => (
-                Subject::operator(subject).is_ok(),
+                Subject::check_operator(subject).is_ok(),
                 "an operator's name: 1 to 63 of `a-z`, `0-9`, `.`, `_`, `-`",
             ),
         };

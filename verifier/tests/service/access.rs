@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
-use bartizan_attestation::certificates::Usage;
+use bartizan_attestation::certificates::{Role, Usage};
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_verifier::api::openapi;
 use bartizan_verifier::clock::now_s;
@@ -46,10 +46,34 @@ async fn every_operation_is_refused_to_those_whom_its_tag_does_not_name() {
 }
 
 #[tokio::test]
+async fn only_administrators_change_anything() {
+    let bench = Bench::start().await;
+    for (role, expected) in [
+        (Role::Observer, StatusCode::FORBIDDEN),
+        (Role::Runner, StatusCode::FORBIDDEN),
+        (Role::Administrator, StatusCode::NO_CONTENT),
+    ] {
+        let peer = Peer::Operator {
+            name: "oscar".into(),
+            role,
+            not_after: now_s() + 60,
+        };
+        assert_eq!(bench.get(&peer, "/v1/hosts").await.0, StatusCode::OK);
+        let wish = json!({"kind": "operator", "subject": "ann", "reason": "left"});
+        let answer = bench.post(&peer, "/v1/revocations", wish).await;
+        assert_eq!(answer.0, expected, "{role}");
+        if expected == StatusCode::FORBIDDEN {
+            assert_eq!(problem(&answer), "role-insufficient");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_certificate_that_expired_during_its_connection_is_refused() {
     let bench = Bench::start().await;
     let late = Peer::Operator {
         name: "ann".into(),
+        role: Role::Administrator,
         not_after: now_s() - 1,
     };
     let answer = bench.get(&late, "/v1/hosts").await;
@@ -154,7 +178,7 @@ fn only_hosts_and_operators_are_identified_by_their_certificates() {
     assert!(matches!(identify(&host.client(&key)), Peer::Host { card, .. } if card == host.card));
     let named =
         |usage, uri: &str| vec![fleet.issue(&Wish::new(usage, uri.to_owned()), &key.public_key())];
-    let ann = named(Usage::Operator, "urn:bartizan:operator:ann");
+    let ann = named(Usage::Operator, "urn:bartizan:operator:ann:administrator");
     assert!(matches!(identify(&ann), Peer::Operator { name, .. } if name == "ann"));
     let card = named(Usage::Card, &format!("urn:bartizan:host:{}", host.card));
     let guest = host.guest(1, 1);

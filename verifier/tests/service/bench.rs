@@ -1,5 +1,6 @@
 //! A whole verifier without its sockets: the API over a real database and the stand-in vault.
 
+use bartizan_attestation::certificates::Role;
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, to_bytes};
@@ -206,6 +207,7 @@ pub(crate) fn peer(host: &Host) -> Peer {
 pub(crate) fn operator() -> Peer {
     Peer::Operator {
         name: "ann".into(),
+        role: Role::Administrator,
         not_after: now_s() + 60,
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{Method, Request, StatusCode};
+use bartizan_attestation::certificates::Role;
 use bartizan_attestation::digest::hash;
 use bartizan_attestation::identity::CardId;
 use bartizan_attestation::measurement::HashAlgorithm;
@@ -152,6 +153,7 @@ async fn an_operator_is_revoked_by_another() {
     let bench = Bench::start().await;
     let bob = Peer::Operator {
         name: "bob".into(),
+        role: Role::Administrator,
         not_after: now_s() + 60,
     };
     let oneself = json!({"kind": "operator", "subject": "ann", "reason": "left"});

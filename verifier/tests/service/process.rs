@@ -127,7 +127,10 @@ pub(crate) fn host_client(fleet: &Authority, host: &Host) -> Connector {
 /// The operator ann's client.
 pub(crate) fn operator_client(fleet: &Authority) -> Connector {
     let key = EphemeralKey::generate().unwrap();
-    let wish = Wish::new(Usage::Operator, "urn:bartizan:operator:ann".to_owned());
+    let wish = Wish::new(
+        Usage::Operator,
+        "urn:bartizan:operator:ann:administrator".to_owned(),
+    );
     client(
         fleet,
         identity(vec![fleet.issue(&wish, &key.public_key())], &key),

@@ -185,7 +185,10 @@ impl Keys {
                 Err(error) => VaultReply::Refused(VaultRefusal::NotSignable(error.to_string())),
             },
             VaultRequest::IssueOperator { csr, name } => {
-                let wish = Wish::new(Usage::Operator, format!("urn:bartizan:operator:{name}"));
+                let wish = Wish::new(
+                    Usage::Operator,
+                    format!("urn:bartizan:operator:{name}:administrator"),
+                );
                 certificates(self.fleet.issue(&wish, &csr::verify(&csr).unwrap()))
             }
             VaultRequest::RotateTlsServer { names, lifetime_s } => {

@@ -161,7 +161,7 @@ impl<'a> Contents<'a> {
             Usage::Card | Usage::TlsClient => matches!(subject, Subject::Host(_)),
             Usage::ReportKey => matches!(subject, Subject::Measurer(_)),
             Usage::GuestKey => matches!(subject, Subject::Guest(_)),
-            Usage::Operator => matches!(subject, Subject::Operator(_)),
+            Usage::Operator => matches!(subject, Subject::Operator { .. }),
             Usage::Token => matches!(subject, Subject::Token),
             Usage::TlsServer => false,
         };

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::Role;
 use crate::identity::{CardId, GuestIdentity, IdentityError};
 
 /// Longest operator name in bytes.
@@ -17,8 +18,13 @@ pub enum Subject {
     Measurer(GuestIdentity),
     /// A guest: `urn:bartizan:guest:<card>:<vm uuid>:<boot>`.
     Guest(GuestIdentity),
-    /// An operator: `urn:bartizan:operator:<name>`; the name is 1 to 63 of `a-z 0-9 . _ -`.
-    Operator(String),
+    /// An operator: `urn:bartizan:operator:<name>:<role>`; the name is 1 to 63 of `a-z 0-9 . _ -`.
+    Operator {
+        /// Its name: what is revoked.
+        name: String,
+        /// What it may do on hosts.
+        role: Role,
+    },
     /// The verifier's token key: `urn:bartizan:token`.
     Token,
     /// A TLS server: no URI, but DNS names and addresses.
@@ -26,14 +32,23 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// An operator by name; refuses names that would not read back from a certificate.
-    pub fn operator(name: &str) -> Result<Self, IdentityError> {
+    /// An operator; refuses names that would not read back from a certificate.
+    pub fn operator(name: &str, role: Role) -> Result<Self, IdentityError> {
+        Self::check_operator(name)?;
+        Ok(Self::Operator {
+            name: name.into(),
+            role,
+        })
+    }
+
+    /// Refuses what is no operator's name.
+    pub fn check_operator(name: &str) -> Result<(), IdentityError> {
         let fits = (1..=MAX_OPERATOR).contains(&name.len())
             && name
                 .bytes()
                 .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
         if fits {
-            Ok(Self::Operator(name.into()))
+            Ok(())
         } else {
             let shown = name.chars().take(MAX_OPERATOR).collect();
             Err(IdentityError(
@@ -58,7 +73,7 @@ impl Subject {
         match self {
             Self::Host(card) => Some(*card),
             Self::Measurer(guest) | Self::Guest(guest) => Some(guest.card),
-            Self::Operator(_) | Self::Token | Self::Server => None,
+            Self::Operator { .. } | Self::Token | Self::Server => None,
         }
     }
 }
@@ -72,7 +87,7 @@ impl fmt::Display for Subject {
                 write!(f, "urn:bartizan:measurer:{}", urn.trim_start_matches(GUEST))
             }
             Self::Guest(guest) => guest.fmt(f),
-            Self::Operator(name) => write!(f, "urn:bartizan:operator:{name}"),
+            Self::Operator { name, role } => write!(f, "urn:bartizan:operator:{name}:{role}"),
             Self::Token => f.write_str("urn:bartizan:token"),
             Self::Server => f.write_str("a TLS server"),
         }
@@ -95,7 +110,10 @@ impl FromStr for Subject {
             "host" => Self::Host(name.parse()?),
             "measurer" => Self::Measurer(format!("{GUEST}{name}").parse()?),
             "guest" => Self::Guest(uri.parse()?),
-            "operator" => Self::operator(name)?,
+            "operator" => {
+                let (name, role) = name.split_once(':').ok_or_else(unknown)?;
+                Self::operator(name, role.parse()?)?
+            }
             "token" => Self::Token,
             _ => return Err(unknown()),
         };

@@ -1,10 +1,10 @@
-//! Operator's CLI → hypervisor.
+//! Card → hypervisor: what an operator ordered, and the card has authorised.
 
 use minicbor::{Decode, Encode};
 
 use super::supervisor::GuestStatus;
 
-/// What an operator asks a hypervisor. A VM is named by its name or its UUID.
+/// What the card asks the hypervisor for an operator. A VM is named by its name or its UUID.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum OperatorRequest {
     /// Run a guest from a signed launch record. Answer: [`OperatorReply::Guest`].

@@ -1,6 +1,6 @@
 //! Why a launch record is refused.
 
-use crate::certificates::ChainError;
+use crate::certificates::{ChainError, Role};
 use crate::cose::{CoseError, SignError};
 
 /// A launch record from which no guest is started.
@@ -42,6 +42,16 @@ pub enum LaunchRecordError {
     /// The signer is none of the fleet's operators.
     #[error("the launch record is not signed by an operator")]
     NotAnOperator,
+    /// The signer's role allows no launch records.
+    #[error(
+        "operator `{name}` is {role}; have a runner or an administrator sign the launch record"
+    )]
+    Role {
+        /// The operator.
+        name: String,
+        /// Its role.
+        role: Role,
+    },
     /// The payload is not UTF-8.
     #[error("the signed launch record is not UTF-8 text")]
     NotText,

@@ -1,8 +1,11 @@
 //! Signing and verifying a record.
 
 use super::{LaunchRecord, LaunchRecordError};
-use crate::certificates::{FleetCa, Subject, Usage, verify_chain};
+use crate::certificates::{FleetCa, Role, Subject, Usage, verify_chain};
 use crate::cose::{MessageType, Sign, Unverified, sign1};
+
+/// The least role of who signs records.
+const SIGNERS: Role = Role::Runner;
 
 /// A record that an operator of this fleet signed. Made by [`verify_record`] only.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,9 +45,12 @@ pub fn verify_record(
 ) -> Result<VerifiedRecord, LaunchRecordError> {
     let message = Unverified::parse(signed, MessageType::LaunchRecord)?;
     let signer = verify_chain(message.chain(), ca, at_unix_s, Usage::Operator)?;
-    let Subject::Operator(operator) = signer.subject else {
+    let Subject::Operator { name, role } = signer.subject else {
         return Err(LaunchRecordError::NotAnOperator);
     };
+    if !role.includes(SIGNERS) {
+        return Err(LaunchRecordError::Role { name, role });
+    }
     let yaml = String::from_utf8(message.verify(&signer.public_key)?)
         .map_err(|_| LaunchRecordError::NotText)?;
     let record = LaunchRecord::parse(&yaml)?;
@@ -56,6 +62,6 @@ pub fn verify_record(
     Ok(VerifiedRecord {
         record,
         yaml,
-        operator,
+        operator: name,
     })
 }

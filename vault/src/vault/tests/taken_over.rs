@@ -72,6 +72,7 @@ fn the_vaults_own_configuration_names_further_operators() {
     let bob = NamedOperator {
         name: "bob".into(),
         key_sha256: hex(&bob.public_key().sha256()),
+        role: bartizan_attestation::certificates::Role::Observer,
     };
     let vault = again(Role::Verifier, &folder).with_operators(vec![bob]);
     certificates(ask(&vault, &bobs, "bob", NOW + YEAR_S));

@@ -23,8 +23,8 @@ fn uris_are_as_documented() {
             format!("urn:bartizan:guest:{hex}:{vm}:2"),
         ),
         (
-            Subject::operator("alice").unwrap(),
-            "urn:bartizan:operator:alice".into(),
+            Subject::operator("alice", Role::Runner).unwrap(),
+            "urn:bartizan:operator:alice:runner".into(),
         ),
         (Subject::Token, "urn:bartizan:token".into()),
     ] {
@@ -43,16 +43,22 @@ fn other_spellings_are_refused() {
         "urn:bartizan:token:",
         "urn:bartizan:Token",
         "urn:bartizan:operator:",
-        "urn:bartizan:operator:a:b",
-        "urn:bartizan:operator:Alice",
-        "urn:bartizan:operator:al ice",
-        "urn:bartizan:operator:alice\0",
+        "urn:bartizan:operator:alice",
+        "urn:bartizan:operator:alice:",
+        "urn:bartizan:operator:alice:root",
+        "urn:bartizan:operator:alice:Runner",
+        "urn:bartizan:operator:alice:runner:administrator",
+        "urn:bartizan:operator:a:b:runner",
+        "urn:bartizan:operator::runner",
+        "urn:bartizan:operator:Alice:runner",
+        "urn:bartizan:operator:al ice:runner",
+        "urn:bartizan:operator:alice\0:runner",
         "urn:bartizan:host:",
         "urn:bartizan:server:x",
         "a TLS server",
         &format!("urn:bartizan:host:{}", hex.to_uppercase()),
         &format!("urn:bartizan:host:{hex}:1"),
-        &format!("urn:bartizan:operator:{}", "a".repeat(64)),
+        &format!("urn:bartizan:operator:{}:runner", "a".repeat(64)),
     ] {
         assert!(uri.parse::<Subject>().is_err(), "{uri}");
     }

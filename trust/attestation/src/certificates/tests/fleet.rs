@@ -7,7 +7,7 @@ use rcgen::{
 };
 
 use crate::certificates::tcb_info::{self, TcbInfo};
-use crate::certificates::{FleetCa, Subject, Usage};
+use crate::certificates::{FleetCa, Role, Subject, Usage};
 use crate::csr::EphemeralKey;
 use crate::identity::{CardId, GuestIdentity};
 use crate::keys::VaultKind;
@@ -53,7 +53,7 @@ impl Fleet {
             Usage::ReportKey => Subject::Measurer(self.guest()),
             Usage::GuestKey => Subject::Guest(self.guest()),
             Usage::TlsServer => Subject::Server,
-            Usage::Operator => Subject::operator("alice").unwrap(),
+            Usage::Operator => Subject::operator("alice", Role::Administrator).unwrap(),
             Usage::Token => Subject::Token,
         }
     }

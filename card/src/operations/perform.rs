@@ -1,0 +1,65 @@
+//! Doing what was authorised and written down.
+
+use std::sync::Arc;
+
+use bartizan_attestation::host::{LogPage, OperationReply, OperatorReply, OperatorRequest};
+use bartizan_attestation::operation::log::Outcome;
+use bartizan_attestation::operation::{Operation, OperationRefusal, RotatableKey, SignedOrder};
+
+use super::log::Begun;
+use super::{Operations, hypervisor};
+
+impl Operations {
+    /// Does it. That it is written down is what `_begun` proves.
+    pub(super) async fn perform(
+        &self,
+        signed: &SignedOrder,
+        _begun: &Begun,
+    ) -> Result<OperationReply, OperationRefusal> {
+        let request = match signed.order().operation.clone() {
+            Operation::RunGuest { record } => OperatorRequest::Run { record },
+            Operation::ListGuests => OperatorRequest::List,
+            Operation::ShowGuest { vm } => OperatorRequest::Show { vm },
+            Operation::StopGuest { vm, force } => OperatorRequest::Stop { vm, force },
+            Operation::ReadConsole { vm, max } => OperatorRequest::Console { vm, max },
+            Operation::RotateKeys {
+                key: RotatableKey::TlsClient,
+            } => return self.rotate_tls_client().await,
+            Operation::ReadLog { from, most } => {
+                let page = tokio::task::block_in_place(|| self.log.read(from, most));
+                return page.map(|(head, records)| OperationReply::Log(LogPage { head, records }));
+            }
+        };
+        hypervisor::ask(&self.hypervisor, &request)
+            .await
+            .map(OperationReply::Guests)
+    }
+
+    async fn rotate_tls_client(&self) -> Result<OperationReply, OperationRefusal> {
+        let verifier = Arc::clone(&self.card);
+        let rotated = tokio::task::spawn_blocking(move || verifier.verifier.rotate()).await;
+        match rotated {
+            Ok(Ok(())) => Ok(OperationReply::Done),
+            Ok(Err(error)) => Err(OperationRefusal::NotRotated(error.to_string())),
+            Err(error) => Err(OperationRefusal::NotRotated(error.to_string())),
+        }
+    }
+}
+
+/// What the log says of the end of an operation.
+pub(super) fn outcome(done: &Result<OperationReply, OperationRefusal>) -> Outcome {
+    match done {
+        Ok(OperationReply::Guests(OperatorReply::Refused(refusal))) => {
+            Outcome::refused(&refusal.to_string())
+        }
+        Ok(OperationReply::Refused(refusal)) | Err(refusal) => {
+            Outcome::refused(&refusal.to_string())
+        }
+        Ok(
+            OperationReply::Host(_)
+            | OperationReply::Guests(_)
+            | OperationReply::Done
+            | OperationReply::Log(_),
+        ) => Outcome::Done,
+    }
+}

@@ -1,0 +1,111 @@
+//! Orders at the card's socket: what is done, what is refused, and what the log says of both.
+
+mod log;
+mod refused;
+mod running;
+mod stand_in_hypervisor;
+
+use running::{Running, again, stop};
+
+use bartizan_attestation::certificates::Role;
+use bartizan_attestation::host::{OperationReply, OperatorReply, OperatorRequest};
+use bartizan_attestation::operation::{Operation, RotatableKey};
+
+#[test]
+fn operations_are_handed_to_the_hypervisor_and_written_down() {
+    let mut scene = Running::start("");
+    let ann = scene.operator("ann", Role::Runner);
+    for (operation, asked) in [
+        (Operation::ListGuests, OperatorRequest::List),
+        (
+            stop("web"),
+            OperatorRequest::Stop {
+                vm: "web".into(),
+                force: false,
+            },
+        ),
+        (
+            Operation::RunGuest { record: vec![1; 8] },
+            OperatorRequest::Run { record: vec![1; 8] },
+        ),
+    ] {
+        let reply = scene.order(&ann, operation);
+        assert_eq!(reply, OperationReply::Guests(OperatorReply::Done));
+        assert_eq!(scene.hypervisor.asked(), asked);
+    }
+    let events = scene.events();
+    let begun = |event: &str| event.starts_with("begun");
+    assert_eq!(events.iter().filter(|event| begun(event)).count(), 4);
+    assert_eq!(events[1], "begun ann list-guests");
+    assert_eq!(events[2], "ended 1 done");
+    again(&mut scene);
+    assert_eq!(scene.events()[..3], events[..3]);
+}
+
+#[test]
+fn a_tls_client_key_is_rotated_by_an_administrator() {
+    let scene = Running::start("");
+    let (ann, bob) = (
+        scene.operator("ann", Role::Administrator),
+        scene.operator("bob", Role::Runner),
+    );
+    let key = RotatableKey::TlsClient;
+    let rotate = || Operation::RotateKeys { key };
+    // Has the first one made.
+    scene.order(&bob, Operation::ListGuests);
+    let made = scene.vault.made();
+    assert_eq!(scene.refusal(&bob, rotate()), "role");
+    assert_eq!(scene.vault.made(), made);
+    assert_eq!(scene.order(&ann, rotate()), OperationReply::Done);
+    assert_eq!(scene.vault.made(), made + 1);
+}
+
+#[test]
+fn a_long_operation_keeps_no_other_waiting() {
+    let scene = Running::start("");
+    let ann = scene.operator("ann", Role::Runner);
+    scene.hypervisor.hold("slow");
+    let slow = scene.hand_in(&ann.sign(&scene.order_of(stop("slow"))));
+    scene.hypervisor.asked();
+    for _ in 0..3 {
+        let reply = scene.order(&ann, Operation::ListGuests);
+        assert_eq!(reply, OperationReply::Guests(OperatorReply::Done));
+    }
+    scene.hypervisor.release();
+    assert_eq!(slow.reply(), OperationReply::Guests(OperatorReply::Done));
+}
+
+#[test]
+fn a_client_that_hangs_up_undoes_nothing() {
+    let scene = Running::start("");
+    let ann = scene.operator("ann", Role::Runner);
+    scene.hypervisor.hold("slow");
+    drop(scene.hand_in(&ann.sign(&scene.order_of(stop("slow")))));
+    let asked = scene.hypervisor.asked();
+    assert!(matches!(asked, OperatorRequest::Stop { vm, .. } if vm == "slow"));
+    scene.hypervisor.release();
+    scene.await_event("ended 1 done");
+}
+
+/// It was killed while the hypervisor worked: nobody knows what came of it, and the log says so.
+#[test]
+fn what_a_killed_card_had_under_way_is_said_to_be_unknown() {
+    let mut scene = Running::start("");
+    let ann = scene.operator("ann", Role::Runner);
+    scene.hypervisor.hold("slow");
+    let order = ann.sign(&scene.order_of(stop("slow")));
+    let _waiting = scene.hand_in(&order);
+    scene.hypervisor.asked();
+    again(&mut scene);
+    assert_eq!(scene.events()[2], "ended 1 interrupted");
+    assert_eq!(scene.word(&order), "replayed");
+}
+
+#[test]
+fn an_absent_hypervisor_is_said_to_be_absent() {
+    let scene = Running::start("");
+    let ann = scene.operator("ann", Role::Observer);
+    std::fs::remove_file(scene.path("hypervisor.sock")).unwrap();
+    let refused = scene.refusal(&ann, Operation::ListGuests);
+    assert_eq!(refused, "hypervisor-unreached");
+}

@@ -1,0 +1,69 @@
+//! A stand-in for the hypervisor: it tells what it was asked, and answers that it is done, at once or when it is told to.
+
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, mpsc};
+
+use bartizan_attestation::host::{MAX_FRAME, OperatorReply, OperatorRequest};
+use bartizan_local::{read_frame, write_frame};
+
+use crate::DEADLINE;
+
+pub(super) struct StandInHypervisor {
+    asked: mpsc::Receiver<OperatorRequest>,
+    held: Arc<Held>,
+}
+
+/// The VM whose stopping waits.
+#[derive(Default)]
+struct Held(Mutex<Option<String>>, Condvar);
+
+impl StandInHypervisor {
+    pub(super) fn start(socket: &Path) -> Self {
+        let listener = UnixListener::bind(socket).unwrap();
+        let (tell, asked) = mpsc::channel();
+        let held = Arc::new(Held::default());
+        let shared = Arc::clone(&held);
+        std::thread::spawn(move || {
+            for link in listener.incoming() {
+                let (link, tell, held) = (link.unwrap(), tell.clone(), Arc::clone(&shared));
+                std::thread::spawn(move || serve(link, &tell, &held));
+            }
+        });
+        Self { asked, held }
+    }
+
+    /// What it was asked next.
+    pub(super) fn asked(&self) -> OperatorRequest {
+        self.asked.recv_timeout(DEADLINE).unwrap()
+    }
+
+    /// What it was asked, if anything.
+    pub(super) fn asked_already(&self) -> Option<OperatorRequest> {
+        self.asked.try_recv().ok()
+    }
+
+    pub(super) fn hold(&self, vm: &str) {
+        *self.held.0.lock().unwrap() = Some(vm.to_owned());
+    }
+
+    pub(super) fn release(&self) {
+        *self.held.0.lock().unwrap() = None;
+        self.held.1.notify_all();
+    }
+}
+
+fn serve(mut link: UnixStream, tell: &mpsc::Sender<OperatorRequest>, held: &Held) {
+    let Ok(request) = read_frame::<OperatorRequest>(&mut link, MAX_FRAME) else {
+        return;
+    };
+    // Nobody may be listening any more.
+    let _told = tell.send(request.clone());
+    if let OperatorRequest::Stop { vm, .. } = request {
+        let mut holds = held.0.lock().unwrap();
+        while holds.as_ref() == Some(&vm) {
+            holds = held.1.wait(holds).unwrap();
+        }
+    }
+    let _gone = write_frame(&mut link, &OperatorReply::Done, MAX_FRAME);
+}

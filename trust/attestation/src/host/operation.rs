@@ -1,0 +1,61 @@
+//! Operator's CLI → card.
+
+use minicbor::bytes::ByteVec;
+use minicbor::decode::Error;
+use minicbor::{Decode, Decoder, Encode};
+
+use super::operator::OperatorReply;
+use crate::cbor::at_most;
+use crate::identity::CardId;
+use crate::operation::OperationRefusal;
+use crate::operation::log::{Head, MAX_PAGE};
+
+/// Largest frame from an operator, in bytes: an order, and some.
+pub const OPERATION_FRAME: usize = 1 << 20;
+
+/// What an operator asks a host's card.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum OperationRequest {
+    /// Which host this is; nobody vouches for the answer. Answer: [`OperationReply::Host`].
+    #[n(0)]
+    Describe,
+    /// Do what a signed [`crate::operation::Order`] says.
+    #[n(1)]
+    Perform(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+}
+
+/// What the card answers.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum OperationReply {
+    /// This host.
+    #[n(0)]
+    Host(#[n(0)] CardId),
+    /// It was handed to the hypervisor, which answered; its answer may be a refusal.
+    #[n(1)]
+    Guests(#[n(0)] OperatorReply),
+    /// Done.
+    #[n(2)]
+    Done,
+    /// A piece of the log.
+    #[n(3)]
+    Log(#[n(0)] LogPage),
+    /// The card refused.
+    #[n(4)]
+    Refused(#[n(0)] OperationRefusal),
+}
+
+/// A piece of the log of operations.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct LogPage {
+    /// Where the log ended when it was read.
+    #[n(0)]
+    pub head: Head,
+    /// Records as they are in the log, one after another from the one that was asked for; see [`crate::operation::log`].
+    #[cbor(n(1), decode_with = "bounded")]
+    pub records: Vec<ByteVec>,
+}
+
+fn bounded<C>(from: &mut Decoder<'_>, context: &mut C) -> Result<Vec<ByteVec>, Error> {
+    at_most::<{ MAX_PAGE as u64 }, C, ByteVec>(from, context)
+}

@@ -1,0 +1,178 @@
+//! Operations: all that an operator can do to a host, each by name. An operator signs an [`Order`] over host, operation, arguments,
+//! nonce and window; the host's card verifies it, writes it down, has it done and writes down what came of it ([`log`]).
+//!
+//! The message is a COSE_Sign1 of type [`MessageType::Operation`](crate::cose::MessageType::Operation), with the operator's chain in
+//! `x5chain`.
+//!
+//! | attack | answer |
+//! |---|---|
+//! | an order replayed at the same host | its nonce is remembered, on disk, until the order has expired |
+//! | an order replayed at another host | it names one card |
+//! | an order signed for later, to outlive its operator's certificate or role | it lasts ten minutes at most, from when it was issued |
+//! | an order for the future | no clock may be ahead by more than a minute |
+//! | an operator who gives themselves a role | the role is in the certificate, which the fleet CA signs |
+//! | an order passed off as a launch record, or the other way round | the type is signed ([`crate::cose`]) |
+
+mod authorised;
+pub mod log;
+mod order;
+mod refusal;
+
+pub use authorised::{AuthorisedOperation, SignedOrder};
+pub use order::{Order, OrderError, sign_order};
+pub use refusal::OperationRefusal;
+
+use std::collections::BTreeMap;
+
+use minicbor::{Decode, Encode};
+
+use crate::certificates::Role;
+use crate::digest::sha256;
+
+/// Longest name of a VM: a UUID has 36 bytes, a name at most 63.
+const MAX_VM: usize = 63;
+
+/// What is to be done. A VM is named by its name or its UUID.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum Operation {
+    /// Run a guest from a signed launch record, which may be another operator's.
+    #[n(0)]
+    RunGuest {
+        /// COSE_Sign1 over the YAML.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        record: Vec<u8>,
+    },
+    /// All guests.
+    #[n(1)]
+    ListGuests,
+    /// One guest.
+    #[n(2)]
+    ShowGuest {
+        /// Name or UUID.
+        #[n(0)]
+        vm: String,
+    },
+    /// Stop a guest.
+    #[n(3)]
+    StopGuest {
+        /// Name or UUID.
+        #[n(0)]
+        vm: String,
+        /// At once, not by ACPI.
+        #[n(1)]
+        force: bool,
+    },
+    /// The end of a guest's console output, which may hold what the guest prints of its secrets.
+    #[n(4)]
+    ReadConsole {
+        /// Name or UUID.
+        #[n(0)]
+        vm: String,
+        /// At most so many bytes.
+        #[n(1)]
+        max: u32,
+    },
+    /// Make a new key of one kind, and use it from now on.
+    #[n(5)]
+    RotateKeys {
+        /// Which.
+        #[n(0)]
+        key: RotatableKey,
+    },
+    /// A piece of the log of operations.
+    #[n(6)]
+    ReadLog {
+        /// From this record on.
+        #[n(0)]
+        from: u64,
+        /// At most so many records.
+        #[n(1)]
+        most: u32,
+    },
+}
+
+/// A key that an operator may have rotated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(index_only)]
+pub enum RotatableKey {
+    /// The host's TLS client key towards the verifier.
+    #[n(0)]
+    TlsClient,
+}
+
+impl RotatableKey {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TlsClient => "tls-client",
+        }
+    }
+}
+
+impl Operation {
+    /// Its name, as the log has it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::RunGuest { .. } => "run-guest",
+            Self::ListGuests => "list-guests",
+            Self::ShowGuest { .. } => "show-guest",
+            Self::StopGuest { .. } => "stop-guest",
+            Self::ReadConsole { .. } => "read-console",
+            Self::RotateKeys { .. } => "rotate-keys",
+            Self::ReadLog { .. } => "read-log",
+        }
+    }
+
+    /// The least role that may order it.
+    #[must_use]
+    pub const fn least_role(&self) -> Role {
+        match self {
+            Self::ListGuests | Self::ShowGuest { .. } | Self::ReadLog { .. } => Role::Observer,
+            Self::RunGuest { .. } | Self::StopGuest { .. } | Self::ReadConsole { .. } => {
+                Role::Runner
+            }
+            Self::RotateKeys { .. } => Role::Administrator,
+        }
+    }
+
+    /// Its arguments, as the log has them: short, and a launch record by its SHA-256.
+    #[must_use]
+    pub fn arguments(&self) -> BTreeMap<String, String> {
+        let named = match self {
+            Self::RunGuest { record } => vec![("record_sha256", hex::encode(sha256(record)))],
+            Self::ListGuests => Vec::new(),
+            Self::ShowGuest { vm } => vec![("vm", vm.clone())],
+            Self::StopGuest { vm, force } => {
+                vec![("vm", vm.clone()), ("force", force.to_string())]
+            }
+            Self::ReadConsole { vm, max } => vec![("vm", vm.clone()), ("max", max.to_string())],
+            Self::RotateKeys { key } => vec![("key", key.name().into())],
+            Self::ReadLog { from, most } => {
+                vec![("from", from.to_string()), ("most", most.to_string())]
+            }
+        };
+        named
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
+    }
+
+    /// Whether a VM that it names can be one's name.
+    fn names_fit(&self) -> bool {
+        let part = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        match self {
+            Self::ShowGuest { vm } | Self::StopGuest { vm, .. } | Self::ReadConsole { vm, .. } => {
+                (1..=MAX_VM).contains(&vm.len()) && vm.bytes().all(part)
+            }
+            Self::RunGuest { .. }
+            | Self::ListGuests
+            | Self::RotateKeys { .. }
+            | Self::ReadLog { .. } => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
