@@ -2,14 +2,17 @@
 //!
 //! The fleet CA comes by a way that the operator trusts, not over this connection: nothing is trusted on first use.
 
+use std::io::{ErrorKind, Read};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use bartizan_attestation::certificates::{ChainError, FleetCa, Usage, verify_chain};
-use bartizan_attestation::host::CardRefusal;
+use bartizan_attestation::host::{CardRefusal, OPERATION_FRAME, OperationRequest};
 use bartizan_attestation::identity::CardId;
 use bartizan_attestation::keys::{Chain, VaultReply, VaultRequest};
 use bartizan_channel::https::{Request, request};
 use bartizan_channel::{ChannelError, Connector};
+use bartizan_local::{FrameError, write_frame};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 use serde_json::json;
@@ -21,6 +24,8 @@ use crate::verifier::{Enrolled, understand};
 
 /// How long the verifier may take.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How long a card that runs may take to find its identity.
+const TAKE_UP: Duration = Duration::from_secs(30);
 /// Largest answer in bytes.
 const MAX_ANSWER: usize = 64 << 10;
 
@@ -93,5 +98,32 @@ pub async fn enroll(
         chain,
         fleet_ca: fleet_ca.der().to_vec(),
     })?;
-    Ok(CardId(verified.public_key.sha256()))
+    let card = CardId(verified.public_key.sha256());
+    if !tokio::task::block_in_place(|| taken_up(config)) {
+        tracing::warn!(
+            "the card that runs on this host has not taken its identity up yet; see its log"
+        );
+    }
+    Ok(card)
+}
+
+/// Waits until a card that runs already, and has waited for its identity, serves with it. Nobody answers at its socket for
+/// operators before; what it answers then, to whom it may not even know, is not asked.
+fn taken_up(config: &Config) -> bool {
+    let Ok(mut link) = UnixStream::connect(&config.operations_socket) else {
+        // None runs.
+        return true;
+    };
+    let asked = link
+        .set_read_timeout(Some(TAKE_UP))
+        .map_err(FrameError::from)
+        .and_then(|()| write_frame(&mut link, &OperationRequest::Describe, OPERATION_FRAME));
+    match asked {
+        Ok(()) => match link.read(&mut [0]) {
+            Ok(_) => true,
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        },
+        // It has closed the link, as a card that serves does with a stranger.
+        Err(_) => true,
+    }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
+use bartizan_attestation::certificates::FleetCa;
 use bartizan_attestation::host::{
     MAX_FRAME, OperationReply, OperationRequest, OperatorRefusal, OperatorReply,
 };
@@ -77,6 +78,11 @@ impl Card {
             OperationReply::Guests(reply) => Ok(reply),
             _ => Err(CardError::Unexpected.into()),
         }
+    }
+
+    /// The fleet CA that this operator trusts.
+    pub(crate) fn fleet_ca(&self) -> Result<FleetCa> {
+        self.credentials.fleet_ca()
     }
 
     /// Signs an order and has it done.

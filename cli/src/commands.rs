@@ -1,5 +1,6 @@
 //! The commands, a file each.
 
+pub(crate) mod boot;
 pub(crate) mod evidence;
 pub(crate) mod host;
 pub(crate) mod operator;

@@ -54,6 +54,7 @@ fn number(error: &anyhow::Error) -> u8 {
                 OperationRefusal::StandingUnknown(_)
                 | OperationRefusal::StandingUnasked(_)
                 | OperationRefusal::HypervisorUnreached(_)
+                | OperationRefusal::VaultAway(_)
                 | OperationRefusal::HypervisorAway(_),
             ),
         ) => UNAVAILABLE,

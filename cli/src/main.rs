@@ -58,6 +58,9 @@ enum Command {
     /// Revocation of hosts, guests, applications and operators.
     #[command(subcommand)]
     Revocation(commands::revocation::Revocation),
+    /// How a host was booted.
+    #[command(subcommand)]
+    Boot(commands::boot::Boot),
     /// Release manifests: what hosts may be booted from.
     #[command(subcommand)]
     Release(commands::release::Release),
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::Vm(command) => commands::vm::run(command, output),
         Command::Verdict(command) => commands::verdict::run(command, output),
         Command::Revocation(command) => commands::revocation::run(command, output),
+        Command::Boot(command) => commands::boot::run(command, output),
         Command::Release(command) => commands::release::run(command, output),
         Command::Evidence(command) => commands::evidence::run(command, output),
     };

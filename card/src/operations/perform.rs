@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use bartizan_attestation::host::{LogPage, OperationReply, OperatorReply, OperatorRequest};
+use bartizan_attestation::host::{
+    BootShown, LogPage, OperationReply, OperatorReply, OperatorRequest,
+};
+use bartizan_attestation::keys::{Purpose, VaultReply, VaultRequest};
 use bartizan_attestation::operation::log::Outcome;
 use bartizan_attestation::operation::{Operation, OperationRefusal, RotatableKey, SignedOrder};
 
 use super::log::Begun;
 use super::{Operations, hypervisor};
+use crate::vault::VaultError;
 
 impl Operations {
     /// Does it. That it is written down is what `_begun` proves.
@@ -25,6 +29,7 @@ impl Operations {
             Operation::RotateKeys {
                 key: RotatableKey::TlsClient,
             } => return self.rotate_tls_client().await,
+            Operation::ShowBoot => return self.show_boot().await,
             Operation::ReadLog { from, most } => {
                 let page = tokio::task::block_in_place(|| self.log.read(from, most));
                 return page.map(|(head, records)| OperationReply::Log(LogPage { head, records }));
@@ -33,6 +38,24 @@ impl Operations {
         hypervisor::ask(&self.hypervisor, &request)
             .await
             .map(OperationReply::Guests)
+    }
+
+    async fn show_boot(&self) -> Result<OperationReply, OperationRefusal> {
+        let vault = &self.card.vault;
+        let not_told = |error: VaultError| OperationRefusal::VaultAway(error.to_string());
+        let boot = vault.ask_async(VaultRequest::DescribeBoot).await;
+        let VaultReply::Boot(boot) = boot.map_err(not_told)? else {
+            return Err(not_told(VaultError::Unexpected));
+        };
+        let described = vault.ask_async(VaultRequest::Describe).await;
+        let VaultReply::Description { keys, .. } = described.map_err(not_told)? else {
+            return Err(not_told(VaultError::Unexpected));
+        };
+        let tls = keys
+            .into_iter()
+            .rfind(|key| key.purpose == Purpose::TlsClient);
+        let chain = tls.map(|key| key.chain).unwrap_or_default();
+        Ok(OperationReply::Boot(BootShown { boot, chain }))
     }
 
     async fn rotate_tls_client(&self) -> Result<OperationReply, OperationRefusal> {
@@ -59,7 +82,8 @@ pub(super) fn outcome(done: &Result<OperationReply, OperationRefusal>) -> Outcom
             OperationReply::Host(_)
             | OperationReply::Guests(_)
             | OperationReply::Done
-            | OperationReply::Log(_),
+            | OperationReply::Log(_)
+            | OperationReply::Boot(_),
         ) => Outcome::Done,
     }
 }

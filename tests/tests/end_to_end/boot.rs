@@ -20,6 +20,7 @@ pub(super) fn cases() -> Vec<Case> {
 
 const CASES: &[Case] = &[
     ("boot::log_replays_to_the_registers", log_replays),
+    ("boot::operator_is_shown_the_chain", shown),
     ("boot::altered_component_stops_its_phase", altered),
     ("boot::release_without_its_signature_is_refused", unsigned),
     ("boot::older_release_is_refused", rolled_back),
@@ -46,6 +47,25 @@ fn log_replays(world: &mut World) -> Result<()> {
     events.pop();
     let shorter = EventLog::from_json(&json.to_string())?;
     ensure!(shorter.explains(&described.registers).is_err());
+    Ok(())
+}
+
+/// By the card, on an operator's order; checked against the certificate by the command line.
+fn shown(world: &mut World) -> Result<()> {
+    let stack = world.stack()?;
+    let shown = stack.operator.must(&["boot", "show"])?;
+    ensure!(shown["ok"] == true, "{shown}");
+    let ended = shown["phases"].as_array().context("phases")?;
+    let ended: Vec<_> = ended.iter().map(|phase| phase["ended"] == true).collect();
+    ensure!(ended == [true, true, true, true, false], "{ended:?}");
+    let described = rig::describe(&stack.users, &stack.host.layout)?;
+    let measurement = described.registers.measurement.to_string();
+    ensure!(shown["registers"]["measurement"] == measurement, "{shown}");
+    // The certificate is made when it is first needed: at the end of some phase.
+    ensure!(shown["certified_phases"].as_u64() >= Some(1), "{shown}");
+    let log = stack.operator.must(&["boot", "show", "--log"])?;
+    let log = EventLog::from_json(&log.to_string())?;
+    log.explains(&described.registers)?;
     Ok(())
 }
 

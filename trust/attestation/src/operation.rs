@@ -89,6 +89,9 @@ pub enum Operation {
         #[n(1)]
         most: u32,
     },
+    /// How this host was booted.
+    #[n(7)]
+    ShowBoot,
 }
 
 /// A key that an operator may have rotated.
@@ -122,6 +125,7 @@ impl Operation {
             Self::ReadConsole { .. } => "read-console",
             Self::RotateKeys { .. } => "rotate-keys",
             Self::ReadLog { .. } => "read-log",
+            Self::ShowBoot => "show-boot",
         }
     }
 
@@ -129,7 +133,9 @@ impl Operation {
     #[must_use]
     pub const fn least_role(&self) -> Role {
         match self {
-            Self::ListGuests | Self::ShowGuest { .. } | Self::ReadLog { .. } => Role::Observer,
+            Self::ListGuests | Self::ShowGuest { .. } | Self::ReadLog { .. } | Self::ShowBoot => {
+                Role::Observer
+            }
             Self::RunGuest { .. } | Self::StopGuest { .. } | Self::ReadConsole { .. } => {
                 Role::Runner
             }
@@ -142,7 +148,7 @@ impl Operation {
     pub fn arguments(&self) -> BTreeMap<String, String> {
         let named = match self {
             Self::RunGuest { record } => vec![("record_sha256", hex::encode(sha256(record)))],
-            Self::ListGuests => Vec::new(),
+            Self::ListGuests | Self::ShowBoot => Vec::new(),
             Self::ShowGuest { vm } => vec![("vm", vm.clone())],
             Self::StopGuest { vm, force } => {
                 vec![("vm", vm.clone()), ("force", force.to_string())]
@@ -169,7 +175,8 @@ impl Operation {
             Self::RunGuest { .. }
             | Self::ListGuests
             | Self::RotateKeys { .. }
-            | Self::ReadLog { .. } => true,
+            | Self::ReadLog { .. }
+            | Self::ShowBoot => true,
         }
     }
 }

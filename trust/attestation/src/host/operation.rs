@@ -6,7 +6,9 @@ use minicbor::{Decode, Decoder, Encode};
 
 use super::operator::OperatorReply;
 use crate::cbor::at_most;
+use crate::cose::MAX_CHAIN;
 use crate::identity::CardId;
+use crate::keys::{BootDescription, Chain};
 use crate::operation::OperationRefusal;
 use crate::operation::log::{Head, MAX_PAGE};
 
@@ -42,6 +44,26 @@ pub enum OperationReply {
     /// The card refused.
     #[n(4)]
     Refused(#[n(0)] OperationRefusal),
+    /// How this host was booted, as its vault was told.
+    #[n(5)]
+    Boot(#[n(0)] BootShown),
+}
+
+/// How a host was booted.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct BootShown {
+    /// What the vault says of it.
+    #[n(0)]
+    pub boot: BootDescription,
+    /// The chain of the host's TLS client key, leaf first, without the fleet CA: its leaf carries the digests of the phases that had
+    /// ended when it was made. Empty before the first phase's end.
+    #[cbor(n(1), decode_with = "at_most_chain")]
+    pub chain: Chain,
+}
+
+fn at_most_chain<C>(from: &mut Decoder<'_>, context: &mut C) -> Result<Chain, Error> {
+    at_most::<{ MAX_CHAIN as u64 }, C, ByteVec>(from, context)
 }
 
 /// A piece of the log of operations.

@@ -129,6 +129,10 @@ pub enum OperationRefusal {
     #[n(17)]
     #[error("the hypervisor cannot be reached: {0}; does bartizan-hypervisor run?")]
     HypervisorUnreached(#[n(0)] String),
+    /// The vault does not answer.
+    #[n(18)]
+    #[error("the vault does not answer: {0}; does bartizan-vault run?")]
+    VaultAway(#[n(0)] String),
 }
 
 impl OperationRefusal {
@@ -154,6 +158,7 @@ impl OperationRefusal {
             Self::HypervisorAway(_) => "hypervisor-away",
             Self::NotRotated(_) => "not-rotated",
             Self::HypervisorUnreached(_) => "hypervisor-unreached",
+            Self::VaultAway(_) => "vault-away",
         }
     }
 }
