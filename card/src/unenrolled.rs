@@ -1,11 +1,13 @@
 //! A host that has no identity yet: its card runs, so that the boot goes on, and refuses everything until it was enrolled.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_attestation::host::{CardRefusal, CardReply, CardRequest, MAX_FRAME};
+use bartizan_attestation::host::{CardRefusal, CardReply, CardRequest};
 use bartizan_local::aio;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::config::Config;
 use crate::service::{Card, CardError};
@@ -15,6 +17,10 @@ use crate::vault::VaultError;
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a refused connection may take.
 const STALL: Duration = Duration::from_secs(5);
+/// Refused connections at once.
+const MAX_CONNECTIONS: usize = 16;
+/// Largest request that is read in order to be refused, in bytes: others are not answered.
+const MAX_REQUEST: usize = 64 << 10;
 
 /// The card, once this host is enrolled. `waiting` is told once, if it is not enrolled yet.
 pub async fn enrolled(
@@ -23,6 +29,7 @@ pub async fn enrolled(
     waiting: impl FnOnce(),
 ) -> Result<Card, CardError> {
     let mut waiting = Some(waiting);
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         match tokio::task::block_in_place(|| Card::open(config)) {
             Err(CardError::NotEnrolled) => {}
@@ -36,8 +43,10 @@ pub async fn enrolled(
         let next = Instant::now() + LOOK;
         loop {
             tokio::select! {
-                accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                    tokio::spawn(tokio::time::timeout(STALL, refuse(stream)));
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => refuse(stream, config, &places),
+                    // Out of descriptors: let some connection end first.
+                    Err(_) => sleep(Duration::from_millis(50)).await,
                 },
                 () = sleep_until(next) => break,
             }
@@ -45,14 +54,23 @@ pub async fn enrolled(
     }
 }
 
-async fn refuse(mut stream: UnixStream) {
-    // Whoever may not ask at all is told no more than those who may.
-    if aio::read_frame::<CardRequest>(&mut stream, MAX_FRAME)
-        .await
-        .is_ok()
-    {
-        let reply = CardReply::Refused(CardRefusal::NotEnrolled);
-        // One that has gone does not hear it.
-        let _ = aio::write_frame(&mut stream, &reply, MAX_FRAME).await;
+/// Tells whoever may ask; others, and those beyond the places that there are, are told nothing.
+fn refuse(mut stream: UnixStream, config: &Config, places: &Arc<Semaphore>) {
+    let peer = stream.peer_cred();
+    if !peer.is_ok_and(|peer| config.allowed_uids.contains(&peer.uid())) {
+        return;
     }
+    let Ok(place) = Arc::clone(places).try_acquire_owned() else {
+        return;
+    };
+    tokio::spawn(async move {
+        let answered = timeout(STALL, async {
+            let _request: CardRequest = aio::read_frame(&mut stream, MAX_REQUEST).await?;
+            let reply = CardReply::Refused(CardRefusal::NotEnrolled);
+            aio::write_frame(&mut stream, &reply, MAX_REQUEST).await
+        });
+        // One that has gone, or says something else, is told nothing.
+        let _ = answered.await;
+        drop(place);
+    });
 }

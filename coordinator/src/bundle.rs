@@ -51,6 +51,10 @@ pub fn from_file(path: &Path, release_key: &PublicKey) -> Result<Vec<u8>, FetchE
         source,
     };
     let mut bytes = Vec::new();
+    // A pipe would be waited for.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(failed(io::ErrorKind::InvalidInput.into()));
+    }
     let file = File::open(path).map_err(failed)?;
     file.take(Bundle::MAX_LEN as u64 + 1)
         .read_to_end(&mut bytes)

@@ -20,12 +20,20 @@ pub enum AccountError {
     /// Nobody has that name.
     #[error("there is no user `{0}`; make it, as a system user")]
     Unknown(String),
+    /// It is root by another name.
+    #[error("user `{0}` is root, or of root's group; no program of a release runs as that")]
+    Root(String),
 }
 
 /// The user of a name.
 pub fn account(name: &str) -> Result<Account, AccountError> {
     let table = std::fs::read_to_string(Path::new("/etc/passwd"))?;
-    find(&table, name).ok_or_else(|| AccountError::Unknown(name.into()))
+    match find(&table, name) {
+        Some(Account { uid: 0, .. } | Account { gid: 0, .. }) => {
+            Err(AccountError::Root(name.into()))
+        }
+        found => found.ok_or_else(|| AccountError::Unknown(name.into())),
+    }
 }
 
 fn find(table: &str, name: &str) -> Option<Account> {
@@ -46,6 +54,15 @@ fn find(table: &str, name: &str) -> Option<Account> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn root_is_nobody_that_a_program_runs_as() {
+        assert!(matches!(account("root"), Err(AccountError::Root(_))));
+        assert!(matches!(
+            account("no such user"),
+            Err(AccountError::Unknown(_))
+        ));
+    }
 
     #[test]
     fn a_user_is_found_by_its_whole_name() {

@@ -149,13 +149,16 @@ impl Boot<Enclave> {
 
     /// The enclave's kernel, image and command line are measured, and what it runs in started.
     pub fn launch(self) -> Result<Boot<Done>, Box<Stopped>> {
-        let (boot, _) = go_on(self, |host| host.perform(Phase::Enclave))?;
+        let (boot, ()) = go_on(self, |host| {
+            host.perform(Phase::Enclave)?;
+            host.booted()
+        })?;
         Ok(boot)
     }
 
     /// Leaves the enclave out, where the bundle has none: what it would open stays shut.
-    #[must_use]
-    pub fn without_enclave(self) -> Boot<Done> {
-        Boot::at(self.host)
+    pub fn without_enclave(self) -> Result<Boot<Done>, Box<Stopped>> {
+        let (boot, ()) = go_on(self, Host::booted)?;
+        Ok(boot)
     }
 }

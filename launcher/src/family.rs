@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use bartizan_boot::{Link, Start};
+use bartizan_boot::{Link, Start, placeholder};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -124,7 +124,7 @@ impl Family {
             None => (None, None),
         };
         let inherited = files.iter().filter(|(file, _)| start.inherits(file));
-        let child = Program {
+        let mut child = Program {
             name,
             path: program.path(),
             arguments,
@@ -139,7 +139,15 @@ impl Family {
             log: self.log(name)?,
         }
         .spawn()?;
-        let ended = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+        let ended = match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
+            Ok(ended) => ended,
+            Err(error) => {
+                // It was not waited for yet: its pid cannot be another's.
+                child.kill()?;
+                child.wait()?;
+                return Err(error.into());
+            }
+        };
         let running = Running {
             child,
             ended,
@@ -299,10 +307,6 @@ impl Member {
         self.due = Some(Instant::now() + self.delay);
         self.delay = (2 * self.delay).min(LONGEST_DELAY);
     }
-}
-
-fn placeholder(argument: &str) -> Option<&str> {
-    argument.strip_prefix('{')?.strip_suffix('}')
 }
 
 fn not_measured() -> io::Error {

@@ -13,6 +13,7 @@ use bartizan_launcher::boot::{Boot, Card, CoordinatorPhase, Done, Hypervisor, St
 use bartizan_launcher::confinement;
 use bartizan_launcher::coordinator::Coordinator;
 use bartizan_launcher::family::Family;
+use bartizan_local::Notifier;
 
 use arguments::Arguments;
 
@@ -46,25 +47,40 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         .map_err(|error| format!("{}: {error}", arguments.release_key.display()))?;
     confinement::confine()?;
     let family = Family::new(arguments.state_dir, arguments.log_dir);
-    let notifier = bartizan_local::Notifier::from_env()?;
-    let mut host = match boot(&manifest, &key, family) {
+    let notifier = Notifier::from_env()?.never_waiting()?;
+    let (mut host, stopped) = match boot(&manifest, &key, family) {
         Ok(boot) => {
             eprintln!("the boot is done");
-            notifier.say("READY=1")?;
-            boot.into_host()
+            say(&notifier, "READY=1");
+            (boot.into_host(), None)
         }
         Err(stopped) => {
             let Stopped { host, refusal } = *stopped;
             let status = format!("the boot is stopped: {refusal}");
             eprintln!("{status}");
-            notifier.say(&format!("STATUS={status}"))?;
-            host
+            say(&notifier, &format!("STATUS={}", in_a_line(&status)));
+            (host, Some(status))
         }
     };
-    Ok(host.watch(|status| {
-        // A service manager that has gone is told nothing.
-        let _ = notifier.say(&format!("STATUS={status}"));
-    })?)
+    host.watch(|status| say(&notifier, &format!("STATUS={}", in_a_line(status))))?;
+    // Nothing runs any more that could end.
+    match stopped {
+        Some(stopped) => Err(stopped.into()),
+        None => Ok(()),
+    }
+}
+
+/// A service manager that has gone, or does not listen, is told nothing: what runs is kept running all the same.
+fn say(notifier: &Notifier, state: &str) {
+    if let Err(error) = notifier.say(state) {
+        eprintln!("the service manager is not told: {error}");
+    }
+}
+
+/// What others have said in one line of bounded length, so that it is not taken for more than that.
+fn in_a_line(text: &str) -> String {
+    let line = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(1000).map(line).collect()
 }
 
 fn boot(manifest: &[u8], key: &PublicKey, family: Family) -> Result<Boot<Done>, Box<Stopped>> {
@@ -98,8 +114,9 @@ fn launched(boot: Boot<Hypervisor>, mut stage: Coordinator) -> Result<Boot<Done>
             answered(boot.launch(), &mut stage)
         }
         Ok(Some(CoordinatorStep::Launch(Phase::Enclave))) => {
+            let boot = boot.without_enclave()?;
             stage.answer(&CoordinatorAnswer::Nothing);
-            Ok(boot.without_enclave())
+            Ok(boot)
         }
         said => Err(Box::new(boot.stop(unexpected(said, Phase::Enclave)))),
     }
@@ -116,7 +133,11 @@ fn answered<T>(done: Result<T, Box<Stopped>>, stage: &mut Coordinator) -> Result
 
 fn unexpected(said: Result<Option<CoordinatorStep>, Refusal>, phase: Phase) -> Refusal {
     match said {
-        Err(refusal) | Ok(Some(CoordinatorStep::Fail(refusal))) => refusal,
+        Err(refusal) => refusal,
+        // In few words of its own, however many the stage made.
+        Ok(Some(CoordinatorStep::Fail(refusal))) => {
+            Refusal::Manifest(in_a_line(&refusal.to_string()))
+        }
         Ok(None) => Refusal::Manifest(format!("the coordinator ended before phase {phase}")),
         Ok(Some(CoordinatorStep::Bundle(_) | CoordinatorStep::Launch(_))) => Refusal::Manifest(
             format!("the coordinator asked for something else than phase {phase}"),

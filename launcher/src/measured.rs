@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bartizan_boot::{Hasher, Sha384};
@@ -55,8 +55,7 @@ impl Measured {
             .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
             .open(path)
             .map_err(failed)?;
-        let kind = file.metadata().map_err(failed)?.file_type();
-        if !kind.is_file() || kind.is_fifo() {
+        if !file.metadata().map_err(failed)?.is_file() {
             return Err(MeasureError::WrongType(path.into()));
         }
         let (measured, size) = Self::copy(name, file.take(MAX_FILE + 1)).map_err(failed)?;

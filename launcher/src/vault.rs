@@ -9,7 +9,7 @@ use bartizan_local::{FrameError, read_frame, write_frame};
 /// How long the vault may take for a step: a TPM's extension is slow, and a new store is written.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The link to the vault, and all steps so far: a vault that takes the place of one that ended is told all of them.
+/// The link to the vault, and all steps that it agreed to: a vault that takes the place of one that ended is told all of them.
 #[derive(Debug)]
 pub struct Vault {
     link: UnixStream,
@@ -19,7 +19,7 @@ pub struct Vault {
 
 impl Vault {
     /// A vault that was just started, told who signs releases.
-    pub fn begin(link: UnixStream, release_key: Vec<u8>) -> Result<Self, Refusal> {
+    pub fn begin(link: UnixStream, release_key: Vec<u8>) -> Result<Self, VaultError> {
         let mut vault = Self {
             link,
             told: Vec::new(),
@@ -33,24 +33,23 @@ impl Vault {
     }
 
     /// Tells it a step; it takes effect only when this succeeds.
-    pub fn tell(&mut self, step: VaultStep) -> Result<(), Refusal> {
-        let answer = exchange(&mut self.link, &step);
-        self.told.push(step);
-        match answer {
-            Ok(VaultAnswer::Done { extended }) => {
+    pub fn tell(&mut self, step: VaultStep) -> Result<(), VaultError> {
+        match exchange(&mut self.link, &step)? {
+            VaultAnswer::Done { extended } => {
                 self.extended = extended;
+                // What was refused is not told again.
+                self.told.push(step);
                 Ok(())
             }
-            Ok(VaultAnswer::Refused { refusal, extended }) => {
+            VaultAnswer::Refused { refusal, extended } => {
                 self.extended = extended;
-                Err(refusal)
+                Err(VaultError::Refused(refusal))
             }
-            Err(error) => Err(away(&error)),
         }
     }
 
-    /// Tells a new vault everything that the one before was told.
-    pub fn tell_again(&mut self, link: UnixStream) -> Result<(), Refusal> {
+    /// Tells a new vault everything that the one before agreed to.
+    pub fn tell_again(&mut self, link: UnixStream) -> Result<(), VaultError> {
         self.link = link;
         for step in &self.told {
             let step = match step {
@@ -60,14 +59,31 @@ impl Vault {
                 },
                 other => other,
             };
-            match exchange(&mut self.link, step) {
-                Ok(VaultAnswer::Done { .. }) => {}
-                // The step at which the boot was stopped is refused again.
-                Ok(VaultAnswer::Refused { .. }) => break,
-                Err(error) => return Err(away(&error)),
+            if let VaultAnswer::Refused { refusal, .. } = exchange(&mut self.link, step)? {
+                return Err(VaultError::Refused(refusal));
             }
         }
         Ok(())
+    }
+}
+
+/// The vault did not agree.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// It refuses.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// It does not answer, or not in time: what it makes of the step is not known, so that it must end.
+    #[error("the vault does not answer the launcher: {0}")]
+    Away(#[from] FrameError),
+}
+
+impl From<VaultError> for Refusal {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::Refused(refusal) => refusal,
+            away @ VaultError::Away(_) => Self::Registers(away.to_string()),
+        }
     }
 }
 
@@ -76,8 +92,4 @@ fn exchange(link: &mut UnixStream, step: &VaultStep) -> Result<VaultAnswer, Fram
     link.set_write_timeout(Some(PATIENCE))?;
     write_frame(link, step, VaultStep::MAX_FRAME)?;
     read_frame(link, VaultStep::MAX_FRAME)
-}
-
-fn away(error: &FrameError) -> Refusal {
-    Refusal::Registers(format!("the vault does not answer the launcher: {error}"))
 }

@@ -83,13 +83,7 @@ impl Launcher {
         let said = launcher.running().hear(BOOT)?;
         let booted = match said.strip_prefix("STATUS=") {
             None if said == "READY=1" => Booted::Done,
-            Some(stopped) => {
-                let named = stopped.split('`').nth(1).unwrap_or_default();
-                let log = launcher.daemon(named).log;
-                let log = tail(&log);
-                eprintln!("{stopped}\n{}", log.unwrap_or_default());
-                Booted::Stopped(stopped.into())
-            }
+            Some(stopped) => Booted::Stopped(stopped.into()),
             None => bail!("the launcher said `{said}`"),
         };
         Ok((launcher, booted))
@@ -107,6 +101,13 @@ impl Launcher {
     /// Ends it and what it started.
     pub fn end(&self) -> Result<()> {
         self.running().stop_all()
+    }
+
+    /// The end of the log of the daemon that a reason names.
+    #[must_use]
+    pub fn last_words(&self, why: &str) -> String {
+        let named = why.split('`').nth(1).unwrap_or("bartizan-launcher");
+        tail(&self.daemon(named).log).unwrap_or_default()
     }
 
     /// What it has logged.

@@ -12,7 +12,7 @@ mod reached;
 
 use std::sync::{Mutex, PoisonError, RwLock};
 
-use bartizan_attestation::boot::{Part, Phase, Refusal, Sha384, VaultAnswer, VaultStep};
+use bartizan_attestation::boot::{Refusal, Sha384, VaultAnswer, VaultStep};
 use bartizan_attestation::keys::{BootDescription, VaultRefusal};
 
 use crate::backend::Backend;
@@ -27,16 +27,19 @@ pub(crate) use reached::{AfterCard, AfterHypervisor, Opens, Reached};
 pub struct Boot {
     /// `None` where none is demanded.
     demanded: Option<MeasuredBoot>,
+    /// Whether this host was booted measured before: it is not without that any more.
+    measured_before: bool,
     progress: Mutex<Progress>,
 }
 
 impl Boot {
     /// A boot of which nothing has happened; without `demanded` everything is open from the start, and certificates say nothing
-    /// of a boot.
+    /// of a boot; but not where this host was booted measured before, whatever its configuration says now.
     #[must_use]
-    pub fn new(demanded: Option<MeasuredBoot>) -> Self {
+    pub fn new(demanded: Option<MeasuredBoot>, measured_before: bool) -> Self {
         Self {
             demanded,
+            measured_before,
             progress: Mutex::new(Progress::new()),
         }
     }
@@ -72,7 +75,7 @@ impl Boot {
 
     /// The proof that a phase has ended, for whatever needs it.
     pub(crate) fn reached<P: Opens>(&self) -> Result<Reached<P>, VaultRefusal> {
-        if self.demanded.is_none() {
+        if self.demanded.is_none() && !self.measured_before {
             return Ok(Reached::new());
         }
         let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,20 +99,11 @@ impl Boot {
         let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let registers = backend.registers();
         Ok(BootDescription {
-            measured: self.demanded.is_some(),
+            measured: self.demanded.is_some() || self.measured_before,
             log: progress.log().to_cbor().into(),
             registers: registers.map_err(|error| VaultRefusal::Store(error.to_string()))?,
             phases: progress.phases().to_vec(),
             stopped: progress.stopped().cloned(),
         })
-    }
-}
-
-/// The part whose version counts from the end of a phase on.
-const fn settles(phase: Phase) -> Option<Part> {
-    match phase {
-        Phase::Card => Some(Part::Base),
-        Phase::Coordinator => Some(Part::Bundle),
-        Phase::Devices | Phase::Hypervisor | Phase::Enclave => None,
     }
 }

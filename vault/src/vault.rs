@@ -36,22 +36,28 @@ type Outcome = Result<VaultReply, VaultRefusal>;
 impl Vault {
     /// A vault with this role.
     pub fn new(role: Role, backend: Arc<dyn Backend>, keyring: Keyring) -> Self {
+        let boot = Boot::new(None, keyring.release_key().is_some());
         Self {
             role,
             operators: Vec::new(),
             backend,
             keyring: RwLock::new(keyring),
-            boot: Boot::new(None),
+            boot,
         }
     }
 
     /// The same, its keys shut until this host's boot has been measured.
     #[must_use]
     pub fn with_measured_boot(self, demanded: Option<MeasuredBoot>) -> Self {
+        let measured_before = self.read_keyring().release_key().is_some();
         Self {
-            boot: Boot::new(demanded),
+            boot: Boot::new(demanded, measured_before),
             ..self
         }
+    }
+
+    fn read_keyring(&self) -> RwLockReadGuard<'_, Keyring> {
+        self.keyring.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a step of the boot, from the launcher.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use bartizan_attestation::boot::{Bundle, Manifest, Part, Sha384, VerifiedManifest};
+use bartizan_attestation::boot::{Bundle, Link, Manifest, Part, Sha384, VerifiedManifest};
 use bartizan_attestation::cose::{MessageType, PublicKey, Unverified};
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_cli::release::{Description, differences};
@@ -81,7 +81,7 @@ pub(crate) fn run(command: Release, output: Output) -> Result<ExitCode> {
         } => sign(&description, &key, &to, output),
         Release::Verify { file, key, files } => verify(&file, &key, files, output),
         Release::Show { file } => {
-            let (signed, _) = read(&file)?;
+            let signed = read(&file)?;
             let payload = Unverified::parse(&signed, MessageType::ReleaseManifest)
                 .with_context(|| format!("{} is no release", file.display()))?;
             let manifest: Manifest =
@@ -123,7 +123,7 @@ fn sign(description: &Path, key: &Path, to: &Path, output: Output) -> Result<Exi
 }
 
 fn verify(file: &Path, key: &Path, files: bool, output: Output) -> Result<ExitCode> {
-    let (signed, _) = read(file)?;
+    let signed = read(file)?;
     let spki = fs::read(key).with_context(|| format!("could not read {}", key.display()))?;
     let key = PublicKey::from_spki_der(&spki)
         .with_context(|| format!("{} is no public key in DER", key.display()))?;
@@ -177,12 +177,12 @@ fn verify(file: &Path, key: &Path, files: bool, output: Output) -> Result<ExitCo
     })
 }
 
-/// The signed manifest of a release, and the bundle if it is one.
-fn read(file: &Path) -> Result<(Vec<u8>, Option<Bundle>)> {
+/// The signed manifest of a release, which a bundle carries.
+fn read(file: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(file).with_context(|| format!("could not read {}", file.display()))?;
     match Bundle::from_bytes(&bytes) {
-        Ok(bundle) => Ok((bundle.manifest.to_vec(), Some(bundle))),
-        Err(_) => Ok((bytes, None)),
+        Ok(bundle) => Ok(bundle.manifest.to_vec()),
+        Err(_) => Ok(bytes),
     }
 }
 
@@ -195,6 +195,10 @@ fn describe(manifest: &Manifest) -> Value {
                 "phase": start.phase.name(), "user": start.user, "arguments": start.arguments,
                 "capabilities": start.capabilities, "inherits": start.inherits,
                 "environment": start.environment,
+                "link": start.link.map(|link| match link {
+                    Link::Vault => "vault",
+                    Link::Coordinator => "coordinator",
+                }),
             })),
         })
     });

@@ -11,7 +11,7 @@ use bartizan_cose::PublicKey;
 
 use crate::family::{Family, Files, Happened};
 use crate::measured::Measured;
-use crate::vault::Vault;
+use crate::vault::{Vault, VaultError};
 
 /// A host: what was measured of it, and what runs.
 #[derive(Debug)]
@@ -71,8 +71,16 @@ impl Host {
         while let Some(due) = self.sequence.due().cloned() {
             self.measure(phase, &due)?;
         }
+        if let Told::Not(_) = self.vault {
+            return Err(Refusal::Manifest(format!(
+                "the release starts no vault in phase {}",
+                Phase::Card
+            )));
+        }
         self.sequence.complete(phase)?;
         self.tell(VaultStep::Complete(phase))?;
+        // What travelled in the bundle was measured by now.
+        self.bundle = None;
         eprintln!("phase {phase}: measured");
         let manifest = self
             .sequence
@@ -87,6 +95,11 @@ impl Host {
                 continue;
             }
             let link = self.start(phase, component, start)?;
+            if link.is_some() && stage.is_some() {
+                return Err(Refusal::Manifest(format!(
+                    "the release starts two stages of the coordinator in phase {phase}"
+                )));
+            }
             stage = stage.or(link);
         }
         Ok(stage)
@@ -166,14 +179,26 @@ impl Host {
                 steps.push(step);
                 Ok(())
             }
-            Told::Vault(_, vault) => vault.tell(step),
+            Told::Vault(name, vault) => {
+                let told = vault.tell(step);
+                if let Err(VaultError::Away(_)) = &told {
+                    // Its next answer would be one to something else.
+                    self.family.end(name);
+                }
+                Ok(told?)
+            }
         }
+    }
+
+    /// Everything that was started is ready: the versions count from now on.
+    pub(super) fn booted(&mut self) -> Result<(), Refusal> {
+        self.tell(VaultStep::Booted)
     }
 
     /// Stops the boot: no step is taken any more, and the vault opens nothing that was not open yet.
     pub(super) fn stop(&mut self, refusal: &Refusal) {
         self.sequence.fail(refusal);
-        // One that does not run, or does not answer, opens nothing.
+        // One that does not run, or does not answer and is ended for that, opens nothing.
         let _ = self.tell(VaultStep::Fail(refusal.clone()));
     }
 
@@ -198,9 +223,9 @@ impl Host {
     fn introduce(&mut self, name: &str, link: Option<UnixStream>) {
         if let (Told::Vault(vault_name, vault), Some(link)) = (&mut self.vault, link)
             && name == vault_name
-            && let Err(refusal) = vault.tell_again(link)
+            && let Err(error) = vault.tell_again(link)
         {
-            eprintln!("{name} does not take the boot up: {refusal}");
+            eprintln!("{name} does not take the boot up, and is started once more: {error}");
             self.family.end(name);
         }
     }

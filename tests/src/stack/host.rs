@@ -45,7 +45,10 @@ impl Host {
         releases.sign(layout, &configs, [1, 1])?;
         let (launcher, booted) = Launcher::start(layout, &releases.base(), &releases.public_key())?;
         if let Booted::Stopped(why) = booted {
-            bail!("{name} was not booted: {why}\n{}", launcher.log()?);
+            bail!(
+                "{name} was not booted: {why}\n{}",
+                launcher.last_words(&why)
+            );
         }
         enroll(layout, &users, &operator, &configs.card, name)?;
         let daemon = |name| Daemon::Launched(launcher.daemon(name));

@@ -131,15 +131,16 @@ fn unsigned(world: &mut World) -> Result<()> {
         fs::write(rig.releases.base(), &good[0])?;
         Ok(fs::write(rig.releases.bundle(), &good[1])?)
     };
-    for (base, bundle) in [
-        (Some(stranger[0].clone()), None),
-        (Some(b"no release".to_vec()), None),
-        (Some(Vec::new()), None),
-        (None, Some(stranger[1].clone())),
-        (None, Some(b"no bundle".to_vec())),
+    let (unsigned, no_bundle) = ("not signed by the release key", "not a release bundle");
+    for (base, bundle, said) in [
+        (Some(stranger[0].clone()), None, unsigned),
+        (Some(b"no release".to_vec()), None, unsigned),
+        (Some(Vec::new()), None, unsigned),
+        (None, Some(stranger[1].clone()), unsigned),
+        (None, Some(b"no bundle".to_vec()), no_bundle),
         // A release of the right key, of the other part.
-        (None, Some(good[0].clone())),
-        (Some(good[1].clone()), None),
+        (None, Some(good[0].clone()), no_bundle),
+        (Some(good[1].clone()), None, unsigned),
     ] {
         restore(&rig)?;
         let phase = if base.is_some() {
@@ -154,7 +155,7 @@ fn unsigned(world: &mut World) -> Result<()> {
             fs::write(rig.releases.bundle(), bundle)?;
         }
         let why = rig.boot()?.stopped()?;
-        ensure!(!why.is_empty());
+        ensure!(why.contains(said), "{why}");
         rig.shut_after(phase, &why)?;
         rig.end()?;
     }

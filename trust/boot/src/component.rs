@@ -211,7 +211,7 @@ impl Start {
 }
 
 /// The component that an argument stands for.
-pub(crate) fn placeholder(argument: &str) -> Option<&str> {
+pub fn placeholder(argument: &str) -> Option<&str> {
     argument.strip_prefix('{')?.strip_suffix('}')
 }
 

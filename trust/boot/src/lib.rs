@@ -47,7 +47,7 @@ mod sequence;
 mod sha384;
 
 pub use bundle::{Bundle, BundleError, File};
-pub use component::{Component, ComponentError, Link, Start};
+pub use component::{Component, ComponentError, Link, Start, placeholder};
 pub use event::{Event, Measured};
 pub use link::{CoordinatorAnswer, CoordinatorStep, VaultAnswer, VaultStep};
 pub use log::{EventLog, LogError, RecordError};

@@ -39,6 +39,9 @@ pub enum VaultStep {
     /// The boot is stopped.
     #[n(4)]
     Fail(#[n(0)] Refusal),
+    /// The boot is done: everything that was started is ready. From now on no lower version will do.
+    #[n(5)]
+    Booted,
 }
 
 /// Vault → launcher.

@@ -2,7 +2,7 @@
 //!
 //! A record is `{recnum, pcr, digests, content_type, content}`. The content is of type `pcclient_std`: an `EV_EVENT_TAG` (TCG PC
 //! Client Platform Firmware Profile, section 10.4.1), its data the tag and size of a `TCG_PCClientTaggedEvent`, then
-//! [`Measured`] as deterministic CBOR. The one digest is SHA-384 over that CBOR.
+//! [`crate::Measured`] as deterministic CBOR. The one digest is SHA-384 over that CBOR.
 
 mod json;
 mod record;

@@ -156,7 +156,6 @@ impl Manifest {
                 _ => all.any(|other| other.name == name && other.phase <= start.phase),
             }
         };
-        // The bundle's programs may also be handed what was measured in the base.
         match start.named().find(|name| !measured(name)) {
             Some(missing) => Err(ComponentError::Missing {
                 name: component.name.clone(),

@@ -80,7 +80,10 @@ impl Sequence {
             .flat_map(|base| &base.manifest().components);
         let taken = base.clone().find(|one| {
             let names = manifest.manifest().components.iter();
-            names.into_iter().any(|other| other.name == one.name)
+            names.into_iter().any(|other| {
+                let rest = other.name.strip_prefix(one.name.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
         });
         if let Some(taken) = taken {
             return Err(Refusal::Taken(taken.name.clone()));

@@ -19,6 +19,14 @@ impl Notifier {
         Ok(Self(Some(socket)))
     }
 
+    /// The same, losing what nobody takes rather than waiting.
+    pub fn never_waiting(self) -> io::Result<Self> {
+        if let Some(socket) = &self.0 {
+            socket.set_nonblocking(true)?;
+        }
+        Ok(self)
+    }
+
     /// Says that the process serves.
     pub fn ready(self) -> io::Result<()> {
         self.say("READY=1")

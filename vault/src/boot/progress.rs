@@ -3,11 +3,11 @@
 use std::sync::{PoisonError, RwLock};
 
 use bartizan_attestation::boot::{
-    Event, EventLog, Phase, Refusal, RegisterValues, Sequence, Sha384, VaultStep, VerifiedManifest,
+    Event, EventLog, Phase, Refusal, Register, RegisterValues, Sequence, Sha384, VaultStep,
+    VerifiedManifest,
 };
 use bartizan_attestation::cose::PublicKey;
 
-use super::settles;
 use crate::backend::Backend;
 use crate::config::MeasuredBoot;
 use crate::keyring::Keyring;
@@ -18,7 +18,7 @@ pub(super) struct Progress {
     log: EventLog,
     phases: Vec<Sha384>,
     stopped: Option<Refusal>,
-    /// So many events the registers hold from before this process.
+    /// So many events the registers hold from before this process; 0 once they were told again and found to be those.
     held: usize,
 }
 
@@ -46,32 +46,53 @@ impl Progress {
         backend: &dyn Backend,
         keyring: &RwLock<Keyring>,
     ) -> Result<(), Refusal> {
-        let phase = match step {
+        match step {
             VaultStep::Begin {
                 release_key,
                 extended,
-            } => return self.begin(&release_key, extended, demanded, backend, keyring),
+            } => self.begin(&release_key, extended, demanded, backend, keyring),
             VaultStep::Fail(refusal) => {
                 self.stop(refusal, backend);
-                return Ok(());
+                Ok(())
             }
-            VaultStep::Complete(phase) => Some(phase),
-            _ => None,
-        };
+            VaultStep::Complete(phase) => self.complete(phase, backend),
+            VaultStep::Booted => self.settle(demanded, keyring),
+            VaultStep::Release(_) | VaultStep::Measure { .. } => {
+                let begun = self.begun.as_mut().ok_or_else(not_begun)?;
+                let events = begun.step(step, keyring)?;
+                self.extend(events, backend)
+            }
+        }
+    }
+
+    /// Ends a phase: first what was measured is confirmed, only then does the authority register say that it was well.
+    fn complete(&mut self, phase: Phase, backend: &dyn Backend) -> Result<(), Refusal> {
         let begun = self.begun.as_mut().ok_or_else(not_begun)?;
-        let (events, version) = begun.step(step, keyring)?;
-        self.extend(events, backend)?;
-        let Some(phase) = phase else {
-            return Ok(());
-        };
-        let registers = self.confirmed(backend)?;
-        if let Some(part) = settles(phase) {
-            let mut keyring = keyring.write().unwrap_or_else(PoisonError::into_inner);
+        let events = begun.sequence.complete(phase)?;
+        let (measured, vouched): (Vec<_>, Vec<_>) = events
+            .into_iter()
+            .partition(|event| event.register == Register::Measurement);
+        self.extend(measured, backend)?;
+        self.confirm(backend)?;
+        self.extend(vouched, backend)?;
+        self.phases.push(self.log.replay().measurement);
+        tracing::info!(%phase, "phase ended");
+        Ok(())
+    }
+
+    /// The boot is done: from now on no lower version of its parts will do.
+    fn settle(&self, demanded: &MeasuredBoot, keyring: &RwLock<Keyring>) -> Result<(), Refusal> {
+        let begun = self.begun.as_ref().ok_or_else(not_begun)?;
+        if self.completed() < Some(Phase::Hypervisor) || self.stopped.is_some() {
+            return Err(Refusal::Manifest("the boot is not done".into()));
+        }
+        let mut keyring = keyring.write().unwrap_or_else(PoisonError::into_inner);
+        for phase in [Phase::Card, Phase::Hypervisor] {
+            let manifest = begun.sequence.manifest(phase).ok_or_else(not_begun)?;
+            let (part, version) = (manifest.manifest().part, manifest.manifest().version);
             let settled = keyring.settle_release(demanded.release_key, part, version);
             settled.map_err(|error| Refusal::Registers(error.to_string()))?;
         }
-        self.phases.push(registers.measurement);
-        tracing::info!(%phase, measurement = %registers.measurement, "phase ended");
         Ok(())
     }
 
@@ -84,7 +105,7 @@ impl Progress {
         backend: &dyn Backend,
         keyring: &RwLock<Keyring>,
     ) -> Result<(), Refusal> {
-        if self.begun.is_some() {
+        if self.begun.is_some() || self.stopped.is_some() {
             return Err(Refusal::Manifest(
                 "this vault was told of a boot already".into(),
             ));
@@ -124,25 +145,38 @@ impl Progress {
                 extended.map_err(|error| Refusal::Registers(error.to_string()))?;
             }
             self.log.push(event);
+            if self.log.events().len() == self.held {
+                // All that the registers hold from before was told again: is it what they hold?
+                self.confirm(backend)?;
+                self.held = 0;
+            }
         }
         Ok(())
     }
 
-    /// What the registers hold, if the log explains it.
-    fn confirmed(&self, backend: &dyn Backend) -> Result<RegisterValues, Refusal> {
+    /// The log explains what the registers hold. While it is shorter than what they hold, nothing can be said yet, and
+    /// nothing is open.
+    fn confirm(&self, backend: &dyn Backend) -> Result<(), Refusal> {
         if self.log.events().len() < self.held {
-            return Ok(self.log.replay());
+            return Ok(());
         }
-        let registers = registers(backend)?;
-        let explained = self.log.explains(&registers);
-        explained.map_err(|error| Refusal::Registers(error.to_string()))?;
-        Ok(registers)
+        let explained = self.log.explains(&registers(backend)?);
+        explained.map_err(|error| Refusal::Registers(error.to_string()))
     }
 
     /// For good. What failed first is what is said.
     pub(super) fn stop(&mut self, refusal: Refusal, backend: &dyn Backend) {
         if let Some(begun) = &mut self.begun {
-            let events = begun.sequence.fail(&refusal);
+            let mut events = begun.sequence.fail(&refusal);
+            let spoils = |event: &Event| event.register == Register::Authority;
+            if self.phases.is_empty() && !events.iter().any(spoils) {
+                // The first phase had all of its components, but did not end.
+                let spoiling = events.first().map(|event| Event {
+                    register: Register::Authority,
+                    measured: event.measured.clone(),
+                });
+                events.extend(spoiling);
+            }
             if let Err(error) = self.extend(events, backend) {
                 tracing::error!(%error, "the registers could not be told that the boot was stopped");
             }
@@ -152,7 +186,7 @@ impl Progress {
 
     pub(super) fn completed(&self) -> Option<Phase> {
         let begun = self.begun.as_ref()?;
-        if self.log.events().len() < self.held {
+        if self.held > 0 {
             // Nothing that was told so far was compared with the registers.
             return None;
         }
@@ -182,28 +216,18 @@ impl Progress {
 }
 
 impl Begun {
-    /// The events of a step, and the version of the part that it is of.
-    fn step(
-        &mut self,
-        step: VaultStep,
-        keyring: &RwLock<Keyring>,
-    ) -> Result<(Vec<Event>, u64), Refusal> {
+    /// The events of a manifest or a component.
+    fn step(&mut self, step: VaultStep, keyring: &RwLock<Keyring>) -> Result<Vec<Event>, Refusal> {
         match step {
             VaultStep::Release(signed) => {
                 let manifest = VerifiedManifest::verify(&signed, &self.release_key)
                     .map_err(|error| Refusal::Manifest(error.to_string()))?;
                 let known = keyring.read().unwrap_or_else(PoisonError::into_inner);
-                let (part, version) = (manifest.manifest().part, manifest.manifest().version);
-                let lowest = known.lowest_version(part);
-                Ok((self.sequence.accept(manifest, lowest)?, version))
+                let lowest = known.lowest_version(manifest.manifest().part);
+                self.sequence.accept(manifest, lowest)
             }
-            VaultStep::Measure { name, sha384 } => Ok((self.sequence.measure(&name, sha384)?, 0)),
-            VaultStep::Complete(phase) => {
-                let events = self.sequence.complete(phase)?;
-                let manifest = self.sequence.manifest(phase).ok_or_else(not_begun)?;
-                Ok((events, manifest.manifest().version))
-            }
-            VaultStep::Begin { .. } | VaultStep::Fail(_) => Err(not_begun()),
+            VaultStep::Measure { name, sha384 } => self.sequence.measure(&name, sha384),
+            _ => Err(not_begun()),
         }
     }
 }

@@ -34,13 +34,15 @@ pub(super) struct Rig {
 }
 
 /// How a boot went.
-pub(super) struct Outcome(Booted);
+pub(super) struct Outcome(Booted, Launcher);
 
 impl Outcome {
     pub(super) fn done(self) -> Result<()> {
         match self.0 {
             Booted::Done => Ok(()),
-            Booted::Stopped(why) => bail!("the boot was stopped: {why}"),
+            Booted::Stopped(why) => {
+                bail!("the boot was stopped: {why}\n{}", self.1.last_words(&why))
+            }
         }
     }
 
@@ -147,8 +149,8 @@ impl Rig {
     pub(super) fn boot(&mut self) -> Result<Outcome> {
         let key = self.releases.public_key();
         let (launcher, booted) = Launcher::start(&self.layout, &self.releases.base(), &key)?;
-        self.launcher = Some(launcher);
-        Ok(Outcome(booted))
+        self.launcher = Some(launcher.clone());
+        Ok(Outcome(booted, launcher))
     }
 
     pub(super) fn launcher(&self) -> Result<&Launcher> {

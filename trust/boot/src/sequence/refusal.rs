@@ -82,9 +82,9 @@ pub enum Refusal {
         #[n(1)]
         missing: String,
     },
-    /// A name of the base in the bundle.
+    /// A name of the base, or one beneath it, in the bundle.
     #[n(5)]
-    #[error("the bundle has a component `{0}`, which the base has already")]
+    #[error("the bundle has a component `{0}`, or one beneath it, which the base has already")]
     Taken(#[n(0)] String),
     /// A component cannot be read.
     #[n(6)]

@@ -137,10 +137,17 @@ fn the_bundle_cannot_speak_of_what_the_base_has() {
     for step in &steps[..second] {
         boot.take(step.clone()).unwrap();
     }
-    let mut manifest = bundle();
-    manifest.components[1].name = "devices".into();
-    let refused = boot.take(Step::Accept(key.signed(&manifest))).unwrap_err();
-    assert_eq!(refused, Refusal::Taken("devices".into()));
+    for (name, taken) in [
+        ("devices", "devices"),
+        // What inherits a program inherits what lies beneath it.
+        ("qemu/qemu-system-x86_64/lib/x", "qemu/qemu-system-x86_64"),
+    ] {
+        let mut manifest = bundle();
+        manifest.components[1].name = name.into();
+        let mut sequence = boot.sequence.clone();
+        let refused = sequence.accept(key.signed(&manifest), 0).unwrap_err();
+        assert_eq!(refused, Refusal::Taken(taken.into()));
+    }
 }
 
 proptest! {

@@ -56,6 +56,12 @@ impl Waiting {
         Ok(())
     }
 
+    /// A whole boot, which counts.
+    fn boot_whole(&self, versions: [u64; 2]) -> Result<(), Refusal> {
+        self.boot(Phase::Enclave, versions)?;
+        self.take(VaultStep::Booted).map(drop)
+    }
+
     fn rotate_tls(&self) -> VaultReply {
         let rotate = VaultRequest::RotateTlsClient { lifetime_s: 60 };
         self.host.vault.answer(rotate, NOW)
@@ -235,7 +241,7 @@ fn releases_without_the_right_signature_are_refused() {
 #[test]
 fn a_host_that_was_booted_takes_no_other_release_key() {
     let (mut host, _) = waiting();
-    host.boot(Phase::Card, [1, 1]).unwrap();
+    host.boot_whole([1, 1]).unwrap();
     host.key = EphemeralKey::generate().unwrap();
     host.restart();
     assert!(matches!(
@@ -246,49 +252,64 @@ fn a_host_that_was_booted_takes_no_other_release_key() {
 }
 
 #[test]
-fn versions_only_go_up_and_a_release_that_did_not_start_does_not_count() {
+fn versions_only_go_up_and_a_release_that_did_not_boot_does_not_count() {
     let (mut host, _) = waiting();
-    host.boot(Phase::Enclave, [5, 3]).unwrap();
+    host.boot_whole([5, 3]).unwrap();
     host.restart();
     let refused = host.boot(Phase::Enclave, [4, 3]).unwrap_err();
     let (part, lowest, found) = (Part::Base, 5, 4);
-    assert_eq!(
-        refused,
-        Refusal::RolledBack {
-            part,
-            lowest,
-            found
-        }
-    );
+    let rolled_back = Refusal::RolledBack {
+        part,
+        lowest,
+        found,
+    };
+    assert_eq!(refused, rolled_back);
     assert!(matches!(shut(host.rotate_tls()), (Phase::Card, Some(_))));
     host.restart();
     let refused = host.boot(Phase::Enclave, [5, 2]).unwrap_err();
     let (part, lowest, found) = (Part::Bundle, 3, 2);
-    assert_eq!(
-        refused,
-        Refusal::RolledBack {
-            part,
-            lowest,
-            found
-        }
-    );
-    assert!(matches!(
-        shut(host.certify_report_key()),
-        (Phase::Hypervisor, Some(_))
-    ));
+    let rolled_back = Refusal::RolledBack {
+        part,
+        lowest,
+        found,
+    };
+    assert_eq!(refused, rolled_back);
+    let stopped = shut(host.certify_report_key());
+    assert!(matches!(stopped, (Phase::Hypervisor, Some(_))));
     certificates(host.rotate_tls());
-    // Version 9 does not come through its first phase: version 5 still starts.
+    // Version 9 comes through all phases but one: version 5 still boots.
+    for last in [
+        Phase::Card,
+        Phase::Devices,
+        Phase::Coordinator,
+        Phase::Hypervisor,
+    ] {
+        host.restart();
+        host.boot(last, [9, 9]).unwrap();
+        host.take(measure("broken", "broken")).unwrap_err();
+        host.take(VaultStep::Booted).unwrap_err();
+    }
     host.restart();
-    host.begin().unwrap();
-    host.take(release(&manifests([9, 9])[0], &host.key))
-        .unwrap();
-    host.take(measure("card", "broken")).unwrap_err();
+    host.boot_whole([5, 3]).unwrap();
     host.restart();
-    host.boot(Phase::Enclave, [5, 3]).unwrap();
-    host.restart();
-    host.boot(Phase::Enclave, [6, 3]).unwrap();
+    host.boot_whole([6, 3]).unwrap();
     host.restart();
     host.boot(Phase::Card, [5, 3]).unwrap_err();
+}
+
+/// Whoever takes `measured_boot` out of the configuration, or starts the vault by hand.
+#[test]
+fn a_host_that_was_booted_measured_opens_nothing_otherwise() {
+    let (mut host, _) = waiting();
+    host.boot_whole([1, 1]).unwrap();
+    host.host.vault = again(Role::Host, &host.host.folder);
+    assert_eq!(shut(host.rotate_tls()), (Phase::Card, None));
+    assert_eq!(shut(host.certify_report_key()), (Phase::Hypervisor, None));
+    assert!(host.described().measured);
+    host.begin().unwrap_err();
+    host.restart();
+    host.boot_whole([1, 1]).unwrap();
+    certificates(host.certify_report_key());
 }
 
 #[test]
@@ -299,6 +320,11 @@ fn nothing_is_told_out_of_turn() {
     host.begin().unwrap();
     host.begin().unwrap_err();
     assert!(matches!(shut(host.rotate_tls()), (Phase::Card, Some(_))));
+    host.begin().unwrap_err();
+    // What began wrongly is not begun again.
+    let (host, _) = waiting();
+    host.take(VaultStep::Booted).unwrap_err();
+    host.begin().unwrap_err();
     // A vault that demands no boot takes none.
     let (_, host, _) = fleet();
     let begin = VaultStep::Begin {
@@ -335,39 +361,82 @@ fn registers_that_somebody_else_extended_stop_the_boot() {
         host.take(steps[2].clone()),
         Err(Refusal::Registers(_))
     ));
+    // Nobody vouches for it, so that what is sealed to the authority stays shut as well.
+    let (good, _) = waiting();
+    good.boot(Phase::Card, [1, 1]).unwrap();
+    let (good, spoilt) = (good.described().registers, host.described().registers);
+    assert_ne!(good.authority, spoilt.authority);
     assert!(matches!(shut(host.rotate_tls()), (Phase::Card, Some(_))));
 }
 
-/// Registers that outlive the vault, as a TPM's do: the same back end under another vault.
+/// A vault over the same back end, whose registers outlive it as a TPM's do, told of some steps.
+fn take_up(host: &mut Waiting, extended: u32, steps: &[VaultStep]) -> Result<(), Refusal> {
+    let backend = Arc::clone(&host.host.vault.backend);
+    let stored = StoredKeyring::read(&host.host.folder.path().join("keys")).unwrap();
+    let keyring = stored.open(Arc::clone(&backend)).unwrap();
+    let vault = Vault::new(Role::Host, backend, keyring);
+    host.host.vault = vault.with_measured_boot(demanded(&host.key));
+    host.take(VaultStep::Begin {
+        release_key: host.key.public_key().spki_der(),
+        extended,
+    })?;
+    steps
+        .iter()
+        .try_for_each(|step| host.take(step.clone()).map(drop))
+}
+
 #[test]
-fn a_vault_that_takes_a_boot_up_extends_nothing_twice() {
+fn a_vault_that_takes_a_boot_up_extends_nothing_twice_and_opens_what_was_open() {
     let (mut host, _) = waiting();
-    host.boot(Phase::Hypervisor, [1, 1]).unwrap();
-    let (before, backend) = (host.described(), Arc::clone(&host.host.vault.backend));
-    let events = EventLog::from_cbor(&before.log).unwrap().events().len();
-    let take_up = |host: &mut Waiting, extended: usize| {
-        let stored = StoredKeyring::read(&host.host.folder.path().join("keys")).unwrap();
-        let keyring = stored.open(Arc::clone(&backend)).unwrap();
-        let vault = Vault::new(Role::Host, Arc::clone(&backend), keyring);
-        host.host.vault = vault.with_measured_boot(demanded(&host.key));
-        host.take(VaultStep::Begin {
-            release_key: host.key.public_key().spki_der(),
-            extended: extended.try_into().unwrap(),
-        })?;
-        for step in steps(&host.key, Phase::Hypervisor, [1, 1]) {
-            host.take(step)?;
+    host.begin().unwrap();
+    let steps = steps(&host.key, Phase::Hypervisor, [1, 1]);
+    // At every step of the boot, in the midst of phases too.
+    for (index, step) in steps.iter().enumerate() {
+        let extended = host.take(step.clone()).unwrap();
+        let before = host.described();
+        take_up(&mut host, extended, &steps[..=index]).unwrap();
+        assert_eq!(host.described(), before);
+        match before.phases.len() {
+            0 => assert_eq!(shut(host.rotate_tls()), (Phase::Card, None)),
+            4 => drop(certificates(host.certify_report_key())),
+            _ => drop(certificates(host.rotate_tls())),
         }
-        Ok::<_, Refusal>(())
-    };
-    take_up(&mut host, events).unwrap();
-    assert_eq!(host.described(), before);
-    certificates(host.certify_report_key());
-    // One that is told of less than the registers hold, or more, opens nothing that it cannot explain.
-    for wrong in [events - 1, 1] {
-        take_up(&mut host, wrong).unwrap_err();
-        assert!(matches!(
-            shut(host.certify_report_key()),
-            (Phase::Hypervisor, Some(_))
-        ));
+    }
+    // One that is told of less than the registers hold, or more, opens nothing.
+    let events = host.described().log;
+    let events = EventLog::from_cbor(&events).unwrap().events().len();
+    for wrong in [events - 1, events + 1, 1000, 1] {
+        let taken = take_up(&mut host, wrong.try_into().unwrap(), &steps);
+        assert!(taken.is_err() || wrong > events);
+        assert_eq!(shut(host.rotate_tls()).0, Phase::Card, "{wrong}");
+        assert_eq!(shut(host.certify_report_key()).0, Phase::Hypervisor);
+    }
+}
+
+/// What was refused stays refused, whoever is killed in between.
+#[test]
+fn a_vault_that_takes_a_stopped_boot_up_opens_no_more_than_the_one_before() {
+    for stray in [Register::Measurement, Register::Authority] {
+        let (mut host, _) = waiting();
+        host.begin().unwrap();
+        let steps = steps(&host.key, Phase::Card, [1, 1]);
+        host.take(steps[0].clone()).unwrap();
+        host.take(steps[1].clone()).unwrap();
+        let backend = Arc::clone(&host.host.vault.backend);
+        backend.extend(stray, &Sha384::of(b"x")).unwrap();
+        let VaultAnswer::Refused { refusal, .. } = host.host.vault.take(steps[2].clone()) else {
+            panic!("a stray extension was not noticed");
+        };
+        let extended = host.take(VaultStep::Fail(refusal.clone())).unwrap();
+        let fail = VaultStep::Fail(refusal);
+        // Told of it as the launcher does, and as one that would have the refused step go through.
+        for told in [
+            vec![steps[0].clone(), steps[1].clone(), fail.clone()],
+            vec![steps[0].clone(), steps[1].clone(), steps[2].clone(), fail],
+        ] {
+            // Either is an answer: nothing is open.
+            let _ = take_up(&mut host, extended, &told);
+            assert_eq!(shut(host.rotate_tls()).0, Phase::Card);
+        }
     }
 }
