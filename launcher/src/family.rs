@@ -26,6 +26,9 @@ const LONGEST_DELAY: Duration = Duration::from_secs(60);
 /// A program that ran for so long is not one that cannot.
 const SETTLED: Duration = Duration::from_secs(60);
 
+/// The exit code of a program that must not be tried again (EX_CONFIG of sysexits.h): a vault whose token refused the PIN.
+const NOT_AGAIN: i32 = 78;
+
 /// The files that were measured, by component.
 pub type Files = BTreeMap<String, Measured>;
 
@@ -239,6 +242,13 @@ impl Family {
             member.running = None;
             if member.start.link == Some(Link::Coordinator) {
                 // Its work is done, or it has said why not.
+                continue;
+            }
+            if status.code() == Some(NOT_AGAIN) {
+                eprintln!(
+                    "{} ended, and is not started again: its log says what is to be set right first",
+                    member.name
+                );
                 continue;
             }
             eprintln!(

@@ -2,12 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+use std::error::Error;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bartizan_local::Notifier;
-use bartizan_vault::backend::Backend;
+use bartizan_vault::backend::{Backend, DeviceError};
 use bartizan_vault::boot::Link;
 use bartizan_vault::config::{PinSource, Sealing};
 use bartizan_vault::pkcs11::{Pin, Pkcs11, TokenName};
@@ -32,7 +34,27 @@ struct Arguments {
     log_json: bool,
 }
 
-fn main() -> Result<()> {
+/// EX_CONFIG of sysexits.h: another try will not be better. A token that refused the PIN is locked by a few more.
+const NOT_AGAIN: u8 = 78;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error:?}");
+            let pin = |cause: &(dyn Error + 'static)| {
+                matches!(cause.downcast_ref(), Some(DeviceError::Pin))
+            };
+            if error.chain().any(pin) {
+                ExitCode::from(NOT_AGAIN)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let arguments = Arguments::parse();
     log(arguments.log_json);
     confinement::keep_memory_private()?;

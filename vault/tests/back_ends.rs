@@ -7,7 +7,6 @@
 )]
 
 #[path = "process/daemon.rs"]
-#[expect(dead_code, reason = "the other tests of processes need more of it")]
 mod daemon;
 #[path = "conformance/programs.rs"]
 mod programs;
@@ -144,6 +143,16 @@ fn a_confined_vault_finds_its_token_again() {
     let daemon = Daemon::start(daemon.kill());
     rotate(&daemon);
     is_confined(&daemon);
+}
+
+/// Whoever starts vaults again would lock the token.
+#[test]
+fn a_wrong_pin_is_told_apart() {
+    let (folder, tokens) = with_token("verifier");
+    fs::write(tokens.pin(), "wrong-horse\n").unwrap();
+    assert_eq!(folder.start_in_vain().0, Some(78));
+    fs::write(tokens.pin(), format!("{PIN}\n")).unwrap();
+    Daemon::start(folder);
 }
 
 #[test]

@@ -73,11 +73,12 @@ impl Folder {
         command
     }
 
-    /// Starts a vault that must refuse to serve; what it says.
-    pub(crate) fn start_in_vain(&self) -> String {
+    /// Starts a vault that must refuse to serve; its exit code, and what it says.
+    pub(crate) fn start_in_vain(&self) -> (Option<i32>, String) {
         let output = self.command().output().unwrap();
         assert!(!output.status.success());
-        String::from_utf8(output.stderr).unwrap()
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), said)
     }
 }
 
