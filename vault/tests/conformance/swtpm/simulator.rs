@@ -21,26 +21,19 @@ pub(crate) struct Simulator {
 
 impl Simulator {
     pub(crate) fn start(state: &Path) -> Self {
-        fs::create_dir(state).unwrap();
-        demand(
-            Command::new("swtpm_setup")
-                .args(["--tpm2", "--pcr-banks", "sha256,sha384", "--tpmstate"])
-                .arg(state),
-        );
-        let port = free_ports();
-        Self {
-            state: state.into(),
-            port,
-            process: serve(state, port),
-        }
+        Self::with_banks(state, "sha256,sha384")
     }
 
     /// Without the SHA-384 bank.
     pub(crate) fn old(state: &Path) -> Self {
+        Self::with_banks(state, "sha256")
+    }
+
+    fn with_banks(state: &Path, banks: &str) -> Self {
         fs::create_dir(state).unwrap();
         demand(
             Command::new("swtpm_setup")
-                .args(["--tpm2", "--pcr-banks", "sha256", "--tpmstate"])
+                .args(["--tpm2", "--pcr-banks", banks, "--tpmstate"])
                 .arg(state),
         );
         let port = free_ports();
