@@ -1,11 +1,10 @@
 //! The link to the launcher: standard input.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use bartizan_boot::{CoordinatorAnswer, CoordinatorStep, Refusal};
-use bartizan_local::{FrameError, read_frame, write_frame};
+use bartizan_local::{FrameError, inherited_link, read_frame, write_frame};
 
 /// The launcher.
 #[derive(Debug)]
@@ -30,9 +29,7 @@ pub enum LauncherError {
 impl Launcher {
     /// The launcher that started this process.
     pub fn of_this_process() -> Result<Self, LauncherError> {
-        let link = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-        link.peer_addr()?;
-        Ok(Self(link))
+        Ok(Self(inherited_link()?))
     }
 
     /// Has it take a step. `false` where the bundle has nothing for it.

@@ -32,16 +32,7 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
 pub fn confine() -> Result<(), ConfinementError> {
     forbid_dumps()?;
     let kept = rustix::thread::capabilities(None)?.permitted & KEPT;
-    let given_up = CapabilitySet::all()
-        .iter()
-        .filter(|one| !kept.contains(*one));
-    for one in given_up {
-        match rustix::thread::remove_capability_from_bounding_set(one) {
-            // One that this kernel does not know.
-            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+    keep_no_other(kept)?;
     let sets = CapabilitySets {
         effective: kept,
         permitted: kept,
@@ -49,6 +40,19 @@ pub fn confine() -> Result<(), ConfinementError> {
     };
     rustix::thread::set_capabilities(None, sets)?;
     Filter::all_but(FORBIDDEN, ABSENT)?.install()?;
+    Ok(())
+}
+
+/// Has no program that is executed from now on get any capability but these. Async-signal-safe.
+pub(crate) fn keep_no_other(kept: CapabilitySet) -> rustix::io::Result<()> {
+    let others = CapabilitySet::all().iter();
+    for one in others.filter(|one| !kept.contains(*one)) {
+        match rustix::thread::remove_capability_from_bounding_set(one) {
+            // One that this kernel does not know.
+            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+            Err(error) => return Err(error),
+        }
+    }
     Ok(())
 }
 

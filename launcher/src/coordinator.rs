@@ -22,11 +22,11 @@ impl Coordinator {
 
     /// What it wants next; `None` once it has ended.
     pub fn listen(&mut self) -> Result<Option<CoordinatorStep>, Refusal> {
-        let read = || {
-            self.0.set_read_timeout(Some(PATIENCE))?;
-            read_frame(&mut self.0, CoordinatorStep::MAX_FRAME)
-        };
-        match { read }() {
+        let patient = self.0.set_read_timeout(Some(PATIENCE));
+        let step = patient
+            .map_err(FrameError::from)
+            .and_then(|()| read_frame(&mut self.0, CoordinatorStep::MAX_FRAME));
+        match step {
             Ok(step) => Ok(Some(step)),
             Err(FrameError::Closed) => Ok(None),
             Err(error) => Err(Refusal::Manifest(format!(

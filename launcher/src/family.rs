@@ -10,13 +10,13 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use bartizan_boot::{Link, Start, placeholder};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::accounts::account;
 use crate::measured::Measured;
 use crate::program::{Program, capabilities};
-use crate::readiness::{Heard, Readiness};
+use crate::readiness::{Heard, Readiness, timespec};
 
 /// How long a program may take until it serves.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -192,13 +192,7 @@ impl Family {
             if running.is_empty() && due.is_none() {
                 return Ok(None);
             }
-            let timeout = due.map(|due| {
-                let left = due.saturating_duration_since(now);
-                Timespec {
-                    tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-                    tv_nsec: left.subsec_nanos().into(),
-                }
-            });
+            let timeout = due.map(|due| timespec(due.saturating_duration_since(now)));
             let mut polled: Vec<_> = running
                 .iter()
                 .flat_map(|running| {

@@ -13,6 +13,7 @@ use rustix::io::FdFlags;
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
 use crate::accounts::Account;
+use crate::confinement::keep_no_other;
 
 /// A program to be started.
 #[derive(Debug)]
@@ -85,16 +86,7 @@ impl Program<'_> {
 /// Becomes a user with those capabilities and no other, now and ever. Async-signal-safe.
 fn become_user(account: Account, kept: CapabilitySet) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
-    for one in CapabilitySet::all()
-        .iter()
-        .filter(|one| !kept.contains(*one))
-    {
-        match rustix::thread::remove_capability_from_bounding_set(one) {
-            // A capability that this kernel does not know.
-            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+    keep_no_other(kept)?;
     // From root to another user the kernel would take them.
     rustix::thread::set_keep_capabilities(true)?;
     rustix::thread::set_thread_groups(&[])?;

@@ -85,10 +85,7 @@ impl Readiness {
                 PollFd::new(&ended, PollFlags::IN),
             ];
             let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = Timespec {
-                tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-                tv_nsec: left.subsec_nanos().into(),
-            };
+            let timeout = timespec(left);
             match poll(&mut polled, Some(&timeout)) {
                 Ok(0) => return Ok(Heard::Nothing),
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -99,6 +96,14 @@ impl Readiness {
                 return Ok(Heard::Ended);
             }
         }
+    }
+}
+
+/// A duration as poll(2) wants it.
+pub(crate) fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
     }
 }
 

@@ -23,11 +23,13 @@ pub mod aio;
 pub mod attachment;
 mod descriptors;
 mod frame;
+mod inherited;
 pub mod measured;
 mod peer;
 mod ready;
 
 pub use descriptors::{recv_with_descriptors, send_with_descriptors};
 pub use frame::{FrameError, decode, encode, read_frame, write_frame};
+pub use inherited::inherited_link;
 pub use peer::{Peer, peer};
 pub use ready::{Notifier, notify_ready};

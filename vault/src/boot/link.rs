@@ -1,11 +1,10 @@
 //! The link to the launcher: standard input, which nobody else has.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use bartizan_attestation::boot::{VaultAnswer, VaultStep};
-use bartizan_local::{FrameError, read_frame, write_frame};
+use bartizan_local::{FrameError, inherited_link, read_frame, write_frame};
 
 /// The launcher's link.
 #[derive(Debug)]
@@ -21,9 +20,7 @@ pub struct LinkError(#[from] io::Error);
 impl Link {
     /// The link of this process.
     pub fn of_this_process() -> Result<Self, LinkError> {
-        let link = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-        link.peer_addr()?;
-        Ok(Self(link))
+        Ok(Self(inherited_link()?))
     }
 
     /// Answers steps until the launcher has ended.
