@@ -35,6 +35,7 @@
     )
 )]
 
+mod appraisal;
 mod bundle;
 mod component;
 mod event;
@@ -46,6 +47,7 @@ mod register;
 mod sequence;
 mod sha384;
 
+pub use appraisal::{AppraisedBoot, BootAppraisalError};
 pub use bundle::{Bundle, BundleError, File};
 pub use component::{Component, ComponentError, Link, Start, placeholder};
 pub use event::{Event, Measured};

@@ -1,5 +1,6 @@
 //! The whole of it, on one small release.
 
+mod appraisal;
 mod log;
 mod manifest;
 mod scene;
