@@ -60,6 +60,11 @@ impl TlsIdentity {
         }
     }
 
+    /// Where its keys are.
+    pub(crate) const fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
     /// Makes a new one now.
     pub(crate) fn rotate(&self) -> Result<(), VaultError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);

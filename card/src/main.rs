@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use bartizan_attestation::certificates::FleetCa;
 use bartizan_card::operations::{self, Operations, OperationsLog};
 use bartizan_card::service::Card;
-use bartizan_card::{Config, confinement, enroll, renewal, server, unenrolled};
+use bartizan_card::{Config, confinement, enroll, renewal, server, unenrolled, verifier};
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -185,7 +185,12 @@ async fn run(config: &Config, [hypervisor, operators]: [UnixListener; 2]) -> Res
     let operations = Operations::new(config, Arc::clone(&card), log);
     told.unwrap_or_else(ready)?;
     tracing::info!("ready");
+    let telling = async {
+        verifier::tell(&card).await;
+        std::future::pending().await
+    };
     tokio::select! {
+        () = telling => {}
         () = server::serve(Arc::clone(&card), hypervisor, &config.allowed_uids) => {}
         () = server::serve(Arc::clone(&operations), operators, &config.operators_uids) => {}
         () = operations.keep_log() => {}

@@ -23,6 +23,13 @@ use crate::identity::TlsIdentity;
 use crate::standings::Standings;
 use crate::vault::VaultError;
 
+mod booted;
+mod idle;
+
+pub use booted::tell;
+use booted::{Told, is_not_accepted};
+use idle::{Age, Idle};
+
 /// How long the verifier may take.
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Largest answer in bytes.
@@ -30,8 +37,6 @@ const MAX_ANSWER: usize = 1 << 20;
 /// Connections at once, idle ones included; further requests wait for their turn. Enough to keep a verifier busy, and
 /// every one is used again: a handshake costs more processor time than a judgement.
 const MAX_CONNECTIONS: usize = 32;
-/// How long an idle connection is trusted to be alive.
-const MAX_IDLE_TIME: Duration = Duration::from_secs(20);
 /// How long the verifier's token certificates are believed to be the current ones.
 const CERTIFICATES_FRESH: Duration = Duration::from_secs(30);
 
@@ -41,8 +46,9 @@ pub struct Verifier {
     identity: Arc<TlsIdentity>,
     fleet_ca: FleetCa,
     turns: Semaphore,
+    told: Told,
     standings: Standings,
-    idle: Mutex<Vec<(Instant, Connection)>>,
+    idle: Idle,
     token_certificates: Mutex<Option<(Instant, Vec<ByteVec>)>>,
 }
 
@@ -76,8 +82,9 @@ impl Verifier {
             identity,
             fleet_ca,
             turns: Semaphore::new(MAX_CONNECTIONS),
+            told: Told::default(),
             standings: Standings::new(),
-            idle: Mutex::default(),
+            idle: Idle::default(),
             token_certificates: Mutex::default(),
         }
     }
@@ -85,8 +92,7 @@ impl Verifier {
     /// Makes a new TLS identity, blocking; connections by the former one are not used again.
     pub(crate) fn rotate(&self) -> Result<(), VaultError> {
         self.identity.rotate()?;
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.clear();
+        self.idle.outdate();
         Ok(())
     }
 
@@ -228,14 +234,30 @@ impl Verifier {
         self.exchange(method, path, body).await
     }
 
+    /// Asks; where the verifier does not know this host's boot, tells it and asks again: it has looked at nothing by then.
     async fn exchange<A: DeserializeOwned>(
         &self,
         method: &'static str,
         path: &str,
         body: Vec<u8>,
     ) -> Result<A, CardRefusal> {
-        let mut connection = match self.reuse() {
-            Some(connection) => connection,
+        let accepted = self.told.accepted();
+        match self.exchange_once(method, path, body.clone()).await {
+            Err(refusal) if is_not_accepted(&refusal) => {}
+            answer => return answer,
+        }
+        self.tell_boot(accepted).await?;
+        self.exchange_once(method, path, body).await
+    }
+
+    async fn exchange_once<A: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<A, CardRefusal> {
+        let (mut connection, age) = match self.idle.take() {
+            Some(idle) => idle,
             None => self.open().await?,
         };
         let request = Request {
@@ -248,34 +270,19 @@ impl Verifier {
             // Never sent a second time: a report's nonce is spent by the first.
             Err(error) => return Err(unanswered(&error)),
         };
-        self.keep(connection);
+        self.idle.keep(connection, age);
         understand(&response)
     }
 
-    fn reuse(&self) -> Option<Connection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|(since, connection)| {
-            since.elapsed() < MAX_IDLE_TIME && !connection.is_closed()
-        });
-        idle.pop().map(|(_, connection)| connection)
-    }
-
-    fn keep(&self, connection: Connection) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if !connection.is_closed() {
-            idle.push((Instant::now(), connection));
-        }
-    }
-
-    async fn open(&self) -> Result<Connection, CardRefusal> {
+    async fn open(&self) -> Result<(Connection, Age), CardRefusal> {
+        let age = self.idle.age();
         // Asked here, not in the handshake: the vault's refusal has a type of its own.
         let identity = tokio::task::block_in_place(|| self.identity.current())?;
         let connector =
             Connector::authenticated(move || Arc::clone(&identity), self.fleet_ca.der());
         let connector = connector.map_err(|error| unopened(&error))?;
-        Connection::open(&connector, &self.endpoint, DEADLINE)
-            .await
-            .map_err(|error| unopened(&error))
+        let opened = Connection::open(&connector, &self.endpoint, DEADLINE).await;
+        Ok((opened.map_err(|error| unopened(&error))?, age))
     }
 }
 

@@ -228,6 +228,7 @@ pub(crate) fn claims_json() -> String {
         build: "bartizan-verifier 0.1.0".into(),
         now_s: NOW_S,
         lifetime_s: 300,
+        releases: Vec::new(),
     };
     let mut claims = claims(
         &verified,

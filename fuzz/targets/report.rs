@@ -86,6 +86,7 @@ fn issue(verified: &VerifiedReport) {
             build: "fuzz".into(),
             now_s: NOW_S,
             lifetime_s: 300,
+            releases: Vec::new(),
         };
         let json = claims(verified, &appraisal, &issue).to_json();
         if let Err(error) = check_claims_json(&json) {

@@ -143,7 +143,8 @@ impl Stack {
         let config = configs::verifier_vault(&layout, &users, &allowed(&named)?)?;
         let verifier_vault = start(&layout, "bartizan-vault", config, users.verifier_vault, &[])?;
 
-        let config = configs::verifier(&layout, &users, port)?;
+        let releases = Releases::new(&layout, &operator)?;
+        let config = configs::verifier(&layout, &users, &releases.key_sha256, port)?;
         operator.must(&["operator", "request"])?;
         initialise(&layout, &users, &operator, FIRST_OPERATOR, &config)?;
         for (operator, (name, _)) in named.iter().zip(NAMED) {
@@ -159,7 +160,14 @@ impl Stack {
         })?;
 
         Ok(Self {
-            host: Host::start(&layout, users.half(false), operator.clone(), port, "host-1")?,
+            host: Host::start(
+                &layout,
+                users.half(false),
+                operator.clone(),
+                releases,
+                port,
+                "host-1",
+            )?,
             verifier,
             verifier_vault,
             operator,
@@ -176,7 +184,9 @@ impl Stack {
     pub fn another_host(&self, name: &str) -> Result<Host> {
         let layout = self.layout.within(name)?;
         let operator = self.operator.at(layout.path("run/card/operations.sock"));
-        Host::start(&layout, self.users.half(true), operator, self.port, name)
+        let releases = Releases::with_key_of(&layout, &self.host.releases)?;
+        let users = self.users.half(true);
+        Host::start(&layout, users, operator, releases, self.port, name)
     }
 
     /// A further host, not booted and not enrolled: its files, its releases, its configurations.
@@ -184,13 +194,19 @@ impl Stack {
         let layout = self.layout.within(name)?;
         let operator = self.operator.at(layout.path("run/card/operations.sock"));
         let users = self.users.half(true);
-        let (releases, configs) = host::prepare(&layout, &users, &operator, self.port)?;
+        let releases = Releases::with_key_of(&layout, &self.host.releases)?;
+        let configs = host::prepare(&layout, &users, &operator, &releases, self.port)?;
         Ok((layout, releases, configs))
     }
 
     /// Enrols a host that was booted.
     pub fn enroll(&self, layout: &Layout, card_config: &str, name: &str) -> Result<()> {
         host::enroll(layout, &self.users, &self.operator, card_config, name)
+    }
+
+    /// Has an enrolled host renew its certificate now, by a process of its own.
+    pub fn renew(&self, layout: &Layout, card_config: &str) -> Result<()> {
+        host::renew(layout, &self.users, card_config)
     }
 
     /// Registers what `bartizan profile` computed from a Debian package and those that it needs.

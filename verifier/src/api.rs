@@ -4,7 +4,7 @@
 //! | who | may |
 //! |---|---|
 //! | everybody | fetch keys and certificates, enrol a host with a join code |
-//! | hosts (client certificate by their card) | fetch nonces, hand in reports of their own guests |
+//! | hosts (client certificate by their card) | hand in the log of their boot; once it was accepted, fetch nonces, hand in reports of their own guests |
 //! | operators (client certificate) | all else |
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
 
 use crate::config::Limits;
@@ -23,6 +23,7 @@ use crate::service::Service;
 
 mod access;
 mod body;
+mod boots;
 mod documents;
 mod enrolment;
 mod input;
@@ -31,6 +32,7 @@ mod open;
 pub mod openapi;
 mod operations;
 mod profiles;
+mod releases;
 mod reports;
 mod revocations;
 mod verdicts;
@@ -86,6 +88,10 @@ pub fn router(service: Arc<Service>) -> Router {
                 .delete(profiles::withdraw),
         )
         .layer(sized(limits.profile_body_bytes, Limits::PROFILE_EXPANSION));
+    let boots = Router::new()
+        .route("/v1/hosts/boot", post(boots::hand_in))
+        .route("/v1/releases", post(releases::register).get(releases::list))
+        .layer(sized(limits.boot_body_bytes, Limits::BOOT_EXPANSION));
     let others = Router::new()
         .route("/.well-known/jwks.json", get(open::jwks))
         .route("/healthz", get(open::health))
@@ -94,6 +100,9 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/token-certificates", get(open::token_certificates))
         .route("/v1/hosts", post(enrolment::enroll).get(enrolment::hosts))
         .route("/v1/hosts/renew", post(enrolment::renew))
+        .route("/v1/hosts/{card}/boot", get(boots::latest))
+        .route("/v1/hosts/{card}/boots", get(boots::list))
+        .route("/v1/releases/{manifest}", delete(releases::retire))
         .route("/v1/join-codes", post(enrolment::add_join_code))
         .route("/v1/nonces", post(reports::issue_nonce))
         .route("/v1/profiles", get(profiles::list))
@@ -114,6 +123,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .layer(sized(limits.body_bytes, 1));
     reports
         .merge(profiles)
+        .merge(boots)
         .merge(others)
         .fallback(async || Problem::from(RoutingError::NotFound))
         .method_not_allowed_fallback(async || Problem::from(RoutingError::Method))

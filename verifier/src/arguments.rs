@@ -27,6 +27,10 @@ A configuration, verifier.yaml:
   database: /var/lib/bartizan-verifier/verifier.db
   vault_socket: /run/bartizan-verifier-vault/vault.sock
   fleet_name: Example fleet
+  # What hosts must have been booted from; or: measured_boot: not_demanded
+  measured_boot:
+    demanded:
+      release_keys: [0fd6…]  # as `bartizan release key` prints them
 
 Exit status: 0 done, 1 failed or refused, 2 wrong usage or configuration, 69 the vault is not there.";
 

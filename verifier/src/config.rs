@@ -12,11 +12,13 @@ use crate::nonces::NonceLimits;
 
 mod keeping;
 mod limits;
+mod measured_boot;
 #[cfg(test)]
 mod tests;
 
 pub use keeping::{Keep, QuotaLimits, Retention};
 pub use limits::Limits;
+pub use measured_boot::{MeasuredBoot, ReleaseKey, ReleaseKeyError};
 
 /// Longest lifetime of a TLS server's and a token key's certificate, in seconds: the vault certifies for no longer.
 const MAX_KEY_LIFETIME_S: u64 = 7 * 86_400;
@@ -38,6 +40,8 @@ pub struct Config {
     pub vault_socket: PathBuf,
     /// Name of the fleet: the common name of its CA.
     pub fleet_name: String,
+    /// What hosts must have been booted from.
+    pub measured_boot: MeasuredBoot,
     /// Lifetime of an attestation result in seconds, at most
     /// [`MAX_LIFETIME_S`].
     #[serde(default = "five_minutes")]
@@ -142,6 +146,10 @@ impl Config {
             ("database", self.database.as_os_str().is_empty()),
             ("vault_socket", self.vault_socket.as_os_str().is_empty()),
             ("fleet_name", self.fleet_name.is_empty()),
+            (
+                "release_keys",
+                self.measured_boot.is_demanded() && self.measured_boot.signers().is_empty(),
+            ),
         ];
         for (field, empty) in texts {
             if empty {

@@ -1,7 +1,7 @@
 //! Judging a report: from bytes that a host sent to a durable verdict and a signed result.
 //!
 //! ```text
-//!  bytes ─verify─► VerifiedReport ─its host? its nonce? revoked? latest boot?─► profile
+//!  bytes ─verify─► VerifiedReport ─its host? its nonce? revoked? booted from what? latest boot?─► profile
 //!        ─appraise─► claims ─vault signs─► token ─durable─► answer
 //! ```
 //!
@@ -16,15 +16,16 @@ use std::time::Instant;
 use bartizan_attestation::appraisal::{Status, VerifiedReport, appraise, verify_report};
 use bartizan_attestation::digest::sha256;
 use bartizan_attestation::identity::CardId;
-use bartizan_attestation::measurement::SignedReport;
-use bartizan_attestation::result::{self, EarClaims, Issue};
+use bartizan_attestation::measurement::{Digest, SignedReport};
+use bartizan_attestation::result::{self, EarClaims, Issue, ReleaseClaims};
 use uuid::Uuid;
 
+use crate::boots;
 use crate::clock::now_ms;
 use crate::metrics::status_word;
 use crate::profile_cache::CurrentProfile;
 use crate::service::Service;
-use crate::storage::{Evidence, Recorded, Standing, Verdict, VerdictSummary};
+use crate::storage::{BootedRelease, Evidence, Recorded, Standing, Verdict, VerdictSummary};
 
 mod error;
 
@@ -67,6 +68,7 @@ pub async fn judge(
     let application = verified.request().application.clone();
     let standing = service.storage.standing(&guest, Some(&application)).await?;
     check_standing(&standing, &verified)?;
+    let releases = boots::releases(service, guest.card, verified.phases()).await?;
     let profile = match standing.profile_revision {
         Some(revision) => {
             service
@@ -77,7 +79,14 @@ pub async fn judge(
         None => None,
     };
     let verdict = Uuid::now_v7().to_string();
-    let claims = appraised(service, verified, profile.clone(), verdict.clone()).await?;
+    let claims = appraised(
+        service,
+        verified,
+        profile.clone(),
+        releases,
+        verdict.clone(),
+    )
+    .await?;
     let token = service.token_keys.sign(claims.to_json()).await?;
     let record = record(&claims, profile.as_deref(), report, token.clone());
     let more = record.summary.kept_kib().saturating_sub(1);
@@ -160,6 +169,7 @@ async fn appraised(
     service: &Arc<Service>,
     verified: VerifiedReport,
     profile: Option<Arc<CurrentProfile>>,
+    releases: Option<[BootedRelease; 2]>,
     verdict: String,
 ) -> Result<EarClaims, JudgeError> {
     let issue = Issue {
@@ -168,6 +178,7 @@ async fn appraised(
         build: concat!("bartizan-verifier ", env!("CARGO_PKG_VERSION")).into(),
         now_s: now_ms() / 1000,
         lifetime_s: service.config.token_lifetime_s,
+        releases: releases.into_iter().flatten().map(release_claims).collect(),
     };
     let work = move || {
         let appraisal = appraise(
@@ -179,6 +190,14 @@ async fn appraised(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| JudgeError::Stopped)
+}
+
+fn release_claims(release: BootedRelease) -> ReleaseClaims {
+    ReleaseClaims {
+        product: release.product,
+        version: release.version,
+        manifest: Digest(release.manifest.0.to_vec()),
+    }
 }
 
 fn record(

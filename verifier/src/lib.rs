@@ -13,6 +13,7 @@
 
 pub mod api;
 pub mod binary;
+pub mod boots;
 pub mod clock;
 pub mod config;
 pub mod confinement;

@@ -1,5 +1,6 @@
 //! Who is at the other end of a TLS connection.
 
+use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::certificates::{FleetCa, Role, Subject, Usage, verify_chain};
 use bartizan_attestation::identity::CardId;
 
@@ -14,6 +15,8 @@ pub enum Peer {
     Host {
         /// The card.
         card: CardId,
+        /// The measurement register at the end of each phase of the boot that the certificate was issued in.
+        phases: Vec<Sha384>,
         /// Last second of the certificate's validity: connections outlive certificates.
         not_after: u64,
     },
@@ -41,6 +44,7 @@ impl Peer {
             Ok(certificate) => match certificate.subject {
                 Subject::Host(card) => Self::Host {
                     card,
+                    phases: certificate.phases,
                     not_after: certificate.not_after,
                 },
                 Subject::Operator { name, role } => Self::Operator {

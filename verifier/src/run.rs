@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::clock::now_ms;
 use crate::config::Config;
 use crate::memory::MemoryBudget;
 use crate::metrics::Metrics;
@@ -74,6 +75,17 @@ pub async fn run(
     let description = await_vault(&vault).await?;
     let fleet_ca = FleetCa::from_der(&description.fleet_ca.ok_or(RunError::NoFleetCa)?)?;
     let storage = Storage::open(&config.database).await?;
+    // A key that was taken out of the configuration has signed nothing any more.
+    let signers = config.measured_boot.signers();
+    let retired =
+        storage.retire_releases_of_others(&signers, "the verifier's configuration", now_ms());
+    match retired.await? {
+        0 => {}
+        releases => tracing::warn!(
+            releases,
+            "retired what keys signed that the configuration does not name"
+        ),
+    }
     let tls = TlsIdentity::open(
         vault.clone(),
         fleet_ca.clone(),

@@ -1,4 +1,4 @@
-//! What must outlive the process: hosts, join codes, profiles, revocations, boots and verdicts, in
+//! What must outlive the process: hosts, join codes, profiles, releases, revocations, boots and verdicts, in
 //! SQLite.
 //!
 //! There is one connection that writes and a few that read. The journal is a write-ahead log with
@@ -18,8 +18,10 @@ use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 mod commit;
 mod enrolment;
 mod error;
+mod host_boots;
 mod page;
 mod profiles;
+mod releases;
 mod report_digests;
 mod retention;
 mod revocations;
@@ -31,8 +33,10 @@ mod verdicts;
 pub use commit::{Recorded, VerdictLog};
 pub use enrolment::{EnrolledHost, HostCursor, HostCursorError, JoinCodeError};
 pub use error::StorageError;
+pub use host_boots::{BootedRelease, HostBoot};
 pub use page::{Page, PageLimit};
 pub use profiles::{ProfileRevision, ProfileSize, ProfileSummary};
+pub use releases::Release;
 pub use revocations::{
     Revocation, RevocationCursor, RevocationCursorError, RevocationKind, RevocationSubjectError,
 };

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::card::{Card, CardError};
 use crate::output::Output;
 use crate::program::{ProgramError, beside};
-use crate::verifier::Verifier;
+use crate::verifier::{Verifier, segment};
 
 /// The card's program, beside this one or on the path.
 const CARD: &str = "bartizan-card";
@@ -72,6 +72,14 @@ pub(crate) enum Host {
         key: Key,
         #[command(flatten)]
         card: Card,
+    },
+    /// From what a host was booted: its boots that the verifier has accepted, the last one first.
+    #[command(after_help = "Example: bartizan host boots 7d2e…")]
+    Boots {
+        /// The host's card id, as `bartizan host list` shows it.
+        host: String,
+        #[command(flatten)]
+        verifier: Verifier,
     },
     /// The enrolled hosts.
     #[command(after_help = "Example: bartizan host list --json")]
@@ -143,6 +151,11 @@ pub(crate) fn run(command: Host, output: Output) -> Result<ExitCode> {
             }
             let shown = json!({ "ok": true, "key": key.name() });
             output.result(&shown, &format!("{} is rotated", key.name()));
+        }
+        Host::Boots { host, verifier } => {
+            let path = format!("/v1/hosts/{}/boots", segment(&host));
+            let boots = verifier.ask("GET", &path, None)?;
+            output.table(&boots["boots"], &["appraised_at_ms", "base", "bundle"]);
         }
         Host::List { verifier } => {
             let hosts = verifier.list("/v1/hosts", "hosts")?;

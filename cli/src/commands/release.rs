@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 
 use crate::operator::{read_key, write_secret};
 use crate::output::Output;
+use crate::verifier::Verifier;
+
+mod registered;
 
 #[derive(Subcommand)]
 pub(crate) enum Release {
@@ -53,6 +56,36 @@ pub(crate) enum Release {
         #[arg(long)]
         files: bool,
     },
+    /// Register a release with the verifier: hosts that were booted from it are accepted.
+    ///
+    /// Its key must be in the verifier's configuration. Exit code: 0 registered, 1 refused, 2 wrong usage, 69 the verifier is
+    /// away.
+    #[command(after_help = "Example: bartizan release register base.release --key release.pk8.pub")]
+    Register {
+        /// The release.
+        file: PathBuf,
+        /// The public half of the release key (DER).
+        #[arg(long)]
+        key: PathBuf,
+        #[command(flatten)]
+        verifier: Verifier,
+    },
+    /// The releases that were registered with the verifier.
+    #[command(after_help = "Example: bartizan release list")]
+    List {
+        #[command(flatten)]
+        verifier: Verifier,
+    },
+    /// Retire a release: from now on hosts that were booted from it are refused, and what they report.
+    ///
+    /// Registered again it is in force again. Exit code: 0 retired, 1 none is in force, 2 wrong usage, 69 the verifier is away.
+    #[command(after_help = "Example: bartizan release retire 3f9a…")]
+    Retire {
+        /// SHA-384 of its manifest, as `bartizan release list` shows it.
+        manifest: String,
+        #[command(flatten)]
+        verifier: Verifier,
+    },
     /// Show what a release says, without verifying it.
     #[command(after_help = "Example: bartizan release show base.release")]
     Show {
@@ -80,6 +113,13 @@ pub(crate) fn run(command: Release, output: Output) -> Result<ExitCode> {
             output: to,
         } => sign(&description, &key, &to, output),
         Release::Verify { file, key, files } => verify(&file, &key, files, output),
+        Release::Register {
+            file,
+            key,
+            verifier,
+        } => registered::register(&file, &key, &verifier, output),
+        Release::List { verifier } => registered::list(&verifier, output),
+        Release::Retire { manifest, verifier } => registered::retire(&manifest, &verifier, output),
         Release::Show { file } => {
             let signed = read(&file)?;
             let payload = Unverified::parse(&signed, MessageType::ReleaseManifest)

@@ -183,6 +183,9 @@ impl From<CardRefusal> for Problem {
             refusal @ CardRefusal::VaultAway(_) => {
                 Self::new(away, "vault-away", refusal.to_string())
             }
+            refusal @ CardRefusal::BootUnderWay => {
+                Self::new(away, "host-booting", refusal.to_string())
+            }
             refusal @ CardRefusal::Busy(_) => Self::new(away, "card-busy", refusal.to_string()),
             refusal @ CardRefusal::NotEnrolled => {
                 Self::new(away, "host-not-enrolled", refusal.to_string())

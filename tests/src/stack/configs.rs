@@ -32,7 +32,12 @@ pub(super) fn verifier_vault(
     layout.config("verifier-vault.yaml", &config.to_string())
 }
 
-pub(super) fn verifier(layout: &Layout, users: &Users, port: u16) -> Result<String> {
+pub(super) fn verifier(
+    layout: &Layout,
+    users: &Users,
+    release_key: &str,
+    port: u16,
+) -> Result<String> {
     let state = layout.state("verifier", users.verifier)?;
     let config = json!({
         "listen": [format!("127.0.0.1:{port}")],
@@ -40,6 +45,7 @@ pub(super) fn verifier(layout: &Layout, users: &Users, port: u16) -> Result<Stri
         "database": text(&state.join("verifier.db"))?,
         "vault_socket": text(&layout.path("run/verifier-vault/vault.sock"))?,
         "fleet_name": "demo fleet",
+        "measured_boot": { "demanded": { "release_keys": [release_key] } },
         // What tests, benchmarks and soaks ask of one guest in minutes, others ask in days.
         "verdicts": {
             "per_guest_per_minute": 100_000, "guest_burst": 100_000,

@@ -38,11 +38,13 @@ impl Host {
         layout: &Layout,
         users: Users,
         operator: Operator,
+        releases: Releases,
         verifier_port: u16,
         name: &str,
     ) -> Result<Self> {
-        let (releases, configs) = prepare(layout, &users, &operator, verifier_port)?;
+        let configs = prepare(layout, &users, &operator, &releases, verifier_port)?;
         releases.sign(layout, &configs, [1, 1])?;
+        releases.register()?;
         let (launcher, booted) = Launcher::start(layout, &releases.base(), &releases.public_key())?;
         if let Booted::Stopped(why) = booted {
             bail!(
@@ -66,22 +68,21 @@ impl Host {
     }
 }
 
-/// The configurations of a host that is not booted yet, and a release key for it.
+/// The configurations of a host that is not booted yet.
 pub(super) fn prepare(
     layout: &Layout,
     users: &Users,
     operator: &Operator,
+    releases: &Releases,
     verifier_port: u16,
-) -> Result<(Releases, Configs)> {
-    let releases = Releases::new(layout, operator)?;
-    let configs = Configs {
+) -> Result<Configs> {
+    Ok(Configs {
         vault: configs::vault(layout, users, &releases.key_sha256)?,
         card: configs::card(layout, users, verifier_port)?,
         devices: configs::devices(layout, users)?,
         hypervisor: configs::hypervisor(layout, users, operator)?,
         fleet_ca: text(&operator.fleet_ca())?,
-    };
-    Ok((releases, configs))
+    })
 }
 
 impl Drop for Host {
@@ -98,6 +99,18 @@ impl Drop for Host {
             eprintln!("guests could not be stopped: {error:#}");
         }
     }
+}
+
+/// `bartizan-card renew`, as the card's user.
+pub(super) fn renew(layout: &Layout, users: &Users, config: &str) -> Result<()> {
+    let recipe = Recipe {
+        program: layout.program("bartizan-card"),
+        arguments: vec!["renew".into(), "--config".into(), config.into()],
+        account: users.card,
+        capabilities: &[],
+        log: layout.path("card-renew.log"),
+    };
+    Daemon::run_once(&recipe, "")
 }
 
 /// `bartizan host enroll`, as the card's user.

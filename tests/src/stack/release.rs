@@ -71,6 +71,31 @@ impl Releases {
         })
     }
 
+    /// The same key, for another host's releases.
+    pub fn with_key_of(layout: &Layout, other: &Self) -> Result<Self> {
+        let folder = layout.path("release");
+        fs::create_dir_all(&folder)?;
+        for name in ["release.pk8", "release.pk8.pub"] {
+            fs::copy(other.folder.join(name), folder.join(name))?;
+        }
+        Ok(Self {
+            folder,
+            operator: other.operator.clone(),
+            key_sha256: other.key_sha256.clone(),
+        })
+    }
+
+    /// Registers base and bundle with the verifier.
+    pub fn register(&self) -> Result<()> {
+        let key = text(&self.public_key())?;
+        for release in [self.base(), self.bundle()] {
+            let release = text(&release)?;
+            self.operator
+                .must(&["release", "register", &release, "--key", &key])?;
+        }
+        Ok(())
+    }
+
     /// Another release key, with releases of its own.
     pub fn another(&self, layout: &Layout) -> Result<Self> {
         Self::new(layout, &self.operator)

@@ -1,5 +1,6 @@
 //! The measured boot: whatever is not what was released stops it, and keeps what comes after shut.
 
+mod accepted;
 mod devices;
 mod rig;
 
@@ -15,7 +16,7 @@ use crate::world::World;
 use rig::{Rig, part};
 
 pub(super) fn cases() -> Vec<Case> {
-    [CASES, devices::CASES].concat()
+    [CASES, accepted::CASES, devices::CASES].concat()
 }
 
 const CASES: &[Case] = &[

@@ -22,9 +22,10 @@ mod jws;
 mod verify;
 
 pub use claims::{
-    Algorithms, AttesterClaims, Basis, ClaimsError, Confirmation, EarClaims, InstanceClaims,
-    MemoryAppraisal, ProcessClaims, RegisterValue, Submods, TargetKind, TranslationClaims,
-    TrustworthinessVector, UnappraisedRegion, VerifierClaims, VerifierId, check_claims_json,
+    Algorithms, AttesterClaims, Basis, BootClaims, ClaimsError, Confirmation, EarClaims,
+    InstanceClaims, MemoryAppraisal, PhaseClaims, ProcessClaims, ReleaseClaims, Submods,
+    TargetKind, TranslationClaims, TrustworthinessVector, UnappraisedRegion, VerifierClaims,
+    VerifierId, check_claims_json,
 };
 pub use issue::{Issue, claims};
 pub use jws::{Header, MAX_TOKEN, TokenShapeError, compact, signing_input};

@@ -5,19 +5,31 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::certificates::Role;
 use bartizan_attestation::identity::CardId;
 
+use crate::boots::{self, BootError};
 use crate::clock::now_s;
 use crate::peer::Peer;
 use crate::problem::{Problem, ProblemType};
 use crate::service::Service;
 use crate::storage::{RevocationKind, StorageError};
 
-/// Proof that the client is a host whose certificate is valid now and that is not revoked.
+/// Proof that the client is a host whose certificate is valid now, that is not revoked, and that was booted from releases in
+/// force where that is demanded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Host {
     pub(super) card: CardId,
+}
+
+/// Proof that the client is a host whose certificate is valid now and that is not revoked. How it was booted is not known:
+/// it may say so, and nothing else.
+#[derive(Clone, Debug)]
+pub(super) struct Booting {
+    pub(super) card: CardId,
+    /// Of the boot that its certificate was issued in.
+    pub(super) phases: Vec<Sha384>,
 }
 
 /// Proof that the client is an operator whose certificate is valid now, who is not revoked, and who is an administrator where the
@@ -55,6 +67,9 @@ pub enum AccessError {
     /// It is a revoked operator.
     #[error("operator `{0}` is revoked")]
     OperatorRevoked(String),
+    /// It is a host whose boot was not accepted.
+    #[error(transparent)]
+    Boot(#[from] BootError),
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -70,8 +85,27 @@ impl FromRequestParts<Arc<Service>> for Host {
         parts: &mut Parts,
         service: &Arc<Service>,
     ) -> Result<Self, Self::Rejection> {
-        let card = match peer(parts) {
-            Peer::Host { card, not_after } => in_time(card, not_after)?,
+        let Booting { card, phases } = Booting::from_request_parts(parts, service).await?;
+        boots::releases(service, card, &phases)
+            .await
+            .map_err(AccessError::from)?;
+        Ok(Self { card })
+    }
+}
+
+impl FromRequestParts<Arc<Service>> for Booting {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        service: &Arc<Service>,
+    ) -> Result<Self, Self::Rejection> {
+        let (card, phases) = match peer(parts) {
+            Peer::Host {
+                card,
+                phases,
+                not_after,
+            } => in_time((card, phases), not_after)?,
             Peer::Operator { .. } => return Err(AccessError::WrongRole("hosts").into()),
             Peer::Anonymous => return Err(AccessError::CertificateRequired(A_HOST).into()),
         };
@@ -80,7 +114,7 @@ impl FromRequestParts<Arc<Service>> for Host {
         if revoked.await.map_err(AccessError::from)? {
             return Err(AccessError::HostRevoked(card).into());
         }
-        Ok(Self { card })
+        Ok(Self { card, phases })
     }
 }
 
@@ -139,7 +173,16 @@ impl ProblemType for AccessError {
             Self::CertificateExpired => ("client-certificate-expired", StatusCode::UNAUTHORIZED),
             Self::HostRevoked(_) => ("host-revoked", StatusCode::FORBIDDEN),
             Self::OperatorRevoked(_) => ("operator-revoked", StatusCode::FORBIDDEN),
+            Self::Boot(error) => error.kind(),
             Self::Storage(error) => error.kind(),
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::Boot(error) => error.retry_after_s(),
+            Self::Storage(error) => error.retry_after_s(),
+            _ => None,
         }
     }
 }

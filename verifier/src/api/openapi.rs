@@ -3,7 +3,9 @@
 use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{enrolment, open, operations, profiles, reports, revocations, verdicts};
+use super::{
+    boots, enrolment, open, operations, profiles, releases, reports, revocations, verdicts,
+};
 
 /// The document as indented JSON, with a newline at its end.
 #[must_use]
@@ -33,6 +35,12 @@ pub fn document() -> String {
         enrolment::renew,
         enrolment::hosts,
         enrolment::add_join_code,
+        boots::hand_in,
+        boots::list,
+        boots::latest,
+        releases::register,
+        releases::list,
+        releases::retire,
         reports::issue_nonce,
         reports::submit,
         profiles::list,

@@ -48,6 +48,9 @@ pub struct Limits {
     pub report_body_bytes: usize,
     /// Bytes of the body of a `PUT /v1/profiles/{application}`.
     pub profile_body_bytes: usize,
+    /// Bytes of the body of a `POST /v1/hosts/boot` or `POST /v1/releases`; an event log of 2 MiB, the largest there is,
+    /// has 2.7 MiB of base64url.
+    pub boot_body_bytes: usize,
     /// Bytes of memory for all requests of hosts and operators that are read or judged at once.
     pub request_memory_bytes: usize,
     /// Bytes of memory for all requests of strangers that are read or answered at once.
@@ -81,6 +84,7 @@ impl Default for Limits {
             body_bytes: 64 << 10,
             report_body_bytes: 34 << 20,
             profile_body_bytes: 16 << 20,
+            boot_body_bytes: 3 << 20,
             request_memory_bytes: 512 << 20,
             stranger_memory_bytes: 16 << 20,
             nonces_per_guest: 1024,
@@ -98,13 +102,18 @@ impl Limits {
     /// its text, and the answer.
     pub const PROFILE_EXPANSION: usize = 4;
 
+    /// How many times its body's size an event log or a manifest takes in memory: the body, the log (3/4), its records and
+    /// its events, each at most twice that.
+    pub const BOOT_EXPANSION: usize = 5;
+
     pub(super) fn ranges(&self) -> impl Iterator<Item = Range> {
         let count = |field, count: usize| (field, count as u64, 1, 1 << 20);
         let seconds = |field, seconds| (field, seconds, 1, 600);
         let body = |field, bytes: usize| (field, bytes as u64, 1024, 1 << 30);
         let nonces = |field, nonces: usize| (field, nonces as u64, 1, 1 << 24);
         let largest = (self.report_body_bytes * Self::REPORT_EXPANSION)
-            .max(self.profile_body_bytes * Self::PROFILE_EXPANSION);
+            .max(self.profile_body_bytes * Self::PROFILE_EXPANSION)
+            .max(self.boot_body_bytes * Self::BOOT_EXPANSION);
         // What no share can hold could never be taken.
         let memory = |field, bytes: usize, largest: usize| {
             let least = largest.saturating_mul(2).max(1 << 20);
@@ -141,6 +150,7 @@ impl Limits {
             body("limits.body_bytes", self.body_bytes),
             body("limits.report_body_bytes", self.report_body_bytes),
             body("limits.profile_body_bytes", self.profile_body_bytes),
+            body("limits.boot_body_bytes", self.boot_body_bytes),
             memory(
                 "limits.request_memory_bytes",
                 self.request_memory_bytes,

@@ -6,6 +6,7 @@ names: [verifier.example, 127.0.0.1]
 database: /var/lib/bartizan/verifier.db
 vault_socket: /run/bartizan/verifier-vault.sock
 fleet_name: Example
+measured_boot: not_demanded
 ";
 
 fn load(text: &str) -> Result<Config, ConfigError> {
@@ -57,4 +58,27 @@ fn values_out_of_range_are_refused() {
     let error = load(&LEAST.replace("[verifier.example, 127.0.0.1]", "[]")).unwrap_err();
     assert!(matches!(error, ConfigError::Empty { field: "names" }));
     assert!(matches!(load("a: ["), Err(ConfigError::Malformed { .. })));
+}
+
+#[test]
+fn what_is_demanded_of_boots_is_said_and_names_keys() {
+    let said = |what: &str| load(&LEAST.replace("measured_boot: not_demanded", what));
+    let missing = said("").unwrap_err();
+    assert!(missing.to_string().contains("measured_boot"), "{missing}");
+    let none = said("measured_boot: {demanded: {release_keys: []}}").unwrap_err();
+    let field = "release_keys";
+    assert!(matches!(none, ConfigError::Empty { field: found } if found == field));
+    let key = "0f".repeat(32);
+    let one = said(&format!(
+        "measured_boot: {{demanded: {{release_keys: ['{key}']}}}}"
+    ))
+    .unwrap();
+    assert!(one.measured_boot.is_demanded());
+    assert_eq!(one.measured_boot.signers(), [[0x0f; 32]]);
+    for wrong in ["abc", "zz", &key[2..]] {
+        let wrong = said(&format!(
+            "measured_boot: {{demanded: {{release_keys: ['{wrong}']}}}}"
+        ));
+        assert!(matches!(wrong, Err(ConfigError::Malformed { .. })));
+    }
 }

@@ -54,7 +54,7 @@ fn child_process() {
     let database = folder.join("verifier.db");
     let host = TcpListener::bind("127.0.0.1:0").unwrap();
     let config: Config = serde_saphyr::from_str(&format!(
-        "{{listen: ['127.0.0.1:0'], names: [x], database: '{}', vault_socket: x, fleet_name: x}}",
+        "{{listen: ['127.0.0.1:0'], names: [x], database: '{}', vault_socket: x, fleet_name: x, measured_boot: not_demanded}}",
         database.display()
     ))
     .unwrap();

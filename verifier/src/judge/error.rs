@@ -6,6 +6,7 @@ use bartizan_attestation::certificates::ChainError;
 use bartizan_attestation::cose::CoseError;
 use bartizan_attestation::identity::{CardId, GuestIdentity};
 
+use crate::boots::BootError;
 use crate::nonces::NonceError;
 use crate::problem::ProblemType;
 use crate::quota::QuotaError;
@@ -44,6 +45,9 @@ pub enum JudgeError {
         /// Whose it is.
         report: CardId,
     },
+    /// The host's boot was not accepted.
+    #[error(transparent)]
+    Boot(#[from] BootError),
     /// The nonce was not accepted.
     #[error(transparent)]
     Nonce(#[from] NonceError),
@@ -101,6 +105,7 @@ impl ProblemType for JudgeError {
             Self::GuestRevoked { .. } => "guest-revoked",
             Self::ApplicationRevoked { .. } => "application-revoked",
             Self::SupersededBoot { .. } => "guest-superseded",
+            Self::Boot(error) => return error.kind(),
             Self::Nonce(error) => return error.kind(),
             Self::Quota(error) => return error.kind(),
             Self::Signing(error) => return error.kind(),
@@ -112,6 +117,7 @@ impl ProblemType for JudgeError {
 
     fn retry_after_s(&self) -> Option<u64> {
         match self {
+            Self::Boot(error) => error.retry_after_s(),
             Self::Quota(error) => error.retry_after_s(),
             Self::Signing(error) => error.retry_after_s(),
             Self::Storage(error) => error.retry_after_s(),
@@ -152,6 +158,7 @@ fn report(error: &ReportError) -> &'static str {
         E::OtherGuest { .. } => "report-of-other-guest",
         E::OtherCard { .. } => "report-of-other-card",
         E::OtherLaunch => "report-of-other-launch",
+        E::OtherBoot => "report-of-other-boot",
         E::OtherVault => "report-vault-unclear",
         E::NoPageDigests => "report-without-page-digests",
         E::Expired { .. } => "report-expired",

@@ -192,14 +192,25 @@ pub(crate) fn configuration(
     let (database, socket) = (directory.join("verifier.db"), vault_socket.display());
     format!(
         "listen: ['127.0.0.1:0']\nnames: [127.0.0.1, localhost]\ndatabase: {}\n\
-         vault_socket: {socket}\nfleet_name: Tests\n{extra}\n",
-        database.display()
+         vault_socket: {socket}\nfleet_name: Tests\n{}\n{extra}\n",
+        database.display(),
+        measured_boot(extra)
     )
+}
+
+/// Nothing is demanded of hosts' boots where a test says nothing of it.
+fn measured_boot(extra: &str) -> &'static str {
+    if extra.contains("measured_boot") {
+        ""
+    } else {
+        "measured_boot: not_demanded"
+    }
 }
 
 pub(crate) fn peer(host: &Host) -> Peer {
     Peer::Host {
         card: host.card,
+        phases: Vec::new(),
         not_after: now_s() + 60,
     }
 }

@@ -134,6 +134,7 @@ async fn enrolled(bench: &Bench, name: &str, key: &EphemeralKey) -> Peer {
     assert_eq!(status, StatusCode::CREATED, "{answer}");
     Peer::Host {
         card: CardId(key.public_key().sha256()),
+        phases: Vec::new(),
         not_after: now_s() + 60,
     }
 }
@@ -172,6 +173,7 @@ async fn a_host_renews_its_certificate_for_the_key_that_it_has() {
     assert_eq!(problem(&renew(&host, &unproven).await), "not-signable");
     let unlisted = Peer::Host {
         card: CardId(other.public_key().sha256()),
+        phases: Vec::new(),
         not_after: now_s() + 60,
     };
     let refused = renew(&unlisted, &other.csr().unwrap()).await;

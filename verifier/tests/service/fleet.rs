@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::certificates::tcb_info::{self, TcbInfo};
 use bartizan_attestation::certificates::{FleetCa, Usage};
 use bartizan_attestation::cose::{Curve, PublicKey};
@@ -20,6 +21,8 @@ pub(crate) struct Authority {
     key: EphemeralKey,
     params: CertificateParams,
     pub(crate) der: Vec<u8>,
+    /// Of the boot that it certifies in.
+    pub(crate) phases: Vec<Sha384>,
 }
 
 /// What a certificate shall say.
@@ -54,7 +57,12 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         set_validity(&mut params, now_s() - 60, now_s() + 86_400);
         let der = params.self_signed(&key).unwrap().der().to_vec();
-        Self { key, params, der }
+        Self {
+            key,
+            params,
+            der,
+            phases: Vec::new(),
+        }
     }
 
     pub(crate) fn ca(&self) -> FleetCa {
@@ -64,7 +72,7 @@ impl Authority {
     /// Certifies a key.
     pub(crate) fn issue(&self, wish: &Wish<'_>, key: &PublicKey) -> Vec<u8> {
         let issuer = Issuer::from_params(&self.params, &self.key);
-        params(wish)
+        params(wish, &self.phases)
             .signed_by(&Certified(key), &issuer)
             .unwrap()
             .der()
@@ -80,9 +88,10 @@ impl Authority {
         );
         let der = self.issue(&wish, &key.public_key());
         Self {
-            params: params(&wish),
+            params: params(&wish, &[]),
             key,
             der,
+            phases: Vec::new(),
         }
     }
 }
@@ -94,7 +103,7 @@ fn named(name: &str) -> CertificateParams {
     params
 }
 
-fn params(wish: &Wish<'_>) -> CertificateParams {
+fn params(wish: &Wish<'_>, phases: &[Sha384]) -> CertificateParams {
     let mut params = named(
         wish.uri
             .as_deref()
@@ -124,7 +133,7 @@ fn params(wish: &Wish<'_>) -> CertificateParams {
         let info = TcbInfo {
             vault: VaultKind::Software,
             launch_measurement: wish.launch_measurement.clone(),
-            phases: Vec::new(),
+            phases: phases.to_vec(),
         };
         let extension = CustomExtension::from_oid_content(tcb_info::OID, info.encode().unwrap());
         params.custom_extensions.push(extension);

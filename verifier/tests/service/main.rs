@@ -9,6 +9,7 @@ mod process;
 mod stand_in_vault;
 
 mod access;
+mod boots;
 mod connections;
 mod durability;
 mod enrolment;

@@ -1,5 +1,6 @@
 //! From bytes to a verified report.
 
+use crate::boot::Sha384;
 use crate::certificates::{ChainError, FleetCa, Subject, Usage, VerifiedCertificate, verify_chain};
 use crate::cose::{CoseError, MessageType, Unverified};
 use crate::digest::sha256;
@@ -24,6 +25,7 @@ pub struct VerifiedReport {
     pub(super) request_digest: [u8; 32],
     pub(super) guest_key_thumbprint: [u8; 32],
     pub(super) vault: VaultKind,
+    pub(super) phases: Vec<Sha384>,
 }
 
 /// A report was not verified; nothing of it may be believed.
@@ -66,6 +68,11 @@ pub enum ReportError {
         "the launch measurements of report and certificates differ; enrol the guest's key anew after each boot"
     )]
     OtherLaunch,
+    /// The certificates were issued in different boots of the host.
+    #[error(
+        "the certificates of the guest's and the report's key are of different boots of the host; enrol the guest's key anew"
+    )]
+    OtherBoot,
     /// The certificates name no vault, or different ones.
     #[error("the certificates do not agree on the vault that holds the card's key")]
     OtherVault,
@@ -148,6 +155,13 @@ impl VerifiedReport {
     pub const fn vault(&self) -> VaultKind {
         self.vault
     }
+
+    /// The measurement register at the end of each phase of the host's boot, as the report key's certificate has it; empty
+    /// where the boot was not measured.
+    #[must_use]
+    pub fn phases(&self) -> &[Sha384] {
+        &self.phases
+    }
 }
 
 /// Everything but the time window, with certificates as of `at_ms`. Page digests are checked where they are given.
@@ -180,6 +194,7 @@ pub(super) fn verify_at(
         guest_key_thumbprint: guest_key.public_key.thumbprint(),
         vault,
         page_digests: signed.page_digests.clone(),
+        phases: measurer.phases,
         request,
         report,
     })
@@ -208,6 +223,11 @@ fn same_guest(report: &Report, keys: [&VerifiedCertificate; 2]) -> Result<VaultK
         if key.launch_measurement.as_ref() != Some(&report.launch_measurement) {
             return Err(ReportError::OtherLaunch);
         }
+    }
+    // What a boot has come to further on is no other boot.
+    let [one, other] = keys.map(|key| key.phases.as_slice());
+    if !one.starts_with(other) && !other.starts_with(one) || one.is_empty() != other.is_empty() {
+        return Err(ReportError::OtherBoot);
     }
     match keys.map(|key| key.vault) {
         [Some(one), Some(other)] if one == other => Ok(one),

@@ -191,4 +191,8 @@ pub enum CardRefusal {
         "no link to the verifier can be made: {0}; see the card's log, its vault, and that `verifier` is right in its configuration"
     )]
     LinkUnusable(#[n(0)] String),
+    /// The boot is not done.
+    #[n(11)]
+    #[error("this host's boot is still under way; try again")]
+    BootUnderWay,
 }

@@ -179,8 +179,9 @@ pub struct Basis {
     /// SHA-384 over the guest's measured launch.
     #[serde(with = "text::hex_bytes")]
     pub launch_measurement: Digest,
-    /// The registers of the host's measured boot; empty where the host has none.
-    pub boot: Vec<RegisterValue>,
+    /// How the host was booted; absent where its boot was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<BootClaims>,
     /// Version of the hypervisor's software.
     pub hypervisor: String,
     /// Executable regions that the profile allows without looking at them.
@@ -211,14 +212,36 @@ pub struct TranslationClaims {
     pub banner: String,
 }
 
-/// One boot register.
+/// How a host was booted.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct RegisterValue {
-    /// Its index.
-    pub index: u32,
-    /// Its value.
+pub struct BootClaims {
+    /// The phases that had ended when the report's key was certified, the first one first.
+    pub phases: Vec<PhaseClaims>,
+    /// What it was booted from: the base, the bundle, both registered with the verifier and in force. Empty where the verifier
+    /// demands none and knows none.
+    pub releases: Vec<ReleaseClaims>,
+}
+
+/// The end of a phase.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PhaseClaims {
+    /// Its name: `card`, `devices`, `coordinator`, `hypervisor`, `enclave`.
+    pub phase: String,
+    /// The measurement register then, SHA-384.
     #[serde(with = "text::hex_bytes")]
-    pub value: Digest,
+    pub register: Digest,
+}
+
+/// A release.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReleaseClaims {
+    /// What it is a release of.
+    pub product: String,
+    /// Its version.
+    pub version: u64,
+    /// SHA-384 of its manifest.
+    #[serde(with = "text::hex_bytes")]
+    pub manifest: Digest,
 }
 
 /// A region that was allowed unseen.

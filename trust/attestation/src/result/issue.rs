@@ -1,12 +1,14 @@
 //! From an appraisal to claims.
 
 use super::claims::{
-    Algorithms, AttesterClaims, Basis, Confirmation, EarClaims, InstanceClaims, MemoryAppraisal,
-    ProcessClaims, RegisterValue, Submods, TargetKind, TranslationClaims, TrustworthinessVector,
-    UnappraisedRegion, VerifierClaims, VerifierId, executables,
+    Algorithms, AttesterClaims, Basis, BootClaims, Confirmation, EarClaims, InstanceClaims,
+    MemoryAppraisal, PhaseClaims, ProcessClaims, ReleaseClaims, Submods, TargetKind,
+    TranslationClaims, TrustworthinessVector, UnappraisedRegion, VerifierClaims, VerifierId,
+    executables,
 };
 use crate::appraisal::{Appraisal, VerifiedReport, quoted};
-use crate::measurement::{DigestKind, Register, Report, SnapshotMode, Target};
+use crate::boot::{Phase, Sha384};
+use crate::measurement::{Digest, DigestKind, Report, SnapshotMode, Target};
 
 /// What only the issuing verifier knows.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,6 +23,8 @@ pub struct Issue {
     pub now_s: u64,
     /// For how long the result holds, in seconds; at most [`super::MAX_LIFETIME_S`].
     pub lifetime_s: u64,
+    /// The registered releases that the host was booted from: base, then bundle; none where none are demanded and known.
+    pub releases: Vec<ReleaseClaims>,
 }
 
 /// The claims of the result of an appraisal: bound to the guest, its key, its nonce and its request.
@@ -49,7 +53,7 @@ pub fn claims(verified: &VerifiedReport, appraisal: &Appraisal, issue: &Issue) -
         },
         bartizan_request: *verified.request_digest(),
         bartizan_application: request.application.clone(),
-        bartizan_basis: basis(verified, appraisal),
+        bartizan_basis: basis(verified, appraisal, issue),
     }
 }
 
@@ -101,7 +105,7 @@ fn other_instances(report: &Report) -> Vec<InstanceClaims> {
         .collect()
 }
 
-fn basis(verified: &VerifiedReport, appraisal: &Appraisal) -> Basis {
+fn basis(verified: &VerifiedReport, appraisal: &Appraisal, issue: &Issue) -> Basis {
     let report = verified.report();
     let unappraised = appraisal
         .unappraised
@@ -127,15 +131,20 @@ fn basis(verified: &VerifiedReport, appraisal: &Appraisal) -> Basis {
             SnapshotMode::PauseCopy => "pause-copy".into(),
         },
         launch_measurement: report.launch_measurement.clone(),
-        boot: report.boot_registers.iter().map(register).collect(),
+        boot: boot(verified.phases(), &issue.releases),
         hypervisor: quoted(&report.hypervisor_version),
         unappraised: unappraised.collect(),
     }
 }
 
-fn register(register: &Register) -> RegisterValue {
-    RegisterValue {
-        index: register.index,
-        value: register.value.clone(),
-    }
+fn boot(phases: &[Sha384], releases: &[ReleaseClaims]) -> Option<BootClaims> {
+    let ended = Phase::ALL.into_iter().zip(phases);
+    let ended = ended.map(|(phase, register)| PhaseClaims {
+        phase: phase.name().into(),
+        register: Digest(register.0.to_vec()),
+    });
+    (!phases.is_empty()).then(|| BootClaims {
+        phases: ended.collect(),
+        releases: releases.to_vec(),
+    })
 }

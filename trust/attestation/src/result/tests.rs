@@ -9,8 +9,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::appraisal::tests::fleet::{Fleet, NOW_S};
 use crate::appraisal::tests::scene::Scene;
-use crate::appraisal::{Finding, Status, appraise};
+use crate::appraisal::{Finding, Status, VerifiedReport, appraise};
+use crate::boot::Sha384;
 use crate::certificates::{ChainError, Usage};
+use crate::measurement::Digest;
 use crate::profile::ApplicationProfile;
 
 /// A token key with its certificate.
@@ -59,16 +61,24 @@ struct Stage {
 }
 
 fn claims_of(scene: &Scene) -> EarClaims {
-    let verified = scene.verified();
     let profile = ApplicationProfile::try_from(scene.profile.clone()).unwrap();
+    claims_by(&scene.verified(), &profile)
+}
+
+fn claims_by(verified: &VerifiedReport, profile: &ApplicationProfile) -> EarClaims {
     let issue = Issue {
         issuer: "https://verifier.example".into(),
         verdict: "0190b6c8-4b7e-7000-8000-000000000001".into(),
         build: "bartizan-verifier 0.1.0".into(),
         now_s: NOW_S,
         lifetime_s: 300,
+        releases: vec![ReleaseClaims {
+            product: "bartizan".into(),
+            version: 7,
+            manifest: Digest(vec![6; 48]),
+        }],
     };
-    claims(&verified, &appraise(&verified, Some(&profile)), &issue)
+    claims(verified, &appraise(verified, Some(profile)), &issue)
 }
 
 impl Stage {
@@ -121,6 +131,25 @@ fn a_right_token_is_verified_and_affirms() {
     let result = stage.verify(&stage.key.token(&json)).unwrap();
     assert_eq!(result.status(), Status::Affirming);
     assert_eq!(*result.into_affirmed().unwrap().claims(), stage.claims);
+}
+
+#[test]
+fn the_basis_names_the_phases_and_the_releases_of_the_hosts_boot() {
+    let claims: serde_json::Value = serde_json::from_str(&Stage::new().claims.to_json()).unwrap();
+    let boot = &claims["bartizan_basis"]["boot"];
+    let register = |name: &str| Sha384::of(name.as_bytes()).to_string();
+    let expected = serde_json::json!({
+        "phases": [
+            { "phase": "card", "register": register("card") },
+            { "phase": "devices", "register": register("devices") },
+        ],
+        "releases": [{ "product": "bartizan", "version": 7, "manifest": "06".repeat(48) }],
+    });
+    assert_eq!(*boot, expected);
+    let scene = Scene::clean();
+    let profile = ApplicationProfile::try_from(scene.profile.clone()).unwrap();
+    let claims = claims_by(&scene.of_an_unmeasured_boot(), &profile);
+    assert_eq!(claims.bartizan_basis.boot, None);
 }
 
 #[test]

@@ -1,0 +1,135 @@
+//! Telling the verifier how this host was booted. It serves no host before it knows.
+//!
+//! Told once the boot is done, and again whenever the verifier says that it does not accept it: its operators may have
+//! registered a release meanwhile, or its database may be another one.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bartizan_attestation::boot::{Phase, Sha384};
+use bartizan_attestation::host::CardRefusal;
+use bartizan_attestation::keys::{VaultReply, VaultRequest};
+use bartizan_channel::https::Request;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use super::{DEADLINE, MAX_ANSWER, Verifier, unanswered, understand};
+use crate::service::Card;
+use crate::vault::VaultError;
+
+/// How long a refusal is repeated before the verifier is asked again.
+const REFUSED_FOR: Duration = Duration::from_secs(2);
+/// Between two looks whether the boot is done.
+const LOOK: Duration = Duration::from_millis(500);
+/// Between two tries to tell the verifier.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// What was told so far.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// How often the verifier has accepted the boot.
+    accepted: AtomicU64,
+    /// One at a time.
+    telling: Mutex<Telling>,
+}
+
+#[derive(Debug, Default)]
+struct Telling {
+    /// When it was refused last, and how.
+    refused: Option<(Instant, CardRefusal)>,
+    /// The phases that the host's TLS certificate is of, once one was made for the telling.
+    certified: Vec<Sha384>,
+}
+
+impl Told {
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::SeqCst)
+    }
+}
+
+/// Whether that is the verifier's word that it does not accept this host's boot.
+pub(super) fn is_not_accepted(refusal: &CardRefusal) -> bool {
+    let CardRefusal::VerifierRefused { problem, .. } = refusal else {
+        return false;
+    };
+    let problem: Value = serde_json::from_str(problem).unwrap_or_default();
+    problem.get("type").and_then(Value::as_str) == Some("urn:bartizan:problem:boot-not-accepted")
+}
+
+/// Tells the verifier as soon as the boot is done.
+pub async fn tell(card: &Card) {
+    loop {
+        match card.verifier.tell_boot(card.verifier.told.accepted()).await {
+            Ok(()) => return,
+            Err(CardRefusal::BootUnderWay) => tokio::time::sleep(LOOK).await,
+            Err(refusal) => {
+                tracing::warn!(%refusal, "the verifier does not know how this host was booted");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+impl Verifier {
+    /// Hands the boot's log in, unless somebody did since `seen`.
+    pub(super) async fn tell_boot(&self, seen: u64) -> Result<(), CardRefusal> {
+        let mut telling = self.told.telling.lock().await;
+        if self.told.accepted() != seen {
+            return Ok(());
+        }
+        if let Some((at, refusal)) = &telling.refused
+            && at.elapsed() < REFUSED_FOR
+        {
+            return Err(refusal.clone());
+        }
+        match self.hand_in(&mut telling.certified).await {
+            Ok(()) => {
+                self.told.accepted.fetch_add(1, Ordering::SeqCst);
+                telling.refused = None;
+                Ok(())
+            }
+            // That is not for long.
+            Err(CardRefusal::BootUnderWay) => Err(CardRefusal::BootUnderWay),
+            Err(refusal) => {
+                telling.refused = Some((Instant::now(), refusal.clone()));
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn hand_in(&self, certified: &mut Vec<Sha384>) -> Result<(), CardRefusal> {
+        let described = self.identity.vault().ask_async(VaultRequest::DescribeBoot);
+        let VaultReply::Boot(boot) = described.await? else {
+            return Err(VaultError::Unexpected.into());
+        };
+        if !boot.measured {
+            // Nothing to tell: whether such a host is served is the verifier's to say.
+            return Ok(());
+        }
+        let done = boot.phases.len() >= usize::from(Phase::Hypervisor.number());
+        if !done && boot.stopped.is_none() {
+            return Err(CardRefusal::BootUnderWay);
+        }
+        if *certified != boot.phases {
+            // The certificate in use may be of an earlier phase.
+            tokio::task::block_in_place(|| self.rotate())?;
+            certified.clone_from(&boot.phases);
+        }
+        let body = json!({ "log": B64.encode(&*boot.log) }).to_string();
+        let request = Request {
+            method: "POST",
+            path: "/v1/hosts/boot".into(),
+            body: body.into_bytes(),
+        };
+        let (mut connection, age) = self.open().await?;
+        let sent = connection.send(request, MAX_ANSWER, DEADLINE).await;
+        let response = sent.map_err(|error| unanswered(&error))?;
+        self.idle.keep(connection, age);
+        understand::<IgnoredAny>(&response)?;
+        tracing::info!("the verifier accepts how this host was booted");
+        Ok(())
+    }
+}

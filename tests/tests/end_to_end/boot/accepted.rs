@@ -1,0 +1,86 @@
+//! What the verifier makes of a host's boot.
+
+use anyhow::{Context, Result, bail, ensure};
+use bartizan_attestation::boot::EventLog;
+use bartizan_tests::stack::Stack;
+use serde_json::Value;
+
+use super::rig::Rig;
+use crate::Case;
+use crate::world::World;
+
+pub(super) const CASES: &[Case] = &[(
+    "boot::verifier_serves_hosts_of_registered_releases_only",
+    registered_only,
+)];
+
+fn registered_only(world: &mut World) -> Result<()> {
+    let mut rig = Rig::new(world, "b8")?;
+    let stack = world.stack()?;
+    rig.sign(&rig.describe([1, 1])?)?;
+    rig.boot()?.done()?;
+    stack.enroll(&rig.layout, &rig.configs.card, "b8")?;
+    let card = rig.card()?.to_string();
+
+    // The boot went well, by a key that the verifier knows; but nobody has registered these releases.
+    refused(&rig, stack, "boot-release-unknown")?;
+    ensure!(boots(stack, &card)?.is_empty(), "a boot was accepted");
+
+    rig.releases.register()?;
+    stack.renew(&rig.layout, &rig.configs.card)?;
+    let accepted = boots(stack, &card)?;
+    let [accepted] = accepted.as_slice() else {
+        bail!("{} boots were accepted", accepted.len());
+    };
+    let described = rig.vault_describes()?;
+    let phases: Vec<_> = described.phases.iter().map(ToString::to_string).collect();
+    ensure!(accepted["phases"] == Value::from(phases), "{accepted}");
+    let log = EventLog::from_cbor(&described.log)?;
+    let releases: Vec<_> = log.releases().map(ToString::to_string).collect();
+    ensure!(
+        [&accepted["base"], &accepted["bundle"]] == [releases[0].as_str(), releases[1].as_str()],
+        "{accepted}"
+    );
+
+    // Retired, it is refused with the next request; and registered again it is served without a boot.
+    stack.operator.must(&["release", "retire", &releases[1]])?;
+    let listed = stack.operator.must(&["release", "list"])?;
+    let listed = listed.as_array().context("releases")?;
+    let bundle = listed
+        .iter()
+        .find(|release| release["manifest"] == releases[1].as_str());
+    ensure!(
+        bundle.context("the bundle")?["state"] == "retired",
+        "{listed:?}"
+    );
+    refused(&rig, stack, "boot-release-unknown")?;
+    rig.releases.register()?;
+    stack.renew(&rig.layout, &rig.configs.card)?;
+
+    // Another version is another boot.
+    rig.end()?;
+    rig.sign(&rig.describe([2, 2])?)?;
+    rig.boot()?.done()?;
+    refused(&rig, stack, "boot-release-unknown")?;
+    rig.releases.register()?;
+    stack.renew(&rig.layout, &rig.configs.card)?;
+    ensure!(boots(stack, &card)?.len() == 2, "a boot is missing");
+    rig.end()
+}
+
+/// The host asks for something, and is refused for its boot.
+fn refused(rig: &Rig, stack: &Stack, kind: &str) -> Result<()> {
+    match stack.renew(&rig.layout, &rig.configs.card) {
+        Ok(()) => bail!("the host was served, where {kind} is due"),
+        Err(error) => {
+            let said = format!("{error:#}");
+            ensure!(said.contains(kind), "{said}");
+            Ok(())
+        }
+    }
+}
+
+fn boots(stack: &Stack, card: &str) -> Result<Vec<Value>> {
+    let boots = stack.operator.must(&["host", "boots", card])?;
+    Ok(boots.as_array().context("boots")?.clone())
+}

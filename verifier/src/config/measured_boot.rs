@@ -1,0 +1,53 @@
+//! What is demanded of hosts' boots.
+
+use serde::Deserialize;
+
+/// What hosts must have been booted from. There is no default: whoever writes the configuration decides.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum MeasuredBoot {
+    /// Releases that an operator has registered and that one of these keys has signed.
+    Demanded {
+        /// SHA-256 over the SubjectPublicKeyInfo of each release key, 64 hexadecimal digits.
+        release_keys: Vec<ReleaseKey>,
+    },
+    /// Anything. Results say so: they name no release.
+    NotDemanded,
+}
+
+/// The SHA-256 over a release key's SubjectPublicKeyInfo.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ReleaseKey(pub [u8; 32]);
+
+/// Text that is no such digest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a release key is named by 64 hexadecimal digits, as `bartizan release key` prints them")]
+pub struct ReleaseKeyError;
+
+impl TryFrom<String> for ReleaseKey {
+    type Error = ReleaseKeyError;
+
+    fn try_from(text: String) -> Result<Self, ReleaseKeyError> {
+        let mut key = [0; 32];
+        hex::decode_to_slice(&text, &mut key).map_err(|_| ReleaseKeyError)?;
+        Ok(Self(key))
+    }
+}
+
+impl MeasuredBoot {
+    /// Whether a host without a boot that was accepted is refused.
+    #[must_use]
+    pub const fn is_demanded(&self) -> bool {
+        matches!(self, Self::Demanded { .. })
+    }
+
+    /// The keys whose releases may be registered.
+    #[must_use]
+    pub fn signers(&self) -> Vec<[u8; 32]> {
+        match self {
+            Self::Demanded { release_keys } => release_keys.iter().map(|key| key.0).collect(),
+            Self::NotDemanded => Vec::new(),
+        }
+    }
+}

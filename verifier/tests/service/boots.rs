@@ -1,0 +1,396 @@
+//! How a host was booted: nothing of one that was booted otherwise is accepted.
+
+use axum::http::{Method, StatusCode};
+use bartizan_attestation::boot::{
+    Component, Event, EventLog, Manifest, Measured, Part, Phase, Sequence, Sha384, VerifiedManifest,
+};
+use bartizan_attestation::csr::EphemeralKey;
+use bartizan_verifier::binary::Binary;
+use bartizan_verifier::clock::now_s;
+use bartizan_verifier::peer::Peer;
+use serde_json::{Value, json};
+
+use crate::bench::{Answer, Bench, operator, problem, submission};
+use crate::fleet::Authority;
+use crate::host::{Guest, Host};
+
+/// Two releases and who signs them.
+struct Factory {
+    key: EphemeralKey,
+    manifests: [Manifest; 2],
+}
+
+/// A boot: its log, and the phases that the card's vault has seen.
+#[derive(Clone)]
+struct Boot {
+    log: EventLog,
+    phases: Vec<Sha384>,
+}
+
+impl Factory {
+    fn new() -> Self {
+        let component = |phase, name: &str| Component {
+            phase,
+            name: name.into(),
+            path: Some(format!("/usr/lib/bartizan/{name}")),
+            sha384: vec![Sha384::of(name.as_bytes())],
+            start: None,
+        };
+        let manifest = |part, components| Manifest {
+            product: "bartizan".into(),
+            part,
+            version: 1,
+            components,
+        };
+        let mut stage2 = component(Phase::Coordinator, "stage2");
+        stage2.path = None;
+        let manifests = [
+            manifest(
+                Part::Base,
+                vec![
+                    component(Phase::Card, "card"),
+                    component(Phase::Devices, "devices"),
+                ],
+            ),
+            manifest(
+                Part::Bundle,
+                vec![stage2, component(Phase::Hypervisor, "hypervisor")],
+            ),
+        ];
+        let key = EphemeralKey::generate().unwrap();
+        Self { key, manifests }
+    }
+
+    /// Of another version.
+    fn next(&self) -> Self {
+        let mut manifests = self.manifests.clone();
+        manifests[1].version += 1;
+        let key = EphemeralKey::from_pkcs8_der(self.key.pkcs8_der()).unwrap();
+        Self { key, manifests }
+    }
+
+    fn signed(&self, manifest: &Manifest) -> Vec<u8> {
+        manifest.sign(&self.key).unwrap()
+    }
+
+    fn digest(&self, index: usize) -> String {
+        let signed = self.signed(&self.manifests[index]);
+        let verified = VerifiedManifest::verify(&signed, &self.key.public_key()).unwrap();
+        verified.sha384().to_string()
+    }
+
+    /// A boot up to the end of a phase.
+    fn boot(&self, last: Phase) -> Boot {
+        let mut sequence = Sequence::new(self.key.public_key().sha256());
+        let mut boot = Boot {
+            log: EventLog::default(),
+            phases: Vec::new(),
+        };
+        for manifest in &self.manifests {
+            let verified =
+                VerifiedManifest::verify(&self.signed(manifest), &self.key.public_key()).unwrap();
+            boot.push(sequence.accept(verified, 0).unwrap());
+            let phases = Phase::ALL.into_iter();
+            for phase in phases.filter(|phase| phase.part() == manifest.part && *phase <= last) {
+                for component in manifest.of(phase) {
+                    boot.push(
+                        sequence
+                            .measure(&component.name, component.sha384[0])
+                            .unwrap(),
+                    );
+                }
+                if phase <= last && phase < Phase::Enclave {
+                    boot.push(sequence.complete(phase).unwrap());
+                    boot.phases.push(boot.log.replay().measurement);
+                }
+            }
+            if last.part() == manifest.part {
+                break;
+            }
+        }
+        boot
+    }
+}
+
+impl Boot {
+    fn push(&mut self, events: Vec<Event>) {
+        events.into_iter().for_each(|event| self.log.push(event));
+    }
+}
+
+/// A verifier that demands boots of the factory's, and a host.
+async fn start(factory: &Factory) -> (Bench, Host) {
+    let key = hex::encode(factory.key.public_key().sha256());
+    let demanded = format!("measured_boot: {{demanded: {{release_keys: ['{key}']}}}}");
+    let bench = Bench::start_with(Authority::fleet(), &demanded).await;
+    let host = Host::enrolled(&bench.vault.fleet);
+    (bench, host)
+}
+
+async fn register(bench: &Bench, factory: &Factory) {
+    for manifest in &factory.manifests {
+        let answer = bench
+            .post(&operator(), "/v1/releases", release(factory, manifest))
+            .await;
+        assert_eq!(answer.0, StatusCode::NO_CONTENT, "{}", answer.1);
+    }
+}
+
+fn release(factory: &Factory, manifest: &Manifest) -> Value {
+    let key = factory.key.public_key();
+    json!({
+        "manifest": Binary::encode(&factory.signed(manifest)), "key": Binary::encode(&key.spki_der()),
+    })
+}
+
+fn peer(host: &Host, phases: &[Sha384]) -> Peer {
+    Peer::Host {
+        card: host.card,
+        phases: phases.to_vec(),
+        not_after: now_s() + 60,
+    }
+}
+
+async fn hand_in(bench: &Bench, peer: &Peer, log: &EventLog) -> Answer {
+    let log = json!({ "log": Binary::encode(&log.to_cbor()) });
+    bench.post(peer, "/v1/hosts/boot", log).await
+}
+
+async fn nonce(bench: &Bench, peer: &Peer, guest: &Guest) -> Answer {
+    let wish = json!({ "guest": guest.identity.to_string() });
+    bench.post(peer, "/v1/nonces", wish).await
+}
+
+#[tokio::test]
+async fn a_host_is_served_once_its_boot_was_accepted_and_its_results_say_of_which_releases() {
+    let factory = Factory::new();
+    let (bench, mut host) = start(&factory).await;
+    register(&bench, &factory).await;
+    let boot = factory.boot(Phase::Hypervisor);
+    host.authority.phases.clone_from(&boot.phases);
+    let (booted, guest) = (peer(&host, &boot.phases), host.guest(1, 1));
+    assert_eq!(
+        problem(&nonce(&bench, &booted, &guest).await),
+        "boot-not-accepted"
+    );
+
+    let (status, accepted) = hand_in(&bench, &booted, &boot.log).await;
+    assert_eq!(status, StatusCode::OK, "{accepted}");
+    let expected = json!({ "base": factory.digest(0), "bundle": factory.digest(1) });
+    assert_eq!(accepted, expected);
+
+    let (status, answer) = nonce(&bench, &booted, &guest).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let nonce = Binary::decode(answer["nonce"].as_str().unwrap()).unwrap();
+    let report = guest.attest(nonce.try_into().unwrap(), "nginx");
+    let submitted = submission(&report, &guest.chain);
+    let (status, judged) = bench.post(&booted, "/v1/reports", submitted).await;
+    assert_eq!(status, StatusCode::OK, "{judged}");
+    let claims = judged["token"].as_str().unwrap().split('.').nth(1).unwrap();
+    let claims: Value = serde_json::from_slice(&Binary::decode(claims).unwrap()).unwrap();
+    let claimed = &claims["bartizan_basis"]["boot"];
+    assert_eq!(claimed["releases"][0]["manifest"], json!(factory.digest(0)));
+    assert_eq!(claimed["releases"][1]["manifest"], json!(factory.digest(1)));
+    assert_eq!(claimed["phases"][3]["phase"], "hypervisor");
+
+    let path = format!("/v1/hosts/{}/boots", host.card);
+    let (_, boots) = bench.get(&operator(), &path).await;
+    assert_eq!(boots["boots"][0]["bundle"], json!(factory.digest(1)));
+    let (_, latest) = bench.get(&operator(), path.trim_end_matches('s')).await;
+    let log = Binary::decode(latest["log"].as_str().unwrap()).unwrap();
+    assert_eq!(EventLog::from_cbor(&log).unwrap(), boot.log);
+}
+
+#[tokio::test]
+async fn a_retired_release_is_refused_with_the_next_request_and_its_reports_too() {
+    let factory = Factory::new();
+    let (bench, mut host) = start(&factory).await;
+    register(&bench, &factory).await;
+    let boot = factory.boot(Phase::Hypervisor);
+    host.authority.phases.clone_from(&boot.phases);
+    let (booted, guest) = (peer(&host, &boot.phases), host.guest(1, 1));
+    assert_eq!(hand_in(&bench, &booted, &boot.log).await.0, StatusCode::OK);
+    assert_eq!(nonce(&bench, &booted, &guest).await.0, StatusCode::OK);
+
+    let path = format!("/v1/releases/{}", factory.digest(1));
+    let retire = async || {
+        bench
+            .call(&operator(), Method::DELETE, &path, Value::Null)
+            .await
+    };
+    assert_eq!(retire().await.0, StatusCode::NO_CONTENT);
+    assert_eq!(problem(&retire().await), "no-release");
+    assert_eq!(
+        problem(&nonce(&bench, &booted, &guest).await),
+        "boot-not-accepted"
+    );
+    let again = hand_in(&bench, &booted, &boot.log).await;
+    assert_eq!(problem(&again), "boot-release-unknown");
+    let (_, listed) = bench.get(&operator(), "/v1/releases").await;
+    let retired = |release: &Value| release["retired_by"] == "ann";
+    let listed = listed["releases"].as_array().unwrap();
+    assert_eq!(listed.iter().filter(|one| retired(one)).count(), 1);
+
+    // Registered again it is in force again, and what was accepted of it counts.
+    register(&bench, &factory).await;
+    assert_eq!(nonce(&bench, &booted, &guest).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_key_that_left_the_configuration_takes_its_releases_along() {
+    let factory = Factory::new();
+    let (bench, host) = start(&factory).await;
+    register(&bench, &factory).await;
+    let boot = factory.boot(Phase::Hypervisor);
+    let booted = peer(&host, &boot.phases);
+    assert_eq!(hand_in(&bench, &booted, &boot.log).await.0, StatusCode::OK);
+    let storage = &bench.service.storage;
+    let own = factory.key.public_key().sha256();
+    let retire = async |signers: &[[u8; 32]]| {
+        let retired = storage.retire_releases_of_others(signers, "configuration", 1);
+        retired.await.unwrap()
+    };
+    assert_eq!(retire(&[[7; 32], own]).await, 0);
+    assert_eq!(retire(&[[7; 32]]).await, 2);
+    let guest = host.guest(1, 1);
+    assert_eq!(
+        problem(&nonce(&bench, &booted, &guest).await),
+        "boot-not-accepted"
+    );
+}
+
+#[tokio::test]
+async fn no_other_boot_is_accepted() {
+    let factory = Factory::new();
+    let (bench, host) = start(&factory).await;
+    let boot = factory.boot(Phase::Hypervisor);
+    let booted = peer(&host, &boot.phases);
+    let unknown = hand_in(&bench, &booted, &boot.log).await;
+    assert_eq!(problem(&unknown), "boot-release-unknown");
+    assert!(
+        unknown.1["detail"]
+            .as_str()
+            .unwrap()
+            .contains(&factory.digest(0))
+    );
+    register(&bench, &factory).await;
+
+    // The certificate is of another boot, of none, or of one that has not come as far.
+    let other = factory.next().boot(Phase::Hypervisor);
+    for phases in [&other.phases[..], &[], &boot.phases[..3]] {
+        let refused = hand_in(&bench, &peer(&host, phases), &boot.log).await;
+        assert_eq!(problem(&refused), "boot-not-certified", "{}", refused.1);
+    }
+    let early = factory.boot(Phase::Devices);
+    let refused = hand_in(&bench, &peer(&host, &early.phases), &early.log).await;
+    assert_eq!(problem(&refused), "boot-under-way");
+    // A log with an event dropped, swapped, added; of a component that no release allows; of a boot that was stopped.
+    let events = boot.log.events();
+    let change = |change: &dyn Fn(&mut Vec<Event>)| {
+        let mut events = events.to_vec();
+        change(&mut events);
+        EventLog::new(events)
+    };
+    let evil = |events: &mut Vec<Event>| {
+        if let Measured::Component { sha384, .. } = &mut events[1].measured {
+            *sha384 = Sha384::of(b"evil");
+        }
+    };
+    let stopped = |events: &mut Vec<Event>| {
+        let failed = Measured::Failed {
+            phase: Phase::Enclave,
+            component: None,
+            found: None,
+        };
+        let register = events[0].register;
+        events.push(Event {
+            register,
+            measured: failed,
+        });
+    };
+    for (log, expected) in [
+        (change(&|events| drop(events.remove(1))), "boot-refused"),
+        (change(&|events| events.swap(1, 2)), "boot-refused"),
+        (
+            change(&|events| events.insert(1, events[1].clone())),
+            "boot-refused",
+        ),
+        (change(&evil), "boot-refused"),
+        (change(&stopped), "boot-stopped"),
+    ] {
+        let refused = hand_in(&bench, &booted, &log).await;
+        assert_eq!(problem(&refused), expected, "{}", refused.1);
+        // What its registers would be: another boot than the certificate's, had it been allowed.
+        assert_ne!(log.replay(), boot.log.replay());
+    }
+    let wrong = bench
+        .post(&booted, "/v1/hosts/boot", json!({ "log": "AAAA" }))
+        .await;
+    assert_eq!(problem(&wrong), "boot-log-malformed");
+    // Another host has not this one's boot.
+    assert_eq!(hand_in(&bench, &booted, &boot.log).await.0, StatusCode::OK);
+    let twin = Host::enrolled(&bench.vault.fleet);
+    let guest = twin.guest(1, 1);
+    let refused = nonce(&bench, &peer(&twin, &boot.phases), &guest).await;
+    assert_eq!(problem(&refused), "boot-not-accepted");
+}
+
+#[tokio::test]
+async fn a_report_key_of_another_boot_than_the_accepted_one_says_nothing() {
+    let factory = Factory::new();
+    let (bench, mut host) = start(&factory).await;
+    register(&bench, &factory).await;
+    let boot = factory.boot(Phase::Hypervisor);
+    let booted = peer(&host, &boot.phases);
+    assert_eq!(hand_in(&bench, &booted, &boot.log).await.0, StatusCode::OK);
+    let judge = async |guest: &Guest| {
+        let (_, answer) = nonce(&bench, &booted, guest).await;
+        let nonce = Binary::decode(answer["nonce"].as_str().unwrap()).unwrap();
+        let report = guest.attest(nonce.try_into().unwrap(), "nginx");
+        bench
+            .post(&booted, "/v1/reports", submission(&report, &guest.chain))
+            .await
+    };
+    let other = factory.next().boot(Phase::Hypervisor).phases;
+    for phases in [Vec::new(), other, boot.phases[..3].to_vec()] {
+        host.authority.phases = phases;
+        let refused = judge(&host.guest(1, 1)).await;
+        assert_eq!(problem(&refused), "boot-not-accepted", "{}", refused.1);
+    }
+    // A guest's key that was certified in another boot than the report's.
+    host.authority.phases.clone_from(&boot.phases);
+    let mut guest = host.guest(1, 1);
+    host.authority.phases.clear();
+    let stale = host.guest(1, 1);
+    (guest.chain, guest.key) = (stale.chain, stale.key);
+    assert_eq!(problem(&judge(&guest).await), "report-of-other-boot");
+}
+
+#[tokio::test]
+async fn releases_are_registered_by_administrators_and_signed_by_configured_keys() {
+    let factory = Factory::new();
+    let (bench, _) = start(&factory).await;
+    let stranger = Factory::new();
+    let foreign = release(&stranger, &stranger.manifests[0]);
+    let answer = bench.post(&operator(), "/v1/releases", foreign).await;
+    assert_eq!(problem(&answer), "release-key-unknown");
+    // Signed by another than the key that it is handed in with.
+    let mut forged = release(&stranger, &stranger.manifests[0]);
+    forged["key"] = release(&factory, &factory.manifests[0])["key"].clone();
+    let answer = bench.post(&operator(), "/v1/releases", forged).await;
+    assert_eq!(problem(&answer), "release-refused");
+    let mut keyless = release(&factory, &factory.manifests[0]);
+    keyless["key"] = json!("AAAA");
+    let answer = bench.post(&operator(), "/v1/releases", keyless).await;
+    assert_eq!(problem(&answer), "release-key-malformed");
+    let observer = Peer::Operator {
+        name: "oscar".into(),
+        role: bartizan_attestation::certificates::Role::Observer,
+        not_after: now_s() + 60,
+    };
+    let one = release(&factory, &factory.manifests[0]);
+    let answer = bench.post(&observer, "/v1/releases", one).await;
+    assert_eq!(problem(&answer), "role-insufficient");
+    let (_, listed) = bench.get(&operator(), "/v1/releases").await;
+    assert_eq!(listed, json!({ "releases": [], "next": null }));
+}
