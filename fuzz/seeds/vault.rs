@@ -1,6 +1,6 @@
 //! Requests to vaults; the target's first byte selects the vault, 0 the host's and 1 the verifier's.
 
-use bartizan_attestation::keys::{Purpose, VaultRequest};
+use bartizan_attestation::keys::{VaultKind, Purpose, VaultRequest};
 use bartizan_fuzz::fleet::{FLEET, signed_contents};
 use bartizan_local::encode;
 
@@ -25,6 +25,7 @@ pub(crate) fn seeds(claims: &str) -> Vec<Seed> {
     let host = VaultRequest::IssueHost {
         csr: csr.clone(),
         name: "host-2".into(),
+        vault: VaultKind::Software,
     };
     let operator = VaultRequest::IssueOperator {
         csr,

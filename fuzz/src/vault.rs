@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use bartizan_attestation::certificates::{FleetCa, Usage, verify_chain};
 use bartizan_attestation::identity::CardId;
-use bartizan_attestation::keys::{VaultReply, VaultRequest};
+use bartizan_attestation::keys::{VaultKind, VaultReply, VaultRequest};
 use bartizan_vault::backend::Backend;
 use bartizan_vault::software::{RootKey, Software};
 use bartizan_vault::{Role, StoredKeyring, Vault};
@@ -47,7 +47,7 @@ impl Vaults {
             panic!("the card has no key");
         };
         let name = "host-1".to_owned();
-        let card = leaf(verifier.answer(VaultRequest::IssueHost { csr, name }, NOW_S));
+        let card = leaf(verifier.answer(VaultRequest::IssueHost { csr, name, vault: VaultKind::Software }, NOW_S));
         let install = VaultRequest::InstallCardIdentity {
             chain: vec![card.clone().into()],
             fleet_ca: ca.clone(),

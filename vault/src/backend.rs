@@ -5,7 +5,7 @@
 
 use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::cose::{Curve, PublicKey};
-use bartizan_attestation::keys::{Purpose, VaultKind};
+use bartizan_attestation::keys::{Purpose, TpmDescription, VaultKind};
 
 use crate::registers::{Register, RegisterValues};
 
@@ -39,12 +39,42 @@ pub trait Backend: Send + Sync {
     /// What the registers hold.
     fn registers(&self) -> Result<RegisterValues, BackendError>;
 
+    /// What the TPM shows of itself and of this key; none where keys are in no TPM.
+    fn describe_tpm(
+        &self,
+        purpose: Purpose,
+        key: &StoredKey<'_>,
+    ) -> Result<Option<TpmDescription>, BackendError> {
+        let _unused = (purpose, key);
+        Ok(None)
+    }
+
+    /// Has the TPM open a secret that is meant for one of its objects; none where keys are in no TPM.
+    fn activate(
+        &self,
+        object: Activated<'_>,
+        credential: &[u8],
+        secret: &[u8],
+    ) -> Result<Option<Vec<u8>>, BackendError> {
+        let _unused = (object, credential, secret);
+        Ok(None)
+    }
+
     /// The registers, signed by the device that holds them; none where they are this process's own word.
     /// The nonce has at most [`Quote::MAX_NONCE`] bytes.
     fn quote(&self, nonce: &[u8]) -> Result<Option<Quote>, BackendError> {
         let _unused = nonce;
         Ok(None)
     }
+}
+
+/// The object of a TPM that a secret is meant for.
+#[derive(Clone, Copy, Debug)]
+pub enum Activated<'a> {
+    /// A key of the keyring's.
+    Key(Purpose, StoredKey<'a>),
+    /// The one that signs quotes.
+    Attestation,
 }
 
 /// A key that was just made.

@@ -24,12 +24,13 @@ mod store_key;
 mod templates;
 
 use bartizan_attestation::boot::Sha384;
-use bartizan_attestation::keys::{Purpose, VaultKind};
+use bartizan_attestation::keys::{Purpose, TpmDescription, VaultKind};
 use tss_esapi::Context;
 use tss_esapi::handles::KeyHandle;
+use tss_esapi::traits::Marshall;
 
 use crate::backend::{
-    Backend, BackendError, Device, DeviceError, Encoding, NewKey, Quote, StoredKey,
+    Activated, Backend, BackendError, Device, DeviceError, Encoding, NewKey, Quote, StoredKey,
 };
 use crate::config::TpmConfig;
 use crate::registers::{Register, RegisterValues};
@@ -123,6 +124,37 @@ impl Backend for Tpm2 {
 
     fn registers(&self) -> Result<RegisterValues, BackendError> {
         self.connection.run(|context| self.pcrs.read(context))
+    }
+
+    fn describe_tpm(
+        &self,
+        purpose: Purpose,
+        key: &StoredKey<'_>,
+    ) -> Result<Option<TpmDescription>, BackendError> {
+        let blob = Blob::open(purpose, key)?;
+        let endorsement = self.endorsement()?;
+        Ok(Some(TpmDescription {
+            // Without the length before it.
+            endorsement: endorsement
+                .public
+                .into_iter()
+                .skip(2)
+                .collect::<Vec<_>>()
+                .into(),
+            certificate: endorsement.certificate.map(Into::into),
+            card: blob.public.marshall()?.into(),
+            attestation: self.attestation()?.into(),
+        }))
+    }
+
+    fn activate(
+        &self,
+        object: Activated<'_>,
+        credential: &[u8],
+        secret: &[u8],
+    ) -> Result<Option<Vec<u8>>, BackendError> {
+        self.activate_credential(object, credential, secret)
+            .map(Some)
     }
 
     fn quote(&self, nonce: &[u8]) -> Result<Option<Quote>, BackendError> {

@@ -2,6 +2,7 @@
 
 mod card;
 mod operators;
+mod tpm;
 mod verifier;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -107,7 +108,7 @@ impl Operation<'_> {
         match request {
             VaultRequest::Describe => Ok(self.describe()),
             VaultRequest::CreateFleetCa { name } => self.create_fleet_ca(&name),
-            VaultRequest::IssueHost { csr, name } => self.issue_host(&csr, &name),
+            VaultRequest::IssueHost { csr, name, vault } => self.issue_host(&csr, &name, vault),
             VaultRequest::IssueOperator { csr, name } => self.issue_operator(&csr, &name),
             VaultRequest::RotateTlsServer { names, lifetime_s } => {
                 self.rotate_tls_server(names, lifetime_s)
@@ -122,6 +123,12 @@ impl Operation<'_> {
                 certificate,
                 message,
             } => self.sign_tls(self.boot.reached()?, purpose, &certificate, &message),
+            VaultRequest::DescribeTpm => self.describe_tpm(self.boot.reached()?),
+            VaultRequest::ActivateCredential {
+                object,
+                credential,
+                secret,
+            } => self.activate(self.boot.reached()?, object, &credential, &secret),
             VaultRequest::DescribeBoot => self.boot.describe(self.backend).map(VaultReply::Boot),
             VaultRequest::CreateCardIdentity => self.create_card_identity(self.boot.reached()?),
             VaultRequest::RenewCardIdentity => self.renew_card_identity(self.boot.reached()?),

@@ -17,7 +17,9 @@ use std::process::Command;
 
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::identity::{CardId, GuestIdentity};
-use bartizan_attestation::keys::{KeyDescription, Purpose, VaultRefusal, VaultReply, VaultRequest};
+use bartizan_attestation::keys::{
+    KeyDescription, Purpose, VaultKind, VaultRefusal, VaultReply, VaultRequest,
+};
 use bartizan_attestation::measurement::Digest;
 use bartizan_local::read_frame;
 use daemon::{Daemon, Folder};
@@ -44,7 +46,11 @@ fn fleet() -> Fleet {
         panic!("no CSR");
     };
     let name = "host-1".into();
-    let chain = verifier.certificates(&VaultRequest::IssueHost { csr, name });
+    let chain = verifier.certificates(&VaultRequest::IssueHost {
+        csr,
+        name,
+        vault: VaultKind::Software,
+    });
     host.certificates(&VaultRequest::InstallCardIdentity {
         chain: chain.into_iter().map(Into::into).collect(),
         fleet_ca: fleet_ca.clone(),

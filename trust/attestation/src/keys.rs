@@ -59,6 +59,12 @@ impl VaultKind {
             Self::Pkcs11 => "pkcs11",
         }
     }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// A certificate chain: DER certificates, leaf first, without the fleet CA.
@@ -86,6 +92,9 @@ pub enum VaultRequest {
         /// The host's name, for people.
         #[n(1)]
         name: String,
+        /// The back end that the host's own vault has: the certificate says so, and so must those that it certifies.
+        #[n(2)]
+        vault: VaultKind,
     },
     /// Certify an operator's key from its CSR: the fleet's first, while the fleet is begun, or one that the
     /// vault's own configuration names. Answer: chain.
@@ -198,6 +207,23 @@ pub enum VaultRequest {
     /// How this host was booted. Answer: [`VaultReply::Boot`].
     #[n(14)]
     DescribeBoot,
+    /// What the TPM shows of itself and of the card identity key. Answer: [`VaultReply::Tpm`].
+    #[n(15)]
+    DescribeTpm,
+    /// Have the TPM open a secret that was encrypted for one of its objects (TPM2_ActivateCredential). Answer:
+    /// [`VaultReply::Secret`].
+    #[n(16)]
+    ActivateCredential {
+        /// For which object.
+        #[n(0)]
+        object: TpmObject,
+        /// The contents of TPM2B_ID_OBJECT.
+        #[cbor(n(1), with = "minicbor::bytes")]
+        credential: Vec<u8>,
+        /// The contents of TPM2B_ENCRYPTED_SECRET.
+        #[cbor(n(2), with = "minicbor::bytes")]
+        secret: Vec<u8>,
+    },
 }
 
 impl VaultRequest {
@@ -239,6 +265,42 @@ pub enum VaultReply {
     /// To [`VaultRequest::DescribeBoot`].
     #[n(6)]
     Boot(#[n(0)] BootDescription),
+    /// To [`VaultRequest::DescribeTpm`]; none where the keys are in no TPM.
+    #[n(7)]
+    Tpm(#[n(0)] Option<TpmDescription>),
+    /// What was encrypted.
+    #[n(8)]
+    Secret(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+}
+
+/// An object of a TPM that a secret can be meant for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(index_only)]
+pub enum TpmObject {
+    /// The card identity key.
+    #[n(0)]
+    CardIdentity,
+    /// The key that signs quotes.
+    #[n(1)]
+    Attestation,
+}
+
+/// What a TPM shows of itself; each key as TPMT_PUBLIC ([`crate::tpm::PublicArea`]).
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct TpmDescription {
+    /// The endorsement key.
+    #[n(0)]
+    pub endorsement: ByteVec,
+    /// Its certificate, DER, with whatever follows it in the TPM's memory.
+    #[n(1)]
+    pub certificate: Option<ByteVec>,
+    /// The card identity key.
+    #[n(2)]
+    pub card: ByteVec,
+    /// The key that signs quotes.
+    #[n(3)]
+    pub attestation: ByteVec,
 }
 
 /// How a host was booted, as its vault was told.
@@ -338,6 +400,10 @@ pub enum VaultRefusal {
         #[n(1)]
         keys: u32,
     },
+    /// The keys are in no TPM.
+    #[n(8)]
+    #[error("this vault's keys are in no TPM")]
+    NoTpm,
     /// The boot has not come that far, or was stopped.
     #[n(7)]
     #[error("that stays shut until phase {phase} of the measured boot has ended{}", why_stopped(.stopped.as_ref()))]

@@ -19,6 +19,7 @@
 //! | [`result`] | the signed result of an appraisal: EAR as a JWT |
 //! | [`operation`] | what an operator orders a host to do, and the log of it |
 //! | [`renewal`] | a guest's key, renewed within its boot |
+//! | [`tpm`] | what a TPM shows of itself, and how it has to prove it |
 //! | [`keys`] | typed key purposes and what a vault is asked |
 //! | [`host`] | what the processes of one host tell one another |
 
@@ -47,6 +48,7 @@ pub mod profile;
 pub mod renewal;
 pub mod result;
 mod text;
+pub mod tpm;
 
 pub use bartizan_boot as boot;
 pub use bartizan_cose as cose;

@@ -1,13 +1,13 @@
 //! The endorsement key (EK): the key that the maker of a TPM vouches for.
 //!
-//! A verifier that trusts its certificate encrypts a secret to the EK together with the name of an attestation key
-//! (TPM2_MakeCredential). Only the TPM that has both decrypts it, so that whoever returns the secret has shown that the
-//! quotes by that attestation key come from a TPM of that maker.
+//! A verifier that trusts its certificate encrypts a secret to the EK together with the name of another object
+//! (`bartizan_attestation::tpm::make_credential`). Only the TPM that has both decrypts it, so that whoever returns the secret has
+//! shown that the host's identity key, or the one that quotes are signed with, is in that TPM.
 
 use tss_esapi::abstraction::{AsymmetricAlgorithmSelection, DefaultKey, ek};
 use tss_esapi::constants::SessionType;
 use tss_esapi::constants::response_code::Tss2ResponseCode;
-use tss_esapi::handles::AuthHandle;
+use tss_esapi::handles::{AuthHandle, KeyHandle};
 use tss_esapi::interface_types::ecc::EccCurve;
 use tss_esapi::interface_types::key_bits::RsaKeyBits;
 use tss_esapi::interface_types::resource_handles::Hierarchy;
@@ -16,9 +16,10 @@ use tss_esapi::structures::{Digest, EncryptedSecret, IdObject, Nonce, Public};
 use tss_esapi::traits::Marshall;
 use tss_esapi::{Context, Error};
 
-use super::handles::{authorised, with_policy, with_primary};
+use super::blob::Blob;
+use super::handles::{authorised, flushing, with_policy, with_primary};
 use super::{Tpm2, templates, unexpected};
-use crate::backend::BackendError;
+use crate::backend::{Activated, BackendError};
 
 /// An endorsement key.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,10 +58,21 @@ impl Tpm2 {
         })
     }
 
-    /// Opens a secret that was encrypted to [`Tpm2::endorsement`] for the attestation key that quotes are signed with.
+    /// The public area of the attestation key that quotes are signed with.
+    pub(super) fn attestation(&self) -> Result<Vec<u8>, BackendError> {
+        self.connection.run(|context| {
+            let template = templates::attestation()?;
+            with_primary(context, Hierarchy::Owner, template, |_, _, public| {
+                Ok(public.marshall()?)
+            })
+        })
+    }
+
+    /// Opens a secret that was encrypted to [`Tpm2::endorsement`] for an object of this TPM.
     /// `credential` and `secret` are the contents of TPM2B_ID_OBJECT and TPM2B_ENCRYPTED_SECRET.
     pub fn activate_credential(
         &self,
+        object: Activated<'_>,
         credential: &[u8],
         secret: &[u8],
     ) -> Result<Vec<u8>, BackendError> {
@@ -68,7 +80,21 @@ impl Tpm2 {
         let secret = EncryptedSecret::try_from(secret.to_vec())?;
         self.connection.run(|context| {
             let (kind, _) = find(context)?;
-            activate(context, kind, &credential, &secret)
+            match object {
+                Activated::Attestation => {
+                    let template = templates::attestation()?;
+                    with_primary(context, Hierarchy::Owner, template, |context, key, _| {
+                        activate(context, kind, key, &credential, &secret)
+                    })
+                }
+                Activated::Key(purpose, stored) => {
+                    let blob = Blob::open(purpose, &stored)?;
+                    let key = self.load(context, purpose, &stored, &blob)?;
+                    flushing(context, key.into(), |context| {
+                        activate(context, kind, key, &credential, &secret)
+                    })
+                }
+            }
         })
     }
 }
@@ -76,41 +102,39 @@ impl Tpm2 {
 fn activate(
     context: &mut Context,
     kind: AsymmetricAlgorithmSelection,
+    object: KeyHandle,
     credential: &IdObject,
     secret: &EncryptedSecret,
 ) -> Result<Vec<u8>, BackendError> {
-    let attestation = templates::attestation()?;
     let endorsement = template(kind)?;
     let by_policy = !endorsement.object_attributes().user_with_auth();
-    with_primary(context, Hierarchy::Owner, attestation, |context, ak, _| {
-        with_primary(
-            context,
-            Hierarchy::Endorsement,
-            endorsement,
-            |context, ek, _| {
-                let open = |context: &mut Context, session| {
-                    let sessions = (Some(AuthSession::Password), Some(session), None);
-                    let opened = context.execute_with_sessions(sessions, |context| {
-                        context.activate_credential(ak, ek, credential.clone(), secret.clone())
-                    });
-                    Ok(opened?.value().to_vec())
-                };
-                if !by_policy {
-                    return open(context, AuthSession::Password);
-                }
-                with_policy(context, SessionType::Policy, |context, session, policy| {
-                    authorised(context, |context| {
-                        let (nonce, reference) = (Nonce::default(), Nonce::default());
-                        let endorsement = AuthHandle::Endorsement;
-                        let any = Digest::default();
-                        context.policy_secret(policy, endorsement, nonce, any, reference, None)?;
-                        Ok(())
-                    })?;
-                    open(context, session)
-                })
-            },
-        )
-    })
+    with_primary(
+        context,
+        Hierarchy::Endorsement,
+        endorsement,
+        |context, ek, _| {
+            let open = |context: &mut Context, session| {
+                let sessions = (Some(AuthSession::Password), Some(session), None);
+                let opened = context.execute_with_sessions(sessions, |context| {
+                    context.activate_credential(object, ek, credential.clone(), secret.clone())
+                });
+                Ok(opened?.value().to_vec())
+            };
+            if !by_policy {
+                return open(context, AuthSession::Password);
+            }
+            with_policy(context, SessionType::Policy, |context, session, policy| {
+                authorised(context, |context| {
+                    let (nonce, reference) = (Nonce::default(), Nonce::default());
+                    let endorsement = AuthHandle::Endorsement;
+                    let any = Digest::default();
+                    context.policy_secret(policy, endorsement, nonce, any, reference, None)?;
+                    Ok(())
+                })?;
+                open(context, session)
+            })
+        },
+    )
 }
 
 fn template(kind: AsymmetricAlgorithmSelection) -> Result<Public, Error> {

@@ -32,12 +32,10 @@ pub(super) fn parent(purpose: Purpose) -> Result<Public, Error> {
     ecc(attributes, parameters, name(purpose).as_bytes())?.build()
 }
 
-/// A key that signs under a policy.
+/// A key that signs under a policy. `adminWithPolicy` is clear: that it is there, and that it is this TPM's, it may prove to
+/// whoever asks (TPM2_ActivateCredential); its authorisation, which is empty, lets it do no more.
 pub(super) fn signing(purpose: Purpose, policy: Digest) -> Result<Public, Error> {
-    let attributes = fixed()
-        .with_admin_with_policy(true)
-        .with_sign_encrypt(true)
-        .build()?;
+    let attributes = fixed().with_sign_encrypt(true).build()?;
     let parameters = ecdsa(curve(purpose));
     let builder = ecc(attributes, parameters, &[])?;
     builder.with_auth_policy(policy).build()

@@ -1,6 +1,7 @@
 use bartizan_attestation::certificates::{FleetCa, Subject, Usage, verify_chain};
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::identity::GuestIdentity;
+use bartizan_attestation::keys::VaultKind;
 use bartizan_attestation::measurement::Digest;
 use tempfile::TempDir;
 
@@ -64,6 +65,7 @@ fn fleet() -> (Opened, Opened, FleetCa) {
     let issue = VaultRequest::IssueHost {
         csr,
         name: "host-1".into(),
+        vault: VaultKind::Software,
     };
     let chain = certificates(verifier.vault.answer(issue, NOW));
     let chain = chain.into_iter().map(ByteVec::from).collect();

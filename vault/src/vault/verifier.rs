@@ -1,9 +1,10 @@
 //! What the verifier's vault does: the fleet CA, the TLS server key, token keys.
 
 use bartizan_attestation::certificates::{Subject, Usage};
+use bartizan_attestation::cose::PublicKey;
 use bartizan_attestation::csr;
 use bartizan_attestation::identity::CardId;
-use bartizan_attestation::keys::{Purpose, VaultRefusal, VaultReply};
+use bartizan_attestation::keys::{Purpose, VaultKind, VaultRefusal, VaultReply};
 use bartizan_attestation::result::{check_claims_json, compact, signing_input};
 
 use super::{Operation, Outcome, chain, leaf, short, store, stored};
@@ -60,15 +61,25 @@ impl Operation<'_> {
         Ok(VaultReply::Certificates(chain([der])))
     }
 
-    pub(super) fn issue_host(&self, csr: &[u8], name: &str) -> Outcome {
+    pub(super) fn issue_host(&self, csr: &[u8], name: &str, vault: VaultKind) -> Outcome {
         check_name(name)?;
         let key = csr::verify(csr).map_err(refused)?;
         let card = CardId(key.sha256());
         let (usage, subject) = (Usage::Card, Subject::Host(card));
-        let issued = self.issued_by_fleet_ca(usage, subject, name.into(), Vec::new(), YEAR_S, &key);
-        let (certificate, _) = issued?;
+        let wanted = Certificate {
+            usage,
+            subject,
+            common_name: name.into(),
+            names: Vec::new(),
+            vault,
+            launch_measurement: None,
+            phases: Vec::new(),
+            now: self.now,
+            lifetime_s: YEAR_S,
+        };
+        let (certificate, _) = self.signed_by_fleet_ca(&wanted, &key)?;
         // Said here too: what a verifier that was taken over has certified is not in its own log.
-        tracing::info!(name, %card, "host certified");
+        tracing::info!(name, %card, vault = vault.name(), "host certified");
         Ok(VaultReply::Certificates(chain([certificate])))
     }
 
@@ -129,23 +140,30 @@ impl Operation<'_> {
         common_name: String,
         names: Vec<String>,
         lifetime_s: u64,
-        key: &bartizan_attestation::cose::PublicKey,
+        key: &PublicKey,
     ) -> Result<(Vec<u8>, u64), VaultRefusal> {
-        let purpose = Purpose::FleetCa;
-        let fleet = self.newest(purpose)?;
-        let certificate = leaf(&fleet).ok_or(VaultRefusal::NoKey { purpose })?;
         let wanted = Certificate {
             usage,
             subject,
             common_name,
             names,
-            // All hosts' vaults are of the one kind that there is.
             vault: self.backend.kind(),
             launch_measurement: None,
             phases: Vec::new(),
             now: self.now,
             lifetime_s,
         };
+        self.signed_by_fleet_ca(&wanted, key)
+    }
+
+    fn signed_by_fleet_ca(
+        &self,
+        wanted: &Certificate,
+        key: &PublicKey,
+    ) -> Result<(Vec<u8>, u64), VaultRefusal> {
+        let purpose = Purpose::FleetCa;
+        let fleet = self.newest(purpose)?;
+        let certificate = leaf(&fleet).ok_or(VaultRefusal::NoKey { purpose })?;
         wanted.issue(key, certificate, self.issuer(&fleet)?)
     }
 }

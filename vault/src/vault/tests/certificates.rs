@@ -165,6 +165,7 @@ fn a_csr_without_proof_of_possession_is_refused() {
     let request = VaultRequest::IssueHost {
         csr,
         name: "host-3".into(),
+        vault: VaultKind::Software,
     };
     assert!(matches!(
         refusal(verifier.vault.answer(request, NOW)),

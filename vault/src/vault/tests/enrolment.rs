@@ -18,11 +18,14 @@ fn an_enrolment_that_failed_can_be_begun_anew() {
     };
     let install = |csr| {
         let name = "host-1".into();
-        let chain = certificates(
-            verifier
-                .vault
-                .answer(VaultRequest::IssueHost { csr, name }, NOW),
-        );
+        let chain = certificates(verifier.vault.answer(
+            VaultRequest::IssueHost {
+                csr,
+                name,
+                vault: VaultKind::Software,
+            },
+            NOW,
+        ));
         let chain = chain.into_iter().map(ByteVec::from).collect();
         let fleet_ca = ca.clone();
         host.vault
@@ -48,7 +51,11 @@ fn a_card_identity_is_renewed_with_the_key_that_it_has() {
     };
     let issue = |csr: Vec<u8>, now| {
         let name = "host-1".into();
-        let issue = VaultRequest::IssueHost { csr, name };
+        let issue = VaultRequest::IssueHost {
+            csr,
+            name,
+            vault: VaultKind::Software,
+        };
         let chain = certificates(verifier.vault.answer(issue, now));
         chain.into_iter().map(ByteVec::from).collect::<Chain>()
     };
@@ -70,6 +77,7 @@ fn a_card_identity_is_renewed_with_the_key_that_it_has() {
     let issue = VaultRequest::IssueHost {
         csr: csr(half),
         name: "host-1".into(),
+        vault: VaultKind::Software,
     };
     let foreign = certificates(other.vault.answer(issue, half + 1));
     let foreign = foreign.into_iter().map(ByteVec::from).collect();
@@ -112,6 +120,7 @@ fn a_chain_for_another_key_is_not_installed() {
     let issue = VaultRequest::IssueHost {
         csr,
         name: "host-2".into(),
+        vault: VaultKind::Software,
     };
     let chain = certificates(verifier.vault.answer(issue, NOW));
     let chain = chain.into_iter().map(ByteVec::from).collect();

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use bartizan_attestation::keys::Purpose;
-use bartizan_vault::backend::{Backend, BackendError, Encoding, NewKey, StoredKey};
+use bartizan_attestation::tpm::{PublicArea, make_credential};
+use bartizan_vault::backend::{Activated, Backend, BackendError, Encoding, NewKey, StoredKey};
 use bartizan_vault::config::TpmConfig;
 use bartizan_vault::registers::Register;
 use bartizan_vault::tpm2::Tpm2;
@@ -36,8 +37,8 @@ pub(crate) const CASES: &[Case] = &[
     ),
     ("tpm2_tools_cannot_use_a_blob", tpm2_tools_cannot_use_a_blob),
     (
-        "a_credential_opens_for_the_attestation_key",
-        a_credential_opens_for_the_attestation_key,
+        "a_credential_opens_for_the_object_that_it_names",
+        a_credential_opens_for_the_object_that_it_names,
     ),
     (
         "what_others_left_loaded_makes_room",
@@ -265,7 +266,7 @@ fn tpm2_tools_cannot_use_a_blob(rig: &dyn Rig) {
     assert!(!refused.status.success(), "{refused:?}");
 }
 
-fn a_credential_opens_for_the_attestation_key(rig: &dyn Rig) {
+fn a_credential_opens_for_the_object_that_it_names(rig: &dyn Rig) {
     // None, and one certificate more each time: the last is preferred to those before.
     for index in [
         None,
@@ -290,18 +291,55 @@ fn a_credential_opens_for_the_attestation_key(rig: &dyn Rig) {
         assert_eq!(endorsement.certificate, expected);
         let quote = backend.quote(b"nonce").unwrap().unwrap();
         drop(backend);
-        let (credential, secret) = make_credential(rig, &endorsement.public, &quote.public);
+        let (credential, secret) = made_by_tools(rig, &endorsement.public, &quote.public);
         let backend = Tpm2::open(&config(rig.tcti(), &[])).unwrap();
-        let opened = backend.activate_credential(&credential, &secret).unwrap();
+        let attests = Activated::Attestation;
+        let opened = backend.activate_credential(attests, &credential, &secret);
+        let opened = opened.unwrap();
         assert_eq!(opened, b"a secret", "{index:?}");
         let mut altered = credential.clone();
         *altered.last_mut().unwrap() ^= 1;
-        assert!(backend.activate_credential(&altered, &secret).is_err());
+        let refused = backend.activate_credential(attests, &altered, &secret);
+        assert!(refused.is_err());
+        opens_what_a_verifier_encrypts(&backend, &endorsement.public);
+    }
+}
+
+/// For each object what was encrypted for it, and nothing else.
+fn opens_what_a_verifier_encrypts(backend: &Tpm2, endorsement: &[u8]) {
+    let endorsement = PublicArea::parse(&endorsement[2..]).unwrap();
+    let purpose = Purpose::CardIdentity;
+    let [key, other] = [(); 2].map(|()| backend.generate(purpose).unwrap());
+    let stored = |key: &NewKey| (key.public.sha256(), key.blob.clone());
+    let [key, other] = [&key, &other].map(stored);
+    let described = |(id, blob): &([u8; 32], Vec<u8>)| {
+        let described = backend.describe_tpm(purpose, &StoredKey { id, blob });
+        described.unwrap().unwrap()
+    };
+    let shown = described(&key);
+    let card = PublicArea::parse(&shown.card).unwrap();
+    assert_eq!(card.policy_bound_signer().unwrap().sha256(), key.0);
+    let attestation = PublicArea::parse(&shown.attestation).unwrap();
+    attestation.attestation_key().unwrap();
+    assert_eq!(PublicArea::parse(&shown.endorsement).unwrap(), endorsement);
+
+    let [of_key, of_other] =
+        [&key, &other].map(|(id, blob)| Activated::Key(purpose, StoredKey { id, blob }));
+    let secret = [5; 32];
+    for (area, right, wrong) in [
+        (&card, of_key, Activated::Attestation),
+        (&card, of_key, of_other),
+        (&attestation, Activated::Attestation, of_key),
+    ] {
+        let made = make_credential(&endorsement, &area.name(), &secret).unwrap();
+        let open = |object| backend.activate_credential(object, &made.credential, &made.secret);
+        assert_eq!(open(right).unwrap(), secret);
+        assert!(open(wrong).is_err(), "a secret of another object");
     }
 }
 
 /// TPM2B_ID_OBJECT and TPM2B_ENCRYPTED_SECRET, as tpm2-tools make them for a verifier.
-fn make_credential(rig: &dyn Rig, endorsement: &[u8], attestation: &[u8]) -> (Vec<u8>, Vec<u8>) {
+fn made_by_tools(rig: &dyn Rig, endorsement: &[u8], attestation: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::write(path("ek"), endorsement).unwrap();

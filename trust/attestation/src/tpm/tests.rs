@@ -1,0 +1,178 @@
+//! Public areas and endorsement certificates made here. That a TPM opens what [`make_credential`] makes, the vault's
+//! conformance tests try on one.
+
+use aws_lc_rs::agreement::{ECDH_P256, PrivateKey};
+use proptest::prelude::*;
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    PublicKeyData as _,
+};
+
+use super::*;
+use crate::cose::Curve;
+
+const EK_ATTRIBUTES: u32 = 0x0003_00b2;
+
+/// The area of a storage key on P-256, as the TCG's template L-2 has it.
+fn storage(point: &[u8], attributes: u32) -> Vec<u8> {
+    let mut area = vec![0x00, 0x23, 0x00, 0x0b];
+    area.extend(attributes.to_be_bytes());
+    area.extend([0, 32]);
+    area.extend([7; 32]);
+    // AES-128-CFB, no scheme, P-256, no derivation.
+    area.extend([0, 6, 0, 128, 0, 0x43, 0, 0x10, 0, 3, 0, 0x10]);
+    for coordinate in point[1..].chunks(32) {
+        area.extend([0, 32]);
+        area.extend(coordinate);
+    }
+    area
+}
+
+/// The area of a key that signs, on P-256.
+fn signing(point: &[u8], attributes: u32, policy: &[u8]) -> Vec<u8> {
+    let mut area = vec![0x00, 0x23, 0x00, 0x0b];
+    area.extend(attributes.to_be_bytes());
+    area.extend(u16::try_from(policy.len()).unwrap().to_be_bytes());
+    area.extend(policy);
+    area.extend([0, 0x10, 0, 0x18, 0, 0x0b, 0, 3, 0, 0x10]);
+    for coordinate in point[1..].chunks(32) {
+        area.extend([0, 32]);
+        area.extend(coordinate);
+    }
+    area
+}
+
+fn point() -> Vec<u8> {
+    let key = PrivateKey::generate(&ECDH_P256).unwrap();
+    key.compute_public_key().unwrap().as_ref().to_vec()
+}
+
+#[test]
+fn a_public_area_is_read_and_named() {
+    let point = point();
+    let bytes = storage(&point, EK_ATTRIBUTES);
+    let area = PublicArea::parse(&bytes).unwrap();
+    let AsymmetricKey::Ec(key) = area.key() else {
+        panic!("an elliptic curve's");
+    };
+    assert_eq!((key.curve(), key.point()), (Curve::P256, &point[..]));
+    let name = [&[0, 0x0b][..], &crate::digest::sha256(&bytes)].concat();
+    assert_eq!(area.name(), name);
+    assert!(make_credential(&area, &name, &[1; SECRET_LEN]).is_ok());
+}
+
+#[test]
+fn a_key_for_anything_else_is_refused() {
+    let (point, policy) = (point(), [7; 32]);
+    let signs = 0x0004_0032;
+    let signer = |attributes, policy: &[u8]| {
+        let area = PublicArea::parse(&signing(&point, attributes, policy)).unwrap();
+        area.policy_bound_signer().is_ok()
+    };
+    assert!(signer(signs, &policy));
+    // It can leave, was not made there, signs by password, is restricted, decrypts, or has no policy.
+    for (attributes, policy) in [
+        (signs & !0x2, &policy[..]),
+        (signs & !0x10, &policy),
+        (signs & !0x20, &policy),
+        (signs | 0x40, &policy),
+        (signs | 0x0001_0000, &policy),
+        (signs | 0x0002_0000, &policy),
+        (signs & !0x0004_0000, &policy),
+        (signs, &[]),
+    ] {
+        assert!(!signer(attributes, policy), "{attributes:x}");
+    }
+    let attests = |attributes| {
+        let area = PublicArea::parse(&signing(&point, attributes, &[])).unwrap();
+        area.attestation_key().is_ok()
+    };
+    assert!(attests(signs | 0x0001_0040));
+    assert!(!attests(signs | 0x40));
+    assert!(!attests((signs | 0x0001_0000) & !0x2));
+    // Whatever decrypts and hands out what it decrypted is no endorsement key.
+    for attributes in [EK_ATTRIBUTES & !0x0001_0000, EK_ATTRIBUTES | 0x0004_0000] {
+        let area = PublicArea::parse(&storage(&point, attributes)).unwrap();
+        let refused = make_credential(&area, &[], &[1; SECRET_LEN]);
+        assert_eq!(refused, Err(CredentialError::EndorsementKey));
+    }
+}
+
+struct Maker {
+    key: KeyPair,
+    params: CertificateParams,
+    pem: String,
+}
+
+impl Maker {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { key, params, pem }
+    }
+
+    fn certify(&self, key: &KeyPair, purpose: &[u64]) -> Vec<u8> {
+        let mut params = CertificateParams::default();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(purpose.to_vec())];
+        let issuer = Issuer::from_params(&self.params, &self.key);
+        params.signed_by(key, &issuer).unwrap().der().to_vec()
+    }
+}
+
+#[test]
+fn an_endorsement_key_needs_a_known_makers_word_for_itself() {
+    let (maker, other) = (Maker::new(), Maker::new());
+    let makers = Makers::from_pem(maker.pem.as_bytes()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let area = PublicArea::parse(&storage(key.der_bytes(), EK_ATTRIBUTES)).unwrap();
+    let ek = &[2, 23, 133, 8, 1];
+    let now = 1_800_000_000;
+    let verify = |certificate: &[u8], area: &PublicArea| {
+        EndorsementCertificate::verify(certificate, area.clone(), &makers, now)
+    };
+    let mut padded = maker.certify(&key, ek);
+    // As TPMs keep it: what follows is not looked at.
+    padded.extend([0xff; 20]);
+    let verified = verify(&padded, &area).unwrap();
+    assert_eq!(verified.area(), &area);
+
+    let unknown = verify(&other.certify(&key, ek), &area);
+    assert!(matches!(unknown, Err(EndorsementError::Unknown(_))));
+    let another_purpose = verify(&maker.certify(&key, &[1, 3, 6, 1, 5, 5, 7, 3, 1]), &area);
+    assert!(matches!(another_purpose, Err(EndorsementError::Unknown(_))));
+    let foreign = PublicArea::parse(&storage(&point(), EK_ATTRIBUTES)).unwrap();
+    let refused = verify(&padded, &foreign);
+    assert!(matches!(refused, Err(EndorsementError::OtherKey)));
+    let late = EndorsementCertificate::verify(&padded, area.clone(), &makers, u64::MAX / 2);
+    assert!(matches!(late, Err(EndorsementError::Unknown(_))));
+    for malformed in [&[][..], b"junk", &[0; 5000]] {
+        let refused = verify(malformed, &area);
+        assert!(matches!(refused, Err(EndorsementError::Malformed)));
+    }
+    assert_eq!(
+        Makers::from_pem(b"no PEM").unwrap_err(),
+        MakersError::Malformed
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_area_is_answered_and_no_changed_one_has_the_name(
+        bytes in prop::collection::vec(any::<u8>(), 0..300), at in any::<prop::sample::Index>(), bit in 0..8u8
+    ) {
+        if let Ok(area) = PublicArea::parse(&bytes) {
+            let _ = make_credential(&area, &[1; 34], &[1; SECRET_LEN]);
+        }
+        let good = storage(&point(), EK_ATTRIBUTES);
+        let named = PublicArea::parse(&good).unwrap().name();
+        let mut changed = good;
+        let at = at.index(changed.len());
+        changed[at] ^= 1 << bit;
+        if let Ok(area) = PublicArea::parse(&changed) {
+            prop_assert_ne!(area.name(), named);
+            let _ = make_credential(&area, &[1; 34], &[1; SECRET_LEN]);
+        }
+    }
+}
