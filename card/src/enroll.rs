@@ -9,7 +9,7 @@ use std::time::Duration;
 use bartizan_attestation::certificates::{ChainError, FleetCa, Usage, verify_chain};
 use bartizan_attestation::host::{CardRefusal, OPERATION_FRAME, OperationRequest};
 use bartizan_attestation::identity::CardId;
-use bartizan_attestation::keys::{Chain, VaultReply, VaultRequest};
+use bartizan_attestation::keys::{Chain, VaultKind, VaultReply, VaultRequest};
 use bartizan_channel::https::{Request, request};
 use bartizan_channel::{ChannelError, Connector};
 use bartizan_local::{FrameError, write_frame};
@@ -21,6 +21,8 @@ use crate::config::Config;
 use crate::unix_now;
 use crate::vault::{Vault, VaultError};
 use crate::verifier::{Enrolled, understand};
+
+mod tpm;
 
 /// How long the verifier may take.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -48,6 +50,11 @@ pub enum EnrollError {
     /// The verifier refused.
     #[error(transparent)]
     Refused(#[from] CardRefusal),
+    /// The verifier's challenge is none.
+    #[error(
+        "the verifier's challenge for the TPM is malformed; see that card and verifier are of one version"
+    )]
+    Challenge,
     /// The verifier's certificate for this host is not what it should be.
     #[error("the certificate for this host is refused: {0}")]
     Chain(#[from] ChainError),
@@ -74,13 +81,22 @@ pub async fn enroll(
     let VaultReply::Csr(csr) = vault.ask(&VaultRequest::CreateCardIdentity)? else {
         return Err(VaultError::Unexpected.into());
     };
-    let body = json!({ "join_code": join_code, "name": name, "csr": B64.encode(csr) });
+    let VaultReply::Description { kind, .. } = vault.ask(&VaultRequest::Describe)? else {
+        return Err(VaultError::Unexpected.into());
+    };
+    let connector = Connector::anonymous(fleet_ca.der())?;
+    let mut body = json!({
+        "join_code": join_code, "name": name, "csr": B64.encode(csr), "vault": kind.name(),
+    });
+    if kind == VaultKind::Tpm2 {
+        let secrets = tpm::prove(config, &vault, &connector, &body).await?;
+        body["secrets"] = B64.encode(secrets).into();
+    }
     let ask = Request {
         method: "POST",
         path: "/v1/hosts".into(),
         body: body.to_string().into_bytes(),
     };
-    let connector = Connector::anonymous(fleet_ca.der())?;
     let response = request(
         &connector,
         &config.verifier.endpoint(),

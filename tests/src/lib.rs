@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod enrolled;
 pub mod launcher;
 pub mod layout;
+pub mod maker;
 pub mod nginx;
 pub mod operator;
 pub mod process;

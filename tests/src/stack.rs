@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::accounts::{Account, account, group, of_guests};
 use crate::daemon::{Daemon, Recipe};
 use crate::layout::{Layout, text};
+use crate::maker::Maker;
 use crate::operator::Operator;
 
 /// The fleet's first operator.
@@ -79,6 +80,8 @@ pub struct Stack {
     pub observer: Operator,
     /// The stack's files.
     pub layout: Layout,
+    /// The maker of TPMs whom the verifier trusts.
+    pub maker: Maker,
     /// The processes' users.
     pub users: Users,
     /// The verifier's port.
@@ -144,7 +147,8 @@ impl Stack {
         let verifier_vault = start(&layout, "bartizan-vault", config, users.verifier_vault, &[])?;
 
         let releases = Releases::new(&layout, &operator)?;
-        let config = configs::verifier(&layout, &users, &releases.key_sha256, port)?;
+        let maker = Maker::new(&layout, "maker")?;
+        let config = configs::verifier(&layout, &users, &releases.key_sha256, &maker, port)?;
         operator.must(&["operator", "request"])?;
         initialise(&layout, &users, &operator, FIRST_OPERATOR, &config)?;
         for (operator, (name, _)) in named.iter().zip(NAMED) {
@@ -175,6 +179,7 @@ impl Stack {
             runner,
             observer,
             layout,
+            maker,
             users,
             port,
         })
@@ -199,9 +204,15 @@ impl Stack {
         Ok((layout, releases, configs))
     }
 
-    /// Enrols a host that was booted.
-    pub fn enroll(&self, layout: &Layout, card_config: &str, name: &str) -> Result<()> {
-        host::enroll(layout, &self.users, &self.operator, card_config, name)
+    /// Enrols a host that was booted, with a join code that was made with `wish`: what its vault is, for example.
+    pub fn enroll(
+        &self,
+        layout: &Layout,
+        card_config: &str,
+        name: &str,
+        wish: &[&str],
+    ) -> Result<()> {
+        host::enroll(layout, &self.users, &self.operator, card_config, name, wish)
     }
 
     /// Has an enrolled host renew its certificate now, by a process of its own.

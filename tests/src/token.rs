@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::accounts::Account;
 use crate::layout::text;
+use crate::maker::Maker;
 
 /// How long swtpm may take to listen.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -27,11 +28,8 @@ pub struct Tpm {
 
 impl Tpm {
     /// A TPM that was just made.
-    pub fn new(state: &Path) -> Result<Self> {
-        fs::create_dir(state)?;
-        let mut setup = Command::new("swtpm_setup");
-        setup.args(["--tpm2", "--pcr-banks", "sha256,sha384", "--tpmstate"]);
-        run(setup.arg(state))?;
+    pub fn new(state: &Path, maker: &Maker) -> Result<Self> {
+        maker.make(state)?;
         let port = free_ports()?;
         Ok(Self {
             state: state.into(),

@@ -35,12 +35,14 @@ mod profiles;
 mod releases;
 mod reports;
 mod revocations;
+mod tpm;
 mod verdicts;
 
 pub use access::AccessError;
 pub use body::BodyError;
 pub use input::InputError;
 pub use reports::read_submission;
+pub use tpm::Challenges;
 
 use body::BodyLimit;
 
@@ -99,6 +101,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/fleet-ca", get(open::fleet_ca))
         .route("/v1/token-certificates", get(open::token_certificates))
         .route("/v1/hosts", post(enrolment::enroll).get(enrolment::hosts))
+        .route("/v1/hosts/tpm-challenge", post(tpm::challenge))
         .route("/v1/hosts/renew", post(enrolment::renew))
         .route("/v1/hosts/{card}/boot", get(boots::latest))
         .route("/v1/hosts/{card}/boots", get(boots::list))

@@ -15,10 +15,12 @@ mod limits;
 mod measured_boot;
 #[cfg(test)]
 mod tests;
+mod tpm_makers;
 
 pub use keeping::{Keep, QuotaLimits, Retention};
 pub use limits::Limits;
 pub use measured_boot::{MeasuredBoot, ReleaseKey, ReleaseKeyError};
+pub use tpm_makers::TpmMakers;
 
 /// Longest lifetime of a TLS server's and a token key's certificate, in seconds: the vault certifies for no longer.
 const MAX_KEY_LIFETIME_S: u64 = 7 * 86_400;
@@ -42,6 +44,9 @@ pub struct Config {
     pub fleet_name: String,
     /// What hosts must have been booted from.
     pub measured_boot: MeasuredBoot,
+    /// CA certificates of TPM makers, PEM. Without them no host enrols with a TPM.
+    #[serde(default)]
+    pub tpm_makers: Option<TpmMakers>,
     /// Lifetime of an attestation result in seconds, at most
     /// [`MAX_LIFETIME_S`].
     #[serde(default = "five_minutes")]

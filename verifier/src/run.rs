@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::api::Challenges;
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::memory::MemoryBudget;
@@ -108,6 +109,7 @@ pub async fn run(
         stranger_memory: MemoryBudget::new(config.limits.stranger_memory_bytes),
         quota: VerdictQuota::new(&config.verdicts),
         renewals: RenewalQuota::default(),
+        challenges: Challenges::default(),
         profiles: ProfileCache::default(),
         metrics: Metrics::default(),
         storage: storage.clone(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bartizan_attestation::certificates::FleetCa;
 use tokio::time::Instant;
 
+use crate::api::Challenges;
 use crate::config::Config;
 use crate::memory::{MemoryBudget, MemoryError, Share};
 use crate::metrics::Metrics;
@@ -32,6 +33,8 @@ pub struct Service {
     pub quota: VerdictQuota,
     /// How many more renewals of hosts' certificates.
     pub renewals: RenewalQuota,
+    /// What hosts' TPMs have yet to prove.
+    pub challenges: Challenges,
     /// The nonces that were issued.
     pub nonces: Mutex<NonceBook>,
     /// The vault.

@@ -31,7 +31,9 @@ mod tests;
 mod verdicts;
 
 pub use commit::{Recorded, VerdictLog};
-pub use enrolment::{EnrolledHost, HostCursor, HostCursorError, JoinCodeError};
+pub use enrolment::{
+    EnrolledHost, EnrolledTpm, HostCursor, HostCursorError, JoinCode, JoinCodeError,
+};
 pub use error::StorageError;
 pub use host_boots::{BootedRelease, HostBoot};
 pub use page::{Page, PageLimit};

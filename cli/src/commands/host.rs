@@ -23,7 +23,9 @@ const CARD: &str = "bartizan-card";
 #[derive(Subcommand)]
 pub(crate) enum Host {
     /// Make a one-time code with which one host may join.
-    #[command(after_help = "Example: bartizan host join-code --name rack1-07 --lifetime 3600")]
+    #[command(
+        after_help = "Examples:\n  bartizan host join-code --name rack1-07 --vault tpm2\n  bartizan host join-code --name lab-1 --lifetime 3600"
+    )]
     JoinCode {
         /// The host's name.
         #[arg(long)]
@@ -31,6 +33,12 @@ pub(crate) enum Host {
         /// Seconds until the code is void.
         #[arg(long, default_value_t = 3600)]
         lifetime: u64,
+        /// What the host's vault must be: a TPM proves that it is one, for a PKCS #11 token your word stands.
+        #[arg(long, default_value = "development")]
+        vault: VaultWord,
+        /// Allow another TPM than the one that the name is known with: its board was replaced.
+        #[arg(long)]
+        another_tpm: bool,
         #[command(flatten)]
         verifier: Verifier,
     },
@@ -89,6 +97,27 @@ pub(crate) enum Host {
     },
 }
 
+/// What holds a host's keys.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum VaultWord {
+    /// A file: no tamper-resistant root, and its certificates say so.
+    Development,
+    /// A TPM 2.0.
+    Tpm2,
+    /// A PKCS #11 token.
+    Pkcs11,
+}
+
+impl VaultWord {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+            Self::Tpm2 => "tpm2",
+            Self::Pkcs11 => "pkcs11",
+        }
+    }
+}
+
 /// A key that can be rotated.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Key {
@@ -101,9 +130,13 @@ pub(crate) fn run(command: Host, output: Output) -> Result<ExitCode> {
         Host::JoinCode {
             name,
             lifetime,
+            vault,
+            another_tpm,
             verifier,
         } => {
-            let body = json!({ "name": name, "lifetime_s": lifetime });
+            let body = json!({
+                "name": name, "lifetime_s": lifetime, "vault": vault.word(), "another_tpm": another_tpm,
+            });
             let answer = verifier.ask("POST", "/v1/join-codes", Some(&body))?;
             output.result(&answer, answer["code"].as_str().unwrap_or_default());
         }
@@ -159,7 +192,7 @@ pub(crate) fn run(command: Host, output: Output) -> Result<ExitCode> {
         }
         Host::List { verifier } => {
             let hosts = verifier.list("/v1/hosts", "hosts")?;
-            output.table(&hosts, &["name", "card", "enrolled_at_ms"]);
+            output.table(&hosts, &["name", "card", "vault", "enrolled_at_ms"]);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{Guests, Users};
 use crate::control_groups;
 use crate::layout::{Layout, text};
+use crate::maker::Maker;
 use crate::operator::Operator;
 
 // JSON is YAML: what is built from values needs no quoting by hand.
@@ -36,6 +37,7 @@ pub(super) fn verifier(
     layout: &Layout,
     users: &Users,
     release_key: &str,
+    maker: &Maker,
     port: u16,
 ) -> Result<String> {
     let state = layout.state("verifier", users.verifier)?;
@@ -45,6 +47,7 @@ pub(super) fn verifier(
         "database": text(&state.join("verifier.db"))?,
         "vault_socket": text(&layout.path("run/verifier-vault/vault.sock"))?,
         "fleet_name": "demo fleet",
+        "tpm_makers": maker.certificate()?,
         "measured_boot": { "demanded": { "release_keys": [release_key] } },
         // What tests, benchmarks and soaks ask of one guest in minutes, others ask in days.
         "verdicts": {

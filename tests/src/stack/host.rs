@@ -52,7 +52,7 @@ impl Host {
                 launcher.last_words(&why)
             );
         }
-        enroll(layout, &users, &operator, &configs.card, name)?;
+        enroll(layout, &users, &operator, &configs.card, name, &[])?;
         let daemon = |name| Daemon::Launched(launcher.daemon(name));
         Ok(Self {
             hypervisor: daemon("bartizan-hypervisor"),
@@ -120,8 +120,10 @@ pub(super) fn enroll(
     operator: &Operator,
     config: &str,
     name: &str,
+    wish: &[&str],
 ) -> Result<()> {
-    let answer = operator.must(&["host", "join-code", "--name", name])?;
+    let code = [&["host", "join-code", "--name", name], wish].concat();
+    let answer = operator.must(&code)?;
     let code = answer["code"].as_str().context("a join code")?;
     let recipe = Recipe {
         program: layout.program("bartizan-card"),

@@ -101,6 +101,12 @@ impl Releases {
         Self::new(layout, &self.operator)
     }
 
+    /// Who signs and registers them.
+    #[must_use]
+    pub const fn operator(&self) -> &Operator {
+        &self.operator
+    }
+
     /// The public half of the release key.
     #[must_use]
     pub fn public_key(&self) -> PathBuf {

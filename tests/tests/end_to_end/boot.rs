@@ -2,6 +2,7 @@
 
 mod accepted;
 mod devices;
+mod identity;
 mod rig;
 
 use std::fs;
@@ -16,7 +17,7 @@ use crate::world::World;
 use rig::{Rig, part};
 
 pub(super) fn cases() -> Vec<Case> {
-    [CASES, accepted::CASES, devices::CASES].concat()
+    [CASES, accepted::CASES, devices::CASES, identity::CASES].concat()
 }
 
 const CASES: &[Case] = &[

@@ -34,6 +34,11 @@ pub(super) struct EnrolDocument {
     pub(super) name: String,
     /// PKCS#10 request of the card identity key, DER.
     pub(super) csr: Binary,
+    /// Which back end its vault has: `development`, `tpm2`, `pkcs11`.
+    pub(super) vault: String,
+    /// With a TPM: the two secrets of `POST /v1/hosts/tpm-challenge`, the card's first, as the TPM opened them.
+    #[serde(default)]
+    pub(super) secrets: Option<Binary>,
 }
 
 /// A host that wants its certificate renewed.
@@ -52,6 +57,13 @@ pub(super) struct NewJoinCodeDocument {
     pub(super) name: String,
     /// Seconds for which it is good: 1 to 604800.
     pub(super) lifetime_s: u64,
+    /// Which back end the host's vault must have: `development` (software), `tpm2`, which the TPM proves, or `pkcs11`, for which
+    /// the operator's word stands. `development` if not given.
+    #[serde(default)]
+    pub(super) vault: Option<String>,
+    /// Whether the host may have another TPM than the one that its name is known with.
+    #[serde(default)]
+    pub(super) another_tpm: bool,
 }
 
 /// A join code. It is shown once; the verifier keeps its hash only.
@@ -85,6 +97,10 @@ pub(super) struct HostDocument {
     pub(super) enrolled_at_ms: u64,
     /// Its card identity's certificate, DER.
     pub(super) certificate: Binary,
+    /// Which back end its vault has.
+    pub(super) vault: String,
+    /// SHA-256 over the name of the endorsement key of the TPM that its identity was proved to be in, 64 hexadecimal digits.
+    pub(super) endorsement: Option<String>,
 }
 
 impl From<EnrolledHost> for HostDocument {
@@ -95,6 +111,10 @@ impl From<EnrolledHost> for HostDocument {
             operator: host.operator,
             enrolled_at_ms: host.enrolled_at_ms,
             certificate: host.certificate.into(),
+            vault: host.vault.name().into(),
+            endorsement: host
+                .tpm
+                .map(|tpm| Digest(tpm.endorsement.to_vec()).to_string()),
         }
     }
 }

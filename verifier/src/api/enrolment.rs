@@ -11,7 +11,7 @@ use bartizan_attestation::certificates::{ChainError, Usage, verify_chain};
 use bartizan_attestation::csr::{self, CsrError};
 use bartizan_attestation::digest::sha256;
 use bartizan_attestation::identity::CardId;
-use bartizan_attestation::keys::VaultRequest;
+use bartizan_attestation::keys::{VaultKind, VaultRequest};
 
 use super::access::{Host, Operator};
 use super::documents::{
@@ -20,12 +20,13 @@ use super::documents::{
 };
 use super::input::{self, InputError, Parameters};
 use super::listing::{PageQuery, PageShare, Paid};
+use super::tpm::{self, TpmError};
 use crate::binary::Binary;
 use crate::clock::{now_ms, now_s};
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::quota::RenewalQuotaError;
 use crate::service::Service;
-use crate::storage::{EnrolledHost, HostCursorError, JoinCodeError, StorageError};
+use crate::storage::{EnrolledHost, HostCursorError, JoinCode, JoinCodeError, StorageError};
 use crate::vault::VaultError;
 
 /// Longest life of a join code: one week.
@@ -54,6 +55,17 @@ enum EnrolmentError {
     /// The renewal's request proves no key.
     #[error("the request for a certificate is refused: {0}")]
     Request(#[from] CsrError),
+    /// The TPM proved nothing.
+    #[error(transparent)]
+    Tpm(#[from] TpmError),
+    /// The name is another TPM's.
+    #[error(
+        "host `{name}` is known with another TPM; if its TPM or board was replaced, revoke the host that was, or have a join code made by `bartizan host join-code --another-tpm`"
+    )]
+    OtherTpm {
+        /// The host's name.
+        name: String,
+    },
     /// The renewal is asked for another key than the one that the host is known by.
     #[error(
         "a host's certificate is renewed for the key that it has; enrol a host anew for another"
@@ -79,6 +91,8 @@ impl ProblemType for EnrolmentError {
             Self::Storage(error) => error.kind(),
             Self::NoRandomness => ("no-randomness", StatusCode::INTERNAL_SERVER_ERROR),
             Self::Request(_) => ("not-signable", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::Tpm(error) => error.kind(),
+            Self::OtherTpm { .. } => ("host-of-other-tpm", StatusCode::FORBIDDEN),
             Self::OtherKey => ("renewal-of-other-key", StatusCode::FORBIDDEN),
             Self::NotListed => ("host-not-listed", StatusCode::NOT_FOUND),
             Self::Quota(error) => error.kind(),
@@ -92,6 +106,7 @@ impl ProblemType for EnrolmentError {
             Self::Vault(error) => error.retry_after_s(),
             Self::Storage(error) => error.retry_after_s(),
             Self::Quota(error) => error.retry_after_s(),
+            Self::Tpm(error) => error.retry_after_s(),
             _ => None,
         }
     }
@@ -124,16 +139,19 @@ pub(super) async fn add_join_code(
     rand::fill(&mut code).map_err(|_| EnrolmentError::NoRandomness)?;
     let now = now_ms();
     let expires_at_ms = now + wish.lifetime_s * 1000;
+    let good_for = JoinCode {
+        operator: operator.name,
+        vault: wish
+            .vault
+            .as_deref()
+            .map_or(Ok(VaultKind::Software), kind)?,
+        another_tpm: wish.another_tpm,
+    };
     (service.storage)
-        .add_join_code(
-            &sha256(&code),
-            &wish.name,
-            &operator.name,
-            now,
-            expires_at_ms,
-        )
+        .add_join_code(&sha256(&code), &wish.name, &good_for, now, expires_at_ms)
         .await?;
-    tracing::info!(operator = operator.name, host = wish.name, "join code made");
+    let (operator, vault) = (good_for.operator, good_for.vault.name());
+    tracing::info!(operator, host = wish.name, vault, "join code made");
     let document = JoinCodeDocument {
         code: code.to_vec().into(),
         expires_at_ms,
@@ -155,9 +173,10 @@ pub(super) async fn enroll(
     input::Json(host, share): input::Json<EnrolDocument>,
 ) -> Result<(StatusCode, Json<EnrolledDocument>), Problem> {
     check_name(&host.name)?;
+    let vault = kind(&host.vault)?;
     // A task of its own: a host that was certified is listed, whether or not the client stays.
     let enrolling = tokio::spawn(async move {
-        let enrolled = enrol(&service, host).await;
+        let enrolled = enrol(&service, host, vault).await;
         drop(share);
         enrolled
     });
@@ -223,11 +242,29 @@ pub(super) async fn hosts(
     Ok(share.answer(&HostsDocument { hosts, next }))
 }
 
-async fn enrol(service: &Service, host: EnrolDocument) -> Result<EnrolledDocument, EnrolmentError> {
+async fn enrol(
+    service: &Service,
+    host: EnrolDocument,
+    vault: VaultKind,
+) -> Result<EnrolledDocument, EnrolmentError> {
     let code = sha256(&host.join_code.0);
     let storage = &service.storage;
-    let operator = storage.use_join_code(&code, &host.name, now_ms()).await?;
-    let issued = match issue(service, host.csr.0, &host.name).await {
+    let good_for = storage.join_code(&code, &host.name, now_ms()).await?;
+    tpm::check_kind(good_for.vault, vault)?;
+    let tpm = match vault {
+        VaultKind::Tpm2 => {
+            let key = csr::verify(&host.csr.0)?;
+            let secrets = host.secrets.map_or_else(Vec::new, |secrets| secrets.0);
+            Some(service.challenges.answered(&code, &key, &secrets)?)
+        }
+        VaultKind::Software | VaultKind::Pkcs11 => None,
+    };
+    let endorsement = tpm.as_ref().map(|tpm| &tpm.endorsement);
+    if !good_for.another_tpm && storage.is_of_another_tpm(&host.name, endorsement).await? {
+        return Err(EnrolmentError::OtherTpm { name: host.name });
+    }
+    let JoinCode { operator, .. } = storage.use_join_code(&code, &host.name, now_ms()).await?;
+    let issued = match issue(service, host.csr.0, &host.name, vault).await {
         Ok(issued) => issued,
         Err(error) => {
             // Refused, or not even asked: nothing was issued, the code may be tried again.
@@ -243,6 +280,8 @@ async fn enrol(service: &Service, host: EnrolDocument) -> Result<EnrolledDocumen
         operator,
         enrolled_at_ms: now_ms(),
         certificate: issued.certificate,
+        vault,
+        tpm,
     };
     storage.add_host(&enrolled).await?;
     let (card, host, operator) = (issued.card, enrolled.name, enrolled.operator);
@@ -256,13 +295,13 @@ async fn renew_listed(
     wish: RenewalDocument,
 ) -> Result<EnrolledDocument, EnrolmentError> {
     let storage = &service.storage;
-    let host = storage.host_name(card).await?;
+    let host = storage.host(card).await?;
     let host = host.ok_or(EnrolmentError::NotListed)?;
     // Before the vault is asked, and not given back where it fails: it may have signed all the same.
     service.renewals.spend(card, Instant::now())?;
-    let issued = issue(service, wish.csr.0, &host).await?;
+    let issued = issue(service, wish.csr.0, &host.name, host.vault).await?;
     storage.renew_host(card, &issued.certificate).await?;
-    tracing::info!(%card, host, "host renewed");
+    tracing::info!(%card, host = host.name, "host renewed");
     Ok(issued.document)
 }
 
@@ -274,9 +313,14 @@ struct Issued {
     document: EnrolledDocument,
 }
 
-async fn issue(service: &Service, csr: Vec<u8>, name: &str) -> Result<Issued, EnrolmentError> {
+async fn issue(
+    service: &Service,
+    csr: Vec<u8>,
+    name: &str,
+    vault: VaultKind,
+) -> Result<Issued, EnrolmentError> {
     let name = name.to_owned();
-    let request = VaultRequest::IssueHost { csr, name };
+    let request = VaultRequest::IssueHost { csr, name, vault };
     let chain = service.vault.certificates(request).await?;
     let verified = verify_chain(&chain, &service.fleet_ca, now_s(), Usage::Card)?;
     // INVARIANT: a card's chain is its own certificate, which names its card.
@@ -290,6 +334,13 @@ async fn issue(service: &Service, csr: Vec<u8>, name: &str) -> Result<Issued, En
         card,
         certificate,
         document,
+    })
+}
+
+fn kind(word: &str) -> Result<VaultKind, InputError> {
+    VaultKind::named(word).ok_or(InputError::Field {
+        field: "vault",
+        expected: "`development`, `tpm2` or `pkcs11`",
     })
 }
 

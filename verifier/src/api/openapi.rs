@@ -4,7 +4,7 @@ use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    boots, enrolment, open, operations, profiles, releases, reports, revocations, verdicts,
+    boots, enrolment, open, operations, profiles, releases, reports, revocations, tpm, verdicts,
 };
 
 /// The document as indented JSON, with a newline at its end.
@@ -35,6 +35,7 @@ pub fn document() -> String {
         enrolment::renew,
         enrolment::hosts,
         enrolment::add_join_code,
+        tpm::challenge,
         boots::hand_in,
         boots::list,
         boots::latest,

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use axum::http::StatusCode;
 use bartizan_attestation::identity::CardId;
+use bartizan_attestation::keys::VaultKind;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
@@ -25,6 +26,30 @@ pub struct EnrolledHost {
     pub enrolled_at_ms: u64,
     /// The certificate of its card identity, DER.
     pub certificate: Vec<u8>,
+    /// Which back end its vault has.
+    pub vault: VaultKind,
+    /// The TPM that its identity key was proved to be in.
+    pub tpm: Option<EnrolledTpm>,
+}
+
+/// A host's TPM.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EnrolledTpm {
+    /// SHA-256 over the endorsement key's name.
+    pub endorsement: [u8; 32],
+    /// SubjectPublicKeyInfo of the key that signs its quotes, DER.
+    pub attestation_key: Vec<u8>,
+}
+
+/// What a join code is good for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JoinCode {
+    /// The operator who made it.
+    pub operator: String,
+    /// Which back end the host's vault must have.
+    pub vault: VaultKind,
+    /// Whether the host may have another TPM than the one that its name is known with.
+    pub another_tpm: bool,
 }
 
 /// A join code was not accepted.
@@ -64,7 +89,7 @@ impl Storage {
         &self,
         code_sha256: &[u8; 32],
         host_name: &str,
-        operator: &str,
+        code: &JoinCode,
         now_ms: u64,
         expires_at_ms: u64,
     ) -> Result<(), StorageError> {
@@ -74,12 +99,15 @@ impl Storage {
             .execute(&mut *transaction)
             .await?;
         sqlx::query(
-            "INSERT INTO join_codes (code_sha256, host_name, operator, created_at_ms, expires_at_ms)
-             VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO join_codes
+                 (code_sha256, host_name, operator, vault, another_tpm, created_at_ms, expires_at_ms)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(code_sha256.as_slice())
         .bind(host_name)
-        .bind(operator)
+        .bind(&code.operator)
+        .bind(code.vault.name())
+        .bind(code.another_tpm)
         .bind(as_integer(now_ms))
         .bind(as_integer(expires_at_ms))
         .execute(&mut *transaction)
@@ -88,28 +116,52 @@ impl Storage {
         Ok(())
     }
 
-    /// Uses a join code up and says which operator made it: none who is revoked. One statement: of two
+    /// What a join code is good for, which is not used up.
+    pub async fn join_code(
+        &self,
+        code_sha256: &[u8; 32],
+        host_name: &str,
+        now_ms: u64,
+    ) -> Result<JoinCode, JoinCodeError> {
+        let row = sqlx::query(
+            "SELECT operator, vault, another_tpm FROM join_codes
+             WHERE code_sha256 = ?2 AND host_name = ?3 AND used_at_ms IS NULL AND expires_at_ms > ?1
+               AND NOT EXISTS (SELECT 1 FROM revocations
+                               WHERE kind = 'operator' AND subject = join_codes.operator)",
+        )
+        .bind(as_integer(now_ms))
+        .bind(code_sha256.as_slice())
+        .bind(host_name)
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(StorageError::from)?;
+        let row = row.ok_or(JoinCodeError::NotAccepted)?;
+        Ok(join_code(&row)?)
+    }
+
+    /// Uses a join code up and says what it is good for: none of an operator who is revoked. One statement: of two
     /// who race with the same code, one gets it, and a revocation comes before it or after.
     pub async fn use_join_code(
         &self,
         code_sha256: &[u8; 32],
         host_name: &str,
         now_ms: u64,
-    ) -> Result<String, JoinCodeError> {
-        sqlx::query_scalar(
+    ) -> Result<JoinCode, JoinCodeError> {
+        let row = sqlx::query(
             "UPDATE join_codes SET used_at_ms = ?1
              WHERE code_sha256 = ?2 AND host_name = ?3 AND used_at_ms IS NULL AND expires_at_ms > ?1
                AND NOT EXISTS (SELECT 1 FROM revocations
                                WHERE kind = 'operator' AND subject = join_codes.operator)
-             RETURNING operator",
+             RETURNING operator, vault, another_tpm",
         )
         .bind(as_integer(now_ms))
         .bind(code_sha256.as_slice())
         .bind(host_name)
         .fetch_optional(&self.writer)
         .await
-        .map_err(StorageError::from)?
-        .ok_or(JoinCodeError::NotAccepted)
+        .map_err(StorageError::from)?;
+        let row = row.ok_or(JoinCodeError::NotAccepted)?;
+        Ok(join_code(&row)?)
     }
 
     /// Makes a used join code good again: only for when it is certain that nothing was issued for it.
@@ -124,28 +176,57 @@ impl Storage {
     /// Keeps an enrolled host; a card that enrols again replaces what was kept of it.
     pub async fn add_host(&self, host: &EnrolledHost) -> Result<(), StorageError> {
         sqlx::query(
-            "INSERT INTO hosts (card, name, operator, enrolled_at_ms, certificate)
-             VALUES (?, ?, ?, ?, ?)
+            "INSERT INTO hosts
+                 (card, name, operator, enrolled_at_ms, certificate, vault, endorsement, attestation_key)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (card) DO UPDATE SET name = excluded.name, operator = excluded.operator,
-                 enrolled_at_ms = excluded.enrolled_at_ms, certificate = excluded.certificate",
+                 enrolled_at_ms = excluded.enrolled_at_ms, certificate = excluded.certificate,
+                 vault = excluded.vault, endorsement = excluded.endorsement,
+                 attestation_key = excluded.attestation_key",
         )
         .bind(host.card.0.as_slice())
         .bind(&host.name)
         .bind(&host.operator)
         .bind(as_integer(host.enrolled_at_ms))
         .bind(&host.certificate)
+        .bind(host.vault.name())
+        .bind(host.tpm.as_ref().map(|tpm| tpm.endorsement.as_slice()))
+        .bind(host.tpm.as_ref().map(|tpm| tpm.attestation_key.as_slice()))
         .execute(&self.writer)
         .await?;
         Ok(())
     }
 
-    /// The name that a host enrolled under last; `None` if none did with that card.
-    pub async fn host_name(&self, card: CardId) -> Result<Option<String>, StorageError> {
-        let name = sqlx::query_scalar("SELECT name FROM hosts WHERE card = ?")
-            .bind(card.0.as_slice())
-            .fetch_optional(&self.readers)
-            .await?;
-        Ok(name)
+    /// The host that enrolled last with that card.
+    pub async fn host(&self, card: CardId) -> Result<Option<EnrolledHost>, StorageError> {
+        let row = sqlx::query(
+            "SELECT card, name, operator, enrolled_at_ms, certificate, vault, endorsement, attestation_key
+             FROM hosts WHERE card = ?",
+        )
+        .bind(card.0.as_slice())
+        .fetch_optional(&self.readers)
+        .await?;
+        row.as_ref().map(host).transpose()
+    }
+
+    /// Whether a host that is not revoked goes by this name and has a TPM, and not this one.
+    pub async fn is_of_another_tpm(
+        &self,
+        name: &str,
+        endorsement: Option<&[u8; 32]>,
+    ) -> Result<bool, StorageError> {
+        let found: Option<i64> = sqlx::query_scalar(
+            "SELECT 1 FROM hosts
+             WHERE name = ?1 AND endorsement IS NOT NULL AND endorsement IS NOT ?2
+               AND NOT EXISTS (SELECT 1 FROM revocations
+                               WHERE kind = 'host' AND subject = lower(hex(hosts.card)))
+             LIMIT 1",
+        )
+        .bind(name)
+        .bind(endorsement.map(<[u8; 32]>::as_slice))
+        .fetch_optional(&self.readers)
+        .await?;
+        Ok(found.is_some())
     }
 
     /// Keeps the new certificate of an enrolled host.
@@ -174,7 +255,9 @@ impl Storage {
                 (Some(after.name), Some(after.card.0.to_vec()))
             });
             let chunk = sqlx::query(
-                "SELECT card, name, operator, enrolled_at_ms, certificate FROM hosts
+                "SELECT card, name, operator, enrolled_at_ms, certificate, vault, endorsement,
+                        attestation_key
+                 FROM hosts
                  WHERE ?1 IS NULL OR (name, card) > (?1, ?2)
                  ORDER BY name, card LIMIT ?3",
             )
@@ -204,7 +287,8 @@ impl EnrolledHost {
 
     /// What it takes in memory, in bytes.
     fn size(&self) -> usize {
-        self.name.len() + self.operator.len() + self.certificate.len() + size_of::<Self>()
+        let key = self.tpm.as_ref().map_or(0, |tpm| tpm.attestation_key.len());
+        self.name.len() + self.operator.len() + self.certificate.len() + key + size_of::<Self>()
     }
 }
 
@@ -245,7 +329,36 @@ fn host(row: &SqliteRow) -> Result<EnrolledHost, StorageError> {
         operator: row.try_get("operator")?,
         enrolled_at_ms: as_unsigned(row.try_get("enrolled_at_ms")?),
         certificate: row.try_get("certificate")?,
+        vault: vault(row, "hosts")?,
+        tpm: tpm(row)?,
     })
+}
+
+fn tpm(row: &SqliteRow) -> Result<Option<EnrolledTpm>, StorageError> {
+    let endorsement: Option<&[u8]> = row.try_get("endorsement")?;
+    let attestation_key: Option<Vec<u8>> = row.try_get("attestation_key")?;
+    let Some((endorsement, attestation_key)) = endorsement.zip(attestation_key) else {
+        return Ok(None);
+    };
+    let endorsement = endorsement
+        .try_into()
+        .map_err(|_| StorageError::Damaged { table: "hosts" })?;
+    Ok(Some(EnrolledTpm {
+        endorsement,
+        attestation_key,
+    }))
+}
+
+fn join_code(row: &SqliteRow) -> Result<JoinCode, StorageError> {
+    Ok(JoinCode {
+        operator: row.try_get("operator")?,
+        vault: vault(row, "join_codes")?,
+        another_tpm: row.try_get("another_tpm")?,
+    })
+}
+
+fn vault(row: &SqliteRow, table: &'static str) -> Result<VaultKind, StorageError> {
+    VaultKind::named(row.try_get("vault")?).ok_or(StorageError::Damaged { table })
 }
 
 pub(super) fn card_id(bytes: &[u8], table: &'static str) -> Result<CardId, StorageError> {

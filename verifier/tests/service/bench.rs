@@ -59,6 +59,7 @@ impl Bench {
             verdicts: VerdictLog::start(storage.clone(), config.retention).0,
             quota: VerdictQuota::new(&config.verdicts),
             renewals: RenewalQuota::default(),
+            challenges: api::Challenges::default(),
             nonces: Mutex::new(NonceBook::new(config.nonce_limits())),
             memory: MemoryBudget::new(config.limits.request_memory_bytes),
             stranger_memory: MemoryBudget::new(config.limits.stranger_memory_bytes),

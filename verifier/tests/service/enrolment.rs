@@ -26,7 +26,7 @@ async fn a_host_enrols_once_with_its_code() {
     let bench = Bench::start().await;
     let code = join_code(&bench, "host-1").await;
     let csr = Binary::encode(&EphemeralKey::generate().unwrap().csr().unwrap());
-    let wish = json!({"join_code": code, "name": "host-1", "csr": csr});
+    let wish = json!({"join_code": code, "name": "host-1", "csr": csr, "vault": "development"});
     let (status, answer) = bench
         .post(&Peer::Anonymous, "/v1/hosts", wish.clone())
         .await;
@@ -55,8 +55,7 @@ async fn a_refused_request_does_not_burn_the_code_but_guesses_never_pass() {
     let bench = Bench::start().await;
     let code = join_code(&bench, "host-1").await;
     let csr = Binary::encode(&EphemeralKey::generate().unwrap().csr().unwrap());
-    let wish =
-        |code: &Value, name: &str, csr: &str| json!({"join_code": code, "name": name, "csr": csr});
+    let wish = |code: &Value, name: &str, csr: &str| json!({"join_code": code, "name": name, "csr": csr, "vault": "development"});
     for (wish, expected) in [
         (
             wish(&json!(Binary::encode(&[0; 32])), "host-1", &csr),
@@ -85,7 +84,7 @@ async fn a_code_stays_used_where_the_vault_may_have_issued_for_it() {
     );
     let csr = Binary::encode(&EphemeralKey::generate().unwrap().csr().unwrap());
     let ask = async |code: &Value, name: &str| {
-        let wish = json!({"join_code": code, "name": name, "csr": csr});
+        let wish = json!({"join_code": code, "name": name, "csr": csr, "vault": "development"});
         let answer = bench.post(&Peer::Anonymous, "/v1/hosts", wish).await;
         problem(&answer).to_owned()
     };
@@ -110,7 +109,7 @@ async fn a_host_is_listed_and_its_memory_charged_though_it_went_away_meanwhile()
     let bench = Bench::start().await;
     let code = join_code(&bench, "host-1").await;
     let csr = Binary::encode(&EphemeralKey::generate().unwrap().csr().unwrap());
-    let wish = json!({"join_code": code, "name": "host-1", "csr": csr});
+    let wish = json!({"join_code": code, "name": "host-1", "csr": csr, "vault": "development"});
     let whole = bench.service.stranger_memory.free();
     bench.vault.making.hold(true);
     let asked = bench.post(&Peer::Anonymous, "/v1/hosts", wish);
@@ -129,7 +128,7 @@ async fn a_host_is_listed_and_its_memory_charged_though_it_went_away_meanwhile()
 /// Enrols a host with that key; answers it as a peer.
 async fn enrolled(bench: &Bench, name: &str, key: &EphemeralKey) -> Peer {
     let csr = Binary::encode(&key.csr().unwrap());
-    let wish = json!({"join_code": join_code(bench, name).await, "name": name, "csr": csr});
+    let wish = json!({"join_code": join_code(bench, name).await, "name": name, "csr": csr, "vault": "development"});
     let (status, answer) = bench.post(&Peer::Anonymous, "/v1/hosts", wish).await;
     assert_eq!(status, StatusCode::CREATED, "{answer}");
     Peer::Host {

@@ -19,7 +19,7 @@ fn registered_only(world: &mut World) -> Result<()> {
     let stack = world.stack()?;
     rig.sign(&rig.describe([1, 1])?)?;
     rig.boot()?.done()?;
-    stack.enroll(&rig.layout, &rig.configs.card, "b8")?;
+    stack.enroll(&rig.layout, &rig.configs.card, "b8", &[])?;
     let card = rig.card()?.to_string();
 
     // The boot went well, by a key that the verifier knows; but nobody has registered these releases.

@@ -21,12 +21,12 @@ pub(super) const CASES: &[Case] = &[
 fn tpm(world: &mut World) -> Result<()> {
     let mut rig = Rig::new(world, "b6")?;
     let stack = world.stack()?;
-    let mut tpm = Tpm::new(&rig.layout.path("tpm"))?;
+    let mut tpm = Tpm::new(&rig.layout.path("tpm"), &stack.maker)?;
     rig.seal_by(&tpm.sealing())?;
     rig.sign(&rig.describe([1, 1])?)?;
 
     rig.boot()?.done()?;
-    stack.enroll(&rig.layout, &rig.configs.card, "b6")?;
+    stack.enroll(&rig.layout, &rig.configs.card, "b6", &["--vault", "tpm2"])?;
     let card = rig.card()?;
     certifies(&rig, stack, "tpm2")?;
     let described = rig.vault_describes()?;
@@ -82,7 +82,7 @@ fn token(world: &mut World) -> Result<()> {
     rig.environment = vec![token.environment()?];
     rig.sign(&rig.describe([1, 1])?)?;
     rig.boot()?.done()?;
-    stack.enroll(&rig.layout, &rig.configs.card, "b7")?;
+    stack.enroll(&rig.layout, &rig.configs.card, "b7", &["--vault", "pkcs11"])?;
     let card = rig.card()?;
     certifies(&rig, stack, "pkcs11")?;
     rig.end()?;

@@ -14,6 +14,7 @@ use bartizan_attestation::measurement::Digest;
 use bartizan_local::{read_frame, write_frame};
 use bartizan_tests::launcher::{Booted, Launcher};
 use bartizan_tests::layout::{Layout, text};
+use bartizan_tests::operator::Operator;
 use bartizan_tests::stack::{Configs, Releases, Users};
 use serde_json::{Value, json};
 
@@ -157,6 +158,10 @@ impl Rig {
         self.launcher.as_ref().context("the host was not booted")
     }
 
+    pub(super) const fn operator(&self) -> &Operator {
+        self.releases.operator()
+    }
+
     /// Ends it, as a reboot would.
     pub(super) fn end(&mut self) -> Result<()> {
         let launcher = self.launcher.take();
@@ -224,7 +229,8 @@ impl Rig {
         describe(&self.users, &self.layout)
     }
 
-    fn ask(&self, request: &VaultRequest) -> Result<VaultReply> {
+    /// Of the host's vault, as its card.
+    pub(super) fn ask(&self, request: &VaultRequest) -> Result<VaultReply> {
         ask_vault(&self.users, &self.layout, request)
     }
 }

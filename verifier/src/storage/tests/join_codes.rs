@@ -1,13 +1,25 @@
 //! Join codes: good once, in time, of an operator in good standing.
 
+use bartizan_attestation::keys::VaultKind;
+
+use crate::storage::JoinCode;
+
 use super::*;
+
+fn by(operator: &str) -> JoinCode {
+    JoinCode {
+        operator: operator.into(),
+        vault: VaultKind::Tpm2,
+        another_tpm: false,
+    }
+}
 
 #[tokio::test]
 async fn a_join_code_is_good_once_for_its_host_name_until_it_expires() {
     let database = database().await;
     let storage = database.storage.clone();
     storage
-        .add_join_code(&[1; 32], "h1", "ann", 100, 200)
+        .add_join_code(&[1; 32], "h1", &by("ann"), 100, 200)
         .await
         .unwrap();
     let refused = |result| matches!(result, Err(JoinCodeError::NotAccepted));
@@ -25,7 +37,7 @@ async fn a_join_code_is_good_once_for_its_host_name_until_it_expires() {
     );
     assert_eq!(
         storage.use_join_code(&[1; 32], "h1", 150).await.unwrap(),
-        "ann"
+        by("ann")
     );
     assert!(
         refused(storage.use_join_code(&[1; 32], "h1", 150).await),
@@ -34,7 +46,7 @@ async fn a_join_code_is_good_once_for_its_host_name_until_it_expires() {
     storage.release_join_code(&[1; 32]).await.unwrap();
     assert_eq!(
         storage.use_join_code(&[1; 32], "h1", 150).await.unwrap(),
-        "ann"
+        by("ann")
     );
 }
 
@@ -44,7 +56,7 @@ async fn a_join_code_is_good_for_nothing_while_its_operator_is_revoked() {
     let storage = database.storage.clone();
     for (code, operator) in [([1; 32], "ann"), ([2; 32], "bob")] {
         storage
-            .add_join_code(&code, "h1", operator, 100, 200)
+            .add_join_code(&code, "h1", &by(operator), 100, 200)
             .await
             .unwrap();
     }
@@ -65,11 +77,11 @@ async fn a_join_code_is_good_for_nothing_while_its_operator_is_revoked() {
     let anns = storage.use_join_code(&[1; 32], "h1", 150).await;
     assert!(matches!(anns, Err(JoinCodeError::NotAccepted)), "{anns:?}");
     let bobs = storage.use_join_code(&[2; 32], "h1", 150).await;
-    assert_eq!(bobs.unwrap(), "bob");
+    assert_eq!(bobs.unwrap(), by("bob"));
     let reinstated = storage.reinstate(RevocationKind::Operator, "ann").await;
     assert!(reinstated.unwrap());
     let anns = storage.use_join_code(&[1; 32], "h1", 150).await;
-    assert_eq!(anns.unwrap(), "ann");
+    assert_eq!(anns.unwrap(), by("ann"));
 }
 
 #[tokio::test]
@@ -77,7 +89,7 @@ async fn of_many_who_race_with_one_code_one_gets_it() {
     let database = database().await;
     let storage = database.storage.clone();
     storage
-        .add_join_code(&[1; 32], "h1", "ann", 100, 200)
+        .add_join_code(&[1; 32], "h1", &by("ann"), 100, 200)
         .await
         .unwrap();
     let mut racers = tokio::task::JoinSet::new();

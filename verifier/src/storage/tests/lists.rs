@@ -1,5 +1,7 @@
 //! Lists in pages.
 
+use bartizan_attestation::keys::VaultKind;
+
 use super::*;
 
 #[tokio::test]
@@ -12,6 +14,8 @@ async fn a_list_of_hosts_goes_on_though_its_last_host_enrolled_anew() {
         operator: "ann".into(),
         enrolled_at_ms: 1,
         certificate: vec![card],
+        vault: VaultKind::Software,
+        tpm: None,
     };
     for (card, name) in [(1, "a"), (2, "b"), (3, "c")] {
         storage.add_host(&host(card, name)).await.unwrap();
@@ -37,6 +41,8 @@ async fn every_list_is_whole_in_pages_of_any_size() {
             operator: "ann".into(),
             enrolled_at_ms: 1,
             certificate: vec![number; 10],
+            vault: VaultKind::Software,
+            tpm: None,
         };
         storage.add_host(&host).await.unwrap();
         let application = format!("a{number:02}");
