@@ -3,10 +3,12 @@
 mod configs;
 mod guest;
 mod host;
+mod keeping;
 mod release;
 
 pub use guest::{Guest, GuestSpec};
 pub use host::Host;
+pub use keeping::{Keeping, Kept};
 pub use release::{Configs, Releases};
 
 use std::net::TcpListener;
@@ -89,7 +91,8 @@ pub struct Stack {
 }
 
 impl Users {
-    fn find() -> Result<Self> {
+    /// Those that `cargo xtask setup` made.
+    pub fn find() -> Result<Self> {
         let [qemus, measurers] = of_guests()?.map(|users| (users.start, users.len()));
         let guests = |(first, count), group: &str| {
             let (count, gid) = (u32::try_from(count)?, self::group(group)?);
@@ -132,8 +135,17 @@ impl Guests {
 impl Stack {
     /// Starts everything: fleet CA made, host enrolled, every process serving.
     pub fn start() -> Result<Self> {
+        Self::keeping(|_, _, _| Ok(Keeping::default()))
+    }
+
+    /// The same, with the vaults' keys in devices.
+    pub fn keeping(
+        devices: impl FnOnce(&Layout, &Users, &Maker) -> Result<Keeping>,
+    ) -> Result<Self> {
         let layout = Layout::new()?;
         let users = Users::find()?;
+        let maker = Maker::new(&layout, "maker")?;
+        let keeping = devices(&layout, &users, &maker)?;
         let port = free_port()?;
         let operator = Operator::new(
             &layout,
@@ -143,11 +155,21 @@ impl Stack {
 
         let named =
             NAMED.map(|(name, _)| operator.another(layout.path(&format!("operator-{name}"))));
-        let config = configs::verifier_vault(&layout, &users, &allowed(&named)?)?;
-        let verifier_vault = start(&layout, "bartizan-vault", config, users.verifier_vault, &[])?;
+        let kept = keeping.verifier.as_ref();
+        let config = configs::verifier_vault(&layout, &users, &allowed(&named)?, kept)?;
+        let verifier_vault = Daemon::start(Recipe {
+            program: layout.program("bartizan-vault"),
+            arguments: vec!["--config".into(), config],
+            account: users.verifier_vault,
+            capabilities: &[],
+            environment: kept
+                .and_then(|kept| kept.environment.clone())
+                .into_iter()
+                .collect(),
+            log: layout.path("verifier-vault.log"),
+        })?;
 
         let releases = Releases::new(&layout, &operator)?;
-        let maker = Maker::new(&layout, "maker")?;
         let config = configs::verifier(&layout, &users, &releases.key_sha256, &maker, port)?;
         operator.must(&["operator", "request"])?;
         initialise(&layout, &users, &operator, FIRST_OPERATOR, &config)?;
@@ -160,6 +182,7 @@ impl Stack {
             arguments: vec!["run".into(), "--config".into(), config],
             account: users.verifier,
             capabilities: &[],
+            environment: Vec::new(),
             log: layout.path("verifier.log"),
         })?;
 
@@ -170,7 +193,7 @@ impl Stack {
                 operator.clone(),
                 releases,
                 port,
-                "host-1",
+                ("host-1", keeping.host.as_ref()),
             )?,
             verifier,
             verifier_vault,
@@ -191,7 +214,7 @@ impl Stack {
         let operator = self.operator.at(layout.path("run/card/operations.sock"));
         let releases = Releases::with_key_of(&layout, &self.host.releases)?;
         let users = self.users.half(true);
-        Host::start(&layout, users, operator, releases, self.port, name)
+        Host::start(&layout, users, operator, releases, self.port, (name, None))
     }
 
     /// A further host, not booted and not enrolled: its files, its releases, its configurations.
@@ -199,8 +222,8 @@ impl Stack {
         let layout = self.layout.within(name)?;
         let operator = self.operator.at(layout.path("run/card/operations.sock"));
         let users = self.users.half(true);
-        let releases = Releases::with_key_of(&layout, &self.host.releases)?;
-        let configs = host::prepare(&layout, &users, &operator, &releases, self.port)?;
+        let mut releases = Releases::with_key_of(&layout, &self.host.releases)?;
+        let configs = host::prepare(&layout, &users, &operator, &mut releases, self.port, None)?;
         Ok((layout, releases, configs))
     }
 
@@ -286,25 +309,6 @@ fn allowed(operators: &[Operator; NAMED.len()]) -> Result<Vec<Value>> {
     named.collect()
 }
 
-/// Starts a daemon that takes its configuration and nothing else.
-fn start(
-    layout: &Layout,
-    program: &str,
-    config: String,
-    account: Account,
-    capabilities: &'static [&'static str],
-) -> Result<Daemon> {
-    // Two vaults, one program: the log is the user's.
-    let log = layout.path(&format!("{program}-{}.log", account.uid));
-    Daemon::start(Recipe {
-        program: layout.program(program),
-        arguments: vec!["--config".into(), config],
-        account,
-        capabilities,
-        log,
-    })
-}
-
 /// `bartizan service init`, as the verifier's user where it touches the vault.
 fn initialise(
     layout: &Layout,
@@ -336,6 +340,7 @@ fn initialise(
         ],
         account: users.verifier,
         capabilities: &[],
+        environment: Vec::new(),
         log: layout.path("verifier-init.log"),
     };
     Daemon::run_once(&recipe, "")?;

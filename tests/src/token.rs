@@ -34,7 +34,7 @@ impl Tpm {
         Ok(Self {
             state: state.into(),
             port,
-            process: serve(state, port)?,
+            process: serve(state, port, AT_ONCE)?,
         })
     }
 
@@ -57,9 +57,32 @@ impl Tpm {
         Ok(())
     }
 
+    /// Ends its process alone: what it held is kept for [`Tpm::resume`], registers included.
+    pub fn suspend(&mut self) -> Result<()> {
+        self.control(&["--save", "volatile", &text(&self.volatile())?])?;
+        self.kill()
+    }
+
+    /// Starts its process again, and the TPM goes on where it was.
+    pub fn resume(&mut self) -> Result<()> {
+        self.process = serve(&self.state, self.port, &[])?;
+        self.control(&["--load", "volatile", &text(&self.volatile())?])?;
+        self.control(&["-i"])
+    }
+
+    fn volatile(&self) -> PathBuf {
+        self.state.join("volatile")
+    }
+
+    fn control(&self, arguments: &[&str]) -> Result<()> {
+        let channel = format!("127.0.0.1:{}", self.port + 1);
+        let mut control = Command::new("swtpm_ioctl");
+        run(control.args(["--tcp", &channel]).args(arguments))
+    }
+
     /// Starts it again, as a reboot of the machine does.
     pub fn start_again(&mut self) -> Result<()> {
-        self.process = serve(&self.state, self.port)?;
+        self.process = serve(&self.state, self.port, AT_ONCE)?;
         Ok(())
     }
 }
@@ -78,8 +101,12 @@ pub struct Token {
 }
 
 impl Token {
+    /// Its label.
+    pub const LABEL: &'static str = "host";
+    /// Its user's PIN.
+    pub const PIN: &'static str = "correct-horse";
     /// SoftHSM's module, as Debian has it.
-    const MODULE: &'static str = "/usr/lib/softhsm/libsofthsm2.so";
+    pub const MODULE: &'static str = "/usr/lib/softhsm/libsofthsm2.so";
 
     /// A token that was just initialised.
     pub fn new(folder: &Path, owner: Account) -> Result<Self> {
@@ -92,18 +119,18 @@ impl Token {
             token.tokens().display()
         );
         fs::write(token.configuration(), settings)?;
-        fs::write(token.pin(), "correct-horse\n")?;
+        fs::write(token.pin(), format!("{}\n", Self::PIN))?;
         let mut init = Command::new("softhsm2-util");
         init.env("SOFTHSM2_CONF", token.configuration());
         init.args([
             "--init-token",
             "--free",
             "--label",
-            "host",
+            Self::LABEL,
             "--so-pin",
             "12345678",
         ]);
-        run(init.args(["--pin", "correct-horse"]))?;
+        run(init.args(["--pin", Self::PIN]))?;
         fs::set_permissions(token.pin(), Permissions::from_mode(0o600))?;
         give(folder, owner)?;
         Ok(token)
@@ -112,7 +139,7 @@ impl Token {
     /// What a vault's configuration says of it.
     pub fn sealing(&self) -> Result<Value> {
         Ok(json!({ "pkcs11": {
-            "module": Self::MODULE, "token": "host", "pin": { "file": text(&self.pin())? },
+            "module": Self::MODULE, "token": Self::LABEL, "pin": { "file": text(&self.pin())? },
             "reads": [text(&self.configuration())?], "writes": [text(&self.tokens())?],
         } }))
     }
@@ -122,11 +149,28 @@ impl Token {
         Ok(format!("SOFTHSM2_CONF={}", text(&self.configuration())?))
     }
 
+    /// The same, as a name and a value.
+    pub fn variable(&self) -> Result<(String, String)> {
+        Ok(("SOFTHSM2_CONF".into(), text(&self.configuration())?))
+    }
+
+    /// Takes it away, as drawing it would.
+    pub fn take_away(&self) -> Result<()> {
+        Ok(fs::rename(self.tokens(), self.folder.join("away"))?)
+    }
+
+    /// Puts it back.
+    pub fn put_back(&self) -> Result<()> {
+        Ok(fs::rename(self.folder.join("away"), self.tokens())?)
+    }
+
     fn tokens(&self) -> PathBuf {
         self.folder.join("tokens")
     }
 
-    fn configuration(&self) -> PathBuf {
+    /// Where the module's settings are.
+    #[must_use]
+    pub fn configuration(&self) -> PathBuf {
         self.folder.join("softhsm2.conf")
     }
 
@@ -146,9 +190,13 @@ fn give(path: &Path, owner: Account) -> Result<()> {
     Ok(())
 }
 
-fn serve(state: &Path, port: u16) -> Result<Child> {
+/// Whose TPM needs no command to be on.
+const AT_ONCE: &[&str] = &["--flags", "not-need-init"];
+
+fn serve(state: &Path, port: u16, flags: &[&str]) -> Result<Child> {
     let process = Command::new("swtpm")
-        .args(["socket", "--tpm2", "--flags", "not-need-init"])
+        .args(["socket", "--tpm2"])
+        .args(flags)
         .arg("--tpmstate")
         .arg(format!("dir={}", state.display()))
         .arg("--server")

@@ -2,15 +2,17 @@
 //!
 //! | attack | answer |
 //! |---|---|
-//! | a key is read out or wrapped | keys that the token could give away are refused when made, and whenever used |
+//! | a key is read out or wrapped | keys that the token could give away are refused when made and when found in a session; such as may do more than sign, at every signature |
 //! | a blob of one purpose is used for another | the blob names purpose and public key; the token's object must have both |
 //! | another object is put in a key's place | every signature is verified with the record's public key before it leaves |
 //! | a lost session, a token drawn and put back | everything is opened anew, once for each request |
 //! | a PIN that was changed, tried until the token locks | it is not tried again |
 
 mod connection;
+mod found;
 mod keys;
 mod pin;
+mod sessions;
 mod store_key;
 
 use bartizan_attestation::boot::Sha384;
@@ -70,9 +72,10 @@ impl Backend for Pkcs11 {
     ) -> Result<Vec<u8>, BackendError> {
         let public = keys::public(purpose, key)?;
         let digest = hash(algorithm(curve(purpose)), message).0;
-        let fixed = self.connection.run(|session| {
-            let object = keys::find(session, purpose, key.id)?;
-            session
+        let fixed = self.connection.run_with_found(|opened| {
+            let object = opened.found.key(&opened.session, purpose, key.id)?;
+            opened
+                .session
                 .sign(&Mechanism::Ecdsa, object, &digest)
                 .map_err(refused)
         })?;

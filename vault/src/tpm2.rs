@@ -19,6 +19,7 @@ mod keys;
 mod leftovers;
 mod pcrs;
 mod quote;
+mod ready;
 mod saved;
 mod store_key;
 mod templates;
@@ -34,8 +35,9 @@ use crate::backend::{
 };
 use crate::config::TpmConfig;
 use crate::registers::{Register, RegisterValues};
+use crate::signature::Signature;
 use blob::Blob;
-use connection::Connection;
+use connection::{Connection, Way};
 pub use endorsement::Endorsement;
 use pcrs::Pcrs;
 use saved::SavedKeys;
@@ -77,6 +79,50 @@ impl Tpm2 {
         self.saved.save(context, purpose, key, loaded);
         Ok(loaded)
     }
+
+    /// Signs with what is ready, or is made so. After a failure nothing is.
+    fn sign_once(
+        &self,
+        way: &mut Way,
+        purpose: Purpose,
+        key: &StoredKey<'_>,
+        blob: &Blob,
+        message: &[u8],
+    ) -> Result<Signature, BackendError> {
+        let Way { context, ready } = way;
+        let loaded = ready.key(context, purpose, key, |context| {
+            self.load(context, purpose, key, blob)
+        });
+        let signed = loaded.and_then(|loaded| {
+            let session = ready.session(context)?;
+            keys::sign(context, &self.pcrs, purpose, loaded, session, message)
+        });
+        if signed.is_err() {
+            ready.flush(context);
+        }
+        signed
+    }
+
+    fn sign_over(
+        &self,
+        way: &mut Way,
+        purpose: Purpose,
+        key: &StoredKey<'_>,
+        blob: &Blob,
+        message: &[u8],
+    ) -> Result<Signature, BackendError> {
+        let had_something = !way.ready.is_empty();
+        let mut signed = self.sign_once(way, purpose, key, blob, message);
+        if signed.is_err() && had_something {
+            // It may have become stale.
+            signed = self.sign_once(way, purpose, key, blob, message);
+        }
+        let was_loaded = !matches!(signed, Err(BackendError::Sealed { .. }));
+        if signed.is_err() && was_loaded {
+            keys::check_policy(&mut way.context, &self.pcrs, purpose, blob)?;
+        }
+        signed
+    }
 }
 
 impl Backend for Tpm2 {
@@ -97,10 +143,8 @@ impl Backend for Tpm2 {
         encoding: Encoding,
     ) -> Result<Vec<u8>, BackendError> {
         let blob = Blob::open(purpose, key)?;
-        let signature = self.connection.run(|context| {
-            let loaded = self.load(context, purpose, key, &blob)?;
-            keys::sign(context, &self.pcrs, purpose, loaded, &blob, message)
-        })?;
+        let signature =
+            (self.connection).run_over(|way| self.sign_over(way, purpose, key, &blob, message))?;
         signature
             .confirmed(&blob.key, message, encoding)
             .ok_or(BackendError::Sign)
@@ -114,6 +158,7 @@ impl Backend for Tpm2 {
     fn destroy(&self, purpose: Purpose, key: &StoredKey<'_>) -> Result<(), BackendError> {
         // The blob was all else that there was of it.
         self.saved.forget(purpose, key.id);
+        self.connection.forget(purpose, key.id);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 
+use super::keeping::Kept;
 use super::release::{Configs, Releases};
 use super::{Users, configs};
 use crate::daemon::{Daemon, Recipe};
@@ -38,11 +39,18 @@ impl Host {
         layout: &Layout,
         users: Users,
         operator: Operator,
-        releases: Releases,
+        mut releases: Releases,
         verifier_port: u16,
-        name: &str,
+        (name, kept): (&str, Option<&Kept>),
     ) -> Result<Self> {
-        let configs = prepare(layout, &users, &operator, &releases, verifier_port)?;
+        let configs = prepare(
+            layout,
+            &users,
+            &operator,
+            &mut releases,
+            verifier_port,
+            kept,
+        )?;
         releases.sign(layout, &configs, [1, 1])?;
         releases.register()?;
         let (launcher, booted) = Launcher::start(layout, &releases.base(), &releases.public_key())?;
@@ -52,7 +60,9 @@ impl Host {
                 launcher.last_words(&why)
             );
         }
-        enroll(layout, &users, &operator, &configs.card, name, &[])?;
+        let kind = kept.map_or("development", |kept| kept.kind);
+        let wish = ["--vault", kind];
+        enroll(layout, &users, &operator, &configs.card, name, &wish)?;
         let daemon = |name| Daemon::Launched(launcher.daemon(name));
         Ok(Self {
             hypervisor: daemon("bartizan-hypervisor"),
@@ -73,11 +83,17 @@ pub(super) fn prepare(
     layout: &Layout,
     users: &Users,
     operator: &Operator,
-    releases: &Releases,
+    releases: &mut Releases,
     verifier_port: u16,
+    kept: Option<&Kept>,
 ) -> Result<Configs> {
+    let environment = kept.and_then(|kept| kept.environment.as_ref());
+    releases.vault_environment = environment
+        .map(|(name, value)| format!("{name}={value}"))
+        .into_iter()
+        .collect();
     Ok(Configs {
-        vault: configs::vault(layout, users, &releases.key_sha256)?,
+        vault: configs::vault(layout, users, &releases.key_sha256, kept)?,
         card: configs::card(layout, users, verifier_port)?,
         devices: configs::devices(layout, users)?,
         hypervisor: configs::hypervisor(layout, users, operator)?,
@@ -108,6 +124,7 @@ pub(super) fn renew(layout: &Layout, users: &Users, config: &str) -> Result<()> 
         arguments: vec!["renew".into(), "--config".into(), config.into()],
         account: users.card,
         capabilities: &[],
+        environment: Vec::new(),
         log: layout.path("card-renew.log"),
     };
     Daemon::run_once(&recipe, "")
@@ -138,6 +155,7 @@ pub(super) fn enroll(
         ],
         account: users.card,
         capabilities: &[],
+        environment: Vec::new(),
         log: layout.path("card-enroll.log"),
     };
     Daemon::run_once(&recipe, code)

@@ -8,6 +8,7 @@ mod agreement;
 mod boot;
 mod compromised;
 mod decoy;
+mod devices_lost;
 mod grading;
 mod hostile;
 mod kernel;
@@ -20,6 +21,7 @@ mod refusals;
 mod renewal;
 mod requests;
 mod running;
+mod secrets;
 mod survival;
 mod vdso;
 mod world;
@@ -48,9 +50,11 @@ fn main() -> ExitCode {
         running::CASES,
         operations::CASES,
         processes::CASES,
+        secrets::CASES,
         survival::CASES,
         hostile::CASES,
         &boot::cases(),
+        devices_lost::CASES,
     ]
     .concat();
     let world = Arc::new(Mutex::new(World::default()));

@@ -5,7 +5,7 @@ use std::io;
 use minicbor::{Decode, Encode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::frame::{FrameError, checked_size, decode, framed};
+use crate::frame::{AHEAD, FrameError, checked_size, decode, framed};
 
 /// Writes one frame of at most `limit` bytes.
 pub async fn write_frame<M: Encode<()>>(
@@ -31,7 +31,7 @@ pub async fn read_frame<M: Encode<()> + for<'b> Decode<'b, ()>>(
         }
     }
     let size = checked_size(head, limit)?;
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(size.min(AHEAD));
     if link.take(size as u64).read_to_end(&mut bytes).await? != size {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
     }

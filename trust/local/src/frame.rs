@@ -4,6 +4,9 @@ use std::io::{self, Read, Write};
 
 use minicbor::{Decode, Encode};
 
+/// Memory that is reserved for an announced frame before anything of it has arrived: most frames are read at once so.
+pub(crate) const AHEAD: usize = 16 << 10;
+
 /// A frame could not be read, written or understood.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
@@ -72,7 +75,7 @@ pub fn read_frame<M: Encode<()> + for<'b> Decode<'b, ()>>(
         n => link.read_exact(head.get_mut(n..).unwrap_or_default())?,
     }
     let size = checked_size(head, limit)?;
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(size.min(AHEAD));
     if link.by_ref().take(size as u64).read_to_end(&mut bytes)? != size {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
     }

@@ -1,11 +1,12 @@
-//! The way to the token: a session that is logged in, opened anew when it is lost.
+//! The way to the token: sessions that are logged in, so that it can sign for several at once, opened anew when they are lost.
 //!
 //! A module may keep what it once knew of its tokens (SoftHSM does), so that opening anew means the whole module:
 //! finalise, initialise, look for the token, log in. The library itself stays loaded, since a confined process loads none.
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
@@ -13,6 +14,7 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 
 use super::pin::Pin;
+use super::sessions::{Opened, Sessions};
 use crate::backend::{BackendError, Device, DeviceError};
 
 /// Which token.
@@ -51,11 +53,12 @@ pub(super) struct Connection {
     module: Pkcs11,
     token: TokenName,
     pin: Pin,
-    state: Mutex<State>,
+    state: RwLock<State>,
+    openings: AtomicU64,
 }
 
 enum State {
-    Open(Session),
+    Open(Sessions),
     Lost,
     /// The token refused the PIN: a few more tries would lock it for ever.
     Barred,
@@ -72,11 +75,12 @@ impl Connection {
             module,
             token,
             pin,
-            state: Mutex::new(State::Lost),
+            state: RwLock::new(State::Lost),
+            openings: AtomicU64::new(0),
         };
-        let session = (connection.initialise()).and_then(|()| connection.log_in());
-        let session = session.map_err(|source| OpenError::Token { label, source })?;
-        connection.set(State::Open(session));
+        let sessions = (connection.initialise()).and_then(|()| connection.log_in());
+        let sessions = sessions.map_err(|source| OpenError::Token { label, source })?;
+        connection.set(State::Open(sessions));
         Ok(connection)
     }
 
@@ -85,17 +89,27 @@ impl Connection {
         &self,
         mut work: impl FnMut(&Session) -> Result<T, BackendError>,
     ) -> Result<T, BackendError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let State::Open(session) = &*state {
-            match work(session) {
+        self.run_with_found(|opened| work(&opened.session))
+    }
+
+    /// The same, with the objects that were found in the session.
+    pub(super) fn run_with_found<T>(
+        &self,
+        mut work: impl FnMut(&mut Opened) -> Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
+        let lost = match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Open(sessions) => match work(&mut sessions.free()) {
                 Err(error) if may_be_lost(&error) => {
-                    tracing::warn!(%error, "the token's session is opened anew");
+                    tracing::warn!(%error, "the token's sessions are opened anew");
+                    Some(sessions.opening)
                 }
                 done => return done,
-            }
-        }
-        let session = self.reopen(&mut state).map_err(away)?;
-        work(session).map_err(|error| match error {
+            },
+            State::Lost | State::Barred => None,
+        };
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let sessions = self.reopen(&mut state, lost).map_err(away)?;
+        work(&mut sessions.free()).map_err(|error| match error {
             BackendError::Refused {
                 source: DeviceError::Token(source),
                 ..
@@ -104,24 +118,33 @@ impl Connection {
         })
     }
 
-    fn reopen<'s>(&self, state: &'s mut State) -> Result<&'s Session, DeviceError> {
-        if matches!(state, State::Barred) {
-            return Err(DeviceError::Pin);
-        }
-        *state = State::Lost;
-        // It may not be initialised: after a failure, or since the library gave up itself.
-        let _finalised = self.module.clone().finalize();
-        self.initialise()?;
-        match self.log_in() {
-            Ok(session) => *state = State::Open(session),
-            Err(DeviceError::Pin) => {
-                *state = State::Barred;
-                return Err(DeviceError::Pin);
+    /// Opens all sessions anew, unless somebody did so since the opening whose sessions were lost.
+    fn reopen<'s>(
+        &self,
+        state: &'s mut State,
+        lost: Option<u64>,
+    ) -> Result<&'s Sessions, DeviceError> {
+        let is_new = |sessions: &Sessions| Some(sessions.opening) != lost;
+        match state {
+            State::Open(sessions) if is_new(sessions) => {}
+            State::Barred => return Err(DeviceError::Pin),
+            State::Open(_) | State::Lost => {
+                *state = State::Lost;
+                // It may not be initialised: after a failure, or since the library gave up itself.
+                let _finalised = self.module.clone().finalize();
+                self.initialise()?;
+                match self.log_in() {
+                    Ok(sessions) => *state = State::Open(sessions),
+                    Err(DeviceError::Pin) => {
+                        *state = State::Barred;
+                        return Err(DeviceError::Pin);
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            Err(error) => return Err(error),
         }
         match state {
-            State::Open(session) => Ok(session),
+            State::Open(sessions) => Ok(sessions),
             State::Lost | State::Barred => Err(DeviceError::Answer),
         }
     }
@@ -134,10 +157,11 @@ impl Connection {
         }
     }
 
-    fn log_in(&self) -> Result<Session, DeviceError> {
-        let session = self.module.open_rw_session(self.slot()?)?;
-        match session.login(UserType::User, Some(self.pin.get())) {
-            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(session),
+    fn log_in(&self) -> Result<Sessions, DeviceError> {
+        let slot = self.slot()?;
+        let first = self.module.open_rw_session(slot)?;
+        match first.login(UserType::User, Some(self.pin.get())) {
+            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
             Err(Error::Pkcs11(
                 RvError::PinIncorrect
                 | RvError::PinInvalid
@@ -145,9 +169,13 @@ impl Connection {
                 | RvError::PinExpired
                 | RvError::PinLocked,
                 _,
-            )) => Err(DeviceError::Pin),
-            Err(error) => Err(error.into()),
+            )) => return Err(DeviceError::Pin),
+            Err(error) => return Err(error.into()),
         }
+        // All of a program's sessions with a token are logged in with the first (PKCS #11 3.0, section 5.6.8).
+        let opening = self.openings.fetch_add(1, Ordering::Relaxed);
+        let more = || self.module.open_rw_session(slot);
+        Ok(Sessions::new(first, more, opening))
     }
 
     fn slot(&self) -> Result<Slot, DeviceError> {
@@ -167,7 +195,7 @@ impl Connection {
     }
 
     fn set(&self, state: State) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
     }
 }
 

@@ -118,20 +118,45 @@ pub(super) fn destroy(
     Ok(())
 }
 
+/// That a key can do nothing but sign, and never could be read out.
 fn check(session: &Session, purpose: Purpose, object: ObjectHandle) -> Result<(), BackendError> {
-    let wanted = [
+    let kept = [
         Attribute::Sensitive(true),
         Attribute::AlwaysSensitive(true),
         Attribute::Extractable(false),
         Attribute::NeverExtractable(true),
         Attribute::Local(true),
         Attribute::Private(true),
-        Attribute::Sign(true),
-        Attribute::Decrypt(false),
-        Attribute::Unwrap(false),
-        Attribute::Derive(false),
     ];
-    if has(session, object, &wanted)? {
+    let wanted = [&kept, USES.as_slice()].concat();
+    demand(session, purpose, object, &wanted)
+}
+
+/// The same of an object that was checked before in this session, as far as it can have changed since: what a token says of
+/// reading a key out changes in one direction only, to the safe one (PKCS #11 3.0, section 4.9, table 26, footnotes 11 and 12).
+pub(super) fn check_again(
+    session: &Session,
+    purpose: Purpose,
+    object: ObjectHandle,
+) -> Result<(), BackendError> {
+    demand(session, purpose, object, &USES)
+}
+
+/// What a key may be used for.
+const USES: [Attribute; 4] = [
+    Attribute::Sign(true),
+    Attribute::Decrypt(false),
+    Attribute::Unwrap(false),
+    Attribute::Derive(false),
+];
+
+fn demand(
+    session: &Session,
+    purpose: Purpose,
+    object: ObjectHandle,
+    wanted: &[Attribute],
+) -> Result<(), BackendError> {
+    if has(session, object, wanted)? {
         return Ok(());
     }
     Err(BackendError::Exposed { purpose })

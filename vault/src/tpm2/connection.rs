@@ -1,26 +1,34 @@
 //! The way to the TPM, opened anew when it is lost.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bartizan_attestation::keys::Purpose;
 use tss_esapi::constants::StartupType;
 use tss_esapi::constants::response_code::{Tss2ResponseCode, Tss2ResponseCodeKind};
 use tss_esapi::tcti_ldr::{DeviceConfig, NetworkTPMConfig};
 use tss_esapi::{Context, Error, TctiNameConf};
 
 use super::leftovers;
+use super::ready::Ready;
 use crate::backend::{BackendError, Device, DeviceError};
 use crate::config::Tcti;
 
 pub(super) struct Connection {
     tcti: Tcti,
-    context: Mutex<Option<Context>>,
+    way: Mutex<Option<Way>>,
+}
+
+/// An open way to the TPM, and what is ready there.
+pub(super) struct Way {
+    pub(super) context: Context,
+    pub(super) ready: Ready,
 }
 
 impl Connection {
     pub(super) const fn new(tcti: Tcti) -> Self {
-        let context = Mutex::new(None);
-        Self { tcti, context }
+        let way = Mutex::new(None);
+        Self { tcti, way }
     }
 
     /// Does `work` with the TPM. Where the way to it turns out to be lost, once more over a new one.
@@ -28,13 +36,22 @@ impl Connection {
         &self,
         mut work: impl FnMut(&mut Context) -> Result<T, BackendError>,
     ) -> Result<T, BackendError> {
-        let mut state = self.context.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(context) = state.as_mut() {
-            match work(context) {
+        self.run_over(|way| work(&mut way.context))
+    }
+
+    /// The same, with what is ready there.
+    pub(super) fn run_over<T>(
+        &self,
+        mut work: impl FnMut(&mut Way) -> Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
+        let mut state = self.lock();
+        if let Some(way) = state.as_mut() {
+            match work(way) {
                 Err(error) if is_full(&error) => {
                     tracing::warn!(%error, "what is left loaded in the TPM is flushed");
-                    leftovers::flush(context);
-                    return work(context).map_err(away);
+                    way.ready.flush(&mut way.context);
+                    leftovers::flush(&mut way.context);
+                    return work(way).map_err(away);
                 }
                 Err(error) if is_lost(&error) => {
                     tracing::warn!(%error, "the TPM is connected to anew");
@@ -52,28 +69,39 @@ impl Connection {
         &self,
         work: impl FnOnce(&mut Context) -> Result<T, BackendError>,
     ) -> Result<T, BackendError> {
-        let mut state = self.context.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(context) = state.as_mut() {
-            match context.get_random(1) {
+        let mut state = self.lock();
+        if let Some(way) = state.as_mut() {
+            match way.context.get_random(1) {
                 Ok(_) => {}
                 Err(_) => *state = None,
             }
         }
-        if state.is_none() {
-            return self.over_new(&mut state, work);
-        }
         match state.as_mut() {
-            Some(context) => work(context).map_err(away),
-            None => Err(super::unexpected()),
+            Some(way) => work(&mut way.context).map_err(away),
+            None => self.over_new(&mut state, |way| work(&mut way.context)),
         }
+    }
+
+    /// Leaves nothing of a key in the TPM.
+    pub(super) fn forget(&self, purpose: Purpose, id: &[u8; 32]) {
+        if let Some(way) = self.lock().as_mut() {
+            way.ready.forget(&mut way.context, purpose, id);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Way>> {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn over_new<T>(
         &self,
-        state: &mut Option<Context>,
-        work: impl FnOnce(&mut Context) -> Result<T, BackendError>,
+        state: &mut Option<Way>,
+        work: impl FnOnce(&mut Way) -> Result<T, BackendError>,
     ) -> Result<T, BackendError> {
-        let opened = self.connect().map_err(|source| away(source.into()))?;
+        let opened = Way {
+            context: self.connect().map_err(|source| away(source.into()))?,
+            ready: Ready::default(),
+        };
         let done = work(state.insert(opened));
         if done.as_ref().is_err_and(is_lost) {
             *state = None;

@@ -8,13 +8,13 @@ use tss_esapi::constants::tss::{TPM2_RH_NULL, TPM2_ST_HASHCHECK};
 use tss_esapi::constants::{CommandCode, SessionType};
 use tss_esapi::handles::KeyHandle;
 use tss_esapi::interface_types::resource_handles::Hierarchy;
-use tss_esapi::interface_types::session_handles::PolicySession;
+use tss_esapi::interface_types::session_handles::{AuthSession, PolicySession};
 use tss_esapi::structures::{Digest, HashScheme, HashcheckTicket, SignatureScheme};
 use tss_esapi::tss2_esys::TPMT_TK_HASHCHECK;
 use tss_esapi::{Context, Error, structures};
 
 use super::blob::{Blob, new_key};
-use super::handles::{authorised, flushing, with_policy, with_primary};
+use super::handles::{authorised, with_policy, with_primary};
 use super::pcrs::Pcrs;
 use super::{templates, unexpected};
 use crate::backend::{BackendError, DeviceError, NewKey, curve};
@@ -33,9 +33,7 @@ pub(super) fn generate(
     pcrs: &Pcrs,
     purpose: Purpose,
 ) -> Result<NewKey, BackendError> {
-    let policy = with_policy(context, SessionType::Trial, |context, _, session| {
-        follow(context, pcrs, purpose, session)
-    })?;
+    let policy = policy_digest(context, pcrs, purpose)?;
     let wanted = templates::signing(purpose, policy)?;
     with_parent(context, purpose, |context, parent| {
         let made = authorised(context, |context| {
@@ -45,7 +43,7 @@ pub(super) fn generate(
     })
 }
 
-/// Loads a key, to be flushed by [`sign`].
+/// Loads a key. Whoever asks flushes it.
 pub(super) fn load(
     context: &mut Context,
     purpose: Purpose,
@@ -59,41 +57,59 @@ pub(super) fn load(
     })
 }
 
-/// Signs with a key that is loaded, and flushes it.
+/// Signs with a key that is loaded, in a session in which nothing is satisfied yet.
 pub(super) fn sign(
     context: &mut Context,
     pcrs: &Pcrs,
     purpose: Purpose,
     key: KeyHandle,
-    blob: &Blob,
+    (session, policy): (AuthSession, PolicySession),
     message: &[u8],
 ) -> Result<Signature, BackendError> {
-    flushing(context, key.into(), |context| {
-        with_policy(context, SessionType::Policy, |context, session, policy| {
-            if follow(context, pcrs, purpose, policy)? != *blob.public.auth_policy() {
-                return Err(not_this_policy(pcrs, purpose));
-            }
-            context.execute_with_session(Some(session), |context| {
-                sign_digest(context, key, curve(purpose), message)
-            })
-        })
+    satisfy(context, pcrs, purpose, policy)?;
+    context.execute_with_session(Some(session), |context| {
+        sign_digest(context, key, curve(purpose), message)
+    })
+}
+
+/// Whether the policy of a key can be satisfied in this boot, told where signing failed.
+pub(super) fn check_policy(
+    context: &mut Context,
+    pcrs: &Pcrs,
+    purpose: Purpose,
+    blob: &Blob,
+) -> Result<(), BackendError> {
+    if policy_digest(context, pcrs, purpose)? == *blob.public.auth_policy() {
+        return Ok(());
+    }
+    Err(not_this_policy(pcrs, purpose))
+}
+
+fn policy_digest(
+    context: &mut Context,
+    pcrs: &Pcrs,
+    purpose: Purpose,
+) -> Result<Digest, BackendError> {
+    with_policy(context, SessionType::Trial, |context, _, session| {
+        satisfy(context, pcrs, purpose, session)?;
+        Ok(context.policy_get_digest(session)?)
     })
 }
 
 /// Brings a session to where the policy of a purpose's keys wants it in this boot.
-fn follow(
+fn satisfy(
     context: &mut Context,
     pcrs: &Pcrs,
     purpose: Purpose,
     session: PolicySession,
-) -> Result<Digest, BackendError> {
+) -> Result<(), BackendError> {
     if is_bound(purpose) {
         // Of the values that hold now: an empty digest leaves them to the TPM.
         context.policy_pcr(session, Digest::default(), pcrs.bound()?)?;
     } else {
         context.policy_command_code(session, CommandCode::Sign)?;
     }
-    Ok(context.policy_get_digest(session)?)
+    Ok(())
 }
 
 fn sign_digest(
