@@ -3,6 +3,8 @@
 //! A key is known by an opaque blob, whatever the back end needs to find or load it again: a sealed private key, a
 //! TPM's key context, a token's object id. The blob is stored by the [`crate::Keyring`] and is no secret by itself.
 
+use std::collections::BTreeMap;
+
 use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::cose::{Curve, PublicKey};
 use bartizan_attestation::keys::{Purpose, TpmDescription, VaultKind};
@@ -104,6 +106,10 @@ pub struct Quote {
     pub signature: Vec<u8>,
     /// TPM2B_PUBLIC of the attestation key: P-384, restricted.
     pub public: Vec<u8>,
+    /// What the quoted PCRs held.
+    pub pcrs: BTreeMap<u8, Sha384>,
+    /// Which of them the registers are: measurement, authority.
+    pub registers: [u8; 2],
 }
 
 impl Quote {

@@ -129,6 +129,7 @@ impl Operation<'_> {
                 credential,
                 secret,
             } => self.activate(self.boot.reached()?, object, &credential, &secret),
+            VaultRequest::Quote { nonce } => self.quote(self.boot.reached()?, &nonce),
             VaultRequest::DescribeBoot => self.boot.describe(self.backend).map(VaultReply::Boot),
             VaultRequest::CreateCardIdentity => self.create_card_identity(self.boot.reached()?),
             VaultRequest::RenewCardIdentity => self.renew_card_identity(self.boot.reached()?),

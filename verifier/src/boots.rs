@@ -6,18 +6,28 @@
 //!
 //! A certificate by a card carries the register's values at the end of each phase of its host's boot, and the card's vault
 //! certifies none but those of the boot that it was told of itself. So the log, which nobody signs, is believed where it
-//! replays to what the certificate says.
+//! replays to what the certificate says. Of a host that enrolled with a TPM it must also come to what the TPM signs that its PCRs
+//! hold, for this very connection.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use bartizan_attestation::boot::{BootAppraisalError, EventLog, LogError, Phase, Sha384};
+use bartizan_attestation::boot::{
+    BootAppraisalError, EventLog, LogError, Phase, RegisterValues, Sha384,
+};
+use bartizan_attestation::cose::PublicKey;
 use bartizan_attestation::identity::CardId;
+use bartizan_attestation::tpm::{QuoteError, verify_quote};
 
 use crate::clock::now_ms;
+use crate::peer::ChannelBinding;
 use crate::problem::ProblemType;
 use crate::service::Service;
 use crate::storage::{BootedRelease, HostBoot, StorageError};
+
+/// From this PCR on software can reset some (PC Client Platform TPM Profile, section 4.6).
+const RESETTABLE: u8 = 16;
 
 /// A boot is not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +54,15 @@ pub enum BootError {
         /// The phase that must have ended.
         due: Phase,
     },
+    /// A host with a TPM has no quote.
+    #[error("this host enrolled with a TPM: its boot is accepted with a quote only")]
+    NoQuote,
+    /// The quote is refused.
+    #[error(transparent)]
+    Quote(#[from] QuoteError),
+    /// The TPM's registers are others.
+    #[error("the TPM's registers hold something else than the event log comes to")]
+    OtherRegisters,
     /// The host's boot is not one that was accepted.
     #[error(
         "host {card} was not booted from releases that are registered and in force: {}; hand in the log of its boot, and see `bartizan release list`",
@@ -76,6 +95,9 @@ impl ProblemType for BootError {
             Self::Appraisal(_) => ("boot-refused", StatusCode::FORBIDDEN),
             Self::OtherBoot { .. } => ("boot-not-certified", StatusCode::FORBIDDEN),
             Self::UnderWay { .. } => ("boot-under-way", StatusCode::CONFLICT),
+            Self::NoQuote => ("boot-without-quote", StatusCode::FORBIDDEN),
+            Self::Quote(_) => ("boot-quote-refused", StatusCode::FORBIDDEN),
+            Self::OtherRegisters => ("boot-not-quoted", StatusCode::FORBIDDEN),
             Self::NotAccepted { .. } => ("boot-not-accepted", StatusCode::FORBIDDEN),
             Self::Storage(error) => error.kind(),
             Self::Stopped => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
@@ -91,13 +113,43 @@ impl ProblemType for BootError {
     }
 }
 
-/// Judges the log of a boot that a host has handed in over a connection whose certificate says `certified`, and keeps it.
-pub async fn accept(
-    service: &Arc<Service>,
-    card: CardId,
-    certified: &[Sha384],
-    log: Vec<u8>,
-) -> Result<[Sha384; 2], BootError> {
+/// What a host hands in of its boot.
+#[derive(Debug)]
+pub struct HandedIn {
+    /// The host's card.
+    pub card: CardId,
+    /// The phases that the certificate of its connection names.
+    pub certified: Vec<Sha384>,
+    /// The event log, CEL-CBOR.
+    pub log: Vec<u8>,
+    /// What its TPM says.
+    pub quote: Option<Quote>,
+    /// Of its connection.
+    pub binding: Option<ChannelBinding>,
+}
+
+/// What a TPM says of its PCRs.
+#[derive(Debug)]
+pub struct Quote {
+    /// TPMS_ATTEST.
+    pub attested: Vec<u8>,
+    /// TPMT_SIGNATURE.
+    pub signature: Vec<u8>,
+    /// Which PCRs the registers are: measurement, authority.
+    pub registers: [u8; 2],
+    /// What the quoted PCRs hold.
+    pub pcrs: BTreeMap<u8, Sha384>,
+}
+
+/// Judges a boot, and keeps it.
+pub async fn accept(service: &Arc<Service>, handed_in: HandedIn) -> Result<[Sha384; 2], BootError> {
+    let HandedIn {
+        card,
+        certified,
+        log,
+        quote,
+        binding,
+    } = handed_in;
     let read = EventLog::from_cbor(&log)?;
     // A boot has two releases; a log that says more is none.
     let named: Vec<_> = read.releases().copied().take(2).collect();
@@ -107,7 +159,7 @@ pub async fn accept(
         .map_err(|_| BootError::Stopped)??;
     if appraised.phases() != certified {
         return Err(BootError::OtherBoot {
-            certified: self::named(certified),
+            certified: self::named(&certified),
             logged: self::named(appraised.phases()),
         });
     }
@@ -118,14 +170,45 @@ pub async fn accept(
     if appraised.completed() < Some(due) {
         return Err(BootError::UnderWay { due });
     }
+    check_quote(service, card, quote, binding, appraised.registers()).await?;
     let boot = HostBoot {
-        phases: certified.to_vec(),
+        phases: certified,
         releases: [base, bundle],
         appraised_at_ms: now_ms(),
     };
     service.storage.add_host_boot(card, &boot, &log).await?;
     tracing::info!(%card, %base, %bundle, "boot accepted");
     Ok(boot.releases)
+}
+
+/// With a TPM, the registers are what the TPM says that they are, now and on this connection.
+async fn check_quote(
+    service: &Service,
+    card: CardId,
+    quote: Option<Quote>,
+    binding: Option<ChannelBinding>,
+    registers: &RegisterValues,
+) -> Result<(), BootError> {
+    let host = service.storage.host(card).await?;
+    let Some(tpm) = host.and_then(|host| host.tpm) else {
+        return Ok(());
+    };
+    let (quote, binding) = quote.zip(binding).ok_or(BootError::NoQuote)?;
+    let key = PublicKey::from_spki_der(&tpm.attestation_key)
+        .map_err(|_| StorageError::Damaged { table: "hosts" })?;
+    let (nonce, pcrs) = (&binding.0, &quote.pcrs);
+    verify_quote(&quote.attested, &quote.signature, &key, nonce, pcrs)?;
+    let [measurement, authority] = quote.registers;
+    let holds =
+        |number: u8, value: &Sha384| number < RESETTABLE && pcrs.get(&number) == Some(value);
+    let explained = measurement != authority
+        && holds(measurement, &registers.measurement)
+        && holds(authority, &registers.authority);
+    if explained {
+        Ok(())
+    } else {
+        Err(BootError::OtherRegisters)
+    }
 }
 
 /// The releases that a host with a certificate of these phases was booted from; `None` where no boot need be measured

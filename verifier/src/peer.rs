@@ -31,6 +31,10 @@ pub enum Peer {
     },
 }
 
+/// What this connection has and no other (RFC 9266): beside its [`Peer`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChannelBinding(pub [u8; 32]);
+
 impl Peer {
     /// Identifies a client by the chain that it presented.
     #[must_use]

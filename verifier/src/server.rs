@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
-use bartizan_channel::{Acceptor, TlsStream};
+use bartizan_channel::{Acceptor, TlsStream, channel_binding};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -26,7 +26,7 @@ use tower::ServiceExt as _;
 use crate::clock::now_s;
 use crate::config::Limits;
 use crate::payer::Payer;
-use crate::peer::Peer;
+use crate::peer::{ChannelBinding, Peer};
 use crate::service::Service;
 
 mod admission;
@@ -141,6 +141,13 @@ impl Server {
         };
         match accepted {
             Ok(Ok((stream, chain))) => {
+                let binding = match channel_binding(&stream) {
+                    Ok(binding) => ChannelBinding(binding),
+                    Err(error) => {
+                        tracing::error!(%from, %error, "a connection has no binding");
+                        return;
+                    }
+                };
                 let peer = Peer::identify(chain.as_deref(), &self.service.fleet_ca, now_s());
                 let payer = Payer::of(&peer, from.ip());
                 let Some(place) = self.gates.of(&payer).admit(payer.clone()) else {
@@ -151,7 +158,7 @@ impl Server {
                 drop(entrance);
                 let service = Arc::clone(&self.service);
                 tokio::select! {
-                    () = self.answer(stream, from, peer, payer) => {}
+                    () = self.answer(stream, from, (peer, binding), payer) => {}
                     () = place.displaced() => service.metrics.refused_connection(),
                 }
             }
@@ -170,7 +177,7 @@ impl Server {
         self,
         stream: TlsStream<TcpStream>,
         from: SocketAddr,
-        peer: Peer,
+        (peer, binding): (Peer, ChannelBinding),
         payer: Payer,
     ) {
         let limits = self.service.config.limits;
@@ -179,6 +186,7 @@ impl Server {
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let mut request: Request = request.map(axum::body::Body::new);
             request.extensions_mut().insert(peer.clone());
+            request.extensions_mut().insert(binding);
             request.extensions_mut().insert(payer.clone());
             let router = router.clone();
             async move {

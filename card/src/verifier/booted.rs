@@ -3,6 +3,7 @@
 //! Told once the boot is done, and again whenever the verifier says that it does not accept it: its operators may have
 //! registered a release meanwhile, or its database may be another one.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -118,13 +119,29 @@ impl Verifier {
             tokio::task::block_in_place(|| self.rotate())?;
             certified.clone_from(&boot.phases);
         }
-        let body = json!({ "log": B64.encode(&*boot.log) }).to_string();
+        let (mut connection, age) = self.open().await?;
+        let mut body = json!({ "log": B64.encode(&*boot.log) });
+        // For this very connection: a quote is of no use on another one.
+        let nonce = connection.binding().to_vec();
+        let quote = VaultRequest::Quote { nonce };
+        let VaultReply::Quote(quote) = self.identity.vault().ask_async(quote).await? else {
+            return Err(VaultError::Unexpected.into());
+        };
+        if let Some(quote) = quote {
+            let pcrs = quote.pcrs.iter();
+            let pcrs: BTreeMap<_, _> = pcrs
+                .map(|(number, value)| (number.to_string(), value.to_string()))
+                .collect();
+            body["quote"] = json!({
+                "attested": B64.encode(&*quote.attested), "signature": B64.encode(&*quote.signature),
+                "measurement_pcr": quote.measurement, "authority_pcr": quote.authority, "pcrs": pcrs,
+            });
+        }
         let request = Request {
             method: "POST",
             path: "/v1/hosts/boot".into(),
-            body: body.into_bytes(),
+            body: body.to_string().into_bytes(),
         };
-        let (mut connection, age) = self.open().await?;
         let sent = connection.send(request, MAX_ANSWER, DEADLINE).await;
         let response = sent.map_err(|error| unanswered(&error))?;
         self.idle.keep(connection, age);

@@ -3,6 +3,8 @@
 //! There is no "sign these bytes": each operation names what is signed, the vault builds or
 //! checks the bytes itself, so that a key of one purpose can never sign for another.
 
+use std::collections::BTreeMap;
+
 use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
 
@@ -224,11 +226,39 @@ pub enum VaultRequest {
         #[cbor(n(2), with = "minicbor::bytes")]
         secret: Vec<u8>,
     },
+    /// Have the TPM sign what the registers and the host's PCRs hold. Answer: [`VaultReply::Quote`].
+    #[n(17)]
+    Quote {
+        /// 1 to 64 bytes.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        nonce: Vec<u8>,
+    },
 }
 
 impl VaultRequest {
     /// Largest frame either way, in bytes.
     pub const MAX_FRAME: usize = 1 << 20;
+}
+
+/// A TPM's signed word on its PCRs ([`crate::tpm::verify_quote`]).
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct TpmQuote {
+    /// TPMS_ATTEST.
+    #[n(0)]
+    pub attested: ByteVec,
+    /// TPMT_SIGNATURE.
+    #[n(1)]
+    pub signature: ByteVec,
+    /// Which PCR is the measurement register.
+    #[n(2)]
+    pub measurement: u8,
+    /// Which is the authority register.
+    #[n(3)]
+    pub authority: u8,
+    /// What the quoted PCRs hold.
+    #[n(4)]
+    pub pcrs: BTreeMap<u8, Sha384>,
 }
 
 /// What a vault answers.
@@ -271,6 +301,9 @@ pub enum VaultReply {
     /// What was encrypted.
     #[n(8)]
     Secret(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// To [`VaultRequest::Quote`]; none where the registers are in no TPM.
+    #[n(9)]
+    Quote(#[n(0)] Option<TpmQuote>),
 }
 
 /// An object of a TPM that a secret can be meant for.

@@ -13,17 +13,20 @@
 //! | a TPM's key that can leave it, or signs whatever is asked | the name covers the attributes, which [`PublicArea`] checks |
 //! | an EK that nobody vouches for | its certificate is verified under configured makers ([`EndorsementCertificate`]) |
 //! | the certificate of one EK with another EK | the keys are compared |
+//! | a quote of another boot, or made for another connection | it is signed over a nonce of this one's ([`verify_quote`]) |
 //!
 //! Structures: TPM 2.0 Library part 2 (revision 1.59), big-endian. Everything here is foreign bytes.
 
 mod credential;
 mod endorsement;
 mod public_area;
+mod quote;
 mod reader;
 
 pub use credential::{Credential, CredentialError, SECRET_LEN, make_credential};
 pub use endorsement::{EndorsementCertificate, EndorsementError, Makers, MakersError};
 pub use public_area::{AsymmetricKey, PublicArea, PublicAreaError};
+pub use quote::{QuoteError, verify_quote};
 
 #[cfg(test)]
 mod tests;

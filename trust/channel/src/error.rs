@@ -26,6 +26,9 @@ pub enum ChannelError {
     /// The settings contradict one another.
     #[error("the TLS settings are unusable: {0}")]
     Settings(rustls::Error),
+    /// The connection has no binding yet.
+    #[error("the connection exports no channel binding: {0}")]
+    Binding(rustls::Error),
     /// The server's name is no DNS name or IP address.
     #[error("`{0}` is no DNS name or IP address")]
     ServerName(String),
@@ -79,6 +82,7 @@ impl ChannelError {
             Self::FleetCa(_)
             | Self::ClientVerifier(_)
             | Self::Settings(_)
+            | Self::Binding(_)
             | Self::ServerName(_)
             | Self::Request(_)
             | Self::TooLarge { .. } => Fault::Unusable,

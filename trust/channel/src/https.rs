@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
+use crate::binding::channel_binding;
 use crate::connector::Connector;
 use crate::error::ChannelError;
 
@@ -50,6 +51,7 @@ pub struct Response {
 pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
     server_name: String,
+    binding: [u8; 32],
     driver: JoinHandle<()>,
 }
 
@@ -65,18 +67,26 @@ impl Connection {
             let stream = stream.map_err(ChannelError::Connect)?;
             stream.set_nodelay(true).map_err(ChannelError::Connect)?;
             let stream = connector.connect(&to.server_name, stream).await?;
+            let binding = channel_binding(&stream)?;
             let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
             // Its error reaches the request that is under way.
             let driver = tokio::spawn(async move { drop(connection.await) });
             Ok(Self {
                 sender,
                 server_name: to.server_name.clone(),
+                binding,
                 driver,
             })
         };
         let opened = tokio::time::timeout(deadline, opening).await;
         // Nothing was asked yet.
         opened.map_err(|_| ChannelError::Connect(ErrorKind::TimedOut.into()))?
+    }
+
+    /// What both ends of this connection have and nobody else ([`channel_binding`]).
+    #[must_use]
+    pub const fn binding(&self) -> &[u8; 32] {
+        &self.binding
     }
 
     /// Whether the server has closed it.

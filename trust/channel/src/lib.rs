@@ -23,6 +23,7 @@
 )]
 
 mod acceptor;
+mod binding;
 mod connector;
 mod error;
 pub mod https;
@@ -31,6 +32,7 @@ mod settings;
 mod signer;
 
 pub use acceptor::{Acceptor, PeerChain};
+pub use binding::channel_binding;
 pub use connector::Connector;
 pub use error::{ChannelError, Fault};
 pub use identity::Identity;

@@ -286,3 +286,22 @@ fn client_hello_1_2() -> Vec<u8> {
     record.extend(hello);
     record
 }
+
+#[tokio::test]
+async fn both_ends_of_a_connection_have_its_binding_and_no_other_connection_has() {
+    let fleet = Fleet::new();
+    let (acceptor, connector) = (
+        acceptor(&fleet, fleet.server()),
+        Connector::anonymous(&fleet.der).unwrap(),
+    );
+    let mut bindings = Vec::new();
+    for _ in 0..2 {
+        let (near, far) = duplex(1 << 16);
+        let (client, server) =
+            tokio::join!(connector.connect("server.test", near), acceptor.accept(far));
+        let binding = channel_binding(&client.unwrap()).unwrap();
+        assert_eq!(binding, channel_binding(&server.unwrap().0).unwrap());
+        bindings.push(binding);
+    }
+    assert_ne!(bindings[0], bindings[1]);
+}

@@ -1,5 +1,7 @@
 //! The PCRs that are registers, and those of the host: all of the SHA-384 bank.
 
+use std::collections::BTreeMap;
+
 use bartizan_attestation::boot::Sha384;
 use tss_esapi::Context;
 use tss_esapi::handles::PcrHandle;
@@ -70,6 +72,21 @@ impl Pcrs {
     /// Those that are quoted.
     pub(super) fn quoted(&self) -> Result<PcrSelectionList, BackendError> {
         selection(&[&[self.measurement, self.authority], &*self.host].concat())
+    }
+
+    /// What those hold.
+    pub(super) fn values(
+        &self,
+        context: &mut Context,
+    ) -> Result<BTreeMap<u8, Sha384>, BackendError> {
+        let quoted = [&self.registers(), &*self.host].concat();
+        let read = |number| Ok((number, self.read_one(context, number)?));
+        quoted.into_iter().map(read).collect()
+    }
+
+    /// Which are the registers: measurement, authority.
+    pub(super) const fn registers(&self) -> [u8; 2] {
+        [self.measurement, self.authority]
     }
 
     pub(super) fn extend(

@@ -17,6 +17,7 @@ pub(super) fn quote(
     nonce: &[u8],
 ) -> Result<Quote, BackendError> {
     let nonce = Data::try_from(nonce.to_vec())?;
+    let values = pcrs.values(context)?;
     let quoted = pcrs.quoted()?;
     let scheme = SignatureScheme::EcDsa {
         hash_scheme: HashScheme::new(HashingAlgorithm::Sha384),
@@ -36,6 +37,8 @@ pub(super) fn quote(
                 attested: attested.marshall()?,
                 signature: signature.marshall()?,
                 public: [&length.to_be_bytes(), &*public].concat(),
+                pcrs: values,
+                registers: pcrs.registers(),
             })
         },
     )

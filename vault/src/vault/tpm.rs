@@ -1,6 +1,6 @@
 //! How a host's vault shows that its keys are in a TPM.
 
-use bartizan_attestation::keys::{Purpose, TpmObject, VaultRefusal, VaultReply};
+use bartizan_attestation::keys::{Purpose, TpmObject, TpmQuote, VaultRefusal, VaultReply};
 
 use super::{Operation, Outcome, store, stored};
 use crate::backend::Activated;
@@ -12,6 +12,17 @@ impl Operation<'_> {
         let record = self.newest(purpose)?;
         let described = self.backend.describe_tpm(purpose, &stored(&record));
         Ok(VaultReply::Tpm(described.map_err(store)?))
+    }
+
+    pub(super) fn quote(&self, _open: Reached<AfterCard>, nonce: &[u8]) -> Outcome {
+        let quote = self.backend.quote(nonce).map_err(store)?;
+        Ok(VaultReply::Quote(quote.map(|quote| TpmQuote {
+            attested: quote.attested.into(),
+            signature: quote.signature.into(),
+            measurement: quote.registers[0],
+            authority: quote.registers[1],
+            pcrs: quote.pcrs,
+        })))
     }
 
     pub(super) fn activate(

@@ -1,10 +1,12 @@
 //! How hosts were booted.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
+use bartizan_attestation::boot::{NoDigest, Sha384};
 use bartizan_attestation::identity::CardId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,7 +15,8 @@ use super::access::{Booting, Operator};
 use super::input::{self, InputError, Segment};
 use super::listing::{PageShare, Paid};
 use crate::binary::Binary;
-use crate::boots;
+use crate::boots::{self, HandedIn, Quote};
+use crate::peer::ChannelBinding;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
 use crate::storage::HostBoot;
@@ -24,6 +27,52 @@ use crate::storage::HostBoot;
 pub(super) struct BootLogDocument {
     /// TCG canonical event log, CBOR.
     log: Binary,
+    /// What the TPM says of its PCRs: due from a host that enrolled with one.
+    #[serde(default)]
+    quote: Option<QuoteDocument>,
+}
+
+/// A TPM's quote over the channel binding `tls-exporter` (RFC 9266) of the connection that it is handed in on.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct QuoteDocument {
+    /// TPMS_ATTEST.
+    attested: Binary,
+    /// TPMT_SIGNATURE: ECDSA, SHA-384.
+    signature: Binary,
+    /// Which PCR is the measurement register.
+    measurement_pcr: u8,
+    /// Which is the authority register.
+    authority_pcr: u8,
+    /// What the quoted PCRs of the SHA-384 bank hold, by number: 96 hexadecimal digits each.
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    pcrs: Pcrs,
+}
+
+/// At most as many as there are.
+#[derive(Deserialize)]
+#[serde(try_from = "BTreeMap<u8, String>")]
+struct Pcrs(BTreeMap<u8, Sha384>);
+
+impl TryFrom<BTreeMap<u8, String>> for Pcrs {
+    type Error = NoDigest;
+
+    fn try_from(texts: BTreeMap<u8, String>) -> Result<Self, NoDigest> {
+        let values = texts.into_iter();
+        let values = values.map(|(number, text)| Ok((number, text.parse()?)));
+        values.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl From<QuoteDocument> for Quote {
+    fn from(document: QuoteDocument) -> Self {
+        Self {
+            attested: document.attested.0,
+            signature: document.signature.0,
+            registers: [document.measurement_pcr, document.authority_pcr],
+            pcrs: document.pcrs.0,
+        }
+    }
 }
 
 /// A boot that was accepted.
@@ -100,9 +149,17 @@ impl From<HostBoot> for HostBootDocument {
 pub(super) async fn hand_in(
     State(service): State<Arc<Service>>,
     host: Booting,
+    binding: Option<Extension<ChannelBinding>>,
     input::Json(document, _share): input::Json<BootLogDocument>,
 ) -> Result<Json<AcceptedBootDocument>, Problem> {
-    let accepted = boots::accept(&service, host.card, &host.phases, document.log.0).await?;
+    let handed_in = HandedIn {
+        card: host.card,
+        certified: host.phases,
+        log: document.log.0,
+        quote: document.quote.map(Into::into),
+        binding: binding.map(|Extension(binding)| binding),
+    };
+    let accepted = boots::accept(&service, handed_in).await?;
     let [base, bundle] = accepted.map(|manifest| manifest.to_string());
     Ok(Json(AcceptedBootDocument { base, bundle }))
 }

@@ -1,13 +1,19 @@
 //! How a host was booted: nothing of one that was booted otherwise is accepted.
 
-use axum::http::{Method, StatusCode};
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, header};
 use bartizan_attestation::boot::{
     Component, Event, EventLog, Manifest, Measured, Part, Phase, Sequence, Sha384, VerifiedManifest,
 };
+use bartizan_attestation::cose::Sign as _;
 use bartizan_attestation::csr::EphemeralKey;
+use bartizan_attestation::keys::VaultKind;
 use bartizan_verifier::binary::Binary;
 use bartizan_verifier::clock::now_s;
-use bartizan_verifier::peer::Peer;
+use bartizan_verifier::peer::{ChannelBinding, Peer};
+use bartizan_verifier::storage::{EnrolledHost, EnrolledTpm};
 use serde_json::{Value, json};
 
 use crate::bench::{Answer, Bench, operator, problem, submission};
@@ -393,4 +399,106 @@ async fn releases_are_registered_by_administrators_and_signed_by_configured_keys
     assert_eq!(problem(&answer), "role-insufficient");
     let (_, listed) = bench.get(&operator(), "/v1/releases").await;
     assert_eq!(listed, json!({ "releases": [], "next": null }));
+}
+
+/// A TPM's quote of registers, as its attestation key `key` signs it.
+fn quote(key: &EphemeralKey, nonce: &[u8], registers: [(u8, Sha384); 2]) -> Value {
+    let pcrs = BTreeMap::from(registers);
+    let mut attested = vec![0xff, 0x54, 0x43, 0x47, 0x80, 0x18, 0, 0, 0, 32];
+    attested.extend(nonce);
+    attested.extend([0; 25]);
+    attested.extend([0, 0, 0, 1, 0, 0x0c, 3]);
+    let selected = pcrs.keys().fold(0_u32, |bits, number| bits | 1 << number);
+    attested.extend(&selected.to_le_bytes()[..3]);
+    let values: Vec<u8> = pcrs.values().flat_map(|value| value.0).collect();
+    attested.extend([0, 48]);
+    attested.extend(Sha384::of(&values).0);
+    let mut signature = vec![0, 0x18, 0, 0x0c];
+    for number in key.sign(&attested).unwrap().chunks(48) {
+        signature.extend([0, 48]);
+        signature.extend(number);
+    }
+    let said: BTreeMap<_, _> = pcrs
+        .iter()
+        .map(|(number, value)| (number.to_string(), value.to_string()))
+        .collect();
+    let [(measurement, _), (authority, _)] = registers;
+    json!({
+        "attested": Binary::encode(&attested), "signature": Binary::encode(&signature),
+        "measurement_pcr": measurement, "authority_pcr": authority, "pcrs": said,
+    })
+}
+
+#[tokio::test]
+async fn a_host_with_a_tpm_is_accepted_with_its_quote_of_this_connection_only() {
+    let factory = Factory::new();
+    let (bench, host) = start(&factory).await;
+    register(&bench, &factory).await;
+    let (own, other) = (
+        EphemeralKey::generate().unwrap(),
+        EphemeralKey::generate().unwrap(),
+    );
+    let enrolled = EnrolledHost {
+        card: host.card,
+        name: "host-1".into(),
+        operator: "ann".into(),
+        enrolled_at_ms: 1,
+        certificate: Vec::new(),
+        vault: VaultKind::Tpm2,
+        tpm: Some(EnrolledTpm {
+            endorsement: [1; 32],
+            attestation_key: own.public_key().spki_der(),
+        }),
+    };
+    bench.service.storage.add_host(&enrolled).await.unwrap();
+    let boot = factory.boot(Phase::Hypervisor);
+    let booted = peer(&host, &boot.phases);
+    let held = boot.log.replay();
+    let registers = [(12, held.measurement), (15, held.authority)];
+    let binding = [7; 32];
+    let hand_in = async |quote: Option<Value>| {
+        let log = Binary::encode(&boot.log.to_cbor());
+        let body = json!({ "log": log, "quote": quote }).to_string();
+        let mut request = Request::post("/v1/hosts/boot")
+            .header(header::CONTENT_LENGTH, body.len())
+            .body(Body::from(body))
+            .unwrap();
+        request.extensions_mut().insert(ChannelBinding(binding));
+        bench.send(&booted, request).await
+    };
+    let zero = (12, Sha384::ZERO);
+    for (quote, expected) in [
+        (None, "boot-without-quote"),
+        // By another TPM; for another connection.
+        (
+            Some(quote(&other, &binding, registers)),
+            "boot-quote-refused",
+        ),
+        (Some(quote(&own, &[8; 32], registers)), "boot-quote-refused"),
+        // Of a TPM that was told of no such boot; of PCRs that software resets; of one PCR for both.
+        (
+            Some(quote(&own, &binding, [zero, registers[1]])),
+            "boot-not-quoted",
+        ),
+        (
+            Some(quote(
+                &own,
+                &binding,
+                [(16, held.measurement), registers[1]],
+            )),
+            "boot-not-quoted",
+        ),
+        (
+            Some(quote(&own, &binding, [registers[1], registers[1]])),
+            "boot-not-quoted",
+        ),
+    ] {
+        let refused = hand_in(quote).await;
+        assert_eq!(problem(&refused), expected, "{}", refused.1);
+    }
+    let mut lied = quote(&own, &binding, [zero, registers[1]]);
+    lied["pcrs"]["12"] = json!(held.measurement.to_string());
+    assert_eq!(problem(&hand_in(Some(lied)).await), "boot-quote-refused");
+    let (status, answer) = hand_in(Some(quote(&own, &binding, registers))).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
 }

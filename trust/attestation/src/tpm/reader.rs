@@ -9,6 +9,10 @@ impl<'a> Reader<'a> {
         Self(bytes)
     }
 
+    pub(super) fn u8(&mut self) -> Option<u8> {
+        self.array().map(u8::from_be_bytes)
+    }
+
     pub(super) fn u16(&mut self) -> Option<u16> {
         self.array().map(u16::from_be_bytes)
     }
@@ -20,9 +24,17 @@ impl<'a> Reader<'a> {
     /// A TPM2B: two bytes of length, then so many.
     pub(super) fn sized(&mut self) -> Option<&'a [u8]> {
         let length = self.u16()?;
-        let (taken, rest) = self.0.split_at_checked(length.into())?;
+        self.bytes(length.into())
+    }
+
+    pub(super) fn bytes(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(taken)
+    }
+
+    pub(super) fn skip(&mut self, length: usize) -> Option<()> {
+        self.bytes(length).map(drop)
     }
 
     /// Whether nothing is left.

@@ -1,6 +1,8 @@
 //! Public areas and endorsement certificates made here. That a TPM opens what [`make_credential`] makes, the vault's
 //! conformance tests try on one.
 
+use std::collections::BTreeMap;
+
 use aws_lc_rs::agreement::{ECDH_P256, PrivateKey};
 use proptest::prelude::*;
 use rcgen::{
@@ -9,7 +11,9 @@ use rcgen::{
 };
 
 use super::*;
-use crate::cose::Curve;
+use crate::boot::Sha384;
+use crate::cose::{Curve, Sign as _};
+use crate::csr::EphemeralKey;
 
 const EK_ATTRIBUTES: u32 = 0x0003_00b2;
 
@@ -157,7 +161,89 @@ fn an_endorsement_key_needs_a_known_makers_word_for_itself() {
     );
 }
 
+/// TPMS_ATTEST of a quote of these PCRs.
+fn attested(nonce: &[u8], pcrs: &BTreeMap<u8, Sha384>) -> Vec<u8> {
+    let mut quote = vec![0xff, 0x54, 0x43, 0x47, 0x80, 0x18, 0, 2, 9, 9];
+    quote.extend(u16::try_from(nonce.len()).unwrap().to_be_bytes());
+    quote.extend(nonce);
+    quote.extend([0; 25]);
+    quote.extend([0, 0, 0, 1, 0, 0x0c, 3]);
+    let selected = pcrs.keys().fold(0_u32, |bits, number| bits | 1 << number);
+    quote.extend(&selected.to_le_bytes()[..3]);
+    let values: Vec<u8> = pcrs.values().flat_map(|value| value.0).collect();
+    quote.extend([0, 48]);
+    quote.extend(Sha384::of(&values).0);
+    quote
+}
+
+/// TPMT_SIGNATURE by a key.
+fn quoted_by(key: &EphemeralKey, attested: &[u8]) -> Vec<u8> {
+    let fixed = key.sign(attested).unwrap();
+    let mut signature = vec![0, 0x18, 0, 0x0c];
+    for number in fixed.chunks(48) {
+        signature.extend([0, 48]);
+        signature.extend(number);
+    }
+    signature
+}
+
+#[test]
+fn a_quote_is_of_its_key_its_nonce_and_its_pcrs() {
+    let (key, other) = (
+        EphemeralKey::generate().unwrap(),
+        EphemeralKey::generate().unwrap(),
+    );
+    let pcrs = BTreeMap::from([
+        (0, Sha384([1; 48])),
+        (12, Sha384([2; 48])),
+        (15, Sha384([3; 48])),
+    ]);
+    let quote = attested(b"nonce", &pcrs);
+    let signature = quoted_by(&key, &quote);
+    let public = key.public_key();
+    let verify = |attested: &[u8], signature: &[u8], nonce: &[u8], pcrs: &BTreeMap<u8, Sha384>| {
+        verify_quote(attested, signature, &public, nonce, pcrs)
+    };
+    assert_eq!(verify(&quote, &signature, b"nonce", &pcrs), Ok(()));
+    let forged = quoted_by(&other, &quote);
+    let refused = verify(&quote, &forged, b"nonce", &pcrs);
+    assert_eq!(refused, Err(QuoteError::Signature));
+    let refused = verify(&quote, &signature, b"other", &pcrs);
+    assert_eq!(refused, Err(QuoteError::Nonce));
+    let mut fewer = pcrs.clone();
+    fewer.remove(&0);
+    let mut changed = pcrs.clone();
+    changed.insert(12, Sha384([4; 48]));
+    for wrong in [fewer, changed] {
+        let refused = verify(&quote, &signature, b"nonce", &wrong);
+        assert_eq!(refused, Err(QuoteError::Pcrs));
+    }
+    // Anything else that the key may sign is no quote: of another type, of another bank, of two.
+    for (at, byte) in [(0, 0), (5, 0x17), (45, 2), (47, 0x0b)] {
+        let mut changed = quote.clone();
+        changed[at] = byte;
+        let signature = quoted_by(&key, &changed);
+        let refused = verify(&changed, &signature, b"nonce", &pcrs);
+        assert_eq!(refused, Err(QuoteError::Malformed), "{at}");
+    }
+}
+
 proptest! {
+    #[test]
+    fn any_quote_and_signature_are_answered(
+        bytes in prop::collection::vec(any::<u8>(), 0..200), at in any::<prop::sample::Index>(), bit in 0..8u8
+    ) {
+        let key = EphemeralKey::generate().unwrap();
+        let pcrs = BTreeMap::from([(12, Sha384([2; 48]))]);
+        let public = key.public_key();
+        prop_assert!(verify_quote(&bytes, &bytes, &public, b"nonce", &pcrs).is_err());
+        let mut changed = attested(b"nonce", &pcrs);
+        let signature = quoted_by(&key, &changed);
+        let at = at.index(changed.len());
+        changed[at] ^= 1 << bit;
+        prop_assert!(verify_quote(&changed, &signature, &public, b"nonce", &pcrs).is_err());
+    }
+
     #[test]
     fn any_area_is_answered_and_no_changed_one_has_the_name(
         bytes in prop::collection::vec(any::<u8>(), 0..300), at in any::<prop::sample::Index>(), bit in 0..8u8

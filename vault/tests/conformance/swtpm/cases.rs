@@ -1,12 +1,13 @@
 //! What holds for TPMs alone, as tpm2-tools see it.
 
 use bartizan_attestation::boot::Sha384;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use bartizan_attestation::keys::Purpose;
-use bartizan_attestation::tpm::{PublicArea, make_credential};
+use bartizan_attestation::tpm::{PublicArea, QuoteError, make_credential, verify_quote};
 use bartizan_vault::backend::{Activated, Backend, BackendError, Encoding, NewKey, StoredKey};
 use bartizan_vault::config::TpmConfig;
 use bartizan_vault::registers::Register;
@@ -165,6 +166,18 @@ fn tpm2_checkquote_verifies_a_quote(rig: &dyn Rig) {
         let refused = backend.quote(&vec![0; length]);
         assert!(matches!(refused, Err(BackendError::Nonce { .. })));
     }
+    // As a verifier does it.
+    let key = PublicArea::parse(&quote.public[2..]).unwrap();
+    let key = key.attestation_key().unwrap();
+    let verify = |nonce: &[u8], pcrs: &BTreeMap<u8, Sha384>| {
+        verify_quote(&quote.attested, &quote.signature, key, nonce, pcrs)
+    };
+    assert_eq!(quote.registers, [12, 15]);
+    assert_eq!(verify(&[0xab; 32], &quote.pcrs), Ok(()));
+    assert_eq!(verify(&[0xcd; 32], &quote.pcrs), Err(QuoteError::Nonce));
+    let mut other = quote.pcrs.clone();
+    other.insert(12, Sha384([2; 48]));
+    assert_eq!(verify(&[0xab; 32], &other), Err(QuoteError::Pcrs));
     drop(backend);
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| {
