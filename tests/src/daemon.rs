@@ -32,6 +32,8 @@ pub struct Recipe {
     pub account: Account,
     /// Capabilities that it keeps (names as setpriv(1) takes them).
     pub capabilities: &'static [&'static str],
+    /// What it finds in its environment beside the path.
+    pub environment: Vec<(String, String)>,
     /// Where its output goes.
     pub log: PathBuf,
 }
@@ -237,7 +239,8 @@ fn command(recipe: &Recipe) -> Command {
     command
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("RUST_LOG", "info");
+        .env("RUST_LOG", "info")
+        .envs(recipe.environment.iter().cloned());
     command
 }
 

@@ -86,7 +86,8 @@ pub struct Stack {
 }
 
 impl Users {
-    fn find() -> Result<Self> {
+    /// Those that `cargo xtask setup` made.
+    pub fn find() -> Result<Self> {
         let [qemus, measurers] = of_guests()?.map(|users| (users.start, users.len()));
         let guests = |(first, count), group: &str| {
             let (count, gid) = (u32::try_from(count)?, self::group(group)?);
@@ -155,6 +156,7 @@ impl Stack {
             arguments: vec!["run".into(), "--config".into(), config],
             account: users.verifier,
             capabilities: &[],
+            environment: Vec::new(),
             log: layout.path("verifier.log"),
         })?;
 
@@ -274,6 +276,7 @@ fn start(
         arguments: vec!["--config".into(), config],
         account,
         capabilities,
+        environment: Vec::new(),
         log,
     })
 }
@@ -309,6 +312,7 @@ fn initialise(
         ],
         account: users.verifier,
         capabilities: &[],
+        environment: Vec::new(),
         log: layout.path("verifier-init.log"),
     };
     Daemon::run_once(&recipe, "")?;

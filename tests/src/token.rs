@@ -80,8 +80,12 @@ pub struct Token {
 }
 
 impl Token {
+    /// Its label.
+    pub const LABEL: &'static str = "host";
+    /// Its user's PIN.
+    pub const PIN: &'static str = "correct-horse";
     /// SoftHSM's module, as Debian has it.
-    const MODULE: &'static str = "/usr/lib/softhsm/libsofthsm2.so";
+    pub const MODULE: &'static str = "/usr/lib/softhsm/libsofthsm2.so";
 
     /// A token that was just initialised.
     pub fn new(folder: &Path, owner: Account) -> Result<Self> {
@@ -94,18 +98,18 @@ impl Token {
             token.tokens().display()
         );
         fs::write(token.configuration(), settings)?;
-        fs::write(token.pin(), "correct-horse\n")?;
+        fs::write(token.pin(), format!("{}\n", Self::PIN))?;
         let mut init = Command::new("softhsm2-util");
         init.env("SOFTHSM2_CONF", token.configuration());
         init.args([
             "--init-token",
             "--free",
             "--label",
-            "host",
+            Self::LABEL,
             "--so-pin",
             "12345678",
         ]);
-        run(init.args(["--pin", "correct-horse"]))?;
+        run(init.args(["--pin", Self::PIN]))?;
         fs::set_permissions(token.pin(), Permissions::from_mode(0o600))?;
         give(folder, owner)?;
         Ok(token)
@@ -114,7 +118,7 @@ impl Token {
     /// What a vault's configuration says of it.
     pub fn sealing(&self) -> Result<Value> {
         Ok(json!({ "pkcs11": {
-            "module": Self::MODULE, "token": "host", "pin": { "file": text(&self.pin())? },
+            "module": Self::MODULE, "token": Self::LABEL, "pin": { "file": text(&self.pin())? },
             "reads": [text(&self.configuration())?], "writes": [text(&self.tokens())?],
         } }))
     }
@@ -124,11 +128,18 @@ impl Token {
         Ok(format!("SOFTHSM2_CONF={}", text(&self.configuration())?))
     }
 
+    /// The same, as a name and a value.
+    pub fn variable(&self) -> Result<(String, String)> {
+        Ok(("SOFTHSM2_CONF".into(), text(&self.configuration())?))
+    }
+
     fn tokens(&self) -> PathBuf {
         self.folder.join("tokens")
     }
 
-    fn configuration(&self) -> PathBuf {
+    /// Where the module's settings are.
+    #[must_use]
+    pub fn configuration(&self) -> PathBuf {
         self.folder.join("softhsm2.conf")
     }
 

@@ -13,6 +13,11 @@ pub(crate) fn run(suite: &str, json: Option<&Path>, case: Option<&str>) -> Resul
     components::demand_root("bench")?;
     let mut bench = stage(Build::Release)?.command("bartizan-bench");
     bench.arg(suite);
+    // A PKCS #11 module reads its settings when a program first uses it: the benchmark writes them there.
+    bench.env(
+        "SOFTHSM2_CONF",
+        sh::root().join("target/artifacts/bench-softhsm2.conf"),
+    );
     if let Some(json) = json {
         // It runs in the repository's root.
         bench.arg("--json").arg(std::path::absolute(json)?);

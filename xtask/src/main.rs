@@ -57,7 +57,7 @@ enum Command {
     /// Measure what SPECIFICATION.md promises, on the real stack in release build.
     #[command(after_help = "Example: cargo xtask bench memory --json memory.json")]
     Bench {
-        /// Which suite: memory.
+        /// Which suite: memory, card.
         suite: String,
         /// Write the outcomes, an array of objects, to this file.
         #[arg(long)]

@@ -123,6 +123,7 @@ pub(super) fn enroll(
         ],
         account: users.card,
         capabilities: &[],
+        environment: Vec::new(),
         log: layout.path("card-enroll.log"),
     };
     Daemon::run_once(&recipe, code)

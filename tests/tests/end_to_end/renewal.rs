@@ -141,6 +141,7 @@ fn host_renewal(world: &mut World) -> Result<()> {
         ],
         account: host.users.card,
         capabilities: &[],
+        environment: Vec::new(),
         log: host.layout.path("card-renew.log"),
     };
     Daemon::run_once(&renew, "")?;

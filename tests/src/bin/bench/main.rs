@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
+mod card;
 mod commit;
 mod echo;
 mod exchange;
@@ -40,12 +41,15 @@ struct Arguments {
 enum Suite {
     /// Hashing, request to token, requests a second.
     Memory,
+    /// Signatures and certificates of the vaults, the measured boot, handshakes.
+    Card,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let outcomes = match arguments.suite {
         Suite::Memory => memory(&arguments.case)?,
+        Suite::Card => card::run(&arguments.case)?,
     };
     for outcome in &outcomes {
         print!("{outcome}");

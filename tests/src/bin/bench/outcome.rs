@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Of which suite these are.
+/// The suite of what measures memory.
 pub(crate) const SUITE: &str = "memory";
 
 /// One case.
