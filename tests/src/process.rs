@@ -75,11 +75,17 @@ impl Process {
         Ok(name.trim_end_matches(" (deleted)").to_owned())
     }
 
-    /// Those that it started.
+    /// Those that it started, whichever of its threads did.
     pub fn children(self) -> Result<Vec<Self>> {
-        let listed = fs::read_to_string(self.path(&format!("task/{}/children", self.pid())))?;
-        let pids = listed.split_whitespace();
-        pids.map(|pid| Self::of(pid.parse()?)).collect()
+        let mut children = Vec::new();
+        for thread in fs::read_dir(self.path("task"))? {
+            // One that ended meanwhile has left its children to another one.
+            let listed = fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
+            for pid in listed.split_whitespace() {
+                children.push(Self::of(pid.parse()?)?);
+            }
+        }
+        Ok(children)
     }
 
     /// The first word of a field of /proc/PID/status.

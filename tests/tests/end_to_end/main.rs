@@ -20,6 +20,7 @@ mod refusals;
 mod renewal;
 mod requests;
 mod running;
+mod secrets;
 mod survival;
 mod vdso;
 mod world;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         running::CASES,
         operations::CASES,
         processes::CASES,
+        secrets::CASES,
         survival::CASES,
         hostile::CASES,
         &boot::cases(),

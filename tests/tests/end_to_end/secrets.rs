@@ -1,0 +1,252 @@
+//! The private keys of the vaults, searched for in the memory of every process and in every file: found in the vault that
+//! has them, so that the search is known to find them, and nowhere else.
+
+mod forms;
+mod memory;
+mod scalars;
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use bartizan_attestation::csr::EphemeralKey;
+use bartizan_attestation::keys::{KeyDescription, Purpose, VaultReply, VaultRequest};
+use bartizan_local::{read_frame, write_frame};
+use bartizan_tests::accounts::Account;
+use bartizan_tests::process::Process;
+use bartizan_tests::stack::Stack;
+
+use crate::Case;
+use crate::world::World;
+use forms::Needles;
+use scalars::Scalar;
+
+pub(crate) const CASES: &[Case] = &[
+    ("secrets::every_form_of_a_key_is_found", every_form),
+    (
+        "secrets::private_keys_are_in_their_vault_alone",
+        in_their_vault_alone,
+    ),
+];
+
+/// How long a vault may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A vault of the stack.
+struct Vault {
+    name: &'static str,
+    process: Process,
+    scalars: Vec<Scalar>,
+}
+
+/// The search itself: a key that nobody guards, in each form in which one could leak.
+fn every_form(_: &mut World) -> Result<()> {
+    let key = EphemeralKey::generate()?;
+    let der = key.pkcs8_der();
+    let scalar = scalars::of_pkcs8(der)?;
+    let needles = Needles::of(std::slice::from_ref(&scalar));
+    let base64 = |bytes: &[u8]| base64::Engine::encode(&base64::prelude::BASE64_STANDARD, bytes);
+    let url = |bytes: &[u8]| base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE, bytes);
+    let big = scalar.big_endian.clone();
+    let little: Vec<_> = big.iter().rev().copied().collect();
+    let pem = |bytes: &[u8]| {
+        let text = base64(bytes);
+        let lines: Vec<_> = text
+            .as_bytes()
+            .chunks(64)
+            .map(String::from_utf8_lossy)
+            .collect();
+        lines.join("\n").into_bytes()
+    };
+    let mut forms = vec![
+        ("PKCS #8", der.to_vec()),
+        ("big-endian", big.clone()),
+        ("little-endian limbs", little.clone()),
+        ("hexadecimal", hex::encode(&big).into_bytes()),
+        (
+            "hexadecimal, upper case",
+            hex::encode_upper(&big).into_bytes(),
+        ),
+        ("hexadecimal of limbs", hex::encode(&little).into_bytes()),
+        ("PKCS #8 as PEM", pem(der)),
+        ("half of it", big[20..].to_vec()),
+    ];
+    for before in 0..3 {
+        let shifted = [&vec![7; before], big.as_slice()].concat();
+        forms.push(("base64", base64(&shifted).into_bytes()));
+        forms.push(("base64url", url(&shifted).into_bytes()));
+    }
+    for (form, bytes) in forms {
+        for before in [0, 1, 4093] {
+            let hidden = [&vec![0xa5; before], bytes.as_slice(), &[1, 2, 3]].concat();
+            let found = needles.search(&mut hidden.as_slice())?;
+            ensure!(found == BTreeSet::from([0]), "{form}, after {before} bytes");
+        }
+    }
+    let other = EphemeralKey::generate()?;
+    let found = needles.search(&mut other.pkcs8_der())?;
+    ensure!(found.is_empty(), "another key is taken for this one");
+    Ok(())
+}
+
+fn in_their_vault_alone(world: &mut World) -> Result<()> {
+    let (stack, web) = world.web()?;
+    // Every key is used once.
+    let (code, answer) = web.attest("--application nginx --pid $(cat /run/nginx.pid)")?;
+    ensure!(code == Some(0), "{answer}");
+    let vaults = [
+        of_host(stack)?,
+        Vault::of(
+            "the verifier's vault",
+            Process::of(stack.verifier_vault.pid()?)?,
+            stack.users.verifier,
+            &stack.layout.path("run/verifier-vault/vault.sock"),
+        )?,
+    ];
+    for (at, wanted) in [
+        (0, [Purpose::CardIdentity, Purpose::TlsClient].as_slice()),
+        (1, &[Purpose::FleetCa, Purpose::TlsServer, Purpose::Token]),
+    ] {
+        // The positive control: where they are, the search finds them.
+        let Vault {
+            name,
+            process,
+            scalars,
+        } = &vaults[at];
+        for purpose in wanted {
+            let known = scalars.iter().any(|scalar| scalar.purpose == *purpose);
+            ensure!(
+                known,
+                "{name} uses a {purpose:?} key that is not found in its memory"
+            );
+        }
+        let found = memory::search(*process, &Needles::of(scalars))?.found;
+        ensure!(
+            found.len() == scalars.len(),
+            "{name}: {} of {} keys",
+            found.len(),
+            scalars.len()
+        );
+    }
+    let all: Vec<_> = vaults
+        .iter()
+        .flat_map(|vault| vault.scalars.clone())
+        .collect();
+    let needles = Needles::of(&all);
+    let processes = processes(stack)?;
+    let programs: BTreeSet<_> = processes.iter().map(|(name, _)| name.as_str()).collect();
+    for wanted in [
+        "bartizan-launcher",
+        "bartizan-vault",
+        "bartizan-card",
+        "bartizan-devices",
+        "bartizan-hypervisor",
+        "bartizan-supervisor",
+        "bartizan-measurer",
+        "bartizan-verifier",
+    ] {
+        ensure!(
+            programs.contains(wanted),
+            "no {wanted} was searched: {programs:?}"
+        );
+    }
+    ensure!(programs.len() > 8, "no QEMU was searched: {programs:?}");
+    for (name, process) in &processes {
+        let searched = memory::search(*process, &needles)?;
+        ensure!(
+            searched.bytes >= process.status("VmRSS")?.parse::<u64>()? << 9,
+            "{name}: {} bytes only could be read",
+            searched.bytes
+        );
+        let own = |scalar: &Scalar| {
+            let its = vaults.iter().find(|vault| vault.process == *process);
+            its.is_some_and(|vault| vault.scalars.iter().any(|its| its.id == scalar.id))
+        };
+        for at in searched.found {
+            let purpose = all[at].purpose;
+            ensure!(
+                own(&all[at]),
+                "{name} ({}) has a {purpose:?} key",
+                process.pid()
+            );
+        }
+    }
+    let mut files = 0;
+    search_files(&stack.layout.path(""), &needles, &all, &mut files)?;
+    ensure!(files > 40, "{files} files only were searched");
+    eprintln!(
+        "{} keys: {} processes and {files} files were searched",
+        all.len(),
+        processes.len()
+    );
+    Ok(())
+}
+
+fn of_host(stack: &Stack) -> Result<Vault> {
+    Vault::of(
+        "the host's vault",
+        Process::of(stack.host.vault.pid()?)?,
+        stack.users.card,
+        &stack.host.layout.path("run/vault/vault.sock"),
+    )
+}
+
+impl Vault {
+    /// `client`: who may ask it.
+    fn of(name: &'static str, process: Process, client: Account, socket: &Path) -> Result<Self> {
+        let mut link = client.connect(socket)?;
+        link.set_read_timeout(Some(PATIENCE))?;
+        write_frame(&mut link, &VaultRequest::Describe, VaultRequest::MAX_FRAME)?;
+        let keys: Vec<KeyDescription> = match read_frame(&mut link, VaultRequest::MAX_FRAME)? {
+            VaultReply::Description { keys, .. } => keys,
+            other => bail!("{name} does not describe itself: {other:?}"),
+        };
+        let scalars = scalars::in_memory(process, &keys)?;
+        Ok(Self {
+            name,
+            process,
+            scalars,
+        })
+    }
+}
+
+/// All processes of the stack and their programs: what the launcher started, what that started, and the verifier's.
+fn processes(stack: &Stack) -> Result<Vec<(String, Process)>> {
+    let mut left = vec![
+        stack.host.launcher.process()?,
+        Process::of(stack.verifier.pid()?)?,
+        Process::of(stack.verifier_vault.pid()?)?,
+    ];
+    let mut all = Vec::new();
+    while let Some(process) = left.pop() {
+        left.extend(process.children()?);
+        all.push((process.program()?, process));
+    }
+    Ok(all)
+}
+
+/// Every file of the stack: state, sockets' folders, logs, guests' disks; not the programs themselves.
+fn search_files(folder: &Path, needles: &Needles, all: &[Scalar], files: &mut usize) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        if kind.is_dir() && entry.file_name() != "bin" {
+            search_files(&path, needles, all, files)?;
+        } else if kind.is_file() {
+            let file = match File::open(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                file => file.with_context(|| path.display().to_string())?,
+            };
+            // A log grows while it is read.
+            let mut file = file.take(entry.metadata()?.len());
+            if let Some(at) = needles.search(&mut file)?.first() {
+                bail!("{} has a {:?} key", path.display(), all[*at].purpose);
+            }
+            *files += 1;
+        }
+    }
+    Ok(())
+}
