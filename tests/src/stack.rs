@@ -3,10 +3,12 @@
 mod configs;
 mod guest;
 mod host;
+mod keeping;
 mod release;
 
 pub use guest::{Guest, GuestSpec};
 pub use host::Host;
+pub use keeping::{Keeping, Kept};
 pub use release::{Configs, Releases};
 
 use std::net::TcpListener;
@@ -130,8 +132,14 @@ impl Guests {
 impl Stack {
     /// Starts everything: fleet CA made, host enrolled, every process serving.
     pub fn start() -> Result<Self> {
+        Self::keeping(|_, _| Ok(Keeping::default()))
+    }
+
+    /// The same, with the vaults' keys in devices.
+    pub fn keeping(devices: impl FnOnce(&Layout, &Users) -> Result<Keeping>) -> Result<Self> {
         let layout = Layout::new()?;
         let users = Users::find()?;
+        let keeping = devices(&layout, &users)?;
         let port = free_port()?;
         let operator = Operator::new(
             &layout,
@@ -141,8 +149,19 @@ impl Stack {
 
         let named =
             NAMED.map(|(name, _)| operator.another(layout.path(&format!("operator-{name}"))));
-        let config = configs::verifier_vault(&layout, &users, &allowed(&named)?)?;
-        let verifier_vault = start(&layout, "bartizan-vault", config, users.verifier_vault, &[])?;
+        let kept = keeping.verifier.as_ref();
+        let config = configs::verifier_vault(&layout, &users, &allowed(&named)?, kept)?;
+        let verifier_vault = Daemon::start(Recipe {
+            program: layout.program("bartizan-vault"),
+            arguments: vec!["--config".into(), config],
+            account: users.verifier_vault,
+            capabilities: &[],
+            environment: kept
+                .and_then(|kept| kept.environment.clone())
+                .into_iter()
+                .collect(),
+            log: layout.path("verifier-vault.log"),
+        })?;
 
         let config = configs::verifier(&layout, &users, port)?;
         operator.must(&["operator", "request"])?;
@@ -161,7 +180,13 @@ impl Stack {
         })?;
 
         Ok(Self {
-            host: Host::start(&layout, users.half(false), operator.clone(), port, "host-1")?,
+            host: Host::start(
+                &layout,
+                users.half(false),
+                operator.clone(),
+                port,
+                ("host-1", keeping.host.as_ref()),
+            )?,
             verifier,
             verifier_vault,
             operator,
@@ -178,7 +203,13 @@ impl Stack {
     pub fn another_host(&self, name: &str) -> Result<Host> {
         let layout = self.layout.within(name)?;
         let operator = self.operator.at(layout.path("run/card/operations.sock"));
-        Host::start(&layout, self.users.half(true), operator, self.port, name)
+        Host::start(
+            &layout,
+            self.users.half(true),
+            operator,
+            self.port,
+            (name, None),
+        )
     }
 
     /// A further host, not booted and not enrolled: its files, its releases, its configurations.
@@ -186,7 +217,7 @@ impl Stack {
         let layout = self.layout.within(name)?;
         let operator = self.operator.at(layout.path("run/card/operations.sock"));
         let users = self.users.half(true);
-        let (releases, configs) = host::prepare(&layout, &users, &operator, self.port)?;
+        let (releases, configs) = host::prepare(&layout, &users, &operator, self.port, None)?;
         Ok((layout, releases, configs))
     }
 
@@ -259,26 +290,6 @@ fn allowed(operators: &[Operator; NAMED.len()]) -> Result<Vec<Value>> {
         Ok(json!({ "name": name, "key_sha256": requested["key_sha256"], "role": role }))
     });
     named.collect()
-}
-
-/// Starts a daemon that takes its configuration and nothing else.
-fn start(
-    layout: &Layout,
-    program: &str,
-    config: String,
-    account: Account,
-    capabilities: &'static [&'static str],
-) -> Result<Daemon> {
-    // Two vaults, one program: the log is the user's.
-    let log = layout.path(&format!("{program}-{}.log", account.uid));
-    Daemon::start(Recipe {
-        program: layout.program(program),
-        arguments: vec!["--config".into(), config],
-        account,
-        capabilities,
-        environment: Vec::new(),
-        log,
-    })
 }
 
 /// `bartizan service init`, as the verifier's user where it touches the vault.

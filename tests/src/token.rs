@@ -36,7 +36,7 @@ impl Tpm {
         Ok(Self {
             state: state.into(),
             port,
-            process: serve(state, port)?,
+            process: serve(state, port, AT_ONCE)?,
         })
     }
 
@@ -59,9 +59,32 @@ impl Tpm {
         Ok(())
     }
 
+    /// Ends its process alone: what it held is kept for [`Tpm::resume`], registers included.
+    pub fn suspend(&mut self) -> Result<()> {
+        self.control(&["--save", "volatile", &text(&self.volatile())?])?;
+        self.kill()
+    }
+
+    /// Starts its process again, and the TPM goes on where it was.
+    pub fn resume(&mut self) -> Result<()> {
+        self.process = serve(&self.state, self.port, &[])?;
+        self.control(&["--load", "volatile", &text(&self.volatile())?])?;
+        self.control(&["-i"])
+    }
+
+    fn volatile(&self) -> PathBuf {
+        self.state.join("volatile")
+    }
+
+    fn control(&self, arguments: &[&str]) -> Result<()> {
+        let channel = format!("127.0.0.1:{}", self.port + 1);
+        let mut control = Command::new("swtpm_ioctl");
+        run(control.args(["--tcp", &channel]).args(arguments))
+    }
+
     /// Starts it again, as a reboot of the machine does.
     pub fn start_again(&mut self) -> Result<()> {
-        self.process = serve(&self.state, self.port)?;
+        self.process = serve(&self.state, self.port, AT_ONCE)?;
         Ok(())
     }
 }
@@ -133,6 +156,16 @@ impl Token {
         Ok(("SOFTHSM2_CONF".into(), text(&self.configuration())?))
     }
 
+    /// Takes it away, as drawing it would.
+    pub fn take_away(&self) -> Result<()> {
+        Ok(fs::rename(self.tokens(), self.folder.join("away"))?)
+    }
+
+    /// Puts it back.
+    pub fn put_back(&self) -> Result<()> {
+        Ok(fs::rename(self.folder.join("away"), self.tokens())?)
+    }
+
     fn tokens(&self) -> PathBuf {
         self.folder.join("tokens")
     }
@@ -159,9 +192,13 @@ fn give(path: &Path, owner: Account) -> Result<()> {
     Ok(())
 }
 
-fn serve(state: &Path, port: u16) -> Result<Child> {
+/// Whose TPM needs no command to be on.
+const AT_ONCE: &[&str] = &["--flags", "not-need-init"];
+
+fn serve(state: &Path, port: u16, flags: &[&str]) -> Result<Child> {
     let process = Command::new("swtpm")
-        .args(["socket", "--tpm2", "--flags", "not-need-init"])
+        .args(["socket", "--tpm2"])
+        .args(flags)
         .arg("--tpmstate")
         .arg(format!("dir={}", state.display()))
         .arg("--server")

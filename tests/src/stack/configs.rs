@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::keeping::Kept;
 use super::{Guests, Users};
 use crate::control_groups;
 use crate::layout::{Layout, text};
@@ -18,6 +19,7 @@ pub(super) fn verifier_vault(
     layout: &Layout,
     users: &Users,
     operators: &[Value],
+    kept: Option<&Kept>,
 ) -> Result<String> {
     let state = layout.state("verifier-vault", users.verifier_vault)?;
     let run = layout.run("verifier-vault", users.verifier_vault)?;
@@ -25,11 +27,19 @@ pub(super) fn verifier_vault(
         "socket": text(&run.join("vault.sock"))?,
         "allowed_uids": [users.verifier.uid],
         "store": text(&state.join("keys"))?,
-        "sealing": { "key_file": text(&state.join("root.key"))? },
+        "sealing": sealing(&state, kept)?,
         "role": "verifier",
         "operators": operators,
     });
     layout.config("verifier-vault.yaml", &config.to_string())
+}
+
+/// The device, or a file.
+fn sealing(state: &Path, kept: Option<&Kept>) -> Result<Value> {
+    match kept {
+        Some(kept) => Ok(kept.sealing.clone()),
+        None => Ok(json!({ "key_file": text(&state.join("root.key"))? })),
+    }
 }
 
 pub(super) fn verifier(layout: &Layout, users: &Users, port: u16) -> Result<String> {
@@ -49,14 +59,19 @@ pub(super) fn verifier(layout: &Layout, users: &Users, port: u16) -> Result<Stri
     layout.config("verifier.yaml", &config.to_string())
 }
 
-pub(super) fn vault(layout: &Layout, users: &Users, release_key: &str) -> Result<String> {
+pub(super) fn vault(
+    layout: &Layout,
+    users: &Users,
+    release_key: &str,
+    kept: Option<&Kept>,
+) -> Result<String> {
     let state = layout.state("vault", users.vault)?;
     let run = layout.run("vault", users.vault)?;
     let config = json!({
         "socket": text(&run.join("vault.sock"))?,
         "allowed_uids": [users.card.uid],
         "store": text(&state.join("keys"))?,
-        "sealing": { "key_file": text(&state.join("root.key"))? },
+        "sealing": sealing(&state, kept)?,
         "role": "host",
         "measured_boot": { "release_key": release_key },
     });

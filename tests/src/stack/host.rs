@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 
+use super::keeping::Kept;
 use super::release::{Configs, Releases};
 use super::{Users, configs};
 use crate::daemon::{Daemon, Recipe};
@@ -39,9 +40,9 @@ impl Host {
         users: Users,
         operator: Operator,
         verifier_port: u16,
-        name: &str,
+        (name, kept): (&str, Option<&Kept>),
     ) -> Result<Self> {
-        let (releases, configs) = prepare(layout, &users, &operator, verifier_port)?;
+        let (releases, configs) = prepare(layout, &users, &operator, verifier_port, kept)?;
         releases.sign(layout, &configs, [1, 1])?;
         let (launcher, booted) = Launcher::start(layout, &releases.base(), &releases.public_key())?;
         if let Booted::Stopped(why) = booted {
@@ -72,10 +73,16 @@ pub(super) fn prepare(
     users: &Users,
     operator: &Operator,
     verifier_port: u16,
+    kept: Option<&Kept>,
 ) -> Result<(Releases, Configs)> {
-    let releases = Releases::new(layout, operator)?;
+    let mut releases = Releases::new(layout, operator)?;
+    let environment = kept.and_then(|kept| kept.environment.as_ref());
+    releases.vault_environment = environment
+        .map(|(name, value)| format!("{name}={value}"))
+        .into_iter()
+        .collect();
     let configs = Configs {
-        vault: configs::vault(layout, users, &releases.key_sha256)?,
+        vault: configs::vault(layout, users, &releases.key_sha256, kept)?,
         card: configs::card(layout, users, verifier_port)?,
         devices: configs::devices(layout, users)?,
         hypervisor: configs::hypervisor(layout, users, operator)?,

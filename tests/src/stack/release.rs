@@ -16,6 +16,8 @@ pub struct Releases {
     operator: Operator,
     /// SHA-256 over the SubjectPublicKeyInfo of the release key.
     pub key_sha256: String,
+    /// What the vault is started with in its environment, `NAME=VALUE`.
+    pub vault_environment: Vec<String>,
 }
 
 /// The configurations of a host's daemons.
@@ -68,6 +70,7 @@ impl Releases {
             folder,
             operator: operator.clone(),
             key_sha256: made["sha256"].as_str().context("a key has an id")?.into(),
+            vault_environment: Vec::new(),
         })
     }
 
@@ -131,7 +134,10 @@ impl Releases {
                 { "name": "vault.yaml", "phase": "card", "path": configs.vault },
                 {
                     "name": "bartizan-vault", "phase": "card", "path": program("bartizan-vault")?,
-                    "start": { "user": "bartizan-vault", "arguments": ["--config", "{vault.yaml}"], "link": "vault" },
+                    "start": {
+                        "user": "bartizan-vault", "arguments": ["--config", "{vault.yaml}"], "link": "vault",
+                        "environment": self.vault_environment,
+                    },
                 },
                 { "name": "card.yaml", "phase": "card", "path": configs.card },
                 {

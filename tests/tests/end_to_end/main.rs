@@ -8,6 +8,7 @@ mod agreement;
 mod boot;
 mod compromised;
 mod decoy;
+mod devices_lost;
 mod grading;
 mod hostile;
 mod kernel;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         survival::CASES,
         hostile::CASES,
         &boot::cases(),
+        devices_lost::CASES,
     ]
     .concat();
     let world = Arc::new(Mutex::new(World::default()));
