@@ -14,7 +14,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
 
 use crate::config::Limits;
@@ -23,6 +23,7 @@ use crate::service::Service;
 
 mod access;
 mod body;
+mod counters;
 mod documents;
 mod enrolment;
 mod input;
@@ -37,6 +38,7 @@ mod verdicts;
 
 pub use access::AccessError;
 pub use body::BodyError;
+pub use counters::Origin;
 pub use input::InputError;
 pub use reports::read_submission;
 
@@ -93,6 +95,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/fleet-ca", get(open::fleet_ca))
         .route("/v1/token-certificates", get(open::token_certificates))
         .route("/v1/hosts", post(enrolment::enroll).get(enrolment::hosts))
+        .route("/v1/hosts/counter", post(counters::report))
+        .route("/v1/hosts/{card}/fork", delete(counters::clear))
         .route("/v1/hosts/renew", post(enrolment::renew))
         .route("/v1/join-codes", post(enrolment::add_join_code))
         .route("/v1/nonces", post(reports::issue_nonce))

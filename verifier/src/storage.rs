@@ -16,6 +16,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 
 mod commit;
+mod counters;
 mod enrolment;
 mod error;
 mod page;
@@ -29,6 +30,7 @@ mod tests;
 mod verdicts;
 
 pub use commit::{Recorded, VerdictLog};
+pub use counters::{Fork, Reported, Reporter};
 pub use enrolment::{EnrolledHost, HostCursor, HostCursorError, JoinCodeError};
 pub use error::StorageError;
 pub use page::{Page, PageLimit};

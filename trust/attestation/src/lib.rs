@@ -20,6 +20,7 @@
 //! | [`operation`] | what an operator orders a host to do, and the log of it |
 //! | [`renewal`] | a guest's key, renewed within its boot |
 //! | [`keys`] | typed key purposes and what a vault is asked |
+//! | [`vault_counter`] | how a copy of a vault is noticed |
 //! | [`host`] | what the processes of one host tell one another |
 
 #![forbid(unsafe_code)]
@@ -47,6 +48,7 @@ pub mod profile;
 pub mod renewal;
 pub mod result;
 mod text;
+pub mod vault_counter;
 
 pub use bartizan_boot as boot;
 pub use bartizan_cose as cose;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
+use super::counters::ForkDocument;
 use crate::binary::Binary;
 use crate::storage::{
     EnrolledHost, Evidence, KeptVerdict, ProfileSummary, Revocation, RevocationKind, StorageError,
@@ -85,6 +86,8 @@ pub(super) struct HostDocument {
     pub(super) enrolled_at_ms: u64,
     /// Its card identity's certificate, DER.
     pub(super) certificate: Binary,
+    /// Who reported in with its vault, where that was found to go on twice from one state: it is refused then.
+    pub(super) fork: Option<ForkDocument>,
 }
 
 impl From<EnrolledHost> for HostDocument {
@@ -95,6 +98,7 @@ impl From<EnrolledHost> for HostDocument {
             operator: host.operator,
             enrolled_at_ms: host.enrolled_at_ms,
             certificate: host.certificate.into(),
+            fork: None,
         }
     }
 }

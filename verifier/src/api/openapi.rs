@@ -3,7 +3,7 @@
 use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{enrolment, open, operations, profiles, reports, revocations, verdicts};
+use super::{counters, enrolment, open, operations, profiles, reports, revocations, verdicts};
 
 /// The document as indented JSON, with a newline at its end.
 #[must_use]
@@ -32,6 +32,8 @@ pub fn document() -> String {
         enrolment::enroll,
         enrolment::renew,
         enrolment::hosts,
+        counters::report,
+        counters::clear,
         enrolment::add_join_code,
         reports::issue_nonce,
         reports::submit,
