@@ -4,7 +4,7 @@
 //! | who | may |
 //! |---|---|
 //! | everybody | fetch keys and certificates, enrol a host with a join code |
-//! | hosts (client certificate by their card) | fetch nonces, hand in reports of their own guests |
+//! | hosts (client certificate by their card) | fetch nonces, hand in reports of their own guests, report in with their vaults |
 //! | operators (client certificate) | all else |
 
 use std::sync::Arc;

@@ -10,6 +10,7 @@ mod stand_in_vault;
 
 mod access;
 mod connections;
+mod counters;
 mod durability;
 mod enrolment;
 mod fairness;
