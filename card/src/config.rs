@@ -29,6 +29,9 @@ pub struct Config {
     /// is away.
     #[serde(default)]
     pub launch_grace_s: u64,
+    /// What this machine is called where it reports in; the name that the kernel has for it if absent.
+    #[serde(default)]
+    pub machine: Option<String>,
 }
 
 /// Where the verifier is.

@@ -13,6 +13,7 @@
 //! | `standings` | questions of that, few of one operator's at once |
 //! | [`unenrolled`] | a host that has no identity yet |
 //! | [`operations`] | what operators order, and the log of it |
+//! | [`machine`], [`reporting_in`] | what this machine is, and telling the verifier, so that a copy of the vault is noticed |
 //! | [`service`] | what the hypervisor may ask |
 
 #![forbid(unsafe_code)]
@@ -32,9 +33,11 @@ pub mod confinement;
 mod durable;
 pub mod enroll;
 pub mod identity;
+pub mod machine;
 pub mod operations;
 pub mod operators;
 pub mod renewal;
+pub mod reporting_in;
 pub mod server;
 pub mod service;
 mod standings;

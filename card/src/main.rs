@@ -13,9 +13,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bartizan_attestation::certificates::FleetCa;
+use bartizan_attestation::vault_counter::Machine;
+use bartizan_card::machine::this_machine;
 use bartizan_card::operations::{self, Operations, OperationsLog};
 use bartizan_card::service::Card;
-use bartizan_card::{Config, confinement, enroll, renewal, server, unenrolled, verifier};
+use bartizan_card::{
+    Config, confinement, enroll, renewal, reporting_in, server, unenrolled, verifier,
+};
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -106,7 +110,8 @@ fn execute(command: Command) -> Result<()> {
     match command {
         Command::Run { config } => {
             let config = Config::load(&config)?;
-            // Before the folders of the sockets are out of reach.
+            // Before anything is out of reach.
+            let machine = this_machine(config.machine.as_deref())?;
             let bind = |socket: &Path| {
                 let bound = server::bind(socket);
                 bound.with_context(|| format!("could not serve at {}", socket.display()))
@@ -116,7 +121,7 @@ fn execute(command: Command) -> Result<()> {
                 .with_context(|| format!("could not make {}", config.state_dir.display()))?;
             // Before the runtime: threads inherit it from the one that made them.
             confinement::restrict_access(&config)?;
-            runtime()?.block_on(run(&config, listeners))
+            runtime()?.block_on(run(&config, &machine, listeners))
         }
         Command::Log { config, .. } => {
             let config = Config::load(&config)?;
@@ -166,7 +171,11 @@ fn runtime() -> std::io::Result<Runtime> {
         .build()
 }
 
-async fn run(config: &Config, [hypervisor, operators]: [UnixListener; 2]) -> Result<()> {
+async fn run(
+    config: &Config,
+    machine: &Machine,
+    [hypervisor, operators]: [UnixListener; 2],
+) -> Result<()> {
     let hypervisor = tokio::net::UnixListener::from_std(hypervisor)?;
     let operators = tokio::net::UnixListener::from_std(operators)?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -195,6 +204,7 @@ async fn run(config: &Config, [hypervisor, operators]: [UnixListener; 2]) -> Res
         () = server::serve(Arc::clone(&operations), operators, &config.operators_uids) => {}
         () = operations.keep_log() => {}
         () = renewal::keep_renewed(&card) => {}
+        () = reporting_in::keep_reported(&card, machine) => {}
         _ = terminate.recv() => tracing::info!("told to stop"),
     }
     Ok(())

@@ -9,6 +9,7 @@ use bartizan_attestation::host::{CardRefusal, Judgement};
 use bartizan_attestation::identity::GuestIdentity;
 use bartizan_attestation::keys::Chain;
 use bartizan_attestation::measurement::SignedReport;
+use bartizan_attestation::vault_counter::Mark;
 use bartizan_channel::https::{Connection, Endpoint, Request, Response};
 use bartizan_channel::{ChannelError, Connector, Fault};
 use base64::Engine;
@@ -61,6 +62,12 @@ struct Nonce {
 struct Judged {
     verdict: String,
     token: String,
+}
+
+#[derive(Deserialize)]
+struct Marked {
+    counter: u64,
+    mark: String,
 }
 
 #[derive(Deserialize)]
@@ -140,6 +147,17 @@ impl Verifier {
         let body = json!({ "csr": B64.encode(csr) }).to_string().into_bytes();
         let answer: Enrolled = self.ask("POST", "/v1/hosts/renew", body).await?;
         answer.chain()
+    }
+
+    /// Reports in with a statement of the vault's: its counter, and the mark for it.
+    pub async fn report_in(&self, statement: &[u8]) -> Result<(u64, Mark), CardRefusal> {
+        let body = json!({ "statement": B64.encode(statement) });
+        let body = body.to_string().into_bytes();
+        let answer: Marked = self.ask("POST", "/v1/hosts/counter", body).await?;
+        let mark = B64.decode(&answer.mark).ok();
+        let mark = mark.and_then(|mark| mark.try_into().ok());
+        let mark = mark.ok_or_else(|| unclear("its mark has not 32 bytes"))?;
+        Ok((answer.counter, mark))
     }
 
     /// Whether an operator is revoked.

@@ -10,6 +10,7 @@ use bartizan_attestation::operation::log::{Event, Head, Record};
 use bartizan_attestation::operation::{Operation, Order, SignedOrder, sign_order};
 use bartizan_attestation::renewal::RenewalRequest;
 use bartizan_attestation::result::{Issue, claims};
+use bartizan_attestation::vault_counter::{Machine, Statement};
 use bartizan_fuzz::fleet::{FLEET, NOW_S, signed_contents};
 use bartizan_fuzz::scene::CERTIFICATE;
 use bartizan_fuzz::{pieces, scene};
@@ -45,6 +46,8 @@ pub(crate) fn seeds() -> Vec<Seed> {
                 b"urn:bartizan:operator:alice:administrator".to_vec(),
             ),
             ("operation", "order", order().encode()),
+            ("vault_counter", "statement", statement().encode()),
+            ("vault_counter", "message", signed_statement()),
             ("operation", "message", signed_order()),
             ("operation", "record", log_record()),
             ("identity", "token", b"urn:bartizan:token".to_vec()),
@@ -104,6 +107,22 @@ fn log_record() -> Vec<u8> {
         event: Event::begun(&signed),
     };
     record.line().unwrap()
+}
+
+fn statement() -> Statement {
+    Statement {
+        version: Statement::VERSION,
+        card: FLEET.guest.card,
+        counter: 7,
+        mark: [1; 32],
+        random: [2; 32],
+        machine: Machine::new("rack1-07".into(), [3; 16]).unwrap(),
+    }
+}
+
+fn signed_statement() -> Vec<u8> {
+    let chain = FLEET.chain(Usage::Card);
+    statement().sign(&chain, &FLEET.card_key).unwrap()
 }
 
 fn cose() -> Vec<Seed> {

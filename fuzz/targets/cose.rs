@@ -5,12 +5,13 @@ use bartizan_attestation::cose::{MessageType, Unverified, sign1};
 use bartizan_fuzz::fleet::FLEET;
 use libfuzzer_sys::fuzz_target;
 
-const TYPES: [MessageType; 5] = [
+const TYPES: [MessageType; 6] = [
     MessageType::MeasurementRequest,
     MessageType::Report,
     MessageType::LaunchRecord,
     MessageType::RenewalRequest,
     MessageType::Operation,
+    MessageType::VaultCounter,
 ];
 
 fuzz_target!(|data: &[u8]| {

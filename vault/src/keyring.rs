@@ -1,5 +1,6 @@
 //! The records of all keys, in one file that is replaced as a whole: a crash leaves the old one or the new one.
 
+mod counter;
 mod file;
 
 use std::io;
@@ -12,6 +13,7 @@ use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
 
 use crate::backend::{Backend, BackendError, StoredKey};
+use counter::Counter;
 pub use file::StoredKeyring;
 
 /// Most keys of one purpose that overlap; a rotation beyond drops the oldest, or is refused where something that it
@@ -39,6 +41,9 @@ struct Contents {
     /// What this host was booted from before.
     #[n(3)]
     releases: Option<Releases>,
+    /// By which a copy of this store is noticed.
+    #[n(30)]
+    counter: Option<Counter>,
 }
 
 /// The releases that a host was booted from.

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | one purpose's key signs for another | each operation names its purpose; what is signed is built here, or checked to the byte |
 //! | the store is copied | keys are sealed under a root key that is elsewhere (`software`: another file, so "development") |
+//! | the store is copied, or an older one put back | the verifier notices two that go on from one state ([`bartizan_attestation::vault_counter`]) |
 //! | the store is altered, keys swapped | each sealed key is bound to its purpose and its public key; the whole store is sealed |
 //! | requests without end fill the store | few keys of a purpose overlap; the oldest gives way, but no token key that is valid |
 //! | keys certified in advance, for longer than whoever asks has the card | each usage has its longest lifetime |

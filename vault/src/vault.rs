@@ -1,6 +1,7 @@
 //! The vault's rules: which role may ask for what, and what each operation makes.
 
 mod card;
+mod counter;
 mod operators;
 mod tpm;
 mod verifier;
@@ -138,6 +139,12 @@ impl Operation<'_> {
             }
             VaultRequest::RotateTlsClient { lifetime_s } => {
                 self.rotate_tls_client(self.boot.reached()?, lifetime_s)
+            }
+            VaultRequest::StateCounter { machine } => {
+                self.state_counter(self.boot.reached()?, machine)
+            }
+            VaultRequest::TakeMark { counter, mark } => {
+                self.take_mark(self.boot.reached()?, counter, mark)
             }
             VaultRequest::CertifyReportKey {
                 csr,

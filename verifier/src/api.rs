@@ -4,7 +4,7 @@
 //! | who | may |
 //! |---|---|
 //! | everybody | fetch keys and certificates, enrol a host with a join code |
-//! | hosts (client certificate by their card) | hand in the log of their boot; once it was accepted, fetch nonces, hand in reports of their own guests |
+//! | hosts (client certificate by their card) | hand in the log of their boot; once it was accepted, fetch nonces, hand in reports of their own guests, report in with their vaults |
 //! | operators (client certificate) | all else |
 
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use crate::service::Service;
 mod access;
 mod body;
 mod boots;
+mod counters;
 mod documents;
 mod enrolment;
 mod input;
@@ -40,6 +41,7 @@ mod verdicts;
 
 pub use access::AccessError;
 pub use body::BodyError;
+pub use counters::Origin;
 pub use input::InputError;
 pub use reports::read_submission;
 pub use tpm::Challenges;
@@ -102,6 +104,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/token-certificates", get(open::token_certificates))
         .route("/v1/hosts", post(enrolment::enroll).get(enrolment::hosts))
         .route("/v1/hosts/tpm-challenge", post(tpm::challenge))
+        .route("/v1/hosts/counter", post(counters::report))
+        .route("/v1/hosts/{card}/fork", delete(counters::clear))
         .route("/v1/hosts/renew", post(enrolment::renew))
         .route("/v1/hosts/{card}/boot", get(boots::latest))
         .route("/v1/hosts/{card}/boots", get(boots::list))

@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
 
+use crate::api::Origin;
 use crate::clock::now_s;
 use crate::config::Limits;
 use crate::payer::Payer;
@@ -188,6 +189,7 @@ impl Server {
             request.extensions_mut().insert(peer.clone());
             request.extensions_mut().insert(binding);
             request.extensions_mut().insert(payer.clone());
+            request.extensions_mut().insert(Origin(from));
             let router = router.clone();
             async move {
                 let mut response = router.oneshot(request).await?;

@@ -16,6 +16,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 
 mod commit;
+mod counters;
 mod enrolment;
 mod error;
 mod host_boots;
@@ -31,6 +32,7 @@ mod tests;
 mod verdicts;
 
 pub use commit::{Recorded, VerdictLog};
+pub use counters::{Fork, Reported, Reporter};
 pub use enrolment::{
     EnrolledHost, EnrolledTpm, HostCursor, HostCursorError, JoinCode, JoinCodeError,
 };

@@ -115,6 +115,8 @@ impl Keys {
                 let clients = self.clients.lock().unwrap();
                 VaultReply::Signature(clients[&certificate].sign_der(&message).unwrap())
             }
+            VaultRequest::StateCounter { .. } => VaultReply::Statement(b"a statement".to_vec()),
+            VaultRequest::TakeMark { counter: 1, mark } if mark == [7; 32] => VaultReply::Done,
             other => panic!("the card asked its vault for {other:?}"),
         }
     }

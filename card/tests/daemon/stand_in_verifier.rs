@@ -118,6 +118,9 @@ fn reply(fleet: &Authority, revoked: &[String], head: &str, body: &str) -> Value
         let certificate = fleet.certify_card(&csr::verify(&request).unwrap(), fresh());
         return json!({ "chain": [B64.encode(certificate)] });
     }
+    if head.starts_with("POST /v1/hosts/counter ") {
+        return json!({ "counter": 1, "mark": B64.encode([7; 32]) });
+    }
     let operator = head.strip_prefix("GET /v1/operators/");
     let (operator, _) = operator.unwrap().split_once("/standing ").unwrap();
     json!({ "revoked": revoked.iter().any(|name| name == operator) })

@@ -8,6 +8,7 @@ use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, Result};
 use bartizan_attestation::host::OperationReply;
+use bartizan_attestation::identity::CardId;
 use bartizan_attestation::operation::{Operation, RotatableKey};
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -89,7 +90,17 @@ pub(crate) enum Host {
         #[command(flatten)]
         verifier: Verifier,
     },
-    /// The enrolled hosts.
+    /// Take a host again whose vault was found to be a fork: whoever reports in next with that card is the right one.
+    ///
+    /// See to it first that there is one only: end what was copied, or enrol one of the two anew.
+    #[command(after_help = "Example: bartizan host clear-fork 4f1a…")]
+    ClearFork {
+        /// The card's id, as `bartizan host list` has it.
+        card: String,
+        #[command(flatten)]
+        verifier: Verifier,
+    },
+    /// The enrolled hosts, and whose vaults were found to be forks.
     #[command(after_help = "Example: bartizan host list --json")]
     List {
         #[command(flatten)]
@@ -190,9 +201,21 @@ pub(crate) fn run(command: Host, output: Output) -> Result<ExitCode> {
             let boots = verifier.ask("GET", &path, None)?;
             output.table(&boots["boots"], &["appraised_at_ms", "base", "bundle"]);
         }
+        Host::ClearFork { card, verifier } => {
+            let card: CardId = card.parse().context("not a card's id")?;
+            verifier.ask("DELETE", &format!("/v1/hosts/{card}/fork"), None)?;
+            let shown = json!({ "ok": true, "card": card.to_string() });
+            output.result(&shown, &format!("{card} is taken again"));
+        }
         Host::List { verifier } => {
-            let hosts = verifier.list("/v1/hosts", "hosts")?;
-            output.table(&hosts, &["name", "card", "vault", "enrolled_at_ms"]);
+            let mut hosts = verifier.list("/v1/hosts", "hosts")?;
+            for host in hosts.as_array_mut().into_iter().flatten() {
+                host["forked"] = Value::from(host["fork"].is_object());
+            }
+            output.table(
+                &hosts,
+                &["name", "card", "vault", "enrolled_at_ms", "forked"],
+            );
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -9,6 +9,7 @@ mod boot;
 mod compromised;
 mod decoy;
 mod devices_lost;
+mod forks;
 mod grading;
 mod hostile;
 mod kernel;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         hostile::CASES,
         &boot::cases(),
         devices_lost::CASES,
+        forks::CASES,
     ]
     .concat();
     let world = Arc::new(Mutex::new(World::default()));

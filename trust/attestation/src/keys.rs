@@ -11,6 +11,7 @@ use minicbor::{Decode, Encode};
 use crate::boot::{Phase, Refusal, RegisterValues, Sha384};
 use crate::identity::GuestIdentity;
 use crate::measurement::Digest;
+use crate::vault_counter::{Machine, Mark};
 
 /// What a key is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode)]
@@ -233,6 +234,23 @@ pub enum VaultRequest {
         #[cbor(n(0), with = "minicbor::bytes")]
         nonce: Vec<u8>,
     },
+    /// State the counter, to report in with: the same statement until it was answered. Answer: [`VaultReply::Statement`].
+    #[n(30)]
+    StateCounter {
+        /// The machine that this vault is on.
+        #[n(0)]
+        machine: Machine,
+    },
+    /// Keep the mark that the verifier gave for the statement of this counter. Answer: [`VaultReply::Done`].
+    #[n(31)]
+    TakeMark {
+        /// The statement's counter.
+        #[n(0)]
+        counter: u64,
+        /// The mark.
+        #[cbor(n(1), with = "minicbor::bytes")]
+        mark: Mark,
+    },
 }
 
 impl VaultRequest {
@@ -304,6 +322,12 @@ pub enum VaultReply {
     /// To [`VaultRequest::Quote`]; none where the registers are in no TPM.
     #[n(9)]
     Quote(#[n(0)] Option<TpmQuote>),
+    /// A [signed statement](crate::vault_counter::Statement).
+    #[n(30)]
+    Statement(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// It is done.
+    #[n(31)]
+    Done,
 }
 
 /// An object of a TPM that a secret can be meant for.

@@ -21,6 +21,7 @@
 //! | [`renewal`] | a guest's key, renewed within its boot |
 //! | [`tpm`] | what a TPM shows of itself, and how it has to prove it |
 //! | [`keys`] | typed key purposes and what a vault is asked |
+//! | [`vault_counter`] | how a copy of a vault is noticed |
 //! | [`host`] | what the processes of one host tell one another |
 
 #![forbid(unsafe_code)]
@@ -49,6 +50,7 @@ pub mod renewal;
 pub mod result;
 mod text;
 pub mod tpm;
+pub mod vault_counter;
 
 pub use bartizan_boot as boot;
 pub use bartizan_cose as cose;

@@ -17,6 +17,8 @@ pub enum MessageType {
     ReleaseManifest,
     /// An operator's order to a host; payload `Order`.
     Operation,
+    /// What a host's vault states when it reports in; payload `Statement` of its counter.
+    VaultCounter,
 }
 
 impl MessageType {
@@ -30,6 +32,7 @@ impl MessageType {
             Self::RenewalRequest => "application/bartizan-renewal+cbor",
             Self::ReleaseManifest => "application/bartizan-release+cbor",
             Self::Operation => "application/bartizan-operation+cbor",
+            Self::VaultCounter => "application/bartizan-vault-counter+cbor",
         }
     }
 
@@ -44,6 +47,7 @@ impl MessageType {
             Self::ReleaseManifest => 1 << 20,
             // A whole launch record, and the chain of who orders it to be run.
             Self::Operation => 320 << 10,
+            Self::VaultCounter => 16 << 10,
         }
     }
 }

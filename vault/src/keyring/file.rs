@@ -1,7 +1,7 @@
 //! The store's file: CBOR {version, salt, contents, seal}, the seal over all before it by a key of the back end.
 //!
 //! The seal is why certificates and the fleet CA in the store can be believed as much as the sealed keys. It does not
-//! notice an older, whole store put back: that needs a monotonic counter, which a file has not.
+//! notice an older, whole store put back: that needs a monotonic counter, which a file has not, and the verifier keeps for it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;

@@ -11,6 +11,7 @@ use crate::lifetime::YEAR_S;
 use crate::software::{RootKey, Software};
 
 mod certificates;
+mod counter;
 mod enrolment;
 mod measured_boot;
 mod rotation;

@@ -14,10 +14,10 @@ use crate::clock::now_s;
 use crate::peer::Peer;
 use crate::problem::{Problem, ProblemType};
 use crate::service::Service;
-use crate::storage::{RevocationKind, StorageError};
+use crate::storage::{Fork, RevocationKind, StorageError};
 
-/// Proof that the client is a host whose certificate is valid now, that is not revoked, and that was booted from releases in
-/// force where that is demanded.
+/// Proof that the client is a host whose certificate is valid now, that is not revoked, whose vault was not found to be a fork, and
+/// that was booted from releases in force where that is demanded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Host {
     pub(super) card: CardId,
@@ -64,6 +64,12 @@ pub enum AccessError {
     /// It is a revoked host.
     #[error("host {0} is revoked; an operator can see why in GET /v1/revocations")]
     HostRevoked(CardId),
+    /// Its vault goes on twice from one state.
+    #[error(
+        "the vault of card {card} was copied or set back: {former} had reported in with it when {latter} did with what was used up; both are refused until an operator enrols one anew, or clears it with `bartizan host clear-fork`",
+        card = .0.card, former = .0.former, latter = .0.latter
+    )]
+    VaultForked(Box<Fork>),
     /// It is a revoked operator.
     #[error("operator `{0}` is revoked")]
     OperatorRevoked(String),
@@ -113,6 +119,10 @@ impl FromRequestParts<Arc<Service>> for Booting {
         let revoked = service.storage.is_revoked(RevocationKind::Host, &subject);
         if revoked.await.map_err(AccessError::from)? {
             return Err(AccessError::HostRevoked(card).into());
+        }
+        let fork = service.storage.fork_of(card);
+        if let Some(fork) = fork.await.map_err(AccessError::from)? {
+            return Err(AccessError::VaultForked(Box::new(fork)).into());
         }
         Ok(Self { card, phases })
     }
@@ -172,6 +182,7 @@ impl ProblemType for AccessError {
             Self::Role { .. } => ("role-insufficient", StatusCode::FORBIDDEN),
             Self::CertificateExpired => ("client-certificate-expired", StatusCode::UNAUTHORIZED),
             Self::HostRevoked(_) => ("host-revoked", StatusCode::FORBIDDEN),
+            Self::VaultForked(_) => ("vault-forked", StatusCode::FORBIDDEN),
             Self::OperatorRevoked(_) => ("operator-revoked", StatusCode::FORBIDDEN),
             Self::Boot(error) => error.kind(),
             Self::Storage(error) => error.kind(),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
+use super::counters::ForkDocument;
 use crate::binary::Binary;
 use crate::storage::{
     EnrolledHost, Evidence, KeptVerdict, ProfileSummary, Revocation, RevocationKind, StorageError,
@@ -101,6 +102,8 @@ pub(super) struct HostDocument {
     pub(super) vault: String,
     /// SHA-256 over the name of the endorsement key of the TPM that its identity was proved to be in, 64 hexadecimal digits.
     pub(super) endorsement: Option<String>,
+    /// Who reported in with its vault, where that was found to go on twice from one state: it is refused then.
+    pub(super) fork: Option<ForkDocument>,
 }
 
 impl From<EnrolledHost> for HostDocument {
@@ -115,6 +118,7 @@ impl From<EnrolledHost> for HostDocument {
             endorsement: host
                 .tpm
                 .map(|tpm| Digest(tpm.endorsement.to_vec()).to_string()),
+            fork: None,
         }
     }
 }

@@ -15,8 +15,8 @@ use bartizan_attestation::keys::{VaultKind, VaultRequest};
 
 use super::access::{Host, Operator};
 use super::documents::{
-    EnrolDocument, EnrolledDocument, HostsDocument, JoinCodeDocument, NewJoinCodeDocument,
-    RenewalDocument,
+    EnrolDocument, EnrolledDocument, HostDocument, HostsDocument, JoinCodeDocument,
+    NewJoinCodeDocument, RenewalDocument,
 };
 use super::input::{self, InputError, Parameters};
 use super::listing::{PageQuery, PageShare, Paid};
@@ -238,7 +238,16 @@ pub(super) async fn hosts(
     let page = service.storage.hosts(after, limit).await?;
     let last = page.rows.last().filter(|_| page.more);
     let next = last.map(|host| host.cursor().to_string());
-    let hosts = page.rows.into_iter().map(Into::into).collect();
+    let mut forks = service.storage.forks().await?;
+    let document = |host: EnrolledHost| {
+        let forked = forks.iter().position(|fork| fork.card == host.card);
+        let fork = forked.map(|at| forks.swap_remove(at).into());
+        HostDocument {
+            fork,
+            ..host.into()
+        }
+    };
+    let hosts = page.rows.into_iter().map(document).collect();
     Ok(share.answer(&HostsDocument { hosts, next }))
 }
 

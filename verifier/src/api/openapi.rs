@@ -4,7 +4,8 @@ use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    boots, enrolment, open, operations, profiles, releases, reports, revocations, tpm, verdicts,
+    boots, counters, enrolment, open, operations, profiles, releases, reports, revocations, tpm,
+    verdicts,
 };
 
 /// The document as indented JSON, with a newline at its end.
@@ -34,6 +35,8 @@ pub fn document() -> String {
         enrolment::enroll,
         enrolment::renew,
         enrolment::hosts,
+        counters::report,
+        counters::clear,
         enrolment::add_join_code,
         tpm::challenge,
         boots::hand_in,

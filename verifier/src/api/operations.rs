@@ -64,7 +64,8 @@ pub(super) async fn rotate_token_key(
 pub(super) async fn metrics(
     State(service): State<Arc<Service>>,
     _operator: Operator,
-) -> impl IntoResponse {
+) -> Result<impl IntoResponse, Problem> {
+    let forks = service.storage.count_forks().await?;
     let outstanding = service
         .nonces
         .lock()
@@ -72,9 +73,10 @@ pub(super) async fn metrics(
         .outstanding() as u64;
     let free = |budget: &MemoryBudget| budget.free() as u64;
     let text = service.metrics.render(&[
+        ("forked_vaults", forks),
         ("nonces_outstanding", outstanding),
         ("request_memory_free_bytes", free(&service.memory)),
         ("stranger_memory_free_bytes", free(&service.stranger_memory)),
     ]);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text))
 }

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::config::{Keep, Retention};
 
+mod counters;
 mod evidence;
 mod full_disk;
 mod join_codes;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
 use axum::response::Response;
-use bartizan_verifier::api;
+use bartizan_verifier::api::{self, Origin};
 use bartizan_verifier::binary::Binary;
 use bartizan_verifier::clock::now_s;
 use bartizan_verifier::config::Config;
@@ -89,6 +89,9 @@ impl Bench {
     pub(crate) async fn dispatch(&self, peer: &Peer, request: Request<Body>) -> Response {
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(peer.clone());
+        parts
+            .extensions
+            .insert(Origin(([192, 0, 2, 7], 4711).into()));
         let request = Request::from_parts(parts, body);
         self.router.clone().oneshot(request).await.unwrap()
     }

@@ -18,7 +18,7 @@ use rcgen::{
 
 /// A CA: the fleet's, or a card.
 pub(crate) struct Authority {
-    key: EphemeralKey,
+    pub(crate) key: EphemeralKey,
     params: CertificateParams,
     pub(crate) der: Vec<u8>,
     /// Of the boot that it certifies in.

@@ -11,6 +11,7 @@ mod stand_in_vault;
 mod access;
 mod boots;
 mod connections;
+mod counters;
 mod durability;
 mod enrolment;
 mod fairness;

@@ -1,0 +1,175 @@
+//! Hosts report in with their vaults' counters; operators clear what was found to be a fork.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use aws_lc_rs::rand;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use bartizan_attestation::identity::CardId;
+use bartizan_attestation::vault_counter::{Statement, StatementError};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::access::{AccessError, Host, Operator};
+use super::input::{self, InputError, Segment};
+use crate::binary::Binary;
+use crate::clock::{now_ms, now_s};
+use crate::problem::{Problem, ProblemDocument, ProblemType};
+use crate::service::Service;
+use crate::storage::{Fork, Reported, Reporter};
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin(pub SocketAddr);
+
+/// What a host hands in.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CounterDocument {
+    /// Its vault's statement: COSE_Sign1 by its card identity key.
+    statement: Binary,
+}
+
+/// What it is answered.
+#[derive(Serialize, ToSchema)]
+pub(super) struct MarkDocument {
+    /// The statement's counter.
+    counter: u64,
+    /// What the next statement must show: 32 bytes.
+    mark: Binary,
+}
+
+/// A vault that went on twice from one state.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ForkDocument {
+    /// Who had reported in last, and who came then with what had been used up.
+    reporters: [ReporterDocument; 2],
+}
+
+/// Who reported in.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReporterDocument {
+    /// The machine's name, as its card told.
+    machine: String,
+    /// Its boot id: 32 hexadecimal digits.
+    boot: String,
+    /// The address that it came from.
+    address: String,
+    /// When, in milliseconds since the Unix epoch.
+    at_ms: u64,
+}
+
+/// A counter was not taken, or a fork not cleared.
+#[derive(Debug, thiserror::Error)]
+enum CounterError {
+    /// The statement is not this host's vault's.
+    #[error(transparent)]
+    Statement(#[from] StatementError),
+    /// The random number generator failed.
+    #[error("the random number generator failed; see the system's log")]
+    NoRandomness,
+    /// There is nothing to clear.
+    #[error("the vault of card {0} was not found to be a fork; see `bartizan host list`")]
+    NoFork(CardId),
+}
+
+impl ProblemType for CounterError {
+    fn kind(&self) -> (&'static str, StatusCode) {
+        match self {
+            Self::Statement(_) => ("vault-statement-refused", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::NoRandomness => ("no-randomness", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::NoFork(_) => ("no-fork", StatusCode::NOT_FOUND),
+        }
+    }
+}
+
+/// Takes the counter of a host's vault, and gives the mark that is due with the next one.
+///
+/// Whoever goes on from a state that another went on from is refused with 403 `vault-forked`, and so is everything that either asks
+/// from then on.
+#[utoipa::path(
+    post, path = "/v1/hosts/counter", tag = "host",
+    request_body = CounterDocument,
+    responses(
+        (status = 200, body = MarkDocument),
+        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn report(
+    State(service): State<Arc<Service>>,
+    host: Host,
+    Extension(Origin(from)): Extension<Origin>,
+    input::Json(handed_in, _share): input::Json<CounterDocument>,
+) -> Result<Json<MarkDocument>, Problem> {
+    let statement = handed_in.statement.0;
+    let statement = Statement::verify(&statement, host.card, &service.fleet_ca, now_s())
+        .map_err(CounterError::from)?;
+    let reporter = Reporter {
+        machine: statement.machine.clone(),
+        address: from.to_string(),
+        at_ms: now_ms(),
+    };
+    let mut next = [0; 32];
+    rand::fill(&mut next).map_err(|_| CounterError::NoRandomness)?;
+    match service
+        .storage
+        .report_in(&statement, &reporter, next)
+        .await?
+    {
+        Reported::Mark(mark) => Ok(Json(MarkDocument {
+            counter: statement.counter,
+            mark: mark.to_vec().into(),
+        })),
+        Reported::Fork(fork) => {
+            let (card, former, latter) = (fork.card, &fork.former, &fork.latter);
+            tracing::error!(%card, %former, %latter, "a vault goes on twice from one state");
+            Err(AccessError::VaultForked(fork).into())
+        }
+    }
+}
+
+/// Clears a fork: whoever reports in next with that card is taken.
+#[utoipa::path(
+    delete, path = "/v1/hosts/{card}/fork", tag = "operator",
+    params(("card" = String, Path, description = "The card id: 64 hexadecimal digits.")),
+    responses(
+        (status = 204, description = "It is cleared."),
+        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn clear(
+    State(service): State<Arc<Service>>,
+    operator: Operator,
+    Segment(card): Segment,
+) -> Result<StatusCode, Problem> {
+    let card: CardId = card.parse().map_err(|_| InputError::Field {
+        field: "card",
+        expected: "64 lower-case hexadecimal digits",
+    })?;
+    if !service.storage.clear_fork(card).await? {
+        return Err(CounterError::NoFork(card).into());
+    }
+    tracing::warn!(%card, operator = operator.name, "fork cleared");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl From<Fork> for ForkDocument {
+    fn from(fork: Fork) -> Self {
+        Self {
+            reporters: [fork.former.into(), fork.latter.into()],
+        }
+    }
+}
+
+impl From<Reporter> for ReporterDocument {
+    fn from(reporter: Reporter) -> Self {
+        Self {
+            machine: reporter.machine.name().to_owned(),
+            boot: format!("{:032x}", u128::from_be_bytes(*reporter.machine.boot())),
+            address: reporter.address,
+            at_ms: reporter.at_ms,
+        }
+    }
+}
