@@ -97,7 +97,8 @@ impl Machine {
     }
 
     fn sign(&self) -> Result<()> {
-        self.releases.sign(&self.layout, &self.configs, [1, 1])
+        self.releases.sign(&self.layout, &self.configs, [1, 1])?;
+        self.releases.register()
     }
 
     fn boot(&self) -> Result<Launcher> {
