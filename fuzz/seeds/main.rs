@@ -11,6 +11,7 @@ mod memory;
 mod processes;
 mod program;
 mod qemu;
+mod tpm;
 mod vault;
 
 use std::fs;
@@ -30,6 +31,7 @@ fn main() -> std::io::Result<()> {
         memory::seeds(),
         processes::seeds(),
         qemu::seeds(),
+        tpm::seeds(),
         vault::seeds(&attestation::claims_json()),
     ];
     for (target, name, bytes) in seeds.into_iter().flatten() {

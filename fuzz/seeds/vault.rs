@@ -1,6 +1,6 @@
 //! Requests to vaults; the target's first byte selects the vault, 0 the host's and 1 the verifier's.
 
-use bartizan_attestation::keys::{VaultKind, Purpose, VaultRequest};
+use bartizan_attestation::keys::{Purpose, VaultKind, VaultRequest};
 use bartizan_fuzz::fleet::{FLEET, signed_contents};
 use bartizan_local::encode;
 

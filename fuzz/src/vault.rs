@@ -47,7 +47,14 @@ impl Vaults {
             panic!("the card has no key");
         };
         let name = "host-1".to_owned();
-        let card = leaf(verifier.answer(VaultRequest::IssueHost { csr, name, vault: VaultKind::Software }, NOW_S));
+        let card = leaf(verifier.answer(
+            VaultRequest::IssueHost {
+                csr,
+                name,
+                vault: VaultKind::Software,
+            },
+            NOW_S,
+        ));
         let install = VaultRequest::InstallCardIdentity {
             chain: vec![card.clone().into()],
             fleet_ca: ca.clone(),
