@@ -3,6 +3,10 @@
 //! There is no "sign these bytes": each operation names what is signed, the vault builds or
 //! checks the bytes itself, so that a key of one purpose can never sign for another.
 
+mod history;
+
+pub use history::{KeyEvent, KeyEventKind, KeyKind};
+
 use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
 
@@ -198,6 +202,19 @@ pub enum VaultRequest {
     /// How this host was booted. Answer: [`VaultReply::Boot`].
     #[n(14)]
     DescribeBoot,
+    /// What became of this vault's keys, as far as it is remembered. Answer: [`VaultReply::History`].
+    #[n(20)]
+    History,
+    /// Destroy a token key or TLS server key now, with its certificate still valid. Answer: [`VaultReply::Done`].
+    #[n(21)]
+    Revoke {
+        /// [`Purpose::Token`] or [`Purpose::TlsServer`].
+        #[n(0)]
+        purpose: Purpose,
+        /// SHA-256 over its DER SubjectPublicKeyInfo.
+        #[n(1)]
+        id: ByteArray<32>,
+    },
 }
 
 impl VaultRequest {
@@ -239,6 +256,17 @@ pub enum VaultReply {
     /// To [`VaultRequest::DescribeBoot`].
     #[n(6)]
     Boot(#[n(0)] BootDescription),
+    /// To [`VaultRequest::History`]: the oldest first. Of each kind of key the last [`VaultReply::EVENTS_OF_A_KIND`] are remembered.
+    #[n(20)]
+    History(#[n(0)] Vec<KeyEvent>),
+    /// Done.
+    #[n(21)]
+    Done,
+}
+
+impl VaultReply {
+    /// Most events that are remembered of one kind of key.
+    pub const EVENTS_OF_A_KIND: usize = 256;
 }
 
 /// How a host was booted, as its vault was told.

@@ -1,6 +1,7 @@
 use bartizan_attestation::certificates::{FleetCa, Subject, Usage, verify_chain};
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::identity::GuestIdentity;
+use bartizan_attestation::keys::KeyEventKind;
 use bartizan_attestation::measurement::Digest;
 use tempfile::TempDir;
 
@@ -11,6 +12,7 @@ use crate::software::{RootKey, Software};
 
 mod certificates;
 mod enrolment;
+mod history;
 mod measured_boot;
 mod rotation;
 mod taken_over;
