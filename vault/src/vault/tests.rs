@@ -11,6 +11,7 @@ use crate::lifetime::YEAR_S;
 use crate::software::{RootKey, Software};
 
 mod certificates;
+mod clock;
 mod enrolment;
 mod history;
 mod measured_boot;
