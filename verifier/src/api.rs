@@ -14,7 +14,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
 
 use crate::config::Limits;
@@ -26,6 +26,7 @@ mod body;
 mod documents;
 mod enrolment;
 mod input;
+mod keys;
 mod listing;
 mod open;
 pub mod openapi;
@@ -109,7 +110,10 @@ pub fn router(service: Arc<Service>) -> Router {
             "/v1/operators/{name}/standing",
             get(revocations::operator_standing),
         )
-        .route("/v1/token-keys/rotate", post(operations::rotate_token_key))
+        .route("/v1/keys", get(keys::list))
+        .route("/v1/keys/history", get(keys::history))
+        .route("/v1/keys/{kind}/rotate", post(keys::rotate))
+        .route("/v1/keys/{kind}/{id}", delete(keys::revoke))
         .route("/metrics", get(operations::metrics))
         .layer(sized(limits.body_bytes, 1));
     reports

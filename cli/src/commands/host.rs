@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, Result};
-use bartizan_attestation::host::OperationReply;
-use bartizan_attestation::operation::{Operation, RotatableKey};
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use serde_json::{Value, json};
 
-use crate::card::{Card, CardError};
+use crate::card::Card;
 use crate::output::Output;
 use crate::program::{ProgramError, beside};
 use crate::verifier::Verifier;
@@ -65,27 +63,12 @@ pub(crate) enum Host {
         #[command(flatten)]
         card: Card,
     },
-    /// Make a new key on this host, and use it from now on.
-    #[command(after_help = "Example: bartizan host rotate-keys tls-client")]
-    RotateKeys {
-        /// Which key.
-        key: Key,
-        #[command(flatten)]
-        card: Card,
-    },
     /// The enrolled hosts.
     #[command(after_help = "Example: bartizan host list --json")]
     List {
         #[command(flatten)]
         verifier: Verifier,
     },
-}
-
-/// A key that can be rotated.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Key {
-    /// The host's TLS client key towards the verifier.
-    TlsClient,
 }
 
 pub(crate) fn run(command: Host, output: Output) -> Result<ExitCode> {
@@ -132,18 +115,6 @@ pub(crate) fn run(command: Host, output: Output) -> Result<ExitCode> {
             output.result(&shown, &format!("{name} is enrolled as {card}"));
         }
         Host::Log { last, card } => log::show(&card, last, output)?,
-        Host::RotateKeys {
-            key: Key::TlsClient,
-            card,
-        } => {
-            let key = RotatableKey::TlsClient;
-            match card.order(Operation::RotateKeys { key })? {
-                OperationReply::Done => {}
-                _ => return Err(CardError::Unexpected.into()),
-            }
-            let shown = json!({ "ok": true, "key": key.name() });
-            output.result(&shown, &format!("{} is rotated", key.name()));
-        }
         Host::List { verifier } => {
             let hosts = verifier.list("/v1/hosts", "hosts")?;
             output.table(&hosts, &["name", "card", "enrolled_at_ms"]);

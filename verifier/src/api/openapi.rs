@@ -3,7 +3,7 @@
 use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{enrolment, open, operations, profiles, reports, revocations, verdicts};
+use super::{enrolment, keys, open, operations, profiles, reports, revocations, verdicts};
 
 /// The document as indented JSON, with a newline at its end.
 #[must_use]
@@ -45,7 +45,10 @@ pub fn document() -> String {
         revocations::revoke,
         revocations::reinstate,
         revocations::operator_standing,
-        operations::rotate_token_key,
+        keys::list,
+        keys::history,
+        keys::rotate,
+        keys::revoke,
         operations::metrics,
     ),
     tags(
