@@ -19,6 +19,7 @@ mod processes;
 mod refusals;
 mod renewal;
 mod requests;
+mod rotations;
 mod running;
 mod survival;
 mod vdso;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         renewal::CASES,
         running::CASES,
         operations::CASES,
+        rotations::CASES,
         processes::CASES,
         survival::CASES,
         hostile::CASES,
