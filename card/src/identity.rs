@@ -14,6 +14,8 @@ use crate::vault::{Vault, VaultError};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Lifetime of a TLS client certificate in seconds.
 const LIFETIME_S: u64 = 3600;
+/// By how much the vault has certificates begin earlier, in seconds.
+const BACKDATED_S: u64 = 60;
 
 /// The current identity.
 #[derive(Debug)]
@@ -25,10 +27,21 @@ pub struct TlsIdentity {
 #[derive(Clone, Debug)]
 struct Current {
     identity: Arc<Identity>,
-    /// When it is half gone, in seconds since the Unix epoch.
-    stale_from: u64,
-    /// When it ends.
-    ends: u64,
+    /// When it was made, in seconds since the Unix epoch.
+    made: u64,
+}
+
+impl Current {
+    /// In the first half of its life. One that was made while the clock was ahead is not valid yet.
+    fn is_fresh(&self, now: u64) -> bool {
+        (self.made..self.made.saturating_add(LIFETIME_S / 2)).contains(&now)
+    }
+
+    /// Valid, by a clock that is at most [`BACKDATED_S`] behind that by which it was made.
+    fn is_valid(&self, now: u64) -> bool {
+        let begins = self.made.saturating_sub(BACKDATED_S);
+        (begins..self.made.saturating_add(LIFETIME_S)).contains(&now)
+    }
 }
 
 impl TlsIdentity {
@@ -45,12 +58,12 @@ impl TlsIdentity {
     pub fn current(&self) -> Result<Arc<Identity>, VaultError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let now = unix_now();
-        if let Some(fresh) = current.as_ref().filter(|current| now < current.stale_from) {
+        if let Some(fresh) = current.as_ref().filter(|current| current.is_fresh(now)) {
             return Ok(Arc::clone(&fresh.identity));
         }
         match make(&self.vault, now) {
             Ok(made) => Ok(Arc::clone(&current.insert(made).identity)),
-            Err(error) => match current.as_ref().filter(|current| now < current.ends) {
+            Err(error) => match current.as_ref().filter(|current| current.is_valid(now)) {
                 Some(old) => {
                     tracing::warn!(%error, "TLS identity not renewed yet");
                     Ok(Arc::clone(&old.identity))
@@ -86,8 +99,7 @@ fn make(vault: &Vault, now: u64) -> Result<Current, VaultError> {
     let identity = Arc::new(Identity::new(chain, Arc::new(signer)));
     Ok(Current {
         identity,
-        stale_from: now + LIFETIME_S / 2,
-        ends: now + LIFETIME_S,
+        made: now,
     })
 }
 
@@ -119,5 +131,49 @@ impl HandshakeSigner for VaultSigner {
                 Err(HandshakeSignError)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_795_000_000;
+
+    fn made(made: u64) -> Current {
+        let never = VaultSigner {
+            vault: Vault::new("/nowhere".into()),
+            certificate: Vec::new(),
+        };
+        Current {
+            identity: Arc::new(Identity::new(Vec::new(), Arc::new(never))),
+            made,
+        }
+    }
+
+    #[test]
+    fn an_identity_is_replaced_at_half_of_its_life_and_serves_to_its_end() {
+        let current = made(NOW);
+        for (at, fresh, valid) in [
+            (NOW, true, true),
+            (NOW + 1799, true, true),
+            (NOW + 1800, false, true),
+            (NOW + 3599, false, true),
+            (NOW + 3600, false, false),
+        ] {
+            assert_eq!((current.is_fresh(at), current.is_valid(at)), (fresh, valid));
+        }
+    }
+
+    /// The clock was years ahead when it was made, or is set back a little.
+    #[test]
+    fn an_identity_of_the_future_is_replaced_at_once() {
+        let years = 5 * 365 * 86_400;
+        let current = made(NOW + years);
+        assert!(!current.is_fresh(NOW) && !current.is_valid(NOW));
+        let current = made(NOW + 30);
+        assert!(!current.is_fresh(NOW) && current.is_valid(NOW));
+        // Ahead by years now: it has ended.
+        assert!(!made(NOW).is_valid(NOW + years));
     }
 }

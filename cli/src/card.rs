@@ -23,9 +23,9 @@ const LIFETIME_S: u64 = 120;
 /// Bytes of a nonce.
 const NONCE: usize = 32;
 
-/// A host's card, and who orders.
+/// Where a host's card is, and which host is meant.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Card {
+pub(crate) struct CardPlace {
     /// The card's socket for operators.
     #[arg(
         long = "card",
@@ -37,8 +37,15 @@ pub(crate) struct Card {
     /// one that was is told on standard error.
     #[arg(long, env = "BARTIZAN_HOST", value_name = "CARD")]
     host: Option<CardId>,
+}
+
+/// A host's card, and who orders.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Card {
     #[command(flatten)]
-    credentials: Credentials,
+    pub(crate) place: CardPlace,
+    #[command(flatten)]
+    pub(crate) credentials: Credentials,
 }
 
 /// The card could not be asked, or it was not done.
@@ -89,7 +96,7 @@ impl Card {
     pub(crate) fn order(&self, operation: Operation) -> Result<OperationReply> {
         let (chain, key) = (self.credentials.chain()?, self.credentials.key()?);
         let mut link = self.connect()?;
-        let host = match self.host {
+        let host = match self.place.host {
             Some(host) => host,
             None => self.describe(&mut link)?,
         };
@@ -110,10 +117,10 @@ impl Card {
 
     fn connect(&self) -> Result<UnixStream, CardError> {
         let away = |source| CardError::Away {
-            socket: self.socket.clone(),
+            socket: self.place.socket.clone(),
             source,
         };
-        let link = UnixStream::connect(&self.socket).map_err(away)?;
+        let link = UnixStream::connect(&self.place.socket).map_err(away)?;
         link.set_read_timeout(Some(DEADLINE)).map_err(away)?;
         Ok(link)
     }

@@ -3,6 +3,7 @@
 pub(crate) mod boot;
 pub(crate) mod evidence;
 pub(crate) mod host;
+pub(crate) mod key;
 pub(crate) mod operator;
 pub(crate) mod profile;
 pub(crate) mod release;

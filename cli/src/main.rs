@@ -46,6 +46,9 @@ enum Command {
     /// Hosts of the fleet.
     #[command(subcommand)]
     Host(commands::host::Host),
+    /// Keys of a host and of the verifier: which there are, other ones, none any more, and what became of them.
+    #[command(subcommand)]
+    Key(commands::key::Key),
     /// Application profiles: what must stand in RAM.
     #[command(subcommand)]
     Profile(commands::profile::Profile),
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Service(command) => commands::service::run(command, output),
         Command::Operator(command) => commands::operator::run(command, output),
         Command::Host(command) => commands::host::run(command, output),
+        Command::Key(command) => commands::key::run(command, output),
         Command::Profile(command) => commands::profile::run(command, output),
         Command::Vm(command) => commands::vm::run(command, output),
         Command::Verdict(command) => commands::verdict::run(command, output),

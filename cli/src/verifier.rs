@@ -19,12 +19,19 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Largest answer in bytes: a page of verdicts, or a profile.
 const MAX_ANSWER: usize = 64 << 20;
 
-/// Where the verifier is, and who asks.
+/// Where the verifier is.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Verifier {
+pub(crate) struct VerifierPlace {
     /// The verifier, `host:port`.
     #[arg(long, env = "BARTIZAN_VERIFIER", default_value = "localhost:8443")]
     verifier: String,
+}
+
+/// Where the verifier is, and who asks.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Verifier {
+    #[command(flatten)]
+    pub(crate) place: VerifierPlace,
     #[command(flatten)]
     pub(crate) credentials: Credentials,
 }
@@ -160,7 +167,7 @@ impl Verifier {
             .block_on(https::request(
                 &connector, &endpoint, request, MAX_ANSWER, DEADLINE,
             ))
-            .map_err(|error| VerifierError::channel(&self.verifier, error))?;
+            .map_err(|error| VerifierError::channel(&self.place.verifier, error))?;
         if !(200..300).contains(&response.status) {
             let problem: Problem = serde_json::from_slice(&response.body).unwrap_or(Problem {
                 kind: String::new(),
@@ -181,8 +188,8 @@ impl Verifier {
     }
 
     fn endpoint(&self) -> Result<Endpoint, VerifierError> {
-        let wrong = || VerifierError::Address(self.verifier.clone());
-        let (host, port) = self.verifier.rsplit_once(':').ok_or_else(wrong)?;
+        let wrong = || VerifierError::Address(self.place.verifier.clone());
+        let (host, port) = self.place.verifier.rsplit_once(':').ok_or_else(wrong)?;
         let host = host
             .trim_start_matches('[')
             .trim_end_matches(']')

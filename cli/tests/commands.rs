@@ -12,10 +12,14 @@ use std::process::{Command, Output, Stdio};
 
 use bartizan_attestation::cose::{MessageType, Unverified};
 use bartizan_attestation::host::{
-    MAX_FRAME, OperationReply, OperationRequest, OperatorRefusal, OperatorReply,
+    KeysShown, MAX_FRAME, OperationReply, OperationRequest, OperatorRefusal, OperatorReply,
+    ReportKeyRotated,
 };
 use bartizan_attestation::identity::CardId;
-use bartizan_attestation::operation::{Operation, OperationRefusal, Order};
+use bartizan_attestation::keys::{
+    KeyDescription, KeyEvent, KeyEventKind, KeyKind, Purpose, VaultKind,
+};
+use bartizan_attestation::operation::{Operation, OperationRefusal, Order, RotatableKey};
 use bartizan_local::{read_frame, write_frame};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, IsCa,
@@ -254,6 +258,101 @@ fn an_order_names_the_host_that_the_operator_named_or_was_shown() {
         fs::remove_file(&socket).unwrap();
     }
     assert!(nonces[0] != nonces[1] && nonces[0].len() == 32);
+}
+
+#[test]
+fn keys_are_rotated_where_they_are() {
+    let installed = Installed::new();
+    installed.certify_operator();
+    let socket = installed.path("card.sock");
+    let at = ["--card", socket.to_str().unwrap(), "--json"];
+    let key = RotatableKey::TlsClient;
+    let rotated = ReportKeyRotated {
+        new: [5; 32].into(),
+        destroyed: Some([4; 32].into()),
+    };
+    let (vm, reply) = ("web".to_owned(), OperatorReply::ReportKeyRotated(rotated));
+    for (arguments, ordered, answer) in [
+        (
+            &["key", "rotate", "tls-client"][..],
+            Operation::RotateKeys { key },
+            OperationReply::Done,
+        ),
+        (
+            &["key", "rotate", "report", "--vm", "web"],
+            Operation::RotateReportKey { vm },
+            OperationReply::Guests(reply),
+        ),
+    ] {
+        let serving = card(&socket, answer);
+        let output = installed.run(&[arguments, &at[..]].concat(), "");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(json(&output)["ok"], true);
+        assert_eq!(serving.join().unwrap().0.operation, ordered);
+        if arguments.contains(&"report") {
+            assert_eq!(json(&output)["id"], "05".repeat(32));
+            assert_eq!(json(&output)["destroyed"], "04".repeat(32));
+        }
+        fs::remove_file(&socket).unwrap();
+    }
+    let elsewhere = ["--verifier", "localhost:1"];
+    for (arguments, code) in [
+        (&["key", "rotate", "report"][..], 2),
+        (&["key", "rotate", "card"], 2),
+        (&["key", "list", "guest"], 2),
+        (&["key", "history", "host", "--kind", "all"], 2),
+        (&["key", "revoke", "tls-client", "x"], 2),
+        (&["key", "rotate", "token"], 69),
+        (&["key", "list", "verifier"], 69),
+    ] {
+        let output = installed.run(&[arguments, &elsewhere].concat(), "");
+        assert_eq!(output.status.code(), Some(code), "{arguments:?} {output:?}");
+    }
+}
+
+#[test]
+fn a_hosts_keys_and_what_became_of_them_are_shown() {
+    let installed = Installed::new();
+    installed.certify_operator();
+    let socket = installed.path("card.sock");
+    let at = ["--card", socket.to_str().unwrap(), "--json"];
+    let key = |id: u8| KeyDescription {
+        purpose: Purpose::TlsClient,
+        id: [id; 32].into(),
+        chain: vec![vec![1; 8].into()],
+    };
+    let shown = KeysShown {
+        vault: VaultKind::Tpm2,
+        keys: vec![key(1), key(2)],
+    };
+    let serving = card(&socket, OperationReply::Keys(shown));
+    let listed = installed.run(&[&["key", "list", "host"], &at[..]].concat(), "");
+    assert_eq!(serving.join().unwrap().0.operation, Operation::ListKeys);
+    let listed = json(&listed);
+    let current = [&listed[0]["current"], &listed[1]["current"]];
+    assert_eq!(current, [false, true]);
+    // What does not hold under the operator's fleet CA has no validity.
+    assert!(listed[0]["refused"].is_string() && listed[0]["not_after"].is_null());
+    fs::remove_file(&socket).unwrap();
+
+    let event = |number, kind, what| KeyEvent {
+        number,
+        at_s: 60,
+        kind,
+        id: [3; 32].into(),
+        what,
+    };
+    let events = vec![
+        event(0, KeyKind::TlsClient, KeyEventKind::Made),
+        event(1, KeyKind::Report, KeyEventKind::not_destroyed(&"away")),
+    ];
+    let serving = card(&socket, OperationReply::KeyHistory(events));
+    let history = ["key", "history", "host", "--kind", "report"];
+    let told = json(&installed.run(&[&history, &at[..]].concat(), ""));
+    assert_eq!(serving.join().unwrap().0.operation, Operation::KeyHistory);
+    let expected = serde_json::json!([{"number": 1, "at_s": 60, "at": "1970-01-01T00:01:00Z", "kind": "report",
+        "id": "03".repeat(32), "event": "not-destroyed", "why": "away"}]);
+    assert_eq!(told, expected);
 }
 
 #[test]

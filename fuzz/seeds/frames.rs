@@ -3,11 +3,13 @@
 use bartizan_attestation::certificates::Usage;
 use bartizan_attestation::host::{
     CardReply, CardRequest, Enrollment, FromMeasurer, GuestState, GuestStatus, GuestSummary,
-    HostDescription, Judgement, MeasurerContext, OperatorRefusal, OperatorReply, OperatorRequest,
-    Outcome, RamRange, SupervisorReply, SupervisorRequest, ToMeasurer,
+    HostDescription, Judgement, KeysShown, MeasurerContext, OperationReply, OperatorRefusal,
+    OperatorReply, OperatorRequest, Outcome, RamRange, ReportKeyRotated, SupervisorReply,
+    SupervisorRequest, ToMeasurer,
 };
 use bartizan_attestation::keys::{
-    Chain, KeyDescription, Purpose, VaultKind, VaultReply, VaultRequest,
+    Chain, KeyDescription, KeyEvent, KeyEventKind, KeyKind, Purpose, VaultKind, VaultReply,
+    VaultRequest,
 };
 use bartizan_attestation::measurement::Refusal;
 use bartizan_fuzz::fleet::FLEET;
@@ -62,6 +64,10 @@ fn vault() -> Vec<Seed> {
         id: ByteArray::from([7; 32]),
         chain: chain(),
     };
+    let revoke = VaultRequest::Revoke {
+        purpose: Purpose::Token,
+        id: ByteArray::from([7; 32]),
+    };
     let description = VaultReply::Description {
         kind: VaultKind::Software,
         keys: vec![key],
@@ -70,9 +76,33 @@ fn vault() -> Vec<Seed> {
     vec![
         seed(0, "vault-certify", &certify),
         seed(0, "vault-sign", &sign),
+        seed(0, "vault-revoke", &revoke),
+        seed(1, "vault-history", &VaultReply::History(events())),
         seed(1, "vault-description", &description),
         seed(1, "vault-certificates", &VaultReply::Certificates(chain())),
     ]
+}
+
+/// One of each that is more than a word.
+fn events() -> Vec<KeyEvent> {
+    let id = ByteArray::from([7; 32]);
+    let all = [
+        KeyEventKind::Made,
+        KeyEventKind::Certified {
+            certificate: id,
+            not_after: 9,
+        },
+        KeyEventKind::Superseded { by: id },
+        KeyEventKind::not_destroyed(&"away"),
+    ];
+    let event = |(number, what)| KeyEvent {
+        number,
+        at_s: 5,
+        kind: KeyKind::Token,
+        id,
+        what,
+    };
+    (0..).zip(all).map(event).collect()
 }
 
 fn operator() -> Vec<Seed> {
@@ -88,7 +118,23 @@ fn operator() -> Vec<Seed> {
         force: false,
     };
     let refused = OperatorReply::Refused(OperatorRefusal::UnknownVm("x".into()));
+    let rotate = OperatorRequest::RotateReportKey { vm: "web-1".into() };
+    let shown = KeysShown {
+        vault: VaultKind::Tpm2,
+        keys: vec![KeyDescription {
+            purpose: Purpose::TlsClient,
+            id: ByteArray::from([7; 32]),
+            chain: chain(),
+        }],
+    };
     vec![
+        seed(2, "operator-rotate", &rotate),
+        seed(15, "operation-keys", &OperationReply::Keys(shown)),
+        seed(
+            15,
+            "operation-history",
+            &OperationReply::KeyHistory(events()),
+        ),
         seed(
             2,
             "operator-run",
@@ -191,6 +237,13 @@ fn measurer() -> Vec<Seed> {
         requested: 2,
         allowed: 1,
     };
+    let installed = FromMeasurer::KeyInstalled {
+        order: Some(2),
+        rotated: ReportKeyRotated {
+            new: ByteArray::from([7; 32]),
+            destroyed: Some(ByteArray::from([6; 32])),
+        },
+    };
     let measured = FromMeasurer::Measured {
         id: 1,
         outcome: Outcome::Refused(refusal),
@@ -205,6 +258,8 @@ fn measurer() -> Vec<Seed> {
             &ToMeasurer::Certificate(certificate.collect()),
         ),
         seed(9, "measurer-measured", &measured),
+        seed(8, "measurer-rotate", &ToMeasurer::RotateKey { order: 2 }),
+        seed(9, "measurer-installed", &installed),
         seed(9, "measurer-pause", &FromMeasurer::Pause { lease_ms: 100 }),
     ]
 }

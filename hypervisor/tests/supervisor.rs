@@ -81,6 +81,25 @@ async fn guest_boots_enrols_is_measured_and_stopped() {
         Outcome::Report(vec![2].into())
     );
 
+    // A rotation is answered once the key that was made for it is certified.
+    let rotate = || host.ask(SupervisorRequest::RotateReportKey);
+    let certified = async {
+        watch
+            .until(|reply| matches!(reply, SupervisorReply::CertificateNeeded { csr } if csr == b"ordered"))
+            .await;
+        let busy = rotate().await;
+        assert!(matches!(busy, SupervisorReply::Refused(_)), "{busy:?}");
+        let install = SupervisorRequest::InstallCertificate {
+            chain: vec![vec![3].into()],
+        };
+        assert_eq!(host.ask(install).await, SupervisorReply::Done);
+    };
+    let (rotated, ()) = tokio::join!(rotate(), certified);
+    let SupervisorReply::ReportKeyRotated(rotated) = rotated else {
+        panic!("{rotated:?}");
+    };
+    assert_eq!(*rotated.new, [3; 32]);
+
     assert_eq!(host.stop(true).await, SupervisorReply::Done);
     watch.until(|reply| matches!(reply, SupervisorReply::Status(status) if status.state == GuestState::Stopped)).await;
     assert_eq!(host.ending().await, Ending::Stopped);

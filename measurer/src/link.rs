@@ -112,7 +112,7 @@ impl Link {
         }
     }
 
-    /// Waits for the answer to `what`; requests and certificates that arrive before it are kept.
+    /// Waits for the answer to `what`; requests, certificates and orders that arrive before it are kept.
     fn answer(
         &mut self,
         what: &'static str,
@@ -126,7 +126,9 @@ impl Link {
             }
             match self.receive()? {
                 message if is_answer(&message) => return Ok(message),
-                message @ (ToMeasurer::Measure { .. } | ToMeasurer::Certificate(_)) => {
+                message @ (ToMeasurer::Measure { .. }
+                | ToMeasurer::Certificate(_)
+                | ToMeasurer::RotateKey { .. }) => {
                     if self.deferred.len() >= MAX_DEFERRED {
                         return Err(LinkError::Flooded);
                     }
@@ -159,6 +161,8 @@ impl Link {
 fn closed_or(error: FrameError) -> LinkError {
     match error {
         FrameError::Closed => LinkError::Closed,
+        // Its end may be noticed first by what is said to it.
+        FrameError::Io(error) if error.kind() == io::ErrorKind::BrokenPipe => LinkError::Closed,
         error => LinkError::Frame(error),
     }
 }

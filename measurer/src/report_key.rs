@@ -2,12 +2,13 @@
 //!
 //! A new key is made at half of the current certificate's life; the current one signs on until the new
 //! certificate arrives, so that a renewal never leaves a gap. A key without a valid certificate signs
-//! nothing.
+//! nothing. One that was replaced is wiped at once: requests are worked off one after another, so that none still needs it.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bartizan_attestation::cose::{MAX_CERTIFICATE, MAX_CHAIN, PublicKey};
 use bartizan_attestation::csr::{EphemeralKey, KeyError};
+use bartizan_attestation::host::ReportKeyRotated;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
@@ -18,6 +19,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(30);
 pub(crate) struct ReportKeys {
     current: Option<Certified>,
     pending: Option<Pending>,
+    /// The last order to make a new key.
+    ordered: Option<u64>,
 }
 
 /// A key and its certificate chain.
@@ -26,14 +29,30 @@ pub(crate) struct Certified {
     /// DER, leaf first.
     pub(crate) chain: Vec<Vec<u8>>,
     /// Seconds since the Unix epoch.
+    not_before: u64,
     not_after: u64,
     renew_at: Instant,
+}
+
+impl Certified {
+    fn is_valid(&self, now: u64) -> bool {
+        (self.not_before..=self.not_after).contains(&now)
+    }
 }
 
 struct Pending {
     key: EphemeralKey,
     csr: Vec<u8>,
     ask_at: Instant,
+    /// The last order that came before it was made.
+    order: Option<u64>,
+}
+
+/// A key that was taken into use.
+#[derive(Debug)]
+pub(crate) struct Installed {
+    pub(crate) order: Option<u64>,
+    pub(crate) rotated: ReportKeyRotated,
 }
 
 /// A chain from the supervisor that cannot be used.
@@ -61,6 +80,16 @@ impl ReportKeys {
         Self {
             current: None,
             pending: None,
+            ordered: None,
+        }
+    }
+
+    /// Has another key made at once, instead of one that still waits for its certificate. The current one signs on meanwhile.
+    pub(crate) fn rotate(&mut self, order: u64) {
+        self.ordered = Some(order);
+        self.pending = None;
+        if let Some(current) = &mut self.current {
+            current.renew_at = Instant::now();
         }
     }
 
@@ -81,6 +110,7 @@ impl ReportKeys {
                     csr: key.csr()?,
                     key,
                     ask_at: now + ASK_AGAIN,
+                    order: self.ordered,
                 }
             }
         };
@@ -89,9 +119,10 @@ impl ReportKeys {
         Ok(Some(csr))
     }
 
-    /// When [`ReportKeys::due`] is to be called next; `None`: now.
+    /// When [`ReportKeys::due`] is to be called next; `None`: now. The half of a life is counted by a clock that nobody sets, but a
+    /// certificate that the host's clock has left behind, or not reached, is replaced at once.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        match (&self.pending, &self.current) {
+        match (&self.pending, self.current()) {
             (Some(pending), _) => Some(pending.ask_at),
             (None, Some(current)) => Some(current.renew_at),
             (None, None) => None,
@@ -99,10 +130,12 @@ impl ReportKeys {
     }
 
     /// Takes the pending key into use with its chain.
-    pub(crate) fn install(&mut self, chain: Vec<Vec<u8>>) -> Result<(), InstallError> {
-        let pending = self.pending.as_ref().ok_or(InstallError::NotAsked)?;
+    pub(crate) fn install(&mut self, chain: Vec<Vec<u8>>) -> Result<Installed, InstallError> {
+        let pending = self.pending.as_mut().ok_or(InstallError::NotAsked)?;
         let leaf = read_leaf(&chain)?;
         if leaf.public_key != pending.key.public_key() {
+            // It was on its way when another key was ordered: whoever brought it takes the newest request for done.
+            pending.ask_at = Instant::now();
             return Err(InstallError::OtherKey);
         }
         let now = unix_now();
@@ -110,23 +143,28 @@ impl ReportKeys {
             return Err(InstallError::NotValidNow);
         }
         let half = Duration::from_secs((leaf.not_after - now) / 2);
-        if let Some(Pending { key, .. }) = self.pending.take() {
-            let renew_at = Instant::now() + half;
-            self.current = Some(Certified {
-                key,
-                chain,
-                not_after: leaf.not_after,
-                renew_at,
-            });
-        }
-        Ok(())
+        let Pending { key, order, .. } = self.pending.take().ok_or(InstallError::NotAsked)?;
+        let new = key.public_key().sha256().into();
+        let former = self.current.replace(Certified {
+            key,
+            chain,
+            not_before: leaf.not_before,
+            not_after: leaf.not_after,
+            renew_at: Instant::now() + half,
+        });
+        // Dropping it wipes it.
+        let destroyed = former.map(|former| former.key.public_key().sha256().into());
+        Ok(Installed {
+            order,
+            rotated: ReportKeyRotated { new, destroyed },
+        })
     }
 
     /// The key in use, while its certificate is valid.
     pub(crate) fn current(&self) -> Option<&Certified> {
         self.current
             .as_ref()
-            .filter(|current| unix_now() <= current.not_after)
+            .filter(|current| current.is_valid(unix_now()))
     }
 }
 

@@ -13,7 +13,7 @@ use bartizan_guest_memory::{Gpa, GuestRam, MapRamError, RamRange};
 use crate::guest_kernel::{GuestKernel, read_image};
 use crate::link::{Link, LinkError};
 use crate::measuring::Measuring;
-use crate::report_key::ReportKeys;
+use crate::report_key::{Installed, ReportKeys};
 use crate::sandbox::{self, SandboxError};
 
 /// How long the supervisor may take to say whom to measure.
@@ -117,13 +117,20 @@ fn serve_requests(link: &mut Link, mut measuring: Measuring) -> Result<(), Serve
             Some(ToMeasurer::Certificate(chain)) => {
                 let chain = chain.into_iter().map(Into::into).collect();
                 match measuring.keys.install(chain) {
-                    Ok(()) => tracing::info!("the report key is certified"),
+                    Ok(Installed { order, rotated }) => {
+                        tracing::info!(
+                            destroyed_former = rotated.destroyed.is_some(),
+                            "the report key is certified"
+                        );
+                        link.send(&FromMeasurer::KeyInstalled { order, rotated })?;
+                    }
                     Err(why) => tracing::warn!(%why, "a certificate was refused"),
                 }
             }
+            Some(ToMeasurer::RotateKey { order }) => measuring.keys.rotate(order),
             Some(_) => {
                 return Err(LinkError::OutOfTurn {
-                    expected: "Measure or Certificate",
+                    expected: "Measure, Certificate or RotateKey",
                 }
                 .into());
             }

@@ -2,20 +2,25 @@
 
 mod counter;
 mod file;
+mod history;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bartizan_attestation::boot::Part;
-use bartizan_attestation::keys::{Chain, Purpose};
+use bartizan_attestation::digest::sha256;
+use bartizan_attestation::keys::{Chain, KeyEvent, KeyEventKind, KeyKind, Purpose};
 use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
 
 use crate::backend::{Backend, BackendError, StoredKey};
 use counter::Counter;
 pub use file::StoredKeyring;
+use history::History;
 
+/// Most keys that wait for a back end that does not destroy them.
+const MAX_DOOMED: usize = 64;
 /// Most keys of one purpose that overlap; a rotation beyond drops the oldest, or is refused where something that it
 /// signed may still be in use. Keeps the store, and the answer to `Describe`, small whatever is asked.
 pub(crate) const MAX_OVERLAP: usize = 32;
@@ -41,6 +46,11 @@ struct Contents {
     /// What this host was booted from before.
     #[n(3)]
     releases: Option<Releases>,
+    #[n(20)]
+    history: Option<History>,
+    /// Keys that are to be destroyed, and were not yet: no record names them any more. None where there are none.
+    #[n(21)]
+    doomed: Option<Vec<Record>>,
     /// By which a copy of this store is noticed.
     #[n(30)]
     counter: Option<Counter>,
@@ -165,11 +175,51 @@ impl Keyring {
         self.contents.check_room(purpose, now)
     }
 
+    /// What became of the keys, the oldest first.
+    pub(crate) fn history(&self) -> &[KeyEvent] {
+        self.contents.history.as_ref().map_or(&[], History::events)
+    }
+
+    /// Writes down that somebody else's key was certified.
+    pub(crate) fn note_certified(
+        &mut self,
+        kind: KeyKind,
+        id: [u8; 32],
+        certificate: &[u8],
+        not_after: u64,
+        now: u64,
+    ) -> Result<(), KeyringError> {
+        let what = certified(certificate, not_after);
+        self.change(now, |contents| {
+            contents.note(now, kind, id, what);
+            Ok(())
+        })
+    }
+
+    /// Drops a key of a purpose before its end, and destroys it; whether there was one.
+    pub(crate) fn revoke(
+        &mut self,
+        purpose: Purpose,
+        id: &[u8; 32],
+        now: u64,
+    ) -> Result<bool, KeyringError> {
+        let is_it = |record: &Record| record.purpose == purpose && *record.id == *id;
+        if !self.records().iter().any(is_it) {
+            return Ok(false);
+        }
+        self.change(now, |contents| {
+            contents.note(now, purpose.into(), *id, KeyEventKind::Revoked);
+            contents.records.retain(|record| !is_it(record));
+            Ok(())
+        })?;
+        Ok(true)
+    }
+
     /// Adds a key. Of those for the same purpose it drops what ended before `now` (never a fleet CA or a card identity),
     /// one that still waits for its certificate, and the oldest beyond [`MAX_OVERLAP`]; a token key is refused there
     /// instead. Keys of other purposes stay as they are.
     pub(crate) fn add(&mut self, record: Record, now: u64) -> Result<(), KeyringError> {
-        self.change(|contents| contents.add(record, now))
+        self.change(now, |contents| contents.add(record, now))
     }
 
     /// Adds the fleet CA's key, and its certificate as the fleet's.
@@ -179,7 +229,7 @@ impl Keyring {
         certificate: Vec<u8>,
         now: u64,
     ) -> Result<(), KeyringError> {
-        self.change(|contents| {
+        self.change(now, |contents| {
             contents.add(record, now)?;
             contents.fleet_ca = Some(certificate.into());
             Ok(())
@@ -191,8 +241,12 @@ impl Keyring {
     }
 
     /// Keeps who the fleet's first operator is, for ever.
-    pub(crate) fn set_first_operator(&mut self, first: FirstOperator) -> Result<(), KeyringError> {
-        self.change(|contents| {
+    pub(crate) fn set_first_operator(
+        &mut self,
+        first: FirstOperator,
+        now: u64,
+    ) -> Result<(), KeyringError> {
+        self.change(now, |contents| {
             contents.first_operator.get_or_insert(first);
             Ok(())
         })
@@ -205,8 +259,10 @@ impl Keyring {
         chain: &Chain,
         not_after: u64,
         fleet_ca: Vec<u8>,
+        now: u64,
     ) -> Result<(), KeyringError> {
-        self.change(|contents| {
+        self.change(now, |contents| {
+            let mut certified_kinds = Vec::new();
             for record in contents
                 .records
                 .iter_mut()
@@ -214,6 +270,12 @@ impl Keyring {
             {
                 record.chain.clone_from(chain);
                 record.not_after = not_after;
+                certified_kinds.push(record.purpose.into());
+            }
+            if let Some(leaf) = chain.first() {
+                for kind in certified_kinds {
+                    contents.note(now, kind, *id, certified(leaf, not_after));
+                }
             }
             contents.fleet_ca = Some(fleet_ca.into());
             Ok(())
@@ -249,54 +311,82 @@ impl Keyring {
         if self.release_key() == Some(signer) && self.lowest_version(part) >= version {
             return Ok(());
         }
-        self.change(|contents| {
-            let releases = contents.releases.get_or_insert(Releases {
-                signer: signer.into(),
-                base: 0,
-                bundle: 0,
-            });
-            let lowest = match part {
-                Part::Base => &mut releases.base,
-                Part::Bundle => &mut releases.bundle,
-            };
-            *lowest = version.max(*lowest);
-            Ok(())
-        })
+        let mut contents = self.contents.clone();
+        let releases = contents.releases.get_or_insert(Releases {
+            signer: signer.into(),
+            base: 0,
+            bundle: 0,
+        });
+        let lowest = match part {
+            Part::Base => &mut releases.base,
+            Part::Bundle => &mut releases.bundle,
+        };
+        *lowest = version.max(*lowest);
+        self.replace(contents)
     }
 
-    /// What is in memory changes only once it is on disk.
+    /// What is in memory changes only once it is on disk. What no record names any more is destroyed then, and that is written down.
     fn change(
         &mut self,
+        now: u64,
         change: impl FnOnce(&mut Contents) -> Result<(), KeyringError>,
     ) -> Result<(), KeyringError> {
         let mut contents = self.contents.clone();
         change(&mut contents)?;
-        file::save(&self.path, &self.salt, &contents, &*self.backend)?;
-        let old = std::mem::replace(&mut self.contents, contents);
-        // After the store was replaced: a crash in between leaves a key that nobody names, never a name without a key.
-        for record in &old.records {
-            if !self
-                .contents
-                .records
-                .iter()
-                .any(|kept| kept.id == record.id)
-            {
-                self.destroy(record);
-            }
-        }
+        contents.doom(&self.contents.records, now);
+        self.replace(contents)?;
+        self.destroy_doomed(now);
         Ok(())
     }
 
-    fn destroy(&self, record: &Record) {
+    fn replace(&mut self, contents: Contents) -> Result<(), KeyringError> {
+        file::save(&self.path, &self.salt, &contents, &*self.backend)?;
+        self.contents = contents;
+        Ok(())
+    }
+
+    /// After the store was replaced, which names them as to be destroyed: a crash in between loses none of them.
+    fn destroy_doomed(&mut self, now: u64) {
+        let Some(doomed) = self.contents.doomed.clone() else {
+            return;
+        };
+        let mut contents = self.contents.clone();
+        let mut left = Vec::new();
+        for record in doomed {
+            let (kind, id) = (record.purpose.into(), *record.id);
+            match self.destroy(&record) {
+                Ok(()) => contents.note(now, kind, id, KeyEventKind::Destroyed),
+                Err(error) => {
+                    let what = KeyEventKind::not_destroyed(&error);
+                    // Said once, however often it is tried.
+                    if !contents.said(kind, &id, what.word()) {
+                        contents.note(now, kind, id, what);
+                    }
+                    left.push(record);
+                }
+            }
+        }
+        contents.doomed = Some(left).filter(|left| !left.is_empty());
+        if contents == self.contents {
+            return;
+        }
+        if let Err(error) = self.replace(contents) {
+            tracing::error!(%error, "that keys were destroyed is not written down; they are destroyed once more later");
+        }
+    }
+
+    fn destroy(&self, record: &Record) -> Result<(), BackendError> {
         let (purpose, id) = (record.purpose, hex(&*record.id));
         let key = StoredKey {
             id: &record.id,
             blob: &record.blob,
         };
-        match self.backend.destroy(purpose, &key) {
+        let destroyed = self.backend.destroy(purpose, &key);
+        match &destroyed {
             Ok(()) => tracing::info!(?purpose, id, "key destroyed"),
             Err(error) => tracing::error!(?purpose, id, %error, "a key could not be destroyed"),
         }
+        destroyed
     }
 
     /// Where it is kept.
@@ -332,8 +422,53 @@ impl Contents {
         {
             self.records.remove(oldest);
         }
+        let (kind, id) = (purpose.into(), *record.id);
+        if let Some(former) = self.records.iter().rfind(|other| same(other)) {
+            let (former, by) = (*former.id, id.into());
+            self.note(now, kind, former, KeyEventKind::Superseded { by });
+        }
+        self.note(now, kind, id, KeyEventKind::Made);
+        if let Some(leaf) = record.chain.first() {
+            self.note(now, kind, id, certified(leaf, record.not_after));
+        }
         self.records.push(record);
         Ok(())
+    }
+
+    fn note(&mut self, now: u64, kind: KeyKind, id: [u8; 32], what: KeyEventKind) {
+        let history = self.history.get_or_insert_default();
+        history.note(now, kind, id, what);
+    }
+
+    /// Whether that is the last that was said of a key.
+    fn said(&self, kind: KeyKind, id: &[u8; 32], word: &str) -> bool {
+        let mut events = self.history.iter().flat_map(History::events);
+        let last = events.rfind(|event| event.kind == kind && *event.id == *id);
+        last.is_some_and(|event| event.what.word() == word)
+    }
+
+    /// Those of `before` that are no more are to be destroyed.
+    fn doom(&mut self, before: &[Record], now: u64) {
+        let kept = |record: &&Record| self.records.iter().any(|kept| kept.id == record.id);
+        let gone: Vec<_> = before.iter().filter(|record| !kept(record)).collect();
+        if gone.is_empty() {
+            return;
+        }
+        let mut doomed = self.doomed.take().unwrap_or_default();
+        doomed.extend(gone.into_iter().cloned());
+        while doomed.len() > MAX_DOOMED {
+            let given_up = doomed.remove(0);
+            let what = KeyEventKind::not_destroyed(&"given up; see the back end");
+            self.note(now, given_up.purpose.into(), *given_up.id, what);
+        }
+        self.doomed = Some(doomed);
+    }
+}
+
+fn certified(certificate: &[u8], not_after: u64) -> KeyEventKind {
+    KeyEventKind::Certified {
+        certificate: sha256(certificate).into(),
+        not_after,
     }
 }
 

@@ -12,7 +12,7 @@ use bartizan_attestation::boot::{VaultAnswer, VaultStep};
 use bartizan_attestation::cose::PublicKey;
 use bartizan_attestation::digest::sha256;
 use bartizan_attestation::keys::{
-    Chain, KeyDescription, Purpose, VaultRefusal, VaultReply, VaultRequest,
+    Chain, KeyDescription, KeyKind, Purpose, VaultRefusal, VaultReply, VaultRequest,
 };
 use minicbor::bytes::ByteVec;
 
@@ -131,6 +131,8 @@ impl Operation<'_> {
                 secret,
             } => self.activate(self.boot.reached()?, object, &credential, &secret),
             VaultRequest::Quote { nonce } => self.quote(self.boot.reached()?, &nonce),
+            VaultRequest::History => Ok(VaultReply::History(self.read().history().to_vec())),
+            VaultRequest::Revoke { purpose, id } => self.revoke(purpose, &id),
             VaultRequest::DescribeBoot => self.boot.describe(self.backend).map(VaultReply::Boot),
             VaultRequest::CreateCardIdentity => self.create_card_identity(self.boot.reached()?),
             VaultRequest::RenewCardIdentity => self.renew_card_identity(self.boot.reached()?),
@@ -256,6 +258,19 @@ impl Operation<'_> {
         let added = self.write().add(record, self.now);
         added.map_err(not_kept)?;
         Ok(chain)
+    }
+
+    /// Writes down that a key that is not the vault's own was certified.
+    fn note_certified(
+        &self,
+        kind: KeyKind,
+        key: &PublicKey,
+        certificate: &[u8],
+        not_after: u64,
+    ) -> Result<(), VaultRefusal> {
+        let noted =
+            (self.write()).note_certified(kind, key.sha256(), certificate, not_after, self.now);
+        noted.map_err(store)
     }
 
     /// Refuses purposes that this vault's role does not have.

@@ -28,6 +28,7 @@ mod counters;
 mod documents;
 mod enrolment;
 mod input;
+mod keys;
 mod listing;
 mod open;
 pub mod openapi;
@@ -125,7 +126,10 @@ pub fn router(service: Arc<Service>) -> Router {
             "/v1/operators/{name}/standing",
             get(revocations::operator_standing),
         )
-        .route("/v1/token-keys/rotate", post(operations::rotate_token_key))
+        .route("/v1/keys", get(keys::list))
+        .route("/v1/keys/history", get(keys::history))
+        .route("/v1/keys/{kind}/rotate", post(keys::rotate))
+        .route("/v1/keys/{kind}/{id}", delete(keys::revoke))
         .route("/metrics", get(operations::metrics))
         .layer(sized(limits.body_bytes, 1));
     reports

@@ -117,6 +117,7 @@ pub async fn run(
         fleet_ca,
         verdicts,
         vault,
+        tls: Arc::clone(&tls),
         token_keys,
     });
 

@@ -1,6 +1,6 @@
 //! What all requests share.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bartizan_attestation::certificates::FleetCa;
@@ -15,6 +15,7 @@ use crate::payer::Payer;
 use crate::profile_cache::ProfileCache;
 use crate::quota::{RenewalQuota, VerdictQuota};
 use crate::storage::{Storage, VerdictLog};
+use crate::tls_identity::TlsIdentity;
 use crate::token_keys::TokenKeys;
 use crate::vault::Vault;
 
@@ -39,6 +40,8 @@ pub struct Service {
     pub nonces: Mutex<NonceBook>,
     /// The vault.
     pub vault: Vault,
+    /// The TLS identity.
+    pub tls: Arc<TlsIdentity>,
     /// The token keys.
     pub token_keys: TokenKeys,
     /// Parsed profiles.

@@ -1,9 +1,9 @@
 //! The server's TLS identity: a short-lived certificate whose key is in the vault.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use bartizan_attestation::certificates::{ChainError, FleetCa, Usage, verify_chain};
-use bartizan_attestation::keys::VaultRequest;
+use bartizan_attestation::keys::{Purpose, VaultRequest};
 use bartizan_channel::{Acceptor, ChannelError, Identity};
 
 use crate::clock::now_s;
@@ -23,6 +23,10 @@ pub struct TlsIdentity {
 #[derive(Debug)]
 struct Current {
     identity: Arc<Identity>,
+    /// DER.
+    certificate: Vec<u8>,
+    /// SHA-256 over the key's DER SubjectPublicKeyInfo.
+    key: [u8; 32],
     validity: (u64, u64),
 }
 
@@ -58,13 +62,28 @@ impl TlsIdentity {
     /// What is shown to clients that connect now.
     #[must_use]
     pub fn current(&self) -> Arc<Identity> {
-        Arc::clone(
-            &self
-                .current
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .identity,
-        )
+        Arc::clone(&self.read().identity)
+    }
+}
+
+impl TlsIdentity {
+    /// The certificate that is shown now, DER.
+    #[must_use]
+    pub fn certificate(&self) -> Vec<u8> {
+        self.read().certificate.clone()
+    }
+
+    /// Has a key destroyed, by the SHA-256 of its DER SubjectPublicKeyInfo. The one that is shown is replaced first; handshakes that were
+    /// begun with it fail.
+    pub async fn revoke(&self, key: [u8; 32]) -> Result<(), TlsIdentityError> {
+        if self.read().key == key {
+            self.rotate().await?;
+        }
+        Ok(self.vault.revoke(Purpose::TlsServer, key).await?)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Current> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,9 +106,11 @@ async fn make(
     let chain = vault.certificates(request).await?;
     let certificate = verify_chain(&chain, fleet_ca, now_s(), Usage::TlsServer)?;
     let leaf = chain.first().cloned().unwrap_or_default();
-    let signer = Arc::new(VaultSigner::new(vault.clone(), leaf));
+    let signer = Arc::new(VaultSigner::new(vault.clone(), leaf.clone()));
     Ok(Current {
         identity: Arc::new(Identity::new(chain, signer)),
+        certificate: leaf,
+        key: certificate.public_key.sha256(),
         validity: (certificate.not_before, certificate.not_after),
     })
 }
@@ -99,10 +120,7 @@ impl Rotates for TlsIdentity {
     type Error = TlsIdentityError;
 
     fn validity(&self) -> (u64, u64) {
-        self.current
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .validity
+        self.read().validity
     }
 
     async fn rotate(&self) -> Result<(), TlsIdentityError> {

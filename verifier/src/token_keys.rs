@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use axum::http::StatusCode;
 use bartizan_attestation::certificates::{FleetCa, Usage, verify_chain};
 use bartizan_attestation::cose::Jwk;
-use bartizan_attestation::keys::{Purpose, VaultRequest};
+use bartizan_attestation::keys::{Purpose, VaultRefusal, VaultRequest};
 
 use crate::clock::now_s;
 use crate::problem::ProblemType;
@@ -33,6 +33,8 @@ pub struct TokenKey {
     pub chain: Vec<Vec<u8>>,
     /// Its public key.
     pub jwk: Jwk,
+    /// SHA-256 over its DER SubjectPublicKeyInfo.
+    pub id: [u8; 32],
     /// SHA-256 over its certificate: the `x5t#S256` of the results that it signed.
     pub sha256: [u8; 32],
     /// First second of its validity.
@@ -52,6 +54,15 @@ pub enum TokenKeysError {
         "the vault shows no token key that is valid for this fleet CA; compare the clocks of the two"
     )]
     NoneValid,
+}
+
+impl TokenKeysError {
+    const fn is_overlap(&self) -> bool {
+        let Self::Vault(VaultError::Refused(refusal)) = self else {
+            return false;
+        };
+        matches!(refusal, VaultRefusal::Overlap { .. })
+    }
 }
 
 impl ProblemType for TokenKeysError {
@@ -112,10 +123,48 @@ impl TokenKeys {
 
     /// Has a result signed by the newest key that is published.
     pub async fn sign(&self, claims: String) -> Result<String, TokenKeysError> {
+        match self.sign_once(claims.clone()).await {
+            // It was revoked meanwhile: another one is published by now.
+            Err(TokenKeysError::Vault(VaultError::Refused(VaultRefusal::NoKey { .. }))) => {
+                self.sign_once(claims).await
+            }
+            signed => signed,
+        }
+    }
+
+    async fn sign_once(&self, claims: String) -> Result<String, TokenKeysError> {
         let certificate = (self.published().into_iter())
             .find_map(|key| key.chain.into_iter().next())
             .ok_or(TokenKeysError::NoneValid)?;
         Ok(self.vault.sign_token(claims, certificate).await?)
+    }
+
+    /// Has a key destroyed, by its [`TokenKey::id`], and publishes it no more. The newest gives way to a new one first, or, where there
+    /// are as many as may be, to the one before it.
+    pub async fn revoke(&self, id: [u8; 32]) -> Result<(), TokenKeysError> {
+        let published = self.published();
+        if published.first().is_some_and(|newest| newest.id == id)
+            && let Err(error) = self.replace().await
+        {
+            let full = TokenKeysError::is_overlap(&error) && published.len() > 1;
+            if !full {
+                return Err(error);
+            }
+        }
+        let _turn = self.one_at_a_time.lock().await;
+        // Before it is destroyed: nothing is asked of it that it cannot do any more.
+        self.forget(&id);
+        let revoked = self.vault.revoke(Purpose::Token, id).await;
+        // Whatever was answered: a link that failed does not tell whether it is gone.
+        let read = self.read().await;
+        revoked?;
+        read
+    }
+
+    fn forget(&self, id: &[u8; 32]) {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let others = keys.iter().filter(|key| key.id != *id).cloned();
+        *keys = others.collect();
     }
 
     /// Has a new key made and publishes it; the old ones stay published to their end.
@@ -151,6 +200,7 @@ impl TokenKeys {
             Ok(certificate) => Some(TokenKey {
                 chain,
                 jwk: certificate.public_key.jwk(),
+                id: certificate.public_key.sha256(),
                 sha256: certificate.sha256,
                 not_before: certificate.not_before,
                 not_after: certificate.not_after,

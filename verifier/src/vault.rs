@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use bartizan_attestation::keys::{
-    Chain, KeyDescription, Purpose, VaultRefusal, VaultReply, VaultRequest,
+    Chain, KeyDescription, KeyEvent, Purpose, VaultRefusal, VaultReply, VaultRequest,
 };
 use bartizan_local::{FrameError, read_frame, write_frame};
 
@@ -129,6 +129,23 @@ impl Vault {
         }
     }
 
+    /// What became of its keys, the oldest event first.
+    pub async fn history(&self) -> Result<Vec<KeyEvent>, VaultError> {
+        match self.ask(VaultRequest::History).await? {
+            VaultReply::History(events) => Ok(events),
+            _ => Err(VaultError::UnexpectedReply),
+        }
+    }
+
+    /// Has a key of a purpose destroyed before its end.
+    pub async fn revoke(&self, purpose: Purpose, id: [u8; 32]) -> Result<(), VaultError> {
+        let id = id.into();
+        match self.ask(VaultRequest::Revoke { purpose, id }).await? {
+            VaultReply::Done => Ok(()),
+            _ => Err(VaultError::UnexpectedReply),
+        }
+    }
+
     /// Has a TLS 1.3 CertificateVerify signed. Blocks for at most two deadlines.
     pub fn sign_tls(&self, certificate: &[u8], message: &[u8]) -> Result<Vec<u8>, VaultError> {
         let request = VaultRequest::SignTls {
@@ -218,6 +235,7 @@ impl ProblemType for VaultError {
             Self::Refused(VaultRefusal::Overlap { .. }) => {
                 ("too-many-valid-keys", StatusCode::CONFLICT)
             }
+            Self::Refused(VaultRefusal::NoKey { .. }) => ("no-key", StatusCode::NOT_FOUND),
             Self::Refused(_) => ("vault-refused", StatusCode::SERVICE_UNAVAILABLE),
             Self::UnexpectedReply => ("vault-unexpected", StatusCode::INTERNAL_SERVER_ERROR),
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bartizan_attestation::host::{
-    BootShown, LogPage, OperationReply, OperatorReply, OperatorRequest,
+    BootShown, KeysShown, LogPage, OperationReply, OperatorReply, OperatorRequest,
 };
 use bartizan_attestation::keys::{Purpose, VaultReply, VaultRequest};
 use bartizan_attestation::operation::log::Outcome;
@@ -29,7 +29,10 @@ impl Operations {
             Operation::RotateKeys {
                 key: RotatableKey::TlsClient,
             } => return self.rotate_tls_client().await,
+            Operation::RotateReportKey { vm } => OperatorRequest::RotateReportKey { vm },
             Operation::ShowBoot => return self.show_boot().await,
+            Operation::ListKeys => return self.list_keys().await,
+            Operation::KeyHistory => return self.key_history().await,
             Operation::ReadLog { from, most } => {
                 let page = tokio::task::block_in_place(|| self.log.read(from, most));
                 return page.map(|(head, records)| OperationReply::Log(LogPage { head, records }));
@@ -42,20 +45,38 @@ impl Operations {
 
     async fn show_boot(&self) -> Result<OperationReply, OperationRefusal> {
         let vault = &self.card.vault;
-        let not_told = |error: VaultError| OperationRefusal::VaultAway(error.to_string());
         let boot = vault.ask_async(VaultRequest::DescribeBoot).await;
-        let VaultReply::Boot(boot) = boot.map_err(not_told)? else {
-            return Err(not_told(VaultError::Unexpected));
+        let VaultReply::Boot(boot) = boot.map_err(|error| not_told(&error))? else {
+            return Err(not_told(&VaultError::Unexpected));
         };
         let described = vault.ask_async(VaultRequest::Describe).await;
-        let VaultReply::Description { keys, .. } = described.map_err(not_told)? else {
-            return Err(not_told(VaultError::Unexpected));
+        let VaultReply::Description { keys, .. } = described.map_err(|error| not_told(&error))?
+        else {
+            return Err(not_told(&VaultError::Unexpected));
         };
         let tls = keys
             .into_iter()
             .rfind(|key| key.purpose == Purpose::TlsClient);
         let chain = tls.map(|key| key.chain).unwrap_or_default();
         Ok(OperationReply::Boot(BootShown { boot, chain }))
+    }
+
+    async fn list_keys(&self) -> Result<OperationReply, OperationRefusal> {
+        let described = self.card.vault.ask_async(VaultRequest::Describe).await;
+        match described.map_err(|error| not_told(&error))? {
+            VaultReply::Description { kind, keys, .. } => {
+                Ok(OperationReply::Keys(KeysShown { vault: kind, keys }))
+            }
+            _ => Err(not_told(&VaultError::Unexpected)),
+        }
+    }
+
+    async fn key_history(&self) -> Result<OperationReply, OperationRefusal> {
+        let told = self.card.vault.ask_async(VaultRequest::History).await;
+        match told.map_err(|error| not_told(&error))? {
+            VaultReply::History(events) => Ok(OperationReply::KeyHistory(events)),
+            _ => Err(not_told(&VaultError::Unexpected)),
+        }
     }
 
     async fn rotate_tls_client(&self) -> Result<OperationReply, OperationRefusal> {
@@ -67,6 +88,10 @@ impl Operations {
             Err(error) => Err(OperationRefusal::NotRotated(error.to_string())),
         }
     }
+}
+
+fn not_told(error: &VaultError) -> OperationRefusal {
+    OperationRefusal::VaultAway(error.to_string())
 }
 
 /// What the log says of the end of an operation.
@@ -83,7 +108,9 @@ pub(super) fn outcome(done: &Result<OperationReply, OperationRefusal>) -> Outcom
             | OperationReply::Guests(_)
             | OperationReply::Done
             | OperationReply::Log(_)
-            | OperationReply::Boot(_),
+            | OperationReply::Boot(_)
+            | OperationReply::Keys(_)
+            | OperationReply::KeyHistory(_),
         ) => Outcome::Done,
     }
 }

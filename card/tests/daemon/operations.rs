@@ -61,6 +61,38 @@ fn a_tls_client_key_is_rotated_by_an_administrator() {
 }
 
 #[test]
+fn a_report_key_is_rotated_by_the_hypervisor_for_an_administrator() {
+    let scene = Running::start("");
+    let (ann, bob) = (
+        scene.operator("ann", Role::Administrator),
+        scene.operator("bob", Role::Runner),
+    );
+    let rotate = || Operation::RotateReportKey { vm: "web".into() };
+    assert_eq!(scene.refusal(&bob, rotate()), "role");
+    let reply = scene.order(&ann, rotate());
+    assert_eq!(reply, OperationReply::Guests(OperatorReply::Done));
+    let vm = "web".to_owned();
+    assert_eq!(
+        scene.hypervisor.asked(),
+        OperatorRequest::RotateReportKey { vm }
+    );
+}
+
+#[test]
+fn an_observer_is_told_of_the_hosts_keys_and_what_became_of_them() {
+    let scene = Running::start("");
+    let ann = scene.operator("ann", Role::Observer);
+    let OperationReply::Keys(shown) = scene.order(&ann, Operation::ListKeys) else {
+        panic!("no keys");
+    };
+    let OperationReply::KeyHistory(events) = scene.order(&ann, Operation::KeyHistory) else {
+        panic!("no history");
+    };
+    assert_eq!((shown.keys.len(), events.len()), (1, 1));
+    assert_eq!(shown.keys[0].id, events[0].id);
+}
+
+#[test]
 fn a_long_operation_keeps_no_other_waiting() {
     let scene = Running::start("");
     let ann = scene.operator("ann", Role::Runner);

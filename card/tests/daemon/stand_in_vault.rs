@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::keys::{
-    Chain, KeyDescription, Purpose, VaultKind, VaultRefusal, VaultReply, VaultRequest,
+    Chain, KeyDescription, KeyEvent, KeyEventKind, KeyKind, Purpose, VaultKind, VaultRefusal,
+    VaultReply, VaultRequest,
 };
 use bartizan_local::{read_frame, write_frame};
 
@@ -92,6 +93,13 @@ impl Keys {
                 }],
                 fleet_ca: Some(self.fleet_ca.clone().into()),
             },
+            VaultRequest::History => VaultReply::History(vec![KeyEvent {
+                number: 0,
+                at_s: 1,
+                kind: KeyKind::Card,
+                id: self.card.key.public_key().sha256().into(),
+                what: KeyEventKind::Made,
+            }]),
             VaultRequest::RenewCardIdentity => VaultReply::Csr(self.card.key.csr().unwrap()),
             VaultRequest::InstallCardIdentity { chain, .. } => {
                 // Nobody may be waiting any more.

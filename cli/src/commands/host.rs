@@ -7,13 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, Result};
-use bartizan_attestation::host::OperationReply;
 use bartizan_attestation::identity::CardId;
-use bartizan_attestation::operation::{Operation, RotatableKey};
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::card::{Card, CardError};
+use crate::card::Card;
 use crate::output::Output;
 use crate::program::{ProgramError, beside};
 use crate::verifier::{Verifier, segment};
@@ -74,14 +72,6 @@ pub(crate) enum Host {
         #[command(flatten)]
         card: Card,
     },
-    /// Make a new key on this host, and use it from now on.
-    #[command(after_help = "Example: bartizan host rotate-keys tls-client")]
-    RotateKeys {
-        /// Which key.
-        key: Key,
-        #[command(flatten)]
-        card: Card,
-    },
     /// From what a host was booted: its boots that the verifier has accepted, the last one first.
     #[command(after_help = "Example: bartizan host boots 7d2e…")]
     Boots {
@@ -127,13 +117,6 @@ impl VaultWord {
             Self::Pkcs11 => "pkcs11",
         }
     }
-}
-
-/// A key that can be rotated.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Key {
-    /// The host's TLS client key towards the verifier.
-    TlsClient,
 }
 
 pub(crate) fn run(command: Host, output: Output) -> Result<ExitCode> {
@@ -184,18 +167,6 @@ pub(crate) fn run(command: Host, output: Output) -> Result<ExitCode> {
             output.result(&shown, &format!("{name} is enrolled as {card}"));
         }
         Host::Log { last, card } => log::show(&card, last, output)?,
-        Host::RotateKeys {
-            key: Key::TlsClient,
-            card,
-        } => {
-            let key = RotatableKey::TlsClient;
-            match card.order(Operation::RotateKeys { key })? {
-                OperationReply::Done => {}
-                _ => return Err(CardError::Unexpected.into()),
-            }
-            let shown = json!({ "ok": true, "key": key.name() });
-            output.result(&shown, &format!("{} is rotated", key.name()));
-        }
         Host::Boots { host, verifier } => {
             let path = format!("/v1/hosts/{}/boots", segment(&host));
             let boots = verifier.ask("GET", &path, None)?;

@@ -107,17 +107,37 @@ async fn answer(
             Ok(OperatorReply::Done)
         }
         OperatorRequest::Console { vm, max } => {
-            let guest = match registry.find(&vm)? {
-                Known::Guest(guest) => guest,
-                Known::Unheard(_) => return Err(OperatorRefusal::Unresponsive(vm)),
-                Known::Pending(..) => return Err(OperatorRefusal::NotRunning(vm)),
-            };
+            let guest = running(registry, &vm)?;
             let request = SupervisorRequest::Console { max };
             match guest.supervisor.ask(&request).await {
                 Ok(SupervisorReply::Console(bytes)) => Ok(OperatorReply::Console(bytes)),
                 _ => Err(OperatorRefusal::Unresponsive(vm)),
             }
         }
+        OperatorRequest::RotateReportKey { vm } => {
+            let guest = running(registry, &vm)?;
+            let asked = guest.supervisor.ask(&SupervisorRequest::RotateReportKey);
+            match asked.await {
+                Ok(SupervisorReply::ReportKeyRotated(rotated)) => {
+                    Ok(OperatorReply::ReportKeyRotated(rotated))
+                }
+                Ok(SupervisorReply::Refused(why)) => Err(OperatorRefusal::NotRotated { vm, why }),
+                Ok(_) => Err(OperatorRefusal::Unresponsive(vm)),
+                Err(error) => {
+                    let why = error.to_string();
+                    Err(OperatorRefusal::NotRotated { vm, why })
+                }
+            }
+        }
+    }
+}
+
+/// A guest whose supervisor is there.
+fn running(registry: &Registry, vm: &str) -> Result<Arc<Guest>, OperatorRefusal> {
+    match registry.find(vm)? {
+        Known::Guest(guest) => Ok(guest),
+        Known::Unheard(_) => Err(OperatorRefusal::Unresponsive(vm.into())),
+        Known::Pending(..) => Err(OperatorRefusal::NotRunning(vm.into())),
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_attestation::host::{Enrollment, Outcome};
+use bartizan_attestation::host::{Enrollment, Outcome, ReportKeyRotated};
 use bartizan_attestation::keys::Chain;
 use bartizan_attestation::measurement::Refusal;
 use bartizan_attestation::renewal::RenewalRefusal;
@@ -68,6 +68,11 @@ pub enum Ask {
         /// What is enrolled then.
         answer: oneshot::Sender<Result<Enrollment, RenewalRefusal>>,
     },
+    /// Have the measurer make a new report key.
+    RotateReportKey {
+        /// Where the keys go once the new one is certified.
+        answer: oneshot::Sender<Result<ReportKeyRotated, String>>,
+    },
     /// Stop the guest.
     Stop {
         /// At once, not by ACPI.
@@ -91,6 +96,9 @@ impl Ask {
                 let _ = answer.send(Err(why()));
             }
             Self::TakeLaunchSecret { answer } => {
+                let _ = answer.send(Err(why()));
+            }
+            Self::RotateReportKey { answer } => {
                 let _ = answer.send(Err(why()));
             }
             Self::Renew { answer, .. } => {

@@ -3,6 +3,7 @@
 mod asks;
 mod measuring;
 mod pausing;
+mod rotating;
 mod stopping;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::account::Account;
 use crate::qemu::qmp::ShutdownCause;
 use measuring::Measuring;
 use pausing::Pausing;
+use rotating::Rotating;
 use stopping::{Stopping, Terminations};
 
 /// A guest that runs.
@@ -41,6 +43,7 @@ pub struct Guest<'a> {
     account: Account,
     measuring: Measuring,
     pausing: Pausing,
+    rotating: Rotating,
     stopping: Stopping,
     proxy_ended: bool,
     hung: bool,
@@ -111,6 +114,7 @@ impl<'a> Guest<'a> {
             account: Account::new(plan.record.budget, now.into_std()),
             measuring: Measuring::default(),
             pausing: Pausing::default(),
+            rotating: Rotating::default(),
             stopping: Stopping::default(),
             proxy_ended: false,
             hung: false,
@@ -143,6 +147,7 @@ impl<'a> Guest<'a> {
                 // Whatever it wanted the guest to stand still for is lost.
                 self.resume().await;
                 self.measuring.lost();
+                self.rotating.lost();
                 self.view.send_modify(|view| view.certificate_needed = None);
             }
         }

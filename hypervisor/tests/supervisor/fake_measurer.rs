@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bartizan_attestation::host::{FromMeasurer, MAX_FRAME, Outcome, ToMeasurer};
+use bartizan_attestation::host::{FromMeasurer, MAX_FRAME, Outcome, ReportKeyRotated, ToMeasurer};
 use bartizan_local::{read_frame, write_frame};
 
 /// The measurer's file; returns its path.
@@ -37,7 +37,7 @@ extern "C" fn start() {
 fn measurer() {
     // SAFETY: the supervisor places the socket there, and nothing else in this process takes it.
     let mut link = unsafe { UnixStream::from_raw_fd(3) };
-    let mut certificate = Vec::new();
+    let (mut certificate, mut ordered) = (Vec::new(), None);
     while let Ok(message) = read_frame::<ToMeasurer>(&mut link, MAX_FRAME) {
         match message {
             ToMeasurer::Context(_) => {
@@ -48,7 +48,20 @@ fn measurer() {
                     },
                 );
             }
-            ToMeasurer::Certificate(chain) => certificate = chain[0].to_vec(),
+            ToMeasurer::Certificate(chain) => {
+                certificate = chain[0].to_vec();
+                let rotated = ReportKeyRotated {
+                    new: [certificate[0]; 32].into(),
+                    destroyed: None,
+                };
+                let order = ordered;
+                say(&mut link, &FromMeasurer::KeyInstalled { order, rotated });
+            }
+            ToMeasurer::RotateKey { order } => {
+                ordered = Some(order);
+                let csr = b"ordered".to_vec();
+                say(&mut link, &FromMeasurer::CertificateNeeded { csr });
+            }
             ToMeasurer::Measure { id, request } => {
                 let report = match request.as_slice() {
                     b"certificate" => certificate.clone(),

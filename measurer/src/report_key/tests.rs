@@ -71,3 +71,35 @@ fn an_expired_key_signs_nothing() {
     keys.current.as_mut().unwrap().not_after = now - 1;
     assert!(keys.current().is_none());
 }
+
+/// The host's clock was set, by years either way: the key signs nothing meanwhile, and another is asked for, not only at half life.
+#[test]
+fn a_key_that_the_clock_has_left_is_replaced_at_once() {
+    let years = 5 * 365 * 86_400;
+    let now = unix_now();
+    for (from, to) in [
+        (now - years - 60, now - years + 100),
+        (now + years - 60, now + years + 100),
+    ] {
+        let mut keys = ReportKeys::new();
+        let csr = keys.due().unwrap().unwrap();
+        keys.install(chain(&csr, now - 60, now + 100)).unwrap();
+        assert!(keys.due().unwrap().is_none());
+        let current = keys.current.as_mut().unwrap();
+        (current.not_before, current.not_after) = (from, to);
+        assert!(keys.current().is_none());
+        let next = keys.due().unwrap().unwrap();
+        assert_ne!(next, csr);
+        assert!(keys.due().unwrap().is_none(), "asked for once");
+        keys.install(chain(&next, now - 60, now + 100)).unwrap();
+        assert!(keys.current().is_some());
+    }
+    // One that is right again by itself signs again.
+    let mut keys = ReportKeys::new();
+    let csr = keys.due().unwrap().unwrap();
+    keys.install(chain(&csr, now - 60, now + 100)).unwrap();
+    keys.current.as_mut().unwrap().not_before = now + 50;
+    assert!(keys.current().is_none());
+    keys.current.as_mut().unwrap().not_before = now - 60;
+    assert!(keys.current().is_some());
+}

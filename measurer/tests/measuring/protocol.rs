@@ -51,6 +51,91 @@ fn keys_overlap_when_renewed_at_half_life() {
 }
 
 #[test]
+fn a_key_is_rotated_on_demand_and_the_former_one_signs_until_then() {
+    let ram = Ram::new();
+    let mut supervisor = Supervisor::uncertified(&ram.file, &ram.ranges, None, BUDGET);
+    let first = supervisor.certify(Duration::from_secs(3600));
+    let held = &mut std::iter::repeat(Pauses::Held);
+    for order in 1..=3 {
+        supervisor.tell(&ToMeasurer::RotateKey { order });
+        let FromMeasurer::CertificateNeeded { csr } = supervisor.hear() else {
+            panic!("no CSR")
+        };
+        let former = supervisor.installed.last().unwrap().1.new;
+        let Outcome::Report(report) = supervisor.measure_with(first_page(), held, &mut NoGuest)
+        else {
+            panic!("refused")
+        };
+        let signed_by = verified(&report.message).1;
+        assert_eq!(signed_by == first[0], order == 1);
+        let next = crate::signatures::certify(&csr, Duration::from_secs(3600));
+        supervisor.tell(&ToMeasurer::Certificate(vec![next[0].clone().into()]));
+        let Outcome::Report(report) = supervisor.measure_with(first_page(), held, &mut NoGuest)
+        else {
+            panic!("refused")
+        };
+        assert_eq!(verified(&report.message).1, next[0]);
+        let (installed, rotated) = supervisor.installed.last().unwrap();
+        assert_eq!((*installed, rotated.destroyed), (Some(order), Some(former)));
+        assert_ne!(rotated.new, former);
+    }
+    let orders: Vec<_> = supervisor
+        .installed
+        .iter()
+        .map(|(order, _)| *order)
+        .collect();
+    assert_eq!(orders, [None, Some(1), Some(2), Some(3)]);
+}
+
+/// Known attack: a certificate that was on its way makes the supervisor take the request of the key that was ordered since for done.
+#[test]
+fn a_certificate_for_the_key_before_has_the_newest_one_asked_for_again() {
+    let ram = Ram::new();
+    let mut supervisor = Supervisor::uncertified(&ram.file, &ram.ranges, None, BUDGET);
+    let csr = |supervisor: &mut Supervisor| match supervisor.hear() {
+        FromMeasurer::CertificateNeeded { csr } => csr,
+        other => panic!("{other:?}"),
+    };
+    let before = csr(&mut supervisor);
+    supervisor.tell(&ToMeasurer::RotateKey { order: 1 });
+    let ordered = csr(&mut supervisor);
+    assert_ne!(ordered, before);
+    let late = crate::signatures::certify(&before, Duration::from_secs(3600));
+    supervisor.tell(&ToMeasurer::Certificate(vec![late[0].clone().into()]));
+    assert_eq!(csr(&mut supervisor), ordered);
+    assert_eq!(supervisor.installed, []);
+}
+
+#[test]
+fn an_order_in_the_midst_of_a_measurement_is_kept_for_its_end() {
+    let ram = Ram::new();
+    let mut supervisor = Supervisor::start(&ram);
+    supervisor.tell(&ToMeasurer::Measure {
+        id: 7,
+        request: first_page(),
+    });
+    let FromMeasurer::Pause { .. } = supervisor.hear() else {
+        panic!("no pause")
+    };
+    supervisor.tell(&ToMeasurer::RotateKey { order: 1 });
+    supervisor.tell(&ToMeasurer::Paused { stopped: true });
+    let FromMeasurer::Resume = supervisor.hear() else {
+        panic!("not resumed")
+    };
+    supervisor.tell(&ToMeasurer::Resumed {
+        in_time: true,
+        pause_us: 1,
+    });
+    let FromMeasurer::Measured { id: 7, outcome } = supervisor.hear() else {
+        panic!("no outcome")
+    };
+    assert!(matches!(outcome, Outcome::Report(_)));
+    let FromMeasurer::CertificateNeeded { .. } = supervisor.hear() else {
+        panic!("no CSR")
+    };
+}
+
+#[test]
 fn a_snapshot_whose_lease_ran_out_is_taken_again() {
     let ram = Ram::new();
     let mut supervisor = Supervisor::start(&ram);

@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use bartizan_attestation::host::{
-    FromMeasurer, MAX_FRAME, MeasurerContext, Outcome, RamRange, ToMeasurer,
+    FromMeasurer, MAX_FRAME, MeasurerContext, Outcome, RamRange, ReportKeyRotated, ToMeasurer,
 };
 use bartizan_attestation::identity::{CardId, GuestIdentity};
 use bartizan_attestation::measurement::{Digest, Refusal, Report};
@@ -38,6 +38,8 @@ pub(crate) struct Supervisor {
     pub(crate) pauses: u32,
     /// Where the guest's kernel was found.
     pub(crate) kernel_text: Option<u64>,
+    /// The keys that were taken into use, each with the last order before it was made.
+    pub(crate) installed: Vec<(Option<u64>, ReportKeyRotated)>,
 }
 
 impl Supervisor {
@@ -73,6 +75,7 @@ impl Supervisor {
             socket: ours,
             pauses: 0,
             kernel_text,
+            installed: Vec::new(),
         };
         supervisor.tell(&ToMeasurer::Context(MeasurerContext {
             guest: guest(),
@@ -95,6 +98,9 @@ impl Supervisor {
                 FromMeasurer::KernelFound { text } => {
                     assert_eq!(self.kernel_text, None, "said twice");
                     self.kernel_text = Some(text);
+                }
+                FromMeasurer::KeyInstalled { order, rotated } => {
+                    self.installed.push((order, rotated));
                 }
                 other => return other,
             }

@@ -21,6 +21,7 @@ mod processes;
 mod refusals;
 mod renewal;
 mod requests;
+mod rotations;
 mod running;
 mod secrets;
 mod survival;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         renewal::CASES,
         running::CASES,
         operations::CASES,
+        rotations::CASES,
         processes::CASES,
         secrets::CASES,
         survival::CASES,

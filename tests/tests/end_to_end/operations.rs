@@ -178,7 +178,7 @@ fn beyond_the_role(world: &mut World) -> Result<()> {
         ),
         (
             &stack.runner,
-            &["host", "rotate-keys", "tls-client"],
+            &["key", "rotate", "tls-client"],
             &["vm", "list"],
         ),
     ] {
@@ -232,9 +232,7 @@ fn around_the_card(world: &mut World) -> Result<()> {
 
 fn rotated(world: &mut World) -> Result<()> {
     let (stack, web) = world.web()?;
-    stack
-        .operator
-        .must(&["host", "rotate-keys", "tls-client"])?;
+    stack.operator.must(&["key", "rotate", "tls-client"])?;
     let (code, answer) = web.attest("--application nginx --pid $(cat /run/nginx.pid)")?;
     ensure!(code == Some(0), "{answer}");
     Ok(())

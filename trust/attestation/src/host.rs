@@ -15,8 +15,12 @@ mod operator;
 mod supervisor;
 
 pub use card::{CardRefusal, CardReply, CardRequest, HostDescription, Judgement};
-pub use measurer::{FromMeasurer, MeasurerContext, Outcome, RamRange, ToMeasurer};
-pub use operation::{BootShown, LogPage, OPERATION_FRAME, OperationReply, OperationRequest};
+pub use measurer::{
+    FromMeasurer, MeasurerContext, Outcome, RamRange, ReportKeyRotated, ToMeasurer,
+};
+pub use operation::{
+    BootShown, KeysShown, LogPage, OPERATION_FRAME, OperationReply, OperationRequest,
+};
 pub use operator::{GuestState, GuestSummary, OperatorRefusal, OperatorReply, OperatorRequest};
 pub use supervisor::{Enrollment, GuestStatus, Superseded, SupervisorReply, SupervisorRequest};
 

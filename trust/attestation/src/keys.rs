@@ -3,7 +3,11 @@
 //! There is no "sign these bytes": each operation names what is signed, the vault builds or
 //! checks the bytes itself, so that a key of one purpose can never sign for another.
 
+mod history;
+
 use std::collections::BTreeMap;
+
+pub use history::{KeyEvent, KeyEventKind, KeyKind};
 
 use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
@@ -234,6 +238,19 @@ pub enum VaultRequest {
         #[cbor(n(0), with = "minicbor::bytes")]
         nonce: Vec<u8>,
     },
+    /// What became of this vault's keys, as far as it is remembered. Answer: [`VaultReply::History`].
+    #[n(20)]
+    History,
+    /// Destroy a token key or TLS server key now, with its certificate still valid. Answer: [`VaultReply::Done`].
+    #[n(21)]
+    Revoke {
+        /// [`Purpose::Token`] or [`Purpose::TlsServer`].
+        #[n(0)]
+        purpose: Purpose,
+        /// SHA-256 over its DER SubjectPublicKeyInfo.
+        #[n(1)]
+        id: ByteArray<32>,
+    },
     /// State the counter, to report in with: the same statement until it was answered. Answer: [`VaultReply::Statement`].
     #[n(30)]
     StateCounter {
@@ -322,12 +339,20 @@ pub enum VaultReply {
     /// To [`VaultRequest::Quote`]; none where the registers are in no TPM.
     #[n(9)]
     Quote(#[n(0)] Option<TpmQuote>),
+    /// To [`VaultRequest::History`]: the oldest first. Of each kind of key the last [`VaultReply::EVENTS_OF_A_KIND`] are remembered.
+    #[n(20)]
+    History(#[n(0)] Vec<KeyEvent>),
+    /// Done.
+    #[n(21)]
+    Done,
     /// A [signed statement](crate::vault_counter::Statement).
     #[n(30)]
     Statement(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
-    /// It is done.
-    #[n(31)]
-    Done,
+}
+
+impl VaultReply {
+    /// Most events that are remembered of one kind of key.
+    pub const EVENTS_OF_A_KIND: usize = 256;
 }
 
 /// An object of a TPM that a secret can be meant for.

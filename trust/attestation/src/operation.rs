@@ -92,6 +92,19 @@ pub enum Operation {
     /// How this host was booted.
     #[n(7)]
     ShowBoot,
+    /// The keys of the host's vault.
+    #[n(20)]
+    ListKeys,
+    /// What became of the host's keys.
+    #[n(21)]
+    KeyHistory,
+    /// Have a guest's measurer make a new report key, and use it from now on.
+    #[n(22)]
+    RotateReportKey {
+        /// Name or UUID.
+        #[n(0)]
+        vm: String,
+    },
 }
 
 /// A key that an operator may have rotated.
@@ -126,6 +139,9 @@ impl Operation {
             Self::RotateKeys { .. } => "rotate-keys",
             Self::ReadLog { .. } => "read-log",
             Self::ShowBoot => "show-boot",
+            Self::ListKeys => "list-keys",
+            Self::KeyHistory => "key-history",
+            Self::RotateReportKey { .. } => "rotate-report-key",
         }
     }
 
@@ -133,13 +149,16 @@ impl Operation {
     #[must_use]
     pub const fn least_role(&self) -> Role {
         match self {
-            Self::ListGuests | Self::ShowGuest { .. } | Self::ReadLog { .. } | Self::ShowBoot => {
-                Role::Observer
-            }
+            Self::ListGuests
+            | Self::ShowGuest { .. }
+            | Self::ReadLog { .. }
+            | Self::ShowBoot
+            | Self::ListKeys
+            | Self::KeyHistory => Role::Observer,
             Self::RunGuest { .. } | Self::StopGuest { .. } | Self::ReadConsole { .. } => {
                 Role::Runner
             }
-            Self::RotateKeys { .. } => Role::Administrator,
+            Self::RotateKeys { .. } | Self::RotateReportKey { .. } => Role::Administrator,
         }
     }
 
@@ -148,8 +167,8 @@ impl Operation {
     pub fn arguments(&self) -> BTreeMap<String, String> {
         let named = match self {
             Self::RunGuest { record } => vec![("record_sha256", hex::encode(sha256(record)))],
-            Self::ListGuests | Self::ShowBoot => Vec::new(),
-            Self::ShowGuest { vm } => vec![("vm", vm.clone())],
+            Self::ListGuests | Self::ShowBoot | Self::ListKeys | Self::KeyHistory => Vec::new(),
+            Self::ShowGuest { vm } | Self::RotateReportKey { vm } => vec![("vm", vm.clone())],
             Self::StopGuest { vm, force } => {
                 vec![("vm", vm.clone()), ("force", force.to_string())]
             }
@@ -169,14 +188,19 @@ impl Operation {
     fn names_fit(&self) -> bool {
         let part = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
         match self {
-            Self::ShowGuest { vm } | Self::StopGuest { vm, .. } | Self::ReadConsole { vm, .. } => {
+            Self::ShowGuest { vm }
+            | Self::StopGuest { vm, .. }
+            | Self::ReadConsole { vm, .. }
+            | Self::RotateReportKey { vm } => {
                 (1..=MAX_VM).contains(&vm.len()) && vm.bytes().all(part)
             }
             Self::RunGuest { .. }
             | Self::ListGuests
             | Self::RotateKeys { .. }
             | Self::ReadLog { .. }
-            | Self::ShowBoot => true,
+            | Self::ShowBoot
+            | Self::ListKeys
+            | Self::KeyHistory => true,
         }
     }
 }

@@ -39,14 +39,11 @@ impl Keyring {
     pub(crate) fn keep_statement(&mut self, statement: Statement) -> Result<(), KeyringError> {
         let card = statement.card;
         let (answered, mark) = self.answered(card);
-        self.change(|contents| {
-            contents.counter = Some(Counter {
-                card,
-                answered,
-                mark,
-                pending: Some(statement),
-            });
-            Ok(())
+        self.keep_counter(Counter {
+            card,
+            answered,
+            mark,
+            pending: Some(statement),
         })
     }
 
@@ -62,16 +59,20 @@ impl Keyring {
         if !self.pending_statement(card).is_some_and(waits) {
             return Ok(counter > 0 && self.answered(card) == (counter, mark));
         }
-        self.change(|contents| {
-            contents.counter = Some(Counter {
-                card,
-                answered: counter,
-                mark,
-                pending: None,
-            });
-            Ok(())
+        self.keep_counter(Counter {
+            card,
+            answered: counter,
+            mark,
+            pending: None,
         })?;
         Ok(true)
+    }
+
+    /// Keys stay as they are.
+    fn keep_counter(&mut self, counter: Counter) -> Result<(), KeyringError> {
+        let mut contents = self.contents.clone();
+        contents.counter = Some(counter);
+        self.replace(contents)
     }
 
     fn counter_of(&self, card: CardId) -> Option<&Counter> {

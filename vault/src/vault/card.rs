@@ -79,7 +79,7 @@ impl Operation<'_> {
             ));
         }
         keyring
-            .install(&id, &chain, verified.not_after, fleet_ca)
+            .install(&id, &chain, verified.not_after, fleet_ca, self.now)
             .map_err(store)?;
         Ok(VaultReply::Certificates(chain))
     }
@@ -106,14 +106,8 @@ impl Operation<'_> {
         self.check_guest(&guest)?;
         let subject = Subject::Measurer(guest);
         let launch = Some(launch_measurement);
-        self.issued_by_card(
-            Usage::ReportKey,
-            subject,
-            launch,
-            lifetime(Usage::ReportKey, lifetime_s)?,
-            &key,
-        )
-        .map(|(chain, _)| VaultReply::Certificates(chain))
+        let lifetime_s = lifetime(Usage::ReportKey, lifetime_s)?;
+        self.certified_and_noted(Usage::ReportKey, subject, launch, lifetime_s, &key)
     }
 
     pub(super) fn certify_guest_key(
@@ -128,14 +122,8 @@ impl Operation<'_> {
         self.check_guest(&guest)?;
         let subject = Subject::Guest(guest);
         let launch = Some(launch_measurement);
-        self.issued_by_card(
-            Usage::GuestKey,
-            subject,
-            launch,
-            lifetime(Usage::GuestKey, lifetime_s)?,
-            &key,
-        )
-        .map(|(chain, _)| VaultReply::Certificates(chain))
+        let lifetime_s = lifetime(Usage::GuestKey, lifetime_s)?;
+        self.certified_and_noted(Usage::GuestKey, subject, launch, lifetime_s, &key)
     }
 
     /// A card speaks for its own guests only.
@@ -156,6 +144,22 @@ impl Operation<'_> {
         let record = self.newest(purpose)?;
         leaf(&record).ok_or(VaultRefusal::NoKey { purpose })?;
         Ok(CardId(*record.id))
+    }
+
+    /// Somebody else's key: what was certified is in the history before it is handed out.
+    fn certified_and_noted(
+        &self,
+        usage: Usage,
+        subject: Subject,
+        launch_measurement: Option<Digest>,
+        lifetime_s: u64,
+        key: &PublicKey,
+    ) -> Outcome {
+        let issued = self.issued_by_card(usage, subject, launch_measurement, lifetime_s, key);
+        let (chain, end) = issued?;
+        let certificate = chain.first().map_or(&[][..], |leaf| leaf.as_slice());
+        self.note_certified(usage.into(), key, certificate, end)?;
+        Ok(VaultReply::Certificates(chain))
     }
 
     fn issued_by_card(

@@ -7,7 +7,7 @@
 use bartizan_attestation::certificates::{Role, Subject, Usage};
 use bartizan_attestation::cose::PublicKey;
 use bartizan_attestation::csr;
-use bartizan_attestation::keys::{Purpose, VaultRefusal, VaultReply};
+use bartizan_attestation::keys::{KeyKind, Purpose, VaultRefusal, VaultReply};
 
 use super::verifier::FLEET_CA_S;
 use super::{Operation, Outcome, chain, hex, store};
@@ -28,7 +28,8 @@ impl Operation<'_> {
         let (common_name, names) = (name.to_owned(), Vec::new());
         let issued =
             self.issued_by_fleet_ca(Usage::Operator, subject, common_name, names, YEAR_S, &key);
-        let (certificate, _) = issued?;
+        let (certificate, end) = issued?;
+        self.note_certified(KeyKind::Operator, &key, &certificate, end)?;
         tracing::warn!(name, %role, key = hex(&key.sha256()), "operator certified");
         Ok(VaultReply::Certificates(chain([certificate])))
     }
@@ -58,7 +59,7 @@ impl Operation<'_> {
             return Err(VaultRefusal::UnnamedOperator { name, key_sha256 });
         }
         // Before the certificate: one that is lost on the way is issued again, to the same alone.
-        keyring.set_first_operator(asked).map_err(store)?;
+        keyring.set_first_operator(asked, self.now).map_err(store)?;
         Ok(Role::Administrator)
     }
 }

@@ -1,7 +1,7 @@
 use bartizan_attestation::certificates::{FleetCa, Subject, Usage, verify_chain};
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::identity::GuestIdentity;
-use bartizan_attestation::keys::VaultKind;
+use bartizan_attestation::keys::{KeyEventKind, VaultKind};
 use bartizan_attestation::measurement::Digest;
 use tempfile::TempDir;
 
@@ -11,8 +11,10 @@ use crate::lifetime::YEAR_S;
 use crate::software::{RootKey, Software};
 
 mod certificates;
+mod clock;
 mod counter;
 mod enrolment;
+mod history;
 mod measured_boot;
 mod rotation;
 mod taken_over;

@@ -4,10 +4,10 @@ use bartizan_attestation::certificates::{Subject, Usage};
 use bartizan_attestation::cose::PublicKey;
 use bartizan_attestation::csr;
 use bartizan_attestation::identity::CardId;
-use bartizan_attestation::keys::{Purpose, VaultKind, VaultRefusal, VaultReply};
+use bartizan_attestation::keys::{KeyKind, Purpose, VaultKind, VaultRefusal, VaultReply};
 use bartizan_attestation::result::{check_claims_json, compact, signing_input};
 
-use super::{Operation, Outcome, chain, leaf, short, store, stored};
+use super::{Operation, Outcome, chain, hex, leaf, short, store, stored};
 use crate::backend::Encoding;
 use crate::issue::{Certificate, IssuerKey, fleet_ca, refused};
 use crate::keyring::Record;
@@ -77,8 +77,9 @@ impl Operation<'_> {
             now: self.now,
             lifetime_s: YEAR_S,
         };
-        let (certificate, _) = self.signed_by_fleet_ca(&wanted, &key)?;
-        // Said here too: what a verifier that was taken over has certified is not in its own log.
+        let (certificate, end) = self.signed_by_fleet_ca(&wanted, &key)?;
+        self.note_certified(KeyKind::Card, &key, &certificate, end)?;
+        // Said here: what a verifier that was taken over has certified is not in its own log.
         tracing::info!(name, %card, vault = vault.name(), "host certified");
         Ok(VaultReply::Certificates(chain([certificate])))
     }
@@ -112,6 +113,23 @@ impl Operation<'_> {
             Ok((chain([leaf]), end))
         });
         made.map(VaultReply::Certificates)
+    }
+
+    /// Destroys a key that signs for the verifier itself; hosts' and operators' are revoked at the verifier.
+    pub(super) fn revoke(&self, purpose: Purpose, id: &[u8; 32]) -> Outcome {
+        self.demand(purpose)?;
+        if !matches!(purpose, Purpose::Token | Purpose::TlsServer) {
+            return Err(VaultRefusal::NotSignable(
+                "only token keys and TLS server keys are revoked here".into(),
+            ));
+        }
+        let revoked = self.write().revoke(purpose, id, self.now);
+        if revoked.map_err(store)? {
+            tracing::warn!(?purpose, id = hex(id), "key revoked");
+            Ok(VaultReply::Done)
+        } else {
+            Err(VaultRefusal::NoKey { purpose })
+        }
     }
 
     pub(super) fn sign_token(&self, claims: &str, certificate: &[u8]) -> Outcome {

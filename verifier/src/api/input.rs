@@ -17,9 +17,9 @@ use crate::service::Service;
 #[derive(Debug)]
 pub(super) struct Json<T>(pub(super) T, pub(super) Share);
 
-/// The one variable part of a path.
+/// The variable part of a path, or a tuple of them.
 #[derive(Debug)]
-pub(super) struct Segment(pub(super) String);
+pub(super) struct Segment<T = String>(pub(super) T);
 
 /// The query as a `T`.
 #[derive(Debug)]
@@ -31,8 +31,8 @@ pub enum InputError {
     /// The body is not the JSON that this path takes.
     #[error("the body is not what this path takes: {0}; see GET /openapi.json")]
     Malformed(#[from] serde_json::Error),
-    /// The path's variable part is no text.
-    #[error("the path is not UTF-8: {0}")]
+    /// The path's variable part is no text, or not one of those that there are.
+    #[error("the path is not one of those that there are: {0}; see GET /openapi.json")]
     Path(#[from] PathRejection),
     /// The query has unknown, missing or ill-typed parameters.
     #[error("the query is not what this path takes: {0}; see GET /openapi.json")]
@@ -60,7 +60,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Service>> for Json<T> {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Segment {
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {

@@ -4,8 +4,8 @@ use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    boots, counters, enrolment, open, operations, profiles, releases, reports, revocations, tpm,
-    verdicts,
+    boots, counters, enrolment, keys, open, operations, profiles, releases, reports, revocations,
+    tpm, verdicts,
 };
 
 /// The document as indented JSON, with a newline at its end.
@@ -57,7 +57,10 @@ pub fn document() -> String {
         revocations::revoke,
         revocations::reinstate,
         revocations::operator_standing,
-        operations::rotate_token_key,
+        keys::list,
+        keys::history,
+        keys::rotate,
+        keys::revoke,
         operations::metrics,
     ),
     tags(

@@ -1,57 +1,15 @@
-//! Running the service: its token keys and its counters.
+//! Running the service: its counters.
 
 use std::sync::{Arc, PoisonError};
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::access::Operator;
-use crate::binary::Binary;
 use crate::memory::MemoryBudget;
 use crate::problem::{Problem, ProblemDocument};
 use crate::service::Service;
-use crate::token_keys::TokenKeysError;
-use crate::vault::VaultError;
-
-/// The key that signs from now on.
-#[derive(Serialize, ToSchema)]
-pub(super) struct TokenKeyDocument {
-    /// SHA-256 of its certificate: its `kid`.
-    kid: String,
-    /// Last second of its validity, since the Unix epoch.
-    not_after: u64,
-}
-
-/// Replaces the token key; the old ones stay published to the end of their validity. 409 while as many are valid as
-/// there may be.
-#[utoipa::path(
-    post, path = "/v1/token-keys/rotate", tag = "operator",
-    responses(
-        (status = 200, body = TokenKeyDocument),
-        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
-    )
-)]
-pub(super) async fn rotate_token_key(
-    State(service): State<Arc<Service>>,
-    operator: Operator,
-) -> Result<Json<TokenKeyDocument>, Problem> {
-    // A task of its own: a rotation that was begun is ended, whether or not the client stays.
-    let rotating = tokio::spawn(async move {
-        let key = service.token_keys.replace().await?;
-        let kid = Binary::encode(&key.sha256);
-        tracing::info!(operator = operator.name, kid, "token key rotated");
-        Ok::<_, TokenKeysError>(TokenKeyDocument {
-            kid,
-            not_after: key.not_after,
-        })
-    });
-    let key = rotating.await.map_err(|_| VaultError::Stopped)??;
-    Ok(Json(key))
-}
 
 /// Counters in Prometheus' text format.
 #[utoipa::path(

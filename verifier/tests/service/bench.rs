@@ -18,6 +18,7 @@ use bartizan_verifier::profile_cache::ProfileCache;
 use bartizan_verifier::quota::{RenewalQuota, VerdictQuota};
 use bartizan_verifier::service::Service;
 use bartizan_verifier::storage::{Storage, VerdictLog};
+use bartizan_verifier::tls_identity::TlsIdentity;
 use bartizan_verifier::token_keys::TokenKeys;
 use bartizan_verifier::vault::Vault;
 use serde_json::{Value, json};
@@ -54,7 +55,14 @@ impl Bench {
         let fleet_ca = vault.fleet.ca();
         let token_keys =
             TokenKeys::open(link.clone(), fleet_ca.clone(), config.token_key_lifetime_s);
+        let tls = TlsIdentity::open(
+            link.clone(),
+            fleet_ca.clone(),
+            config.names.clone(),
+            config.tls_lifetime_s,
+        );
         let service = Arc::new(Service {
+            tls: Arc::new(tls.await.unwrap()),
             token_keys: token_keys.await.unwrap(),
             verdicts: VerdictLog::start(storage.clone(), config.retention).0,
             quota: VerdictQuota::new(&config.verdicts),

@@ -16,6 +16,7 @@ mod durability;
 mod enrolment;
 mod fairness;
 mod full_disk;
+mod keys;
 mod lifecycle;
 mod operators;
 mod quotas;

@@ -189,9 +189,14 @@ pub(crate) async fn exchange(
 }
 
 pub(crate) async fn connect(connector: &Connector, address: SocketAddr) -> Connection {
-    Connection::open(connector, &endpoint(address), DEADLINE)
-        .await
-        .unwrap()
+    try_connect(connector, address).await.unwrap()
+}
+
+pub(crate) async fn try_connect(
+    connector: &Connector,
+    address: SocketAddr,
+) -> Result<Connection, ChannelError> {
+    Connection::open(connector, &endpoint(address), DEADLINE).await
 }
 
 /// Fetches a nonce and hands in a report with it.

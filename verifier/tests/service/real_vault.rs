@@ -13,7 +13,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
-use crate::process::{DEADLINE, Verifier, configure, connect, exchange, identity};
+use crate::process::{DEADLINE, Verifier, configure, connect, exchange, identity, try_connect};
 
 /// The vault's process; killed when dropped.
 struct VaultProcess(Child);
@@ -64,11 +64,10 @@ fn vault_binary() -> PathBuf {
     verifier.with_file_name("bartizan-vault")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_vault_is_found_again() {
-    let directory = tempfile::tempdir().unwrap();
-    let at = |name: &str| directory.path().join(name);
-    let uid = std::fs::metadata(directory.path()).unwrap().uid();
+/// A folder for a verifier and its vault; answers the verifier's configuration.
+fn folder(directory: &Path) -> PathBuf {
+    let at = |name: &str| directory.join(name);
+    let uid = std::fs::metadata(directory).unwrap().uid();
     let config = format!(
         "socket: {}\nallowed_uids: [{uid}]\nstore: {}\nsealing: {{key_file: {}}}\nrole: verifier\n",
         at("real-vault.sock").display(),
@@ -77,20 +76,23 @@ async fn a_killed_vault_is_found_again() {
     );
     std::fs::create_dir(at("store")).unwrap();
     std::fs::write(at("vault.yaml"), config).unwrap();
-    let vault = VaultProcess::start(directory.path());
-    let configuration = configure(directory.path(), &at("real-vault.sock"), "");
+    configure(directory, &at("real-vault.sock"), "")
+}
 
+/// Begins a fleet by a new operator; answers how they connect.
+fn begin(directory: &Path, configuration: &Path, name: &str) -> Connector {
+    let at = |what: &str| directory.join(format!("{name}{what}"));
     let key = EphemeralKey::generate().unwrap();
-    std::fs::write(at("ann.csr"), key.csr().unwrap()).unwrap();
+    std::fs::write(at(".csr"), key.csr().unwrap()).unwrap();
     let begun = crate::process::command()
-        .args(["init", "--operator-name", "ann", "--config"])
-        .arg(&configuration)
+        .args(["init", "--operator-name", name, "--config"])
+        .arg(configuration)
         .arg("--operator-csr")
-        .arg(at("ann.csr"))
+        .arg(at(".csr"))
         .arg("--operator-certificate")
-        .arg(at("ann.pem"))
+        .arg(at(".pem"))
         .arg("--fleet-ca")
-        .arg(at("fleet-ca.pem"))
+        .arg(at("-fleet-ca.pem"))
         .output()
         .unwrap();
     assert!(
@@ -98,15 +100,23 @@ async fn a_killed_vault_is_found_again() {
         "{}",
         String::from_utf8_lossy(&begun.stderr)
     );
-    let der = |name: &str| CertificateDer::from_pem_file(at(name)).unwrap().to_vec();
-    let ca = FleetCa::from_der(&der("fleet-ca.pem")).unwrap();
-    let ann = identity(vec![der("ann.pem")], &key);
-    let connector = Connector::authenticated(move || ann.clone(), ca.der()).unwrap();
+    let der = |what: &str| CertificateDer::from_pem_file(at(what)).unwrap().to_vec();
+    let ca = FleetCa::from_der(&der("-fleet-ca.pem")).unwrap();
+    let operator = identity(vec![der(".pem")], &key);
+    Connector::authenticated(move || operator.clone(), ca.der()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_vault_is_found_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let configuration = folder(directory.path());
+    let vault = VaultProcess::start(directory.path());
+    let connector = begin(directory.path(), &configuration, "ann");
 
     let verifier = Verifier::start(&configuration);
     let rotated = async || {
         let mut connection = connect(&connector, verifier.address).await;
-        let path = "/v1/token-keys/rotate";
+        let path = "/v1/keys/token/rotate";
         let (status, answer) = exchange(&mut connection, "POST", path, Value::Null)
             .await
             .unwrap();
@@ -125,7 +135,7 @@ async fn a_killed_vault_is_found_again() {
     assert_eq!(rotated().await, 2);
     let mut open = connect(&connector, verifier.address).await;
     drop(vault);
-    let path = "/v1/token-keys/rotate";
+    let path = "/v1/keys/token/rotate";
     let (status, refusal) = exchange(&mut open, "POST", path, Value::Null)
         .await
         .unwrap();
@@ -135,4 +145,40 @@ async fn a_killed_vault_is_found_again() {
     );
     let _vault = VaultProcess::start(directory.path());
     assert_eq!(rotated().await, 3);
+}
+
+/// What the former fleet certified is good for nothing in the one that is begun instead.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_that_is_begun_anew_knows_nobody_of_the_former() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let configuration = folder(directory.path());
+    let vault = VaultProcess::start(directory.path());
+    let former = begin(directory.path(), &configuration, "ann");
+    drop(vault);
+    for (secret, aside) in [
+        ("store/keys", "store/keys.aside"),
+        ("root.key", "aside.key"),
+    ] {
+        std::fs::rename(at(secret), at(aside)).unwrap();
+    }
+
+    let _vault = VaultProcess::start(directory.path());
+    let present = begin(directory.path(), &configuration, "bea");
+    let verifier = Verifier::start(&configuration);
+    let mut connection = connect(&present, verifier.address).await;
+    let (status, keys) = exchange(&mut connection, "GET", "/v1/keys", Value::Null)
+        .await
+        .unwrap();
+    assert_eq!(status, 200, "{keys}");
+    let cas = keys["keys"].as_array().unwrap().iter();
+    assert_eq!(cas.filter(|key| key["kind"] == "fleet-ca").count(), 1);
+    // The former operator does not take this for their verifier, nor it them for an operator.
+    let refused = try_connect(&former, verifier.address).await;
+    assert!(refused.is_err(), "the former fleet is known");
+    let (first, second) = (
+        std::fs::read(at("ann-fleet-ca.pem")).unwrap(),
+        std::fs::read(at("bea-fleet-ca.pem")).unwrap(),
+    );
+    assert_ne!(first, second);
 }

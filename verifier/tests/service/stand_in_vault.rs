@@ -15,7 +15,8 @@ use bartizan_attestation::certificates::Usage;
 use bartizan_attestation::cose::{Curve, PublicKey};
 use bartizan_attestation::csr::{self, EphemeralKey};
 use bartizan_attestation::keys::{
-    KeyDescription, Purpose, VaultKind, VaultRefusal, VaultReply, VaultRequest,
+    KeyDescription, KeyEvent, KeyEventKind, KeyKind, Purpose, VaultKind, VaultRefusal, VaultReply,
+    VaultRequest,
 };
 use bartizan_attestation::result::{check_claims_json, compact, signing_input};
 use bartizan_local::{read_frame, write_frame};
@@ -232,6 +233,8 @@ impl Keys {
                 let servers = self.servers.lock().unwrap();
                 VaultReply::Signature(servers[&certificate].sign_der(&message).unwrap())
             }
+            VaultRequest::Revoke { purpose, id } => self.revoke(purpose, &id),
+            VaultRequest::History => VaultReply::History((0..3).map(event).collect()),
             other => panic!("the verifier asked its vault for {other:?}"),
         }
     }
@@ -251,6 +254,25 @@ impl Keys {
         certificates(leaf)
     }
 
+    fn revoke(&self, purpose: Purpose, id: &[u8; 32]) -> VaultReply {
+        let token = |(key, _): &(EcdsaKeyPair, Vec<u8>)| {
+            let point = key.public_key().as_ref();
+            PublicKey::from_point(Curve::P256, point).unwrap().sha256() == *id
+        };
+        let revoked = match purpose {
+            Purpose::Token => (self.tokens.lock().unwrap())
+                .extract_if(.., |key| token(key))
+                .count(),
+            _ => (self.servers.lock().unwrap())
+                .extract_if(|_, key| key.public_key().sha256() == *id)
+                .count(),
+        };
+        if revoked == 0 {
+            return VaultReply::Refused(VaultRefusal::NoKey { purpose });
+        }
+        VaultReply::Done
+    }
+
     fn describe(&self) -> Vec<KeyDescription> {
         let describe = |(key, leaf): &(EcdsaKeyPair, Vec<u8>)| {
             let point = key.public_key().as_ref();
@@ -263,7 +285,31 @@ impl Keys {
                 chain: vec![leaf.clone().into()],
             }
         };
-        self.tokens.lock().unwrap().iter().map(describe).collect()
+        let server = |(leaf, key): (&Vec<u8>, &EphemeralKey)| KeyDescription {
+            purpose: Purpose::TlsServer,
+            id: key.public_key().sha256().into(),
+            chain: vec![leaf.clone().into()],
+        };
+        let (tokens, servers) = (self.tokens.lock().unwrap(), self.servers.lock().unwrap());
+        let servers = servers.iter().map(server);
+        tokens.iter().map(describe).chain(servers).collect()
+    }
+}
+
+fn event(number: u64) -> KeyEvent {
+    KeyEvent {
+        number,
+        at_s: 1000 + number,
+        kind: KeyKind::Token,
+        id: [7; 32].into(),
+        what: match number {
+            0 => KeyEventKind::Made,
+            1 => KeyEventKind::Certified {
+                certificate: [8; 32].into(),
+                not_after: 9,
+            },
+            _ => KeyEventKind::Destroyed,
+        },
     }
 }
 

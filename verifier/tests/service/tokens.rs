@@ -59,7 +59,7 @@ async fn a_token_verifies_with_the_published_keys_before_and_after_a_rotation() 
     verify_token(token, &chains(&before), &ca, &expectation).unwrap();
 
     let (status, rotated) = bench
-        .post(&operator(), "/v1/token-keys/rotate", Value::Null)
+        .post(&operator(), "/v1/keys/token/rotate", Value::Null)
         .await;
     assert_eq!(status, StatusCode::OK, "{rotated}");
     let (_, after) = bench.get(&Peer::Anonymous, "/v1/token-certificates").await;
@@ -116,7 +116,7 @@ async fn a_key_that_is_not_published_signs_nothing() {
 async fn a_rotation_whose_answer_is_lost_leaves_its_keys_published() {
     let bench = Bench::start().await;
     bench.vault.lose_answers(true);
-    let path = "/v1/token-keys/rotate";
+    let path = "/v1/keys/token/rotate";
     let lost = bench.post(&operator(), path, Value::Null).await;
     assert_eq!(problem(&lost), "vault-away");
     // The one of before, and one for each of the link's two tries.
@@ -153,7 +153,7 @@ async fn as_many_keys_as_there_may_be_keep_no_verifier_from_starting() {
 async fn a_rotation_is_ended_though_the_operator_went_away() {
     let bench = Bench::start().await;
     bench.vault.making.hold(true);
-    let path = "/v1/token-keys/rotate";
+    let path = "/v1/keys/token/rotate";
     let ann = operator();
     let asked = bench.post(&ann, path, Value::Null);
     bench.until_waiting(&bench.vault.making, asked, 1).await;

@@ -119,6 +119,13 @@ impl Connection {
                     Err(refusal) => SupervisorReply::NotRenewed(refusal),
                 })
             }
+            SupervisorRequest::RotateReportKey => {
+                let rotated = self.ask(|answer| Ask::RotateReportKey { answer }).await?;
+                Some(match rotated {
+                    Ok(rotated) => SupervisorReply::ReportKeyRotated(rotated),
+                    Err(why) => SupervisorReply::Refused(why),
+                })
+            }
             SupervisorRequest::Stop { force } => {
                 // A guest that is gone is down.
                 let down = self.ask(|answer| Ask::Stop { force, answer }).await;

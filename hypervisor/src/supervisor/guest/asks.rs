@@ -46,6 +46,7 @@ impl Guest<'_> {
                 let renewed = self.enrolment.renew(&request, chain, unix_now_ms());
                 let _ = answer.send(renewed);
             }
+            Ask::RotateReportKey { answer } => self.rotate_report_key(answer),
             Ask::Stop { force, answer } => self.stop(force, answer).await,
         }
     }

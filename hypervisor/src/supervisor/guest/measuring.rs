@@ -70,6 +70,9 @@ impl Guest<'_> {
             FromMeasurer::Pause { lease_ms } => self.pause(Duration::from_millis(lease_ms)).await,
             FromMeasurer::Resume => self.measurer_resumes().await,
             FromMeasurer::KernelFound { text } => self.keeper.kernel_found(text),
+            FromMeasurer::KeyInstalled { order, rotated } => {
+                self.rotating.installed(order, rotated);
+            }
             FromMeasurer::Measured { id, outcome } => match self.measuring.pending.remove(&id) {
                 Some(pending) => drop(pending.answer.send(outcome)),
                 None => tracing::warn!(id, "the measurer answers what was not asked"),

@@ -95,6 +95,12 @@ impl FleetCa {
         &self.public_key
     }
 
+    /// First and last second of its validity, since the Unix epoch.
+    #[must_use]
+    pub const fn validity(&self) -> (u64, u64) {
+        (self.not_before, self.not_after)
+    }
+
     /// For path validation.
     pub(super) const fn anchor(&self) -> &TrustAnchor<'static> {
         &self.anchor

@@ -3,6 +3,7 @@
 //! The measurer is started with three descriptors: 3 the socket, 4 the guest's RAM (a memfd opened
 //! read-only), 5 the guest's bzImage (read-only; absent where the kernel is unknown).
 
+use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 
 use crate::identity::GuestIdentity;
@@ -45,6 +46,13 @@ pub enum ToMeasurer {
         #[n(1)]
         pause_us: u64,
     },
+    /// Make a new report key now, whatever the age of the one in use; answered by [`FromMeasurer::KeyInstalled`] once it is certified.
+    #[n(20)]
+    RotateKey {
+        /// Chosen by the supervisor, ascending; echoed.
+        #[n(0)]
+        order: u64,
+    },
 }
 
 /// Measurer → supervisor.
@@ -84,6 +92,28 @@ pub enum FromMeasurer {
         #[n(0)]
         text: u64,
     },
+    /// A new report key signs from now on.
+    #[n(20)]
+    KeyInstalled {
+        /// The last [`ToMeasurer::RotateKey`] that came before this key was made.
+        #[n(0)]
+        order: Option<u64>,
+        /// The keys.
+        #[n(1)]
+        rotated: ReportKeyRotated,
+    },
+}
+
+/// A report key that took another's place.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct ReportKeyRotated {
+    /// SHA-256 over the new key's DER SubjectPublicKeyInfo.
+    #[n(0)]
+    pub new: ByteArray<32>,
+    /// Of the former one, which is wiped: none where the measurer had none, such as one that was just started.
+    #[n(1)]
+    pub destroyed: Option<ByteArray<32>>,
 }
 
 /// A signed report or a refusal.

@@ -8,7 +8,9 @@ use super::operator::OperatorReply;
 use crate::cbor::at_most;
 use crate::cose::MAX_CHAIN;
 use crate::identity::CardId;
-use crate::keys::{BootDescription, Chain};
+use crate::keys::{
+    BootDescription, Chain, KeyDescription, KeyEvent, KeyKind, VaultKind, VaultReply,
+};
 use crate::operation::OperationRefusal;
 use crate::operation::log::{Head, MAX_PAGE};
 
@@ -47,6 +49,36 @@ pub enum OperationReply {
     /// How this host was booted, as its vault was told.
     #[n(5)]
     Boot(#[n(0)] BootShown),
+    /// The keys of this host's vault.
+    #[n(20)]
+    Keys(#[n(0)] KeysShown),
+    /// What became of this host's keys, as its vault remembers it.
+    #[n(21)]
+    KeyHistory(#[cbor(n(0), decode_with = "at_most_events")] Vec<KeyEvent>),
+}
+
+/// The keys of a host's vault.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct KeysShown {
+    /// What holds them.
+    #[n(0)]
+    pub vault: VaultKind,
+    /// Of each purpose the newest last.
+    #[cbor(n(1), decode_with = "at_most_keys")]
+    pub keys: Vec<KeyDescription>,
+}
+
+/// Most keys that are shown of one vault.
+const MAX_KEYS: u64 = 256;
+const MAX_EVENTS: u64 = (KeyKind::ALL.len() * VaultReply::EVENTS_OF_A_KIND) as u64;
+
+fn at_most_keys<C>(from: &mut Decoder<'_>, context: &mut C) -> Result<Vec<KeyDescription>, Error> {
+    at_most::<MAX_KEYS, C, KeyDescription>(from, context)
+}
+
+fn at_most_events<C>(from: &mut Decoder<'_>, context: &mut C) -> Result<Vec<KeyEvent>, Error> {
+    at_most::<MAX_EVENTS, C, KeyEvent>(from, context)
 }
 
 /// How a host was booted.

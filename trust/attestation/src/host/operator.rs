@@ -2,6 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
+use super::measurer::ReportKeyRotated;
 use super::supervisor::GuestStatus;
 
 /// What the card asks the hypervisor for an operator. A VM is named by its name or its UUID.
@@ -44,6 +45,13 @@ pub enum OperatorRequest {
         #[n(1)]
         max: u32,
     },
+    /// Have a guest's measurer make a new report key now. Answer, once it is certified: [`OperatorReply::ReportKeyRotated`].
+    #[n(20)]
+    RotateReportKey {
+        /// Name or UUID.
+        #[n(0)]
+        vm: String,
+    },
 }
 
 /// What the hypervisor answers.
@@ -67,6 +75,9 @@ pub enum OperatorReply {
     /// The guest asked about does not run, or its supervisor does not answer: what is known of it.
     #[n(5)]
     Summary(#[n(0)] GuestSummary),
+    /// A new report key signs.
+    #[n(20)]
+    ReportKeyRotated(#[n(0)] ReportKeyRotated),
 }
 
 /// One line of the list of guests.
@@ -175,4 +186,15 @@ pub enum OperatorRefusal {
     #[n(8)]
     #[error("VM `{0}` does not run at present; see `bartizan vm list`")]
     NotRunning(#[n(0)] String),
+    /// Its report key was not rotated.
+    #[n(20)]
+    #[error("the report key of VM `{vm}` is not rotated: {why}; try again")]
+    NotRotated {
+        /// Which.
+        #[n(0)]
+        vm: String,
+        /// Why.
+        #[n(1)]
+        why: String,
+    },
 }

@@ -5,7 +5,7 @@ use minicbor::bytes::ByteVec;
 use minicbor::decode::Error;
 use minicbor::{Decode, Decoder, Encode};
 
-use super::measurer::Outcome;
+use super::measurer::{Outcome, ReportKeyRotated};
 use crate::cbor::at_most;
 use crate::cose::MAX_CHAIN;
 use crate::identity::GuestIdentity;
@@ -75,6 +75,9 @@ pub enum SupervisorRequest {
         #[n(1)]
         chain: Chain,
     },
+    /// Have the measurer make a new report key now. Answer, once it is certified: [`SupervisorReply::ReportKeyRotated`].
+    #[n(20)]
+    RotateReportKey,
 }
 
 /// What a supervisor answers.
@@ -111,6 +114,9 @@ pub enum SupervisorReply {
     /// The request was refused.
     #[n(8)]
     NotRenewed(#[n(0)] RenewalRefusal),
+    /// A new report key signs.
+    #[n(20)]
+    ReportKeyRotated(#[n(0)] ReportKeyRotated),
 }
 
 /// A guest's enrolled key.

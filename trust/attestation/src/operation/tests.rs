@@ -49,6 +49,10 @@ fn each() -> Vec<Operation> {
             key: RotatableKey::TlsClient,
         },
         Operation::ReadLog { from: 1, most: 2 },
+        Operation::ShowBoot,
+        Operation::ListKeys,
+        Operation::KeyHistory,
+        Operation::RotateReportKey { vm: vm() },
     ]
 }
 
@@ -98,9 +102,18 @@ fn whoever_looks_changes_nothing() {
     };
     assert_eq!(
         of(Role::Observer),
-        ["list-guests", "show-guest", "read-log"]
+        [
+            "list-guests",
+            "show-guest",
+            "read-log",
+            "show-boot",
+            "list-keys",
+            "key-history"
+        ]
     );
-    assert!(!of(Role::Runner).contains(&"rotate-keys"));
+    for key in ["rotate-keys", "rotate-report-key"] {
+        assert!(!of(Role::Runner).contains(&key));
+    }
     assert_eq!(of(Role::Administrator).len(), each().len());
 }
 
@@ -223,8 +236,13 @@ fn what_cannot_be_an_order_is_refused() {
         assert!(matches!(nonce, OrderError::Nonce(found) if found == length));
     }
     for vm in ["", "We", "a b", "a\n", &"a".repeat(64)] {
-        let named = wrong(&|order| order.operation = Operation::ShowGuest { vm: vm.into() });
-        assert!(matches!(named, OrderError::Vm), "{vm}");
+        for operation in [
+            Operation::ShowGuest { vm: vm.into() },
+            Operation::RotateReportKey { vm: vm.into() },
+        ] {
+            let named = wrong(&|order| order.operation = operation.clone());
+            assert!(matches!(named, OrderError::Vm), "{vm}");
+        }
     }
 }
 
@@ -255,7 +273,7 @@ proptest! {
         nonce in proptest::collection::vec(any::<u8>(), 16..=32),
         issued_at: u64,
         expires_at: u64,
-        which in 0_usize..7,
+        which in 0..each().len(),
     ) {
         let order = Order {
             version: 1,

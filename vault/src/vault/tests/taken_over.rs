@@ -87,7 +87,7 @@ fn rotate_token(vault: &Vault, now: u64) -> Vec<u8> {
 }
 
 /// A result of `iat`, to be signed by the key of `certificate`.
-fn result(iat: u64, certificate: &[u8]) -> VaultRequest {
+pub(super) fn result(iat: u64, certificate: &[u8]) -> VaultRequest {
     let json = include_str!("../../../../fuzz/corpus/claims/affirming");
     let mut claims = check_claims_json(json).unwrap();
     (claims.iat, claims.nbf, claims.exp) = (iat, iat, iat + 300);

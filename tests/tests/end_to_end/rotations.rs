@@ -1,0 +1,150 @@
+//! Keys are rotated while guests attest without pause: nothing valid breaks.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use bartizan_tests::operator::Operator;
+use bartizan_tests::stack::Guest;
+use serde_json::Value;
+
+use crate::Case;
+use crate::world::World;
+
+pub(crate) const CASES: &[Case] = &[
+    ("rotations::thousand_break_nothing", thousand),
+    ("rotations::revoked_token_key_counts_no_more", revoked),
+];
+
+/// Rotations of each kind; report keys' are of each of two guests.
+const TLS_CLIENT: u32 = 350;
+const TLS_SERVER: u32 = 350;
+const TOKEN: u32 = 200;
+const REPORT: u32 = 50;
+/// Token keys that are left: results that are on their way are of the newest.
+const TOKEN_KEYS: usize = 20;
+const NGINX: &str = "--application nginx --pid $(cat /run/nginx.pid)";
+
+fn thousand(world: &mut World) -> Result<()> {
+    let (stack, web, other) = world.two()?;
+    let operator = &stack.operator;
+    let over = AtomicBool::new(false);
+    let affirmed = AtomicU32::new(0);
+    let rotated = AtomicU32::new(0);
+    let began = Instant::now();
+    thread::scope(|scope| {
+        let guests = [web, other].map(|guest| {
+            let (over, affirmed) = (&over, &affirmed);
+            scope.spawn(move || attest_until(guest, over, affirmed))
+        });
+        let rotations = [
+            scope.spawn(|| rotate(operator, TLS_CLIENT, &["tls-client"], &rotated)),
+            scope.spawn(|| rotate(operator, TLS_SERVER, &["tls-server"], &rotated)),
+            scope.spawn(|| rotate(operator, REPORT, &["report", "--vm", "web"], &rotated)),
+            scope.spawn(|| rotate(operator, REPORT, &["report", "--vm", "other"], &rotated)),
+            scope.spawn(|| rotate_tokens(operator, &rotated)),
+        ];
+        let rotations = rotations.map(|thread| thread.join().unwrap_or_else(|_| bail!("a panic")));
+        over.store(true, Ordering::SeqCst);
+        let guests = guests.map(|thread| thread.join().unwrap_or_else(|_| bail!("a panic")));
+        rotations.into_iter().chain(guests).collect::<Result<()>>()
+    })?;
+    let (rotated, affirmed) = (rotated.into_inner(), affirmed.into_inner());
+    eprintln!(
+        "{rotated} rotations and {affirmed} attestations in {:?}",
+        began.elapsed()
+    );
+    ensure!(rotated == 1000, "{rotated} rotations");
+    ensure!(affirmed > 20, "{affirmed} attestations are no load");
+    for (whose, kind) in [
+        ("host", "tls-client"),
+        ("verifier", "tls-server"),
+        ("verifier", "token"),
+    ] {
+        let events = history(operator, whose, kind)?;
+        let told = |word: &str| events.iter().any(|event| event["event"] == word);
+        for word in ["made", "certified", "superseded", "destroyed"] {
+            ensure!(told(word), "no {kind} key was {word}: {events:?}");
+        }
+        ensure!(!told("not-destroyed"), "{events:?}");
+    }
+    let reports = history(operator, "host", "report")?;
+    ensure!(reports.len() >= 100, "{} report keys", reports.len());
+    Ok(())
+}
+
+/// Each must be affirmed.
+fn attest_until(guest: &mut Guest, over: &AtomicBool, affirmed: &AtomicU32) -> Result<()> {
+    while !over.load(Ordering::SeqCst) {
+        let (code, answer) = guest.attest(NGINX)?;
+        ensure!(code == Some(0), "not affirmed during a rotation: {answer}");
+        affirmed.fetch_add(1, Ordering::SeqCst);
+    }
+    Ok(())
+}
+
+fn rotate(operator: &Operator, count: u32, key: &[&str], rotated: &AtomicU32) -> Result<()> {
+    let command = [&["key", "rotate"], key].concat();
+    for _ in 0..count {
+        operator.must(&command)?;
+        rotated.fetch_add(1, Ordering::SeqCst);
+    }
+    Ok(())
+}
+
+/// Few may be valid at once: the oldest are revoked.
+fn rotate_tokens(operator: &Operator, rotated: &AtomicU32) -> Result<()> {
+    for _ in 0..TOKEN / 4 {
+        rotate(operator, 4, &["token"], rotated)?;
+        let keys = token_keys(operator)?;
+        let old = keys.len().saturating_sub(TOKEN_KEYS);
+        for key in keys.iter().take(old) {
+            operator.must(&["key", "revoke", "token", id(key)])?;
+        }
+    }
+    Ok(())
+}
+
+fn revoked(world: &mut World) -> Result<()> {
+    let (stack, web) = world.web()?;
+    let operator = &stack.operator;
+    operator.must(&["key", "rotate", "token"])?;
+    let before = token_keys(operator)?;
+    let newest = before.last().context("a token key")?;
+    let (code, answer) = web.attest(NGINX)?;
+    ensure!(code == Some(0), "not affirmed before: {answer}");
+    operator.must(&["key", "revoke", "token", id(newest)])?;
+    let after = token_keys(operator)?;
+    ensure!(
+        after.iter().all(|key| id(key) != id(newest)),
+        "it is still there: {after:?}"
+    );
+    let events = history(operator, "verifier", "token")?;
+    let mut told = events.iter().filter(|event| id(event) == id(newest));
+    for word in ["made", "certified", "superseded", "revoked", "destroyed"] {
+        let event = told.next().context("an event")?;
+        ensure!(event["event"] == word, "{word} expected: {event}");
+    }
+    let (code, answer) = web.attest(NGINX)?;
+    ensure!(code == Some(0), "not affirmed by another key: {answer}");
+    let again = operator.run(&["key", "revoke", "token", id(newest)])?;
+    ensure!(again.code == Some(1), "{again:?}");
+    Ok(())
+}
+
+/// The newest last.
+fn token_keys(operator: &Operator) -> Result<Vec<Value>> {
+    let keys = operator.must(&["key", "list", "verifier"])?;
+    let keys = keys.as_array().context("a list")?.iter();
+    Ok(keys.filter(|key| key["kind"] == "token").cloned().collect())
+}
+
+fn history(operator: &Operator, whose: &str, kind: &str) -> Result<Vec<Value>> {
+    let events = operator.must(&["key", "history", whose, "--kind", kind])?;
+    events.as_array().cloned().context("a list")
+}
+
+fn id(value: &Value) -> &str {
+    value["id"].as_str().unwrap_or_default()
+}
