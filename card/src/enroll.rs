@@ -85,12 +85,16 @@ pub async fn enroll(
         return Err(VaultError::Unexpected.into());
     };
     let connector = Connector::anonymous(fleet_ca.der())?;
-    let mut body = json!({
+    let wish = json!({
         "join_code": join_code, "name": name, "csr": B64.encode(csr), "vault": kind.name(),
     });
-    if kind == VaultKind::Tpm2 {
-        let secrets = tpm::prove(config, &vault, &connector, &body).await?;
-        body["secrets"] = B64.encode(secrets).into();
+    let secrets = match kind {
+        VaultKind::Tpm2 => Some(tpm::prove(config, &vault, &connector, &wish).await?),
+        VaultKind::Software | VaultKind::Pkcs11 => None,
+    };
+    let mut body = wish;
+    if let (Some(secrets), Some(members)) = (secrets, body.as_object_mut()) {
+        members.insert("secrets".into(), B64.encode(secrets).into());
     }
     let ask = Request {
         method: "POST",

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bartizan_attestation::boot::{Phase, Sha384};
 use bartizan_attestation::host::CardRefusal;
-use bartizan_attestation::keys::{VaultReply, VaultRequest};
+use bartizan_attestation::keys::{TpmQuote, VaultReply, VaultRequest};
 use bartizan_channel::https::Request;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
@@ -120,23 +120,13 @@ impl Verifier {
             certified.clone_from(&boot.phases);
         }
         let (mut connection, age) = self.open().await?;
-        let mut body = json!({ "log": B64.encode(&*boot.log) });
         // For this very connection: a quote is of no use on another one.
         let nonce = connection.binding().to_vec();
         let quote = VaultRequest::Quote { nonce };
         let VaultReply::Quote(quote) = self.identity.vault().ask_async(quote).await? else {
             return Err(VaultError::Unexpected.into());
         };
-        if let Some(quote) = quote {
-            let pcrs = quote.pcrs.iter();
-            let pcrs: BTreeMap<_, _> = pcrs
-                .map(|(number, value)| (number.to_string(), value.to_string()))
-                .collect();
-            body["quote"] = json!({
-                "attested": B64.encode(&*quote.attested), "signature": B64.encode(&*quote.signature),
-                "measurement_pcr": quote.measurement, "authority_pcr": quote.authority, "pcrs": pcrs,
-            });
-        }
+        let body = json!({ "log": B64.encode(&*boot.log), "quote": quote.as_ref().map(quoted) });
         let request = Request {
             method: "POST",
             path: "/v1/hosts/boot".into(),
@@ -149,4 +139,15 @@ impl Verifier {
         tracing::info!("the verifier accepts how this host was booted");
         Ok(())
     }
+}
+
+fn quoted(quote: &TpmQuote) -> Value {
+    let pcrs = quote.pcrs.iter();
+    let pcrs: BTreeMap<_, _> = pcrs
+        .map(|(number, value)| (number.to_string(), value.to_string()))
+        .collect();
+    json!({
+        "attested": B64.encode(&*quote.attested), "signature": B64.encode(&*quote.signature),
+        "measurement_pcr": quote.measurement, "authority_pcr": quote.authority, "pcrs": pcrs,
+    })
 }
