@@ -14,20 +14,17 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use bartizan_attestation::boot::{
-    BootAppraisalError, EventLog, LogError, Phase, RegisterValues, Sha384,
+    BootAppraisalError, EventLog, LogError, Phase, Register, RegisterValues, Sha384,
 };
 use bartizan_attestation::cose::PublicKey;
 use bartizan_attestation::identity::CardId;
 use bartizan_attestation::tpm::{QuoteError, verify_quote};
 
-use crate::clock::now_ms;
+use crate::clock::{now_ms, now_s};
 use crate::peer::ChannelBinding;
 use crate::problem::ProblemType;
 use crate::service::Service;
 use crate::storage::{BootedRelease, HostBoot, StorageError};
-
-/// From this PCR on software can reset some (PC Client Platform TPM Profile, section 4.6).
-const RESETTABLE: u8 = 16;
 
 /// A boot is not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +51,9 @@ pub enum BootError {
         /// The phase that must have ended.
         due: Phase,
     },
+    /// Nobody wants to know.
+    #[error("this verifier demands no measured boots; there is nothing to hand in")]
+    NotDemanded,
     /// A host with a TPM has no quote.
     #[error("this host enrolled with a TPM: its boot is accepted with a quote only")]
     NoQuote,
@@ -61,7 +61,11 @@ pub enum BootError {
     #[error(transparent)]
     Quote(#[from] QuoteError),
     /// The TPM's registers are others.
-    #[error("the TPM's registers hold something else than the event log comes to")]
+    #[error(
+        "the TPM's registers, PCRs {} and {}, hold something else than the event log comes to",
+        Register::Measurement.pcr(),
+        Register::Authority.pcr()
+    )]
     OtherRegisters,
     /// The host's boot is not one that was accepted.
     #[error(
@@ -95,6 +99,7 @@ impl ProblemType for BootError {
             Self::Appraisal(_) => ("boot-refused", StatusCode::FORBIDDEN),
             Self::OtherBoot { .. } => ("boot-not-certified", StatusCode::FORBIDDEN),
             Self::UnderWay { .. } => ("boot-under-way", StatusCode::CONFLICT),
+            Self::NotDemanded => ("boot-not-demanded", StatusCode::CONFLICT),
             Self::NoQuote => ("boot-without-quote", StatusCode::FORBIDDEN),
             Self::Quote(_) => ("boot-quote-refused", StatusCode::FORBIDDEN),
             Self::OtherRegisters => ("boot-not-quoted", StatusCode::FORBIDDEN),
@@ -120,6 +125,8 @@ pub struct HandedIn {
     pub card: CardId,
     /// The phases that the certificate of its connection names.
     pub certified: Vec<Sha384>,
+    /// SHA-256 over that certificate, and its last second.
+    pub certificate: ([u8; 32], u64),
     /// The event log, CEL-CBOR.
     pub log: Vec<u8>,
     /// What its TPM says.
@@ -146,10 +153,14 @@ pub async fn accept(service: &Arc<Service>, handed_in: HandedIn) -> Result<[Sha3
     let HandedIn {
         card,
         certified,
+        certificate: (certificate, not_after),
         log,
         quote,
         binding,
     } = handed_in;
+    if !service.config.measured_boot.is_demanded() {
+        return Err(BootError::NotDemanded);
+    }
     let read = EventLog::from_cbor(&log)?;
     // A boot has two releases; a log that says more is none.
     let named: Vec<_> = read.releases().copied().take(2).collect();
@@ -170,45 +181,69 @@ pub async fn accept(service: &Arc<Service>, handed_in: HandedIn) -> Result<[Sha3
     if appraised.completed() < Some(due) {
         return Err(BootError::UnderWay { due });
     }
-    check_quote(service, card, quote, binding, appraised.registers()).await?;
+    let registers = appraised.registers();
+    let quoted = check_quote(service, card, quote, binding, registers).await?;
     let boot = HostBoot {
         phases: certified,
         releases: [base, bundle],
         appraised_at_ms: now_ms(),
     };
     service.storage.add_host_boot(card, &boot, &log).await?;
+    if quoted {
+        service.quoted.add(certificate, not_after, now_s());
+    }
     tracing::info!(%card, %base, %bundle, "boot accepted");
     Ok(boot.releases)
 }
 
-/// With a TPM, the registers are what the TPM says that they are, now and on this connection.
+/// With a TPM, the registers are what the TPM says that they are, now and on this connection. Answers whether there is one.
 async fn check_quote(
     service: &Service,
     card: CardId,
     quote: Option<Quote>,
     binding: Option<ChannelBinding>,
     registers: &RegisterValues,
-) -> Result<(), BootError> {
+) -> Result<bool, BootError> {
     let host = service.storage.host(card).await?;
     let Some(tpm) = host.and_then(|host| host.tpm) else {
-        return Ok(());
+        return Ok(false);
     };
     let (quote, binding) = quote.zip(binding).ok_or(BootError::NoQuote)?;
     let key = PublicKey::from_spki_der(&tpm.attestation_key)
         .map_err(|_| StorageError::Damaged { table: "hosts" })?;
     let (nonce, pcrs) = (&binding.0, &quote.pcrs);
     verify_quote(&quote.attested, &quote.signature, &key, nonce, pcrs)?;
-    let [measurement, authority] = quote.registers;
-    let holds =
-        |number: u8, value: &Sha384| number < RESETTABLE && pcrs.get(&number) == Some(value);
-    let explained = measurement != authority
-        && holds(measurement, &registers.measurement)
-        && holds(authority, &registers.authority);
-    if explained {
-        Ok(())
+    // Not the host's to choose: any log can be told to PCRs that are still at their start.
+    let own = [Register::Measurement, Register::Authority];
+    let holds = |(number, register): (u8, Register)| {
+        u32::from(number) == register.pcr() && pcrs.get(&number) == Some(&registers.of(register))
+    };
+    if quote.registers.into_iter().zip(own).all(holds) {
+        Ok(true)
     } else {
         Err(BootError::OtherRegisters)
     }
+}
+
+/// Checks that the boot of a host's TLS certificate is an accepted one; with a TPM, that it has quoted on a connection with that
+/// certificate.
+pub async fn present(
+    service: &Service,
+    card: CardId,
+    phases: &[Sha384],
+    certificate: &[u8; 32],
+) -> Result<(), BootError> {
+    releases(service, card, phases).await?;
+    let quoted = !service.config.measured_boot.is_demanded()
+        || service.quoted.has(certificate)
+        || !service.storage.has_tpm(card).await?;
+    if quoted {
+        return Ok(());
+    }
+    Err(BootError::NotAccepted {
+        card,
+        phases: phases.to_vec(),
+    })
 }
 
 /// The releases that a host with a certificate of these phases was booted from; `None` where no boot need be measured

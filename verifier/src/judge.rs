@@ -63,12 +63,13 @@ pub async fn judge(
             report: guest.card,
         });
     }
+    // Before the nonce: the host hands its boot in, and the report again.
+    let releases = boots::releases(service, guest.card, verified.phases()).await?;
     use_nonce(service, &verified)?;
     service.quota.spend(&guest, Instant::now())?;
     let application = verified.request().application.clone();
     let standing = service.storage.standing(&guest, Some(&application)).await?;
     check_standing(&standing, &verified)?;
-    let releases = boots::releases(service, guest.card, verified.phases()).await?;
     let profile = match standing.profile_revision {
         Some(revision) => {
             service

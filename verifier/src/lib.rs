@@ -28,6 +28,7 @@ pub mod pem;
 pub mod problem;
 pub mod profile_cache;
 pub mod quota;
+pub mod quoted;
 pub mod rotation;
 pub mod run;
 pub mod server;

@@ -17,6 +17,8 @@ pub enum Peer {
         card: CardId,
         /// The measurement register at the end of each phase of the boot that the certificate was issued in.
         phases: Vec<Sha384>,
+        /// SHA-256 over the certificate.
+        certificate: [u8; 32],
         /// Last second of the certificate's validity: connections outlive certificates.
         not_after: u64,
     },
@@ -49,6 +51,7 @@ impl Peer {
                 Subject::Host(card) => Self::Host {
                     card,
                     phases: certificate.phases,
+                    certificate: certificate.sha256,
                     not_after: certificate.not_after,
                 },
                 Subject::Operator { name, role } => Self::Operator {

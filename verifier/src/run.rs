@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::nonces::NonceBook;
 use crate::profile_cache::ProfileCache;
 use crate::quota::{RenewalQuota, VerdictQuota};
+use crate::quoted::Quoted;
 use crate::rotation::keep_fresh;
 use crate::server::Server;
 use crate::service::Service;
@@ -110,6 +111,7 @@ pub async fn run(
         quota: VerdictQuota::new(&config.verdicts),
         renewals: RenewalQuota::default(),
         challenges: Challenges::default(),
+        quoted: Quoted::default(),
         profiles: ProfileCache::default(),
         metrics: Metrics::default(),
         storage: storage.clone(),

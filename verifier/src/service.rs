@@ -14,6 +14,7 @@ use crate::nonces::NonceBook;
 use crate::payer::Payer;
 use crate::profile_cache::ProfileCache;
 use crate::quota::{RenewalQuota, VerdictQuota};
+use crate::quoted::Quoted;
 use crate::storage::{Storage, VerdictLog};
 use crate::tls_identity::TlsIdentity;
 use crate::token_keys::TokenKeys;
@@ -36,6 +37,8 @@ pub struct Service {
     pub renewals: RenewalQuota,
     /// What hosts' TPMs have yet to prove.
     pub challenges: Challenges,
+    /// What their TPMs have proved of their boots.
+    pub quoted: Quoted,
     /// The nonces that were issued.
     pub nonces: Mutex<NonceBook>,
     /// The vault.

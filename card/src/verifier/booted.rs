@@ -25,8 +25,10 @@ use crate::vault::VaultError;
 const REFUSED_FOR: Duration = Duration::from_secs(2);
 /// Between two looks whether the boot is done.
 const LOOK: Duration = Duration::from_millis(500);
-/// Between two tries to tell the verifier.
+/// Between two tries to tell the verifier, at first; then twice that, and so on.
 const RETRY: Duration = Duration::from_secs(10);
+/// At most.
+const MAX_RETRY: Duration = Duration::from_secs(600);
 
 /// What was told so far.
 #[derive(Debug, Default)]
@@ -53,22 +55,30 @@ impl Told {
 
 /// Whether that is the verifier's word that it does not accept this host's boot.
 pub(super) fn is_not_accepted(refusal: &CardRefusal) -> bool {
+    is_problem(refusal, "boot-not-accepted")
+}
+
+fn is_problem(refusal: &CardRefusal, kind: &str) -> bool {
     let CardRefusal::VerifierRefused { problem, .. } = refusal else {
         return false;
     };
     let problem: Value = serde_json::from_str(problem).unwrap_or_default();
-    problem.get("type").and_then(Value::as_str) == Some("urn:bartizan:problem:boot-not-accepted")
+    let found = problem.get("type").and_then(Value::as_str);
+    found.and_then(|found| found.strip_prefix("urn:bartizan:problem:")) == Some(kind)
 }
 
 /// Tells the verifier as soon as the boot is done.
 pub async fn tell(card: &Card) {
+    let mut retry = RETRY;
     loop {
         match card.verifier.tell_boot(card.verifier.told.accepted()).await {
             Ok(()) => return,
             Err(CardRefusal::BootUnderWay) => tokio::time::sleep(LOOK).await,
+            Err(refusal) if is_problem(&refusal, "boot-not-demanded") => return,
             Err(refusal) => {
                 tracing::warn!(%refusal, "the verifier does not know how this host was booted");
-                tokio::time::sleep(RETRY).await;
+                tokio::time::sleep(retry).await;
+                retry = (retry * 2).min(MAX_RETRY);
             }
         }
     }

@@ -30,6 +30,10 @@ pub(super) struct Booting {
     pub(super) card: CardId,
     /// Of the boot that its certificate was issued in.
     pub(super) phases: Vec<Sha384>,
+    /// SHA-256 over that.
+    pub(super) certificate: [u8; 32],
+    /// Last second of its validity, since the Unix epoch.
+    pub(super) not_after: u64,
 }
 
 /// Proof that the client is an operator whose certificate is valid now, who is not revoked, and who is an administrator where the
@@ -91,8 +95,13 @@ impl FromRequestParts<Arc<Service>> for Host {
         parts: &mut Parts,
         service: &Arc<Service>,
     ) -> Result<Self, Self::Rejection> {
-        let Booting { card, phases } = Booting::from_request_parts(parts, service).await?;
-        boots::releases(service, card, &phases)
+        let Booting {
+            card,
+            phases,
+            certificate,
+            ..
+        } = Booting::from_request_parts(parts, service).await?;
+        boots::present(service, card, &phases, &certificate)
             .await
             .map_err(AccessError::from)?;
         Ok(Self { card })
@@ -106,15 +115,22 @@ impl FromRequestParts<Arc<Service>> for Booting {
         parts: &mut Parts,
         service: &Arc<Service>,
     ) -> Result<Self, Self::Rejection> {
-        let (card, phases) = match peer(parts) {
+        let host = match peer(parts) {
             Peer::Host {
                 card,
                 phases,
+                certificate,
                 not_after,
-            } => in_time((card, phases), not_after)?,
+            } => Self {
+                card,
+                phases,
+                certificate,
+                not_after: in_time(not_after, not_after)?,
+            },
             Peer::Operator { .. } => return Err(AccessError::WrongRole("hosts").into()),
             Peer::Anonymous => return Err(AccessError::CertificateRequired(A_HOST).into()),
         };
+        let card = host.card;
         let subject = card.to_string();
         let revoked = service.storage.is_revoked(RevocationKind::Host, &subject);
         if revoked.await.map_err(AccessError::from)? {
@@ -124,7 +140,7 @@ impl FromRequestParts<Arc<Service>> for Booting {
         if let Some(fork) = fork.await.map_err(AccessError::from)? {
             return Err(AccessError::VaultForked(Box::new(fork)).into());
         }
-        Ok(Self { card, phases })
+        Ok(host)
     }
 }
 

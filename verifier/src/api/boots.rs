@@ -155,6 +155,7 @@ pub(super) async fn hand_in(
     let handed_in = HandedIn {
         card: host.card,
         certified: host.phases,
+        certificate: (host.certificate, host.not_after),
         log: document.log.0,
         quote: document.quote.map(Into::into),
         binding: binding.map(|Extension(binding)| binding),

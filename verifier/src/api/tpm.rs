@@ -232,8 +232,8 @@ pub(super) async fn challenge(
 }
 
 /// The kind that the operator expects.
-pub(super) const fn check_kind(expected: VaultKind, found: VaultKind) -> Result<(), TpmError> {
-    if expected as u8 == found as u8 {
+pub(super) fn check_kind(expected: VaultKind, found: VaultKind) -> Result<(), TpmError> {
+    if expected == found {
         return Ok(());
     }
     Err(TpmError::OtherVault {

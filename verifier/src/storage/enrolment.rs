@@ -209,6 +209,16 @@ impl Storage {
         row.as_ref().map(host).transpose()
     }
 
+    /// Whether a host enrolled with a TPM.
+    pub async fn has_tpm(&self, card: CardId) -> Result<bool, StorageError> {
+        let found: Option<i64> =
+            sqlx::query_scalar("SELECT 1 FROM hosts WHERE card = ? AND endorsement IS NOT NULL")
+                .bind(card.0.as_slice())
+                .fetch_optional(&self.readers)
+                .await?;
+        Ok(found.is_some())
+    }
+
     /// Whether a host that is not revoked goes by this name and has a TPM, and not this one.
     pub async fn is_of_another_tpm(
         &self,

@@ -68,6 +68,7 @@ impl Bench {
             quota: VerdictQuota::new(&config.verdicts),
             renewals: RenewalQuota::default(),
             challenges: api::Challenges::default(),
+            quoted: bartizan_verifier::quoted::Quoted::default(),
             nonces: Mutex::new(NonceBook::new(config.nonce_limits())),
             memory: MemoryBudget::new(config.limits.request_memory_bytes),
             stranger_memory: MemoryBudget::new(config.limits.stranger_memory_bytes),
@@ -223,6 +224,7 @@ pub(crate) fn peer(host: &Host) -> Peer {
     Peer::Host {
         card: host.card,
         phases: Vec::new(),
+        certificate: [0; 32],
         not_after: now_s() + 60,
     }
 }

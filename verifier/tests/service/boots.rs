@@ -153,6 +153,7 @@ fn peer(host: &Host, phases: &[Sha384]) -> Peer {
     Peer::Host {
         card: host.card,
         phases: phases.to_vec(),
+        certificate: [1; 32],
         not_after: now_s() + 60,
     }
 }
@@ -488,6 +489,15 @@ async fn a_host_with_a_tpm_is_accepted_with_its_quote_of_this_connection_only() 
             )),
             "boot-not-quoted",
         ),
+        // Of two that nobody has told anything so far.
+        (
+            Some(quote(
+                &own,
+                &binding,
+                [(13, held.measurement), (14, held.authority)],
+            )),
+            "boot-not-quoted",
+        ),
         (
             Some(quote(&own, &binding, [registers[1], registers[1]])),
             "boot-not-quoted",
@@ -501,4 +511,28 @@ async fn a_host_with_a_tpm_is_accepted_with_its_quote_of_this_connection_only() 
     assert_eq!(problem(&hand_in(Some(lied)).await), "boot-quote-refused");
     let (status, answer) = hand_in(Some(quote(&own, &binding, registers))).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
+
+    // With the next certificate of the same boot, a quote is due again.
+    let guest = host.guest(1, 1);
+    assert_eq!(nonce(&bench, &booted, &guest).await.0, StatusCode::OK);
+    let Peer::Host {
+        card,
+        phases,
+        not_after,
+        ..
+    } = booted
+    else {
+        panic!("a host");
+    };
+    let certificate = [2; 32];
+    let next = Peer::Host {
+        card,
+        phases,
+        certificate,
+        not_after,
+    };
+    assert_eq!(
+        problem(&nonce(&bench, &next, &guest).await),
+        "boot-not-accepted"
+    );
 }

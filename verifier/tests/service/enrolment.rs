@@ -134,6 +134,7 @@ async fn enrolled(bench: &Bench, name: &str, key: &EphemeralKey) -> Peer {
     Peer::Host {
         card: CardId(key.public_key().sha256()),
         phases: Vec::new(),
+        certificate: [0; 32],
         not_after: now_s() + 60,
     }
 }
@@ -173,6 +174,7 @@ async fn a_host_renews_its_certificate_for_the_key_that_it_has() {
     let unlisted = Peer::Host {
         card: CardId(other.public_key().sha256()),
         phases: Vec::new(),
+        certificate: [0; 32],
         not_after: now_s() + 60,
     };
     let refused = renew(&unlisted, &other.csr().unwrap()).await;
