@@ -83,6 +83,15 @@ impl ProblemType for JoinCodeError {
     }
 }
 
+/// Which join codes are good: at the time ?1, the hash ?2 for the host ?3, of an operator who is not revoked.
+macro_rules! where_good {
+    () => {
+        "WHERE code_sha256 = ?2 AND host_name = ?3 AND used_at_ms IS NULL AND expires_at_ms > ?1
+           AND NOT EXISTS (SELECT 1 FROM revocations
+                           WHERE kind = 'operator' AND subject = join_codes.operator)"
+    };
+}
+
 impl Storage {
     /// Keeps a new join code by its hash, and drops those that have expired.
     pub async fn add_join_code(
@@ -123,12 +132,10 @@ impl Storage {
         host_name: &str,
         now_ms: u64,
     ) -> Result<JoinCode, JoinCodeError> {
-        let row = sqlx::query(
-            "SELECT operator, vault, another_tpm FROM join_codes
-             WHERE code_sha256 = ?2 AND host_name = ?3 AND used_at_ms IS NULL AND expires_at_ms > ?1
-               AND NOT EXISTS (SELECT 1 FROM revocations
-                               WHERE kind = 'operator' AND subject = join_codes.operator)",
-        )
+        let row = sqlx::query(concat!(
+            "SELECT operator, vault, another_tpm FROM join_codes ",
+            where_good!()
+        ))
         .bind(as_integer(now_ms))
         .bind(code_sha256.as_slice())
         .bind(host_name)
@@ -147,13 +154,11 @@ impl Storage {
         host_name: &str,
         now_ms: u64,
     ) -> Result<JoinCode, JoinCodeError> {
-        let row = sqlx::query(
-            "UPDATE join_codes SET used_at_ms = ?1
-             WHERE code_sha256 = ?2 AND host_name = ?3 AND used_at_ms IS NULL AND expires_at_ms > ?1
-               AND NOT EXISTS (SELECT 1 FROM revocations
-                               WHERE kind = 'operator' AND subject = join_codes.operator)
-             RETURNING operator, vault, another_tpm",
-        )
+        let row = sqlx::query(concat!(
+            "UPDATE join_codes SET used_at_ms = ?1 ",
+            where_good!(),
+            " RETURNING operator, vault, another_tpm"
+        ))
         .bind(as_integer(now_ms))
         .bind(code_sha256.as_slice())
         .bind(host_name)
