@@ -20,6 +20,7 @@ mod refusals;
 mod renewal;
 mod requests;
 mod rotations;
+mod runbooks;
 mod running;
 mod survival;
 mod vdso;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         running::CASES,
         operations::CASES,
         rotations::CASES,
+        runbooks::CASES,
         processes::CASES,
         survival::CASES,
         hostile::CASES,
