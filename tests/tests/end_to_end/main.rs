@@ -22,6 +22,7 @@ mod refusals;
 mod renewal;
 mod requests;
 mod rotations;
+mod runbooks;
 mod running;
 mod secrets;
 mod survival;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         running::CASES,
         operations::CASES,
         rotations::CASES,
+        runbooks::CASES,
         processes::CASES,
         secrets::CASES,
         survival::CASES,

@@ -1,19 +1,25 @@
-//! Keys are rotated while guests attest without pause: nothing valid breaks.
+//! Keys are rotated while guests attest without pause: nothing valid breaks. What is past its overlap is refused, and its key destroyed.
 
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
+use bartizan_attestation::certificates::{ChainError, FleetCa, Usage, verify_chain};
+use bartizan_attestation::digest::sha256;
+use bartizan_attestation::host::{CardReply, CardRequest};
 use bartizan_tests::operator::Operator;
-use bartizan_tests::stack::Guest;
-use serde_json::Value;
+use bartizan_tests::stack::{Guest, Stack};
+use serde_json::{Value, json};
 
 use crate::Case;
+use crate::compromised::Hypervisor;
 use crate::world::World;
 
 pub(crate) const CASES: &[Case] = &[
     ("rotations::thousand_break_nothing", thousand),
+    ("rotations::past_its_overlap_is_refused", past_overlap),
     ("rotations::revoked_token_key_counts_no_more", revoked),
 ];
 
@@ -24,6 +30,8 @@ const TOKEN: u32 = 200;
 const REPORT: u32 = 50;
 /// Token keys that are left: results that are on their way are of the newest.
 const TOKEN_KEYS: usize = 20;
+/// How long a token key lasts in the case of overlaps, in seconds: the least for results of half of that.
+const SHORT_S: u64 = 40;
 const NGINX: &str = "--application nginx --pid $(cat /run/nginx.pid)";
 
 fn thousand(world: &mut World) -> Result<()> {
@@ -106,6 +114,85 @@ fn rotate_tokens(operator: &Operator, rotated: &AtomicU32) -> Result<()> {
     Ok(())
 }
 
+/// A token key's certificate is published, and verifies, until its end, whatever was made since; then it does neither, and its key
+/// is destroyed. The keys are rotated by their schedule here.
+fn past_overlap(world: &mut World) -> Result<()> {
+    let (stack, web) = world.web()?;
+    let path = stack.layout.path("verifier.yaml");
+    let before = fs::read_to_string(&path)?;
+    let mut config: Value = serde_json::from_str(&before)?;
+    config["token_key_lifetime_s"] = json!(SHORT_S);
+    config["token_lifetime_s"] = json!(SHORT_S / 2);
+    restart_verifier(stack, &config.to_string())?;
+    let seen = see_a_token_key_end(stack, web);
+    restart_verifier(stack, &before)?;
+    seen
+}
+
+fn restart_verifier(stack: &mut Stack, config: &str) -> Result<()> {
+    stack.verifier.kill()?;
+    // In place: it stays readable for the verifier.
+    fs::write(stack.layout.path("verifier.yaml"), config)?;
+    stack.verifier.start_again()
+}
+
+fn see_a_token_key_end(stack: &Stack, web: &mut Guest) -> Result<()> {
+    let operator = &stack.operator;
+    let ca = FleetCa::from_pem_or_der(&fs::read(operator.fleet_ca())?)?;
+    operator.must(&["key", "rotate", "token"])?;
+    let keys = token_keys(operator)?;
+    let old = keys.last().context("a token key")?;
+    let ends = old["not_after"].as_u64().context("its end")?;
+    let (code, answer) = web.attest(NGINX)?;
+    ensure!(code == Some(0), "not affirmed by it: {answer}");
+    let chain = [published(stack, old)?.context("it is published")?];
+    // The schedule makes others at half of its life; it stays good meanwhile.
+    let deadline = Instant::now() + Duration::from_secs(3 * SHORT_S);
+    let mut superseded = false;
+    while now()? <= ends {
+        let newest = token_keys(operator)?;
+        superseded |= newest.last().is_some_and(|newest| id(newest) != id(old));
+        let (code, answer) = web.attest(NGINX)?;
+        ensure!(code == Some(0), "not affirmed in the overlap: {answer}");
+        let at = now()?;
+        if at < ends {
+            verify_chain(&chain, &ca, at, Usage::Token)?;
+        }
+        ensure!(Instant::now() < deadline, "its end does not come");
+    }
+    ensure!(superseded, "no other key was made in {SHORT_S} s");
+    while published(stack, old)?.is_some() {
+        ensure!(Instant::now() < deadline, "it is published still");
+    }
+    let refused = verify_chain(&chain, &ca, now()?, Usage::Token);
+    ensure!(
+        matches!(refused, Err(ChainError::Expired)),
+        "not refused after its end: {refused:?}"
+    );
+    // At the next rotation by schedule.
+    loop {
+        let events = history(operator, "verifier", "token")?;
+        let destroyed = |event: &&Value| event["event"] == "destroyed" && id(event) == id(old);
+        if events.iter().any(|event| destroyed(&event)) {
+            break;
+        }
+        ensure!(Instant::now() < deadline, "never destroyed: {events:?}");
+    }
+    let (code, answer) = web.attest(NGINX)?;
+    ensure!(code == Some(0), "not affirmed after the overlap: {answer}");
+    Ok(())
+}
+
+/// The certificate that the verifier publishes of a token key, if it does, as the card hands it on: what it fetched within 30 s.
+fn published(stack: &Stack, key: &Value) -> Result<Option<Vec<u8>>> {
+    let certificate = hex::decode(key["certificate"].as_str().unwrap_or_default())?;
+    let CardReply::Host(host) = Hypervisor(&stack.host).ask(&CardRequest::Describe)? else {
+        bail!("the card does not describe the host");
+    };
+    let mut published = host.token_certificates.into_iter().map(Vec::from);
+    Ok(published.find(|leaf| sha256(leaf)[..] == certificate))
+}
+
 fn revoked(world: &mut World) -> Result<()> {
     let (stack, web) = world.web()?;
     let operator = &stack.operator;
@@ -147,4 +234,8 @@ fn history(operator: &Operator, whose: &str, kind: &str) -> Result<Vec<Value>> {
 
 fn id(value: &Value) -> &str {
     value["id"].as_str().unwrap_or_default()
+}
+
+fn now() -> Result<u64> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
 }
