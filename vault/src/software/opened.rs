@@ -11,7 +11,7 @@ use bartizan_attestation::keys::Purpose;
 
 use crate::backend::{BackendError, Encoding, StoredKey};
 
-/// Keys kept at most; the one that was unsealed first goes first.
+/// Keys kept at most; the one that was not used for the longest time goes first.
 const MAX_KEPT: usize = 8;
 
 /// The keys in use.
@@ -37,13 +37,17 @@ impl OpenedKeys {
         open: impl FnOnce() -> Result<EcdsaKeyPair, BackendError>,
     ) -> Result<Arc<EcdsaKeyPair>, BackendError> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = kept.iter().find(|opened| {
+        let found = kept.iter().position(|opened| {
             (opened.purpose, opened.encoding) == (purpose, encoding)
                 && opened.id == *key.id
                 && opened.blob == key.blob
         });
-        if let Some(opened) = found {
-            return Ok(Arc::clone(&opened.pair));
+        if let Some(at) = found {
+            // The one that was used last is last.
+            let opened = kept.remove(at);
+            let pair = Arc::clone(&opened.pair);
+            kept.push(opened);
+            return Ok(pair);
         }
         let pair = Arc::new(open()?);
         if kept.len() >= MAX_KEPT {
@@ -69,5 +73,41 @@ impl OpenedKeys {
 impl fmt::Debug for OpenedKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("OpenedKeys")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::signature::ECDSA_P256_SHA256_FIXED_SIGNING;
+
+    /// Asks for a key and tells whether it had to be opened.
+    fn opens(keys: &OpenedKeys, id: u8) -> bool {
+        let mut opened = false;
+        let key = StoredKey {
+            id: &[id; 32],
+            blob: &[id],
+        };
+        let pair = keys.get(Purpose::Token, &key, Encoding::Fixed, || {
+            opened = true;
+            let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
+            let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new()).unwrap();
+            Ok(EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref()).unwrap())
+        });
+        pair.unwrap();
+        opened
+    }
+
+    #[test]
+    fn the_key_that_was_not_used_for_the_longest_time_goes() {
+        let keys = OpenedKeys::default();
+        for id in 0..8 {
+            assert!(opens(&keys, id));
+        }
+        assert!(!opens(&keys, 0));
+        assert!(opens(&keys, 8));
+        assert!(!opens(&keys, 0));
+        assert!(opens(&keys, 1));
     }
 }
