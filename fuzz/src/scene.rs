@@ -134,7 +134,6 @@ pub fn report() -> Report {
         },
         measured_at_ms: NOW_S * 1000,
         hypervisor_version: "0.1.0".into(),
-        boot_registers: Vec::new(),
     }
 }
 

@@ -125,7 +125,6 @@ impl Measuring {
             },
             measured_at_ms: taken.at_ms,
             hypervisor_version: self.context.hypervisor_version.clone(),
-            boot_registers: Vec::new(),
         };
         (report, digests.page_digests)
     }

@@ -7,7 +7,9 @@ use std::fs;
 
 use bartizan_attestation::cose::MessageType;
 use bartizan_attestation::identity::{CardId, GuestIdentity};
-use bartizan_attestation::measurement::{Digest, Register, Report, Snapshot, SnapshotMode};
+use bartizan_attestation::measurement::{
+    Digest, MeasuredRegion, Region, Report, Snapshot, SnapshotMode,
+};
 use bartizan_attestation::profile::ApplicationProfile;
 use bartizan_verifier::api::read_submission;
 use bartizan_verifier::config::Limits;
@@ -61,17 +63,21 @@ fn hostile_bodies_take_no_more_than_they_are_charged() {
         assert!(taken < SLACK, "{list}: {taken}");
     }
 
-    // A report of more than a million empty registers.
+    // A report of nearly half a million empty regions.
     let report = hostile_report();
     let taken = peak(|| Report::decode(&report).unwrap_err());
     assert!(taken < SLACK, "{taken}");
 }
 
 fn hostile_report() -> Vec<u8> {
-    let register = Register {
-        index: 0,
-        value: Digest(Vec::new()),
+    let region = MeasuredRegion {
+        region: Region {
+            address: 0,
+            size: 0,
+        },
+        digest: Digest(Vec::new()),
     };
+    let one = minicbor::to_vec(&region).unwrap().len();
     let report = Report {
         version: Report::VERSION,
         request: vec![0],
@@ -82,7 +88,7 @@ fn hostile_report() -> Vec<u8> {
         },
         launch_measurement: Digest(vec![0; 48]),
         digest: Digest(vec![0; 32]),
-        regions: Vec::new(),
+        regions: vec![region; (MessageType::Report.max_len() - 1000) / one],
         page_digests: None,
         processes: Vec::new(),
         translation: None,
@@ -93,7 +99,6 @@ fn hostile_report() -> Vec<u8> {
         },
         measured_at_ms: 0,
         hypervisor_version: "test".into(),
-        boot_registers: vec![register; MessageType::Report.max_len() / 3 - 100],
     };
     let bytes = report.encode();
     assert!(bytes.len() < MessageType::Report.max_len());

@@ -12,8 +12,8 @@ pub use algorithm::{
 };
 pub use refusal::Refusal;
 pub use report::{
-    Mapping, MappingFlags, MeasuredRegion, Register, Report, ReportError, ResolvedProcess,
-    Snapshot, SnapshotMode, TranslationBasis,
+    Mapping, MappingFlags, MeasuredRegion, Report, ReportError, ResolvedProcess, Snapshot,
+    SnapshotMode, TranslationBasis,
 };
 pub use request::{MeasurementRequest, Region, RequestError, Target};
 pub use signed_report::SignedReport;

@@ -127,7 +127,6 @@ impl Guest {
             },
             measured_at_ms: now_ms(),
             hypervisor_version: "test".into(),
-            boot_registers: Vec::new(),
         }
     }
 

@@ -52,9 +52,6 @@ pub struct Report {
     /// Version of the hypervisor's software.
     #[n(11)]
     pub hypervisor_version: String,
-    /// The registers of the host's measured boot; empty where the host has none.
-    #[cbor(n(12), decode_with = "bounded::registers")]
-    pub boot_registers: Vec<Register>,
 }
 
 impl Report {
@@ -175,15 +172,4 @@ pub enum SnapshotMode {
     /// The guest is stopped, the pages are copied, the guest runs on.
     #[n(0)]
     PauseCopy,
-}
-
-/// One register of the measured boot.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct Register {
-    /// Its index.
-    #[n(0)]
-    pub index: u32,
-    /// Its value.
-    #[n(1)]
-    pub value: Digest,
 }

@@ -67,10 +67,6 @@ fn report() -> Report {
         },
         measured_at_ms: 1,
         hypervisor_version: "0.1.0".into(),
-        boot_registers: vec![Register {
-            index: 0,
-            value: Digest(vec![0; 48]),
-        }],
     }
 }
 
@@ -221,7 +217,7 @@ fn an_unknown_key_is_refused() {
 fn fields_of_a_report_are_checked() {
     let good = report();
     assert_eq!(Report::decode(&good.encode()).unwrap(), good);
-    let bad: [Spoilt<Report>; 20] = [
+    let bad: [Spoilt<Report>; 19] = [
         ("version", |r| r.version = 0),
         ("request", |r| r.request.clear()),
         ("launch_measurement", |r| {
@@ -238,7 +234,6 @@ fn fields_of_a_report_are_checked() {
         ("hypervisor_version", |r| {
             r.hypervisor_version = "0".repeat(65)
         }),
-        ("boot_registers", |r| r.boot_registers[0].value.0.clear()),
         ("comm", |r| r.processes[0].comm = "c".repeat(46)),
         ("executable", |r| r.processes[0].executable.clear()),
         ("mappings", |r| r.processes[0].mappings.clear()),
@@ -298,18 +293,12 @@ fn two_processes_may_have_the_same_addresses_and_one_may_not() {
 #[test]
 fn lists_are_bounded_before_they_are_in_memory() {
     let most = Report::MAX_MAPPINGS;
-    let mut many: [(&str, Report, usize); 3] = [
+    let mut many: [(&str, Report, usize); 2] = [
         ("regions", report(), most),
-        ("boot_registers", report(), Report::MAX_REGISTERS),
         ("processes", report(), Report::MAX_PROCESSES),
     ];
     many[0].1.regions = vec![report().regions[0].clone(); most + 1];
-    let register = Register {
-        index: 0,
-        value: Digest(Vec::new()),
-    };
-    many[1].1.boot_registers = vec![register; Report::MAX_REGISTERS + 1];
-    many[2].1.processes = vec![report().processes[0].clone(); Report::MAX_PROCESSES + 1];
+    many[1].1.processes = vec![report().processes[0].clone(); Report::MAX_PROCESSES + 1];
     for (list, report, most) in many {
         let mut bytes = report.encode();
         let refused = Report::decode(&bytes);

@@ -153,7 +153,6 @@ impl Scene {
             },
             measured_at_ms: NOW_S * 1000,
             hypervisor_version: "0.1.0".into(),
-            boot_registers: Vec::new(),
         };
         report.check().unwrap();
         consistency::check(&report, &request, page_digests.as_deref()).unwrap();

@@ -4,7 +4,7 @@
 use minicbor::decode::Error;
 use minicbor::{Decode, Decoder};
 
-use super::{Mapping, MeasuredRegion, Register, Report, ResolvedProcess};
+use super::{Mapping, MeasuredRegion, Report, ResolvedProcess};
 
 /// A list has more entries than a report may have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -23,13 +23,6 @@ pub(super) fn mappings<'b, C>(
     context: &mut C,
 ) -> Result<Vec<Mapping>, Error> {
     list(decoder, context, "mappings", Report::MAX_MAPPINGS)
-}
-
-pub(super) fn registers<'b, C>(
-    decoder: &mut Decoder<'b>,
-    context: &mut C,
-) -> Result<Vec<Register>, Error> {
-    list(decoder, context, "boot_registers", Report::MAX_REGISTERS)
 }
 
 /// The processes, whose mappings together are no more than a report may have.

@@ -63,8 +63,6 @@ impl Report {
     pub const MAX_MAPPINGS: usize = 4096;
     /// Most processes in a report.
     pub const MAX_PROCESSES: usize = 64;
-    /// Most boot registers in a report.
-    pub const MAX_REGISTERS: usize = 256;
 
     /// Reads a report and checks every field.
     pub fn decode(bytes: &[u8]) -> Result<Self, ReportError> {
@@ -98,12 +96,6 @@ impl Report {
             MessageType::MeasurementRequest.max_len(),
         )?;
         in_range("hypervisor_version", self.hypervisor_version.len(), 1, 64)?;
-        in_range(
-            "boot_registers",
-            self.boot_registers.len(),
-            0,
-            Self::MAX_REGISTERS,
-        )?;
         of_length("launch_measurement", &self.launch_measurement, SHA384_LEN)?;
         let digest_len = self.digest.0.len();
         if ![32, 48, 64].contains(&digest_len) {
@@ -115,9 +107,6 @@ impl Report {
         in_range("regions", self.regions.len(), 1, Self::MAX_MAPPINGS)?;
         for measured in &self.regions {
             of_length("region's digest", &measured.digest, digest_len)?;
-        }
-        for register in &self.boot_registers {
-            in_range("boot_registers", register.value.0.len(), SHA256_LEN, 64)?;
         }
         in_range("processes", self.processes.len(), 0, Self::MAX_PROCESSES)?;
         let mappings = self.processes.iter().map(|process| process.mappings.len());
