@@ -28,7 +28,7 @@ mod booted;
 mod idle;
 
 pub use booted::tell;
-use booted::{Told, is_not_accepted};
+use booted::{Heard, Told, is_not_accepted};
 use idle::{Age, Idle};
 
 /// How long the verifier may take.
@@ -260,12 +260,14 @@ impl Verifier {
         body: Vec<u8>,
     ) -> Result<A, CardRefusal> {
         let accepted = self.told.accepted();
-        match self.exchange_once(method, path, body.clone()).await {
-            Err(refusal) if is_not_accepted(&refusal) => {}
+        let refusal = match self.exchange_once(method, path, body.clone()).await {
+            Err(refusal) if is_not_accepted(&refusal) => refusal,
             answer => return answer,
+        };
+        match self.tell_boot(accepted).await? {
+            Heard::Accepted => self.exchange_once(method, path, body).await,
+            Heard::NothingToTell => Err(refusal),
         }
-        self.tell_boot(accepted).await?;
-        self.exchange_once(method, path, body).await
     }
 
     async fn exchange_once<A: DeserializeOwned>(

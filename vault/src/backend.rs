@@ -108,8 +108,6 @@ pub struct Quote {
     pub public: Vec<u8>,
     /// What the quoted PCRs held.
     pub pcrs: BTreeMap<u8, Sha384>,
-    /// Which of them the registers are: measurement, authority.
-    pub registers: [u8; 2],
 }
 
 impl Quote {

@@ -121,6 +121,13 @@ pub enum ConfigError {
         /// Which.
         pcr: u8,
     },
+    /// Of the PCRs beyond 15 software resets some, and extends none of the others (TCG PC Client Platform TPM Profile 1.05
+    /// section 4.6: dynamic root of trust).
+    #[error("PCR {pcr} cannot be a register: use one below 16")]
+    Register {
+        /// Which.
+        pcr: u8,
+    },
     /// One PCR is to be two things.
     #[error("`measurement_pcr`, `authority_pcr` and `host_pcrs` must all be different PCRs")]
     SharedPcr,

@@ -31,6 +31,8 @@ A configuration, verifier.yaml:
   measured_boot:
     demanded:
       release_keys: [0fd6…]  # as `bartizan release key` prints them
+      # Which PCRs of a host's TPM its vault keeps the boot in
+      register_pcrs: {measurement: 12, authority: 15}
 
 Exit status: 0 done, 1 failed or refused, 2 wrong usage or configuration, 69 the vault is not there.";
 

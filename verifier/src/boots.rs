@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::http::StatusCode;
 use bartizan_attestation::boot::{
@@ -21,8 +22,10 @@ use bartizan_attestation::identity::CardId;
 use bartizan_attestation::tpm::{QuoteError, verify_quote};
 
 use crate::clock::{now_ms, now_s};
+use crate::config::RegisterPcrs;
 use crate::peer::ChannelBinding;
 use crate::problem::ProblemType;
+use crate::quota::BootQuotaError;
 use crate::service::Service;
 use crate::storage::{BootedRelease, HostBoot, StorageError};
 
@@ -62,11 +65,14 @@ pub enum BootError {
     Quote(#[from] QuoteError),
     /// The TPM's registers are others.
     #[error(
-        "the TPM's registers, PCRs {} and {}, hold something else than the event log comes to",
-        Register::Measurement.pcr(),
-        Register::Authority.pcr()
+        "PCRs {} and {} of the TPM do not hold what the event log comes to; they must be the `measurement_pcr` and `authority_pcr` of the vault's configuration",
+        .own.measurement,
+        .own.authority
     )]
-    OtherRegisters,
+    OtherRegisters {
+        /// Which the registers are.
+        own: RegisterPcrs,
+    },
     /// The host's boot is not one that was accepted.
     #[error(
         "host {card} was not booted from releases that are registered and in force: {}; hand in the log of its boot, and see `bartizan release list`",
@@ -78,6 +84,9 @@ pub enum BootError {
         /// The phases that its certificate names.
         phases: Vec<Sha384>,
     },
+    /// The host hands in too often.
+    #[error(transparent)]
+    Quota(#[from] BootQuotaError),
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -102,8 +111,9 @@ impl ProblemType for BootError {
             Self::NotDemanded => ("boot-not-demanded", StatusCode::CONFLICT),
             Self::NoQuote => ("boot-without-quote", StatusCode::FORBIDDEN),
             Self::Quote(_) => ("boot-quote-refused", StatusCode::FORBIDDEN),
-            Self::OtherRegisters => ("boot-not-quoted", StatusCode::FORBIDDEN),
+            Self::OtherRegisters { .. } => ("boot-not-quoted", StatusCode::FORBIDDEN),
             Self::NotAccepted { .. } => ("boot-not-accepted", StatusCode::FORBIDDEN),
+            Self::Quota(error) => error.kind(),
             Self::Storage(error) => error.kind(),
             Self::Stopped => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
         }
@@ -112,6 +122,7 @@ impl ProblemType for BootError {
     fn retry_after_s(&self) -> Option<u64> {
         match self {
             Self::UnderWay { .. } => Some(1),
+            Self::Quota(error) => error.retry_after_s(),
             Self::Storage(error) => error.retry_after_s(),
             _ => None,
         }
@@ -142,8 +153,6 @@ pub struct Quote {
     pub attested: Vec<u8>,
     /// TPMT_SIGNATURE.
     pub signature: Vec<u8>,
-    /// Which PCRs the registers are: measurement, authority.
-    pub registers: [u8; 2],
     /// What the quoted PCRs hold.
     pub pcrs: BTreeMap<u8, Sha384>,
 }
@@ -161,13 +170,12 @@ pub async fn accept(service: &Arc<Service>, handed_in: HandedIn) -> Result<[Sha3
     if !service.config.measured_boot.is_demanded() {
         return Err(BootError::NotDemanded);
     }
-    let read = EventLog::from_cbor(&log)?;
+    service.boots.spend(card, Instant::now())?;
+    let (read, log) = blocking(move || EventLog::from_cbor(&log).map(|read| (read, log))).await??;
     // A boot has two releases; a log that says more is none.
     let named: Vec<_> = read.releases().copied().take(2).collect();
     let known = service.storage.releases_in_force(&named).await?;
-    let appraised = tokio::task::spawn_blocking(move || read.appraise(&known))
-        .await
-        .map_err(|_| BootError::Stopped)??;
+    let appraised = blocking(move || read.appraise(&known)).await??;
     if appraised.phases() != certified {
         return Err(BootError::OtherBoot {
             certified: self::named(&certified),
@@ -211,18 +219,27 @@ async fn check_quote(
     let (quote, binding) = quote.zip(binding).ok_or(BootError::NoQuote)?;
     let key = PublicKey::from_spki_der(&tpm.attestation_key)
         .map_err(|_| StorageError::Damaged { table: "hosts" })?;
-    let (nonce, pcrs) = (&binding.0, &quote.pcrs);
-    verify_quote(&quote.attested, &quote.signature, &key, nonce, pcrs)?;
+    let quote = blocking(move || {
+        let (nonce, pcrs) = (&binding.0, &quote.pcrs);
+        verify_quote(&quote.attested, &quote.signature, &key, nonce, pcrs).map(|()| quote)
+    });
+    let pcrs = quote.await??.pcrs;
     // Not the host's to choose: any log can be told to PCRs that are still at their start.
-    let own = [Register::Measurement, Register::Authority];
-    let holds = |(number, register): (u8, Register)| {
-        u32::from(number) == register.pcr() && pcrs.get(&number) == Some(&registers.of(register))
-    };
-    if quote.registers.into_iter().zip(own).all(holds) {
+    let own = service.config.measured_boot.register_pcrs();
+    let holds = |number: u8, register: Register| pcrs.get(&number) == Some(&registers.of(register));
+    if holds(own.measurement, Register::Measurement) && holds(own.authority, Register::Authority) {
         Ok(true)
     } else {
-        Err(BootError::OtherRegisters)
+        Err(BootError::OtherRegisters { own })
     }
+}
+
+/// Work on what a host sent, beside what serves others.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, BootError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| BootError::Stopped)
 }
 
 /// Checks that the boot of a host's TLS certificate is an accepted one; with a TPM, that it has quoted on a connection with that

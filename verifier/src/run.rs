@@ -18,7 +18,7 @@ use crate::memory::MemoryBudget;
 use crate::metrics::Metrics;
 use crate::nonces::NonceBook;
 use crate::profile_cache::ProfileCache;
-use crate::quota::{RenewalQuota, VerdictQuota};
+use crate::quota::{BootQuota, RenewalQuota, VerdictQuota};
 use crate::quoted::Quoted;
 use crate::rotation::keep_fresh;
 use crate::server::Server;
@@ -77,16 +77,18 @@ pub async fn run(
     let description = await_vault(&vault).await?;
     let fleet_ca = FleetCa::from_der(&description.fleet_ca.ok_or(RunError::NoFleetCa)?)?;
     let storage = Storage::open(&config.database).await?;
-    // A key that was taken out of the configuration has signed nothing any more.
-    let signers = config.measured_boot.signers();
-    let retired =
-        storage.retire_releases_of_others(&signers, "the verifier's configuration", now_ms());
-    match retired.await? {
-        0 => {}
-        releases => tracing::warn!(
-            releases,
-            "retired what keys signed that the configuration does not name"
-        ),
+    // A key that was taken out of the configuration has signed nothing any more. Where nothing is demanded, none is named.
+    if config.measured_boot.is_demanded() {
+        let signers = config.measured_boot.signers();
+        let by = "the verifier's configuration";
+        let retired = storage.retire_releases_of_others(&signers, by, now_ms());
+        match retired.await? {
+            0 => {}
+            releases => tracing::warn!(
+                releases,
+                "retired what keys signed that the configuration does not name"
+            ),
+        }
     }
     let tls = TlsIdentity::open(
         vault.clone(),
@@ -110,6 +112,8 @@ pub async fn run(
         stranger_memory: MemoryBudget::new(config.limits.stranger_memory_bytes),
         quota: VerdictQuota::new(&config.verdicts),
         renewals: RenewalQuota::default(),
+        boots: BootQuota::default(),
+        enrolling: tokio::sync::Mutex::default(),
         challenges: Challenges::default(),
         quoted: Quoted::default(),
         profiles: ProfileCache::default(),

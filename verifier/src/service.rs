@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::nonces::NonceBook;
 use crate::payer::Payer;
 use crate::profile_cache::ProfileCache;
-use crate::quota::{RenewalQuota, VerdictQuota};
+use crate::quota::{BootQuota, RenewalQuota, VerdictQuota};
 use crate::quoted::Quoted;
 use crate::storage::{Storage, VerdictLog};
 use crate::tls_identity::TlsIdentity;
@@ -35,6 +35,10 @@ pub struct Service {
     pub quota: VerdictQuota,
     /// How many more renewals of hosts' certificates.
     pub renewals: RenewalQuota,
+    /// How many more logs of hosts' boots.
+    pub boots: BootQuota,
+    /// One host is enrolled at a time.
+    pub enrolling: tokio::sync::Mutex<()>,
     /// What hosts' TPMs have yet to prove.
     pub challenges: Challenges,
     /// What their TPMs have proved of their boots.

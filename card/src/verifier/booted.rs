@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bartizan_attestation::boot::{Phase, Sha384};
 use bartizan_attestation::host::CardRefusal;
-use bartizan_attestation::keys::{TpmQuote, VaultReply, VaultRequest};
-use bartizan_channel::https::Request;
+use bartizan_attestation::keys::{BootDescription, TpmQuote, VaultReply, VaultRequest};
+use bartizan_channel::https::{Request, Response};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 use serde::de::IgnoredAny;
@@ -23,6 +23,8 @@ use crate::vault::VaultError;
 
 /// How long a refusal is repeated before the verifier is asked again.
 const REFUSED_FOR: Duration = Duration::from_secs(2);
+/// How often a boot may go on while it is told of: it has five phases.
+const TRIES: u32 = 5;
 /// Between two looks whether the boot is done.
 const LOOK: Duration = Duration::from_millis(500);
 /// Between two tries to tell the verifier, at first; then twice that, and so on.
@@ -37,6 +39,22 @@ pub(super) struct Told {
     accepted: AtomicU64,
     /// One at a time.
     telling: Mutex<Telling>,
+}
+
+/// What came of the telling.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Heard {
+    /// The verifier accepts the boot.
+    Accepted,
+    /// The boot was not measured: whether such a host is served is the verifier's to say.
+    NothingToTell,
+}
+
+/// What came of one handing-in.
+enum Sent {
+    Answered(Response),
+    /// The boot went on meanwhile.
+    WentOn(Box<BootDescription>),
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +90,7 @@ pub async fn tell(card: &Card) {
     let mut retry = RETRY;
     loop {
         match card.verifier.tell_boot(card.verifier.told.accepted()).await {
-            Ok(()) => return,
+            Ok(_) => return,
             Err(CardRefusal::BootUnderWay) => tokio::time::sleep(LOOK).await,
             Err(refusal) if is_problem(&refusal, "boot-not-demanded") => return,
             Err(refusal) => {
@@ -86,10 +104,10 @@ pub async fn tell(card: &Card) {
 
 impl Verifier {
     /// Hands the boot's log in, unless somebody did since `seen`.
-    pub(super) async fn tell_boot(&self, seen: u64) -> Result<(), CardRefusal> {
+    pub(super) async fn tell_boot(&self, seen: u64) -> Result<Heard, CardRefusal> {
         let mut telling = self.told.telling.lock().await;
         if self.told.accepted() != seen {
-            return Ok(());
+            return Ok(Heard::Accepted);
         }
         if let Some((at, refusal)) = &telling.refused
             && at.elapsed() < REFUSED_FOR
@@ -97,10 +115,12 @@ impl Verifier {
             return Err(refusal.clone());
         }
         match self.hand_in(&mut telling.certified).await {
-            Ok(()) => {
-                self.told.accepted.fetch_add(1, Ordering::SeqCst);
+            Ok(heard) => {
+                if heard == Heard::Accepted {
+                    self.told.accepted.fetch_add(1, Ordering::SeqCst);
+                }
                 telling.refused = None;
-                Ok(())
+                Ok(heard)
             }
             // That is not for long.
             Err(CardRefusal::BootUnderWay) => Err(CardRefusal::BootUnderWay),
@@ -111,15 +131,38 @@ impl Verifier {
         }
     }
 
-    async fn hand_in(&self, certified: &mut Vec<Sha384>) -> Result<(), CardRefusal> {
-        let described = self.identity.vault().ask_async(VaultRequest::DescribeBoot);
-        let VaultReply::Boot(boot) = described.await? else {
-            return Err(VaultError::Unexpected.into());
-        };
+    async fn hand_in(&self, certified: &mut Vec<Sha384>) -> Result<Heard, CardRefusal> {
+        let mut boot = self.describe_boot().await?;
         if !boot.measured {
-            // Nothing to tell: whether such a host is served is the verifier's to say.
-            return Ok(());
+            return Ok(Heard::NothingToTell);
         }
+        for _ in 0..TRIES {
+            match self.hand_in_as(boot, certified).await? {
+                Sent::Answered(response) => {
+                    understand::<IgnoredAny>(&response)?;
+                    tracing::info!("the verifier accepts how this host was booted");
+                    return Ok(Heard::Accepted);
+                }
+                Sent::WentOn(since) => boot = *since,
+            }
+        }
+        Err(CardRefusal::BootUnderWay)
+    }
+
+    async fn describe_boot(&self) -> Result<BootDescription, CardRefusal> {
+        let described = self.identity.vault().ask_async(VaultRequest::DescribeBoot);
+        match described.await? {
+            VaultReply::Boot(boot) => Ok(boot),
+            _ => Err(VaultError::Unexpected.into()),
+        }
+    }
+
+    /// Log, certificate and quote are of one moment, or nothing is sent.
+    async fn hand_in_as(
+        &self,
+        boot: BootDescription,
+        certified: &mut Vec<Sha384>,
+    ) -> Result<Sent, CardRefusal> {
         let done = boot.phases.len() >= usize::from(Phase::Hypervisor.number());
         if !done && boot.stopped.is_none() {
             return Err(CardRefusal::BootUnderWay);
@@ -136,6 +179,11 @@ impl Verifier {
         let VaultReply::Quote(quote) = self.identity.vault().ask_async(quote).await? else {
             return Err(VaultError::Unexpected.into());
         };
+        let since = self.describe_boot().await?;
+        if since.log != boot.log {
+            self.idle.keep(connection, age);
+            return Ok(Sent::WentOn(Box::new(since)));
+        }
         let body = json!({ "log": B64.encode(&*boot.log), "quote": quote.as_ref().map(quoted) });
         let request = Request {
             method: "POST",
@@ -145,9 +193,7 @@ impl Verifier {
         let sent = connection.send(request, MAX_ANSWER, DEADLINE).await;
         let response = sent.map_err(|error| unanswered(&error))?;
         self.idle.keep(connection, age);
-        understand::<IgnoredAny>(&response)?;
-        tracing::info!("the verifier accepts how this host was booted");
-        Ok(())
+        Ok(Sent::Answered(response))
     }
 }
 
@@ -157,7 +203,6 @@ fn quoted(quote: &TpmQuote) -> Value {
         .map(|(number, value)| (number.to_string(), value.to_string()))
         .collect();
     json!({
-        "attested": B64.encode(&*quote.attested), "signature": B64.encode(&*quote.signature),
-        "measurement_pcr": quote.measurement, "authority_pcr": quote.authority, "pcrs": pcrs,
+        "attested": B64.encode(&*quote.attested), "signature": B64.encode(&*quote.signature), "pcrs": pcrs,
     })
 }

@@ -24,6 +24,7 @@ pub(crate) const CASES: &[Case] = &[
     ("runbooks::report_and_guest_key", report_and_guest_key),
     ("runbooks::card_identity", card_identity),
     ("runbooks::operators_key", operators_key),
+    ("runbooks::release_key", release_key),
 ];
 
 const RUNBOOKS: &str = include_str!("../../../RUNBOOKS.md");
@@ -91,6 +92,7 @@ fn sections(_: &mut World) -> Result<()> {
         "A guest's key",
         "A host's card identity",
         "An operator's key",
+        "The release key",
         // A test of the verifier's.
         "The fleet CA",
     ];
@@ -235,6 +237,30 @@ fn operators_key(world: &mut World) -> Result<()> {
     let is_it = |row: &Value| row["kind"] == "operator" && row["subject"] == SECOND_OPERATOR;
     ensure!(rows(&listed)?.iter().any(is_it), "{listed}");
     book.end()
+}
+
+/// That a key which left the configuration takes its releases along is a test of the verifier's.
+fn release_key(world: &mut World) -> Result<()> {
+    let (stack, web) = world.web()?;
+    let operator = &stack.operator;
+    affirmed(web)?;
+    let mut book = Runbook::of("The release key", operator)?;
+    let listed = book.must("release list", &[])?;
+    let in_force = |row: &&Value| row["part"] == "bundle" && row["state"] == "in force";
+    let bundles: Vec<_> = rows(&listed)?.iter().filter(in_force).collect();
+    ensure!(!bundles.is_empty(), "{listed}");
+    // Whichever it is that the host was booted from.
+    for bundle in &bundles {
+        let manifest = text(&bundle["manifest"])?;
+        let mut book = Runbook::of("The release key", operator)?;
+        book.must("release list", &[])?;
+        book.must("release retire", &[("MANIFEST", &manifest)])?;
+        book.end()?;
+    }
+    let refused = ask_nonce(web).and_then(|answer| answer.must_refuse("boot-release-unknown"));
+    stack.host.releases.register()?;
+    refused?;
+    affirmed(web)
 }
 
 /// The id of the key of a kind that is in use.

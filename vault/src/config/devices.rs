@@ -9,6 +9,8 @@ use super::ConfigError;
 
 /// PCRs that software can reset (TCG PC Client Platform TPM Profile 1.05 section 4.6: debug and application).
 const RESETTABLE: [u8; 2] = [16, 23];
+/// From this PCR on it takes more than being the machine's software to extend one, or less to reset it.
+const LOCALITIES: u8 = 16;
 /// PCRs that a TPM has.
 const PCRS: u8 = 24;
 
@@ -83,15 +85,17 @@ pub struct UnknownTcti(String);
 
 impl TpmConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        for &pcr in [self.measurement_pcr, self.authority_pcr]
-            .iter()
-            .chain(&self.host_pcrs)
-        {
+        let (measurement, authority) = (self.measurement_pcr, self.authority_pcr);
+        for pcr in [measurement, authority] {
+            if pcr >= LOCALITIES {
+                return Err(ConfigError::Register { pcr });
+            }
+        }
+        for &pcr in &self.host_pcrs {
             if pcr >= PCRS || RESETTABLE.contains(&pcr) {
                 return Err(ConfigError::Pcr { pcr });
             }
         }
-        let (measurement, authority) = (self.measurement_pcr, self.authority_pcr);
         let shared = measurement == authority || self.host_pcrs.contains(&measurement);
         if shared || self.host_pcrs.contains(&authority) {
             return Err(ConfigError::SharedPcr);

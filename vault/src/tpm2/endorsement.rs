@@ -6,7 +6,7 @@
 
 use tss_esapi::abstraction::{AsymmetricAlgorithmSelection, DefaultKey, ek};
 use tss_esapi::constants::SessionType;
-use tss_esapi::constants::response_code::Tss2ResponseCode;
+use tss_esapi::constants::response_code::{Tss2ResponseCode, Tss2ResponseCodeKind};
 use tss_esapi::handles::{AuthHandle, KeyHandle};
 use tss_esapi::interface_types::ecc::EccCurve;
 use tss_esapi::interface_types::key_bits::RsaKeyBits;
@@ -148,8 +148,10 @@ fn find(
     for kind in KINDS {
         match ek::retrieve_ek_pubcert(context, kind) {
             Ok(certificate) => return Ok((kind, Some(certificate))),
-            // There is no such index, or none that may be read: the TPM's own word, see `connection`.
-            Err(Error::Tss2Error(Tss2ResponseCode::FormatOne(_))) => {}
+            // There is no such index: the TPM's own word, see `connection`. After any other the next kind would make this TPM look
+            // like another one.
+            Err(Error::Tss2Error(code @ Tss2ResponseCode::FormatOne(_)))
+                if code.kind() == Some(Tss2ResponseCodeKind::Handle) => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -71,7 +71,7 @@ impl Pcrs {
 
     /// Those that are quoted.
     pub(super) fn quoted(&self) -> Result<PcrSelectionList, BackendError> {
-        selection(&[&[self.measurement, self.authority], &*self.host].concat())
+        selection(&self.quoted_numbers())
     }
 
     /// What those hold.
@@ -79,14 +79,12 @@ impl Pcrs {
         &self,
         context: &mut Context,
     ) -> Result<BTreeMap<u8, Sha384>, BackendError> {
-        let quoted = [&self.registers(), &*self.host].concat();
         let read = |number| Ok((number, self.read_one(context, number)?));
-        quoted.into_iter().map(read).collect()
+        self.quoted_numbers().into_iter().map(read).collect()
     }
 
-    /// Which are the registers: measurement, authority.
-    pub(super) const fn registers(&self) -> [u8; 2] {
-        [self.measurement, self.authority]
+    fn quoted_numbers(&self) -> Vec<u8> {
+        [&[self.measurement, self.authority], &*self.host].concat()
     }
 
     pub(super) fn extend(

@@ -38,7 +38,6 @@ pub(super) fn quote(
                 signature: signature.marshall()?,
                 public: [&length.to_be_bytes(), &*public].concat(),
                 pcrs: values,
-                registers: pcrs.registers(),
             })
         },
     )

@@ -19,8 +19,6 @@ impl Operation<'_> {
         Ok(VaultReply::Quote(quote.map(|quote| TpmQuote {
             attested: quote.attested.into(),
             signature: quote.signature.into(),
-            measurement: quote.registers[0],
-            authority: quote.registers[1],
             pcrs: quote.pcrs,
         })))
     }

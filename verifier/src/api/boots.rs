@@ -40,10 +40,6 @@ struct QuoteDocument {
     attested: Binary,
     /// TPMT_SIGNATURE: ECDSA, SHA-384.
     signature: Binary,
-    /// Which PCR is the measurement register.
-    measurement_pcr: u8,
-    /// Which is the authority register.
-    authority_pcr: u8,
     /// What the quoted PCRs of the SHA-384 bank hold, by number: 96 hexadecimal digits each.
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     pcrs: Pcrs,
@@ -69,7 +65,6 @@ impl From<QuoteDocument> for Quote {
         Self {
             attested: document.attested.0,
             signature: document.signature.0,
-            registers: [document.measurement_pcr, document.authority_pcr],
             pcrs: document.pcrs.0,
         }
     }

@@ -258,6 +258,10 @@ async fn enrol(
 ) -> Result<EnrolledDocument, EnrolmentError> {
     let code = sha256(&host.join_code.0);
     let storage = &service.storage;
+    // One at a time: of two hosts that have a code for one name each, the second is compared with the first. Who has no code
+    // waits for nobody.
+    storage.join_code(&code, &host.name, now_ms()).await?;
+    let _turn = service.enrolling.lock().await;
     let good_for = storage.join_code(&code, &host.name, now_ms()).await?;
     tpm::check_kind(good_for.vault, vault)?;
     let tpm = match vault {

@@ -81,4 +81,21 @@ fn what_is_demanded_of_boots_is_said_and_names_keys() {
         ));
         assert!(matches!(wrong, Err(ConfigError::Malformed { .. })));
     }
+    let pcrs = |measurement: u8, authority: u8| {
+        said(&format!(
+            "measured_boot: {{demanded: {{release_keys: ['{key}'], register_pcrs: {{measurement: {measurement}, authority: {authority}}}}}}}"
+        ))
+    };
+    let pair = |config: Config| {
+        let pcrs = config.measured_boot.register_pcrs();
+        (pcrs.measurement, pcrs.authority)
+    };
+    assert_eq!(
+        (pair(one), pair(pcrs(13, 14).unwrap())),
+        ((12, 15), (13, 14))
+    );
+    for (measurement, authority) in [(12, 12), (16, 15), (12, 23)] {
+        let refused = pcrs(measurement, authority);
+        assert!(matches!(refused, Err(ConfigError::Malformed { .. })));
+    }
 }

@@ -5,7 +5,10 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use bartizan_attestation::identity::CardId;
 
 /// Full buckets are sought once there are so many, and from then on whenever there are twice as many
 /// as were left.
@@ -57,6 +60,29 @@ impl<K: Eq + Hash> Buckets<K> {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.full_at.len()
+    }
+}
+
+/// A bucket for each host, of a thing that takes one unit.
+#[derive(Debug)]
+pub(super) struct OfHosts(Mutex<Buckets<CardId>>);
+
+impl OfHosts {
+    /// Full ones of `burst` units, into which one comes back in each `unit` of time.
+    pub(super) fn new(unit: Duration, burst: u32) -> Self {
+        Self(Mutex::new(Buckets::new(Rate::new(unit, burst))))
+    }
+
+    /// Spends a unit of a host; how long until there is one, if there is none.
+    pub(super) fn spend(&self, card: CardId, now: Instant) -> Result<(), Duration> {
+        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match spent.wait(&card, now) {
+            Some(retry_after) => Err(retry_after),
+            None => {
+                spent.spend(card, 1, now);
+                Ok(())
+            }
+        }
     }
 }
 

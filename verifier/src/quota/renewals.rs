@@ -4,13 +4,12 @@
 //! It is not refused for being early: a verifier may have renewed a certificate which its host never got, whose
 //! vault could not keep it or whose answer was lost. Such a host asks again with the former one, and is a good one.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use bartizan_attestation::identity::CardId;
 
-use super::buckets::{Buckets, Rate};
+use super::buckets::OfHosts;
 use crate::problem::ProblemType;
 
 /// Renewals of a host at once. It needs one in half a year.
@@ -20,7 +19,7 @@ const UNIT: Duration = Duration::from_secs(3600);
 
 /// What hosts renewed lately.
 #[derive(Debug)]
-pub struct RenewalQuota(Mutex<Buckets<CardId>>);
+pub struct RenewalQuota(OfHosts);
 
 /// A host renews too often.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -34,21 +33,15 @@ pub struct RenewalQuotaError {
 
 impl Default for RenewalQuota {
     fn default() -> Self {
-        Self(Mutex::new(Buckets::new(Rate::new(UNIT, BURST))))
+        Self(OfHosts::new(UNIT, BURST))
     }
 }
 
 impl RenewalQuota {
     /// Spends one renewal of a host, if there is one.
     pub fn spend(&self, card: CardId, now: Instant) -> Result<(), RenewalQuotaError> {
-        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match spent.wait(&card, now) {
-            Some(retry_after) => Err(RenewalQuotaError { retry_after }),
-            None => {
-                spent.spend(card, 1, now);
-                Ok(())
-            }
-        }
+        let spent = self.0.spend(card, now);
+        spent.map_err(|retry_after| RenewalQuotaError { retry_after })
     }
 }
 

@@ -224,18 +224,20 @@ impl Storage {
         Ok(found.is_some())
     }
 
-    /// Whether a host that is not revoked goes by this name and has a TPM, and not this one.
+    /// Whether the host that enrolled last by this name, and is not revoked, has a TPM, and not this one.
     pub async fn is_of_another_tpm(
         &self,
         name: &str,
         endorsement: Option<&[u8; 32]>,
     ) -> Result<bool, StorageError> {
         let found: Option<i64> = sqlx::query_scalar(
-            "SELECT 1 FROM hosts
-             WHERE name = ?1 AND endorsement IS NOT NULL AND endorsement IS NOT ?2
-               AND NOT EXISTS (SELECT 1 FROM revocations
-                               WHERE kind = 'host' AND subject = lower(hex(hosts.card)))
-             LIMIT 1",
+            "SELECT 1 FROM
+                 (SELECT endorsement FROM hosts
+                  WHERE name = ?1
+                    AND NOT EXISTS (SELECT 1 FROM revocations
+                                    WHERE kind = 'host' AND subject = lower(hex(hosts.card)))
+                  ORDER BY enrolled_at_ms DESC LIMIT 1)
+             WHERE endorsement IS NOT NULL AND endorsement IS NOT ?2",
         )
         .bind(name)
         .bind(endorsement.map(<[u8; 32]>::as_slice))

@@ -10,6 +10,8 @@ use super::{Storage, StorageError, as_integer, as_unsigned};
 
 /// Most boots that are kept of a host: the oldest give way.
 const KEPT: i64 = 32;
+/// How often the time of one is renewed at most, in milliseconds.
+const RENEWED_MS: u64 = 60_000;
 
 /// A boot to be kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,13 +45,26 @@ const IN_FORCE: &str = "SELECT
     LIMIT 1";
 
 impl Storage {
-    /// Keeps an appraised boot and its log (CEL-CBOR); the same one again renews its time.
+    /// Keeps an appraised boot and its log (CEL-CBOR). The same one again renews its time, once a minute: a host whose TPM
+    /// quotes for each of its certificates says nothing new.
     pub async fn add_host_boot(
         &self,
         card: CardId,
         boot: &HostBoot,
         log: &[u8],
     ) -> Result<(), StorageError> {
+        let kept = sqlx::query(
+            "SELECT 1 FROM host_boots WHERE card = ? AND phases = ? AND log = ? AND appraised_at_ms > ?",
+        )
+        .bind(card.0.as_slice())
+        .bind(joined(&boot.phases))
+        .bind(log)
+        .bind(as_integer(boot.appraised_at_ms.saturating_sub(RENEWED_MS)))
+        .fetch_optional(&self.readers)
+        .await?;
+        if kept.is_some() {
+            return Ok(());
+        }
         let mut transaction = self.writer.begin().await?;
         sqlx::query(
             "INSERT INTO host_boots (card, phases, base, bundle, log, appraised_at_ms)

@@ -13,6 +13,7 @@ mod join_codes;
 mod lists;
 mod migration;
 mod revocations;
+mod tpms;
 
 /// Text that would break a query made by pasting.
 const HOSTILE: &str = "x'); DROP TABLE verdicts; --\"%_\\\0";

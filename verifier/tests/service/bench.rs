@@ -15,7 +15,7 @@ use bartizan_verifier::metrics::Metrics;
 use bartizan_verifier::nonces::NonceBook;
 use bartizan_verifier::peer::Peer;
 use bartizan_verifier::profile_cache::ProfileCache;
-use bartizan_verifier::quota::{RenewalQuota, VerdictQuota};
+use bartizan_verifier::quota::{BootQuota, RenewalQuota, VerdictQuota};
 use bartizan_verifier::service::Service;
 use bartizan_verifier::storage::{Storage, VerdictLog};
 use bartizan_verifier::tls_identity::TlsIdentity;
@@ -67,6 +67,8 @@ impl Bench {
             verdicts: VerdictLog::start(storage.clone(), config.retention).0,
             quota: VerdictQuota::new(&config.verdicts),
             renewals: RenewalQuota::default(),
+            boots: BootQuota::default(),
+            enrolling: tokio::sync::Mutex::default(),
             challenges: api::Challenges::default(),
             quoted: bartizan_verifier::quoted::Quoted::default(),
             nonces: Mutex::new(NonceBook::new(config.nonce_limits())),

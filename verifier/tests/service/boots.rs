@@ -423,10 +423,8 @@ fn quote(key: &EphemeralKey, nonce: &[u8], registers: [(u8, Sha384); 2]) -> Valu
         .iter()
         .map(|(number, value)| (number.to_string(), value.to_string()))
         .collect();
-    let [(measurement, _), (authority, _)] = registers;
     json!({
-        "attested": Binary::encode(&attested), "signature": Binary::encode(&signature),
-        "measurement_pcr": measurement, "authority_pcr": authority, "pcrs": said,
+        "attested": Binary::encode(&attested), "signature": Binary::encode(&signature), "pcrs": said,
     })
 }
 

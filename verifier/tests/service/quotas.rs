@@ -1,4 +1,4 @@
-//! No guest, and no host, gets verdicts without end.
+//! No guest, and no host, gets verdicts without end, and no host has its boots looked at without end.
 
 use axum::http::StatusCode;
 use serde_json::json;
@@ -56,4 +56,28 @@ async fn a_host_has_its_own_quota() {
     let elsewhere = Host::enrolled(&bench.vault.fleet);
     let guest = elsewhere.guest(1, 1);
     assert_eq!(ask(&bench, &elsewhere, &guest).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_host_that_hands_its_boot_in_without_end_waits() {
+    let demanded = format!(
+        "measured_boot: {{demanded: {{release_keys: ['{}']}}}}",
+        "0".repeat(64)
+    );
+    let bench = Bench::start_with(Authority::fleet(), &demanded).await;
+    let host = Host::enrolled(&bench.vault.fleet);
+    let hand_in = async |host: &Host| {
+        let garbage = json!({ "log": "AAAA" });
+        bench.post(&peer(host), "/v1/hosts/boot", garbage).await
+    };
+    let refused = loop {
+        let answer = hand_in(&host).await;
+        if problem(&answer) != "boot-log-malformed" {
+            break answer;
+        }
+    };
+    assert_eq!(refused.0, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(problem(&refused), "host-boots-exhausted");
+    let other = Host::enrolled(&bench.vault.fleet);
+    assert_eq!(problem(&hand_in(&other).await), "boot-log-malformed");
 }

@@ -17,12 +17,6 @@ pub struct TpmQuote {
     /// TPMT_SIGNATURE.
     #[n(1)]
     pub signature: ByteVec,
-    /// Which PCR is the measurement register.
-    #[n(2)]
-    pub measurement: u8,
-    /// Which is the authority register.
-    #[n(3)]
-    pub authority: u8,
     /// What the quoted PCRs hold.
     #[n(4)]
     pub pcrs: BTreeMap<u8, Sha384>,

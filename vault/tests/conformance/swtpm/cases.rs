@@ -172,7 +172,6 @@ fn tpm2_checkquote_verifies_a_quote(rig: &dyn Rig) {
     let verify = |nonce: &[u8], pcrs: &BTreeMap<u8, Sha384>| {
         verify_quote(&quote.attested, &quote.signature, key, nonce, pcrs)
     };
-    assert_eq!(quote.registers, [12, 15]);
     assert_eq!(verify(&[0xab; 32], &quote.pcrs), Ok(()));
     assert_eq!(verify(&[0xcd; 32], &quote.pcrs), Err(QuoteError::Nonce));
     let mut other = quote.pcrs.clone();
