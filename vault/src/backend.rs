@@ -3,6 +3,8 @@
 //! A key is known by an opaque blob, whatever the back end needs to find or load it again: a sealed private key, a
 //! TPM's key context, a token's object id. The blob is stored by the [`crate::Keyring`] and is no secret by itself.
 
+mod sealing;
+
 use std::collections::BTreeMap;
 
 use bartizan_attestation::boot::Sha384;
@@ -10,6 +12,8 @@ use bartizan_attestation::cose::{Curve, PublicKey};
 use bartizan_attestation::keys::{Purpose, TpmDescription, VaultKind};
 
 use crate::registers::{Register, RegisterValues};
+use crate::software::RootKeyError;
+pub use sealing::{Generation, NextSealing};
 
 /// A back end. Its keys cannot be read out through it.
 pub trait Backend: Send + Sync {
@@ -31,6 +35,18 @@ pub trait Backend: Send + Sync {
     /// A tag over the key store by a secret that only this back end has: HMAC-SHA-256, as TPM2_HMAC and PKCS #11's
     /// C_Sign make it too.
     fn authenticate(&self, store: &[u8]) -> Result<[u8; 32], BackendError>;
+
+    /// The store that is opened names this sealing key; without one it is sealed by the first. Of a passphrase the back end
+    /// was made with it.
+    fn resume_sealing(&self, generation: Option<Generation>) {
+        let _unused = generation;
+    }
+
+    /// Makes another sealing key.
+    fn next_sealing(
+        &self,
+        generation: Generation,
+    ) -> Result<Box<dyn NextSealing + '_>, BackendError>;
 
     /// Ends a key that no record names any more: forgets what was kept of it, and deletes it from the token that holds it.
     fn destroy(&self, purpose: Purpose, key: &StoredKey<'_>) -> Result<(), BackendError>;
@@ -144,6 +160,9 @@ pub enum BackendError {
     /// The store's tag could not be made.
     #[error("the key store's tag could not be made")]
     Authenticate,
+    /// A new sealing key could not be made or kept.
+    #[error("no other sealing key: {0}")]
+    Sealing(#[source] RootKeyError),
     /// The token has no key for the store's tag, or several.
     #[error(
         "the token has not exactly one key for the key store's tag; restore token and store from one time"

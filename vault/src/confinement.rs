@@ -55,7 +55,12 @@ pub fn restrict_paths(store: &Path, sealing: &Sealing) -> Result<(), Confinement
     let folder = store.parent().unwrap_or(Path::new("."));
     let rules = Rules::none().grant(folder, Rights::Replace);
     let rules = match sealing {
-        Sealing::KeyFile(_) | Sealing::PassphraseFile(_) => rules,
+        // Replaced when it is rotated.
+        Sealing::KeyFile(key) => {
+            rules.grant(key.parent().unwrap_or(Path::new(".")), Rights::Replace)
+        }
+        // Read again then.
+        Sealing::PassphraseFile(passphrase) => rules.grant(passphrase, Rights::Read),
         Sealing::Tpm2(tpm) => match &tpm.tcti {
             Tcti::Device(device) => rules.grant(device, Rights::Write),
             // Commands, and the control channel.

@@ -3,6 +3,7 @@
 mod counter;
 mod file;
 mod history;
+mod sealing;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use bartizan_attestation::keys::{Chain, KeyEvent, KeyEventKind, KeyKind, Purpose
 use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
 
-use crate::backend::{Backend, BackendError, StoredKey};
+use crate::backend::{Backend, BackendError, Generation, StoredKey};
 use counter::Counter;
 pub use file::StoredKeyring;
 use history::History;
@@ -30,6 +31,8 @@ pub struct Keyring {
     path: PathBuf,
     /// Of a passphrase.
     salt: [u8; 32],
+    /// Of the sealing key.
+    generation: Option<Generation>,
     backend: Arc<dyn Backend>,
     contents: Contents,
 }
@@ -51,6 +54,9 @@ struct Contents {
     /// Keys that are to be destroyed, and were not yet: no record names them any more. None where there are none.
     #[n(21)]
     doomed: Option<Vec<Record>>,
+    /// When the sealing key was made, in seconds since the Unix epoch; none of the first one of a store.
+    #[n(22)]
+    sealing_made_s: Option<u64>,
     /// By which a copy of this store is noticed.
     #[n(30)]
     counter: Option<Counter>,
@@ -340,7 +346,8 @@ impl Keyring {
     }
 
     fn replace(&mut self, contents: Contents) -> Result<(), KeyringError> {
-        file::save(&self.path, &self.salt, &contents, &*self.backend)?;
+        let by = |store: &[u8]| self.backend.authenticate(store);
+        file::save(&self.path, &self.salt, self.generation, &contents, by)?;
         self.contents = contents;
         Ok(())
     }

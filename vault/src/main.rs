@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -87,7 +87,7 @@ fn open(config: &Config) -> Result<(Arc<dyn Backend>, Keyring)> {
     let stored = StoredKeyring::read(&config.store)?;
     let backend: Arc<dyn Backend> = match &config.sealing {
         Sealing::KeyFile(path) if stored.is_new() => software(RootKey::make_file(path)?),
-        Sealing::KeyFile(path) => software(RootKey::from_file(path)?),
+        Sealing::KeyFile(path) => after_rotation(path, &stored)?,
         Sealing::PassphraseFile(path) => software(RootKey::from_passphrase(path, stored.salt())?),
         Sealing::Pkcs11(token) => {
             let pin = match &token.pin {
@@ -109,6 +109,18 @@ fn open(config: &Config) -> Result<(Arc<dyn Backend>, Keyring)> {
     };
     let keyring = stored.open(Arc::clone(&backend))?;
     Ok((backend, keyring))
+}
+
+/// The key file's, or the one that a rotation has sealed the store with and was interrupted before it took its place.
+fn after_rotation(path: &Path, stored: &StoredKeyring) -> Result<Arc<dyn Backend>> {
+    if let Some(next) = RootKey::left_of(path)? {
+        let next = Software::new(next);
+        if stored.is_sealed_by(&next)? {
+            next.take_key_file()?;
+            return Ok(Arc::new(next));
+        }
+    }
+    Ok(software(RootKey::from_file(path)?))
 }
 
 fn software(root: RootKey) -> Arc<dyn Backend> {

@@ -12,8 +12,11 @@ mod connection;
 mod found;
 mod keys;
 mod pin;
+mod sealing;
 mod sessions;
 mod store_key;
+
+use std::sync::{Mutex, PoisonError};
 
 use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::cose::Curve;
@@ -23,7 +26,8 @@ use bartizan_attestation::measurement::HashAlgorithm;
 use cryptoki::mechanism::Mechanism;
 
 use crate::backend::{
-    Backend, BackendError, Device, DeviceError, Encoding, NewKey, StoredKey, curve,
+    Backend, BackendError, Device, DeviceError, Encoding, Generation, NewKey, NextSealing,
+    StoredKey, curve,
 };
 use crate::registers::{Register, RegisterValues, VolatileRegisters};
 use crate::signature::Signature;
@@ -36,6 +40,8 @@ pub use pin::{Pin, PinError};
 pub struct Pkcs11 {
     connection: Connection,
     registers: VolatileRegisters,
+    /// Which key the store's tag is by.
+    sealing: Mutex<Option<Generation>>,
 }
 
 impl Pkcs11 {
@@ -44,12 +50,21 @@ impl Pkcs11 {
         Ok(Self {
             connection: Connection::open(token, pin)?,
             registers: VolatileRegisters::default(),
+            sealing: Mutex::default(),
         })
     }
 
     /// Makes the key of the store's tag, unless the token has it. For a new store: an existing one has its key already.
     pub fn make_store_key(&self) -> Result<(), BackendError> {
-        self.connection.run(store_key::make)
+        self.connection
+            .run(|session| store_key::make(session, None))
+    }
+
+    fn tag(&self, generation: Option<Generation>, store: &[u8]) -> Result<[u8; 32], BackendError> {
+        // Of the store's digest: tokens take little at once.
+        let digest = sha256(store);
+        self.connection
+            .run(|session| store_key::tag(session, generation, &digest))
     }
 }
 
@@ -85,10 +100,19 @@ impl Backend for Pkcs11 {
     }
 
     fn authenticate(&self, store: &[u8]) -> Result<[u8; 32], BackendError> {
-        // Of the store's digest: tokens take little at once.
-        let digest = sha256(store);
-        self.connection
-            .run(|session| store_key::tag(session, &digest))
+        let generation = *self.sealing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.tag(generation, store)
+    }
+
+    fn resume_sealing(&self, generation: Option<Generation>) {
+        *self.sealing.lock().unwrap_or_else(PoisonError::into_inner) = generation;
+    }
+
+    fn next_sealing(
+        &self,
+        generation: Generation,
+    ) -> Result<Box<dyn NextSealing + '_>, BackendError> {
+        Ok(Box::new(sealing::Next::make(self, generation)?))
     }
 
     fn destroy(&self, purpose: Purpose, key: &StoredKey<'_>) -> Result<(), BackendError> {

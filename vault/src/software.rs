@@ -3,6 +3,9 @@
 
 mod opened;
 mod root;
+mod sealing;
+
+use std::sync::{Arc, PoisonError, RwLock};
 
 use opened::OpenedKeys;
 pub use root::{RootKey, RootKeyError};
@@ -20,13 +23,16 @@ use bartizan_attestation::cose::{Curve, PublicKey};
 use bartizan_attestation::keys::{Purpose, VaultKind};
 use zeroize::Zeroizing;
 
-use crate::backend::{Backend, BackendError, Encoding, NewKey, StoredKey, curve, name};
+use crate::backend::{
+    Backend, BackendError, Encoding, Generation, NewKey, NextSealing, StoredKey, curve, name,
+};
 use crate::registers::{Register, RegisterValues, VolatileRegisters};
 
 /// Keys sealed under a root key.
 #[derive(Debug)]
 pub struct Software {
-    root: RootKey,
+    /// Replaced when it is rotated.
+    root: RwLock<Arc<RootKey>>,
     opened: OpenedKeys,
     registers: VolatileRegisters,
 }
@@ -35,10 +41,20 @@ impl Software {
     /// A back end with this root key.
     pub fn new(root: RootKey) -> Self {
         Self {
-            root,
+            root: RwLock::new(Arc::new(root)),
             opened: OpenedKeys::default(),
             registers: VolatileRegisters::default(),
         }
+    }
+
+    /// Puts a root key that a rotation left in its place ([`RootKey::left_of`]).
+    pub fn take_key_file(&self) -> Result<(), RootKeyError> {
+        self.root().take_over()
+    }
+
+    fn root(&self) -> Arc<RootKey> {
+        let root = self.root.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&root)
     }
 
     /// The private key (PKCS #8).
@@ -52,8 +68,8 @@ impl Software {
         let sealed = || BackendError::Sealed { purpose };
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| sealed())?;
         let mut bytes = Zeroizing::new(ciphertext.to_vec());
-        let opened = self
-            .root
+        let root = self.root();
+        let opened = root
             .aead()
             .open_in_place(nonce, bound_to(purpose, key.id), &mut bytes);
         let length = opened.map_err(|_| sealed())?.len();
@@ -79,13 +95,7 @@ impl Backend for Software {
             .map_err(|_| BackendError::Generate)?;
         let public = PublicKey::from_point(curve(purpose), pair.public_key().as_ref())
             .map_err(|_| BackendError::Generate)?;
-        let mut sealed = Zeroizing::new(pkcs8.as_ref().to_vec());
-        let nonce = self
-            .root
-            .aead()
-            .seal_in_place_append_tag(bound_to(purpose, &public.sha256()), &mut *sealed)
-            .map_err(|_| BackendError::Generate)?;
-        let blob = [nonce.as_ref().as_slice(), &sealed].concat();
+        let blob = seal(&self.root(), purpose, &public.sha256(), pkcs8.as_ref())?;
         Ok(NewKey { public, blob })
     }
 
@@ -108,10 +118,14 @@ impl Backend for Software {
     }
 
     fn authenticate(&self, store: &[u8]) -> Result<[u8; 32], BackendError> {
-        hmac::sign(self.root.store(), store)
-            .as_ref()
-            .try_into()
-            .map_err(|_| BackendError::Authenticate)
+        tag(&self.root(), store)
+    }
+
+    fn next_sealing(
+        &self,
+        generation: Generation,
+    ) -> Result<Box<dyn NextSealing + '_>, BackendError> {
+        Ok(Box::new(sealing::Next::make(self, generation)?))
     }
 
     fn destroy(&self, purpose: Purpose, key: &StoredKey<'_>) -> Result<(), BackendError> {
@@ -127,6 +141,28 @@ impl Backend for Software {
     fn registers(&self) -> Result<RegisterValues, BackendError> {
         Ok(self.registers.values())
     }
+}
+
+/// A private key (PKCS #8), sealed: nonce, ciphertext, tag.
+fn seal(
+    root: &RootKey,
+    purpose: Purpose,
+    id: &[u8; 32],
+    pkcs8: &[u8],
+) -> Result<Vec<u8>, BackendError> {
+    let mut sealed = Zeroizing::new(pkcs8.to_vec());
+    let nonce = root
+        .aead()
+        .seal_in_place_append_tag(bound_to(purpose, id), &mut *sealed)
+        .map_err(|_| BackendError::Generate)?;
+    Ok([nonce.as_ref().as_slice(), &sealed].concat())
+}
+
+fn tag(root: &RootKey, store: &[u8]) -> Result<[u8; 32], BackendError> {
+    hmac::sign(root.store(), store)
+        .as_ref()
+        .try_into()
+        .map_err(|_| BackendError::Authenticate)
 }
 
 /// A sealed key opens only as what it was made for.

@@ -21,8 +21,11 @@ mod pcrs;
 mod quote;
 mod ready;
 mod saved;
+mod sealing;
 mod store_key;
 mod templates;
+
+use std::sync::{Mutex, PoisonError};
 
 use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::keys::{Purpose, TpmDescription, VaultKind};
@@ -31,7 +34,8 @@ use tss_esapi::handles::KeyHandle;
 use tss_esapi::traits::Marshall;
 
 use crate::backend::{
-    Activated, Backend, BackendError, Device, DeviceError, Encoding, NewKey, Quote, StoredKey,
+    Activated, Backend, BackendError, Device, DeviceError, Encoding, Generation, NewKey,
+    NextSealing, Quote, StoredKey,
 };
 use crate::config::TpmConfig;
 use crate::registers::{Register, RegisterValues};
@@ -48,6 +52,8 @@ pub struct Tpm2 {
     connection: Connection,
     pcrs: Pcrs,
     saved: SavedKeys,
+    /// Which key the store's tag is by.
+    sealing: Mutex<Option<Generation>>,
 }
 
 impl Tpm2 {
@@ -60,11 +66,17 @@ impl Tpm2 {
             connection,
             pcrs,
             saved: SavedKeys::default(),
+            sealing: Mutex::default(),
         })
     }
 }
 
 impl Tpm2 {
+    fn tag(&self, generation: Option<Generation>, store: &[u8]) -> Result<[u8; 32], BackendError> {
+        self.connection
+            .run(|context| store_key::tag(context, generation, store))
+    }
+
     fn load(
         &self,
         context: &mut Context,
@@ -151,8 +163,19 @@ impl Backend for Tpm2 {
     }
 
     fn authenticate(&self, store: &[u8]) -> Result<[u8; 32], BackendError> {
-        self.connection
-            .run(|context| store_key::tag(context, store))
+        let generation = *self.sealing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.tag(generation, store)
+    }
+
+    fn resume_sealing(&self, generation: Option<Generation>) {
+        *self.sealing.lock().unwrap_or_else(PoisonError::into_inner) = generation;
+    }
+
+    fn next_sealing(
+        &self,
+        generation: Generation,
+    ) -> Result<Box<dyn NextSealing + '_>, BackendError> {
+        Ok(Box::new(sealing::Next::of(self, generation)))
     }
 
     fn destroy(&self, purpose: Purpose, key: &StoredKey<'_>) -> Result<(), BackendError> {

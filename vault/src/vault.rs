@@ -3,6 +3,7 @@
 mod card;
 mod counter;
 mod operators;
+mod sealing;
 mod tpm;
 mod verifier;
 
@@ -30,6 +31,8 @@ pub struct Vault {
     backend: Arc<dyn Backend>,
     keyring: RwLock<Keyring>,
     boot: Boot,
+    /// Held by every operation, and by the rotation of the sealing key alone: what an operation has looked up stays as it is sealed.
+    sealing: RwLock<()>,
 }
 
 /// The result of one operation.
@@ -45,6 +48,7 @@ impl Vault {
             backend,
             keyring: RwLock::new(keyring),
             boot,
+            sealing: RwLock::default(),
         }
     }
 
@@ -83,7 +87,7 @@ impl Vault {
             boot: &self.boot,
             now,
         };
-        match operation.perform(request) {
+        match self.perform(&operation, request) {
             Ok(reply) => reply,
             Err(refusal) => {
                 tracing::warn!(%refusal, "refused");
@@ -124,6 +128,7 @@ impl Operation<'_> {
                 certificate,
                 message,
             } => self.sign_tls(self.boot.reached()?, purpose, &certificate, &message),
+            VaultRequest::RotateSealing => self.rotate_sealing(self.boot.reached()?),
             VaultRequest::DescribeTpm => self.describe_tpm(self.boot.reached()?),
             VaultRequest::ActivateCredential {
                 object,

@@ -12,6 +12,7 @@ mod daemon;
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -184,6 +185,38 @@ fn keys_survive_kill_9() {
         let reply = host.ask(&sign_tls(certificate));
         assert!(matches!(reply, VaultReply::Signature(_)), "{reply:?}");
     }
+}
+
+/// By the confined process, which replaces its key file, and reads its passphrase again.
+#[test]
+fn the_sealing_key_is_rotated_and_survives_kill_9() {
+    let Fleet { verifier, host, .. } = fleet();
+    let rotate = VaultRequest::RotateTlsClient { lifetime_s: HOUR_S };
+    let certificate = host.certificates(&rotate).remove(0);
+    let key = |daemon: &Daemon| fs::read(daemon.folder().root_key()).unwrap();
+    let before = key(&host);
+    assert_eq!(host.ask(&VaultRequest::RotateSealing), VaultReply::Done);
+    assert_ne!(key(&host), before);
+    let host = Daemon::start(host.kill());
+    let reply = host.ask(&sign_tls(certificate));
+    assert!(matches!(reply, VaultReply::Signature(_)), "{reply:?}");
+    drop(verifier);
+
+    let folder = Folder::new("verifier");
+    let passphrase = folder.path().join("passphrase");
+    fs::write(&passphrase, "correct horse battery").unwrap();
+    fs::set_permissions(&passphrase, PermissionsExt::from_mode(0o600)).unwrap();
+    let (from, to) = (
+        format!("key_file: {}", folder.root_key().display()),
+        format!("passphrase_file: {}", passphrase.display()),
+    );
+    folder.configure(|text| text.replace(&from, &to));
+    let vault = Daemon::start(folder);
+    vault.certificates(&VaultRequest::CreateFleetCa { name: "f".into() });
+    assert_eq!(vault.ask(&VaultRequest::RotateSealing), VaultReply::Done);
+    let known = keys(&vault);
+    let vault = Daemon::start(vault.kill());
+    assert_eq!(keys(&vault), known);
 }
 
 #[test]

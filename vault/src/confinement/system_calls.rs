@@ -40,6 +40,10 @@ pub(super) const ALLOWED: &[SystemCall] = &[
         When::is(1, libc::F_GETFD),
         "the standard library's debug builds look first whether a descriptor is open",
     ),
+    always(
+        libc::SYS_statx,
+        "who may read the passphrase's file, which is read again when the sealing key is rotated",
+    ),
     // Memory, never executable.
     only(libc::SYS_mmap, NOT_EXECUTABLE, "heap"),
     only(libc::SYS_mprotect, NOT_EXECUTABLE, "heap"),

@@ -45,7 +45,7 @@ fn child_process() {
     let folder = std::path::PathBuf::from(std::env::var_os(FOLDER).unwrap());
     let store = folder.join("keys");
     keep_memory_private().unwrap();
-    let sealing = Sealing::KeyFile("/x".into());
+    let sealing = Sealing::KeyFile(folder.join("root.key"));
     restrict_paths(&store, &sealing).unwrap();
     restrict_system_calls(&sealing).unwrap();
     match act.as_str() {

@@ -1,4 +1,5 @@
-//! The store's file: CBOR {version, salt, contents, seal}, the seal over all before it by a key of the back end.
+//! The store's file: CBOR {version, salt, contents, seal, generation}, the seal over all of it by the back end's sealing key, which
+//! `generation` names once it was rotated.
 //!
 //! The seal is why certificates and the fleet CA in the store can be believed as much as the sealed keys. It does not
 //! notice an older, whole store put back: that needs a monotonic counter, which a file has not, and the verifier keeps for it.
@@ -15,7 +16,7 @@ use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
 
 use super::{Contents, Keyring, KeyringError};
-use crate::backend::Backend;
+use crate::backend::{Backend, BackendError, Generation};
 
 /// Largest file in bytes.
 const MAX_FILE: usize = 1 << 20;
@@ -43,6 +44,9 @@ struct Sealed {
     contents: ByteVec,
     #[n(3)]
     seal: ByteArray<32>,
+    /// Which sealing key; none of the first.
+    #[n(4)]
+    generation: Option<ByteArray<32>>,
 }
 
 impl StoredKeyring {
@@ -79,10 +83,26 @@ impl StoredKeyring {
         })
     }
 
-    /// The salt of a passphrase, to be had before there is a back end.
+    /// The salt of a passphrase, to be had before there is a back end: another one of each sealing key.
     #[must_use]
-    pub const fn salt(&self) -> &[u8; 32] {
-        &self.salt
+    pub fn salt(&self) -> &[u8; 32] {
+        let generation = self.sealed.as_ref().map(|sealed| &sealed.generation);
+        match generation {
+            Some(Some(generation)) => generation,
+            _ => &self.salt,
+        }
+    }
+
+    /// Whether it was sealed by this back end.
+    pub fn is_sealed_by(&self, backend: &dyn Backend) -> Result<bool, KeyringError> {
+        let Some(sealed) = &self.sealed else {
+            return Ok(false);
+        };
+        let generation = sealed.generation();
+        backend.resume_sealing(generation);
+        let by = |store: &[u8]| backend.authenticate(store);
+        let expected = seal(&sealed.salt, generation, &sealed.contents, by)?;
+        Ok(verify_slices_are_equal(&expected, &*sealed.seal).is_ok())
     }
 
     /// Whether there was no file.
@@ -93,44 +113,56 @@ impl StoredKeyring {
 
     /// Checks the seal. A new store is written, so that one that cannot be is known at once.
     pub fn open(self, backend: Arc<dyn Backend>) -> Result<Keyring, KeyringError> {
+        let altered = self.sealed.is_some() && !self.is_sealed_by(&*backend)?;
         let path = self.path;
+        if altered {
+            return Err(KeyringError::Altered { path });
+        }
+        let generation = self.sealed.as_ref().and_then(Sealed::generation);
         let contents = match self.sealed {
             Some(sealed) => {
-                let expected = seal(&sealed.salt, &sealed.contents, &*backend)?;
-                verify_slices_are_equal(&expected, &*sealed.seal)
-                    .map_err(|_| KeyringError::Altered { path: path.clone() })?;
                 let damaged = |_| KeyringError::Damaged { path: path.clone() };
                 bartizan_local::decode(&sealed.contents).map_err(damaged)?
             }
             None => {
                 let empty = Contents::default();
-                save(&path, &self.salt, &empty, &*backend)?;
+                let by = |store: &[u8]| backend.authenticate(store);
+                save(&path, &self.salt, None, &empty, by)?;
                 empty
             }
         };
         Ok(Keyring {
             path,
             salt: self.salt,
+            generation,
             backend,
             contents,
         })
     }
 }
 
-/// Replaces the file durably.
+impl Sealed {
+    fn generation(&self) -> Option<Generation> {
+        self.generation.map(|generation| Generation(*generation))
+    }
+}
+
+/// Replaces the file durably. `authenticate` makes the tag, by the sealing key that `generation` names.
 pub(super) fn save(
     path: &Path,
     salt: &[u8; 32],
+    generation: Option<Generation>,
     contents: &Contents,
-    backend: &dyn Backend,
+    authenticate: impl Fn(&[u8]) -> Result<[u8; 32], BackendError>,
 ) -> Result<(), KeyringError> {
     let contents = bartizan_local::encode(contents);
-    let seal = seal(salt, &contents, backend)?;
+    let seal = seal(salt, generation, &contents, authenticate)?;
     let bytes = bartizan_local::encode(&Sealed {
         version: VERSION,
         salt: (*salt).into(),
         contents: contents.into(),
         seal: seal.into(),
+        generation: generation.map(|generation| generation.0.into()),
     });
     if bytes.len() > MAX_FILE {
         return Err(KeyringError::Full {
@@ -160,12 +192,17 @@ fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn seal(salt: &[u8; 32], contents: &[u8], backend: &dyn Backend) -> Result<[u8; 32], KeyringError> {
-    let sealed = [
-        b"bartizan-vault store\0".as_slice(),
-        &VERSION.to_be_bytes(),
-        salt,
-        contents,
-    ];
-    Ok(backend.authenticate(&sealed.concat())?)
+fn seal(
+    salt: &[u8; 32],
+    generation: Option<Generation>,
+    contents: &[u8],
+    authenticate: impl Fn(&[u8]) -> Result<[u8; 32], BackendError>,
+) -> Result<[u8; 32], KeyringError> {
+    // With a generation the name is another: where it ends and contents begin cannot be told otherwise.
+    let (name, generation): (&[u8], &[u8]) = match &generation {
+        None => (b"bartizan-vault store\0", &[]),
+        Some(Generation(generation)) => (b"bartizan-vault store, sealed anew\0", generation),
+    };
+    let sealed = [name, &VERSION.to_be_bytes(), salt, generation, contents];
+    Ok(authenticate(&sealed.concat())?)
 }

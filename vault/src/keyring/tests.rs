@@ -184,6 +184,13 @@ impl Backend for Destroying {
         self.backend.authenticate(store)
     }
 
+    fn next_sealing(
+        &self,
+        generation: crate::backend::Generation,
+    ) -> Result<Box<dyn crate::backend::NextSealing + '_>, BackendError> {
+        self.backend.next_sealing(generation)
+    }
+
     fn destroy(&self, _: Purpose, key: &StoredKey<'_>) -> Result<(), BackendError> {
         self.destroyed.lock().unwrap().push(key.id[0]);
         // The store has no such key any more, so that this is no reason to fail.

@@ -1,21 +1,22 @@
 //! The key of the store's tag: a secret that the token made and keeps.
 
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
 use super::keys::has;
 use super::{refused, unexpected};
-use crate::backend::BackendError;
+use crate::backend::{BackendError, Generation};
 
 const LABEL: &[u8] = b"bartizan-vault/1/store";
 /// Bytes of the secret.
 const LENGTH: u64 = 32;
 
 /// Makes the key unless there is one.
-pub(super) fn make(session: &Session) -> Result<(), BackendError> {
-    if !search(session)?.is_empty() {
-        return find(session).map(drop);
+pub(super) fn make(session: &Session, generation: Option<Generation>) -> Result<(), BackendError> {
+    let label = label(generation);
+    if !search(session, &label)?.is_empty() {
+        return find(session, &label).map(drop);
     }
     let template = [
         Attribute::Class(ObjectClass::SECRET_KEY),
@@ -27,25 +28,53 @@ pub(super) fn make(session: &Session) -> Result<(), BackendError> {
         Attribute::Extractable(false),
         Attribute::Sign(true),
         Attribute::Verify(false),
-        Attribute::Label(LABEL.to_vec()),
+        Attribute::Label(label.clone()),
     ];
     session
         .generate_key(&Mechanism::GenericSecretKeyGen, &template)
         .map_err(refused)?;
-    find(session).map(drop)
+    find(session, &label).map(drop)
 }
 
 /// HMAC-SHA-256.
-pub(super) fn tag(session: &Session, message: &[u8]) -> Result<[u8; 32], BackendError> {
-    let key = find(session)?;
+pub(super) fn tag(
+    session: &Session,
+    generation: Option<Generation>,
+    message: &[u8],
+) -> Result<[u8; 32], BackendError> {
+    let key = find(session, &label(generation))?;
     let tag = session
         .sign(&Mechanism::Sha256Hmac, key, message)
         .map_err(refused)?;
     tag.try_into().map_err(|_| unexpected())
 }
 
-fn find(session: &Session) -> Result<ObjectHandle, BackendError> {
-    let [key] = *search(session)? else {
+/// Destroys all others: the former one, and what rotations left that were interrupted.
+pub(super) fn destroy_others(session: &Session, kept: Generation) -> Result<(), BackendError> {
+    let kept = label(Some(kept));
+    let all = [
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::Token(true),
+    ];
+    for key in session.find_objects(&all).map_err(refused)? {
+        let found = session.get_attributes(key, &[AttributeType::Label]);
+        let found = found.map_err(refused)?;
+        let is_other = |attribute: &Attribute| matches!(attribute, Attribute::Label(found) if found.starts_with(LABEL) && *found != kept);
+        if found.iter().any(is_other) {
+            session.destroy_object(key).map_err(refused)?;
+        }
+    }
+    Ok(())
+}
+
+fn label(generation: Option<Generation>) -> Vec<u8> {
+    let generation =
+        generation.map(|Generation(generation)| format!("/{}", hex::encode(generation)));
+    [LABEL, generation.unwrap_or_default().as_bytes()].concat()
+}
+
+fn find(session: &Session, label: &[u8]) -> Result<ObjectHandle, BackendError> {
+    let [key] = *search(session, label)? else {
         return Err(BackendError::StoreKey);
     };
     let wanted = [
@@ -62,11 +91,11 @@ fn find(session: &Session) -> Result<ObjectHandle, BackendError> {
     Err(BackendError::ExposedStoreKey)
 }
 
-fn search(session: &Session) -> Result<Vec<ObjectHandle>, BackendError> {
+fn search(session: &Session, label: &[u8]) -> Result<Vec<ObjectHandle>, BackendError> {
     let wanted = [
         Attribute::Class(ObjectClass::SECRET_KEY),
         Attribute::Token(true),
-        Attribute::Label(LABEL.to_vec()),
+        Attribute::Label(label.to_vec()),
     ];
     session.find_objects(&wanted).map_err(refused)
 }

@@ -68,6 +68,12 @@ impl OpenedKeys {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|opened| opened.purpose != purpose || opened.id != *id);
     }
+
+    /// Keeps none.
+    pub(super) fn forget_all(&self) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.clear();
+    }
 }
 
 impl fmt::Debug for OpenedKeys {

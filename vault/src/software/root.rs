@@ -1,6 +1,6 @@
 //! The root key: from a file of 32 random bytes, or stretched from a passphrase.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::num::NonZeroU32;
 use std::os::unix::fs::OpenOptionsExt;
@@ -26,6 +26,14 @@ const MIN_PASSPHRASE: usize = 12;
 pub struct RootKey {
     sealing: RandomizedNonceKey,
     store: hmac::Key,
+    source: Source,
+}
+
+/// Where it comes from.
+#[derive(Clone, Debug)]
+enum Source {
+    KeyFile(PathBuf),
+    Passphrase(PathBuf),
 }
 
 /// There is no usable root key.
@@ -61,11 +69,8 @@ impl RootKey {
             source,
         };
         if !path.try_exists().map_err(failed)? {
-            let mut fresh = Zeroizing::new([0; 32]);
-            SystemRandom::new()
-                .fill(&mut *fresh)
-                .map_err(|_| RootKeyError::Derive)?;
-            write_secret(path, &*fresh).map_err(failed)?;
+            let fresh = random()?;
+            write_secret(path, &*fresh, OpenOptions::new().create_new(true)).map_err(failed)?;
         }
         Self::from_file(path)
     }
@@ -79,7 +84,62 @@ impl RootKey {
                 length: bytes.len(),
             });
         }
-        Self::derive(&bytes)
+        Self::derive(&bytes, Source::KeyFile(path.into()))
+    }
+
+    /// The one that a rotation has made for the key file, and that has not taken its place, if there is one.
+    pub fn left_of(path: &Path) -> Result<Option<Self>, RootKeyError> {
+        let next = next_of(path);
+        let failed = |source| SecretError::File {
+            path: next.clone(),
+            source,
+        };
+        if !next.try_exists().map_err(failed)? {
+            return Ok(None);
+        }
+        match secret::read(&next)?.as_slice() {
+            bytes if bytes.len() == 32 => {
+                Self::derive(bytes, Source::KeyFile(path.into())).map(Some)
+            }
+            // It was not even written.
+            _ => Ok(None),
+        }
+    }
+
+    /// Another one: a file beside the key file, or the same passphrase stretched otherwise.
+    pub(super) fn next(&self, salt: &[u8; 32]) -> Result<Self, RootKeyError> {
+        let path = match &self.source {
+            Source::Passphrase(path) => return Self::from_passphrase(path, salt),
+            Source::KeyFile(path) => path,
+        };
+        let next = next_of(path);
+        let fresh = random()?;
+        let written = write_secret(
+            &next,
+            &*fresh,
+            OpenOptions::new().create(true).truncate(true),
+        );
+        written.map_err(|source| SecretError::File { path: next, source })?;
+        Self::derive(&*fresh, self.source.clone())
+    }
+
+    /// Has the file that [`RootKey::next`] wrote take the key file's place, which is overwritten first: some disks keep what was all the
+    /// same.
+    pub(super) fn take_over(&self) -> Result<(), RootKeyError> {
+        let Source::KeyFile(path) = &self.source else {
+            return Ok(());
+        };
+        let failed = |source| SecretError::File {
+            path: path.clone(),
+            source,
+        };
+        let former = OpenOptions::new().write(true).open(path).map_err(failed)?;
+        fs::rename(next_of(path), path).map_err(failed)?;
+        sync_folder(path).map_err(failed)?;
+        let overwritten = (&former)
+            .write_all(&[0; 32])
+            .and_then(|()| former.sync_all());
+        Ok(overwritten.map_err(failed)?)
     }
 
     /// Stretches the passphrase in a file; `salt` is the store's own.
@@ -97,7 +157,7 @@ impl RootKey {
             passphrase,
             &mut *stretched,
         );
-        Self::derive(&*stretched)
+        Self::derive(&*stretched, Source::Passphrase(path.into()))
     }
 
     /// Seals private keys.
@@ -111,7 +171,7 @@ impl RootKey {
     }
 
     /// HKDF (RFC 5869), a key for each use: the file's bytes themselves encrypt nothing.
-    fn derive(secret: &[u8]) -> Result<Self, RootKeyError> {
+    fn derive(secret: &[u8], source: Source) -> Result<Self, RootKeyError> {
         let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, b"bartizan-vault").extract(secret);
         let sealing = expand(&extracted, b"seal private keys, AES-256-GCM")?;
         let store = expand(&extracted, b"authenticate the store, HMAC-SHA-256")?;
@@ -119,6 +179,7 @@ impl RootKey {
             sealing: RandomizedNonceKey::new(&AES_256_GCM, &*sealing)
                 .map_err(|_| RootKeyError::Derive)?,
             store: hmac::Key::new(hmac::HMAC_SHA256, &*store),
+            source,
         })
     }
 }
@@ -133,13 +194,28 @@ fn expand(extracted: &hkdf::Prk, usage: &[u8]) -> Result<Zeroizing<[u8; 32]>, Ro
     Ok(key)
 }
 
-fn write_secret(path: &Path, secret: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+fn random() -> Result<Zeroizing<[u8; 32]>, RootKeyError> {
+    let mut fresh = Zeroizing::new([0; 32]);
+    SystemRandom::new()
+        .fill(&mut *fresh)
+        .map_err(|_| RootKeyError::Derive)?;
+    Ok(fresh)
+}
+
+/// What is beside a key file while it is replaced.
+fn next_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".next");
+    name.into()
+}
+
+fn write_secret(path: &Path, secret: &[u8], how: &mut OpenOptions) -> io::Result<()> {
+    let mut file = how.write(true).mode(0o600).open(path)?;
     file.write_all(secret)?;
     file.sync_all()?;
+    sync_folder(path)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }

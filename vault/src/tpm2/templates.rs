@@ -13,7 +13,7 @@ use tss_esapi::structures::{
     SymmetricDefinitionObject,
 };
 
-use crate::backend::{curve, name};
+use crate::backend::{Generation, curve, name};
 
 /// The parent of a purpose's keys. Its `unique` field makes it another key for each: a TPM loads a key under the parent
 /// that it was made under only.
@@ -53,7 +53,11 @@ pub(super) fn attestation() -> Result<Public, Error> {
 }
 
 /// The key of the store's tag.
-pub(super) fn store() -> Result<Public, Error> {
+pub(super) fn store(generation: Option<Generation>) -> Result<Public, Error> {
+    let name = [
+        b"bartizan-vault/1/store".as_slice(),
+        generation.as_ref().map_or(&[], |generation| &generation.0),
+    ];
     let attributes = fixed()
         .with_user_with_auth(true)
         .with_sign_encrypt(true)
@@ -66,7 +70,7 @@ pub(super) fn store() -> Result<Public, Error> {
         .with_name_hashing_algorithm(HashingAlgorithm::Sha256)
         .with_object_attributes(attributes)
         .with_keyed_hash_parameters(PublicKeyedHashParameters::new(scheme))
-        .with_keyed_hash_unique_identifier(sha256(b"bartizan-vault/1/store").to_vec().try_into()?)
+        .with_keyed_hash_unique_identifier(sha256(&name.concat()).to_vec().try_into()?)
         .build()
 }
 

@@ -6,6 +6,8 @@ mod keys;
 mod losses;
 #[path = "cases/registers.rs"]
 mod registers;
+#[path = "cases/sealing.rs"]
+mod sealing;
 
 use std::sync::Arc;
 
@@ -42,6 +44,10 @@ pub(crate) const CASES: &[Case] = &[
     ("a_destroyed_key_is_gone", keys::a_destroyed_key_is_gone),
     ("tags_are_one_stores_own", keys::tags_are_one_stores_own),
     ("eight_threads_sign", keys::eight_threads_sign),
+    (
+        "a_vault_goes_on_when_its_sealing_key_is_rotated",
+        sealing::a_vault_goes_on_when_its_sealing_key_is_rotated,
+    ),
     ("registers_are_extended", registers::registers_are_extended),
     (
         "registers_are_each_their_own",

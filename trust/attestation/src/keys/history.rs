@@ -34,11 +34,14 @@ pub enum KeyKind {
     /// An operator's key; the vault only certifies it.
     #[n(7)]
     Operator,
+    /// What a vault seals its keys and its store with. It has no public half: it goes by a digest of its number.
+    #[n(8)]
+    Sealing,
 }
 
 impl KeyKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::FleetCa,
         Self::Card,
         Self::TlsServer,
@@ -47,6 +50,7 @@ impl KeyKind {
         Self::Report,
         Self::Guest,
         Self::Operator,
+        Self::Sealing,
     ];
 
     /// Its name on the command line and in the API.
@@ -61,6 +65,7 @@ impl KeyKind {
             Self::Report => "report",
             Self::Guest => "guest",
             Self::Operator => "operator",
+            Self::Sealing => "sealing",
         }
     }
 }

@@ -199,6 +199,11 @@ pub enum VaultRequest {
         #[cbor(n(1), with = "minicbor::bytes")]
         mark: Mark,
     },
+    /// Make another sealing key, seal everything by it, and destroy the former one. Answer: [`VaultReply::Done`].
+    ///
+    /// [`VaultReply::Done`]: super::VaultReply::Done
+    #[n(70)]
+    RotateSealing,
 }
 
 impl VaultRequest {

@@ -186,6 +186,13 @@ impl Backend for Counted {
         self.backend.authenticate(store)
     }
 
+    fn next_sealing(
+        &self,
+        generation: crate::backend::Generation,
+    ) -> Result<Box<dyn crate::backend::NextSealing + '_>, BackendError> {
+        self.backend.next_sealing(generation)
+    }
+
     fn destroy(&self, purpose: Purpose, key: &StoredKey<'_>) -> Result<(), BackendError> {
         self.backend.destroy(purpose, key)
     }

@@ -1,0 +1,100 @@
+//! Rotation of the sealing key.
+//!
+//! ```text
+//! another is made ─► all is sealed by it ─► the store is replaced ─► it takes over, the former one is destroyed
+//!                                            └ a crash before leaves the former, a crash after is made good at the start
+//! ```
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use bartizan_attestation::digest::sha256;
+use bartizan_attestation::keys::{KeyEventKind, KeyKind};
+
+use super::{Contents, Keyring, KeyringError, Record, file};
+use crate::backend::{Generation, NextSealing, StoredKey};
+
+/// How long a sealing key is used before another is made, in seconds.
+const LIFETIME_S: u64 = 365 * 86_400;
+
+impl Keyring {
+    /// Rotates the sealing key.
+    pub(crate) fn rotate_sealing(&mut self, now: u64) -> Result<(), KeyringError> {
+        let mut random = [0; 32];
+        SystemRandom::new()
+            .fill(&mut random)
+            .map_err(|_| KeyringError::Random)?;
+        let generation = Generation(random);
+        let (former, by) = (self.id(self.generation), self.id(Some(generation)));
+        let kind = KeyKind::Sealing;
+        let backend = std::sync::Arc::clone(&self.backend);
+        let next = backend.next_sealing(generation)?;
+        let mut contents = self.contents.clone();
+        contents.reseal(&*next)?;
+        contents.sealing_made_s = Some(now);
+        contents.note(
+            now,
+            kind,
+            former,
+            KeyEventKind::Superseded { by: by.into() },
+        );
+        contents.note(now, kind, by, KeyEventKind::Made);
+        let tag = |store: &[u8]| next.authenticate(store);
+        file::save(&self.path, &self.salt, Some(generation), &contents, tag)?;
+        self.contents = contents;
+        self.generation = Some(generation);
+        let what = match next.take_over() {
+            Ok(()) => KeyEventKind::Destroyed,
+            Err(error) => {
+                tracing::error!(%error, "the former sealing key is still there");
+                KeyEventKind::not_destroyed(&error)
+            }
+        };
+        self.change(now, |contents| {
+            contents.note(now, kind, former, what);
+            Ok(())
+        })
+    }
+
+    /// Whether it is not time for another one. One that was made while the clock was ahead would last too long.
+    pub(crate) fn is_sealing_fresh(&self, now: u64) -> bool {
+        let made = self.contents.sealing_made_s;
+        made.is_some_and(|made| (made..made.saturating_add(LIFETIME_S)).contains(&now))
+    }
+
+    /// The same, where its time has come. A store's first one counts from now on.
+    pub(crate) fn rotate_sealing_if_due(&mut self, now: u64) -> Result<(), KeyringError> {
+        match self.contents.sealing_made_s {
+            Some(_) if self.is_sealing_fresh(now) => Ok(()),
+            Some(_) => self.rotate_sealing(now),
+            None => self.change(now, |contents| {
+                contents.sealing_made_s = Some(now);
+                Ok(())
+            }),
+        }
+    }
+
+    /// What a sealing key goes by in the history: it has no public half.
+    fn id(&self, generation: Option<Generation>) -> [u8; 32] {
+        let generation = generation.map_or([0; 32], |generation| generation.0);
+        sha256(&[b"bartizan-vault sealing key", &self.salt[..], &generation].concat())
+    }
+}
+
+impl Contents {
+    fn reseal(&mut self, next: &dyn NextSealing) -> Result<(), KeyringError> {
+        let doomed = self.doomed.iter_mut().flatten();
+        for record in self.records.iter_mut().chain(doomed) {
+            record.blob = next.reseal(record.purpose, &stored(record))?.into();
+        }
+        Ok(())
+    }
+}
+
+fn stored(record: &Record) -> StoredKey<'_> {
+    StoredKey {
+        id: &record.id,
+        blob: &record.blob,
+    }
+}
+
+#[cfg(test)]
+mod tests;
