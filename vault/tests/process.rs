@@ -193,11 +193,13 @@ fn the_sealing_key_is_rotated_and_survives_kill_9() {
     let Fleet { verifier, host, .. } = fleet();
     let rotate = VaultRequest::RotateTlsClient { lifetime_s: HOUR_S };
     let certificate = host.certificates(&rotate).remove(0);
-    let key = |daemon: &Daemon| fs::read(daemon.folder().root_key()).unwrap();
-    let before = key(&host);
+    let folder = host.kill();
+    let before = fs::read(folder.root_key()).unwrap();
+    let host = Daemon::start(folder);
     assert_eq!(host.ask(&VaultRequest::RotateSealing), VaultReply::Done);
-    assert_ne!(key(&host), before);
-    let host = Daemon::start(host.kill());
+    let folder = host.kill();
+    assert_ne!(fs::read(folder.root_key()).unwrap(), before);
+    let host = Daemon::start(folder);
     let reply = host.ask(&sign_tls(certificate));
     assert!(matches!(reply, VaultReply::Signature(_)), "{reply:?}");
     drop(verifier);

@@ -128,6 +128,7 @@ pub fn router(service: Arc<Service>) -> Router {
         )
         .route("/v1/keys", get(keys::list))
         .route("/v1/keys/history", get(keys::history))
+        .route("/v1/keys/sealing/rotate", post(keys::rotate_sealing))
         .route("/v1/keys/{kind}/rotate", post(keys::rotate))
         .route("/v1/keys/{kind}/{id}", delete(keys::revoke))
         .route("/metrics", get(operations::metrics))

@@ -146,6 +146,14 @@ impl Vault {
         }
     }
 
+    /// Has another sealing key made, and everything sealed by it.
+    pub async fn rotate_sealing(&self) -> Result<(), VaultError> {
+        match self.ask(VaultRequest::RotateSealing).await? {
+            VaultReply::Done => Ok(()),
+            _ => Err(VaultError::UnexpectedReply),
+        }
+    }
+
     /// Has a TLS 1.3 CertificateVerify signed. Blocks for at most two deadlines.
     pub fn sign_tls(&self, certificate: &[u8], message: &[u8]) -> Result<Vec<u8>, VaultError> {
         let request = VaultRequest::SignTls {

@@ -29,6 +29,9 @@ impl Operations {
             Operation::RotateKeys {
                 key: RotatableKey::TlsClient,
             } => return self.rotate_tls_client().await,
+            Operation::RotateKeys {
+                key: RotatableKey::Sealing,
+            } => return self.rotate_sealing().await,
             Operation::RotateReportKey { vm } => OperatorRequest::RotateReportKey { vm },
             Operation::ShowBoot => return self.show_boot().await,
             Operation::ListKeys => return self.list_keys().await,
@@ -85,6 +88,14 @@ impl Operations {
         match rotated {
             Ok(Ok(())) => Ok(OperationReply::Done),
             Ok(Err(error)) => Err(OperationRefusal::NotRotated(error.to_string())),
+            Err(error) => Err(OperationRefusal::NotRotated(error.to_string())),
+        }
+    }
+
+    async fn rotate_sealing(&self) -> Result<OperationReply, OperationRefusal> {
+        match self.card.vault.ask_async(VaultRequest::RotateSealing).await {
+            Ok(VaultReply::Done) => Ok(OperationReply::Done),
+            Ok(_) => Err(not_told(&VaultError::Unexpected)),
             Err(error) => Err(OperationRefusal::NotRotated(error.to_string())),
         }
     }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use bartizan_attestation::keys::KeyKind;
+use bartizan_attestation::operation::RotatableKey;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -38,7 +39,8 @@ pub(crate) enum Key {
     History {
         /// Whose.
         whose: Whose,
-        /// Only of this kind: fleet-ca, card, tls-server, tls-client, token, report, guest, operator.
+        /// Only of this kind: fleet-ca, card, tls-server, tls-client, token, report, guest, operator,
+        /// sealing.
         #[arg(long, value_parser = kind)]
         kind: Option<KeyKind>,
         #[command(flatten)]
@@ -46,9 +48,10 @@ pub(crate) enum Key {
     },
     /// Make a new key, and use it from now on. What the former one signed stays good.
     ///
-    /// At a host: its TLS client key, a guest's report key. At the verifier: its token key, its TLS server key.
+    /// At a host: its TLS client key, a guest's report key. At the verifier: its token key, its TLS server key. At both: the sealing key,
+    /// by which the vault seals its other keys and its store.
     #[command(
-        after_help = "Examples:\n  bartizan key rotate tls-client\n  bartizan key rotate report --vm web\n  bartizan key rotate token"
+        after_help = "Examples:\n  bartizan key rotate tls-client\n  bartizan key rotate report --vm web\n  bartizan key rotate token\n  bartizan key rotate sealing --of verifier"
     )]
     Rotate {
         /// Which kind.
@@ -56,6 +59,9 @@ pub(crate) enum Key {
         /// The guest whose report key it is, by name or UUID.
         #[arg(long, required_if_eq("kind", "report"))]
         vm: Option<String>,
+        /// Whose sealing key it is.
+        #[arg(long, required_if_eq("kind", "sealing"))]
+        of: Option<Whose>,
         #[command(flatten)]
         places: Places,
     },
@@ -93,6 +99,8 @@ pub(crate) enum Rotated {
     Token,
     /// The verifier's TLS server key.
     TlsServer,
+    /// What a vault seals its keys and its store with.
+    Sealing,
 }
 
 /// A key that is destroyed on demand.
@@ -153,7 +161,12 @@ pub(crate) fn run(command: Key, output: Output) -> Result<ExitCode> {
             let events = of_kind(with_time(events, "at_s", "at"), kind);
             output.table(&events, &["number", "at", "kind", "event", "id", "why"]);
         }
-        Key::Rotate { kind, vm, places } => rotate(kind, vm, places, output)?,
+        Key::Rotate {
+            kind,
+            vm,
+            of,
+            places,
+        } => rotate(kind, vm, of, places, output)?,
         Key::Revoke { kind, id, verifier } => {
             let kind = kind.name();
             let path = format!("/v1/keys/{kind}/{}", segment(&id));
@@ -165,13 +178,24 @@ pub(crate) fn run(command: Key, output: Output) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn rotate(kind: Rotated, vm: Option<String>, places: Places, output: Output) -> Result<()> {
+fn rotate(
+    kind: Rotated,
+    vm: Option<String>,
+    of: Option<Whose>,
+    places: Places,
+    output: Output,
+) -> Result<()> {
     let at_verifier = |name: &str| {
         let path = format!("/v1/keys/{name}/rotate");
         places.clone().verifier().ask("POST", &path, None)
     };
     let mut shown = match kind {
-        Rotated::TlsClient => host::rotate_tls_client(&places.card())?,
+        Rotated::TlsClient => host::rotate(&places.card(), RotatableKey::TlsClient)?,
+        Rotated::Sealing if of == Some(Whose::Verifier) => {
+            at_verifier("sealing")?;
+            json!({ "kind": "sealing" })
+        }
+        Rotated::Sealing => host::rotate(&places.card(), RotatableKey::Sealing)?,
         // The argument is required for this kind.
         Rotated::Report => host::rotate_report_key(&places.card(), vm.unwrap_or_default())?,
         Rotated::Token => at_verifier("token")?,

@@ -24,10 +24,12 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// Rotations of each kind; report keys' are of each of two guests.
-const TLS_CLIENT: u32 = 350;
-const TLS_SERVER: u32 = 350;
+const TLS_CLIENT: u32 = 340;
+const TLS_SERVER: u32 = 340;
 const TOKEN: u32 = 200;
 const REPORT: u32 = 50;
+/// Of each of the two vaults.
+const SEALING: u32 = 10;
 /// Token keys that are left: results that are on their way are of the newest.
 const TOKEN_KEYS: usize = 20;
 /// How long a token key lasts in the case of overlaps, in seconds: the least for results of half of that.
@@ -52,6 +54,15 @@ fn thousand(world: &mut World) -> Result<()> {
             scope.spawn(|| rotate(operator, REPORT, &["report", "--vm", "web"], &rotated)),
             scope.spawn(|| rotate(operator, REPORT, &["report", "--vm", "other"], &rotated)),
             scope.spawn(|| rotate_tokens(operator, &rotated)),
+            scope.spawn(|| rotate(operator, SEALING, &["sealing", "--of", "host"], &rotated)),
+            scope.spawn(|| {
+                rotate(
+                    operator,
+                    SEALING,
+                    &["sealing", "--of", "verifier"],
+                    &rotated,
+                )
+            }),
         ];
         let rotations = rotations.map(|thread| thread.join().unwrap_or_else(|_| bail!("a panic")));
         over.store(true, Ordering::SeqCst);
@@ -76,6 +87,11 @@ fn thousand(world: &mut World) -> Result<()> {
             ensure!(told(word), "no {kind} key was {word}: {events:?}");
         }
         ensure!(!told("not-destroyed"), "{events:?}");
+    }
+    for whose in ["host", "verifier"] {
+        let events = history(operator, whose, "sealing")?;
+        let destroyed = events.iter().filter(|event| event["event"] == "destroyed");
+        ensure!(destroyed.count() >= SEALING as usize, "{events:?}");
     }
     let reports = history(operator, "host", "report")?;
     ensure!(reports.len() >= 100, "{} report keys", reports.len());

@@ -114,6 +114,9 @@ pub enum RotatableKey {
     /// The host's TLS client key towards the verifier.
     #[n(0)]
     TlsClient,
+    /// What the host's vault seals its keys and its store with.
+    #[n(70)]
+    Sealing,
 }
 
 impl RotatableKey {
@@ -122,6 +125,7 @@ impl RotatableKey {
     pub const fn name(self) -> &'static str {
         match self {
             Self::TlsClient => "tls-client",
+            Self::Sealing => "sealing",
         }
     }
 }

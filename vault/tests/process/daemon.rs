@@ -118,10 +118,6 @@ impl Daemon {
         link
     }
 
-    pub(crate) fn folder(&self) -> &Folder {
-        self.folder.as_ref().unwrap()
-    }
-
     pub(crate) fn ask(&self, request: &VaultRequest) -> VaultReply {
         let mut link = self.connect();
         write_frame(&mut link, request, VaultRequest::MAX_FRAME).unwrap();

@@ -107,9 +107,9 @@ pub(super) struct KeyEventDocument {
     number: u64,
     /// When, in seconds since the Unix epoch, by the vault's clock.
     at_s: u64,
-    /// `fleet-ca`, `token` or `tls-server`; `card` and `operator` where the vault only certified the key.
+    /// `fleet-ca`, `token`, `tls-server` or `sealing`; `card` and `operator` where the vault only certified the key.
     kind: &'static str,
-    /// SHA-256 of its public key: 64 hexadecimal digits.
+    /// SHA-256 of its public key, or of a sealing key's number: 64 hexadecimal digits.
     id: String,
     /// `made`, `certified`, `superseded`, `revoked`, `destroyed` or `not-destroyed`.
     event: &'static str,
@@ -311,6 +311,25 @@ pub(super) async fn rotate(
     });
     let rotated = rotating.await.map_err(|_| VaultError::Stopped)??;
     Ok(Json(rotated))
+}
+
+/// Has the verifier's vault make another sealing key, seal its keys and its store by it, and destroy the former one. The vault answers
+/// nothing else meanwhile.
+#[utoipa::path(
+    post, path = "/v1/keys/sealing/rotate", tag = "operator",
+    responses(
+        (status = 204, description = "It is rotated."),
+        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn rotate_sealing(
+    State(service): State<Arc<Service>>,
+    operator: Operator,
+) -> Result<StatusCode, Problem> {
+    let rotated = service.vault.rotate_sealing().await;
+    rotated.map_err(KeyRouteError::from)?;
+    tracing::info!(operator = operator.name, "sealing key rotated");
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Destroys a key before its end. One that is in use gives way to a new one first. Results that a revoked token key signed are good

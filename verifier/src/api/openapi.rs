@@ -60,6 +60,7 @@ pub fn document() -> String {
         keys::list,
         keys::history,
         keys::rotate,
+        keys::rotate_sealing,
         keys::revoke,
         operations::metrics,
     ),

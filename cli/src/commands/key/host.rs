@@ -28,8 +28,7 @@ pub(super) fn history(card: &Card) -> Result<Value> {
     Ok(events.iter().map(event).collect())
 }
 
-pub(super) fn rotate_tls_client(card: &Card) -> Result<Value> {
-    let key = RotatableKey::TlsClient;
+pub(super) fn rotate(card: &Card, key: RotatableKey) -> Result<Value> {
     match card.order(Operation::RotateKeys { key })? {
         OperationReply::Done => Ok(json!({ "kind": key.name() })),
         _ => Err(CardError::Unexpected.into()),
