@@ -11,6 +11,7 @@
 //!   - name: bartizan-vault
 //!     phase: card
 //!     path: /usr/lib/bartizan/bartizan-vault
+//!     expand: libraries   # its loader and its libraries are measured, too, and it is executed with these
 //!     start: { user: bartizan-vault, arguments: [--config, '{vault.yaml}'], link: vault }
 //!   - { name: qemu, phase: devices, path: /usr/bin/qemu-system-x86_64, expand: libraries }
 //! ```

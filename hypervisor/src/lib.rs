@@ -36,6 +36,7 @@ pub mod daemon;
 #[cfg(test)]
 mod headless;
 pub mod log;
+pub mod measured_program;
 pub mod qemu;
 mod serial;
 mod socket;

@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::accounts::account;
+use crate::execution::Execution;
 use crate::measured::Measured;
 use crate::program::{Program, capabilities};
 use crate::readiness::{Heard, Readiness, timespec};
@@ -107,16 +108,14 @@ impl Family {
         name: &str,
         start: &Start,
     ) -> io::Result<(Running, Option<UnixStream>)> {
-        let program = files.get(name).ok_or_else(not_measured)?;
+        let execution = Execution::of(files, name).ok_or_else(not_measured)?;
         let argument = |argument: &String| match placeholder(argument) {
             Some(file) => files.get(file).map(Measured::path).ok_or_else(not_measured),
             None => Ok(argument.clone()),
         };
-        let arguments = start
-            .arguments
-            .iter()
-            .map(argument)
-            .collect::<io::Result<_>>()?;
+        let own = start.arguments.iter().map(argument);
+        let own = own.collect::<io::Result<Vec<_>>>()?;
+        let arguments = [execution.arguments, own].concat();
         let account = account(&start.user).map_err(io::Error::other)?;
         let readiness = Readiness::new(&self.state_dir, name, account)?;
         let (ours, theirs) = match start.link {
@@ -129,7 +128,7 @@ impl Family {
         let inherited = files.iter().filter(|(file, _)| start.inherits(file));
         let mut child = Program {
             name,
-            path: program.path(),
+            path: execution.path,
             arguments,
             account,
             environment: start.variables().collect(),
@@ -137,6 +136,7 @@ impl Family {
             files: inherited
                 .map(|(name, file)| (name.as_str(), file.descriptor()))
                 .collect(),
+            kept: execution.files,
             link: theirs,
             notify: Some(readiness.path()),
             log: self.log(name)?,

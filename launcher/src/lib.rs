@@ -36,6 +36,7 @@ pub mod accounts;
 pub mod boot;
 pub mod confinement;
 pub mod coordinator;
+pub mod execution;
 pub mod family;
 pub mod measured;
 pub mod program;

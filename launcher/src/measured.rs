@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bartizan_boot::{Hasher, Sha384};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
@@ -16,9 +17,9 @@ pub const MAX_FILE: u64 = 1 << 30;
 const FIRST_NUMBER: RawFd = 64;
 
 /// A file as it was hashed. Nobody can change it any more.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Measured {
-    memory: OwnedFd,
+    memory: Arc<OwnedFd>,
     /// What it is.
     pub sha384: Sha384,
 }
@@ -96,7 +97,7 @@ impl Measured {
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
         rustix::fs::fcntl_add_seals(&copy, seals)?;
         let measured = Self {
-            memory: rustix::io::fcntl_dupfd_cloexec(&copy, FIRST_NUMBER)?,
+            memory: Arc::new(rustix::io::fcntl_dupfd_cloexec(&copy, FIRST_NUMBER)?),
             sha384: hasher.finish(),
         };
         Ok((measured, size))
@@ -104,7 +105,7 @@ impl Measured {
 
     /// Its descriptor.
     #[must_use]
-    pub const fn descriptor(&self) -> &OwnedFd {
+    pub fn descriptor(&self) -> &OwnedFd {
         &self.memory
     }
 

@@ -20,7 +20,7 @@ use crate::confinement::keep_no_other;
 pub struct Program<'a> {
     /// Its name, as it sees it.
     pub name: &'a str,
-    /// Its path: that of its memory file.
+    /// The path of what is executed ([`crate::execution::Execution`]).
     pub path: String,
     /// Its arguments.
     pub arguments: Vec<String>,
@@ -32,6 +32,8 @@ pub struct Program<'a> {
     pub capabilities: CapabilitySet,
     /// Measured files that it is handed, under the numbers that they have here, and their names.
     pub files: Vec<(&'a str, &'a OwnedFd)>,
+    /// What it is executed by and with, under the numbers that they have here.
+    pub kept: Vec<&'a OwnedFd>,
     /// Its standard input, if it has a link.
     pub link: Option<OwnedFd>,
     /// Where it says that it serves.
@@ -62,10 +64,9 @@ impl Program<'_> {
             let lines: Vec<_> = self.files.iter().map(line).collect();
             command.env(FILES, lines.join("\n"));
         }
-        let kept: Vec<RawFd> = self
-            .files
-            .iter()
-            .map(|(_, file)| file.as_raw_fd())
+        let files = self.files.iter().map(|(_, file)| file);
+        let kept: Vec<RawFd> = (files.chain(&self.kept))
+            .map(|file| file.as_raw_fd())
             .collect();
         let (account, capabilities) = (self.account, self.capabilities);
         let settle = move || {

@@ -72,7 +72,9 @@ impl Process {
             .and_then(|program| program.strip_prefix("/memfd:measured/"));
         let name = measured.or_else(|| program.file_name()?.to_str());
         let name = name.context("a program has a name")?;
-        Ok(name.trim_end_matches(" (deleted)").to_owned())
+        let name = name.trim_end_matches(" (deleted)");
+        // Executed by its own loader.
+        Ok(name.strip_suffix("/loader").unwrap_or(name).to_owned())
     }
 
     /// Those that it started, whichever of its threads did.
@@ -120,6 +122,19 @@ impl Process {
             }
         }
         Ok(permissions)
+    }
+
+    /// The files that it has mapped to be executed.
+    pub fn executed(self) -> Result<BTreeSet<String>> {
+        let maps = fs::read_to_string(self.path("maps"))?;
+        let executed = maps.lines().filter_map(|line| {
+            // proc_pid_maps(5): address perms offset dev inode pathname
+            let mut fields = line.split_whitespace();
+            let rights = fields.nth(1)?;
+            let path = fields.nth(3).filter(|path| path.starts_with('/'))?;
+            rights.contains('x').then(|| path.to_owned())
+        });
+        Ok(executed.collect())
     }
 
     /// How many descriptors it has.

@@ -9,7 +9,7 @@ use bartizan_attestation::boot::{
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::expand::{Expand, ExpandError, expand};
+use super::expand::{Expand, ExpandError, expand, is_dynamic};
 
 /// A release as its maker describes it.
 #[derive(Clone, Debug, Deserialize)]
@@ -101,6 +101,11 @@ pub enum DescriptionError {
         /// Why.
         source: ExpandError,
     },
+    /// A program that would be executed with whatever libraries lie on the host.
+    #[error(
+        "`{0}` is linked dynamically: have its loader and its libraries measured, too, by `expand: libraries`"
+    )]
+    NotExpanded(String),
     /// A path is no UTF-8.
     #[error("{0:?} is no UTF-8")]
     Path(PathBuf),
@@ -137,8 +142,17 @@ impl Description {
 
 impl Described {
     fn expanded(&self) -> Result<Vec<(String, PathBuf)>, DescriptionError> {
-        let (Some(how), Some(path)) = (self.expand, &self.path) else {
+        let Some(path) = self.file.as_ref().or(self.path.as_ref()) else {
             return Ok(Vec::new());
+        };
+        let Some(how) = self.expand else {
+            // Of one whose digest is given the file need not be here.
+            let dynamic = is_dynamic(path).unwrap_or(false);
+            return if dynamic {
+                Err(DescriptionError::NotExpanded(self.name.clone()))
+            } else {
+                Ok(Vec::new())
+            };
         };
         expand(how, &self.name, path).map_err(|source| DescriptionError::Expand {
             name: self.name.clone(),

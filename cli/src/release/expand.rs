@@ -1,10 +1,13 @@
 //! What a component is made of beside its own file: a program's libraries, a folder's files.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use object::LittleEndian;
+use object::elf::{FileHeader64, PT_INTERP};
+use object::read::elf::FileHeader;
 use serde::Deserialize;
 
 /// What else is measured with a component.
@@ -42,6 +45,8 @@ pub enum ExpandError {
     },
 }
 
+/// So many bytes of a program have its headers, as linkers lay them out.
+const HEAD: u64 = 1 << 16;
 /// The x86-64 psABI's program interpreter.
 const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 
@@ -89,6 +94,21 @@ fn libraries(name: &str, program: &Path) -> Result<Vec<(String, PathBuf)>, Expan
     Ok(parts)
 }
 
+/// Whether a file is a program that the kernel executes by a loader (ELF's PT_INTERP).
+pub(super) fn is_dynamic(path: &Path) -> io::Result<bool> {
+    let mut head = Vec::new();
+    File::open(path)?.take(HEAD).read_to_end(&mut head)?;
+    let interpreted = || {
+        let header = FileHeader64::<LittleEndian>::parse(&*head).ok()?;
+        let segments = header.program_headers(header.endian().ok()?, &*head).ok()?;
+        let mut kinds = segments
+            .iter()
+            .map(|segment| segment.p_type.get(LittleEndian));
+        Some(kinds.any(|kind| kind == PT_INTERP))
+    };
+    Ok(interpreted().unwrap_or(false))
+}
+
 fn real(path: &Path) -> Result<PathBuf, ExpandError> {
     fs::canonicalize(path).map_err(|source| ExpandError::Path {
         path: path.into(),
@@ -109,6 +129,18 @@ mod tests {
             "{names:?}"
         );
         assert!(parts.iter().all(|(_, path)| path.is_file()));
+    }
+
+    #[test]
+    fn a_program_is_told_from_what_is_none() {
+        for (path, expected) in [
+            ("/bin/sh", true),
+            ("/etc/passwd", false),
+            ("/dev/null", false),
+        ] {
+            assert_eq!(is_dynamic(Path::new(path)).unwrap(), expected, "{path}");
+        }
+        assert!(is_dynamic(Path::new("/nonexistent")).is_err());
     }
 
     #[test]

@@ -24,16 +24,23 @@ const FIRMWARE: &[&str] = &[
     "/usr/share/qboot",
 ];
 
-/// What every program needs to start, and to be one of `programs`.
+/// What every program needs to start, and to be one of `programs`. One that was measured has its libraries with it: of the machine's
+/// it needs none.
 pub(super) fn to_execute<'p>(rules: Rules, programs: impl IntoIterator<Item = &'p Path>) -> Rules {
-    programs
+    let mut on_disk = programs
         .into_iter()
         .filter(|program| !is_measured(program))
+        .peekable();
+    let rules = match on_disk.peek() {
+        None => rules,
+        Some(_) => rules
+            .grant_any(LOADERS, Rights::Execute)
+            .grant_any(LIBRARIES, Rights::Read),
+    };
+    on_disk
         .fold(rules, |rules, program| {
             rules.grant(program, Rights::Execute)
         })
-        .grant_any(LOADERS, Rights::Execute)
-        .grant_any(LIBRARIES, Rights::Read)
         .grant_any(["/dev/null"], Rights::Write)
         .grant_any(["/dev/urandom"], Rights::Read)
 }

@@ -162,6 +162,7 @@ fn supervisor_in(folder: &Path) {
     prepare(folder);
     let program = || Program {
         path: "/usr/bin/true".into(),
+        measured: None,
         users: None,
     };
     let config = SupervisorConfig {

@@ -7,6 +7,7 @@ use bartizan_local::measured::{Handed, NotHanded};
 use serde::{Deserialize, Deserializer};
 
 use crate::cgroup::Limits;
+use crate::measured_program::MeasuredProgram;
 use crate::qemu::accelerator::AcceleratorChoice;
 use crate::qemu::parts::Parts;
 use crate::supervisor::SupervisorProgram;
@@ -63,6 +64,9 @@ pub struct Config {
 pub struct Child {
     /// Its program.
     pub program: PathBuf,
+    /// What it is made of, where the launcher measured it with its loader: the measurer. QEMU's is `qemu_parts`.
+    #[serde(skip)]
+    pub measured: Option<MeasuredProgram>,
     /// Whom it runs as: one user a guest, of this range. A group may be what QEMU opens `/dev/kvm` by. Every configuration
     /// names one; `None`, the daemon's own user, is for a daemon without the rights to become another.
     #[serde(deserialize_with = "named")]
@@ -152,6 +156,12 @@ impl Config {
             let folder = config.run_dir.join("qemu");
             config.qemu_parts = Some(Parts::handed(&handed, name, folder)?);
         }
+        let measured = |path: &Path| match Handed::name(path) {
+            Some(name) => MeasuredProgram::unless_static(&handed, name),
+            None => Ok(None),
+        };
+        config.supervisor.measured = measured(&config.supervisor.program)?;
+        config.measurer.measured = measured(&config.measurer.program)?;
         for path in [
             &mut config.fleet_ca,
             &mut config.supervisor.program,

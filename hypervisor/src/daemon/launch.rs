@@ -186,6 +186,7 @@ fn services(
 fn program(child: &Child) -> Program {
     Program {
         path: child.program.clone(),
+        measured: child.measured.clone(),
         users: child.users,
     }
 }

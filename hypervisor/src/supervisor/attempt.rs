@@ -146,10 +146,11 @@ async fn spawn(
     };
     let restrictions = restrictions(&plan.config.qemu.path, plan.accelerator)?;
     let execution = plan.execution();
+    let parts = plan.config.qemu_parts.as_ref();
     let mut confined = Confined::new(&execution.program)
         .args(&execution.arguments)
         .args(command_line::build(&arguments))
-        .envs(execution.environment)
+        .envs(parts.iter().flat_map(|parts| parts.environment()))
         .user(plan.users.qemu)
         .restricted(restrictions)
         .stderr(OwnedFd::from(their_stderr));
@@ -162,12 +163,10 @@ async fn spawn(
     for descriptor in inherited.into_iter().chain(plan.prepared.descriptors()) {
         confined = confined.keep(descriptor);
     }
-    let parts = plan
-        .config
-        .qemu_parts
-        .as_ref()
-        .map(|parts| parts.descriptors());
-    let parts = parts.transpose().map_err(host("what QEMU is made of"))?;
+    let parts = parts
+        .map(|parts| parts.descriptors())
+        .transpose()
+        .map_err(host("what QEMU is made of"))?;
     for descriptor in parts.into_iter().flatten() {
         confined = confined.keep(descriptor);
     }

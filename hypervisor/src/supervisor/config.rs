@@ -8,6 +8,7 @@ use bartizan_attestation::identity::GuestIdentity;
 use bartizan_local::admission::Ticket;
 use serde::{Deserialize, Serialize};
 
+use crate::measured_program::{Execution, MeasuredProgram};
 use crate::qemu::accelerator::AcceleratorChoice;
 use crate::qemu::parts::Parts;
 use crate::serial;
@@ -59,9 +60,23 @@ pub struct SupervisorConfig {
 pub struct Program {
     /// Its absolute path.
     pub path: PathBuf,
+    /// What it is made of, where the launcher measured it with its loader.
+    #[serde(default)]
+    pub measured: Option<MeasuredProgram>,
     /// Whom it runs as, one of these; the supervisor's own user where there is none.
     #[serde(default)]
     pub users: Option<Users>,
+}
+
+impl Program {
+    /// How it is executed, under the name that it goes by.
+    #[must_use]
+    pub fn execution(&self, name: &str) -> Execution {
+        match &self.measured {
+            Some(measured) => measured.execution(name),
+            None => Execution::of_path(&self.path),
+        }
+    }
 }
 
 /// The configuration cannot be read or written.
@@ -119,6 +134,7 @@ mod tests {
     fn configuration_comes_back_whole_or_not_at_all() {
         let program = |path: &str| Program {
             path: path.into(),
+            measured: None,
             users: serde_json::from_str(r#"{"first":1,"count":3,"gid":2}"#).unwrap(),
         };
         let config = SupervisorConfig {

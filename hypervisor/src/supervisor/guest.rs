@@ -89,7 +89,7 @@ impl<'a> Guest<'a> {
             .map(std::os::fd::OwnedFd::try_clone)
             .transpose();
         let keeper = Keeper::new(MeasurerStart {
-            program: plan.config.measurer.path.clone(),
+            program: plan.config.measurer.clone(),
             user: plan.users.measurer,
             log: Allowance::default(),
             context: plan.measurer_context(),

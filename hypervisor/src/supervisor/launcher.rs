@@ -34,6 +34,7 @@ use tokio::time::timeout;
 use super::SupervisorConfig;
 use super::config::ConfigError;
 use crate::cgroup::Cgroup;
+use crate::measured_program::{Execution, MeasuredProgram};
 use crate::qemu::process::{User, as_user, in_groups};
 
 /// The supervisor's program, and whom it runs as.
@@ -42,6 +43,9 @@ use crate::qemu::process::{User, as_user, in_groups};
 pub struct SupervisorProgram {
     /// Its program.
     pub program: PathBuf,
+    /// What it is made of, where the launcher measured it with its loader.
+    #[serde(skip)]
+    pub measured: Option<MeasuredProgram>,
     /// One user for all supervisors, which is no other process's. Every configuration names it; `None`, the daemon's own
     /// user, is for a daemon without the rights to become another.
     #[serde(deserialize_with = "named")]
@@ -197,8 +201,13 @@ fn spawn(
     config: &SupervisorConfig,
     group: &Cgroup,
 ) -> io::Result<Child> {
-    let mut command = Command::new(&program.program);
+    let execution = match &program.measured {
+        Some(measured) => measured.execution("bartizan-supervisor"),
+        None => Execution::of_path(&program.program),
+    };
+    let mut command = Command::new(execution.program);
     command
+        .args(execution.arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(log(&config.log())?);

@@ -42,6 +42,7 @@ impl Daemon {
         std::fs::write(path("fleet.der"), host.fleet.ca()).unwrap();
         let card = FakeCard::serve(&path("card.sock"), Arc::clone(&host.fleet));
         let child = |program: PathBuf| Child {
+            measured: None,
             program,
             users: None,
         };
@@ -57,6 +58,7 @@ impl Daemon {
             images: vec![host.folder.path().into()],
             supervisor: SupervisorProgram {
                 program: env!("CARGO_BIN_EXE_bartizan-supervisor").into(),
+                measured: None,
                 user,
             },
             qemu: child("/usr/bin/qemu-system-x86_64".into()),

@@ -83,7 +83,11 @@ impl Host {
             disk = disk.display(),
             sector = sha384(&sector),
         );
-        let program = |path: PathBuf| Executable { path, users: None };
+        let program = |path: PathBuf| Executable {
+            path,
+            measured: None,
+            users: None,
+        };
         let config = SupervisorConfig {
             guest: GuestIdentity {
                 card: fleet.card_id,
@@ -123,6 +127,7 @@ impl Host {
     pub(crate) async fn launch_unless(&self, full_disk: bool) -> Result<u32, LaunchError> {
         let program = SupervisorProgram {
             program: env!("CARGO_BIN_EXE_bartizan-supervisor").into(),
+            measured: None,
             user: None,
         };
         let mut started = self.started();

@@ -1,5 +1,6 @@
 //! What a phase does.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -10,7 +11,7 @@ use bartizan_boot::{
 use bartizan_cose::PublicKey;
 
 use crate::family::{Family, Files, Happened};
-use crate::measured::Measured;
+use crate::measured::{MeasureError, Measured};
 use crate::vault::{Vault, VaultError};
 
 /// A host: what was measured of it, and what runs.
@@ -19,6 +20,8 @@ pub struct Host {
     release_key: PublicKey,
     sequence: Sequence,
     files: Files,
+    /// Libraries among them, by their paths.
+    libraries: BTreeMap<String, Measured>,
     family: Family,
     vault: Told,
     bundle: Option<Bundle>,
@@ -39,6 +42,7 @@ impl Host {
             sequence: Sequence::new(release_key.sha256()),
             release_key,
             files: Files::new(),
+            libraries: BTreeMap::new(),
             family,
             vault: Told::Not(Vec::new()),
             bundle: None,
@@ -113,9 +117,9 @@ impl Host {
             why,
         };
         let measured = match &due.path {
-            Some(path) => {
-                Measured::file(name, Path::new(path)).map_err(|error| unreadable(error.to_string()))
-            }
+            Some(path) => self
+                .measure_file(name, path)
+                .map_err(|error| unreadable(error.to_string())),
             None => {
                 let carried = self.bundle.as_ref().and_then(|bundle| bundle.file(name));
                 let bytes =
@@ -134,6 +138,19 @@ impl Host {
             Some(start) if start.link == Some(Link::Vault) => self.start_vault(phase, due, start),
             _ => Ok(()),
         }
+    }
+
+    /// One library is many programs': it is read once, and all have the same memory.
+    fn measure_file(&mut self, name: &str, path: &str) -> Result<Measured, MeasureError> {
+        if !name.contains("/lib/") {
+            return Measured::file(name, Path::new(path));
+        }
+        if let Some(known) = self.libraries.get(path) {
+            return Ok(known.clone());
+        }
+        let measured = Measured::file(name, Path::new(path))?;
+        self.libraries.insert(path.to_owned(), measured.clone());
+        Ok(measured)
     }
 
     fn start_vault(

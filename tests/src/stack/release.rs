@@ -165,7 +165,7 @@ impl Releases {
                 { "name": "bartizan-launcher", "phase": "card", "path": program("bartizan-launcher")? },
                 { "name": "vault.yaml", "phase": "card", "path": configs.vault },
                 {
-                    "name": "bartizan-vault", "phase": "card", "path": program("bartizan-vault")?,
+                    "name": "bartizan-vault", "phase": "card", "path": program("bartizan-vault")?, "expand": "libraries",
                     "start": {
                         "user": "bartizan-vault", "arguments": ["--config", "{vault.yaml}"], "link": "vault",
                         "environment": self.vault_environment,
@@ -173,12 +173,12 @@ impl Releases {
                 },
                 { "name": "card.yaml", "phase": "card", "path": configs.card },
                 {
-                    "name": "bartizan-card", "phase": "card", "path": program("bartizan-card")?,
+                    "name": "bartizan-card", "phase": "card", "path": program("bartizan-card")?, "expand": "libraries",
                     "start": { "user": "bartizan-card", "arguments": ["run", "--config", "{card.yaml}"] },
                 },
                 { "name": "release.pub", "phase": "card", "path": text(&self.public_key())? },
                 {
-                    "name": "bartizan-stage1", "phase": "card", "path": program("bartizan-stage1")?,
+                    "name": "bartizan-stage1", "phase": "card", "path": program("bartizan-stage1")?, "expand": "libraries",
                     "start": {
                         "phase": "devices", "user": "bartizan-coordinator", "link": "coordinator",
                         "arguments": ["--release-key", "{release.pub}", "--bundle", text(&self.bundle())?],
@@ -186,7 +186,7 @@ impl Releases {
                 },
                 { "name": "devices.yaml", "phase": "devices", "path": configs.devices },
                 {
-                    "name": "bartizan-devices", "phase": "devices", "path": program("bartizan-devices")?,
+                    "name": "bartizan-devices", "phase": "devices", "path": program("bartizan-devices")?, "expand": "libraries",
                     "start": { "user": "bartizan-devices", "arguments": ["--config", "{devices.yaml}"] },
                 },
                 { "name": "qemu-system-x86_64", "phase": "devices", "path": "/usr/bin/qemu-system-x86_64", "expand": "libraries" },
@@ -215,15 +215,15 @@ impl Releases {
             "product": "bartizan", "part": "bundle", "version": version,
             "components": [
                 {
-                    "name": "bartizan-stage2", "phase": "coordinator", "file": program("bartizan-stage2")?,
+                    "name": "bartizan-stage2", "phase": "coordinator", "file": program("bartizan-stage2")?, "expand": "libraries",
                     "start": { "user": "bartizan-coordinator", "link": "coordinator" },
                 },
                 { "name": "hypervisor.yaml", "phase": "hypervisor", "path": configs.hypervisor },
                 { "name": "fleet-ca.pem", "phase": "hypervisor", "path": configs.fleet_ca },
-                { "name": "bartizan-supervisor", "phase": "hypervisor", "path": program("bartizan-supervisor")? },
-                { "name": "bartizan-measurer", "phase": "hypervisor", "path": program("bartizan-measurer")? },
+                { "name": "bartizan-supervisor", "phase": "hypervisor", "path": program("bartizan-supervisor")?, "expand": "libraries" },
+                { "name": "bartizan-measurer", "phase": "hypervisor", "path": program("bartizan-measurer")?, "expand": "libraries" },
                 {
-                    "name": "bartizan-hypervisor", "phase": "hypervisor", "path": program("bartizan-hypervisor")?,
+                    "name": "bartizan-hypervisor", "phase": "hypervisor", "path": program("bartizan-hypervisor")?, "expand": "libraries",
                     "start": {
                         "user": "bartizan-hypervisor", "arguments": ["--config", "{hypervisor.yaml}"],
                         "capabilities": HYPERVISOR_CAPABILITIES,

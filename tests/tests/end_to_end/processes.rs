@@ -1,6 +1,7 @@
 //! The process table of ARCHITECTURE.md against /proc and cargo's metadata: it says what is, or the test fails. Users and
 //! limits of guests' processes likewise.
 
+mod code;
 mod links;
 mod table;
 
@@ -24,6 +25,10 @@ use table::Row;
 
 pub(crate) const CASES: &[Case] = &[
     ("processes::table_says_what_is", table_says_what_is),
+    (
+        "processes::all_that_a_host_executes_was_measured",
+        code::is_measured,
+    ),
     (
         "processes::guests_have_users_of_their_own",
         guests_have_users_of_their_own,

@@ -5,12 +5,12 @@ use std::io;
 use bartizan_attestation::host::{MeasurerContext, OperatorRefusal, RamRange};
 use bartizan_attestation::launch::LaunchRecord;
 
+use crate::measured_program::Execution;
 use crate::qemu::accelerator::Accelerator;
 use crate::qemu::command_line::Arguments;
 use crate::qemu::files::FileError;
 use crate::qemu::launch::Prepared;
 use crate::qemu::layout;
-use crate::qemu::parts::Execution;
 use crate::supervisor::SupervisorConfig;
 use crate::supervisor::locks::Locks;
 use crate::supervisor::users::OwnUsers;

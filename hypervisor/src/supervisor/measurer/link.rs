@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
-use std::path::PathBuf;
 
 use bartizan_attestation::host::{FromMeasurer, MAX_FRAME, MeasurerContext, ToMeasurer};
 use bartizan_local::aio;
@@ -13,8 +12,10 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::measured_program::MeasuredProgram;
 use crate::qemu::process::{Confined, Process, User};
 use crate::supervisor::chatter::{Allowance, Chatter};
+use crate::supervisor::config::Program;
 
 /// Messages that may wait, each way.
 const QUEUE: usize = 64;
@@ -23,7 +24,7 @@ const QUEUE: usize = 64;
 #[derive(Debug)]
 pub struct MeasurerStart {
     /// The program.
-    pub program: PathBuf,
+    pub program: Program,
     /// Whom it runs as; the supervisor's own user if absent.
     pub user: Option<User>,
     /// How much of what measurers print is still logged.
@@ -47,16 +48,23 @@ pub struct Measurer {
 }
 
 impl MeasurerStart {
-    /// Starts a measurer with three descriptors: 3 the socket, 4 the RAM, 5 the kernel.
+    /// Starts a measurer with three descriptors: 3 the socket, 4 the RAM, 5 the kernel; and with what it is made of.
     pub fn start(&self) -> io::Result<Measurer> {
         let (ours, theirs) = StdStream::pair()?;
         ours.set_nonblocking(true)?;
         let (stderr, their_stderr) = StdStream::pair()?;
-        let mut confined = Confined::new(&self.program)
+        let execution = self.program.execution("bartizan-measurer");
+        let measured = self.program.measured.as_ref();
+        let made_of = measured.map(MeasuredProgram::descriptors).transpose()?;
+        let mut confined = Confined::new(&execution.program)
+            .args(execution.arguments)
             .user(self.user)
             .stderr(OwnedFd::from(their_stderr))
             .place(theirs.as_fd(), 3)
             .place(self.ram.as_fd(), 4);
+        for descriptor in made_of.into_iter().flatten() {
+            confined = confined.keep(descriptor);
+        }
         if let Some(kernel) = &self.kernel {
             confined = confined.args(["--kernel"]).place(kernel.as_fd(), 5);
         }
