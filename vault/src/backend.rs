@@ -36,9 +36,14 @@ pub trait Backend: Send + Sync {
     /// C_Sign make it too.
     fn authenticate(&self, store: &[u8]) -> Result<[u8; 32], BackendError>;
 
-    /// The store that is opened names this sealing key; without one it is sealed by the first. Of a passphrase the back end
-    /// was made with it.
-    fn resume_sealing(&self, generation: Option<Generation>) {
+    /// Makes the sealing key of a new store, where it is not there already.
+    fn begin_sealing(&self, generation: Generation) -> Result<(), BackendError> {
+        self.resume_sealing(generation);
+        Ok(())
+    }
+
+    /// The store that is opened is sealed by this key.
+    fn resume_sealing(&self, generation: Generation) {
         let _unused = generation;
     }
 

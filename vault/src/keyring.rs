@@ -15,7 +15,7 @@ use bartizan_attestation::keys::{Chain, KeyEvent, KeyEventKind, KeyKind, Purpose
 use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
 
-use crate::backend::{Backend, BackendError, Generation, StoredKey};
+use crate::backend::{Backend, BackendError, StoredKey};
 use counter::Counter;
 pub use file::StoredKeyring;
 use history::History;
@@ -29,10 +29,8 @@ pub(crate) const MAX_OVERLAP: usize = 32;
 /// All records, and the file that they are kept in.
 pub struct Keyring {
     path: PathBuf,
-    /// Of a passphrase.
+    /// Names the sealing key; of a passphrase it is the salt.
     salt: [u8; 32],
-    /// Of the sealing key.
-    generation: Option<Generation>,
     backend: Arc<dyn Backend>,
     contents: Contents,
 }
@@ -347,7 +345,7 @@ impl Keyring {
 
     fn replace(&mut self, contents: Contents) -> Result<(), KeyringError> {
         let by = |store: &[u8]| self.backend.authenticate(store);
-        file::save(&self.path, &self.salt, self.generation, &contents, by)?;
+        file::save(&self.path, &self.salt, &contents, by)?;
         self.contents = contents;
         Ok(())
     }

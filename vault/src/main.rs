@@ -99,11 +99,7 @@ fn open(config: &Config) -> Result<(Arc<dyn Backend>, Keyring)> {
                 label: token.token.clone(),
                 serial: token.serial.clone(),
             };
-            let backend = Pkcs11::open(name, pin)?;
-            if stored.is_new() {
-                backend.make_store_key()?;
-            }
-            Arc::new(backend)
+            Arc::new(Pkcs11::open(name, pin)?)
         }
         Sealing::Tpm2(tpm) => Arc::new(Tpm2::open(tpm)?),
     };

@@ -41,7 +41,7 @@ pub struct Pkcs11 {
     connection: Connection,
     registers: VolatileRegisters,
     /// Which key the store's tag is by.
-    sealing: Mutex<Option<Generation>>,
+    sealing: Mutex<Generation>,
 }
 
 impl Pkcs11 {
@@ -50,17 +50,15 @@ impl Pkcs11 {
         Ok(Self {
             connection: Connection::open(token, pin)?,
             registers: VolatileRegisters::default(),
-            sealing: Mutex::default(),
+            sealing: Mutex::new(Generation([0; 32])),
         })
     }
 
-    /// Makes the key of the store's tag, unless the token has it. For a new store: an existing one has its key already.
-    pub fn make_store_key(&self) -> Result<(), BackendError> {
-        self.connection
-            .run(|session| store_key::make(session, None))
+    fn present_sealing(&self) -> Generation {
+        *self.sealing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tag(&self, generation: Option<Generation>, store: &[u8]) -> Result<[u8; 32], BackendError> {
+    fn tag(&self, generation: Generation, store: &[u8]) -> Result<[u8; 32], BackendError> {
         // Of the store's digest: tokens take little at once.
         let digest = sha256(store);
         self.connection
@@ -100,11 +98,17 @@ impl Backend for Pkcs11 {
     }
 
     fn authenticate(&self, store: &[u8]) -> Result<[u8; 32], BackendError> {
-        let generation = *self.sealing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.tag(generation, store)
+        self.tag(self.present_sealing(), store)
     }
 
-    fn resume_sealing(&self, generation: Option<Generation>) {
+    fn begin_sealing(&self, generation: Generation) -> Result<(), BackendError> {
+        self.connection
+            .run(|session| store_key::make(session, generation))?;
+        self.resume_sealing(generation);
+        Ok(())
+    }
+
+    fn resume_sealing(&self, generation: Generation) {
         *self.sealing.lock().unwrap_or_else(PoisonError::into_inner) = generation;
     }
 

@@ -53,7 +53,7 @@ pub struct Tpm2 {
     pcrs: Pcrs,
     saved: SavedKeys,
     /// Which key the store's tag is by.
-    sealing: Mutex<Option<Generation>>,
+    sealing: Mutex<Generation>,
 }
 
 impl Tpm2 {
@@ -66,13 +66,13 @@ impl Tpm2 {
             connection,
             pcrs,
             saved: SavedKeys::default(),
-            sealing: Mutex::default(),
+            sealing: Mutex::new(Generation([0; 32])),
         })
     }
 }
 
 impl Tpm2 {
-    fn tag(&self, generation: Option<Generation>, store: &[u8]) -> Result<[u8; 32], BackendError> {
+    fn tag(&self, generation: Generation, store: &[u8]) -> Result<[u8; 32], BackendError> {
         self.connection
             .run(|context| store_key::tag(context, generation, store))
     }
@@ -167,7 +167,7 @@ impl Backend for Tpm2 {
         self.tag(generation, store)
     }
 
-    fn resume_sealing(&self, generation: Option<Generation>) {
+    fn resume_sealing(&self, generation: Generation) {
         *self.sealing.lock().unwrap_or_else(PoisonError::into_inner) = generation;
     }
 

@@ -6,7 +6,7 @@ use bartizan_attestation::keys::Purpose;
 
 use super::{BackendError, StoredKey};
 
-/// Which sealing key: random, named in the store's file. The first one of a store has none.
+/// Which sealing key: random, the salt of the store's file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Generation(pub [u8; 32]);
 

@@ -1,5 +1,5 @@
-//! The store's file: CBOR {version, salt, contents, seal, generation}, the seal over all of it by the back end's sealing key, which
-//! `generation` names once it was rotated.
+//! The store's file: CBOR {version, salt, contents, seal}, the seal over all before it by the back end's sealing key, which the salt
+//! names.
 //!
 //! The seal is why certificates and the fleet CA in the store can be believed as much as the sealed keys. It does not
 //! notice an older, whole store put back: that needs a monotonic counter, which a file has not, and the verifier keeps for it.
@@ -21,7 +21,7 @@ use crate::backend::{Backend, BackendError, Generation};
 /// Largest file in bytes.
 const MAX_FILE: usize = 1 << 20;
 /// The format of the file.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// A store as its file has it. Nothing in it is believed before the back end has confirmed the seal.
 #[derive(Debug)]
@@ -44,9 +44,6 @@ struct Sealed {
     contents: ByteVec,
     #[n(3)]
     seal: ByteArray<32>,
-    /// Which sealing key; none of the first.
-    #[n(4)]
-    generation: Option<ByteArray<32>>,
 }
 
 impl StoredKeyring {
@@ -83,14 +80,10 @@ impl StoredKeyring {
         })
     }
 
-    /// The salt of a passphrase, to be had before there is a back end: another one of each sealing key.
+    /// The salt of a passphrase, to be had before there is a back end.
     #[must_use]
-    pub fn salt(&self) -> &[u8; 32] {
-        let generation = self.sealed.as_ref().map(|sealed| &sealed.generation);
-        match generation {
-            Some(Some(generation)) => generation,
-            _ => &self.salt,
-        }
+    pub const fn salt(&self) -> &[u8; 32] {
+        &self.salt
     }
 
     /// Whether it was sealed by this back end.
@@ -98,10 +91,9 @@ impl StoredKeyring {
         let Some(sealed) = &self.sealed else {
             return Ok(false);
         };
-        let generation = sealed.generation();
-        backend.resume_sealing(generation);
+        backend.resume_sealing(Generation(self.salt));
         let by = |store: &[u8]| backend.authenticate(store);
-        let expected = seal(&sealed.salt, generation, &sealed.contents, by)?;
+        let expected = seal(&self.salt, &sealed.contents, by)?;
         Ok(verify_slices_are_equal(&expected, &*sealed.seal).is_ok())
     }
 
@@ -118,7 +110,6 @@ impl StoredKeyring {
         if altered {
             return Err(KeyringError::Altered { path });
         }
-        let generation = self.sealed.as_ref().and_then(Sealed::generation);
         let contents = match self.sealed {
             Some(sealed) => {
                 let damaged = |_| KeyringError::Damaged { path: path.clone() };
@@ -126,43 +117,35 @@ impl StoredKeyring {
             }
             None => {
                 let empty = Contents::default();
+                backend.begin_sealing(Generation(self.salt))?;
                 let by = |store: &[u8]| backend.authenticate(store);
-                save(&path, &self.salt, None, &empty, by)?;
+                save(&path, &self.salt, &empty, by)?;
                 empty
             }
         };
         Ok(Keyring {
             path,
             salt: self.salt,
-            generation,
             backend,
             contents,
         })
     }
 }
 
-impl Sealed {
-    fn generation(&self) -> Option<Generation> {
-        self.generation.map(|generation| Generation(*generation))
-    }
-}
-
-/// Replaces the file durably. `authenticate` makes the tag, by the sealing key that `generation` names.
+/// Replaces the file durably. `authenticate` makes the tag, by the sealing key that `salt` names.
 pub(super) fn save(
     path: &Path,
     salt: &[u8; 32],
-    generation: Option<Generation>,
     contents: &Contents,
     authenticate: impl Fn(&[u8]) -> Result<[u8; 32], BackendError>,
 ) -> Result<(), KeyringError> {
     let contents = bartizan_local::encode(contents);
-    let seal = seal(salt, generation, &contents, authenticate)?;
+    let seal = seal(salt, &contents, authenticate)?;
     let bytes = bartizan_local::encode(&Sealed {
         version: VERSION,
         salt: (*salt).into(),
         contents: contents.into(),
         seal: seal.into(),
-        generation: generation.map(|generation| generation.0.into()),
     });
     if bytes.len() > MAX_FILE {
         return Err(KeyringError::Full {
@@ -194,15 +177,14 @@ fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 fn seal(
     salt: &[u8; 32],
-    generation: Option<Generation>,
     contents: &[u8],
     authenticate: impl Fn(&[u8]) -> Result<[u8; 32], BackendError>,
 ) -> Result<[u8; 32], KeyringError> {
-    // With a generation the name is another: where it ends and contents begin cannot be told otherwise.
-    let (name, generation): (&[u8], &[u8]) = match &generation {
-        None => (b"bartizan-vault store\0", &[]),
-        Some(Generation(generation)) => (b"bartizan-vault store, sealed anew\0", generation),
-    };
-    let sealed = [name, &VERSION.to_be_bytes(), salt, generation, contents];
+    let sealed = [
+        b"bartizan-vault store\0".as_slice(),
+        &VERSION.to_be_bytes(),
+        salt,
+        contents,
+    ];
     Ok(authenticate(&sealed.concat())?)
 }

@@ -18,15 +18,16 @@ const LIFETIME_S: u64 = 365 * 86_400;
 impl Keyring {
     /// Rotates the sealing key.
     pub(crate) fn rotate_sealing(&mut self, now: u64) -> Result<(), KeyringError> {
-        let mut random = [0; 32];
+        // What is on disk is sealed by the key in use, whatever became of a rotation before: only then the files of that one may go.
+        self.replace(self.contents.clone())?;
+        let mut salt = [0; 32];
         SystemRandom::new()
-            .fill(&mut random)
+            .fill(&mut salt)
             .map_err(|_| KeyringError::Random)?;
-        let generation = Generation(random);
-        let (former, by) = (self.id(self.generation), self.id(Some(generation)));
+        let (former, by) = (id(&self.salt), id(&salt));
         let kind = KeyKind::Sealing;
         let backend = std::sync::Arc::clone(&self.backend);
-        let next = backend.next_sealing(generation)?;
+        let next = backend.next_sealing(Generation(salt))?;
         let mut contents = self.contents.clone();
         contents.reseal(&*next)?;
         contents.sealing_made_s = Some(now);
@@ -38,9 +39,9 @@ impl Keyring {
         );
         contents.note(now, kind, by, KeyEventKind::Made);
         let tag = |store: &[u8]| next.authenticate(store);
-        file::save(&self.path, &self.salt, Some(generation), &contents, tag)?;
+        file::save(&self.path, &salt, &contents, tag)?;
         self.contents = contents;
-        self.generation = Some(generation);
+        self.salt = salt;
         let what = match next.take_over() {
             Ok(()) => KeyEventKind::Destroyed,
             Err(error) => {
@@ -71,12 +72,11 @@ impl Keyring {
             }),
         }
     }
+}
 
-    /// What a sealing key goes by in the history: it has no public half.
-    fn id(&self, generation: Option<Generation>) -> [u8; 32] {
-        let generation = generation.map_or([0; 32], |generation| generation.0);
-        sha256(&[b"bartizan-vault sealing key", &self.salt[..], &generation].concat())
-    }
+/// What a sealing key goes by in the history: it has no public half.
+fn id(salt: &[u8; 32]) -> [u8; 32] {
+    sha256(&[b"bartizan-vault sealing key".as_slice(), salt].concat())
 }
 
 impl Contents {

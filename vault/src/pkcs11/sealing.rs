@@ -7,13 +7,18 @@ use crate::backend::{Backend, BackendError, Generation, NextSealing, StoredKey};
 
 pub(super) struct Next<'t> {
     token: &'t Pkcs11,
+    former: Generation,
     generation: Generation,
 }
 
 impl<'t> Next<'t> {
     pub(super) fn make(token: &'t Pkcs11, generation: Generation) -> Result<Self, BackendError> {
-        (token.connection).run(|session| store_key::make(session, Some(generation)))?;
-        Ok(Self { token, generation })
+        (token.connection).run(|session| store_key::make(session, generation))?;
+        Ok(Self {
+            token,
+            former: token.present_sealing(),
+            generation,
+        })
     }
 }
 
@@ -23,12 +28,12 @@ impl NextSealing for Next<'_> {
     }
 
     fn authenticate(&self, store: &[u8]) -> Result<[u8; 32], BackendError> {
-        self.token.tag(Some(self.generation), store)
+        self.token.tag(self.generation, store)
     }
 
     fn take_over(self: Box<Self>) -> Result<(), BackendError> {
-        self.token.resume_sealing(Some(self.generation));
+        self.token.resume_sealing(self.generation);
         let connection = &self.token.connection;
-        connection.run(|session| store_key::destroy_others(session, self.generation))
+        connection.run(|session| store_key::destroy(session, self.former))
     }
 }

@@ -1,7 +1,7 @@
 //! The key of the store's tag: a secret that the token made and keeps.
 
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
 use super::keys::has;
@@ -13,7 +13,7 @@ const LABEL: &[u8] = b"bartizan-vault/1/store";
 const LENGTH: u64 = 32;
 
 /// Makes the key unless there is one.
-pub(super) fn make(session: &Session, generation: Option<Generation>) -> Result<(), BackendError> {
+pub(super) fn make(session: &Session, generation: Generation) -> Result<(), BackendError> {
     let label = label(generation);
     if !search(session, &label)?.is_empty() {
         return find(session, &label).map(drop);
@@ -39,7 +39,7 @@ pub(super) fn make(session: &Session, generation: Option<Generation>) -> Result<
 /// HMAC-SHA-256.
 pub(super) fn tag(
     session: &Session,
-    generation: Option<Generation>,
+    generation: Generation,
     message: &[u8],
 ) -> Result<[u8; 32], BackendError> {
     let key = find(session, &label(generation))?;
@@ -49,28 +49,16 @@ pub(super) fn tag(
     tag.try_into().map_err(|_| unexpected())
 }
 
-/// Destroys all others: the former one, and what rotations left that were interrupted.
-pub(super) fn destroy_others(session: &Session, kept: Generation) -> Result<(), BackendError> {
-    let kept = label(Some(kept));
-    let all = [
-        Attribute::Class(ObjectClass::SECRET_KEY),
-        Attribute::Token(true),
-    ];
-    for key in session.find_objects(&all).map_err(refused)? {
-        let found = session.get_attributes(key, &[AttributeType::Label]);
-        let found = found.map_err(refused)?;
-        let is_other = |attribute: &Attribute| matches!(attribute, Attribute::Label(found) if found.starts_with(LABEL) && *found != kept);
-        if found.iter().any(is_other) {
-            session.destroy_object(key).map_err(refused)?;
-        }
+/// Destroys one. Others may be of other stores in the same token.
+pub(super) fn destroy(session: &Session, generation: Generation) -> Result<(), BackendError> {
+    for key in search(session, &label(generation))? {
+        session.destroy_object(key).map_err(refused)?;
     }
     Ok(())
 }
 
-fn label(generation: Option<Generation>) -> Vec<u8> {
-    let generation =
-        generation.map(|Generation(generation)| format!("/{}", hex::encode(generation)));
-    [LABEL, generation.unwrap_or_default().as_bytes()].concat()
+fn label(Generation(generation): Generation) -> Vec<u8> {
+    [LABEL, b"/", hex::encode(generation).as_bytes()].concat()
 }
 
 fn find(session: &Session, label: &[u8]) -> Result<ObjectHandle, BackendError> {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::num::NonZeroU32;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_lc_rs::aead::{AES_256_GCM, RandomizedNonceKey};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -27,6 +28,8 @@ pub struct RootKey {
     sealing: RandomizedNonceKey,
     store: hmac::Key,
     source: Source,
+    /// Whether the key file has it, and not the one beside it that is to take its place.
+    in_place: AtomicBool,
 }
 
 /// Where it comes from.
@@ -98,9 +101,9 @@ impl RootKey {
             return Ok(None);
         }
         match secret::read(&next)?.as_slice() {
-            bytes if bytes.len() == 32 => {
-                Self::derive(bytes, Source::KeyFile(path.into())).map(Some)
-            }
+            bytes if bytes.len() == 32 => Self::derive(bytes, Source::KeyFile(path.into()))
+                .map(Self::beside)
+                .map(Some),
             // It was not even written.
             _ => Ok(None),
         }
@@ -112,6 +115,9 @@ impl RootKey {
             Source::Passphrase(path) => return Self::from_passphrase(path, salt),
             Source::KeyFile(path) => path,
         };
+        if !self.in_place.load(Ordering::SeqCst) {
+            self.take_over()?;
+        }
         let next = next_of(path);
         let fresh = random()?;
         let written = write_secret(
@@ -120,11 +126,11 @@ impl RootKey {
             OpenOptions::new().create(true).truncate(true),
         );
         written.map_err(|source| SecretError::File { path: next, source })?;
-        Self::derive(&*fresh, self.source.clone())
+        Self::derive(&*fresh, self.source.clone()).map(Self::beside)
     }
 
-    /// Has the file that [`RootKey::next`] wrote take the key file's place, which is overwritten first: some disks keep what was all the
-    /// same.
+    /// Has the file that [`RootKey::next`] wrote take the key file's place, which is overwritten where it may be: some disks keep what
+    /// was all the same.
     pub(super) fn take_over(&self) -> Result<(), RootKeyError> {
         let Source::KeyFile(path) = &self.source else {
             return Ok(());
@@ -133,13 +139,18 @@ impl RootKey {
             path: path.clone(),
             source,
         };
-        let former = OpenOptions::new().write(true).open(path).map_err(failed)?;
+        let former = OpenOptions::new().write(true).open(path);
         fs::rename(next_of(path), path).map_err(failed)?;
+        self.in_place.store(true, Ordering::SeqCst);
         sync_folder(path).map_err(failed)?;
-        let overwritten = (&former)
-            .write_all(&[0; 32])
-            .and_then(|()| former.sync_all());
-        Ok(overwritten.map_err(failed)?)
+        let overwritten = former.and_then(|mut former| {
+            former.write_all(&[0; 32])?;
+            former.sync_all()
+        });
+        if let Err(error) = overwritten {
+            tracing::warn!(%error, "the former root key is removed, but was not overwritten");
+        }
+        Ok(())
     }
 
     /// Stretches the passphrase in a file; `salt` is the store's own.
@@ -180,7 +191,15 @@ impl RootKey {
                 .map_err(|_| RootKeyError::Derive)?,
             store: hmac::Key::new(hmac::HMAC_SHA256, &*store),
             source,
+            in_place: AtomicBool::new(true),
         })
+    }
+
+    fn beside(self) -> Self {
+        Self {
+            in_place: AtomicBool::new(false),
+            ..self
+        }
     }
 }
 

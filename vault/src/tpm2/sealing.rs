@@ -22,11 +22,11 @@ impl NextSealing for Next<'_> {
     }
 
     fn authenticate(&self, store: &[u8]) -> Result<[u8; 32], BackendError> {
-        self.tpm.tag(Some(self.generation), store)
+        self.tpm.tag(self.generation, store)
     }
 
     fn take_over(self: Box<Self>) -> Result<(), BackendError> {
-        self.tpm.resume_sealing(Some(self.generation));
+        self.tpm.resume_sealing(self.generation);
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ use crate::backend::{BackendError, Generation};
 /// HMAC-SHA-256 of the store's digest: a TPM takes 1024 bytes at once.
 pub(super) fn tag(
     context: &mut Context,
-    generation: Option<Generation>,
+    generation: Generation,
     store: &[u8],
 ) -> Result<[u8; 32], BackendError> {
     let digest = MaxBuffer::try_from(sha256(store).to_vec())?;

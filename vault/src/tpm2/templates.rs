@@ -53,11 +53,8 @@ pub(super) fn attestation() -> Result<Public, Error> {
 }
 
 /// The key of the store's tag.
-pub(super) fn store(generation: Option<Generation>) -> Result<Public, Error> {
-    let name = [
-        b"bartizan-vault/1/store".as_slice(),
-        generation.as_ref().map_or(&[], |generation| &generation.0),
-    ];
+pub(super) fn store(generation: Generation) -> Result<Public, Error> {
+    let name = [b"bartizan-vault/1/store".as_slice(), &generation.0];
     let attributes = fixed()
         .with_user_with_auth(true)
         .with_sign_encrypt(true)

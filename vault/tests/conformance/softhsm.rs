@@ -8,7 +8,7 @@ mod tokens;
 use std::path::Path;
 use std::sync::Arc;
 
-use bartizan_vault::backend::Backend;
+use bartizan_vault::backend::{Backend, Generation};
 use bartizan_vault::pkcs11::{Pin, Pkcs11, TokenName};
 
 use crate::rig::{Rig, Store};
@@ -35,7 +35,7 @@ impl Rig for Tokens {
             serial: None,
         };
         let backend = Pkcs11::open(token, Pin::from_file(&self.pin()).unwrap()).unwrap();
-        backend.make_store_key().unwrap();
+        backend.begin_sealing(Generation([0; 32])).unwrap();
         Arc::new(backend)
     }
 

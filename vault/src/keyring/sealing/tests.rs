@@ -106,19 +106,12 @@ fn a_crash_after_the_store_is_replaced_is_made_good_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let (keyring, key) = begun(folder);
-    let generation = Generation([1; 32]);
-    let next = keyring.backend.next_sealing(generation).unwrap();
+    let salt = [1; 32];
+    let next = keyring.backend.next_sealing(Generation(salt)).unwrap();
     let mut contents = keyring.contents.clone();
     contents.reseal(&*next).unwrap();
     let tag = |store: &[u8]| next.authenticate(store);
-    file::save(
-        &keyring.path,
-        &keyring.salt,
-        Some(generation),
-        &contents,
-        tag,
-    )
-    .unwrap();
+    file::save(&keyring.path, &salt, &contents, tag).unwrap();
     drop(next);
     assert!(matches!(
         by_the_key_file(folder),
@@ -130,6 +123,42 @@ fn a_crash_after_the_store_is_replaced_is_made_good_at_the_start() {
     assert!(stored.is_sealed_by(&left).unwrap());
     left.take_key_file().unwrap();
     signs(&stored.open(Arc::new(left)).unwrap(), &key);
+    signs(&by_the_key_file(folder).unwrap(), &key);
+}
+
+/// Whoever may only read the key file has it replaced all the same.
+#[test]
+fn a_key_file_that_is_read_only_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (mut keyring, key) = begun(folder);
+    let path = folder.join("root.key");
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o400)).unwrap();
+    keyring.rotate_sealing(NOW).unwrap();
+    keyring.rotate_sealing(NOW).unwrap();
+    signs(&by_the_key_file(folder).unwrap(), &key);
+}
+
+/// The key file cannot be replaced: what the store was sealed by stays beside it, and is never written over.
+#[test]
+fn a_key_that_cannot_take_its_place_is_kept_until_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (mut keyring, key) = begun(folder);
+    let path = folder.join("root.key");
+    let aside = folder.join("aside");
+    fs::rename(&path, &aside).unwrap();
+    fs::create_dir(&path).unwrap();
+    keyring.rotate_sealing(NOW).unwrap();
+    let told = keyring.history().last().unwrap().what.word();
+    assert_eq!(told, "not-destroyed");
+    signs(&keyring, &key);
+    let left = fs::read(folder.join("root.key.next")).unwrap();
+    keyring.rotate_sealing(NOW).unwrap_err();
+    assert_eq!(fs::read(folder.join("root.key.next")).unwrap(), left);
+    fs::remove_dir(&path).unwrap();
+    fs::rename(&aside, &path).unwrap();
+    keyring.rotate_sealing(NOW).unwrap();
     signs(&by_the_key_file(folder).unwrap(), &key);
 }
 
