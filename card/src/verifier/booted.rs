@@ -136,7 +136,10 @@ impl Verifier {
         let VaultReply::Quote(quote) = self.identity.vault().ask_async(quote).await? else {
             return Err(VaultError::Unexpected.into());
         };
-        let body = json!({ "log": B64.encode(&*boot.log), "quote": quote.as_ref().map(quoted) });
+        let body = json!({
+            "log": B64.encode(&*boot.log), "quote": quote.as_ref().map(quoted),
+            "firmware": boot.firmware.as_ref().map(|log| B64.encode(&**log)),
+        });
         let request = Request {
             method: "POST",
             path: "/v1/hosts/boot".into(),

@@ -27,6 +27,9 @@ pub struct TpmConfig {
     /// PCRs of the host's own boot, to which keys are bound too, and which are quoted.
     #[serde(default)]
     pub host_pcrs: Vec<u8>,
+    /// PCRs of the host's own boot that are quoted, and to which no key is bound: another firmware keeps the keys.
+    #[serde(default)]
+    pub quoted_pcrs: Vec<u8>,
 }
 
 /// The way to a TPM.
@@ -86,14 +89,20 @@ impl TpmConfig {
         for &pcr in [self.measurement_pcr, self.authority_pcr]
             .iter()
             .chain(&self.host_pcrs)
+            .chain(&self.quoted_pcrs)
         {
             if pcr >= PCRS || RESETTABLE.contains(&pcr) {
                 return Err(ConfigError::Pcr { pcr });
             }
         }
         let (measurement, authority) = (self.measurement_pcr, self.authority_pcr);
-        let shared = measurement == authority || self.host_pcrs.contains(&measurement);
-        if shared || self.host_pcrs.contains(&authority) {
+        let hosts = || self.host_pcrs.iter().chain(&self.quoted_pcrs);
+        let shared = measurement == authority || hosts().any(|pcr| *pcr == measurement);
+        let doubled = self
+            .host_pcrs
+            .iter()
+            .any(|pcr| self.quoted_pcrs.contains(pcr));
+        if shared || doubled || hosts().any(|pcr| *pcr == authority) {
             return Err(ConfigError::SharedPcr);
         }
         Ok(())

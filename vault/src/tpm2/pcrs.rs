@@ -47,6 +47,8 @@ pub(super) struct Pcrs {
     measurement: u8,
     authority: u8,
     host: Vec<u8>,
+    /// Quoted beside the host's, and bound to no key.
+    unbound: Vec<u8>,
 }
 
 impl Pcrs {
@@ -55,6 +57,7 @@ impl Pcrs {
             measurement: config.measurement_pcr,
             authority: config.authority_pcr,
             host: config.host_pcrs.clone(),
+            unbound: config.quoted_pcrs.clone(),
         }
     }
 
@@ -71,7 +74,11 @@ impl Pcrs {
 
     /// Those that are quoted.
     pub(super) fn quoted(&self) -> Result<PcrSelectionList, BackendError> {
-        selection(&[&[self.measurement, self.authority], &*self.host].concat())
+        selection(&self.quoted_numbers())
+    }
+
+    fn quoted_numbers(&self) -> Vec<u8> {
+        [&self.registers(), &*self.host, &*self.unbound].concat()
     }
 
     /// What those hold.
@@ -79,7 +86,7 @@ impl Pcrs {
         &self,
         context: &mut Context,
     ) -> Result<BTreeMap<u8, Sha384>, BackendError> {
-        let quoted = [&self.registers(), &*self.host].concat();
+        let quoted = self.quoted_numbers();
         let read = |number| Ok((number, self.read_one(context, number)?));
         quoted.into_iter().map(read).collect()
     }
