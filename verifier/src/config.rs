@@ -19,7 +19,10 @@ mod tpm_makers;
 
 pub use keeping::{Keep, QuotaLimits, Retention};
 pub use limits::Limits;
-pub use measured_boot::{MeasuredBoot, ReleaseKey, ReleaseKeyError};
+pub use measured_boot::{
+    DemandedPcrs, FirmwareDemand, FirmwarePcrs, FirmwarePcrsError, MeasuredBoot, ReleaseKey,
+    ReleaseKeyError, is_firmware_pcr,
+};
 pub use tpm_makers::TpmMakers;
 
 /// Longest lifetime of a TLS server's and a token key's certificate, in seconds: the vault certifies for no longer.
