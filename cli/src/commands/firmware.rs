@@ -21,6 +21,9 @@ pub(crate) enum Firmware {
     /// Taken from a host that the verifier has seen, as it showed itself last (`bartizan host firmware`), or from a file. A reference is
     /// met by hosts whose PCRs are all those of it: leave out what differs between equal machines, 1 as a rule.
     ///
+    /// To update firmware, kernel or boot loader: update one machine, which is refused now; register what it shows; update the others;
+    /// retire the former reference.
+    ///
     /// Exit code: 0 registered, 1 refused, 2 wrong usage, 69 the verifier is away.
     #[command(
         after_help = "Examples:\n  bartizan firmware register 'R760, BIOS 2.4.4' --host 7d2e… --pcrs 0,2,4,7\n  bartizan host firmware 7d2e… --json >lab.json\n  bartizan firmware register 'R760, BIOS 2.4.4' --values lab.json --pcrs 0,2,4,7"
