@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::nonces::NonceLimits;
 
+mod firmware;
 mod keeping;
 mod limits;
 mod measured_boot;
@@ -17,12 +18,12 @@ mod measured_boot;
 mod tests;
 mod tpm_makers;
 
+pub use firmware::{
+    DemandedPcrs, FirmwareDemand, FirmwarePcrs, FirmwarePcrsError, is_firmware_pcr,
+};
 pub use keeping::{Keep, QuotaLimits, Retention};
 pub use limits::Limits;
-pub use measured_boot::{
-    DemandedPcrs, FirmwareDemand, FirmwarePcrs, FirmwarePcrsError, MeasuredBoot, ReleaseKey,
-    ReleaseKeyError, is_firmware_pcr,
-};
+pub use measured_boot::{MeasuredBoot, ReleaseKey, ReleaseKeyError};
 pub use tpm_makers::TpmMakers;
 
 /// Longest lifetime of a TLS server's and a token key's certificate, in seconds: the vault certifies for no longer.

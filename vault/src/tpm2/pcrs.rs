@@ -77,18 +77,17 @@ impl Pcrs {
         selection(&self.quoted_numbers())
     }
 
-    fn quoted_numbers(&self) -> Vec<u8> {
-        [&self.registers(), &*self.host, &*self.unbound].concat()
-    }
-
     /// What those hold.
     pub(super) fn values(
         &self,
         context: &mut Context,
     ) -> Result<BTreeMap<u8, Sha384>, BackendError> {
-        let quoted = self.quoted_numbers();
         let read = |number| Ok((number, self.read_one(context, number)?));
-        quoted.into_iter().map(read).collect()
+        self.quoted_numbers().into_iter().map(read).collect()
+    }
+
+    fn quoted_numbers(&self) -> Vec<u8> {
+        [&self.registers(), &*self.host, &*self.unbound].concat()
     }
 
     /// Which are the registers: measurement, authority.
