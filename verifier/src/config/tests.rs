@@ -61,27 +61,6 @@ fn values_out_of_range_are_refused() {
 }
 
 #[test]
-fn what_is_demanded_of_boots_is_said_and_names_keys() {
-    let said = |what: &str| load(&LEAST.replace("measured_boot: not_demanded", what));
-    let missing = said("").unwrap_err();
-    assert!(missing.to_string().contains("measured_boot"), "{missing}");
-    let keys = |keys: &str| {
-        said(&format!(
-            "measured_boot: {{demanded: {{release_keys: [{keys}], firmware: not_demanded}}}}"
-        ))
-    };
-    let field = "release_keys";
-    assert!(matches!(keys(""), Err(ConfigError::Empty { field: found }) if found == field));
-    let key = "0f".repeat(32);
-    let one = keys(&key).unwrap();
-    assert!(one.measured_boot.is_demanded());
-    assert_eq!(one.measured_boot.signers(), [[0x0f; 32]]);
-    for wrong in ["abc", "zz", &key[2..]] {
-        assert!(matches!(keys(wrong), Err(ConfigError::Malformed { .. })));
-    }
-}
-
-#[test]
 fn what_is_demanded_of_firmware_is_said_and_names_pcrs() {
     let said = |firmware: &str| {
         let keys = format!("release_keys: ['{}']", "0f".repeat(32));
@@ -115,5 +94,29 @@ fn what_is_demanded_of_firmware_is_said_and_names_pcrs() {
             matches!(refused, Err(ConfigError::Malformed { .. })),
             "{wrong}"
         );
+    }
+}
+
+#[test]
+fn what_is_demanded_of_boots_is_said_and_names_keys() {
+    let said = |what: &str| load(&LEAST.replace("measured_boot: not_demanded", what));
+    let missing = said("").unwrap_err();
+    assert!(missing.to_string().contains("measured_boot"), "{missing}");
+    let none =
+        said("measured_boot: {demanded: {release_keys: [], firmware: not_demanded}}").unwrap_err();
+    let field = "release_keys";
+    assert!(matches!(none, ConfigError::Empty { field: found } if found == field));
+    let key = "0f".repeat(32);
+    let one = said(&format!(
+        "measured_boot: {{demanded: {{release_keys: ['{key}'], firmware: not_demanded}}}}"
+    ))
+    .unwrap();
+    assert!(one.measured_boot.is_demanded());
+    assert_eq!(one.measured_boot.signers(), [[0x0f; 32]]);
+    for wrong in ["abc", "zz", &key[2..]] {
+        let wrong = said(&format!(
+            "measured_boot: {{demanded: {{release_keys: ['{wrong}'], firmware: not_demanded}}}}"
+        ));
+        assert!(matches!(wrong, Err(ConfigError::Malformed { .. })));
     }
 }
