@@ -2,6 +2,7 @@
 
 pub(crate) mod boot;
 pub(crate) mod evidence;
+pub(crate) mod firmware;
 pub(crate) mod host;
 pub(crate) mod key;
 pub(crate) mod operator;

@@ -67,6 +67,9 @@ enum Command {
     /// Release manifests: what hosts may be booted from.
     #[command(subcommand)]
     Release(commands::release::Release),
+    /// What the firmware of hosts may have measured.
+    #[command(subcommand)]
+    Firmware(commands::firmware::Firmware),
     /// Signed evidence, checked offline.
     #[command(subcommand)]
     Evidence(commands::evidence::Evidence),
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Command::Revocation(command) => commands::revocation::run(command, output),
         Command::Boot(command) => commands::boot::run(command, output),
         Command::Release(command) => commands::release::run(command, output),
+        Command::Firmware(command) => commands::firmware::run(command, output),
         Command::Evidence(command) => commands::evidence::run(command, output),
     };
     match done {

@@ -248,6 +248,7 @@ pub(crate) fn claims_json() -> String {
         now_s: NOW_S,
         lifetime_s: 300,
         releases: Vec::new(),
+        firmware: None,
     };
     let mut claims = claims(
         &verified,

@@ -9,6 +9,9 @@ use bartizan_fuzz::fleet::FLEET;
 
 use crate::Seed;
 
+/// A real machine's.
+const FIRMWARE: &[u8] = include_bytes!("../../trust/boot/firmware-logs/ovmf.log");
+
 pub(crate) fn seeds() -> Vec<Seed> {
     let log = log();
     let selected = |selector: u8, bytes: &[u8]| [&[selector], bytes].concat();
@@ -33,6 +36,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
             release_key: FLEET.operator_key.public_key().spki_der(),
             extended: 0,
         },
+        VaultStep::Firmware(b"a log".to_vec()),
         VaultStep::Measure {
             name: "card".into(),
             sha384: Sha384::ZERO,
@@ -48,6 +52,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
     let walk: Vec<u8> = steps.iter().flat_map(framed).collect();
     vec![
         ("event_log", "cbor", selected(0, &log.to_cbor())),
+        ("firmware_log", "ovmf", FIRMWARE.to_vec()),
         (
             "event_log",
             "json",

@@ -58,7 +58,7 @@ fn walk(mut bytes: &[u8]) {
             VaultStep::Complete(phase) => {
                 let _ = sequence.complete(phase);
             }
-            VaultStep::Booted => {}
+            VaultStep::Booted | VaultStep::Firmware(_) => {}
             VaultStep::Fail(refusal) => {
                 sequence.fail(&refusal);
             }

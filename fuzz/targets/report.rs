@@ -87,6 +87,7 @@ fn issue(verified: &VerifiedReport) {
             now_s: NOW_S,
             lifetime_s: 300,
             releases: Vec::new(),
+            firmware: None,
         };
         let json = claims(verified, &appraisal, &issue).to_json();
         if let Err(error) = check_claims_json(&json) {

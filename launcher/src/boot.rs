@@ -88,13 +88,14 @@ fn go_on<P, Q, T>(
 }
 
 impl Boot<Card> {
-    /// A boot from this signed manifest of the base.
+    /// A boot from this signed manifest of the base, on a host whose firmware has this event log.
     pub fn begin(
         manifest: &[u8],
         release_key: &PublicKey,
+        firmware: Option<Vec<u8>>,
         family: Family,
     ) -> Result<Self, Box<Stopped>> {
-        let begun = Self::at(Host::new(release_key.clone(), family));
+        let begun = Self::at(Host::new(release_key.clone(), firmware, family));
         let (begun, ()) = go_on(begun, |host| host.accept(manifest))?;
         Ok(begun)
     }

@@ -18,6 +18,7 @@
 //! | [`readiness`] | hearing that a program serves |
 //! | [`confinement`] | what it and all that it starts cannot do |
 //! | [`family`] | what was started: restarted when it ends |
+//! | [`firmware`] | what the host's own firmware measured, handed on to the vault |
 //!
 //! It parses no network input: what the coordinator's first stage fetched comes to it in one message of one shape, and
 //! is used only once its signature was verified here, too.
@@ -38,6 +39,7 @@ pub mod confinement;
 pub mod coordinator;
 pub mod execution;
 pub mod family;
+pub mod firmware;
 pub mod measured;
 pub mod program;
 pub mod readiness;

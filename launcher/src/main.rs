@@ -13,6 +13,7 @@ use bartizan_launcher::boot::{Boot, Card, CoordinatorPhase, Done, Hypervisor, St
 use bartizan_launcher::confinement;
 use bartizan_launcher::coordinator::Coordinator;
 use bartizan_launcher::family::Family;
+use bartizan_launcher::firmware;
 use bartizan_local::Notifier;
 
 use arguments::Arguments;
@@ -45,10 +46,11 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let manifest = read(&arguments.manifest)?;
     let key = PublicKey::from_spki_der(&read(&arguments.release_key)?)
         .map_err(|error| format!("{}: {error}", arguments.release_key.display()))?;
+    let firmware = firmware::log(&arguments.firmware_log);
     confinement::confine()?;
     let family = Family::new(arguments.state_dir, arguments.log_dir);
     let notifier = Notifier::from_env()?.never_waiting()?;
-    let (mut host, stopped) = match boot(&manifest, &key, family) {
+    let (mut host, stopped) = match boot(&manifest, &key, firmware, family) {
         Ok(boot) => {
             eprintln!("the boot is done");
             say(&notifier, "READY=1");
@@ -83,8 +85,13 @@ fn in_a_line(text: &str) -> String {
     text.chars().take(1000).map(line).collect()
 }
 
-fn boot(manifest: &[u8], key: &PublicKey, family: Family) -> Result<Boot<Done>, Box<Stopped>> {
-    let boot = Boot::<Card>::begin(manifest, key, family)?;
+fn boot(
+    manifest: &[u8],
+    key: &PublicKey,
+    firmware: Option<Vec<u8>>,
+    family: Family,
+) -> Result<Boot<Done>, Box<Stopped>> {
+    let boot = Boot::<Card>::begin(manifest, key, firmware, family)?;
     let (boot, stage) = boot.card()?.devices()?;
     let (boot, stage) = fetched(boot, stage)?;
     launched(boot, stage)

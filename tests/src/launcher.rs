@@ -45,7 +45,11 @@ pub enum Booted {
 }
 
 impl Launcher {
-    /// Boots a host from a signed base, as root.
+    /// Where the event log of a host's firmware is, in its layout.
+    pub const FIRMWARE_LOG: &str = "firmware-log";
+
+    /// Boots a host from a signed base, as root. Its firmware's event log is what a test put at [`Launcher::FIRMWARE_LOG`]: the
+    /// machine's own is nobody's business.
     pub fn start(layout: &Layout, base: &Path, release_key: &Path) -> Result<(Self, Booted)> {
         let state = layout.path("run/launcher");
         fs::create_dir_all(&state)?;
@@ -65,6 +69,8 @@ impl Launcher {
             .arg(&state)
             .arg("--log-dir")
             .arg(&log_dir)
+            .arg("--firmware-log")
+            .arg(layout.path(Self::FIRMWARE_LOG))
             .env_clear()
             .env("NOTIFY_SOCKET", &socket)
             .stdin(Stdio::null())

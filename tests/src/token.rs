@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use bartizan_attestation::boot::{Bank, FirmwareLog};
 use serde_json::{Value, json};
 
 use crate::accounts::Account;
@@ -42,6 +43,28 @@ impl Tpm {
     #[must_use]
     pub fn sealing(&self) -> Value {
         json!({ "tpm2": { "tcti": self.tcti() } })
+    }
+
+    /// What a vault's configuration says of it, where these PCRs are quoted beside the registers.
+    #[must_use]
+    pub fn quoting(&self, pcrs: &[u8]) -> Value {
+        json!({ "tpm2": { "tcti": self.tcti(), "quoted_pcrs": pcrs } })
+    }
+
+    /// Measures into it as the firmware that wrote a log did. Nobody may be connected.
+    pub fn measure(&self, log: &FirmwareLog<'_>) -> Result<()> {
+        run(Command::new("tpm2_startup").args(["-T", &self.tcti(), "-c"]))?;
+        let events = log.events().iter();
+        for event in events.filter(|event| event.event_type.is_extended()) {
+            let mut digests = Vec::new();
+            for bank in Bank::ALL {
+                let digest = event.digest(bank).context("a digest of each bank")?;
+                digests.push(format!("{}={}", bank.name(), hex::encode(digest)));
+            }
+            let extension = format!("{}:{}", event.pcr, digests.join(","));
+            run(Command::new("tpm2_pcrextend").args(["-T", &self.tcti(), &extension]))?;
+        }
+        Ok(())
     }
 
     /// The way to it.

@@ -104,6 +104,7 @@ impl Boot {
             registers: registers.map_err(|error| VaultRefusal::Store(error.to_string()))?,
             phases: progress.phases().to_vec(),
             stopped: progress.stopped().cloned(),
+            firmware: progress.firmware().map(|log| log.to_vec().into()),
         })
     }
 }

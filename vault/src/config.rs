@@ -129,7 +129,9 @@ pub enum ConfigError {
         pcr: u8,
     },
     /// One PCR is to be two things.
-    #[error("`measurement_pcr`, `authority_pcr` and `host_pcrs` must all be different PCRs")]
+    #[error(
+        "`measurement_pcr`, `authority_pcr`, `host_pcrs` and `quoted_pcrs` must all be different PCRs"
+    )]
     SharedPcr,
 }
 

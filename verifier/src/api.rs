@@ -27,6 +27,7 @@ mod boots;
 mod counters;
 mod documents;
 mod enrolment;
+mod firmware;
 mod input;
 mod keys;
 mod listing;
@@ -110,6 +111,9 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/hosts/renew", post(enrolment::renew))
         .route("/v1/hosts/{card}/boot", get(boots::latest))
         .route("/v1/hosts/{card}/boots", get(boots::list))
+        .route("/v1/hosts/{card}/firmware", get(firmware::shown))
+        .route("/v1/firmware", post(firmware::register).get(firmware::list))
+        .route("/v1/firmware/{id}", delete(firmware::retire))
         .route("/v1/releases/{manifest}", delete(releases::retire))
         .route("/v1/join-codes", post(enrolment::add_join_code))
         .route("/v1/nonces", post(reports::issue_nonce))

@@ -7,7 +7,7 @@
 //! A certificate by a card carries the register's values at the end of each phase of its host's boot, and the card's vault
 //! certifies none but those of the boot that it was told of itself. So the log, which nobody signs, is believed where it
 //! replays to what the certificate says. Of a host that enrolled with a TPM it must also come to what the TPM signs that its PCRs
-//! hold, for this very connection.
+//! hold, for this very connection; and what its own firmware measured before is compared with the same quote ([`crate::firmware`]).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,11 +23,12 @@ use bartizan_attestation::tpm::{QuoteError, verify_quote};
 
 use crate::clock::{now_ms, now_s};
 use crate::config::RegisterPcrs;
+use crate::firmware::{self, ComparedFirmware, FirmwareError};
 use crate::peer::ChannelBinding;
 use crate::problem::ProblemType;
 use crate::quota::BootQuotaError;
 use crate::service::Service;
-use crate::storage::{BootedRelease, HostBoot, StorageError};
+use crate::storage::{BootedRelease, HostBoot, PcrValues, StorageError};
 
 /// A boot is not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -73,9 +74,12 @@ pub enum BootError {
         /// Which the registers are.
         own: RegisterPcrs,
     },
+    /// What the host's own firmware measured is refused.
+    #[error(transparent)]
+    Firmware(#[from] Box<FirmwareError>),
     /// The host's boot is not one that was accepted.
     #[error(
-        "host {card} was not booted from releases that are registered and in force: {}; hand in the log of its boot, and see `bartizan release list`",
+        "host {card} was not booted from releases that are registered and in force, or its firmware is none that is: {}; hand in the log of its boot, and see `bartizan release list` and `bartizan firmware list`",
         named(.phases)
     )]
     NotAccepted {
@@ -112,6 +116,7 @@ impl ProblemType for BootError {
             Self::NoQuote => ("boot-without-quote", StatusCode::FORBIDDEN),
             Self::Quote(_) => ("boot-quote-refused", StatusCode::FORBIDDEN),
             Self::OtherRegisters { .. } => ("boot-not-quoted", StatusCode::FORBIDDEN),
+            Self::Firmware(error) => error.kind(),
             Self::NotAccepted { .. } => ("boot-not-accepted", StatusCode::FORBIDDEN),
             Self::Quota(error) => error.kind(),
             Self::Storage(error) => error.kind(),
@@ -124,6 +129,7 @@ impl ProblemType for BootError {
             Self::UnderWay { .. } => Some(1),
             Self::Quota(error) => error.retry_after_s(),
             Self::Storage(error) => error.retry_after_s(),
+            Self::Firmware(error) => error.retry_after_s(),
             _ => None,
         }
     }
@@ -142,6 +148,8 @@ pub struct HandedIn {
     pub log: Vec<u8>,
     /// What its TPM says.
     pub quote: Option<Quote>,
+    /// What its own firmware measured.
+    pub firmware: Option<Vec<u8>>,
     /// Of its connection.
     pub binding: Option<ChannelBinding>,
 }
@@ -165,6 +173,7 @@ pub async fn accept(service: &Arc<Service>, handed_in: HandedIn) -> Result<[Sha3
         certificate: (certificate, not_after),
         log,
         quote,
+        firmware,
         binding,
     } = handed_in;
     if !service.config.measured_boot.is_demanded() {
@@ -191,30 +200,35 @@ pub async fn accept(service: &Arc<Service>, handed_in: HandedIn) -> Result<[Sha3
     }
     let registers = appraised.registers();
     let quoted = check_quote(service, card, quote, binding, registers).await?;
+    let has_quoted = quoted.is_some();
+    let firmware = firmware::judge(service, card, quoted, firmware)
+        .await
+        .map_err(Box::new)?;
     let boot = HostBoot {
         phases: certified,
         releases: [base, bundle],
         appraised_at_ms: now_ms(),
     };
     service.storage.add_host_boot(card, &boot, &log).await?;
-    if quoted {
-        service.quoted.add(certificate, not_after, now_s());
+    if has_quoted {
+        let quoted = &service.quoted;
+        quoted.add(certificate, not_after, firmware, now_s());
     }
     tracing::info!(%card, %base, %bundle, "boot accepted");
     Ok(boot.releases)
 }
 
-/// With a TPM, the registers are what the TPM says that they are, now and on this connection. Answers whether there is one.
+/// With a TPM, the registers are what the TPM says that they are, now and on this connection. Answers what it says of the other PCRs.
 async fn check_quote(
     service: &Service,
     card: CardId,
     quote: Option<Quote>,
     binding: Option<ChannelBinding>,
     registers: &RegisterValues,
-) -> Result<bool, BootError> {
+) -> Result<Option<PcrValues>, BootError> {
     let host = service.storage.host(card).await?;
     let Some(tpm) = host.and_then(|host| host.tpm) else {
-        return Ok(false);
+        return Ok(None);
     };
     let (quote, binding) = quote.zip(binding).ok_or(BootError::NoQuote)?;
     let key = PublicKey::from_spki_der(&tpm.attestation_key)
@@ -227,11 +241,14 @@ async fn check_quote(
     // Not the host's to choose: any log can be told to PCRs that are still at their start.
     let own = service.config.measured_boot.register_pcrs();
     let holds = |number: u8, register: Register| pcrs.get(&number) == Some(&registers.of(register));
-    if holds(own.measurement, Register::Measurement) && holds(own.authority, Register::Authority) {
-        Ok(true)
-    } else {
-        Err(BootError::OtherRegisters { own })
+    let hold =
+        holds(own.measurement, Register::Measurement) && holds(own.authority, Register::Authority);
+    if !hold {
+        return Err(BootError::OtherRegisters { own });
     }
+    let mut others = pcrs;
+    others.retain(|pcr, _| ![own.measurement, own.authority].contains(pcr));
+    Ok(Some(others))
 }
 
 /// Work on what a host sent, beside what serves others.
@@ -243,24 +260,45 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Checks that the boot of a host's TLS certificate is an accepted one; with a TPM, that it has quoted on a connection with that
-/// certificate.
+/// certificate, its firmware included where that is demanded. Answers what its firmware was compared with.
 pub async fn present(
     service: &Service,
     card: CardId,
     phases: &[Sha384],
     certificate: &[u8; 32],
-) -> Result<(), BootError> {
+) -> Result<Option<ComparedFirmware>, BootError> {
     releases(service, card, phases).await?;
-    let quoted = !service.config.measured_boot.is_demanded()
-        || service.quoted.has(certificate)
-        || !service.storage.has_tpm(card).await?;
-    if quoted {
-        return Ok(());
+    let measured_boot = &service.config.measured_boot;
+    if !measured_boot.is_demanded() {
+        return Ok(None);
     }
-    Err(BootError::NotAccepted {
+    let not_accepted = || BootError::NotAccepted {
         card,
         phases: phases.to_vec(),
-    })
+    };
+    let Some(mut firmware) = service.quoted.of(certificate) else {
+        let has_tpm = service.storage.has_tpm(card).await?;
+        let lacking = has_tpm || measured_boot.firmware_of(has_tpm).is_some();
+        return if lacking {
+            Err(not_accepted())
+        } else {
+            Ok(None)
+        };
+    };
+    let matched = firmware.as_mut().map(|compared| &mut compared.reference);
+    if let Some(reference) = matched
+        && let Some(known) = reference
+        && !service.storage.is_firmware_in_force(&known.id).await?
+    {
+        *reference = None;
+    }
+    let referenced = firmware
+        .as_ref()
+        .and_then(|compared| compared.reference.as_ref());
+    if measured_boot.firmware_of(true).is_some() && referenced.is_none() {
+        return Err(not_accepted());
+    }
+    Ok(firmware)
 }
 
 /// The releases that a host with a certificate of these phases was booted from; `None` where no boot need be measured

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::nonces::NonceLimits;
 
+mod firmware;
 mod keeping;
 mod limits;
 mod measured_boot;
@@ -17,6 +18,9 @@ mod measured_boot;
 mod tests;
 mod tpm_makers;
 
+pub use firmware::{
+    DemandedPcrs, FirmwareDemand, FirmwarePcrs, FirmwarePcrsError, is_firmware_pcr,
+};
 pub use keeping::{Keep, QuotaLimits, Retention};
 pub use limits::Limits;
 pub use measured_boot::{

@@ -17,11 +17,14 @@ use bartizan_attestation::appraisal::{Status, VerifiedReport, appraise, verify_r
 use bartizan_attestation::digest::sha256;
 use bartizan_attestation::identity::CardId;
 use bartizan_attestation::measurement::{Digest, SignedReport};
-use bartizan_attestation::result::{self, EarClaims, Issue, ReleaseClaims};
+use bartizan_attestation::result::{
+    self, EarClaims, FirmwareClaims, Issue, ReferenceClaims, ReleaseClaims,
+};
 use uuid::Uuid;
 
 use crate::boots;
 use crate::clock::now_ms;
+use crate::firmware::ComparedFirmware;
 use crate::metrics::status_word;
 use crate::profile_cache::CurrentProfile;
 use crate::service::Service;
@@ -49,10 +52,12 @@ pub struct Judgement {
     pub token: String,
 }
 
-/// Judges a report that was handed in by the host `card`, which is known not to be revoked.
+/// Judges a report that was handed in by the host `card`, which is known not to be revoked, and whose firmware was compared as
+/// `firmware` says.
 pub async fn judge(
     service: &Arc<Service>,
     card: CardId,
+    firmware: Option<ComparedFirmware>,
     submission: Submission,
 ) -> Result<Judgement, JudgeError> {
     let (verified, report) = verify(service, submission).await?;
@@ -84,7 +89,7 @@ pub async fn judge(
         service,
         verified,
         profile.clone(),
-        releases,
+        (releases, firmware),
         verdict.clone(),
     )
     .await?;
@@ -170,7 +175,7 @@ async fn appraised(
     service: &Arc<Service>,
     verified: VerifiedReport,
     profile: Option<Arc<CurrentProfile>>,
-    releases: Option<[BootedRelease; 2]>,
+    (releases, firmware): (Option<[BootedRelease; 2]>, Option<ComparedFirmware>),
     verdict: String,
 ) -> Result<EarClaims, JudgeError> {
     let issue = Issue {
@@ -180,6 +185,7 @@ async fn appraised(
         now_s: now_ms() / 1000,
         lifetime_s: service.config.token_lifetime_s,
         releases: releases.into_iter().flatten().map(release_claims).collect(),
+        firmware: firmware.map(firmware_claims),
     };
     let work = move || {
         let appraisal = appraise(
@@ -191,6 +197,16 @@ async fn appraised(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| JudgeError::Stopped)
+}
+
+fn firmware_claims(firmware: ComparedFirmware) -> FirmwareClaims {
+    FirmwareClaims {
+        pcrs: firmware.pcrs,
+        reference: firmware.reference.map(|reference| ReferenceClaims {
+            name: reference.name,
+            id: Digest(reference.id.0.to_vec()),
+        }),
+    }
 }
 
 fn release_claims(release: BootedRelease) -> ReleaseClaims {

@@ -17,6 +17,7 @@ pub mod boots;
 pub mod clock;
 pub mod config;
 pub mod confinement;
+pub mod firmware;
 pub mod init;
 pub mod judge;
 pub mod memory;

@@ -2,31 +2,52 @@
 //!
 //! A certificate by a card says what the card's vault was told; that the boot is the present one the TPM alone can say. So each
 //! new TLS certificate of such a host, one in half an hour, counts once a quote came over a connection with it. What is remembered
-//! is lost with the process, and is asked for again.
+//! is lost with the process, and is asked for again: so another configuration's demands hold from its start on.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The certificates, by their SHA-256, and when they end, in seconds since the Unix epoch.
+use crate::firmware::ComparedFirmware;
+
+/// The certificates, by their SHA-256.
 #[derive(Debug, Default)]
-pub struct Quoted(Mutex<HashMap<[u8; 32], u64>>);
+pub struct Quoted(Mutex<HashMap<[u8; 32], Shown>>);
+
+#[derive(Debug)]
+struct Shown {
+    /// When the certificate ends, in seconds since the Unix epoch.
+    not_after: u64,
+    /// What the host's firmware was compared with.
+    firmware: Option<ComparedFirmware>,
+}
 
 impl Quoted {
     /// A quote came over a connection with this certificate.
-    pub fn add(&self, certificate: [u8; 32], not_after: u64, now_s: u64) {
+    pub fn add(
+        &self,
+        certificate: [u8; 32],
+        not_after: u64,
+        firmware: Option<ComparedFirmware>,
+        now_s: u64,
+    ) {
         let mut quoted = self.lock();
         // Only cards that a TPM has quoted for get here, a few certificates each.
-        quoted.retain(|_, not_after| *not_after >= now_s);
-        quoted.insert(certificate, not_after);
+        quoted.retain(|_, shown| shown.not_after >= now_s);
+        let shown = Shown {
+            not_after,
+            firmware,
+        };
+        quoted.insert(certificate, shown);
     }
 
-    /// Whether one did.
+    /// What the firmware of the host was compared with, if a quote came.
     #[must_use]
-    pub fn has(&self, certificate: &[u8; 32]) -> bool {
-        self.lock().contains_key(certificate)
+    pub fn of(&self, certificate: &[u8; 32]) -> Option<Option<ComparedFirmware>> {
+        let quoted = self.lock();
+        quoted.get(certificate).map(|shown| shown.firmware.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], u64>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Shown>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -38,9 +59,15 @@ mod tests {
     #[test]
     fn what_has_ended_is_forgotten() {
         let quoted = Quoted::default();
-        quoted.add([1; 32], 100, 50);
-        assert!(quoted.has(&[1; 32]) && !quoted.has(&[2; 32]));
-        quoted.add([2; 32], 200, 101);
-        assert!(!quoted.has(&[1; 32]) && quoted.has(&[2; 32]));
+        quoted.add([1; 32], 100, None, 50);
+        assert_eq!(
+            [quoted.of(&[1; 32]), quoted.of(&[2; 32])],
+            [Some(None), None]
+        );
+        quoted.add([2; 32], 200, None, 101);
+        assert_eq!(
+            [quoted.of(&[1; 32]), quoted.of(&[2; 32])],
+            [None, Some(None)]
+        );
     }
 }

@@ -19,6 +19,7 @@ mod commit;
 mod counters;
 mod enrolment;
 mod error;
+mod firmware;
 mod host_boots;
 mod page;
 mod profiles;
@@ -37,6 +38,7 @@ pub use enrolment::{
     EnrolledHost, EnrolledTpm, HostCursor, HostCursorError, JoinCode, JoinCodeError,
 };
 pub use error::StorageError;
+pub use firmware::{FirmwareReference, HostFirmware, PcrValues};
 pub use host_boots::{BootedRelease, HostBoot};
 pub use page::{Page, PageLimit};
 pub use profiles::{ProfileRevision, ProfileSize, ProfileSummary};

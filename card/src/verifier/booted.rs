@@ -184,7 +184,10 @@ impl Verifier {
             self.idle.keep(connection, age);
             return Ok(Sent::WentOn(Box::new(since)));
         }
-        let body = json!({ "log": B64.encode(&*boot.log), "quote": quote.as_ref().map(quoted) });
+        let body = json!({
+            "log": B64.encode(&*boot.log), "quote": quote.as_ref().map(quoted),
+            "firmware": boot.firmware.as_ref().map(|log| B64.encode(&**log)),
+        });
         let request = Request {
             method: "POST",
             path: "/v1/hosts/boot".into(),

@@ -292,6 +292,7 @@ mod tests {
                 registers,
                 phases: Vec::new(),
                 stopped: None,
+                firmware: None,
             },
             chain: Vec::new(),
         }

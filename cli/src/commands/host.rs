@@ -1,5 +1,6 @@
 //! `bartizan host`: the hosts of the fleet.
 
+pub(crate) mod firmware;
 mod log;
 
 use std::fs::File;
@@ -75,6 +76,18 @@ pub(crate) enum Host {
     /// From what a host was booted: its boots that the verifier has accepted, the last one first.
     #[command(after_help = "Example: bartizan host boots 7d2e…")]
     Boots {
+        /// The host's card id, as `bartizan host list` shows it.
+        host: String,
+        #[command(flatten)]
+        verifier: Verifier,
+    },
+    /// What a host's own firmware measured into its TPM: events and PCRs, as it showed them last, accepted or not.
+    ///
+    /// The log must replay to the PCRs that the TPM has quoted. `said to be` marks what an event's digest does not cover.
+    #[command(
+        after_help = "Examples:\n  bartizan host firmware 7d2e…\n  bartizan host firmware 7d2e… --json >lab.json"
+    )]
+    Firmware {
         /// The host's card id, as `bartizan host list` shows it.
         host: String,
         #[command(flatten)]
@@ -172,6 +185,7 @@ pub(crate) fn run(command: Host, output: Output) -> Result<ExitCode> {
             let boots = verifier.ask("GET", &path, None)?;
             output.table(&boots["boots"], &["appraised_at_ms", "base", "bundle"]);
         }
+        Host::Firmware { host, verifier } => return firmware::show(&host, &verifier, output),
         Host::ClearFork { card, verifier } => {
             let card: CardId = card.parse().context("not a card's id")?;
             verifier.ask("DELETE", &format!("/v1/hosts/{card}/fork"), None)?;

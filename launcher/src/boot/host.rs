@@ -37,14 +37,15 @@ enum Told {
 }
 
 impl Host {
-    pub(super) fn new(release_key: PublicKey, family: Family) -> Self {
+    /// What the firmware measured is the first that the vault is told.
+    pub(super) fn new(release_key: PublicKey, firmware: Option<Vec<u8>>, family: Family) -> Self {
         Self {
             sequence: Sequence::new(release_key.sha256()),
             release_key,
             files: Files::new(),
             libraries: BTreeMap::new(),
             family,
-            vault: Told::Not(Vec::new()),
+            vault: Told::Not(firmware.map(VaultStep::Firmware).into_iter().collect()),
             bundle: None,
         }
     }

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod devices;
+mod firmware;
 mod identity;
 mod rig;
 
@@ -17,7 +18,14 @@ use crate::world::World;
 use rig::{Rig, part};
 
 pub(super) fn cases() -> Vec<Case> {
-    [CASES, accepted::CASES, devices::CASES, identity::CASES].concat()
+    [
+        CASES,
+        accepted::CASES,
+        devices::CASES,
+        firmware::CASES,
+        identity::CASES,
+    ]
+    .concat()
 }
 
 const CASES: &[Case] = &[

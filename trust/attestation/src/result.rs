@@ -23,9 +23,9 @@ mod verify;
 
 pub use claims::{
     Algorithms, AttesterClaims, Basis, BootClaims, ClaimsError, Confirmation, EarClaims,
-    InstanceClaims, MemoryAppraisal, PhaseClaims, ProcessClaims, ReleaseClaims, Submods,
-    TargetKind, TranslationClaims, TrustworthinessVector, UnappraisedRegion, VerifierClaims,
-    VerifierId, check_claims_json,
+    FirmwareClaims, InstanceClaims, MemoryAppraisal, PhaseClaims, ProcessClaims, ReferenceClaims,
+    ReleaseClaims, Submods, TargetKind, TranslationClaims, TrustworthinessVector,
+    UnappraisedRegion, VerifierClaims, VerifierId, check_claims_json,
 };
 pub use issue::{Issue, claims};
 pub use jws::{Header, MAX_TOKEN, TokenShapeError, compact, signing_input};

@@ -16,6 +16,8 @@
 //! The launcher, the vault and whoever appraises a host walk the same [`Sequence`]: the launcher before it starts anything, the
 //! vault before it opens a key, an appraiser over the log.
 //!
+//! What the host's own firmware measured before is another log, in another format: [`FirmwareLog`].
+//!
 //! | attack | answer |
 //! |---|---|
 //! | a program or configuration that was changed | its digest is not in the manifest: the sequence fails, for good |
@@ -39,6 +41,7 @@ mod appraisal;
 mod bundle;
 mod component;
 mod event;
+mod firmware_log;
 mod link;
 mod log;
 mod manifest;
@@ -51,6 +54,7 @@ pub use appraisal::{AppraisedBoot, BootAppraisalError};
 pub use bundle::{Bundle, BundleError, File};
 pub use component::{Component, ComponentError, Link, Start, placeholder};
 pub use event::{Event, Measured};
+pub use firmware_log::{Bank, EventType, FirmwareEvent, FirmwareLog, FirmwareLogError, PcrValue};
 pub use link::{CoordinatorAnswer, CoordinatorStep, VaultAnswer, VaultStep};
 pub use log::{EventLog, LogError, RecordError};
 pub use manifest::{Manifest, ManifestError, SignManifestError, VerifiedManifest};

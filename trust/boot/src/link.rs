@@ -42,6 +42,10 @@ pub enum VaultStep {
     /// The boot is done: everything that was started is ready. From now on no lower version will do.
     #[n(5)]
     Booted,
+    /// What the host's own firmware measured before the launcher: the bytes of a [`crate::FirmwareLog`], which the vault does not
+    /// read. Right after the first, once at most, where the host has such a log.
+    #[n(60)]
+    Firmware(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
 }
 
 /// Vault → launcher.

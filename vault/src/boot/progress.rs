@@ -3,8 +3,8 @@
 use std::sync::{PoisonError, RwLock};
 
 use bartizan_attestation::boot::{
-    Event, EventLog, Phase, Refusal, Register, RegisterValues, Sequence, Sha384, VaultStep,
-    VerifiedManifest,
+    Event, EventLog, FirmwareLog, FirmwareLogError, Phase, Refusal, Register, RegisterValues,
+    Sequence, Sha384, VaultStep, VerifiedManifest,
 };
 use bartizan_attestation::cose::PublicKey;
 
@@ -20,6 +20,8 @@ pub(super) struct Progress {
     stopped: Option<Refusal>,
     /// So many events the registers hold from before this process; 0 once they were told again and found to be those.
     held: usize,
+    /// What the host's own firmware measured. It is kept as it came, for whoever compares it with the TPM's PCRs.
+    firmware: Option<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -36,6 +38,7 @@ impl Progress {
             phases: Vec::new(),
             stopped: None,
             held: 0,
+            firmware: None,
         }
     }
 
@@ -57,6 +60,7 @@ impl Progress {
             }
             VaultStep::Complete(phase) => self.complete(phase, backend),
             VaultStep::Booted => self.settle(demanded, keyring),
+            VaultStep::Firmware(log) => self.keep_firmware(log),
             VaultStep::Release(_) | VaultStep::Measure { .. } => {
                 let begun = self.begun.as_mut().ok_or_else(not_begun)?;
                 let events = begun.step(step, keyring)?;
@@ -93,6 +97,24 @@ impl Progress {
             let settled = keyring.settle_release(demanded.release_key, part, version);
             settled.map_err(|error| Refusal::Registers(error.to_string()))?;
         }
+        Ok(())
+    }
+
+    /// Once, before anything else of the boot, and of bounded size, since it is part of every description.
+    fn keep_firmware(&mut self, log: Vec<u8>) -> Result<(), Refusal> {
+        let begun = self.begun.is_some() && self.log.events().is_empty();
+        if !begun || self.firmware.is_some() {
+            return Err(Refusal::OutOfOrder {
+                phase: None,
+                failed: self.stopped.is_some(),
+                expected: None,
+                found: "the firmware's event log".into(),
+            });
+        }
+        if log.len() > FirmwareLog::MAX_LEN {
+            return Err(Refusal::Registers(FirmwareLogError::TooLarge.to_string()));
+        }
+        self.firmware = Some(log);
         Ok(())
     }
 
@@ -204,6 +226,10 @@ impl Progress {
 
     pub(super) const fn log(&self) -> &EventLog {
         &self.log
+    }
+
+    pub(super) fn firmware(&self) -> Option<&[u8]> {
+        self.firmware.as_deref()
     }
 
     pub(super) fn phases(&self) -> &[Sha384] {

@@ -29,6 +29,9 @@ pub struct TpmConfig {
     /// PCRs of the host's own boot, to which keys are bound too, and which are quoted.
     #[serde(default)]
     pub host_pcrs: Vec<u8>,
+    /// PCRs of the host's own boot that are quoted, and to which no key is bound: another firmware keeps the keys.
+    #[serde(default)]
+    pub quoted_pcrs: Vec<u8>,
 }
 
 /// The way to a TPM.
@@ -91,13 +94,18 @@ impl TpmConfig {
                 return Err(ConfigError::Register { pcr });
             }
         }
-        for &pcr in &self.host_pcrs {
+        for &pcr in self.host_pcrs.iter().chain(&self.quoted_pcrs) {
             if pcr >= PCRS || RESETTABLE.contains(&pcr) {
                 return Err(ConfigError::Pcr { pcr });
             }
         }
-        let shared = measurement == authority || self.host_pcrs.contains(&measurement);
-        if shared || self.host_pcrs.contains(&authority) {
+        let hosts = || self.host_pcrs.iter().chain(&self.quoted_pcrs);
+        let shared = measurement == authority || hosts().any(|pcr| *pcr == measurement);
+        let doubled = self
+            .host_pcrs
+            .iter()
+            .any(|pcr| self.quoted_pcrs.contains(pcr));
+        if shared || doubled || hosts().any(|pcr| *pcr == authority) {
             return Err(ConfigError::SharedPcr);
         }
         Ok(())

@@ -49,7 +49,11 @@ fn a_tpm_is_described_by_its_tcti_and_pcrs_that_cannot_be_reset() {
     };
     assert_eq!((tpm.measurement_pcr, tpm.authority_pcr), (12, 15));
     assert_eq!(tpm.tcti, Tcti::Device("/dev/tpmrm0".into()));
-    for wrong in [", host_pcrs: [0, 16]", ", host_pcrs: [24]"] {
+    for wrong in [
+        ", host_pcrs: [0, 16]",
+        ", host_pcrs: [24]",
+        ", quoted_pcrs: [24]",
+    ] {
         let refused = load(wrong);
         assert!(matches!(refused, Err(ConfigError::Pcr { .. })), "{wrong}");
     }
@@ -67,11 +71,14 @@ fn a_tpm_is_described_by_its_tcti_and_pcrs_that_cannot_be_reset() {
         ", measurement_pcr: 15",
         ", host_pcrs: [12]",
         ", host_pcrs: [15]",
+        ", quoted_pcrs: [12]",
+        ", quoted_pcrs: [15]",
+        ", host_pcrs: [0, 7], quoted_pcrs: [7]",
     ] {
         let refused = load(wrong);
         assert!(matches!(refused, Err(ConfigError::SharedPcr)), "{wrong}");
     }
-    assert!(load(", host_pcrs: [0, 4, 7]").is_ok());
+    assert!(load(", host_pcrs: [0, 4, 7], quoted_pcrs: [1, 2]").is_ok());
     assert!(matches!(
         load(", mesurement_pcr: 12"),
         Err(ConfigError::Malformed { .. })

@@ -47,6 +47,8 @@ pub(super) struct Pcrs {
     measurement: u8,
     authority: u8,
     host: Vec<u8>,
+    /// Quoted beside the host's, and bound to no key.
+    unbound: Vec<u8>,
 }
 
 impl Pcrs {
@@ -55,6 +57,7 @@ impl Pcrs {
             measurement: config.measurement_pcr,
             authority: config.authority_pcr,
             host: config.host_pcrs.clone(),
+            unbound: config.quoted_pcrs.clone(),
         }
     }
 
@@ -84,7 +87,8 @@ impl Pcrs {
     }
 
     fn quoted_numbers(&self) -> Vec<u8> {
-        [&[self.measurement, self.authority], &*self.host].concat()
+        let registers = [self.measurement, self.authority];
+        [&registers, &*self.host, &*self.unbound].concat()
     }
 
     pub(super) fn extend(

@@ -31,6 +31,7 @@ impl Tpms {
             measurement_pcr: 12,
             authority_pcr: 15,
             host_pcrs: Vec::new(),
+            quoted_pcrs: Vec::new(),
         }
     }
 

@@ -11,6 +11,7 @@ use bartizan_attestation::identity::CardId;
 
 use crate::boots::{self, BootError};
 use crate::clock::now_s;
+use crate::firmware::ComparedFirmware;
 use crate::peer::Peer;
 use crate::problem::{Problem, ProblemType};
 use crate::service::Service;
@@ -18,9 +19,11 @@ use crate::storage::{Fork, RevocationKind, StorageError};
 
 /// Proof that the client is a host whose certificate is valid now, that is not revoked, whose vault was not found to be a fork, and
 /// that was booted from releases in force where that is demanded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Host {
     pub(super) card: CardId,
+    /// What its firmware was compared with.
+    pub(super) firmware: Option<ComparedFirmware>,
 }
 
 /// Proof that the client is a host whose certificate is valid now and that is not revoked. How it was booted is not known:
@@ -101,10 +104,10 @@ impl FromRequestParts<Arc<Service>> for Host {
             certificate,
             ..
         } = Booting::from_request_parts(parts, service).await?;
-        boots::present(service, card, &phases, &certificate)
+        let firmware = boots::present(service, card, &phases, &certificate)
             .await
             .map_err(AccessError::from)?;
-        Ok(Self { card })
+        Ok(Self { card, firmware })
     }
 }
 

@@ -1,17 +1,16 @@
 //! How hosts were booted.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use bartizan_attestation::boot::{NoDigest, Sha384};
 use bartizan_attestation::identity::CardId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::access::{Booting, Operator};
+use super::firmware::Pcrs;
 use super::input::{self, InputError, Segment};
 use super::listing::{PageShare, Paid};
 use crate::binary::Binary;
@@ -30,6 +29,10 @@ pub(super) struct BootLogDocument {
     /// What the TPM says of its PCRs: due from a host that enrolled with one.
     #[serde(default)]
     quote: Option<QuoteDocument>,
+    /// What the host's own firmware measured: its event log in the crypto-agile form of the TCG PC Client Platform Firmware Profile.
+    /// It must replay to the quoted PCRs; without a TPM it is not looked at.
+    #[serde(default)]
+    firmware: Option<Binary>,
 }
 
 /// A TPM's quote over the channel binding `tls-exporter` (RFC 9266) of the connection that it is handed in on.
@@ -43,21 +46,6 @@ struct QuoteDocument {
     /// What the quoted PCRs of the SHA-384 bank hold, by number: 96 hexadecimal digits each.
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     pcrs: Pcrs,
-}
-
-/// At most as many as there are.
-#[derive(Deserialize)]
-#[serde(try_from = "BTreeMap<u8, String>")]
-struct Pcrs(BTreeMap<u8, Sha384>);
-
-impl TryFrom<BTreeMap<u8, String>> for Pcrs {
-    type Error = NoDigest;
-
-    fn try_from(texts: BTreeMap<u8, String>) -> Result<Self, NoDigest> {
-        let values = texts.into_iter();
-        let values = values.map(|(number, text)| Ok((number, text.parse()?)));
-        values.collect::<Result<_, _>>().map(Self)
-    }
 }
 
 impl From<QuoteDocument> for Quote {
@@ -153,6 +141,7 @@ pub(super) async fn hand_in(
         certificate: (host.certificate, host.not_after),
         log: document.log.0,
         quote: document.quote.map(Into::into),
+        firmware: document.firmware.map(|log| log.0),
         binding: binding.map(|Extension(binding)| binding),
     };
     let accepted = boots::accept(&service, handed_in).await?;
@@ -204,7 +193,7 @@ pub(super) async fn latest(
     Ok(share.answer(&document))
 }
 
-fn card_id(text: &str) -> Result<CardId, InputError> {
+pub(super) fn card_id(text: &str) -> Result<CardId, InputError> {
     text.parse().map_err(|_| InputError::Field {
         field: "card",
         expected: "64 hexadecimal digits",

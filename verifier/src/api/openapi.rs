@@ -4,8 +4,8 @@ use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    boots, counters, enrolment, keys, open, operations, profiles, releases, reports, revocations,
-    tpm, verdicts,
+    boots, counters, enrolment, firmware, keys, open, operations, profiles, releases, reports,
+    revocations, tpm, verdicts,
 };
 
 /// The document as indented JSON, with a newline at its end.
@@ -42,6 +42,10 @@ pub fn document() -> String {
         boots::hand_in,
         boots::list,
         boots::latest,
+        firmware::shown,
+        firmware::register,
+        firmware::list,
+        firmware::retire,
         releases::register,
         releases::list,
         releases::retire,

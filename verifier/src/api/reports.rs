@@ -94,7 +94,7 @@ pub(super) async fn submit(
         let submission = tokio::task::spawn_blocking(move || read_submission(&bytes))
             .await
             .map_err(|_| JudgeError::Stopped)??;
-        let judgement = judge::judge(&service, host.card, submission).await?;
+        let judgement = judge::judge(&service, host.card, host.firmware, submission).await?;
         drop(share);
         Ok::<_, Problem>(judgement)
     });

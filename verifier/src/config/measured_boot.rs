@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::firmware::FirmwareDemand;
+
 /// What hosts must have been booted from. There is no default: whoever writes the configuration decides.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -13,6 +15,8 @@ pub enum MeasuredBoot {
         /// Which PCRs of a host's TPM are its registers; 12 and 15 if absent.
         #[serde(default)]
         register_pcrs: RegisterPcrs,
+        /// And what the hosts' own firmware must have measured before.
+        firmware: FirmwareDemand,
     },
     /// Anything. Results say so: they name no release.
     NotDemanded,

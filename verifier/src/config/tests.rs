@@ -61,29 +61,67 @@ fn values_out_of_range_are_refused() {
 }
 
 #[test]
+fn what_is_demanded_of_firmware_is_said_and_names_pcrs() {
+    let said = |firmware: &str| {
+        let keys = format!("release_keys: ['{}']", "0f".repeat(32));
+        let demanded = format!("measured_boot: {{demanded: {{{keys}{firmware}}}}}");
+        load(&LEAST.replace("measured_boot: not_demanded", &demanded))
+    };
+    let missing = said("").unwrap_err();
+    assert!(missing.to_string().contains("firmware"), "{missing}");
+    let of = |firmware: &str| {
+        let config = said(&format!(", firmware: {firmware}")).unwrap();
+        [true, false].map(|has_tpm| {
+            let pcrs = config.measured_boot.firmware_of(has_tpm);
+            pcrs.map(|pcrs| pcrs.numbers().collect::<Vec<_>>())
+        })
+    };
+    let pcrs = Some(vec![0, 4, 7]);
+    assert_eq!(of("not_demanded"), [None, None]);
+    assert_eq!(of("{tpm_hosts: {pcrs: [7, 0, 4]}}"), [pcrs.clone(), None]);
+    assert_eq!(of("{all_hosts: {pcrs: [0, 4, 7]}}"), [pcrs.clone(), pcrs]);
+    for wrong in [
+        "{tpm_hosts: {pcrs: []}}",
+        "{tpm_hosts: {pcrs: [24]}}",
+        "{tpm_hosts: {pcrs: [0, 12]}}",
+        "{all_hosts: {pcrs: [15]}}",
+        "{all_hosts: {pcrs: [16]}}",
+        "{all_hosts: {}}",
+        "demanded",
+    ] {
+        let refused = said(&format!(", firmware: {wrong}"));
+        assert!(
+            matches!(refused, Err(ConfigError::Malformed { .. })),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
 fn what_is_demanded_of_boots_is_said_and_names_keys() {
     let said = |what: &str| load(&LEAST.replace("measured_boot: not_demanded", what));
     let missing = said("").unwrap_err();
     assert!(missing.to_string().contains("measured_boot"), "{missing}");
-    let none = said("measured_boot: {demanded: {release_keys: []}}").unwrap_err();
+    let none =
+        said("measured_boot: {demanded: {release_keys: [], firmware: not_demanded}}").unwrap_err();
     let field = "release_keys";
     assert!(matches!(none, ConfigError::Empty { field: found } if found == field));
     let key = "0f".repeat(32);
     let one = said(&format!(
-        "measured_boot: {{demanded: {{release_keys: ['{key}']}}}}"
+        "measured_boot: {{demanded: {{release_keys: ['{key}'], firmware: not_demanded}}}}"
     ))
     .unwrap();
     assert!(one.measured_boot.is_demanded());
     assert_eq!(one.measured_boot.signers(), [[0x0f; 32]]);
     for wrong in ["abc", "zz", &key[2..]] {
         let wrong = said(&format!(
-            "measured_boot: {{demanded: {{release_keys: ['{wrong}']}}}}"
+            "measured_boot: {{demanded: {{release_keys: ['{wrong}'], firmware: not_demanded}}}}"
         ));
         assert!(matches!(wrong, Err(ConfigError::Malformed { .. })));
     }
     let pcrs = |measurement: u8, authority: u8| {
         said(&format!(
-            "measured_boot: {{demanded: {{release_keys: ['{key}'], register_pcrs: {{measurement: {measurement}, authority: {authority}}}}}}}"
+            "measured_boot: {{demanded: {{release_keys: ['{key}'], firmware: not_demanded, register_pcrs: {{measurement: {measurement}, authority: {authority}}}}}}}"
         ))
     };
     let pair = |config: Config| {

@@ -21,20 +21,20 @@ use crate::fleet::Authority;
 use crate::host::{Guest, Host};
 
 /// Two releases and who signs them.
-struct Factory {
+pub(crate) struct Factory {
     key: EphemeralKey,
     manifests: [Manifest; 2],
 }
 
 /// A boot: its log, and the phases that the card's vault has seen.
 #[derive(Clone)]
-struct Boot {
-    log: EventLog,
-    phases: Vec<Sha384>,
+pub(crate) struct Boot {
+    pub(crate) log: EventLog,
+    pub(crate) phases: Vec<Sha384>,
 }
 
 impl Factory {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let component = |phase, name: &str| Component {
             phase,
             name: name.into(),
@@ -86,7 +86,7 @@ impl Factory {
     }
 
     /// A boot up to the end of a phase.
-    fn boot(&self, last: Phase) -> Boot {
+    pub(crate) fn boot(&self, last: Phase) -> Boot {
         let mut sequence = Sequence::new(self.key.public_key().sha256());
         let mut boot = Boot {
             log: EventLog::default(),
@@ -126,14 +126,20 @@ impl Boot {
 
 /// A verifier that demands boots of the factory's, and a host.
 async fn start(factory: &Factory) -> (Bench, Host) {
+    start_demanding(factory, "not_demanded").await
+}
+
+/// The same, and what is demanded of firmware.
+pub(crate) async fn start_demanding(factory: &Factory, firmware: &str) -> (Bench, Host) {
     let key = hex::encode(factory.key.public_key().sha256());
-    let demanded = format!("measured_boot: {{demanded: {{release_keys: ['{key}']}}}}");
+    let demanded =
+        format!("measured_boot: {{demanded: {{release_keys: ['{key}'], firmware: {firmware}}}}}");
     let bench = Bench::start_with(Authority::fleet(), &demanded).await;
     let host = Host::enrolled(&bench.vault.fleet);
     (bench, host)
 }
 
-async fn register(bench: &Bench, factory: &Factory) {
+pub(crate) async fn register(bench: &Bench, factory: &Factory) {
     for manifest in &factory.manifests {
         let answer = bench
             .post(&operator(), "/v1/releases", release(factory, manifest))
@@ -149,7 +155,7 @@ fn release(factory: &Factory, manifest: &Manifest) -> Value {
     })
 }
 
-fn peer(host: &Host, phases: &[Sha384]) -> Peer {
+pub(crate) fn peer(host: &Host, phases: &[Sha384]) -> Peer {
     Peer::Host {
         card: host.card,
         phases: phases.to_vec(),
@@ -163,7 +169,7 @@ async fn hand_in(bench: &Bench, peer: &Peer, log: &EventLog) -> Answer {
     bench.post(peer, "/v1/hosts/boot", log).await
 }
 
-async fn nonce(bench: &Bench, peer: &Peer, guest: &Guest) -> Answer {
+pub(crate) async fn nonce(bench: &Bench, peer: &Peer, guest: &Guest) -> Answer {
     let wish = json!({ "guest": guest.identity.to_string() });
     bench.post(peer, "/v1/nonces", wish).await
 }
@@ -404,7 +410,18 @@ async fn releases_are_registered_by_administrators_and_signed_by_configured_keys
 
 /// A TPM's quote of registers, as its attestation key `key` signs it.
 fn quote(key: &EphemeralKey, nonce: &[u8], registers: [(u8, Sha384); 2]) -> Value {
-    let pcrs = BTreeMap::from(registers);
+    quote_with(key, nonce, registers, &BTreeMap::new())
+}
+
+/// The same, of others beside the registers.
+pub(crate) fn quote_with(
+    key: &EphemeralKey,
+    nonce: &[u8],
+    registers: [(u8, Sha384); 2],
+    others: &BTreeMap<u8, Sha384>,
+) -> Value {
+    let mut pcrs = BTreeMap::from(registers);
+    pcrs.extend(others);
     let mut attested = vec![0xff, 0x54, 0x43, 0x47, 0x80, 0x18, 0, 0, 0, 32];
     attested.extend(nonce);
     attested.extend([0; 25]);
@@ -428,15 +445,8 @@ fn quote(key: &EphemeralKey, nonce: &[u8], registers: [(u8, Sha384); 2]) -> Valu
     })
 }
 
-#[tokio::test]
-async fn a_host_with_a_tpm_is_accepted_with_its_quote_of_this_connection_only() {
-    let factory = Factory::new();
-    let (bench, host) = start(&factory).await;
-    register(&bench, &factory).await;
-    let (own, other) = (
-        EphemeralKey::generate().unwrap(),
-        EphemeralKey::generate().unwrap(),
-    );
+/// The host enrolled with a TPM whose attestation key this is.
+pub(crate) async fn add_tpm(bench: &Bench, host: &Host, own: &EphemeralKey) {
     let enrolled = EnrolledHost {
         card: host.card,
         name: "host-1".into(),
@@ -450,6 +460,18 @@ async fn a_host_with_a_tpm_is_accepted_with_its_quote_of_this_connection_only() 
         }),
     };
     bench.service.storage.add_host(&enrolled).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_host_with_a_tpm_is_accepted_with_its_quote_of_this_connection_only() {
+    let factory = Factory::new();
+    let (bench, host) = start(&factory).await;
+    register(&bench, &factory).await;
+    let (own, other) = (
+        EphemeralKey::generate().unwrap(),
+        EphemeralKey::generate().unwrap(),
+    );
+    add_tpm(&bench, &host, &own).await;
     let boot = factory.boot(Phase::Hypervisor);
     let booted = peer(&host, &boot.phases);
     let held = boot.log.replay();

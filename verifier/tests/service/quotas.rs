@@ -61,7 +61,7 @@ async fn a_host_has_its_own_quota() {
 #[tokio::test]
 async fn a_host_that_hands_its_boot_in_without_end_waits() {
     let demanded = format!(
-        "measured_boot: {{demanded: {{release_keys: ['{}']}}}}",
+        "measured_boot: {{demanded: {{release_keys: ['{}'], firmware: not_demanded}}}}",
         "0".repeat(64)
     );
     let bench = Bench::start_with(Authority::fleet(), &demanded).await;

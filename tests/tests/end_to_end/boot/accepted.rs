@@ -69,13 +69,13 @@ fn registered_only(world: &mut World) -> Result<()> {
 }
 
 /// The host asks for something, and is refused for its boot.
-fn refused(rig: &Rig, stack: &Stack, kind: &str) -> Result<()> {
+pub(super) fn refused(rig: &Rig, stack: &Stack, kind: &str) -> Result<String> {
     match stack.renew(&rig.layout, &rig.configs.card) {
         Ok(()) => bail!("the host was served, where {kind} is due"),
         Err(error) => {
             let said = format!("{error:#}");
             ensure!(said.contains(kind), "{said}");
-            Ok(())
+            Ok(said)
         }
     }
 }

@@ -96,6 +96,11 @@ impl Rig {
         Ok(fs::write(&self.configs.vault, config.to_string())?)
     }
 
+    /// What the host's firmware is said to have measured, at its next boot.
+    pub(super) fn write_firmware_log(&self, log: &[u8]) -> Result<()> {
+        Ok(fs::write(self.layout.path(Launcher::FIRMWARE_LOG), log)?)
+    }
+
     /// Who this host is, once it is enrolled.
     pub(super) fn card(&self) -> Result<CardId> {
         let VaultReply::Description { keys, .. } = self.ask(&VaultRequest::Describe)? else {

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
-use bartizan_tests::process::Process;
 
 use crate::world::World;
 

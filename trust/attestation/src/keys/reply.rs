@@ -84,6 +84,9 @@ pub struct BootDescription {
     /// Why the boot was stopped, if it was.
     #[n(4)]
     pub stopped: Option<Refusal>,
+    /// The event log of the host's own firmware ([`crate::boot::FirmwareLog`]), as the launcher read it.
+    #[n(60)]
+    pub firmware: Option<ByteVec>,
 }
 
 /// One key of a vault.

@@ -220,6 +220,28 @@ pub struct BootClaims {
     /// What it was booted from: the base, the bundle, both registered with the verifier and in force. Empty where the verifier
     /// demands none and knows none.
     pub releases: Vec<ReleaseClaims>,
+    /// What the host's own firmware measured before, as its TPM has quoted it; `None` where nothing of it was compared.
+    #[serde(default)]
+    pub firmware: Option<FirmwareClaims>,
+}
+
+/// What a host's firmware was compared with.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FirmwareClaims {
+    /// The PCRs that the TPM has quoted and the firmware's event log replays to, in ascending order.
+    pub pcrs: Vec<u8>,
+    /// The registered reference that they are those of; `None` where they are those of none.
+    pub reference: Option<ReferenceClaims>,
+}
+
+/// A reference.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReferenceClaims {
+    /// Which machines and firmware it is of.
+    pub name: String,
+    /// SHA-384 of its PCRs' numbers and values.
+    #[serde(with = "text::hex_bytes")]
+    pub id: Digest,
 }
 
 /// The end of a phase.

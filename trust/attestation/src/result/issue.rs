@@ -1,10 +1,10 @@
 //! From an appraisal to claims.
 
 use super::claims::{
-    Algorithms, AttesterClaims, Basis, BootClaims, Confirmation, EarClaims, InstanceClaims,
-    MemoryAppraisal, PhaseClaims, ProcessClaims, ReleaseClaims, Submods, TargetKind,
-    TranslationClaims, TrustworthinessVector, UnappraisedRegion, VerifierClaims, VerifierId,
-    executables,
+    Algorithms, AttesterClaims, Basis, BootClaims, Confirmation, EarClaims, FirmwareClaims,
+    InstanceClaims, MemoryAppraisal, PhaseClaims, ProcessClaims, ReleaseClaims, Submods,
+    TargetKind, TranslationClaims, TrustworthinessVector, UnappraisedRegion, VerifierClaims,
+    VerifierId, executables,
 };
 use crate::appraisal::{Appraisal, VerifiedReport, quoted};
 use crate::boot::{Phase, Sha384};
@@ -25,6 +25,8 @@ pub struct Issue {
     pub lifetime_s: u64,
     /// The registered releases that the host was booted from: base, then bundle; none where none are demanded and known.
     pub releases: Vec<ReleaseClaims>,
+    /// What the host's own firmware was compared with, where it was.
+    pub firmware: Option<FirmwareClaims>,
 }
 
 /// The claims of the result of an appraisal: bound to the guest, its key, its nonce and its request.
@@ -131,13 +133,13 @@ fn basis(verified: &VerifiedReport, appraisal: &Appraisal, issue: &Issue) -> Bas
             SnapshotMode::PauseCopy => "pause-copy".into(),
         },
         launch_measurement: report.launch_measurement.clone(),
-        boot: boot(verified.phases(), &issue.releases),
+        boot: boot(verified.phases(), issue),
         hypervisor: quoted(&report.hypervisor_version),
         unappraised: unappraised.collect(),
     }
 }
 
-fn boot(phases: &[Sha384], releases: &[ReleaseClaims]) -> Option<BootClaims> {
+fn boot(phases: &[Sha384], issue: &Issue) -> Option<BootClaims> {
     let ended = Phase::ALL.into_iter().zip(phases);
     let ended = ended.map(|(phase, register)| PhaseClaims {
         phase: phase.name().into(),
@@ -145,6 +147,7 @@ fn boot(phases: &[Sha384], releases: &[ReleaseClaims]) -> Option<BootClaims> {
     });
     (!phases.is_empty()).then(|| BootClaims {
         phases: ended.collect(),
-        releases: releases.to_vec(),
+        releases: issue.releases.clone(),
+        firmware: issue.firmware.clone(),
     })
 }

@@ -77,6 +77,13 @@ fn claims_by(verified: &VerifiedReport, profile: &ApplicationProfile) -> EarClai
             version: 7,
             manifest: Digest(vec![6; 48]),
         }],
+        firmware: Some(FirmwareClaims {
+            pcrs: vec![0, 4, 7],
+            reference: Some(ReferenceClaims {
+                name: "r760 1.8".into(),
+                id: Digest(vec![8; 48]),
+            }),
+        }),
     };
     claims(verified, &appraise(verified, Some(profile)), &issue)
 }
@@ -134,7 +141,7 @@ fn a_right_token_is_verified_and_affirms() {
 }
 
 #[test]
-fn the_basis_names_the_phases_and_the_releases_of_the_hosts_boot() {
+fn the_basis_names_the_phases_the_releases_and_the_firmware_of_the_hosts_boot() {
     let claims: serde_json::Value = serde_json::from_str(&Stage::new().claims.to_json()).unwrap();
     let boot = &claims["bartizan_basis"]["boot"];
     let register = |name: &str| Sha384::of(name.as_bytes()).to_string();
@@ -144,6 +151,9 @@ fn the_basis_names_the_phases_and_the_releases_of_the_hosts_boot() {
             { "phase": "devices", "register": register("devices") },
         ],
         "releases": [{ "product": "bartizan", "version": 7, "manifest": "06".repeat(48) }],
+        "firmware": {
+            "pcrs": [0, 4, 7], "reference": { "name": "r760 1.8", "id": "08".repeat(48) },
+        },
     });
     assert_eq!(*boot, expected);
     let scene = Scene::clean();

@@ -5,6 +5,8 @@ use bartizan_attestation::cose::Sign;
 
 use super::*;
 
+mod firmware;
+
 /// A host's vault whose keys wait for a boot, and the key that signs releases.
 struct Waiting {
     host: Opened,

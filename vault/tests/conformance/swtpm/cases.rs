@@ -28,6 +28,10 @@ pub(crate) const CASES: &[Case] = &[
         keys_are_bound_to_the_hosts_pcrs,
     ),
     (
+        "keys_are_not_bound_to_pcrs_that_are_only_quoted",
+        keys_are_not_bound_to_pcrs_that_are_only_quoted,
+    ),
+    (
         "a_restarted_tpm_keeps_bound_keys_shut",
         a_restarted_tpm_keeps_bound_keys_shut,
     ),
@@ -79,6 +83,7 @@ fn config(tcti: String, host_pcrs: &[u8]) -> TpmConfig {
         measurement_pcr: 12,
         authority_pcr: 15,
         host_pcrs: host_pcrs.to_vec(),
+        quoted_pcrs: Vec::new(),
     }
 }
 
@@ -115,6 +120,31 @@ fn keys_are_bound_to_the_hosts_pcrs(rig: &dyn Rig) {
     let backend = Tpm2::open(&config(rig.tcti(), &[7, 0])).unwrap();
     let signed = sign(&backend, Purpose::CardIdentity, &key);
     assert_eq!(wrong_boot(signed), [0, 7, 15]);
+}
+
+fn keys_are_not_bound_to_pcrs_that_are_only_quoted(rig: &dyn Rig) {
+    let quoting = TpmConfig {
+        quoted_pcrs: vec![4, 0],
+        ..config(rig.tcti(), &[7])
+    };
+    let backend = Tpm2::open(&quoting).unwrap();
+    let key = backend.generate(Purpose::CardIdentity).unwrap();
+    let before = backend.quote(&[1; 32]).unwrap().unwrap().pcrs;
+    assert_eq!(
+        before.keys().copied().collect::<Vec<_>>(),
+        [0, 4, 7, 12, 15]
+    );
+    drop(backend);
+    demand(tool(rig, "tpm2_pcrextend").arg(format!("4:sha384={}", "ab".repeat(48))));
+    let backend = Tpm2::open(&quoting).unwrap();
+    sign(&backend, Purpose::CardIdentity, &key).unwrap();
+    let quote = backend.quote(&[1; 32]).unwrap().unwrap();
+    let mut expected = before.clone();
+    expected.insert(4, Sha384::of(&[before[&4].0, [0xab; 48]].concat()));
+    assert_eq!(quote.pcrs, expected);
+    let key = PublicArea::parse(&quote.public[2..]).unwrap();
+    let key = key.attestation_key().unwrap();
+    verify_quote(&quote.attested, &quote.signature, key, &[1; 32], &expected).unwrap();
 }
 
 fn a_restarted_tpm_keeps_bound_keys_shut(rig: &dyn Rig) {
