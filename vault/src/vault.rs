@@ -3,6 +3,7 @@
 mod card;
 mod counter;
 mod operators;
+mod succession;
 mod tpm;
 mod verifier;
 
@@ -29,6 +30,8 @@ pub struct Vault {
     operators: Vec<NamedOperator>,
     backend: Arc<dyn Backend>,
     keyring: RwLock<Keyring>,
+    /// Held by each request; alone by the one that takes a key away which others may be about to sign with.
+    under_way: RwLock<()>,
     boot: Boot,
 }
 
@@ -44,6 +47,7 @@ impl Vault {
             operators: Vec::new(),
             backend,
             keyring: RwLock::new(keyring),
+            under_way: RwLock::new(()),
             boot,
         }
     }
@@ -83,7 +87,15 @@ impl Vault {
             boot: &self.boot,
             now,
         };
-        match operation.perform(request) {
+        let done = if matches!(request, VaultRequest::InstallCardIdentity { .. }) {
+            // The former identity is destroyed: whatever took it up before has signed by then, and what comes after takes the newest.
+            let _alone = (self.under_way.write()).unwrap_or_else(PoisonError::into_inner);
+            operation.perform(request)
+        } else {
+            let _beside = (self.under_way.read()).unwrap_or_else(PoisonError::into_inner);
+            operation.perform(request)
+        };
+        match done {
             Ok(reply) => reply,
             Err(refusal) => {
                 tracing::warn!(%refusal, "refused");
@@ -135,7 +147,10 @@ impl Operation<'_> {
             VaultRequest::Revoke { purpose, id } => self.revoke(purpose, &id),
             VaultRequest::DescribeBoot => self.boot.describe(self.backend).map(VaultReply::Boot),
             VaultRequest::CreateCardIdentity => self.create_card_identity(self.boot.reached()?),
-            VaultRequest::RenewCardIdentity => self.renew_card_identity(self.boot.reached()?),
+            VaultRequest::BeginSuccession { next } => {
+                self.begin_succession(self.boot.reached()?, next)
+            }
+            VaultRequest::IssueSuccessor { succession } => self.issue_successor(&succession),
             VaultRequest::InstallCardIdentity { chain, fleet_ca } => {
                 self.install_card_identity(self.boot.reached()?, chain, fleet_ca)
             }
@@ -287,6 +302,14 @@ impl Operation<'_> {
         self.demand(purpose)?;
         let newest = self.read().newest(purpose).cloned();
         newest.ok_or(VaultRefusal::NoKey { purpose })
+    }
+
+    /// The card identity key that is in use.
+    fn identity(&self) -> Result<Record, VaultRefusal> {
+        let purpose = Purpose::CardIdentity;
+        self.demand(purpose)?;
+        let identity = self.read().identity().cloned();
+        identity.ok_or(VaultRefusal::NoKey { purpose })
     }
 
     /// A key of the vault, to issue with.
