@@ -6,6 +6,8 @@ mod keys;
 mod losses;
 #[path = "cases/registers.rs"]
 mod registers;
+#[path = "cases/succession.rs"]
+mod succession;
 
 use std::sync::Arc;
 
@@ -42,6 +44,10 @@ pub(crate) const CASES: &[Case] = &[
     ("a_destroyed_key_is_gone", keys::a_destroyed_key_is_gone),
     ("tags_are_one_stores_own", keys::tags_are_one_stores_own),
     ("eight_threads_sign", keys::eight_threads_sign),
+    (
+        "an_identity_is_succeeded_while_it_certifies",
+        succession::an_identity_is_succeeded_while_it_certifies,
+    ),
     ("registers_are_extended", registers::registers_are_extended),
     (
         "registers_are_each_their_own",
