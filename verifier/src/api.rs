@@ -28,6 +28,7 @@ mod counters;
 mod documents;
 mod enrolment;
 mod input;
+mod issuing;
 mod keys;
 mod listing;
 mod open;
@@ -37,6 +38,7 @@ mod profiles;
 mod releases;
 mod reports;
 mod revocations;
+mod succession;
 mod tpm;
 mod verdicts;
 
@@ -107,7 +109,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/hosts/tpm-challenge", post(tpm::challenge))
         .route("/v1/hosts/counter", post(counters::report))
         .route("/v1/hosts/{card}/fork", delete(counters::clear))
-        .route("/v1/hosts/renew", post(enrolment::renew))
+        .route("/v1/hosts/succeed", post(succession::succeed))
         .route("/v1/hosts/{card}/boot", get(boots::latest))
         .route("/v1/hosts/{card}/boots", get(boots::list))
         .route("/v1/releases/{manifest}", delete(releases::retire))
