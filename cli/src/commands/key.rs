@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use bartizan_attestation::keys::KeyKind;
+use bartizan_attestation::operation::RotatableKey;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -46,9 +47,10 @@ pub(crate) enum Key {
     },
     /// Make a new key, and use it from now on. What the former one signed stays good.
     ///
-    /// At a host: its TLS client key, a guest's report key. At the verifier: its token key, its TLS server key.
+    /// At a host: its TLS client key, a guest's report key, its card identity key, after which the host is who it was. At the verifier: its
+    /// token key, its TLS server key.
     #[command(
-        after_help = "Examples:\n  bartizan key rotate tls-client\n  bartizan key rotate report --vm web\n  bartizan key rotate token"
+        after_help = "Examples:\n  bartizan key rotate tls-client\n  bartizan key rotate card\n  bartizan key rotate report --vm web\n  bartizan key rotate token"
     )]
     Rotate {
         /// Which kind.
@@ -87,6 +89,8 @@ pub(crate) enum Whose {
 pub(crate) enum Rotated {
     /// A host's TLS client key.
     TlsClient,
+    /// A host's card identity key. No remedy for one that was stolen: revoke the host.
+    Card,
     /// The report key of a guest's measurer.
     Report,
     /// The verifier's token key.
@@ -171,7 +175,8 @@ fn rotate(kind: Rotated, vm: Option<String>, places: Places, output: Output) -> 
         places.clone().verifier().ask("POST", &path, None)
     };
     let mut shown = match kind {
-        Rotated::TlsClient => host::rotate_tls_client(&places.card())?,
+        Rotated::TlsClient => host::rotate(&places.card(), RotatableKey::TlsClient)?,
+        Rotated::Card => host::rotate(&places.card(), RotatableKey::Card)?,
         // The argument is required for this kind.
         Rotated::Report => host::rotate_report_key(&places.card(), vm.unwrap_or_default())?,
         Rotated::Token => at_verifier("token")?,
