@@ -162,7 +162,7 @@ impl Keys {
             *next = Some(EphemeralKey::generate().unwrap());
         }
         let csr = next.as_ref().unwrap_or(&card.key).csr().unwrap();
-        let signed = Successor::new(csr).sign(&[card.der.clone()], &card.key);
+        let signed = Successor::new(csr).sign(std::slice::from_ref(&card.der), &card.key);
         VaultReply::Succession(BegunSuccession {
             signed: signed.unwrap().into(),
             certified: None,
