@@ -26,11 +26,11 @@ fn tpm(world: &mut World) -> Result<()> {
     rig.sign(&rig.describe([1, 1])?)?;
 
     rig.boot()?.done()?;
+    rig.releases.register()?;
     stack.enroll(&rig.layout, &rig.configs.card, "b6", &["--vault", "tpm2"])?;
     let card = rig.card()?;
     certifies(&rig, stack, "tpm2")?;
     // Another key of that TPM comes after the first: what follows holds for it.
-    rig.releases.register()?;
     rig.rotate_card(stack)?;
     certifies(&rig, stack, "tpm2")?;
     let described = rig.vault_describes()?;
@@ -86,10 +86,10 @@ fn token(world: &mut World) -> Result<()> {
     rig.environment = vec![token.environment()?];
     rig.sign(&rig.describe([1, 1])?)?;
     rig.boot()?.done()?;
+    rig.releases.register()?;
     stack.enroll(&rig.layout, &rig.configs.card, "b7", &["--vault", "pkcs11"])?;
     let card = rig.card()?;
     certifies(&rig, stack, "pkcs11")?;
-    rig.releases.register()?;
     rig.rotate_card(stack)?;
     certifies(&rig, stack, "pkcs11")?;
     rig.end()?;
