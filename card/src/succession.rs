@@ -117,6 +117,8 @@ async fn succeed_if_due(card: &Card) -> Result<Duration, SuccessionError> {
     let identities = || keys.iter().filter(identity);
     let in_use = identities().rfind(|key| !key.chain.is_empty());
     let in_use = in_use.ok_or(VaultError::Unexpected)?.chain.clone();
+    // Another process of this host's may have had it replaced.
+    card.replace_chain(in_use.clone());
     let waits = identities().any(|key| key.chain.is_empty());
     let now = unix_now();
     let chain: Vec<_> = in_use.iter().map(|der| der.to_vec()).collect();

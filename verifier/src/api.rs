@@ -4,7 +4,7 @@
 //! | who | may |
 //! |---|---|
 //! | everybody | fetch keys and certificates, enrol a host with a join code |
-//! | hosts (client certificate by their card) | hand in the log of their boot; once it was accepted, fetch nonces, hand in reports of their own guests, report in with their vaults |
+//! | hosts (client certificate by their card) | hand in the log of their boot; once it was accepted, fetch nonces, hand in reports of their own guests, report in with their vaults, get their next certificates |
 //! | operators (client certificate) | all else |
 
 use std::sync::Arc;

@@ -27,6 +27,10 @@ pub(crate) const CASES: &[Case] = &[
         "rotations::card_identity_leaves_the_host_who_it_is",
         card::rotated,
     ),
+    (
+        "rotations::card_identity_that_was_begun_is_finished",
+        card::finished,
+    ),
 ];
 
 /// Rotations of each kind; report keys' are of each of two guests.

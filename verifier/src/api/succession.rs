@@ -244,7 +244,11 @@ fn answer(
 ) -> Result<EnrolledDocument, SucceedError> {
     match recorded {
         Succeeded::Certificate(certificate) => Ok(document(service, certificate)),
-        Succeeded::Superseded => Err(AccessError::CardKeySuperseded(card).into()),
+        Succeeded::Superseded => {
+            // A host's own vault names the same key until that one is in use: this is a copy, an older store, or a stolen key.
+            tracing::error!(%card, "a card identity key that another came after names one more");
+            Err(AccessError::CardKeySuperseded(card).into())
+        }
         Succeeded::Taken => Err(SucceedError::KeyTaken),
         Succeeded::NotListed => Err(SucceedError::NotListed),
     }

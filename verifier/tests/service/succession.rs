@@ -303,6 +303,23 @@ async fn what_is_not_the_hosts_own_word_is_refused() {
     assert_eq!(problem(&refused), "host-revoked");
 }
 
+/// How it was booted is asked of who gets a certificate, as of who gets anything.
+#[tokio::test]
+async fn a_host_whose_boot_is_not_accepted_gets_no_certificate() {
+    let demanded = format!(
+        "measured_boot: {{demanded: {{release_keys: ['{}']}}}}",
+        "0f".repeat(32)
+    );
+    let bench = Bench::start_with(Authority::fleet(), &demanded).await;
+    let host = enrolled(&bench, "host-1").await;
+    let before = listed(&bench).await;
+    for next in [&key(), &host.authority.key] {
+        let refused = succeed(&bench, &host, next).await;
+        assert_eq!(problem(&refused), "boot-not-accepted");
+    }
+    assert_eq!(listed(&bench).await, before);
+}
+
 #[tokio::test]
 async fn no_host_has_certificates_signed_without_end() {
     let bench = Bench::start().await;

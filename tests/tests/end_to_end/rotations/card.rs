@@ -16,7 +16,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{NGINX, attest_until, history, id};
-use crate::compromised::Hypervisor;
+use crate::compromised::{Card, Hypervisor};
 use crate::requests::Enrolled;
 use crate::world::World;
 
@@ -74,6 +74,28 @@ pub(super) fn rotated(world: &mut World) -> Result<()> {
     certifies(stack, before)
 }
 
+/// The card dies with the next key begun: once it is back it finishes, with that key.
+pub(super) fn finished(world: &mut World) -> Result<()> {
+    let (stack, web) = world.web()?;
+    let card = Enrolled::of(web)?.guest.card;
+    let first = current(&stack.operator)?;
+    Card(&stack.host).begin_succession()?;
+    let keys = cards(&stack.operator)?;
+    let waits = keys.iter().find(|key| key["current"] == false);
+    let begun = id(waits.context("a key that waits")?).to_owned();
+    ensure!(keys.len() == 2 && begun != first, "{keys:?}");
+    stack.host.card.kill()?;
+    stack.host.card.start_again()?;
+    let deadline = Instant::now() + PATIENCE;
+    while cards(&stack.operator)?.len() != 1 {
+        ensure!(Instant::now() < deadline, "it is not finished");
+    }
+    ensure!(current(&stack.operator)? == begun, "with another key");
+    let (code, answer) = web.attest(NGINX)?;
+    ensure!(code == Some(0), "not affirmed afterwards: {answer}");
+    certifies(stack, card)
+}
+
 /// Answers the ids of the keys that were in use, the newest last.
 fn rotate(
     operator: &Operator,
@@ -97,12 +119,15 @@ fn rotate(
     Ok(keys)
 }
 
-/// The card identity key in use; there is no other one.
-fn current(operator: &Operator) -> Result<String> {
+fn cards(operator: &Operator) -> Result<Vec<Value>> {
     let keys = operator.must(&["key", "list", "host"])?;
     let keys = keys.as_array().context("a list")?.iter();
-    let cards: Vec<_> = keys.filter(|key| key["kind"] == "card").collect();
-    match cards.as_slice() {
+    Ok(keys.filter(|key| key["kind"] == "card").cloned().collect())
+}
+
+/// The card identity key in use; there is no other one.
+fn current(operator: &Operator) -> Result<String> {
+    match cards(operator)?.as_slice() {
         [key] if key["current"] == true && key["refused"] == Value::Null => Ok(id(key).to_owned()),
         other => bail!("not one card identity key: {other:?}"),
     }
