@@ -115,7 +115,7 @@ pub enum RotatableKey {
     #[n(0)]
     TlsClient,
     /// The host's card identity key: another comes after it, the host stays who it is.
-    #[n(1)]
+    #[n(50)]
     Card,
 }
 

@@ -197,7 +197,7 @@ pub enum VaultRequest {
         mark: Mark,
     },
     /// Have the card identity key that is in use name the next one, which is made unless one waits already; or itself. Answer:
-    /// [`VaultReply::Succession`].
+    /// [`VaultReply::Succession`](super::VaultReply::Succession).
     #[n(50)]
     BeginSuccession {
         /// Which key comes next.
