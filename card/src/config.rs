@@ -29,9 +29,17 @@ pub struct Config {
     /// is away.
     #[serde(default)]
     pub launch_grace_s: u64,
+    /// Whether another key comes after the card identity's present one when its certificate is half gone, twice a year. Otherwise the
+    /// certificate is renewed for the key that it is of.
+    #[serde(default = "yes")]
+    pub rotate_identity: bool,
     /// What this machine is called where it reports in; the name that the kernel has for it if absent.
     #[serde(default)]
     pub machine: Option<String>,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Where the verifier is.

@@ -118,7 +118,7 @@ pub async fn enroll(
         chain,
         fleet_ca: fleet_ca.der().to_vec(),
     })?;
-    let card = CardId(verified.public_key.sha256());
+    let card = verified.card.ok_or(ChainError::AlternativeName)?;
     if !tokio::task::block_in_place(|| taken_up(config)) {
         tracing::warn!(
             "the card that runs on this host has not taken its identity up yet; see its log"

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use bartizan_attestation::host::CardRefusal;
 use bartizan_card::config::ConfigError;
 use bartizan_card::enroll::EnrollError;
-use bartizan_card::renewal::RenewalError;
 use bartizan_card::service::CardError;
+use bartizan_card::succession::SuccessionError;
 use bartizan_card::vault::VaultError;
 use bartizan_channel::Fault;
 
@@ -36,8 +36,8 @@ fn number(error: &anyhow::Error) -> u8 {
             error.fault() == Fault::Away
         }
         (Some(EnrollError::Refused(refusal)), _) => is_away(refusal),
-        (_, Some(RenewalError::Vault(error))) => is_vault_away(error),
-        (_, Some(RenewalError::Refused(refusal))) => is_away(refusal),
+        (_, Some(SuccessionError::Vault(error))) => is_vault_away(error),
+        (_, Some(SuccessionError::Refused(refusal))) => is_away(refusal),
         _ => matches!(error.downcast_ref(), Some(CardError::Vault(error)) if is_vault_away(error)),
     };
     if away { 69 } else { 1 }
@@ -101,10 +101,10 @@ mod tests {
             (EnrollError::Vault(vault()).into(), 69),
             (CardError::Vault(vault()).into(), 69),
             (CardError::NotEnrolled.into(), 1),
-            (RenewalError::Vault(vault()).into(), 69),
-            (RenewalError::Refused(away()).into(), 69),
-            (RenewalError::Refused(cannot).into(), 69),
-            (RenewalError::Refused(unsigned).into(), 1),
+            (SuccessionError::Vault(vault()).into(), 69),
+            (SuccessionError::Refused(away()).into(), 69),
+            (SuccessionError::Refused(cannot).into(), 69),
+            (SuccessionError::Refused(unsigned).into(), 1),
             (anyhow::anyhow!("something else"), 1),
         ] {
             assert_eq!(number(&error), expected, "{error}");

@@ -8,7 +8,7 @@
 //! | [`verifier`] | nonces and judgements over TLS 1.3 |
 //! | [`boots`] | boot counters, durable before they are told |
 //! | [`enroll`] | becoming a host of the fleet, once |
-//! | [`renewal`] | staying one: the certificate is renewed at half of its life |
+//! | [`succession`] | staying one: at half of its life its certificate is followed by another, for another key |
 //! | [`operators`] | whether who signed a launch record is revoked |
 //! | `standings` | questions of that, few of one operator's at once |
 //! | [`unenrolled`] | a host that has no identity yet |
@@ -36,11 +36,11 @@ pub mod identity;
 pub mod machine;
 pub mod operations;
 pub mod operators;
-pub mod renewal;
 pub mod reporting_in;
 pub mod server;
 pub mod service;
 mod standings;
+pub mod succession;
 pub mod unenrolled;
 pub mod vault;
 pub mod verifier;

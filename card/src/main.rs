@@ -13,12 +13,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bartizan_attestation::certificates::FleetCa;
+use bartizan_attestation::keys::NextKey;
 use bartizan_attestation::vault_counter::Machine;
 use bartizan_card::machine::this_machine;
 use bartizan_card::operations::{self, Operations, OperationsLog};
 use bartizan_card::service::Card;
 use bartizan_card::{
-    Config, confinement, enroll, renewal, reporting_in, server, unenrolled, verifier,
+    Config, confinement, enroll, reporting_in, server, succession, unenrolled, verifier,
 };
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
@@ -63,7 +64,8 @@ enum Command {
         #[arg(long, required = true)]
         set_aside: bool,
     },
-    /// Renew this host's certificate now, for the same key; a card that runs does so by itself, at half of its life.
+    /// Renew this host's certificate now, for the same key; a card that runs sees to its certificates by itself, at half of their life.
+    /// A key that was begun and waits for its certificate gets it, and takes the present one's place.
     ///
     /// Exit code: 0 renewed, 1 refused, 2 wrong usage or configuration, 69 the vault or the verifier is away.
     #[command(after_help = "Example: bartizan-card renew --config /etc/bartizan/card.yaml")]
@@ -135,7 +137,7 @@ fn execute(command: Command) -> Result<()> {
             let config = Config::load(&config)?;
             let renewed = runtime()?.block_on(async {
                 let card = tokio::task::block_in_place(|| Card::open(&config))?;
-                anyhow::Ok(renewal::renew(&card).await?)
+                anyhow::Ok(succession::succeed(&card, NextKey::Same).await?)
             })?;
             println!("renewed; valid until {} s after 1970", renewed.not_after);
             Ok(())
@@ -203,7 +205,7 @@ async fn run(
         () = server::serve(Arc::clone(&card), hypervisor, &config.allowed_uids) => {}
         () = server::serve(Arc::clone(&operations), operators, &config.operators_uids) => {}
         () = operations.keep_log() => {}
-        () = renewal::keep_renewed(&card) => {}
+        () = succession::keep_certified(&card) => {}
         () = reporting_in::keep_reported(&card, machine) => {}
         _ = terminate.recv() => tracing::info!("told to stop"),
     }

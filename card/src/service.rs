@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use bartizan_attestation::certificates::{FleetCa, FleetCaError};
+use bartizan_attestation::certificates::{ChainError, FleetCa, FleetCaError, Subject, Usage};
 use bartizan_attestation::host::{CardRefusal, CardReply, CardRequest, HostDescription};
 use bartizan_attestation::identity::{CardId, GuestIdentity};
 use bartizan_attestation::keys::{Chain, Purpose, VaultKind, VaultReply, VaultRequest};
+use tokio::sync::Notify;
 
 use crate::boots::{Boots, BootsError};
 use crate::config::Config;
@@ -23,13 +24,19 @@ const GUEST_KEY_S: u64 = 24 * 3600;
 pub struct Card {
     pub(crate) id: CardId,
     kind: VaultKind,
-    /// Replaced when it is renewed.
+    /// Replaced when another comes after it.
     chain: RwLock<Chain>,
     pub(crate) fleet_ca: FleetCa,
     pub(crate) vault: Vault,
     boots: Boots,
     operators: Operators,
-    pub(crate) verifier: Verifier,
+    pub(crate) verifier: Arc<Verifier>,
+    /// Whether another key comes after the present one when its certificate is half gone.
+    pub(crate) rotates_identity: bool,
+    /// Held while another certificate is got.
+    pub(crate) succeeding: tokio::sync::Mutex<()>,
+    /// Told where that failed, so that what was begun is finished soon.
+    pub(crate) unfinished: Notify,
 }
 
 /// The card cannot serve.
@@ -41,6 +48,9 @@ pub enum CardError {
     /// The host has no identity.
     #[error("this host is not enrolled; run `bartizan host enroll`")]
     NotEnrolled,
+    /// The certificate in the vault is no card's.
+    #[error("this host's certificate is refused: {0}; see that card and vault are of one version")]
+    Identity(#[from] ChainError),
     /// The fleet CA that was enrolled with is unusable.
     #[error(transparent)]
     FleetCa(#[from] FleetCaError),
@@ -66,18 +76,24 @@ impl Card {
             .rfind(|key| key.purpose == Purpose::CardIdentity && !key.chain.is_empty())
             .ok_or(CardError::NotEnrolled)?;
         let fleet_ca = FleetCa::from_der(&fleet_ca.ok_or(CardError::NotEnrolled)?)?;
+        let certificate = identity.chain.first().ok_or(CardError::NotEnrolled)?;
+        let subject = Subject::in_certificate(certificate, Usage::Card)?;
+        let id = subject.card().ok_or(CardError::NotEnrolled)?;
         let tls = Arc::new(TlsIdentity::new(vault.clone()));
         let verifier = Verifier::new(config.verifier.endpoint(), tls, fleet_ca.clone());
         let boots = Boots::open(&config.state_dir)?;
         Ok(Self {
-            id: CardId(*identity.id),
+            id,
             kind,
             chain: RwLock::new(identity.chain),
             fleet_ca,
             vault,
             boots,
             operators: Operators::open(&config.state_dir, config.launch_grace_s),
-            verifier,
+            verifier: Arc::new(verifier),
+            rotates_identity: config.rotate_identity,
+            succeeding: tokio::sync::Mutex::default(),
+            unfinished: Notify::new(),
         })
     }
 

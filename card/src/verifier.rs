@@ -7,7 +7,7 @@ use bartizan_attestation::certificates::{FleetCa, Subject};
 use bartizan_attestation::digest::sha256;
 use bartizan_attestation::host::{CardRefusal, Judgement};
 use bartizan_attestation::identity::GuestIdentity;
-use bartizan_attestation::keys::Chain;
+use bartizan_attestation::keys::{BegunSuccession, Chain};
 use bartizan_attestation::measurement::SignedReport;
 use bartizan_attestation::vault_counter::Mark;
 use bartizan_channel::https::{Connection, Endpoint, Request, Response};
@@ -142,10 +142,18 @@ impl Verifier {
         })
     }
 
-    /// A new chain of the card identity's key, leaf first, for a request that the key has signed.
-    pub async fn renew(&self, csr: &[u8]) -> Result<Vec<Vec<u8>>, CardRefusal> {
-        let body = json!({ "csr": B64.encode(csr) }).to_string().into_bytes();
-        let answer: Enrolled = self.ask("POST", "/v1/hosts/renew", body).await?;
+    /// The chain, leaf first, of the card identity key that the present one names.
+    pub async fn succeed(&self, begun: &BegunSuccession) -> Result<Vec<Vec<u8>>, CardRefusal> {
+        let tpm = begun.certified.as_ref().map(|said| {
+            json!({
+                "public": B64.encode(&*said.public),
+                "attested": B64.encode(&*said.attested),
+                "signature": B64.encode(&*said.signature),
+            })
+        });
+        let body = json!({ "succession": B64.encode(&*begun.signed), "tpm": tpm });
+        let body = body.to_string().into_bytes();
+        let answer: Enrolled = self.ask("POST", "/v1/hosts/succeed", body).await?;
         answer.chain()
     }
 
@@ -410,7 +418,11 @@ mod tests {
         drop(under_way);
         let most = u32::try_from(MAX_CONNECTIONS).unwrap();
         let under_way = verifier.turns.acquire_many(most).await.unwrap();
-        let refused = verifier.renew(b"csr").await;
+        let begun = BegunSuccession {
+            signed: b"signed".to_vec().into(),
+            certified: None,
+        };
+        let refused = verifier.succeed(&begun).await;
         assert!(matches!(refused, Err(CardRefusal::Busy(_))), "{refused:?}");
         // A result that is there already is not lost for it.
         let certificates = verifier.token_certificates_if_there().await;

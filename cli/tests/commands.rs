@@ -266,7 +266,7 @@ fn keys_are_rotated_where_they_are() {
     installed.certify_operator();
     let socket = installed.path("card.sock");
     let at = ["--card", socket.to_str().unwrap(), "--json"];
-    let key = RotatableKey::TlsClient;
+    let [tls, identity] = [RotatableKey::TlsClient, RotatableKey::Card];
     let rotated = ReportKeyRotated {
         new: [5; 32].into(),
         destroyed: Some([4; 32].into()),
@@ -275,7 +275,12 @@ fn keys_are_rotated_where_they_are() {
     for (arguments, ordered, answer) in [
         (
             &["key", "rotate", "tls-client"][..],
-            Operation::RotateKeys { key },
+            Operation::RotateKeys { key: tls },
+            OperationReply::Done,
+        ),
+        (
+            &["key", "rotate", "card"],
+            Operation::RotateKeys { key: identity },
             OperationReply::Done,
         ),
         (
@@ -298,7 +303,7 @@ fn keys_are_rotated_where_they_are() {
     let elsewhere = ["--verifier", "localhost:1"];
     for (arguments, code) in [
         (&["key", "rotate", "report"][..], 2),
-        (&["key", "rotate", "card"], 2),
+        (&["key", "rotate", "fleet-ca"], 2),
         (&["key", "list", "guest"], 2),
         (&["key", "history", "host", "--kind", "all"], 2),
         (&["key", "revoke", "tls-client", "x"], 2),

@@ -10,6 +10,7 @@ use bartizan_attestation::operation::log::{Event, Head, Record};
 use bartizan_attestation::operation::{Operation, Order, SignedOrder, sign_order};
 use bartizan_attestation::renewal::RenewalRequest;
 use bartizan_attestation::result::{Issue, claims};
+use bartizan_attestation::succession::Successor;
 use bartizan_attestation::vault_counter::{Machine, Statement};
 use bartizan_fuzz::fleet::{FLEET, NOW_S, signed_contents};
 use bartizan_fuzz::scene::CERTIFICATE;
@@ -34,6 +35,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
         vec![
             ("public_key", "p384", key.spki_der()),
             ("csr", "contents", signed_contents(&csr).to_vec()),
+            ("succession", "contents", signed_contents(&csr).to_vec()),
             ("csr", "whole", csr),
             ("tcb_info", "guest", tcb_info(true)),
             ("tcb_info", "booted", booted()),
@@ -48,6 +50,8 @@ pub(crate) fn seeds() -> Vec<Seed> {
             ("operation", "order", order().encode()),
             ("vault_counter", "statement", statement().encode()),
             ("vault_counter", "message", signed_statement()),
+            ("succession", "successor", successor().encode()),
+            ("succession", "message", signed_successor()),
             ("operation", "message", signed_order()),
             ("operation", "record", log_record()),
             ("identity", "token", b"urn:bartizan:token".to_vec()),
@@ -123,6 +127,15 @@ fn statement() -> Statement {
 fn signed_statement() -> Vec<u8> {
     let chain = FLEET.chain(Usage::Card);
     statement().sign(&chain, &FLEET.card_key).unwrap()
+}
+
+fn successor() -> Successor {
+    Successor::new(FLEET.operator_key.csr().unwrap())
+}
+
+fn signed_successor() -> Vec<u8> {
+    let chain = FLEET.chain(Usage::Card);
+    successor().sign(&chain, &FLEET.card_key).unwrap()
 }
 
 fn cose() -> Vec<Seed> {

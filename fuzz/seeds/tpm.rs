@@ -1,8 +1,10 @@
-//! Seeds of what a TPM shows of itself: an endorsement key and its certificate by a maker, a quote.
+//! Seeds of what a TPM shows of itself: an endorsement key and its certificate by a maker, a quote, a certified key.
 
 use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::cose::Sign as _;
+use bartizan_attestation::tpm::PublicArea;
 use bartizan_fuzz::fleet::FLEET;
+use bartizan_fuzz::tpm::signing_area;
 
 use crate::Seed;
 
@@ -14,6 +16,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ("tpm", "public_area", selected(0, endorsement)),
         ("tpm", "quote", selected(1, &quote())),
         ("tpm", "certificate", selected(2, certificate)),
+        ("tpm", "certified", selected(3, &certified())),
     ]
 }
 
@@ -24,12 +27,30 @@ fn quote() -> Vec<u8> {
     attested.extend([0; 25]);
     attested.extend([0, 0, 0, 1, 0, 0x0c, 3, 0, 0x90, 0, 0, 48]);
     attested.extend(Sha384::of(&[[2; 48], [3; 48]].concat()).0);
-    let signed = FLEET.operator_key.sign(&attested).expect("it signs");
+    signed(&attested)
+}
+
+/// TPMS_ATTEST of a key of the TPM's after its length, and TPMT_SIGNATURE.
+fn certified() -> Vec<u8> {
+    let area = signing_area(&FLEET.card_key.public_key());
+    let name = PublicArea::parse(&area).expect("a key's area").name();
+    let mut attested = vec![0xff, 0x54, 0x43, 0x47, 0x80, 0x17, 0, 0, 0, 5];
+    attested.extend(b"nonce");
+    attested.extend([0; 25]);
+    for name in [name, vec![7; 34]] {
+        attested.extend([0, 34]);
+        attested.extend(name);
+    }
+    signed(&attested)
+}
+
+fn signed(attested: &[u8]) -> Vec<u8> {
+    let signed = FLEET.operator_key.sign(attested).expect("it signs");
     let mut signature = vec![0, 0x18, 0, 0x0c];
     for number in signed.chunks(48) {
         signature.extend([0, 48]);
         signature.extend(number);
     }
     let length = u16::try_from(attested.len()).expect("it is short");
-    [&length.to_be_bytes(), &*attested, &*signature].concat()
+    [&length.to_be_bytes(), attested, &*signature].concat()
 }

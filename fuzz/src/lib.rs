@@ -10,5 +10,6 @@ pub mod package;
 pub mod pieces;
 pub mod scene;
 pub mod small_kernel;
+pub mod tpm;
 pub mod vault;
 pub mod vsock;

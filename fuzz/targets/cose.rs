@@ -5,13 +5,14 @@ use bartizan_attestation::cose::{MessageType, Unverified, sign1};
 use bartizan_fuzz::fleet::FLEET;
 use libfuzzer_sys::fuzz_target;
 
-const TYPES: [MessageType; 6] = [
+const TYPES: [MessageType; 7] = [
     MessageType::MeasurementRequest,
     MessageType::Report,
     MessageType::LaunchRecord,
     MessageType::RenewalRequest,
     MessageType::Operation,
     MessageType::VaultCounter,
+    MessageType::Succession,
 ];
 
 fuzz_target!(|data: &[u8]| {

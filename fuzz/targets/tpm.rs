@@ -1,4 +1,5 @@
-//! What a TPM shows of itself: the first byte selects a public area, a quote with its signature, an endorsement certificate.
+//! What a TPM shows of itself: the first byte selects a public area, a quote with its signature, an endorsement certificate,
+//! a certified key with its signature.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -6,9 +7,11 @@ use std::sync::LazyLock;
 
 use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::tpm::{
-    EndorsementCertificate, Makers, PublicArea, SECRET_LEN, make_credential, verify_quote,
+    EndorsementCertificate, Makers, PublicArea, SECRET_LEN, make_credential, verify_certified,
+    verify_quote,
 };
 use bartizan_fuzz::fleet::FLEET;
+use bartizan_fuzz::tpm::signing_area;
 use libfuzzer_sys::fuzz_target;
 
 /// Within the certificate's validity, in seconds since the Unix epoch.
@@ -24,9 +27,10 @@ fuzz_target!(|data: &[u8]| {
     let Some((selector, bytes)) = data.split_first() else {
         return;
     };
-    match selector % 3 {
+    match selector % 4 {
         0 => public_area(bytes),
         1 => quote(bytes),
+        3 => certified(bytes),
         _ => {
             // Nobody but the maker signs, and this target has not its key: what is verified is the one that it has issued.
             let verified = EndorsementCertificate::verify(bytes, AREA.clone(), &MAKERS, NOW_S);
@@ -52,12 +56,27 @@ fn public_area(bytes: &[u8]) {
     assert!(!(signs && made.is_ok()), "a signing key decrypts");
 }
 
-fn quote(bytes: &[u8]) {
-    let Some((length, rest)) = bytes.split_first_chunk() else {
+/// What is attested, after its length, and the signature.
+fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(u16::from_be_bytes(*length).into())
+}
+
+fn certified(bytes: &[u8]) {
+    let Some((attested, signature)) = split(bytes) else {
         return;
     };
-    let Some((attested, signature)) = rest.split_at_checked(u16::from_be_bytes(*length).into())
-    else {
+    let key = FLEET.operator_key.public_key();
+    let held = FLEET.card_key.public_key();
+    let area = PublicArea::parse(&signing_area(&held)).expect("a key's area");
+    if let Ok(certified) = verify_certified(attested, signature, &key, b"nonce", &area) {
+        assert_eq!(*certified, held);
+        assert!(key.verify(attested, &fixed(signature)).is_ok());
+    }
+}
+
+fn quote(bytes: &[u8]) {
+    let Some((attested, signature)) = split(bytes) else {
         return;
     };
     let key = FLEET.operator_key.public_key();

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::cose::{Curve, PublicKey};
-use bartizan_attestation::keys::{Purpose, TpmDescription, VaultKind};
+use bartizan_attestation::keys::{Purpose, TpmCertified, TpmDescription, VaultKind};
 
 use crate::registers::{Register, RegisterValues};
 use crate::software::RootKeyError;
@@ -80,6 +80,18 @@ pub trait Backend: Send + Sync {
         secret: &[u8],
     ) -> Result<Option<Vec<u8>>, BackendError> {
         let _unused = (object, credential, secret);
+        Ok(None)
+    }
+
+    /// Has the TPM's attestation key say that the TPM holds this key, for a nonce of at most [`Quote::MAX_NONCE`] bytes; none where keys
+    /// are in no TPM.
+    fn certify(
+        &self,
+        purpose: Purpose,
+        key: &StoredKey<'_>,
+        nonce: &[u8],
+    ) -> Result<Option<TpmCertified>, BackendError> {
+        let _unused = (purpose, key, nonce);
         Ok(None)
     }
 

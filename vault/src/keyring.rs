@@ -170,6 +170,22 @@ impl Keyring {
             .rfind(|record| record.purpose == purpose)
     }
 
+    /// The card identity key that is in use: the newest that has its certificate.
+    pub(crate) fn identity(&self) -> Option<&Record> {
+        self.identities().rfind(|record| !record.chain.is_empty())
+    }
+
+    /// The card identity key that waits to succeed the one in use.
+    pub(crate) fn successor(&self) -> Option<&Record> {
+        self.identity()?;
+        self.identities().rfind(|record| record.chain.is_empty())
+    }
+
+    fn identities(&self) -> impl DoubleEndedIterator<Item = &Record> {
+        let records = self.contents.records.iter();
+        records.filter(|record| record.purpose == Purpose::CardIdentity)
+    }
+
     pub(crate) fn fleet_ca(&self) -> Option<&[u8]> {
         self.contents.fleet_ca.as_ref().map(|der| der.as_slice())
     }
@@ -226,6 +242,15 @@ impl Keyring {
         self.change(now, |contents| contents.add(record, now))
     }
 
+    /// Adds a card identity key that is to succeed the one in use, which stays that until the other has its certificate.
+    pub(crate) fn add_successor(&mut self, record: Record, now: u64) -> Result<(), KeyringError> {
+        self.change(now, |contents| {
+            contents.note(now, record.purpose.into(), *record.id, KeyEventKind::Made);
+            contents.records.push(record);
+            Ok(())
+        })
+    }
+
     /// Adds the fleet CA's key, and its certificate as the fleet's.
     pub(crate) fn add_fleet_ca(
         &mut self,
@@ -256,7 +281,8 @@ impl Keyring {
         })
     }
 
-    /// Keeps the chain of a key, instead of the one that it had, and the fleet CA that it leads to.
+    /// Keeps the chain of a key, instead of the one that it had, and the fleet CA that it leads to. The card identity key that it
+    /// succeeds is dropped, and destroyed.
     pub(crate) fn install(
         &mut self,
         id: &[u8; 32],
@@ -281,6 +307,7 @@ impl Keyring {
                     contents.note(now, kind, *id, certified(leaf, not_after));
                 }
             }
+            contents.drop_succeeded(id, now);
             contents.fleet_ca = Some(fleet_ca.into());
             Ok(())
         })
@@ -438,6 +465,20 @@ impl Contents {
         }
         self.records.push(record);
         Ok(())
+    }
+
+    /// Drops the card identity keys that this one came after.
+    fn drop_succeeded(&mut self, by: &[u8; 32], now: u64) {
+        let is_identity = |record: &Record| record.purpose == Purpose::CardIdentity;
+        if !(self.records.iter()).any(|record| is_identity(record) && *record.id == *by) {
+            return;
+        }
+        let former = |record: &mut Record| is_identity(record) && *record.id != *by;
+        for former in self.records.extract_if(.., former).collect::<Vec<_>>() {
+            let by = (*by).into();
+            let what = KeyEventKind::Superseded { by };
+            self.note(now, KeyKind::Card, *former.id, what);
+        }
     }
 
     fn note(&mut self, now: u64, kind: KeyKind, id: [u8; 32], what: KeyEventKind) {

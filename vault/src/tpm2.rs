@@ -12,6 +12,7 @@
 //! Whoever may speak to the TPM may have it make tags and quotes, too: access to the device is the vault's user's alone.
 
 mod blob;
+mod certify;
 mod connection;
 mod endorsement;
 mod handles;
@@ -28,7 +29,7 @@ mod templates;
 use std::sync::{Mutex, PoisonError};
 
 use bartizan_attestation::boot::Sha384;
-use bartizan_attestation::keys::{Purpose, TpmDescription, VaultKind};
+use bartizan_attestation::keys::{Purpose, TpmCertified, TpmDescription, VaultKind};
 use tss_esapi::Context;
 use tss_esapi::handles::KeyHandle;
 use tss_esapi::traits::Marshall;
@@ -225,15 +226,36 @@ impl Backend for Tpm2 {
             .map(Some)
     }
 
+    fn certify(
+        &self,
+        purpose: Purpose,
+        key: &StoredKey<'_>,
+        nonce: &[u8],
+    ) -> Result<Option<TpmCertified>, BackendError> {
+        check_nonce(nonce)?;
+        let blob = Blob::open(purpose, key)?;
+        self.connection
+            .run(|context| {
+                let loaded = self.load(context, purpose, key, &blob)?;
+                certify::certify(context, loaded, &blob, nonce)
+            })
+            .map(Some)
+    }
+
     fn quote(&self, nonce: &[u8]) -> Result<Option<Quote>, BackendError> {
-        if nonce.is_empty() || nonce.len() > Quote::MAX_NONCE {
-            let length = nonce.len();
-            return Err(BackendError::Nonce { length });
-        }
+        check_nonce(nonce)?;
         self.connection
             .run(|context| quote::quote(context, &self.pcrs, nonce))
             .map(Some)
     }
+}
+
+fn check_nonce(nonce: &[u8]) -> Result<(), BackendError> {
+    if nonce.is_empty() || nonce.len() > Quote::MAX_NONCE {
+        let length = nonce.len();
+        return Err(BackendError::Nonce { length });
+    }
+    Ok(())
 }
 
 impl From<tss_esapi::Error> for BackendError {

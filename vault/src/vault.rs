@@ -4,6 +4,7 @@ mod card;
 mod counter;
 mod operators;
 mod sealing;
+mod succession;
 mod tpm;
 mod verifier;
 
@@ -31,8 +32,8 @@ pub struct Vault {
     backend: Arc<dyn Backend>,
     keyring: RwLock<Keyring>,
     boot: Boot,
-    /// Held by every operation, and by the rotation of the sealing key alone: what an operation has looked up stays as it is sealed.
-    sealing: RwLock<()>,
+    /// Held by each request; alone by those that take a key away which others may be about to use.
+    under_way: RwLock<()>,
 }
 
 /// The result of one operation.
@@ -48,7 +49,7 @@ impl Vault {
             backend,
             keyring: RwLock::new(keyring),
             boot,
-            sealing: RwLock::default(),
+            under_way: RwLock::default(),
         }
     }
 
@@ -87,7 +88,21 @@ impl Vault {
             boot: &self.boot,
             now,
         };
-        match self.perform(&operation, request) {
+        self.rotate_sealing_if_due(&operation, &request);
+        // The former identity or sealing key is destroyed: whatever took it up before has used it by then, and what comes after
+        // takes the newest.
+        let alone = matches!(
+            request,
+            VaultRequest::InstallCardIdentity { .. } | VaultRequest::RotateSealing
+        );
+        let done = if alone {
+            let _alone = (self.under_way.write()).unwrap_or_else(PoisonError::into_inner);
+            operation.perform(request)
+        } else {
+            let _beside = (self.under_way.read()).unwrap_or_else(PoisonError::into_inner);
+            operation.perform(request)
+        };
+        match done {
             Ok(reply) => reply,
             Err(refusal) => {
                 tracing::warn!(%refusal, "refused");
@@ -140,7 +155,10 @@ impl Operation<'_> {
             VaultRequest::Revoke { purpose, id } => self.revoke(purpose, &id),
             VaultRequest::DescribeBoot => self.boot.describe(self.backend).map(VaultReply::Boot),
             VaultRequest::CreateCardIdentity => self.create_card_identity(self.boot.reached()?),
-            VaultRequest::RenewCardIdentity => self.renew_card_identity(self.boot.reached()?),
+            VaultRequest::BeginSuccession { next } => {
+                self.begin_succession(self.boot.reached()?, next)
+            }
+            VaultRequest::IssueSuccessor { succession } => self.issue_successor(&succession),
             VaultRequest::InstallCardIdentity { chain, fleet_ca } => {
                 self.install_card_identity(self.boot.reached()?, chain, fleet_ca)
             }
@@ -292,6 +310,14 @@ impl Operation<'_> {
         self.demand(purpose)?;
         let newest = self.read().newest(purpose).cloned();
         newest.ok_or(VaultRefusal::NoKey { purpose })
+    }
+
+    /// The card identity key that is in use.
+    fn identity(&self) -> Result<Record, VaultRefusal> {
+        let purpose = Purpose::CardIdentity;
+        self.demand(purpose)?;
+        let identity = self.read().identity().cloned();
+        identity.ok_or(VaultRefusal::NoKey { purpose })
     }
 
     /// A key of the vault, to issue with.

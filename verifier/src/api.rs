@@ -4,7 +4,7 @@
 //! | who | may |
 //! |---|---|
 //! | everybody | fetch keys and certificates, enrol a host with a join code |
-//! | hosts (client certificate by their card) | hand in the log of their boot; once it was accepted, fetch nonces, hand in reports of their own guests, report in with their vaults |
+//! | hosts (client certificate by their card) | hand in the log of their boot; once it was accepted, fetch nonces, hand in reports of their own guests, report in with their vaults, get their next certificates |
 //! | operators (client certificate) | all else |
 
 use std::sync::Arc;
@@ -29,6 +29,7 @@ mod documents;
 mod enrolment;
 mod firmware;
 mod input;
+mod issuing;
 mod keys;
 mod listing;
 mod open;
@@ -38,6 +39,7 @@ mod profiles;
 mod releases;
 mod reports;
 mod revocations;
+mod succession;
 mod tpm;
 mod verdicts;
 
@@ -108,7 +110,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/hosts/tpm-challenge", post(tpm::challenge))
         .route("/v1/hosts/counter", post(counters::report))
         .route("/v1/hosts/{card}/fork", delete(counters::clear))
-        .route("/v1/hosts/renew", post(enrolment::renew))
+        .route("/v1/hosts/succeed", post(succession::succeed))
         .route("/v1/hosts/{card}/boot", get(boots::latest))
         .route("/v1/hosts/{card}/boots", get(boots::list))
         .route("/v1/hosts/{card}/firmware", get(firmware::shown))

@@ -70,6 +70,10 @@ pub struct Config {
     /// Lifetime of a token key's certificate in seconds; rotated at half.
     #[serde(default = "one_day")]
     pub token_key_lifetime_s: u64,
+    /// For how long what a host's card identity key certified is accepted once another key came after it, in seconds. A guest's key
+    /// lasts a day.
+    #[serde(default = "twenty_five_hours")]
+    pub card_key_overlap_s: u64,
     /// Bounds on what clients may use.
     #[serde(default)]
     pub limits: Limits,
@@ -188,6 +192,12 @@ impl Config {
                 self.token_lifetime_s * 2,
                 MAX_KEY_LIFETIME_S,
             ),
+            (
+                "card_key_overlap_s",
+                self.card_key_overlap_s,
+                1,
+                MAX_KEY_LIFETIME_S,
+            ),
         ];
         let ranges = (own.into_iter())
             .chain(self.limits.ranges())
@@ -217,4 +227,8 @@ const fn five_minutes() -> u64 {
 
 const fn one_day() -> u64 {
     86_400
+}
+
+const fn twenty_five_hours() -> u64 {
+    90_000
 }

@@ -73,7 +73,9 @@ pub async fn judge(
     use_nonce(service, &verified)?;
     service.quota.spend(&guest, Instant::now())?;
     let application = verified.request().application.clone();
-    let standing = service.storage.standing(&guest, Some(&application)).await?;
+    let (storage, keys) = (&service.storage, verified.card_keys());
+    let standing = storage.standing(&guest, Some(&application), keys, now_ms());
+    let standing = standing.await?;
     check_standing(&standing, &verified)?;
     let profile = match standing.profile_revision {
         Some(revision) => {
@@ -154,6 +156,9 @@ fn check_standing(standing: &Standing, verified: &VerifiedReport) -> Result<(), 
     let guest = verified.report().guest;
     if standing.host_revoked {
         return Err(JudgeError::HostRevoked { card: guest.card });
+    }
+    if standing.card_key_ended {
+        return Err(JudgeError::CardKeySuperseded { card: guest.card });
     }
     if standing.guest_revoked {
         return Err(JudgeError::GuestRevoked { guest });

@@ -15,6 +15,8 @@ pub enum Peer {
     Host {
         /// The card.
         card: CardId,
+        /// SHA-256 over the DER SubjectPublicKeyInfo of the card's key that certified it.
+        card_key: [u8; 32],
         /// The measurement register at the end of each phase of the boot that the certificate was issued in.
         phases: Vec<Sha384>,
         /// SHA-256 over the certificate.
@@ -47,14 +49,15 @@ impl Peer {
         let verified = verify_chain(chain, ca, now_s, Usage::TlsClient)
             .or_else(|_| verify_chain(chain, ca, now_s, Usage::Operator));
         match verified {
-            Ok(certificate) => match certificate.subject {
-                Subject::Host(card) => Self::Host {
+            Ok(certificate) => match (certificate.subject, certificate.card_key) {
+                (Subject::Host(card), Some(card_key)) => Self::Host {
                     card,
+                    card_key,
                     phases: certificate.phases,
                     certificate: certificate.sha256,
                     not_after: certificate.not_after,
                 },
-                Subject::Operator { name, role } => Self::Operator {
+                (Subject::Operator { name, role }, _) => Self::Operator {
                     name,
                     role,
                     not_after: certificate.not_after,

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use bartizan_attestation::host::{
     BootShown, KeysShown, LogPage, OperationReply, OperatorReply, OperatorRequest,
 };
-use bartizan_attestation::keys::{Purpose, VaultReply, VaultRequest};
+use bartizan_attestation::keys::{NextKey, Purpose, VaultReply, VaultRequest};
 use bartizan_attestation::operation::log::Outcome;
 use bartizan_attestation::operation::{Operation, OperationRefusal, RotatableKey, SignedOrder};
 
 use super::log::Begun;
 use super::{Operations, hypervisor};
+use crate::succession;
 use crate::vault::VaultError;
 
 impl Operations {
@@ -32,6 +33,9 @@ impl Operations {
             Operation::RotateKeys {
                 key: RotatableKey::Sealing,
             } => return self.rotate_sealing().await,
+            Operation::RotateKeys {
+                key: RotatableKey::Card,
+            } => return self.rotate_identity().await,
             Operation::RotateReportKey { vm } => OperatorRequest::RotateReportKey { vm },
             Operation::ShowBoot => return self.show_boot().await,
             Operation::ListKeys => return self.list_keys().await,
@@ -82,9 +86,17 @@ impl Operations {
         }
     }
 
+    async fn rotate_identity(&self) -> Result<OperationReply, OperationRefusal> {
+        let done = succession::succeed(&self.card, NextKey::New).await;
+        done.map(|_| OperationReply::Done).map_err(|error| {
+            let why = format!("{error}; once the vault has begun, the card goes on trying");
+            OperationRefusal::NotRotated(why)
+        })
+    }
+
     async fn rotate_tls_client(&self) -> Result<OperationReply, OperationRefusal> {
-        let verifier = Arc::clone(&self.card);
-        let rotated = tokio::task::spawn_blocking(move || verifier.verifier.rotate()).await;
+        let verifier = Arc::clone(&self.card.verifier);
+        let rotated = tokio::task::spawn_blocking(move || verifier.rotate()).await;
         match rotated {
             Ok(Ok(())) => Ok(OperationReply::Done),
             Ok(Err(error)) => Err(OperationRefusal::NotRotated(error.to_string())),

@@ -53,18 +53,43 @@ impl Authority {
     pub(crate) fn card(&self, validity: Validity) -> Self {
         let key = EphemeralKey::generate().unwrap();
         let der = self.certify_card(&key.public_key(), validity);
-        let params = card_params(&key.public_key(), validity);
+        let params = card_params(CardId(key.public_key().sha256()), validity);
         Self { key, params, der }
     }
 
-    /// Certifies a card's key.
+    /// Certifies a card's first key.
     pub(crate) fn certify_card(&self, key: &PublicKey, validity: Validity) -> Vec<u8> {
-        self.issue(&card_params(key, validity), key)
+        self.certify_card_as(CardId(key.sha256()), key, validity)
+    }
+
+    /// Certifies a key of a card.
+    pub(crate) fn certify_card_as(
+        &self,
+        card: CardId,
+        key: &PublicKey,
+        validity: Validity,
+    ) -> Vec<u8> {
+        self.issue(&card_params(card, validity), key)
+    }
+
+    /// The same card with its next key, by what it was certified with.
+    pub(crate) fn succeeded(&self, key: EphemeralKey, der: Vec<u8>) -> Self {
+        Self {
+            key,
+            params: self.params.clone(),
+            der,
+        }
+    }
+
+    /// Whose it is, where it is a card.
+    pub(crate) fn id(&self) -> CardId {
+        let subject = Subject::in_certificate(&self.der, Usage::Card);
+        subject.unwrap().card().unwrap()
     }
 
     /// Certifies a key of the card's own TLS client.
     pub(crate) fn certify_client(&self, key: &PublicKey) -> Vec<u8> {
-        let params = params(Usage::TlsClient, fresh(), uri(&self.key.public_key()));
+        let params = params(Usage::TlsClient, fresh(), uri(self.id()));
         self.issue(&params, key)
     }
 
@@ -88,16 +113,16 @@ impl Authority {
     }
 }
 
-fn card_params(key: &PublicKey, validity: Validity) -> CertificateParams {
-    let mut params = params(Usage::Card, validity, uri(key));
+fn card_params(card: CardId, validity: Validity) -> CertificateParams {
+    let mut params = params(Usage::Card, validity, uri(card));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     params
 }
 
-/// The name of the card with this key.
-fn uri(key: &PublicKey) -> SanType {
-    let uri = format!("urn:bartizan:host:{}", CardId(key.sha256()));
+/// The name of a card.
+fn uri(card: CardId) -> SanType {
+    let uri = format!("urn:bartizan:host:{card}");
     SanType::URI(Ia5String::try_from(uri).unwrap())
 }
 

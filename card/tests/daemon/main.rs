@@ -5,9 +5,9 @@
 mod absence;
 mod fleet;
 mod operations;
-mod renewal;
 mod stand_in_vault;
 mod stand_in_verifier;
+mod succession;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -61,6 +61,25 @@ fn a_tls_client_key_is_rotated_by_an_administrator() {
 }
 
 #[test]
+fn a_card_identity_key_is_rotated_by_an_administrator() {
+    let scene = Running::start("");
+    let (ann, bob) = (
+        scene.operator("ann", Role::Administrator),
+        scene.operator("bob", Role::Runner),
+    );
+    let key = RotatableKey::Card;
+    let rotate = || Operation::RotateKeys { key };
+    assert_eq!(scene.refusal(&bob, rotate()), "role");
+    assert!(scene.vault.installed.try_recv().is_err());
+    for _ in 0..3 {
+        assert_eq!(scene.order(&ann, rotate()), OperationReply::Done);
+        scene.vault.installed.recv_timeout(crate::DEADLINE).unwrap();
+    }
+    // The next order is for the same host.
+    scene.order(&bob, Operation::ListGuests);
+}
+
+#[test]
 fn a_report_key_is_rotated_by_the_hypervisor_for_an_administrator() {
     let scene = Running::start("");
     let (ann, bob) = (

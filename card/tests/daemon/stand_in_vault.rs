@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::keys::{
-    Chain, KeyDescription, KeyEvent, KeyEventKind, KeyKind, Purpose, VaultKind, VaultRefusal,
-    VaultReply, VaultRequest,
+    BegunSuccession, Chain, KeyDescription, KeyEvent, KeyEventKind, KeyKind, NextKey, Purpose,
+    VaultKind, VaultRefusal, VaultReply, VaultRequest,
 };
+use bartizan_attestation::succession::Successor;
 use bartizan_local::{read_frame, write_frame};
 
 use crate::fleet::Authority;
@@ -28,7 +29,9 @@ pub(crate) struct StandInVault {
 type Clients = Arc<Mutex<HashMap<Vec<u8>, EphemeralKey>>>;
 
 struct Keys {
-    card: Authority,
+    card: Mutex<Authority>,
+    /// The key that waits for its certificate.
+    next: Mutex<Option<EphemeralKey>>,
     fleet_ca: Vec<u8>,
     clients: Clients,
     signs: Arc<AtomicBool>,
@@ -37,13 +40,24 @@ struct Keys {
 
 impl StandInVault {
     pub(crate) fn start(directory: &Path, card: Authority, fleet_ca: Vec<u8>) -> Self {
+        Self::start_with(directory, card, None, fleet_ca)
+    }
+
+    /// The same, where a key was begun as the next one.
+    pub(crate) fn start_with(
+        directory: &Path,
+        card: Authority,
+        next: Option<EphemeralKey>,
+        fleet_ca: Vec<u8>,
+    ) -> Self {
         let socket = directory.join("vault.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let signs = Arc::new(AtomicBool::new(true));
         let (sender, installed) = mpsc::channel();
         let clients = Clients::default();
         let keys = Arc::new(Keys {
-            card,
+            card: Mutex::new(card),
+            next: Mutex::new(next),
             fleet_ca,
             clients: Arc::clone(&clients),
             signs: Arc::clone(&signs),
@@ -86,31 +100,32 @@ impl Keys {
         match request {
             VaultRequest::Describe => VaultReply::Description {
                 kind: VaultKind::Software,
-                keys: vec![KeyDescription {
-                    purpose: Purpose::CardIdentity,
-                    id: self.card.key.public_key().sha256().into(),
-                    chain: vec![self.card.der.clone().into()],
-                }],
+                keys: self.describe(),
                 fleet_ca: Some(self.fleet_ca.clone().into()),
             },
             VaultRequest::History => VaultReply::History(vec![KeyEvent {
                 number: 0,
                 at_s: 1,
                 kind: KeyKind::Card,
-                id: self.card.key.public_key().sha256().into(),
+                id: self.card.lock().unwrap().key.public_key().sha256().into(),
                 what: KeyEventKind::Made,
             }]),
-            VaultRequest::RenewCardIdentity => VaultReply::Csr(self.card.key.csr().unwrap()),
+            VaultRequest::BeginSuccession { next } => self.begin(next),
             VaultRequest::InstallCardIdentity { chain, .. } => {
+                if let Some(next) = self.next.lock().unwrap().take() {
+                    let mut card = self.card.lock().unwrap();
+                    *card = card.succeeded(next, chain[0].to_vec());
+                }
                 // Nobody may be waiting any more.
                 let _told = self.installed.send(chain.clone());
                 VaultReply::Certificates(chain)
             }
             VaultRequest::RotateTlsClient { .. } => {
                 let key = EphemeralKey::generate().unwrap();
-                let leaf = self.card.certify_client(&key.public_key());
+                let card = self.card.lock().unwrap();
+                let leaf = card.certify_client(&key.public_key());
                 self.clients.lock().unwrap().insert(leaf.clone(), key);
-                VaultReply::Certificates(vec![leaf.into(), self.card.der.clone().into()])
+                VaultReply::Certificates(vec![leaf.into(), card.der.clone().into()])
             }
             VaultRequest::SignTls { .. } if !self.signs.load(Ordering::SeqCst) => {
                 VaultReply::Refused(VaultRefusal::Store("told to refuse".into()))
@@ -127,5 +142,30 @@ impl Keys {
             VaultRequest::TakeMark { counter: 1, mark } if mark == [7; 32] => VaultReply::Done,
             other => panic!("the card asked its vault for {other:?}"),
         }
+    }
+
+    fn describe(&self) -> Vec<KeyDescription> {
+        let (card, next) = (self.card.lock().unwrap(), self.next.lock().unwrap());
+        let identity = |key: &EphemeralKey, chain| KeyDescription {
+            purpose: Purpose::CardIdentity,
+            id: key.public_key().sha256().into(),
+            chain,
+        };
+        let in_use = identity(&card.key, vec![card.der.clone().into()]);
+        let waits = next.as_ref().map(|next| identity(next, Vec::new()));
+        [in_use].into_iter().chain(waits).collect()
+    }
+
+    fn begin(&self, wish: NextKey) -> VaultReply {
+        let (card, mut next) = (self.card.lock().unwrap(), self.next.lock().unwrap());
+        if wish == NextKey::New && next.is_none() {
+            *next = Some(EphemeralKey::generate().unwrap());
+        }
+        let csr = next.as_ref().unwrap_or(&card.key).csr().unwrap();
+        let signed = Successor::new(csr).sign(std::slice::from_ref(&card.der), &card.key);
+        VaultReply::Succession(BegunSuccession {
+            signed: signed.unwrap().into(),
+            certified: None,
+        })
     }
 }

@@ -5,7 +5,8 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use bartizan_attestation::csr::{self, EphemeralKey};
+use bartizan_attestation::csr::EphemeralKey;
+use bartizan_attestation::succession;
 use bartizan_channel::{Acceptor, Identity, LocalSigner};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
@@ -14,7 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-use crate::fleet::{Authority, fresh};
+use crate::fleet::{Authority, fresh, now};
 
 pub(crate) struct StandInVerifier {
     pub(crate) port: u16,
@@ -112,10 +113,11 @@ async fn answer(
 }
 
 fn reply(fleet: &Authority, revoked: &[String], head: &str, body: &str) -> Value {
-    if head.starts_with("POST /v1/hosts/renew ") {
+    if head.starts_with("POST /v1/hosts/succeed ") {
         let wish: Value = serde_json::from_str(body).unwrap();
-        let request = B64.decode(wish["csr"].as_str().unwrap()).unwrap();
-        let certificate = fleet.certify_card(&csr::verify(&request).unwrap(), fresh());
+        let signed = B64.decode(wish["succession"].as_str().unwrap()).unwrap();
+        let verified = succession::verify(&signed, &fleet.ca(), now()).unwrap();
+        let certificate = fleet.certify_card_as(verified.card, &verified.next, fresh());
         return json!({ "chain": [B64.encode(certificate)] });
     }
     if head.starts_with("POST /v1/hosts/counter ") {

@@ -48,10 +48,10 @@ pub(crate) enum Key {
     },
     /// Make a new key, and use it from now on. What the former one signed stays good.
     ///
-    /// At a host: its TLS client key, a guest's report key. At the verifier: its token key, its TLS server key. At both: the sealing key,
-    /// by which the vault seals its other keys and its store.
+    /// At a host: its TLS client key, a guest's report key, its card identity key, after which the host is who it was. At the verifier: its
+    /// token key, its TLS server key. At both: the sealing key, by which the vault seals its other keys and its store.
     #[command(
-        after_help = "Examples:\n  bartizan key rotate tls-client\n  bartizan key rotate report --vm web\n  bartizan key rotate token\n  bartizan key rotate sealing --of verifier"
+        after_help = "Examples:\n  bartizan key rotate tls-client\n  bartizan key rotate card\n  bartizan key rotate report --vm web\n  bartizan key rotate token\n  bartizan key rotate sealing --of verifier"
     )]
     Rotate {
         /// Which kind.
@@ -93,6 +93,8 @@ pub(crate) enum Whose {
 pub(crate) enum Rotated {
     /// A host's TLS client key.
     TlsClient,
+    /// A host's card identity key. No remedy for one that was stolen: revoke the host.
+    Card,
     /// The report key of a guest's measurer.
     Report,
     /// The verifier's token key.
@@ -196,6 +198,7 @@ fn rotate(
             json!({ "kind": "sealing" })
         }
         Rotated::Sealing => host::rotate(&places.card(), RotatableKey::Sealing)?,
+        Rotated::Card => host::rotate(&places.card(), RotatableKey::Card)?,
         // The argument is required for this kind.
         Rotated::Report => host::rotate_report_key(&places.card(), vm.unwrap_or_default())?,
         Rotated::Token => at_verifier("token")?,

@@ -13,7 +13,7 @@ use bartizan_attestation::host::{
     CardRefusal, CardReply, CardRequest, MAX_FRAME, Outcome, SupervisorReply, SupervisorRequest,
 };
 use bartizan_attestation::identity::GuestIdentity;
-use bartizan_attestation::keys::{Chain, VaultReply, VaultRequest};
+use bartizan_attestation::keys::{Chain, NextKey, VaultReply, VaultRequest};
 use bartizan_attestation::measurement::{Digest, Report};
 use bartizan_local::{read_frame, write_frame};
 use bartizan_tests::accounts::Account;
@@ -122,6 +122,22 @@ impl Hypervisor<'_> {
 }
 
 impl Card<'_> {
+    /// Has the vault make the key that comes after the host's identity, and goes no further.
+    pub(crate) fn begin_succession(self) -> Result<()> {
+        let next = NextKey::New;
+        match self.ask(&VaultRequest::BeginSuccession { next })? {
+            VaultReply::Succession(_) => Ok(()),
+            other => bail!("nothing was begun: {other:?}"),
+        }
+    }
+
+    fn ask(self, request: &VaultRequest) -> Result<VaultReply> {
+        let socket = self.0.layout.path("run/vault/vault.sock");
+        let mut link = connect(self.0.users.card, &socket)?;
+        write_frame(&mut link, request, VaultRequest::MAX_FRAME)?;
+        Ok(read_frame(&mut link, VaultRequest::MAX_FRAME)?)
+    }
+
     /// A key of its own, certified by the vault for as long as it likes.
     pub(crate) fn certify(
         self,
@@ -147,10 +163,7 @@ impl Card<'_> {
             },
             other => bail!("a card has no {other:?} certified for a guest"),
         };
-        let socket = self.0.layout.path("run/vault/vault.sock");
-        let mut link = connect(self.0.users.card, &socket)?;
-        write_frame(&mut link, &request, VaultRequest::MAX_FRAME)?;
-        match read_frame(&mut link, VaultRequest::MAX_FRAME)? {
+        match self.ask(&request)? {
             VaultReply::Certificates(chain) => Ok(Credential::new(key, chain)),
             other => bail!("no certificate: {other:?}"),
         }

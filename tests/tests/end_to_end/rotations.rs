@@ -1,5 +1,7 @@
 //! Keys are rotated while guests attest without pause: nothing valid breaks. What is past its overlap is refused, and its key destroyed.
 
+pub(crate) mod card;
+
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -21,6 +23,14 @@ pub(crate) const CASES: &[Case] = &[
     ("rotations::thousand_break_nothing", thousand),
     ("rotations::past_its_overlap_is_refused", past_overlap),
     ("rotations::revoked_token_key_counts_no_more", revoked),
+    (
+        "rotations::card_identity_leaves_the_host_who_it_is",
+        card::rotated,
+    ),
+    (
+        "rotations::card_identity_that_was_begun_is_finished",
+        card::finished,
+    ),
 ];
 
 /// Rotations of each kind; report keys' are of each of two guests.

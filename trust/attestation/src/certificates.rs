@@ -12,7 +12,8 @@
 //! | attack | answer |
 //! |---|---|
 //! | a key of one usage presented for another | the extended key usages must be exactly those of the usage, not merely contain one |
-//! | a card that certifies guests of another card | a leaf's card id must be the SHA-256 of its issuer's key |
+//! | a card that certifies guests of another card | a leaf's card id must be the one in its issuer's certificate, which the fleet CA signed |
+//! | a card that takes another's id | the fleet CA's vault gives a key no id but its own hash, or that of the card whose key signed for it ([`crate::succession`]) |
 //! | a development vault passed off as a better one | leaf and card must name the same vault |
 //! | long, deep or cyclic chains | the length is fixed by the usage; certificates are bounded in size |
 //! | extra certificates to confuse path building | there is room for none |

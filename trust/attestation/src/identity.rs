@@ -6,7 +6,8 @@ use std::str::FromStr;
 use minicbor::{Decode, Encode};
 use uuid::Uuid;
 
-/// A host's identity: SHA-256 over the DER SubjectPublicKeyInfo of its card identity key.
+/// A host's identity: SHA-256 over the DER SubjectPublicKeyInfo of its first card identity key. It stays when that key is succeeded
+/// by another ([`crate::succession`]): the card's certificate names it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct CardId(#[cbor(with = "minicbor::bytes")] pub [u8; 32]);

@@ -11,9 +11,9 @@ mod tpm;
 
 pub use history::{KeyEvent, KeyEventKind, KeyKind};
 pub use refusal::VaultRefusal;
-pub use reply::{BootDescription, KeyDescription, VaultReply};
-pub use request::VaultRequest;
-pub use tpm::{TpmDescription, TpmObject, TpmQuote};
+pub use reply::{BegunSuccession, BootDescription, KeyDescription, VaultReply};
+pub use request::{NextKey, VaultRequest};
+pub use tpm::{TpmCertified, TpmDescription, TpmObject, TpmQuote};
 
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};

@@ -19,6 +19,7 @@
 //! | [`result`] | the signed result of an appraisal: EAR as a JWT |
 //! | [`operation`] | what an operator orders a host to do, and the log of it |
 //! | [`renewal`] | a guest's key, renewed within its boot |
+//! | [`succession`] | a card's identity key names the one that comes after it |
 //! | [`tpm`] | what a TPM shows of itself, and how it has to prove it |
 //! | [`keys`] | typed key purposes and what a vault is asked |
 //! | [`vault_counter`] | how a copy of a vault is noticed |
@@ -48,6 +49,7 @@ pub mod operation;
 pub mod profile;
 pub mod renewal;
 pub mod result;
+pub mod succession;
 mod text;
 pub mod tpm;
 pub mod vault_counter;

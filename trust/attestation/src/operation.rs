@@ -114,6 +114,9 @@ pub enum RotatableKey {
     /// The host's TLS client key towards the verifier.
     #[n(0)]
     TlsClient,
+    /// The host's card identity key: another comes after it, the host stays who it is.
+    #[n(50)]
+    Card,
     /// What the host's vault seals its keys and its store with.
     #[n(70)]
     Sealing,
@@ -125,6 +128,7 @@ impl RotatableKey {
     pub const fn name(self) -> &'static str {
         match self {
             Self::TlsClient => "tls-client",
+            Self::Card => "card",
             Self::Sealing => "sealing",
         }
     }

@@ -148,9 +148,8 @@ impl Statement {
     ) -> Result<Self, StatementError> {
         let message = Unverified::parse(signed, MessageType::VaultCounter)?;
         let certified = verify_chain(message.chain(), fleet_ca, now_s, Usage::Card)?;
-        let signer = CardId(certified.public_key.sha256());
         let statement = Self::decode(&message.verify(&certified.public_key)?)?;
-        for found in [signer, statement.card] {
+        for found in certified.card.into_iter().chain([statement.card]) {
             if found != card {
                 return Err(StatementError::OtherCard {
                     expected: card,

@@ -19,6 +19,8 @@ pub enum MessageType {
     Operation,
     /// What a host's vault states when it reports in; payload `Statement` of its counter.
     VaultCounter,
+    /// A card identity key's word on the key that comes after it; payload `Successor`.
+    Succession,
 }
 
 impl MessageType {
@@ -33,6 +35,7 @@ impl MessageType {
             Self::ReleaseManifest => "application/bartizan-release+cbor",
             Self::Operation => "application/bartizan-operation+cbor",
             Self::VaultCounter => "application/bartizan-vault-counter+cbor",
+            Self::Succession => "application/bartizan-succession+cbor",
         }
     }
 
@@ -48,6 +51,7 @@ impl MessageType {
             // A whole launch record, and the chain of who orders it to be run.
             Self::Operation => 320 << 10,
             Self::VaultCounter => 16 << 10,
+            Self::Succession => 24 << 10,
         }
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn parent(purpose: Purpose) -> Result<Public, Error> {
 }
 
 /// A key that signs under a policy. `adminWithPolicy` is clear: that it is there, and that it is this TPM's, it may prove to
-/// whoever asks (TPM2_ActivateCredential); its authorisation, which is empty, lets it do no more.
+/// whoever asks (TPM2_ActivateCredential, TPM2_Certify); its authorisation, which is empty, lets it do no more.
 pub(super) fn signing(purpose: Purpose, policy: Digest) -> Result<Public, Error> {
     let attributes = fixed().with_sign_encrypt(true).build()?;
     let parameters = ecdsa(curve(purpose));

@@ -1,13 +1,14 @@
 //! What a host's vault does: the card identity, and the short-lived certificates that it issues.
 
-use bartizan_attestation::certificates::{FleetCa, Subject, Usage, verify_chain};
-use bartizan_attestation::cose::PublicKey;
+use bartizan_attestation::certificates::{Subject, Usage};
+use bartizan_attestation::cose::{PublicKey, Sign, SignError};
 use bartizan_attestation::csr;
 use bartizan_attestation::identity::{CardId, GuestIdentity};
 use bartizan_attestation::keys::{Chain, Purpose, VaultRefusal, VaultReply};
 use bartizan_attestation::measurement::Digest;
 
-use super::{Operation, Outcome, chain, leaf, store};
+use super::{Operation, Outcome, chain, leaf, store, stored};
+use crate::backend::Encoding;
 use crate::boot::{AfterCard, AfterHypervisor, Reached};
 use crate::issue::{Certificate, IssuerKey, refused};
 use crate::keyring::Record;
@@ -20,10 +21,7 @@ impl Operation<'_> {
         self.demand(purpose)?;
         // Locked to the end: of two at once, one is asked for and certified.
         let mut keyring = self.write();
-        if keyring
-            .newest(purpose)
-            .is_some_and(|record| leaf(record).is_some())
-        {
+        if keyring.identity().is_some() {
             return Err(VaultRefusal::Exists { purpose });
         }
         let key = self.backend.generate(purpose).map_err(store)?;
@@ -38,50 +36,6 @@ impl Operation<'_> {
         let request = request(&self.issuer(&record)?)?;
         keyring.add(record, self.now).map_err(store)?;
         Ok(VaultReply::Csr(request))
-    }
-
-    /// Asks for another certificate of the card identity key that is in use.
-    pub(super) fn renew_card_identity(&self, _open: Reached<AfterCard>) -> Outcome {
-        let purpose = Purpose::CardIdentity;
-        let record = self.newest(purpose)?;
-        leaf(&record).ok_or(VaultRefusal::NoKey { purpose })?;
-        Ok(VaultReply::Csr(request(&self.issuer(&record)?)?))
-    }
-
-    /// Keeps the chain, if it is for a key that waits here and leads to that fleet CA; or for the one in use, if it
-    /// leads to the fleet CA that is known and does not end earlier than what it replaces.
-    pub(super) fn install_card_identity(
-        &self,
-        _open: Reached<AfterCard>,
-        chain: Chain,
-        fleet_ca: Vec<u8>,
-    ) -> Outcome {
-        let purpose = Purpose::CardIdentity;
-        self.demand(purpose)?;
-        let anchor = FleetCa::from_der(&fleet_ca).map_err(refused)?;
-        let certificates: Vec<_> = chain.iter().map(|der| der.to_vec()).collect();
-        let verified =
-            verify_chain(&certificates, &anchor, self.now, Usage::Card).map_err(refused)?;
-        let id = verified.public_key.sha256();
-        let mut keyring = self.write();
-        let record = (keyring.records().iter())
-            .find(|record| record.purpose == purpose && *record.id == id)
-            .ok_or(VaultRefusal::NoKey { purpose })?;
-        let renews = leaf(record).is_some();
-        if renews && keyring.fleet_ca() != Some(&fleet_ca) {
-            return Err(VaultRefusal::NotSignable(
-                "the card identity is of another fleet CA".into(),
-            ));
-        }
-        if renews && verified.not_after < record.not_after {
-            return Err(VaultRefusal::NotSignable(
-                "that certificate ends before the one that is in use".into(),
-            ));
-        }
-        keyring
-            .install(&id, &chain, verified.not_after, fleet_ca, self.now)
-            .map_err(store)?;
-        Ok(VaultReply::Certificates(chain))
     }
 
     pub(super) fn rotate_tls_client(&self, _open: Reached<AfterCard>, lifetime_s: u64) -> Outcome {
@@ -140,10 +94,7 @@ impl Operation<'_> {
     }
 
     fn card(&self) -> Result<CardId, VaultRefusal> {
-        let purpose = Purpose::CardIdentity;
-        let record = self.newest(purpose)?;
-        leaf(&record).ok_or(VaultRefusal::NoKey { purpose })?;
-        Ok(CardId(*record.id))
+        card_of(&self.identity()?)
     }
 
     /// Somebody else's key: what was certified is in the history before it is handed out.
@@ -171,7 +122,7 @@ impl Operation<'_> {
         key: &PublicKey,
     ) -> Result<(Chain, u64), VaultRefusal> {
         let purpose = Purpose::CardIdentity;
-        let card = self.newest(purpose)?;
+        let card = self.identity()?;
         let certificate = leaf(&card).ok_or(VaultRefusal::NoKey { purpose })?;
         let common_name = match usage {
             Usage::ReportKey => "measurer",
@@ -194,8 +145,34 @@ impl Operation<'_> {
     }
 }
 
+/// Whose identity key it is, as its certificate says.
+pub(super) fn card_of(identity: &Record) -> Result<CardId, VaultRefusal> {
+    let purpose = Purpose::CardIdentity;
+    let certificate = leaf(identity).ok_or(VaultRefusal::NoKey { purpose })?;
+    let subject = Subject::in_certificate(certificate, Usage::Card).map_err(store)?;
+    subject.card().ok_or(VaultRefusal::NoKey { purpose })
+}
+
+/// The card identity key, for one message.
+pub(super) struct IdentitySigner<'s> {
+    pub(super) operation: &'s Operation<'s>,
+    pub(super) key: &'s Record,
+}
+
+impl Sign for IdentitySigner<'_> {
+    fn sign(&self, to_be_signed: &[u8]) -> Result<Vec<u8>, SignError> {
+        let key = stored(self.key);
+        let backend = self.operation.backend;
+        let signed = backend.sign(self.key.purpose, &key, to_be_signed, Encoding::Fixed);
+        signed.map_err(|error| {
+            tracing::error!(%error, "the card identity key did not sign");
+            SignError::Key
+        })
+    }
+}
+
 /// A PKCS#10 request of a key, DER: who it is for is its key.
-fn request(key: &IssuerKey<'_>) -> Result<Vec<u8>, VaultRefusal> {
+pub(super) fn request(key: &IssuerKey<'_>) -> Result<Vec<u8>, VaultRefusal> {
     let mut params = rcgen::CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     let request = params.serialize_request(key).map_err(refused)?;

@@ -1,22 +1,19 @@
 //! The counter by which a copy of this vault is noticed ([`bartizan_attestation::vault_counter`]).
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use bartizan_attestation::cose::{Sign, SignError};
-use bartizan_attestation::identity::CardId;
-use bartizan_attestation::keys::{Purpose, VaultRefusal, VaultReply};
+use bartizan_attestation::keys::VaultReply;
 use bartizan_attestation::vault_counter::{Machine, Mark, Statement};
 
-use super::{Operation, Outcome, leaf, store, stored};
-use crate::backend::Encoding;
+use super::card::{IdentitySigner, card_of};
+use super::{Operation, Outcome, store};
 use crate::boot::{AfterCard, Reached};
 use crate::issue::refused;
-use crate::keyring::Record;
 
 impl Operation<'_> {
     /// The statement to report in with: in the store before it is handed out, the same again until it was answered.
     pub(super) fn state_counter(&self, _open: Reached<AfterCard>, machine: Machine) -> Outcome {
         let identity = self.identity()?;
-        let card = CardId(*identity.id);
+        let card = card_of(&identity)?;
         // Locked while it is looked up and kept: of two at once, one makes it and both get it.
         let mut keyring = self.write();
         let statement = match keyring.pending_statement(card) {
@@ -41,7 +38,7 @@ impl Operation<'_> {
         };
         drop(keyring);
         let chain: Vec<_> = identity.chain.iter().map(|der| der.to_vec()).collect();
-        let signer = Signer {
+        let signer = IdentitySigner {
             operation: self,
             key: &identity,
         };
@@ -51,35 +48,10 @@ impl Operation<'_> {
 
     /// Keeps what the verifier answered to the statement that waits.
     pub(super) fn take_mark(&self, _open: Reached<AfterCard>, counter: u64, mark: Mark) -> Outcome {
-        let card = CardId(*self.identity()?.id);
+        let card = card_of(&self.identity()?)?;
         if self.write().take_mark(card, counter, mark).map_err(store)? {
             return Ok(VaultReply::Done);
         }
         Err(refused("no statement of that counter waits for its mark"))
-    }
-
-    fn identity(&self) -> Result<Record, VaultRefusal> {
-        let purpose = Purpose::CardIdentity;
-        let identity = self.newest(purpose)?;
-        leaf(&identity).ok_or(VaultRefusal::NoKey { purpose })?;
-        Ok(identity)
-    }
-}
-
-/// The card identity key, for this one message.
-struct Signer<'s> {
-    operation: &'s Operation<'s>,
-    key: &'s Record,
-}
-
-impl Sign for Signer<'_> {
-    fn sign(&self, to_be_signed: &[u8]) -> Result<Vec<u8>, SignError> {
-        let key = stored(self.key);
-        let backend = self.operation.backend;
-        let signed = backend.sign(self.key.purpose, &key, to_be_signed, Encoding::Fixed);
-        signed.map_err(|error| {
-            tracing::error!(%error, "the vault's statement could not be signed");
-            SignError::Key
-        })
     }
 }

@@ -8,38 +8,23 @@ use super::{Operation, Outcome, Vault, store};
 use crate::boot::{AfterCard, Reached};
 
 impl Vault {
-    /// Performs an operation: all but the rotation of the sealing key go on beside one another.
-    pub(super) fn perform(&self, operation: &Operation<'_>, request: VaultRequest) -> Outcome {
-        match request {
-            VaultRequest::RotateSealing => {
-                return self.alone(|| operation.perform(request));
-            }
-            // What is asked of every vault a few times a day.
-            VaultRequest::RotateTlsClient { .. } | VaultRequest::RotateTlsServer { .. } => {
-                self.rotate_if_due(operation);
-            }
-            _ => {}
-        }
-        let _beside = self.sealing.read().unwrap_or_else(PoisonError::into_inner);
-        operation.perform(request)
-    }
-
-    fn rotate_if_due(&self, operation: &Operation<'_>) {
-        if operation.boot.reached::<AfterCard>().is_err()
-            || operation.read().is_sealing_fresh(operation.now)
-        {
+    /// Once a year, with what is asked of every vault a few times a day.
+    pub(super) fn rotate_sealing_if_due(&self, operation: &Operation<'_>, request: &VaultRequest) {
+        let regular = matches!(
+            request,
+            VaultRequest::RotateTlsClient { .. } | VaultRequest::RotateTlsServer { .. }
+        );
+        let open = operation.boot.reached::<AfterCard>().is_ok();
+        if !regular || !open || operation.read().is_sealing_fresh(operation.now) {
             return;
         }
-        let rotated = self.alone(|| operation.write().rotate_sealing_if_due(operation.now));
-        if let Err(error) = rotated {
+        let _alone = self
+            .under_way
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = operation.write().rotate_sealing_if_due(operation.now) {
             tracing::error!(%error, "the sealing key is not rotated; it is tried again with the next TLS key");
         }
-    }
-
-    /// While no operation is under way.
-    fn alone<T>(&self, rotate: impl FnOnce() -> T) -> T {
-        let _alone = self.sealing.write().unwrap_or_else(PoisonError::into_inner);
-        rotate()
     }
 }
 

@@ -1,7 +1,7 @@
 use bartizan_attestation::certificates::{FleetCa, Subject, Usage, verify_chain};
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::identity::GuestIdentity;
-use bartizan_attestation::keys::{KeyEventKind, VaultKind};
+use bartizan_attestation::keys::{KeyEventKind, NextKey, VaultKind};
 use bartizan_attestation::measurement::Digest;
 use tempfile::TempDir;
 
@@ -17,6 +17,7 @@ mod enrolment;
 mod history;
 mod measured_boot;
 mod rotation;
+mod succession;
 mod taken_over;
 
 const NOW: u64 = 1_795_000_000;
@@ -86,10 +87,11 @@ fn guest(host: &Vault) -> GuestIdentity {
     };
     let card = keys
         .iter()
-        .find(|key| key.purpose == Purpose::CardIdentity)
+        .find(|key| key.purpose == Purpose::CardIdentity && !key.chain.is_empty())
         .unwrap();
+    let card = Subject::in_certificate(&card.chain[0], Usage::Card).unwrap();
     GuestIdentity {
-        card: bartizan_attestation::identity::CardId(*card.id),
+        card: card.card().unwrap(),
         vm: [3; 16],
         boot: 1,
     }

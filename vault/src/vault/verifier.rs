@@ -174,7 +174,7 @@ impl Operation<'_> {
         self.signed_by_fleet_ca(&wanted, key)
     }
 
-    fn signed_by_fleet_ca(
+    pub(super) fn signed_by_fleet_ca(
         &self,
         wanted: &Certificate,
         key: &PublicKey,

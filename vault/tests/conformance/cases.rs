@@ -8,6 +8,8 @@ mod losses;
 mod registers;
 #[path = "cases/sealing.rs"]
 mod sealing;
+#[path = "cases/succession.rs"]
+mod succession;
 
 use std::sync::Arc;
 
@@ -47,6 +49,10 @@ pub(crate) const CASES: &[Case] = &[
     (
         "a_vault_goes_on_when_its_sealing_key_is_rotated",
         sealing::a_vault_goes_on_when_its_sealing_key_is_rotated,
+    ),
+    (
+        "an_identity_is_succeeded_while_it_certifies",
+        succession::an_identity_is_succeeded_while_it_certifies,
     ),
     ("registers_are_extended", registers::registers_are_extended),
     (

@@ -10,12 +10,12 @@ use bartizan_attestation::certificates::Role;
 use bartizan_attestation::identity::CardId;
 
 use crate::boots::{self, BootError};
-use crate::clock::now_s;
+use crate::clock::{now_ms, now_s};
 use crate::firmware::ComparedFirmware;
 use crate::peer::Peer;
 use crate::problem::{Problem, ProblemType};
 use crate::service::Service;
-use crate::storage::{Fork, RevocationKind, StorageError};
+use crate::storage::{Fork, KeyId, RevocationKind, StorageError};
 
 /// Proof that the client is a host whose certificate is valid now, that is not revoked, whose vault was not found to be a fork, and
 /// that was booted from releases in force where that is demanded.
@@ -24,6 +24,8 @@ pub(super) struct Host {
     pub(super) card: CardId,
     /// What its firmware was compared with.
     pub(super) firmware: Option<ComparedFirmware>,
+    /// The card's key that certified it.
+    pub(super) card_key: KeyId,
 }
 
 /// Proof that the client is a host whose certificate is valid now and that is not revoked. How it was booted is not known:
@@ -31,12 +33,23 @@ pub(super) struct Host {
 #[derive(Clone, Debug)]
 pub(super) struct Booting {
     pub(super) card: CardId,
+    /// The card's key that certified it.
+    pub(super) card_key: KeyId,
     /// Of the boot that its certificate was issued in.
     pub(super) phases: Vec<Sha384>,
     /// SHA-256 over that.
     pub(super) certificate: [u8; 32],
     /// Last second of its validity, since the Unix epoch.
     pub(super) not_after: u64,
+}
+
+/// Proof that the client is a host whose certificate is valid now and that is not revoked, nor its vault found to be a fork. The
+/// card's key that certified it may have been superseded long ago; how it was booted is not known.
+#[derive(Clone, Debug)]
+pub(super) struct Succeeding {
+    pub(super) host: Booting,
+    /// Whether the key was superseded, and its overlap is over.
+    pub(super) key_ended: bool,
 }
 
 /// Proof that the client is an operator whose certificate is valid now, who is not revoked, and who is an administrator where the
@@ -71,6 +84,11 @@ pub enum AccessError {
     /// It is a revoked host.
     #[error("host {0} is revoked; an operator can see why in GET /v1/revocations")]
     HostRevoked(CardId),
+    /// Its certificate is by a card identity key that another came after, and the overlap is over.
+    #[error(
+        "the identity key of card {0} that certified this was succeeded by another, and is not accepted any more; connect with a certificate by the newest"
+    )]
+    CardKeySuperseded(CardId),
     /// Its vault goes on twice from one state.
     #[error(
         "the vault of card {card} was copied or set back: {former} had reported in with it when {latter} did with what was used up; both are refused until an operator enrols one anew, or clears it with `bartizan host clear-fork`",
@@ -98,16 +116,8 @@ impl FromRequestParts<Arc<Service>> for Host {
         parts: &mut Parts,
         service: &Arc<Service>,
     ) -> Result<Self, Self::Rejection> {
-        let Booting {
-            card,
-            phases,
-            certificate,
-            ..
-        } = Booting::from_request_parts(parts, service).await?;
-        let firmware = boots::present(service, card, &phases, &certificate)
-            .await
-            .map_err(AccessError::from)?;
-        Ok(Self { card, firmware })
+        let booting = Booting::from_request_parts(parts, service).await?;
+        Ok(booting.booted(service).await?)
     }
 }
 
@@ -118,14 +128,44 @@ impl FromRequestParts<Arc<Service>> for Booting {
         parts: &mut Parts,
         service: &Arc<Service>,
     ) -> Result<Self, Self::Rejection> {
+        let Succeeding { host, key_ended } = Succeeding::from_request_parts(parts, service).await?;
+        if key_ended {
+            return Err(AccessError::CardKeySuperseded(host.card).into());
+        }
+        Ok(host)
+    }
+}
+
+impl Booting {
+    /// Proof that it was booted from releases in force, where that is demanded.
+    pub(super) async fn booted(self, service: &Service) -> Result<Host, AccessError> {
+        let Self { card, card_key, .. } = self;
+        let firmware = boots::present(service, card, &self.phases, &self.certificate).await?;
+        Ok(Host {
+            card,
+            firmware,
+            card_key,
+        })
+    }
+}
+
+impl FromRequestParts<Arc<Service>> for Succeeding {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        service: &Arc<Service>,
+    ) -> Result<Self, Self::Rejection> {
         let host = match peer(parts) {
             Peer::Host {
                 card,
+                card_key,
                 phases,
                 certificate,
                 not_after,
-            } => Self {
+            } => Booting {
                 card,
+                card_key,
                 phases,
                 certificate,
                 not_after: in_time(not_after, not_after)?,
@@ -134,16 +174,19 @@ impl FromRequestParts<Arc<Service>> for Booting {
             Peer::Anonymous => return Err(AccessError::CertificateRequired(A_HOST).into()),
         };
         let card = host.card;
-        let subject = card.to_string();
-        let revoked = service.storage.is_revoked(RevocationKind::Host, &subject);
-        if revoked.await.map_err(AccessError::from)? {
+        let standing = (service.storage).host_standing(card, &host.card_key, now_ms());
+        let standing = standing.await.map_err(AccessError::from)?;
+        if standing.revoked {
             return Err(AccessError::HostRevoked(card).into());
         }
         let fork = service.storage.fork_of(card);
         if let Some(fork) = fork.await.map_err(AccessError::from)? {
             return Err(AccessError::VaultForked(Box::new(fork)).into());
         }
-        Ok(host)
+        Ok(Self {
+            host,
+            key_ended: standing.key_ended,
+        })
     }
 }
 
@@ -201,6 +244,7 @@ impl ProblemType for AccessError {
             Self::Role { .. } => ("role-insufficient", StatusCode::FORBIDDEN),
             Self::CertificateExpired => ("client-certificate-expired", StatusCode::UNAUTHORIZED),
             Self::HostRevoked(_) => ("host-revoked", StatusCode::FORBIDDEN),
+            Self::CardKeySuperseded(_) => ("card-key-superseded", StatusCode::FORBIDDEN),
             Self::VaultForked(_) => ("vault-forked", StatusCode::FORBIDDEN),
             Self::OperatorRevoked(_) => ("operator-revoked", StatusCode::FORBIDDEN),
             Self::Boot(error) => error.kind(),

@@ -42,14 +42,6 @@ pub(super) struct EnrolDocument {
     pub(super) secrets: Option<Binary>,
 }
 
-/// A host that wants its certificate renewed.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RenewalDocument {
-    /// PKCS#10 request of the card identity key, DER.
-    pub(super) csr: Binary,
-}
-
 /// A join code to be made.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -98,6 +90,9 @@ pub(super) struct HostDocument {
     pub(super) enrolled_at_ms: u64,
     /// Its card identity's certificate, DER.
     pub(super) certificate: Binary,
+    /// SHA-256 over the SubjectPublicKeyInfo of the key that its card identity has now, 64 hexadecimal digits; the first one is the
+    /// card id.
+    pub(super) card_key: String,
     /// Which back end its vault has.
     pub(super) vault: String,
     /// SHA-256 over the name of the endorsement key of the TPM that its identity was proved to be in, 64 hexadecimal digits.
@@ -114,6 +109,7 @@ impl From<EnrolledHost> for HostDocument {
             operator: host.operator,
             enrolled_at_ms: host.enrolled_at_ms,
             certificate: host.certificate.into(),
+            card_key: hex::encode(host.card_key),
             vault: host.vault.name().into(),
             endorsement: host
                 .tpm

@@ -1,30 +1,27 @@
 //! Join codes and hosts.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use aws_lc_rs::rand;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use bartizan_attestation::certificates::{ChainError, Usage, verify_chain};
 use bartizan_attestation::csr::{self, CsrError};
 use bartizan_attestation::digest::sha256;
 use bartizan_attestation::identity::CardId;
 use bartizan_attestation::keys::{VaultKind, VaultRequest};
 
-use super::access::{Host, Operator};
+use super::access::Operator;
 use super::documents::{
     EnrolDocument, EnrolledDocument, HostDocument, HostsDocument, JoinCodeDocument,
-    NewJoinCodeDocument, RenewalDocument,
+    NewJoinCodeDocument,
 };
 use super::input::{self, InputError, Parameters};
+use super::issuing::{IssueError, document, issue};
 use super::listing::{PageQuery, PageShare, Paid};
 use super::tpm::{self, TpmError};
-use crate::binary::Binary;
-use crate::clock::{now_ms, now_s};
+use crate::clock::now_ms;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
-use crate::quota::RenewalQuotaError;
 use crate::service::Service;
 use crate::storage::{EnrolledHost, HostCursorError, JoinCode, JoinCodeError, StorageError};
 use crate::vault::VaultError;
@@ -32,7 +29,7 @@ use crate::vault::VaultError;
 /// Longest life of a join code: one week.
 const MAX_LIFETIME_S: u64 = 7 * 86_400;
 
-/// A host was not enrolled or renewed, or a join code not made.
+/// A host was not enrolled, or a join code not made.
 #[derive(Debug, thiserror::Error)]
 enum EnrolmentError {
     /// The code was not accepted.
@@ -40,24 +37,24 @@ enum EnrolmentError {
     JoinCode(#[from] JoinCodeError),
     /// The vault did not certify the key.
     #[error(transparent)]
-    Vault(#[from] VaultError),
-    /// What the vault issued is no certificate of a host.
-    #[error(
-        "the vault issued a certificate that is no host's: {0}; see that vault and verifier are of one version"
-    )]
-    Issued(#[from] ChainError),
+    Issue(#[from] IssueError),
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// The random number generator failed.
     #[error("the random number generator failed; see the system's log")]
     NoRandomness,
-    /// The renewal's request proves no key.
+    /// The request proves no key.
     #[error("the request for a certificate is refused: {0}")]
     Request(#[from] CsrError),
     /// The TPM proved nothing.
     #[error(transparent)]
     Tpm(#[from] TpmError),
+    /// The key is known to be in a TPM.
+    #[error(
+        "this key is known to be in a TPM, which has not proved now that it has it; put the host's vault aside and enrol it with a key of its own"
+    )]
+    KeyOfTpm,
     /// The name is another TPM's.
     #[error(
         "host `{name}` is known with another TPM; if its TPM or board was replaced, revoke the host that was, or have a join code made by `bartizan host join-code --another-tpm`"
@@ -66,17 +63,11 @@ enum EnrolmentError {
         /// The host's name.
         name: String,
     },
-    /// The renewal is asked for another key than the one that the host is known by.
+    /// The key is, or was, the identity of a card that goes by another.
     #[error(
-        "a host's certificate is renewed for the key that it has; enrol a host anew for another"
+        "that card identity key was succeeded by another, or is the key of a card that began with another; enrol with an empty store"
     )]
-    OtherKey,
-    /// The host is not in the list of those that enrolled.
-    #[error("this host is not in the list of enrolled hosts; enrol it anew")]
-    NotListed,
-    /// The host renews too often.
-    #[error(transparent)]
-    Quota(#[from] RenewalQuotaError),
+    KeyTaken,
     /// The service is ending.
     #[error("the verifier is shutting down; try again")]
     Stopped,
@@ -86,16 +77,14 @@ impl ProblemType for EnrolmentError {
     fn kind(&self) -> (&'static str, StatusCode) {
         match self {
             Self::JoinCode(error) => error.kind(),
-            Self::Vault(error) => error.kind(),
-            Self::Issued(_) => ("vault-unexpected", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Issue(error) => error.kind(),
             Self::Storage(error) => error.kind(),
             Self::NoRandomness => ("no-randomness", StatusCode::INTERNAL_SERVER_ERROR),
             Self::Request(_) => ("not-signable", StatusCode::UNPROCESSABLE_ENTITY),
             Self::Tpm(error) => error.kind(),
+            Self::KeyOfTpm => ("card-key-of-tpm", StatusCode::FORBIDDEN),
             Self::OtherTpm { .. } => ("host-of-other-tpm", StatusCode::FORBIDDEN),
-            Self::OtherKey => ("renewal-of-other-key", StatusCode::FORBIDDEN),
-            Self::NotListed => ("host-not-listed", StatusCode::NOT_FOUND),
-            Self::Quota(error) => error.kind(),
+            Self::KeyTaken => ("card-key-taken", StatusCode::CONFLICT),
             Self::Stopped => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
@@ -103,9 +92,8 @@ impl ProblemType for EnrolmentError {
     fn retry_after_s(&self) -> Option<u64> {
         match self {
             Self::JoinCode(error) => error.retry_after_s(),
-            Self::Vault(error) => error.retry_after_s(),
+            Self::Issue(error) => error.retry_after_s(),
             Self::Storage(error) => error.retry_after_s(),
-            Self::Quota(error) => error.retry_after_s(),
             Self::Tpm(error) => error.retry_after_s(),
             _ => None,
         }
@@ -184,36 +172,6 @@ pub(super) async fn enroll(
     Ok((StatusCode::CREATED, Json(enrolled)))
 }
 
-/// Renews the certificate of a host's card identity, for the key that it has.
-///
-/// At any time of its life, 8 times at once and once more each hour. Beyond that it is refused with 429
-/// `host-renewals-exhausted`, and `Retry-After` says for how long.
-#[utoipa::path(
-    post, path = "/v1/hosts/renew", tag = "host",
-    request_body = RenewalDocument,
-    responses(
-        (status = 200, body = EnrolledDocument),
-        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
-    )
-)]
-pub(super) async fn renew(
-    State(service): State<Arc<Service>>,
-    host: Host,
-    input::Json(wish, share): input::Json<RenewalDocument>,
-) -> Result<Json<EnrolledDocument>, Problem> {
-    let key = csr::verify(&wish.csr.0).map_err(EnrolmentError::from)?;
-    if CardId(key.sha256()) != host.card {
-        return Err(EnrolmentError::OtherKey.into());
-    }
-    let renewing = tokio::spawn(async move {
-        let renewed = renew_listed(&service, host.card, wish).await;
-        drop(share);
-        renewed
-    });
-    let renewed = renewing.await.map_err(|_| EnrolmentError::Stopped)??;
-    Ok(Json(renewed))
-}
-
 /// The enrolled hosts.
 #[utoipa::path(
     get, path = "/v1/hosts", tag = "operator",
@@ -239,7 +197,7 @@ pub(super) async fn hosts(
     let last = page.rows.last().filter(|_| page.more);
     let next = last.map(|host| host.cursor().to_string());
     let mut forks = service.storage.forks().await?;
-    let document = |host: EnrolledHost| {
+    let shown = |host: EnrolledHost| {
         let forked = forks.iter().position(|fork| fork.card == host.card);
         let fork = forked.map(|at| forks.swap_remove(at).into());
         HostDocument {
@@ -247,7 +205,7 @@ pub(super) async fn hosts(
             ..host.into()
         }
     };
-    let hosts = page.rows.into_iter().map(document).collect();
+    let hosts = page.rows.into_iter().map(shown).collect();
     Ok(share.answer(&HostsDocument { hosts, next }))
 }
 
@@ -264,27 +222,44 @@ async fn enrol(
     let _turn = service.enrolling.lock().await;
     let good_for = storage.join_code(&code, &host.name, now_ms()).await?;
     tpm::check_kind(good_for.vault, vault)?;
+    let key = csr::verify(&host.csr.0)?;
+    let key_id = key.sha256();
+    if storage.is_key_taken(&key_id, CardId(key_id)).await? {
+        return Err(EnrolmentError::KeyTaken);
+    }
     let tpm = match vault {
         VaultKind::Tpm2 => {
-            let key = csr::verify(&host.csr.0)?;
             let secrets = host.secrets.map_or_else(Vec::new, |secrets| secrets.0);
             Some(service.challenges.answered(&code, &key, &secrets)?)
         }
         VaultKind::Software | VaultKind::Pkcs11 => None,
     };
     let endorsement = tpm.as_ref().map(|tpm| &tpm.endorsement);
+    // A key that is in a TPM stays there, whoever says otherwise of it.
+    let known = storage
+        .host(CardId(key_id))
+        .await?
+        .and_then(|host| host.tpm);
+    if known.is_some_and(|known| Some(&known.endorsement) != endorsement) {
+        return Err(EnrolmentError::KeyOfTpm);
+    }
     if !good_for.another_tpm && storage.is_of_another_tpm(&host.name, endorsement).await? {
         return Err(EnrolmentError::OtherTpm { name: host.name });
     }
     let JoinCode { operator, .. } = storage.use_join_code(&code, &host.name, now_ms()).await?;
-    let issued = match issue(service, host.csr.0, &host.name, vault).await {
+    let request = VaultRequest::IssueHost {
+        csr: host.csr.0,
+        name: host.name.clone(),
+        vault,
+    };
+    let issued = match issue(service, request).await {
         Ok(issued) => issued,
         Err(error) => {
             // Refused, or not even asked: nothing was issued, the code may be tried again.
-            if let EnrolmentError::Vault(VaultError::Refused(_) | VaultError::Away { .. }) = error {
+            if let IssueError::Vault(VaultError::Refused(_) | VaultError::Away { .. }) = error {
                 storage.release_join_code(&code).await?;
             }
-            return Err(error);
+            return Err(error.into());
         }
     };
     let enrolled = EnrolledHost {
@@ -292,62 +267,15 @@ async fn enrol(
         name: host.name,
         operator,
         enrolled_at_ms: now_ms(),
-        certificate: issued.certificate,
+        certificate: issued.certificate.clone(),
+        card_key: key_id,
         vault,
         tpm,
     };
     storage.add_host(&enrolled).await?;
     let (card, host, operator) = (issued.card, enrolled.name, enrolled.operator);
     tracing::info!(%card, host, operator, "host enrolled");
-    Ok(issued.document)
-}
-
-async fn renew_listed(
-    service: &Service,
-    card: CardId,
-    wish: RenewalDocument,
-) -> Result<EnrolledDocument, EnrolmentError> {
-    let storage = &service.storage;
-    let host = storage.host(card).await?;
-    let host = host.ok_or(EnrolmentError::NotListed)?;
-    // Before the vault is asked, and not given back where it fails: it may have signed all the same.
-    service.renewals.spend(card, Instant::now())?;
-    let issued = issue(service, wish.csr.0, &host.name, host.vault).await?;
-    storage.renew_host(card, &issued.certificate).await?;
-    tracing::info!(%card, host = host.name, "host renewed");
-    Ok(issued.document)
-}
-
-/// What the vault issued for a card.
-struct Issued {
-    card: CardId,
-    /// DER.
-    certificate: Vec<u8>,
-    document: EnrolledDocument,
-}
-
-async fn issue(
-    service: &Service,
-    csr: Vec<u8>,
-    name: &str,
-    vault: VaultKind,
-) -> Result<Issued, EnrolmentError> {
-    let name = name.to_owned();
-    let request = VaultRequest::IssueHost { csr, name, vault };
-    let chain = service.vault.certificates(request).await?;
-    let verified = verify_chain(&chain, &service.fleet_ca, now_s(), Usage::Card)?;
-    // INVARIANT: a card's chain is its own certificate, which names its card.
-    let card = verified.card.ok_or(ChainError::AlternativeName)?;
-    let certificate = chain.first().cloned().unwrap_or_default();
-    let document = EnrolledDocument {
-        chain: chain.into_iter().map(Binary).collect(),
-        fleet_ca: service.fleet_ca.der().to_vec().into(),
-    };
-    Ok(Issued {
-        card,
-        certificate,
-        document,
-    })
+    Ok(document(service, issued.certificate))
 }
 
 fn kind(word: &str) -> Result<VaultKind, InputError> {

@@ -5,7 +5,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::{
     boots, counters, enrolment, firmware, keys, open, operations, profiles, releases, reports,
-    revocations, tpm, verdicts,
+    revocations, succession, tpm, verdicts,
 };
 
 /// The document as indented JSON, with a newline at its end.
@@ -33,7 +33,7 @@ pub fn document() -> String {
         open::description,
         open::health,
         enrolment::enroll,
-        enrolment::renew,
+        succession::succeed,
         enrolment::hosts,
         counters::report,
         counters::clear,

@@ -43,7 +43,9 @@ pub(super) async fn issue_nonce(
         }
         .into());
     }
-    let standing = service.storage.standing(&guest, None).await?;
+    // The host's own key is known to be accepted.
+    let (storage, keys) = (&service.storage, [host.card_key; 2]);
+    let standing = storage.standing(&guest, None, &keys, now_ms()).await?;
     if standing.guest_revoked {
         return Err(JudgeError::GuestRevoked { guest }.into());
     }

@@ -45,6 +45,8 @@ fn values_out_of_range_are_refused() {
         // The vault certifies for no longer than seven days.
         "tls_lifetime_s: 604801",
         "token_key_lifetime_s: 604801",
+        "card_key_overlap_s: 0",
+        "card_key_overlap_s: 604801",
         "limits: {body_bytes: 1}",
         "limits: {memory_wait_s: 0}",
         // Half of it could not hold the largest report.

@@ -60,6 +60,14 @@ pub enum JudgeError {
         /// Its card.
         card: CardId,
     },
+    /// The report's or the guest's key was certified by a card identity key that another came after, and the overlap is over.
+    #[error(
+        "a key of this report was certified by a former identity key of card {card}, which is not accepted any more; have it certified anew: `bartizan-guest renew`, or wait for the measurer's next key"
+    )]
+    CardKeySuperseded {
+        /// The card.
+        card: CardId,
+    },
     /// The guest is revoked.
     #[error("{guest} is revoked; an operator can see why in GET /v1/revocations")]
     GuestRevoked {
@@ -102,6 +110,7 @@ impl ProblemType for JudgeError {
             Self::Future { .. } => "report-from-future",
             Self::OtherHost { .. } => "report-of-other-host",
             Self::HostRevoked { .. } => "host-revoked",
+            Self::CardKeySuperseded { .. } => "card-key-superseded",
             Self::GuestRevoked { .. } => "guest-revoked",
             Self::ApplicationRevoked { .. } => "application-revoked",
             Self::SupersededBoot { .. } => "guest-superseded",

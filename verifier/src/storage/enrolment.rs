@@ -10,7 +10,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::page::{CHUNK, Reading};
-use super::{Page, PageLimit, Storage, StorageError, as_integer, as_unsigned};
+use super::{KeyId, Page, PageLimit, Storage, StorageError, as_integer, as_unsigned};
 use crate::problem::ProblemType;
 
 /// An enrolled host.
@@ -26,6 +26,8 @@ pub struct EnrolledHost {
     pub enrolled_at_ms: u64,
     /// The certificate of its card identity, DER.
     pub certificate: Vec<u8>,
+    /// The key that its card identity has now.
+    pub card_key: KeyId,
     /// Which back end its vault has.
     pub vault: VaultKind,
     /// The TPM that its identity key was proved to be in.
@@ -182,12 +184,13 @@ impl Storage {
     pub async fn add_host(&self, host: &EnrolledHost) -> Result<(), StorageError> {
         sqlx::query(
             "INSERT INTO hosts
-                 (card, name, operator, enrolled_at_ms, certificate, vault, endorsement, attestation_key)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                 (card, name, operator, enrolled_at_ms, certificate, vault, endorsement, attestation_key,
+                  card_key)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (card) DO UPDATE SET name = excluded.name, operator = excluded.operator,
                  enrolled_at_ms = excluded.enrolled_at_ms, certificate = excluded.certificate,
                  vault = excluded.vault, endorsement = excluded.endorsement,
-                 attestation_key = excluded.attestation_key",
+                 attestation_key = excluded.attestation_key, card_key = excluded.card_key",
         )
         .bind(host.card.0.as_slice())
         .bind(&host.name)
@@ -197,6 +200,7 @@ impl Storage {
         .bind(host.vault.name())
         .bind(host.tpm.as_ref().map(|tpm| tpm.endorsement.as_slice()))
         .bind(host.tpm.as_ref().map(|tpm| tpm.attestation_key.as_slice()))
+        .bind(host.card_key.as_slice())
         .execute(&self.writer)
         .await?;
         Ok(())
@@ -205,7 +209,8 @@ impl Storage {
     /// The host that enrolled last with that card.
     pub async fn host(&self, card: CardId) -> Result<Option<EnrolledHost>, StorageError> {
         let row = sqlx::query(
-            "SELECT card, name, operator, enrolled_at_ms, certificate, vault, endorsement, attestation_key
+            "SELECT card, name, operator, enrolled_at_ms, certificate, vault, endorsement, attestation_key,
+                 card_key
              FROM hosts WHERE card = ?",
         )
         .bind(card.0.as_slice())
@@ -246,16 +251,6 @@ impl Storage {
         Ok(found.is_some())
     }
 
-    /// Keeps the new certificate of an enrolled host.
-    pub async fn renew_host(&self, card: CardId, certificate: &[u8]) -> Result<(), StorageError> {
-        sqlx::query("UPDATE hosts SET certificate = ? WHERE card = ?")
-            .bind(certificate)
-            .bind(card.0.as_slice())
-            .execute(&self.writer)
-            .await?;
-        Ok(())
-    }
-
     /// Enrolled hosts by name, those after `after`.
     pub async fn hosts(
         &self,
@@ -273,7 +268,7 @@ impl Storage {
             });
             let chunk = sqlx::query(
                 "SELECT card, name, operator, enrolled_at_ms, certificate, vault, endorsement,
-                        attestation_key
+                        attestation_key, card_key
                  FROM hosts
                  WHERE ?1 IS NULL OR (name, card) > (?1, ?2)
                  ORDER BY name, card LIMIT ?3",
@@ -346,6 +341,7 @@ fn host(row: &SqliteRow) -> Result<EnrolledHost, StorageError> {
         operator: row.try_get("operator")?,
         enrolled_at_ms: as_unsigned(row.try_get("enrolled_at_ms")?),
         certificate: row.try_get("certificate")?,
+        card_key: card_id(row.try_get("card_key")?, "hosts")?.0,
         vault: vault(row, "hosts")?,
         tpm: tpm(row)?,
     })

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::config::{Keep, Retention};
 
+mod card_keys;
 mod counters;
 mod evidence;
 mod full_disk;
@@ -146,7 +147,7 @@ async fn profiles_have_revisions_that_never_come_back() {
     assert_eq!(storage.profiles(None, WHOLE).await.unwrap().rows, []);
     assert_eq!(
         storage
-            .standing(&guest(1), Some("nginx"))
+            .standing(&guest(1), Some("nginx"), &[[1; 32]; 2], 0)
             .await
             .unwrap()
             .profile_revision,
@@ -158,7 +159,7 @@ async fn profiles_have_revisions_that_never_come_back() {
     );
     assert_eq!(
         storage
-            .standing(&guest(1), Some("nginx"))
+            .standing(&guest(1), Some("nginx"), &[[1; 32]; 2], 0)
             .await
             .unwrap()
             .profile_revision,

@@ -225,6 +225,7 @@ fn measured_boot(extra: &str) -> &'static str {
 pub(crate) fn peer(host: &Host) -> Peer {
     Peer::Host {
         card: host.card,
+        card_key: host.authority.key.public_key().sha256(),
         phases: Vec::new(),
         certificate: [0; 32],
         not_after: now_s() + 60,

@@ -158,6 +158,7 @@ fn release(factory: &Factory, manifest: &Manifest) -> Value {
 pub(crate) fn peer(host: &Host, phases: &[Sha384]) -> Peer {
     Peer::Host {
         card: host.card,
+        card_key: host.authority.key.public_key().sha256(),
         phases: phases.to_vec(),
         certificate: [1; 32],
         not_after: now_s() + 60,
@@ -453,6 +454,7 @@ pub(crate) async fn add_tpm(bench: &Bench, host: &Host, own: &EphemeralKey) {
         operator: "ann".into(),
         enrolled_at_ms: 1,
         certificate: Vec::new(),
+        card_key: host.card.0,
         vault: VaultKind::Tpm2,
         tpm: Some(EnrolledTpm {
             endorsement: [1; 32],
@@ -537,6 +539,7 @@ async fn a_host_with_a_tpm_is_accepted_with_its_quote_of_this_connection_only() 
     assert_eq!(nonce(&bench, &booted, &guest).await.0, StatusCode::OK);
     let Peer::Host {
         card,
+        card_key,
         phases,
         not_after,
         ..
@@ -547,6 +550,7 @@ async fn a_host_with_a_tpm_is_accepted_with_its_quote_of_this_connection_only() 
     let certificate = [2; 32];
     let next = Peer::Host {
         card,
+        card_key,
         phases,
         certificate,
         not_after,

@@ -5,7 +5,6 @@ use std::time::Instant;
 use axum::http::StatusCode;
 use bartizan_attestation::certificates::{Usage, verify_chain};
 use bartizan_attestation::csr::EphemeralKey;
-use bartizan_attestation::identity::CardId;
 use bartizan_verifier::binary::Binary;
 use bartizan_verifier::clock::now_s;
 use bartizan_verifier::peer::Peer;
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 use crate::bench::{Bench, operator, problem};
 use crate::process::DEADLINE;
 
-async fn join_code(bench: &Bench, name: &str) -> Value {
+pub(crate) async fn join_code(bench: &Bench, name: &str) -> Value {
     let wish = json!({"name": name, "lifetime_s": 60});
     let (status, answer) = bench.post(&operator(), "/v1/join-codes", wish).await;
     assert_eq!(status, StatusCode::CREATED, "{answer}");
@@ -123,115 +122,6 @@ async fn a_host_is_listed_and_its_memory_charged_though_it_went_away_meanwhile()
     }
     let (_, hosts) = bench.get(&operator(), "/v1/hosts").await;
     assert_eq!(hosts["hosts"][0]["name"], "host-1");
-}
-
-/// Enrols a host with that key; answers it as a peer.
-async fn enrolled(bench: &Bench, name: &str, key: &EphemeralKey) -> Peer {
-    let csr = Binary::encode(&key.csr().unwrap());
-    let wish = json!({"join_code": join_code(bench, name).await, "name": name, "csr": csr, "vault": "development"});
-    let (status, answer) = bench.post(&Peer::Anonymous, "/v1/hosts", wish).await;
-    assert_eq!(status, StatusCode::CREATED, "{answer}");
-    Peer::Host {
-        card: CardId(key.public_key().sha256()),
-        phases: Vec::new(),
-        certificate: [0; 32],
-        not_after: now_s() + 60,
-    }
-}
-
-#[tokio::test]
-async fn a_host_renews_its_certificate_for_the_key_that_it_has() {
-    let bench = Bench::start().await;
-    let (key, other) = (
-        EphemeralKey::generate().unwrap(),
-        EphemeralKey::generate().unwrap(),
-    );
-    let host = enrolled(&bench, "host-1", &key).await;
-    let renew = async |peer: &Peer, csr: &[u8]| {
-        let wish = json!({"csr": Binary::encode(csr)});
-        bench.post(peer, "/v1/hosts/renew", wish).await
-    };
-    let listed = async || bench.get(&operator(), "/v1/hosts").await.1["hosts"].clone();
-    let before = listed().await;
-    let (status, answer) = renew(&host, &key.csr().unwrap()).await;
-    assert_eq!(status, StatusCode::OK, "{answer}");
-    let chain = vec![Binary::decode(answer["chain"][0].as_str().unwrap()).unwrap()];
-    let verified = verify_chain(&chain, &bench.vault.fleet.ca(), now_s(), Usage::Card).unwrap();
-    assert_eq!(verified.public_key, key.public_key());
-    let after = listed().await;
-    assert_eq!(after[0]["certificate"], answer["chain"][0]);
-    assert_ne!(after[0]["certificate"], before[0]["certificate"]);
-    assert_eq!(
-        (&after[0]["name"], &after[1]),
-        (&json!("host-1"), &Value::Null)
-    );
-
-    let refused = renew(&host, &other.csr().unwrap()).await;
-    assert_eq!(problem(&refused), "renewal-of-other-key");
-    let mut unproven = key.csr().unwrap();
-    *unproven.last_mut().unwrap() ^= 1;
-    assert_eq!(problem(&renew(&host, &unproven).await), "not-signable");
-    let unlisted = Peer::Host {
-        card: CardId(other.public_key().sha256()),
-        phases: Vec::new(),
-        certificate: [0; 32],
-        not_after: now_s() + 60,
-    };
-    let refused = renew(&unlisted, &other.csr().unwrap()).await;
-    assert_eq!(problem(&refused), "host-not-listed");
-    let subject = CardId(key.public_key().sha256()).to_string();
-    let revocation = json!({"kind": "host", "subject": subject, "reason": "stolen"});
-    bench.post(&operator(), "/v1/revocations", revocation).await;
-    let refused = renew(&host, &key.csr().unwrap()).await;
-    assert_eq!(problem(&refused), "host-revoked");
-}
-
-#[tokio::test]
-async fn no_host_has_certificates_signed_without_end() {
-    let bench = Bench::start().await;
-    let (key, other) = (
-        EphemeralKey::generate().unwrap(),
-        EphemeralKey::generate().unwrap(),
-    );
-    let host = enrolled(&bench, "host-1", &key).await;
-    let renew = async |peer: &Peer, key: &EphemeralKey| {
-        let wish = json!({"csr": Binary::encode(&key.csr().unwrap())});
-        bench.post(peer, "/v1/hosts/renew", wish).await
-    };
-    // What proves no key, or another's, has nothing signed and spends nothing.
-    for _ in 0..9 {
-        assert_eq!(problem(&renew(&host, &other).await), "renewal-of-other-key");
-    }
-    // A host that gets no certificate, or cannot keep it, asks again with the one that it has, however new that is.
-    for _ in 0..8 {
-        let (status, answer) = renew(&host, &key).await;
-        assert_eq!(status, StatusCode::OK, "{answer}");
-    }
-    let (_, kept) = bench.get(&operator(), "/v1/hosts").await;
-    let refused = renew(&host, &key).await;
-    assert_eq!(
-        (refused.0, problem(&refused)),
-        (StatusCode::TOO_MANY_REQUESTS, "host-renewals-exhausted")
-    );
-    assert_eq!(bench.get(&operator(), "/v1/hosts").await.1, kept);
-    let elsewhere = enrolled(&bench, "host-2", &other).await;
-    assert_eq!(renew(&elsewhere, &other).await.0, StatusCode::OK);
-}
-
-#[tokio::test]
-async fn a_renewal_whose_answer_the_vault_lost_may_have_been_signed_and_counts() {
-    let bench = Bench::start().await;
-    let key = EphemeralKey::generate().unwrap();
-    let host = enrolled(&bench, "host-1", &key).await;
-    let wish = json!({"csr": Binary::encode(&key.csr().unwrap())});
-    bench.vault.lose_answers(true);
-    for _ in 0..8 {
-        let lost = bench.post(&host, "/v1/hosts/renew", wish.clone()).await;
-        assert_eq!(lost.0, StatusCode::SERVICE_UNAVAILABLE, "{}", lost.1);
-    }
-    bench.vault.lose_answers(false);
-    let refused = bench.post(&host, "/v1/hosts/renew", wish).await;
-    assert_eq!(problem(&refused), "host-renewals-exhausted");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use bartizan_attestation::certificates::tcb_info::{self, TcbInfo};
 use bartizan_attestation::certificates::{FleetCa, Usage};
 use bartizan_attestation::cose::{Curve, PublicKey};
 use bartizan_attestation::csr::EphemeralKey;
+use bartizan_attestation::identity::CardId;
 use bartizan_attestation::keys::VaultKind;
 use bartizan_attestation::measurement::Digest;
 use bartizan_verifier::clock::now_s;
@@ -81,11 +82,13 @@ impl Authority {
 
     /// Certifies a card, which may then certify by itself.
     pub(crate) fn issue_card(&self, key: EphemeralKey) -> Self {
-        let id = key.public_key().sha256();
-        let wish = Wish::new(
-            Usage::Card,
-            format!("urn:bartizan:host:{}", hex::encode(id)),
-        );
+        let card = CardId(key.public_key().sha256());
+        self.issue_card_as(card, key)
+    }
+
+    /// The same for a key that came after the card's first.
+    pub(crate) fn issue_card_as(&self, card: CardId, key: EphemeralKey) -> Self {
+        let wish = Wish::new(Usage::Card, format!("urn:bartizan:host:{card}"));
         let der = self.issue(&wish, &key.public_key());
         Self {
             params: params(&wish, &[]),

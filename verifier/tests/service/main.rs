@@ -25,4 +25,5 @@ mod real_vault;
 mod reports;
 mod retention;
 mod rotation;
+mod succession;
 mod tokens;

@@ -19,6 +19,7 @@ use bartizan_attestation::keys::{
     VaultRequest,
 };
 use bartizan_attestation::result::{check_claims_json, compact, signing_input};
+use bartizan_attestation::succession;
 use bartizan_local::{read_frame, write_frame};
 use bartizan_verifier::clock::now_s;
 use minicbor::bytes::ByteVec;
@@ -151,7 +152,9 @@ impl Keys {
         while let Ok(request) = read_frame(&mut link, VaultRequest::MAX_FRAME) {
             let makes = matches!(
                 request,
-                VaultRequest::RotateToken { .. } | VaultRequest::IssueHost { .. }
+                VaultRequest::RotateToken { .. }
+                    | VaultRequest::IssueHost { .. }
+                    | VaultRequest::IssueSuccessor { .. }
             );
             let reply = if self.refuses.load(Ordering::SeqCst) {
                 VaultReply::Refused(VaultRefusal::Store("told to refuse".into()))
@@ -185,6 +188,17 @@ impl Keys {
                 }
                 Err(error) => VaultReply::Refused(VaultRefusal::NotSignable(error.to_string())),
             },
+            VaultRequest::IssueSuccessor { succession } => {
+                match succession::verify(&succession, &self.fleet.ca(), now_s()) {
+                    Ok(succession) => {
+                        self.making.pass();
+                        let uri = format!("urn:bartizan:host:{}", succession.card);
+                        let wish = Wish::new(Usage::Card, uri);
+                        certificates(self.fleet.issue(&wish, &succession.next))
+                    }
+                    Err(error) => VaultReply::Refused(VaultRefusal::NotSignable(error.to_string())),
+                }
+            }
             VaultRequest::IssueOperator { csr, name } => {
                 let wish = Wish::new(
                     Usage::Operator,

@@ -49,7 +49,10 @@ fn rows(shown: &KeysShown, fleet_ca: &FleetCa, now_s: u64) -> Value {
     let keys = shown.keys.iter().enumerate();
     let row = |(at, key): (usize, &KeyDescription)| {
         let later = shown.keys.iter().skip(at + 1);
-        let current = later.clone().all(|later| later.purpose != key.purpose);
+        // One that waits for its first certificate is not in use yet.
+        let in_use = |key: &KeyDescription| !key.chain.is_empty();
+        let mut later = later.filter(|later| in_use(later));
+        let current = in_use(key) && later.all(|later| later.purpose != key.purpose);
         let chain: Vec<_> = key.chain.iter().map(|der| der.to_vec()).collect();
         let verified = usage(key.purpose).map(|usage| verify_chain(&chain, fleet_ca, now_s, usage));
         let mut row = json!({

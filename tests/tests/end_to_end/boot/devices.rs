@@ -1,7 +1,6 @@
 //! Boots with keys in a TPM and in a PKCS #11 token.
 
 use std::fs;
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use bartizan_attestation::boot::{EventLog, Phase};
@@ -11,6 +10,7 @@ use serde_json::json;
 
 use super::rig::{Rig, part};
 use crate::Case;
+use crate::rotations::card::openssl_accepts;
 use crate::world::World;
 
 pub(super) const CASES: &[Case] = &[
@@ -26,8 +26,12 @@ fn tpm(world: &mut World) -> Result<()> {
     rig.sign(&rig.describe([1, 1])?)?;
 
     rig.boot()?.done()?;
+    rig.releases.register()?;
     stack.enroll(&rig.layout, &rig.configs.card, "b6", &["--vault", "tpm2"])?;
     let card = rig.card()?;
+    certifies(&rig, stack, "tpm2")?;
+    // Another key of that TPM comes after the first: what follows holds for it.
+    rig.rotate_card(stack)?;
     certifies(&rig, stack, "tpm2")?;
     let described = rig.vault_describes()?;
     EventLog::from_cbor(&described.log)?.explains(&described.registers)?;
@@ -82,8 +86,11 @@ fn token(world: &mut World) -> Result<()> {
     rig.environment = vec![token.environment()?];
     rig.sign(&rig.describe([1, 1])?)?;
     rig.boot()?.done()?;
+    rig.releases.register()?;
     stack.enroll(&rig.layout, &rig.configs.card, "b7", &["--vault", "pkcs11"])?;
     let card = rig.card()?;
+    certifies(&rig, stack, "pkcs11")?;
+    rig.rotate_card(stack)?;
     certifies(&rig, stack, "pkcs11")?;
     rig.end()?;
     rig.boot()?.done()?;
@@ -97,32 +104,7 @@ fn certifies(rig: &Rig, stack: &Stack, kind: &str) -> Result<()> {
     let chain = rig.report_key()?;
     let folder = rig.layout.path("chain");
     fs::create_dir_all(&folder)?;
-    for (name, der) in ["leaf", "card"].iter().zip(&chain) {
-        fs::write(folder.join(format!("{name}.der")), der)?;
-        let mut convert = Command::new("openssl");
-        convert
-            .args(["x509", "-inform", "der", "-in"])
-            .arg(folder.join(format!("{name}.der")));
-        ensure!(
-            convert
-                .arg("-out")
-                .arg(folder.join(format!("{name}.pem")))
-                .status()?
-                .success()
-        );
-    }
-    let verified = Command::new("openssl")
-        .args(["verify", "-CAfile"])
-        .arg(stack.operator.fleet_ca())
-        .arg("-untrusted")
-        .arg(folder.join("card.pem"))
-        .arg(folder.join("leaf.pem"))
-        .output()?;
-    let said = String::from_utf8_lossy(&verified.stderr);
-    ensure!(
-        verified.status.success(),
-        "openssl does not accept the chain: {said}"
-    );
+    openssl_accepts(&folder, &chain, &stack.operator.fleet_ca())?;
     let named = chain[0]
         .windows(kind.len())
         .any(|bytes| bytes == kind.as_bytes());

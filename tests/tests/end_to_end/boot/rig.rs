@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use bartizan_attestation::boot::{Bundle, Phase};
+use bartizan_attestation::certificates::{Subject, Usage};
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::identity::{CardId, GuestIdentity};
 use bartizan_attestation::keys::{
-    BootDescription, Purpose, VaultRefusal, VaultReply, VaultRequest,
+    BootDescription, KeyDescription, Purpose, VaultRefusal, VaultReply, VaultRequest,
 };
 use bartizan_attestation::measurement::Digest;
 use bartizan_local::{read_frame, write_frame};
 use bartizan_tests::launcher::{Booted, Launcher};
 use bartizan_tests::layout::{Layout, text};
 use bartizan_tests::operator::Operator;
-use bartizan_tests::stack::{Configs, Releases, Users};
+use bartizan_tests::stack::{Configs, Releases, Stack, Users};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -106,8 +107,31 @@ impl Rig {
         let VaultReply::Description { keys, .. } = self.ask(&VaultRequest::Describe)? else {
             bail!("the vault does not describe itself");
         };
-        let identity = keys.iter().find(|key| key.purpose == Purpose::CardIdentity);
-        Ok(CardId(*identity.context("an identity")?.id))
+        let in_use =
+            |key: &&KeyDescription| key.purpose == Purpose::CardIdentity && !key.chain.is_empty();
+        let identity = keys.iter().find(in_use).context("an identity")?;
+        let certificate = identity.chain.first().context("its certificate")?;
+        let subject = Subject::in_certificate(certificate, Usage::Card)?;
+        subject.card().context("a card")
+    }
+
+    /// Has its operator rotate the key of its card identity, which stays who it is.
+    pub(super) fn rotate_card(&self, stack: &Stack) -> Result<()> {
+        let card = self.card()?;
+        let operator = stack
+            .operator
+            .at(self.layout.path("run/card/operations.sock"));
+        let key = || -> Result<Value> {
+            let hosts = operator.must(&["host", "list"])?;
+            let mut hosts = hosts.as_array().context("hosts")?.iter();
+            let found = hosts.find(|host| host["card"] == card.to_string());
+            Ok(found.context("the host is not listed")?["card_key"].clone())
+        };
+        let before = key()?;
+        operator.must(&["key", "rotate", "card"])?;
+        ensure!(self.card()? == card, "another card");
+        ensure!(key()? != before, "the same key");
+        Ok(())
     }
 
     /// A certified report key: its chain.

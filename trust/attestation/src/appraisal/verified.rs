@@ -16,7 +16,7 @@ pub const MAX_CLOCK_SKEW_MS: u64 = 60_000;
 /// A report that was verified: signed by a measurer of this fleet, on a request signed by the very guest that
 /// was measured, in time, and consistent. Only [`verify_report`] makes one.
 ///
-/// Not part of it, since they need state: nonces and revocation. The verifier checks both before it appraises.
+/// Not part of it, since they need state: nonces, revocation, and which of a card's keys have been succeeded. The verifier checks all of them before it appraises.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifiedReport {
     pub(super) report: Report,
@@ -26,6 +26,7 @@ pub struct VerifiedReport {
     pub(super) guest_key_thumbprint: [u8; 32],
     pub(super) vault: VaultKind,
     pub(super) phases: Vec<Sha384>,
+    pub(super) card_keys: [[u8; 32]; 2],
 }
 
 /// A report was not verified; nothing of it may be believed.
@@ -162,6 +163,13 @@ impl VerifiedReport {
     pub fn phases(&self) -> &[Sha384] {
         &self.phases
     }
+
+    /// SHA-256 over the DER SubjectPublicKeyInfo of the card's keys that certified the report's and the guest's key: of those that the
+    /// card has had, which may have been succeeded.
+    #[must_use]
+    pub const fn card_keys(&self) -> &[[u8; 32]; 2] {
+        &self.card_keys
+    }
 }
 
 /// Everything but the time window, with certificates as of `at_ms`. Page digests are checked where they are given.
@@ -188,6 +196,12 @@ pub(super) fn verify_at(
     let request = MeasurementRequest::decode(&payload).map_err(ReportError::RequestPayload)?;
 
     let vault = same_guest(&report, [&measurer, &guest_key])?;
+    let (Some(by_report), Some(by_guest)) = (measurer.card_key, guest_key.card_key) else {
+        // Unreachable by `verify_chain`: both usages have a card.
+        return Err(ReportError::OtherCard {
+            guest: report.guest,
+        });
+    };
     consistency::check(&report, &request, signed.page_digests.as_deref())?;
     Ok(VerifiedReport {
         request_digest: sha256(&report.request),
@@ -195,6 +209,7 @@ pub(super) fn verify_at(
         vault,
         page_digests: signed.page_digests.clone(),
         phases: measurer.phases,
+        card_keys: [by_report, by_guest],
         request,
         report,
     })

@@ -22,10 +22,14 @@ pub struct VerifiedCertificate {
     pub usage: Usage,
     /// Whom it speaks of.
     pub subject: Subject,
+    /// The common name, for people; empty where there is none.
+    pub common_name: String,
     /// Its key, on the curve of its usage.
     pub public_key: PublicKey,
-    /// The card that it belongs to: its own (a card's), or its issuer's.
+    /// The card that it belongs to: its own (a card's), or its issuer's. The card's certificate names it.
     pub card: Option<CardId>,
+    /// SHA-256 over the DER SubjectPublicKeyInfo of that card's key: the one in the chain, of those that the card had.
+    pub card_key: Option<[u8; 32]>,
     /// Which kind of vault holds the issuing key; for cards and what they issue.
     pub vault: Option<VaultKind>,
     /// The guest's launch measurement (SHA-384); for report and guest keys.
@@ -77,7 +81,7 @@ fn verify_direct(
     let card = match usage {
         Usage::Card => {
             ca.check_issued(&contents, at)?;
-            Some(CardId(contents.public_key.sha256()))
+            Some(Card::of(&contents)?)
         }
         _ => {
             verify_path(der, None, ca, at, usage)?;
@@ -103,7 +107,7 @@ fn verify_by_card(
     // says of itself.
     let card = Contents::read(card_der)?;
     card.check_usage(Usage::Card)?;
-    let issuer = CardId(card.public_key.sha256());
+    let issuer = Card::of(&card)?;
     let card = finish(card_der, card, Usage::Card, Some(issuer))?;
     let leaf = finish(der, contents, usage, Some(issuer))?;
     if leaf.vault == card.vault {
@@ -148,19 +152,38 @@ fn verify_path(
     }
 }
 
+/// A card, as its certificate has it: who it is outlives its first key.
+#[derive(Clone, Copy)]
+struct Card {
+    id: CardId,
+    key: [u8; 32],
+}
+
+impl Card {
+    fn of(certificate: &Contents<'_>) -> Result<Self, ChainError> {
+        let subject = certificate.subject(Usage::Card)?;
+        Ok(Self {
+            id: subject.card().ok_or(ChainError::AlternativeName)?,
+            key: certificate.public_key.sha256(),
+        })
+    }
+}
+
 /// Checks what the certificate says against its usage and the card that issued it.
 fn finish(
     der: &[u8],
     contents: Contents<'_>,
     usage: Usage,
-    card: Option<CardId>,
+    card: Option<Card>,
 ) -> Result<VerifiedCertificate, ChainError> {
     let subject = contents.subject(usage)?;
     if let (Some(claimed), Some(issuer)) = (subject.card(), card)
-        && claimed != issuer
+        && claimed != issuer.id
     {
+        let issuer = issuer.id;
         return Err(ChainError::ForeignCard { claimed, issuer });
     }
+    let common_name = contents.common_name();
     let (vault, launch_measurement, phases) = match contents.tcb_info {
         Some(info) => (Some(info.vault), info.launch_measurement, info.phases),
         None => (None, None, Vec::new()),
@@ -173,9 +196,11 @@ fn finish(
     }
     Ok(VerifiedCertificate {
         usage,
+        common_name,
         subject,
         public_key: contents.public_key,
-        card,
+        card: card.map(|card| card.id),
+        card_key: card.map(|card| card.key),
         vault,
         launch_measurement,
         phases,

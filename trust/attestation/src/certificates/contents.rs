@@ -55,6 +55,13 @@ impl<'a> Contents<'a> {
         })
     }
 
+    /// The last common name of its subject; empty where there is none that is text.
+    pub(super) fn common_name(&self) -> String {
+        let names = self.certificate.subject().iter_common_name();
+        let last = names.last().and_then(|name| name.as_str().ok());
+        last.unwrap_or_default().to_owned()
+    }
+
     /// Whether it is valid at `at`, seconds since the Unix epoch.
     pub(super) fn check_time(&self, at: u64) -> Result<(), ChainError> {
         match at {

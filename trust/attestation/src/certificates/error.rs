@@ -61,13 +61,12 @@ pub enum ChainError {
         /// Whom it speaks of.
         subject: Box<Subject>,
     },
-    /// The certificate names another card than the one that issued it, or a card's own certificate
-    /// names another key.
+    /// The certificate names another card than the one that issued it.
     #[error("the certificate names card {claimed}, its issuer is card {issuer}")]
     ForeignCard {
         /// The card in the certificate.
         claimed: CardId,
-        /// SHA-256 of the issuing card's key.
+        /// The card in its issuer's certificate.
         issuer: CardId,
     },
     /// The TcbInfo extension is unreadable.

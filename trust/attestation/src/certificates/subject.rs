@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::Role;
+use super::contents::Contents;
+use super::{ChainError, Role, Usage};
 use crate::identity::{CardId, GuestIdentity, IdentityError};
 
 /// Longest operator name in bytes.
@@ -56,6 +57,12 @@ impl Subject {
                 "an operator's name of 1 to 63 of a-z, 0-9, `.`, `_`, `-`",
             ))
         }
+    }
+
+    /// Whom a certificate (DER) speaks of. Nothing of it is verified: for certificates that were, and are kept where nobody else
+    /// writes.
+    pub fn in_certificate(der: &[u8], usage: Usage) -> Result<Self, ChainError> {
+        Contents::read(der)?.subject(usage)
     }
 
     /// The URI in its certificate; a server has none.

@@ -20,6 +20,9 @@ fn every_usage_verifies_and_says_what_it_is() {
         assert_eq!(verified.subject, fleet.subject(usage));
         assert_eq!(verified.public_key.curve(), usage.curve());
         assert_eq!(verified.card, usage.names_vault().then_some(fleet.card_id));
+        let card_key = fleet.card.key().public_key().sha256();
+        assert_eq!(verified.card_key, usage.names_vault().then_some(card_key));
+        assert_eq!(verified.common_name, usage.name());
         assert_eq!(
             verified.vault,
             usage.names_vault().then_some(VaultKind::Software)
@@ -33,6 +36,34 @@ fn every_usage_verifies_and_says_what_it_is() {
             (NOT_BEFORE, NOT_AFTER)
         );
         assert_eq!(verified.sha256, crate::digest::sha256(&chain[0]));
+    }
+}
+
+/// A card's second key has the card's id, which is the hash of the first, and certifies for that card.
+#[test]
+fn a_card_is_who_its_certificate_says_whichever_key_it_has() {
+    let fleet = Fleet::new();
+    let (second, key_id) = fleet::issue_card(&fleet.ca, |card| {
+        card.subject_alt_names =
+            fleet::params(Usage::Card, &fleet.subject(Usage::Card)).subject_alt_names;
+    });
+    let own = verify_chain(&[second.der().to_vec()], &fleet.anchor(), NOW, Usage::Card);
+    let own = own.unwrap();
+    assert_eq!(
+        (own.card, own.card_key),
+        (Some(fleet.card_id), Some(key_id.0))
+    );
+    for usage in [Usage::ReportKey, Usage::GuestKey, Usage::TlsClient] {
+        let leaf = fleet::params(usage, &fleet.subject(usage));
+        let leaf = fleet::signed(&leaf, &fleet::key(), &second);
+        let chain = [leaf, second.der().to_vec()];
+        let verified = verify_chain(&chain, &fleet.anchor(), NOW, usage).unwrap();
+        assert_eq!(verified.card, Some(fleet.card_id));
+        assert_eq!(verified.card_key, Some(key_id.0));
+        // Under the certificate of the other of the two.
+        let [leaf, _] = chain;
+        let mixed = [leaf, fleet.card.der().to_vec()];
+        assert!(verify_chain(&mixed, &fleet.anchor(), NOW, usage).is_err());
     }
 }
 

@@ -3,7 +3,11 @@
 use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
 
-use super::{Chain, KeyEvent, Purpose, TpmDescription, TpmQuote, VaultKind, VaultRefusal};
+#[cfg(doc)]
+use super::VaultRequest;
+use super::{
+    Chain, KeyEvent, Purpose, TpmCertified, TpmDescription, TpmQuote, VaultKind, VaultRefusal,
+};
 use crate::boot::{Refusal, RegisterValues, Sha384};
 
 /// What a vault answers.
@@ -58,6 +62,9 @@ pub enum VaultReply {
     /// A [signed statement](crate::vault_counter::Statement).
     #[n(30)]
     Statement(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// To [`VaultRequest::BeginSuccession`].
+    #[n(50)]
+    Succession(#[n(0)] BegunSuccession),
 }
 
 impl VaultReply {
@@ -87,6 +94,18 @@ pub struct BootDescription {
     /// The event log of the host's own firmware ([`crate::boot::FirmwareLog`]), as the launcher read it.
     #[n(60)]
     pub firmware: Option<ByteVec>,
+}
+
+/// A succession that a host's vault has begun.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct BegunSuccession {
+    /// The signed [succession](crate::succession).
+    #[n(0)]
+    pub signed: ByteVec,
+    /// The TPM's word on the next key, for the SHA-256 over that message; none where keys are in no TPM, or the key stays.
+    #[n(1)]
+    pub certified: Option<TpmCertified>,
 }
 
 /// One key of a vault.

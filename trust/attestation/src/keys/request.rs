@@ -4,6 +4,8 @@ use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 
 use super::{Chain, Purpose, TpmObject, VaultKind};
+#[cfg(doc)]
+use super::{VaultRefusal, VaultReply};
 use crate::identity::GuestIdentity;
 use crate::measurement::Digest;
 use crate::vault_counter::{Machine, Mark};
@@ -89,8 +91,8 @@ pub enum VaultRequest {
     /// Make the card identity key, once. Answer: [`VaultReply::Csr`].
     #[n(8)]
     CreateCardIdentity,
-    /// Keep the chain that the fleet CA issued for the card identity; once there is one, only a later one by the same
-    /// fleet CA. Answer: chain.
+    /// Keep the chain that the fleet CA issued for the card identity; once there is one, only a later one of the same card by the
+    /// same fleet CA. Where it is for the key that was begun as the successor, the former key is destroyed. Answer: chain.
     #[n(9)]
     InstallCardIdentity {
         /// The chain, leaf first.
@@ -139,9 +141,6 @@ pub enum VaultRequest {
         #[n(3)]
         lifetime_s: u64,
     },
-    /// Ask for a new certificate of the card identity key that has one: the key stays. Answer: [`VaultReply::Csr`].
-    #[n(13)]
-    RenewCardIdentity,
     /// How this host was booted. Answer: [`VaultReply::Boot`].
     #[n(14)]
     DescribeBoot,
@@ -199,11 +198,36 @@ pub enum VaultRequest {
         #[cbor(n(1), with = "minicbor::bytes")]
         mark: Mark,
     },
+    /// Have the card identity key that is in use name the next one, which is made unless one waits already; or itself. Answer:
+    /// [`VaultReply::Succession`].
+    #[n(50)]
+    BeginSuccession {
+        /// Which key comes next.
+        #[n(0)]
+        next: NextKey,
+    },
+    /// Certify the key that a card's present key names, for the same card, name and kind of vault. Answer: chain.
+    #[n(51)]
+    IssueSuccessor {
+        /// The signed [succession](crate::succession).
+        #[cbor(n(0), with = "minicbor::bytes")]
+        succession: Vec<u8>,
+    },
     /// Make another sealing key, seal everything by it, and destroy the former one. Answer: [`VaultReply::Done`].
-    ///
-    /// [`VaultReply::Done`]: super::VaultReply::Done
     #[n(70)]
     RotateSealing,
+}
+
+/// The card identity key that comes next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(index_only)]
+pub enum NextKey {
+    /// The one that is in use: its certificate is renewed.
+    #[n(0)]
+    Same,
+    /// Another one.
+    #[n(1)]
+    New,
 }
 
 impl VaultRequest {

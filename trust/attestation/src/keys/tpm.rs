@@ -22,6 +22,21 @@ pub struct TpmQuote {
     pub pcrs: BTreeMap<u8, Sha384>,
 }
 
+/// A TPM's signed word that it holds an object ([`crate::tpm::verify_certified`]).
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct TpmCertified {
+    /// The object: TPMT_PUBLIC.
+    #[n(0)]
+    pub public: ByteVec,
+    /// TPMS_ATTEST.
+    #[n(1)]
+    pub attested: ByteVec,
+    /// TPMT_SIGNATURE.
+    #[n(2)]
+    pub signature: ByteVec,
+}
+
 /// An object of a TPM that a secret can be meant for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 #[cbor(index_only)]

@@ -2,19 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use super::attest::{self, NotAttested};
 use super::reader::Reader;
 use crate::boot::Sha384;
-use crate::cose::{Curve, PublicKey};
+use crate::cose::PublicKey;
 
-/// TPM_GENERATED_VALUE: no key that signs foreign bytes signs what begins with it.
-const GENERATED: u32 = 0xff54_4347;
 const ST_ATTEST_QUOTE: u16 = 0x8018;
 const ALG_SHA384: u16 = 0x000c;
-const ALG_ECDSA: u16 = 0x0018;
 /// PCRs of a platform.
 const PCRS: u8 = 24;
-/// Longest structure in bytes: more than a quote of one bank ever has.
-const MAX_LEN: usize = 1024;
 
 /// A quote that is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -42,15 +38,13 @@ pub fn verify_quote(
     nonce: &[u8],
     pcrs: &BTreeMap<u8, Sha384>,
 ) -> Result<(), QuoteError> {
-    if attested.len() > MAX_LEN || signature.len() > MAX_LEN {
-        return Err(QuoteError::Malformed);
-    }
-    let signature = read_signature(signature).ok_or(QuoteError::Malformed)?;
-    let read = read_quote(attested).ok_or(QuoteError::Malformed)?;
-    if key.curve() != Curve::P384 || key.verify(attested, &signature).is_err() {
-        return Err(QuoteError::Signature);
-    }
-    if read.nonce != nonce {
+    let said = attest::verify(attested, signature, key, ST_ATTEST_QUOTE);
+    let said = said.map_err(|error| match error {
+        NotAttested::Malformed => QuoteError::Malformed,
+        NotAttested::Signature => QuoteError::Signature,
+    })?;
+    let read = read_quote(said.rest).ok_or(QuoteError::Malformed)?;
+    if said.nonce != nonce {
         return Err(QuoteError::Nonce);
     }
     // The digest is over the values in ascending order, by the hash of the signature's scheme.
@@ -60,20 +54,11 @@ pub fn verify_quote(
 }
 
 struct Quote<'a> {
-    nonce: &'a [u8],
     pcrs: Vec<u8>,
     digest: &'a [u8],
 }
 
-fn read_quote(bytes: &[u8]) -> Option<Quote<'_>> {
-    let mut rest = Reader::new(bytes);
-    if rest.u32()? != GENERATED || rest.u16()? != ST_ATTEST_QUOTE {
-        return None;
-    }
-    let _signer = rest.sized()?;
-    let nonce = rest.sized()?;
-    // Clock, resets, restarts, whether the clock is safe; the firmware's version.
-    rest.skip(8 + 4 + 4 + 1 + 8)?;
+fn read_quote(mut rest: Reader<'_>) -> Option<Quote<'_>> {
     // One bank.
     if rest.u32()? != 1 || rest.u16()? != ALG_SHA384 {
         return None;
@@ -89,25 +74,5 @@ fn read_quote(bytes: &[u8]) -> Option<Quote<'_>> {
     let pcrs = selected.iter().enumerate().flat_map(bits);
     let pcrs = pcrs.collect::<Option<Vec<_>>>()?;
     let digest = rest.sized()?;
-    rest.is_empty().then_some(Quote {
-        nonce,
-        pcrs,
-        digest,
-    })
-}
-
-/// `r || s`, 48 bytes each.
-fn read_signature(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut rest = Reader::new(bytes);
-    if rest.u16()? != ALG_ECDSA || rest.u16()? != ALG_SHA384 {
-        return None;
-    }
-    let mut signature = Vec::new();
-    for _ in 0..2 {
-        let number = rest.sized()?;
-        let zeros = usize::checked_sub(48, number.len())?;
-        signature.extend(std::iter::repeat_n(0, zeros));
-        signature.extend(number);
-    }
-    rest.is_empty().then_some(signature)
+    rest.is_empty().then_some(Quote { pcrs, digest })
 }

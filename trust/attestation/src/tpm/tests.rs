@@ -228,7 +228,85 @@ fn a_quote_is_of_its_key_its_nonce_and_its_pcrs() {
     }
 }
 
+/// TPMS_ATTEST of a certified object.
+fn certified(nonce: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut said = vec![0xff, 0x54, 0x43, 0x47, 0x80, 0x17, 0, 2, 9, 9];
+    said.extend(u16::try_from(nonce.len()).unwrap().to_be_bytes());
+    said.extend(nonce);
+    said.extend([0; 25]);
+    for name in [name, &[7; 34]] {
+        said.extend(u16::try_from(name.len()).unwrap().to_be_bytes());
+        said.extend(name);
+    }
+    said
+}
+
+#[test]
+fn a_certified_object_is_of_its_key_its_nonce_and_its_area() {
+    let (key, other) = (
+        EphemeralKey::generate().unwrap(),
+        EphemeralKey::generate().unwrap(),
+    );
+    let (signs, policy) = (0x0004_0032, [7; 32]);
+    let area = |attributes| {
+        let bytes = signing(&point(), attributes, &policy);
+        PublicArea::parse(&bytes).unwrap()
+    };
+    let (held, elsewhere) = (area(signs), area(signs));
+    let said = certified(b"nonce", &held.name());
+    let signature = quoted_by(&key, &said);
+    let public = key.public_key();
+    let verify = |said: &[u8], signature: &[u8], nonce: &[u8], area: &PublicArea| {
+        verify_certified(said, signature, &public, nonce, area).cloned()
+    };
+    let AsymmetricKey::Ec(certified_key) = held.key().clone() else {
+        panic!("an elliptic curve's");
+    };
+    assert_eq!(
+        verify(&said, &signature, b"nonce", &held),
+        Ok(certified_key)
+    );
+    // Another TPM's attestation key.
+    let refused = verify(&said, &quoted_by(&other, &said), b"nonce", &held);
+    assert_eq!(refused, Err(CertifyError::Signature));
+    let refused = verify(&said, &signature, b"other", &held);
+    assert_eq!(refused, Err(CertifyError::Nonce));
+    let refused = verify(&said, &signature, b"nonce", &elsewhere);
+    assert_eq!(refused, Err(CertifyError::OtherObject));
+    // What is in the TPM, and can leave it or signs without its policy.
+    for attributes in [signs & !0x2, signs | 0x40, signs | 0x0001_0000] {
+        let loose = area(attributes);
+        let said = certified(b"nonce", &loose.name());
+        let refused = verify(&said, &quoted_by(&key, &said), b"nonce", &loose);
+        assert!(matches!(refused, Err(CertifyError::Area(_))), "{refused:?}");
+    }
+    // A quote, or one that was made longer or shorter, is no such word.
+    let quote = attested(b"nonce", &BTreeMap::from([(12, Sha384([2; 48]))]));
+    let longer = [&*said, &[0]].concat();
+    for wrong in [&quote, &longer, &said[..said.len() - 1], b""] {
+        let refused = verify(wrong, &quoted_by(&key, wrong), b"nonce", &held);
+        assert_eq!(refused, Err(CertifyError::Malformed));
+    }
+    let refused = verify(&said, b"no signature", b"nonce", &held);
+    assert_eq!(refused, Err(CertifyError::Malformed));
+}
+
 proptest! {
+    #[test]
+    fn any_certified_object_is_answered(
+        bytes in prop::collection::vec(any::<u8>(), 0..200), at in any::<prop::sample::Index>(), bit in 0..8u8
+    ) {
+        let key = EphemeralKey::generate().unwrap();
+        let area = PublicArea::parse(&signing(&point(), 0x0004_0032, &[7; 32])).unwrap();
+        let public = key.public_key();
+        prop_assert!(verify_certified(&bytes, &bytes, &public, b"nonce", &area).is_err());
+        let mut changed = certified(b"nonce", &area.name());
+        let signature = quoted_by(&key, &changed);
+        let at = at.index(changed.len());
+        changed[at] ^= 1 << bit;
+        prop_assert!(verify_certified(&changed, &signature, &public, b"nonce", &area).is_err());
+    }
+
     #[test]
     fn any_quote_and_signature_are_answered(
         bytes in prop::collection::vec(any::<u8>(), 0..200), at in any::<prop::sample::Index>(), bit in 0..8u8

@@ -1,4 +1,4 @@
-//! A card's identity: enrolled, renewed, and nobody else's.
+//! A card's identity: enrolled, and nobody else's.
 
 use super::*;
 
@@ -43,72 +43,6 @@ fn an_enrolment_that_failed_can_be_begun_anew() {
 }
 
 #[test]
-fn a_card_identity_is_renewed_with_the_key_that_it_has() {
-    let (verifier, host, ca) = fleet();
-    let csr = |now| match host.vault.answer(VaultRequest::RenewCardIdentity, now) {
-        VaultReply::Csr(csr) => csr,
-        other => panic!("{other:?}"),
-    };
-    let issue = |csr: Vec<u8>, now| {
-        let name = "host-1".into();
-        let issue = VaultRequest::IssueHost {
-            csr,
-            name,
-            vault: VaultKind::Software,
-        };
-        let chain = certificates(verifier.vault.answer(issue, now));
-        chain.into_iter().map(ByteVec::from).collect::<Chain>()
-    };
-    let install = |chain, fleet_ca: &[u8], now| {
-        let fleet_ca = fleet_ca.to_vec();
-        let install = VaultRequest::InstallCardIdentity { chain, fleet_ca };
-        host.vault.answer(install, now)
-    };
-    let half = NOW + YEAR_S / 2;
-    let (before, stale) = (guest(&host.vault), issue(csr(NOW), NOW - 60));
-    certificates(install(issue(csr(half), half), ca.der(), half));
-    assert_eq!(guest(&host.vault), before, "the card is the same");
-    let is_refused = |reply| matches!(refusal(reply), VaultRefusal::NotSignable(_));
-    assert!(is_refused(install(stale, ca.der(), half)), "an earlier end");
-    // By whoever made a fleet of their own and has the card's process.
-    let (other, theirs) = (open(Role::Verifier), "theirs".into());
-    let theirs = VaultRequest::CreateFleetCa { name: theirs };
-    let theirs = certificates(other.vault.answer(theirs, NOW)).remove(0);
-    let issue = VaultRequest::IssueHost {
-        csr: csr(half),
-        name: "host-1".into(),
-        vault: VaultKind::Software,
-    };
-    let foreign = certificates(other.vault.answer(issue, half + 1));
-    let foreign = foreign.into_iter().map(ByteVec::from).collect();
-    assert!(
-        is_refused(install(foreign, &theirs, half + 1)),
-        "another fleet"
-    );
-
-    // What the card certifies when the first certificate has ended, and after a restart.
-    let Opened { vault, folder } = host;
-    drop(vault);
-    let (vault, late) = (again(Role::Host, &folder), NOW + YEAR_S + 1);
-    let rotate = VaultRequest::RotateTlsClient { lifetime_s: 60 };
-    let chain = certificates(vault.answer(rotate, late));
-    verify_chain(&chain, &ca, late, Usage::TlsClient).unwrap();
-}
-
-#[test]
-fn nothing_is_renewed_that_was_not_enrolled() {
-    let host = open(Role::Host);
-    let no_identity = |reply| matches!(refusal(reply), VaultRefusal::NoKey { .. });
-    let renew = || host.vault.answer(VaultRequest::RenewCardIdentity, NOW);
-    assert!(no_identity(renew()));
-    host.vault.answer(VaultRequest::CreateCardIdentity, NOW);
-    assert!(no_identity(renew()), "it waits for its first certificate");
-    let verifier = open(Role::Verifier);
-    let refused = verifier.vault.answer(VaultRequest::RenewCardIdentity, NOW);
-    assert!(matches!(refusal(refused), VaultRefusal::WrongRole { .. }));
-}
-
-#[test]
 fn a_chain_for_another_key_is_not_installed() {
     let (verifier, host) = (open(Role::Verifier), open(Role::Host));
     let ca = VaultRequest::CreateFleetCa {
@@ -132,4 +66,34 @@ fn a_chain_for_another_key_is_not_installed() {
         refusal(host.vault.answer(install, NOW)),
         VaultRefusal::NoKey { .. }
     ));
+}
+
+/// Known attack: the verifier makes a host another one, or has it take another's place.
+#[test]
+fn a_first_certificate_names_the_card_by_its_key() {
+    let (verifier, first, ca) = fleet();
+    let begun = super::succession::begun(&first.vault, NextKey::New, NOW);
+    let succession = begun.signed.to_vec();
+    let issued = VaultRequest::IssueSuccessor { succession };
+    let chain = certificates(verifier.vault.answer(issued, NOW));
+    // The next key of that host, in another host's store, where it is the first.
+    let copied = tempfile::tempdir().unwrap();
+    for file in ["keys", "root.key"] {
+        std::fs::copy(first.folder.path().join(file), copied.path().join(file)).unwrap();
+    }
+    let root = RootKey::make_file(&copied.path().join("root.key")).unwrap();
+    let backend: Arc<dyn Backend> = Arc::new(Software::new(root));
+    let stored = StoredKeyring::read(&copied.path().join("keys")).unwrap();
+    let full = stored.open(Arc::clone(&backend)).unwrap();
+    let waiting = full.successor().cloned().unwrap();
+    let stored = StoredKeyring::read(&copied.path().join("empty")).unwrap();
+    let mut empty = stored.open(Arc::clone(&backend)).unwrap();
+    empty.add(waiting, NOW).unwrap();
+    let other = Vault::new(Role::Host, backend, empty);
+    let install = VaultRequest::InstallCardIdentity {
+        chain: chain.into_iter().map(ByteVec::from).collect(),
+        fleet_ca: ca.der().to_vec(),
+    };
+    let refused = refusal(other.answer(install, NOW));
+    assert!(matches!(refused, VaultRefusal::NotSignable(_)), "{refused}");
 }

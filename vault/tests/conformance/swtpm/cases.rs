@@ -6,8 +6,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use bartizan_attestation::keys::Purpose;
-use bartizan_attestation::tpm::{PublicArea, QuoteError, make_credential, verify_quote};
+use bartizan_attestation::cose::PublicKey;
+use bartizan_attestation::keys::{Purpose, TpmCertified};
+use bartizan_attestation::tpm::{
+    CertifyError, PublicArea, QuoteError, make_credential, verify_certified, verify_quote,
+};
 use bartizan_vault::backend::{Activated, Backend, BackendError, Encoding, NewKey, StoredKey};
 use bartizan_vault::config::TpmConfig;
 use bartizan_vault::registers::Register;
@@ -44,6 +47,10 @@ pub(crate) const CASES: &[Case] = &[
     (
         "a_credential_opens_for_the_object_that_it_names",
         a_credential_opens_for_the_object_that_it_names,
+    ),
+    (
+        "a_tpm_certifies_its_own_keys_for_one_nonce",
+        a_tpm_certifies_its_own_keys_for_one_nonce,
     ),
     (
         "what_others_left_loaded_makes_room",
@@ -306,6 +313,40 @@ fn tpm2_tools_cannot_use_a_blob(rig: &dyn Rig) {
     demand(tool(rig, "tpm2_pcrextend").arg(format!("15:sha384={}", "ab".repeat(48))));
     let refused = sign(&["-p", by_policy]);
     assert!(!refused.status.success(), "{refused:?}");
+}
+
+fn a_tpm_certifies_its_own_keys_for_one_nonce(rig: &dyn Rig) {
+    let purpose = Purpose::CardIdentity;
+    let certified = |backend: &dyn Backend| {
+        let key = backend.generate(purpose).unwrap();
+        let id = key.public.sha256();
+        let stored = StoredKey {
+            id: &id,
+            blob: &key.blob,
+        };
+        let said = backend.certify(purpose, &stored, &[7; 32]).unwrap();
+        let shown = backend.describe_tpm(purpose, &stored).unwrap().unwrap();
+        let attestation = PublicArea::parse(&shown.attestation).unwrap();
+        let attestation = attestation.attestation_key().unwrap().clone();
+        (said.unwrap(), attestation, key)
+    };
+    let (said, own, key) = certified(&*rig.open(Store::First));
+    let (theirs, other, _) = certified(&*rig.open(Store::Second));
+    let verify = |said: &TpmCertified, by: &PublicKey, nonce: &[u8], area: &PublicArea| {
+        verify_certified(&said.attested, &said.signature, by, nonce, area).cloned()
+    };
+    let area = |said: &TpmCertified| PublicArea::parse(&said.public).unwrap();
+    let right = verify(&said, &own, &[7; 32], &area(&said));
+    assert_eq!(right, Ok(key.public));
+    let refused = verify(&said, &own, &[8; 32], &area(&said));
+    assert_eq!(refused, Err(CertifyError::Nonce));
+    // Another TPM's word on its own key, and on this one's.
+    for shown in [&theirs, &said] {
+        let refused = verify(&theirs, &own, &[7; 32], &area(shown));
+        assert_eq!(refused, Err(CertifyError::Signature));
+    }
+    let refused = verify(&theirs, &other, &[7; 32], &area(&said));
+    assert_eq!(refused, Err(CertifyError::OtherObject));
 }
 
 fn a_credential_opens_for_the_object_that_it_names(rig: &dyn Rig) {

@@ -14,6 +14,7 @@ async fn a_list_of_hosts_goes_on_though_its_last_host_enrolled_anew() {
         operator: "ann".into(),
         enrolled_at_ms: 1,
         certificate: vec![card],
+        card_key: [card; 32],
         vault: VaultKind::Software,
         tpm: None,
     };
@@ -41,6 +42,7 @@ async fn every_list_is_whole_in_pages_of_any_size() {
             operator: "ann".into(),
             enrolled_at_ms: 1,
             certificate: vec![number; 10],
+            card_key: [number; 32],
             vault: VaultKind::Software,
             tpm: None,
         };

@@ -31,12 +31,20 @@ async fn verdicts_of_before_keep_their_evidence_and_get_its_digest() {
         .await
         .unwrap();
     }
+    sqlx::query("INSERT INTO hosts VALUES (?, 'host-1', 'ann', 7, x'00')")
+        .bind(guest(9).card.0.as_slice())
+        .execute(&old)
+        .await
+        .unwrap();
     old.close().await;
 
     let storage = Storage::open(&path).await.unwrap();
     let mut expected = verdict("1", &guest(9), "nginx");
     expected.summary.report_sha256 = sha256(&[0, 1, 2]);
     assert_eq!(storage.verdict("1").await.unwrap(), Some(kept(expected)));
+    // Until then a card had the one key that it is named by.
+    let host = storage.host(guest(9).card).await.unwrap().unwrap();
+    assert_eq!(host.card_key, guest(9).card.0);
     // Both are of one VM, and their statuses are known to the policy.
     let vms: Vec<(String, i64)> =
         sqlx::query_as("SELECT vm, affirming FROM evidence ORDER BY number")

@@ -15,12 +15,30 @@ async fn a_revoked_vm_is_revoked_in_every_boot() {
         created_at_ms: 1,
     };
     storage.revoke(&revocation).await.unwrap();
-    assert!(storage.standing(&one, None).await.unwrap().guest_revoked);
-    assert!(!storage.standing(&two, None).await.unwrap().guest_revoked);
+    assert!(
+        storage
+            .standing(&one, None, &[[1; 32]; 2], 0)
+            .await
+            .unwrap()
+            .guest_revoked
+    );
+    assert!(
+        !storage
+            .standing(&two, None, &[[1; 32]; 2], 0)
+            .await
+            .unwrap()
+            .guest_revoked
+    );
     revocation.subject = super::super::revocations::every_boot(&one);
     RevocationKind::Guest.check(&revocation.subject).unwrap();
     storage.revoke(&revocation).await.unwrap();
-    assert!(storage.standing(&two, None).await.unwrap().guest_revoked);
+    assert!(
+        storage
+            .standing(&two, None, &[[1; 32]; 2], 0)
+            .await
+            .unwrap()
+            .guest_revoked
+    );
     let listed = storage.revocations(None, WHOLE).await.unwrap();
     assert_eq!(listed.rows.len(), 2);
     assert!(
@@ -29,7 +47,13 @@ async fn a_revoked_vm_is_revoked_in_every_boot() {
             .await
             .unwrap()
     );
-    assert!(!storage.standing(&two, None).await.unwrap().guest_revoked);
+    assert!(
+        !storage
+            .standing(&two, None, &[[1; 32]; 2], 0)
+            .await
+            .unwrap()
+            .guest_revoked
+    );
 }
 
 #[test]
@@ -83,7 +107,10 @@ async fn an_older_boot_is_superseded_and_writes_nothing() {
         Recorded::Superseded
     );
     assert_eq!(storage.verdict("3").await.unwrap(), None);
-    let standing = storage.standing(&low, None).await.unwrap();
+    let standing = storage
+        .standing(&low, None, &[[1; 32]; 2], 0)
+        .await
+        .unwrap();
     assert_eq!(standing.highest_boot, Some(u64::MAX - 1));
     drop(log);
     task.await.unwrap();

@@ -12,6 +12,7 @@ fn host(card: u8, at: u64, endorsement: Option<u8>) -> EnrolledHost {
         operator: "ann".into(),
         enrolled_at_ms: at,
         certificate: vec![card],
+        card_key: [card; 32],
         vault: endorsement.map_or(VaultKind::Software, |_| VaultKind::Tpm2),
         tpm: endorsement.map(|endorsement| EnrolledTpm {
             endorsement: [endorsement; 32],

@@ -164,6 +164,7 @@ impl Scene {
             guest_key_thumbprint: [4; 32],
             vault: VaultKind::Software,
             phases: vec![Sha384::of(b"card"), Sha384::of(b"devices")],
+            card_keys: [[5; 32]; 2],
         }
     }
 

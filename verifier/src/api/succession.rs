@@ -1,0 +1,282 @@
+//! A host's certificates after its first: for the key that comes after the present one, or for the same.
+//!
+//! ```text
+//!  host's TLS connection ── succession by its present key ──► not succeeded before? in its TPM? ──► vault ──► recorded ──► answer
+//! ```
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use bartizan_attestation::cose::PublicKey;
+use bartizan_attestation::digest::sha256;
+use bartizan_attestation::identity::CardId;
+use bartizan_attestation::keys::{VaultKind, VaultRequest};
+use bartizan_attestation::succession::{self, Succession, SuccessionError};
+use bartizan_attestation::tpm::{CertifyError, PublicArea, PublicAreaError, verify_certified};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::access::{AccessError, Succeeding};
+use super::documents::EnrolledDocument;
+use super::input;
+use super::issuing::{IssueError, document, issue};
+use crate::binary::Binary;
+use crate::clock::{now_ms, now_s};
+use crate::problem::{Problem, ProblemDocument, ProblemType};
+use crate::quota::RenewalQuotaError;
+use crate::service::Service;
+use crate::storage::{self, EnrolledTpm, StorageError, Succeeded};
+
+/// A host that wants a certificate for the key that comes after its present one, or for the same.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SuccessionDocument {
+    /// COSE_Sign1 by the present card identity key, over the next one's PKCS#10 request.
+    succession: Binary,
+    /// The TPM's word on the next key, where the host enrolled with a TPM and the key does not stay.
+    #[serde(default)]
+    tpm: Option<CertifiedDocument>,
+}
+
+/// A TPM's word that it holds a key (TPM2_Certify), by the attestation key that the host enrolled with, for the SHA-256 over the
+/// succession.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct CertifiedDocument {
+    /// The key: TPMT_PUBLIC.
+    public: Binary,
+    /// TPMS_ATTEST.
+    attested: Binary,
+    /// TPMT_SIGNATURE.
+    signature: Binary,
+}
+
+/// A host got no further certificate.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SucceedError {
+    /// The succession proves nothing.
+    #[error(transparent)]
+    Succession(#[from] SuccessionError),
+    /// It is another card's.
+    #[error("the succession is of card {found}, host {peer} handed it in")]
+    OtherCard {
+        /// Who handed it in.
+        peer: CardId,
+        /// Whose it is.
+        found: CardId,
+    },
+    /// The host is not in the list of those that enrolled.
+    #[error("this host is not in the list of enrolled hosts; enrol it anew")]
+    NotListed,
+    /// The next key is, or was, in use.
+    #[error("the next card identity key is, or was, in use already; make a fresh one")]
+    KeyTaken,
+    /// A host with a TPM shows no word of it.
+    #[error("this host enrolled with a TPM: its next key is accepted with the TPM's word only")]
+    NoTpmWord,
+    /// The TPM's word is refused.
+    #[error(transparent)]
+    Tpm(#[from] CertifyError),
+    /// It is on another key.
+    #[error("the TPM's word is on another key than the one that comes next")]
+    OtherTpmKey,
+    /// The host asks too often.
+    #[error(transparent)]
+    Quota(#[from] RenewalQuotaError),
+    /// The vault did not certify the key.
+    #[error(transparent)]
+    Issue(#[from] IssueError),
+    /// The vault certified something else than was asked for.
+    #[error(
+        "the vault certified another card or key than was asked for; see that vault and verifier are of one version"
+    )]
+    OtherIssued,
+    /// The host may not.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The database failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The service is ending.
+    #[error("the verifier is shutting down; try again")]
+    Stopped,
+}
+
+impl From<PublicAreaError> for SucceedError {
+    fn from(error: PublicAreaError) -> Self {
+        CertifyError::from(error).into()
+    }
+}
+
+impl ProblemType for SucceedError {
+    fn kind(&self) -> (&'static str, StatusCode) {
+        match self {
+            Self::Succession(_) => ("succession-refused", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::OtherCard { .. } => ("succession-of-other-card", StatusCode::FORBIDDEN),
+            Self::NotListed => ("host-not-listed", StatusCode::NOT_FOUND),
+            Self::KeyTaken => ("card-key-taken", StatusCode::CONFLICT),
+            Self::NoTpmWord => ("succession-without-tpm", StatusCode::FORBIDDEN),
+            Self::Tpm(_) | Self::OtherTpmKey => ("succession-tpm-refused", StatusCode::FORBIDDEN),
+            Self::Quota(error) => error.kind(),
+            Self::Issue(error) => error.kind(),
+            Self::OtherIssued => ("vault-unexpected", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Access(error) => error.kind(),
+            Self::Storage(error) => error.kind(),
+            Self::Stopped => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::Quota(error) => error.retry_after_s(),
+            Self::Issue(error) => error.retry_after_s(),
+            Self::Access(error) => error.retry_after_s(),
+            Self::Storage(error) => error.retry_after_s(),
+            _ => None,
+        }
+    }
+}
+
+/// Certifies the key that a host's present card identity key names as the next one, which may be itself.
+///
+/// The host stays who it is. What the former key certified is accepted for `card_key_overlap_s`, then refused with 403
+/// `card-key-superseded`. The same succession once more is answered with the same certificate, at any time, as long as the next key is
+/// the host's. At any time of a certificate's life, 8 times at once and once more each hour; beyond that it is refused with 429
+/// `host-renewals-exhausted`, and `Retry-After` says for how long.
+#[utoipa::path(
+    post, path = "/v1/hosts/succeed", tag = "host",
+    request_body = SuccessionDocument,
+    responses(
+        (status = 200, body = EnrolledDocument),
+        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn succeed(
+    State(service): State<Arc<Service>>,
+    peer: Succeeding,
+    input::Json(wish, share): input::Json<SuccessionDocument>,
+) -> Result<Json<EnrolledDocument>, Problem> {
+    // A task of its own: what the vault certified is recorded, whether or not the client stays.
+    let succeeding = tokio::spawn(async move {
+        let succeeded = succeed_listed(&service, peer, wish).await;
+        drop(share);
+        succeeded
+    });
+    let succeeded = succeeding.await.map_err(|_| SucceedError::Stopped)??;
+    Ok(Json(succeeded))
+}
+
+async fn succeed_listed(
+    service: &Arc<Service>,
+    peer: Succeeding,
+    wish: SuccessionDocument,
+) -> Result<EnrolledDocument, SucceedError> {
+    let verifying = Arc::clone(service);
+    let verify = move || {
+        let signed = &wish.succession.0;
+        let verified = succession::verify(signed, &verifying.fleet_ca, now_s());
+        verified.map(|succession| (succession, wish))
+    };
+    let verified = tokio::task::spawn_blocking(verify).await;
+    let (succession, wish) = verified.map_err(|_| SucceedError::Stopped)??;
+    let (found, peer_card) = (succession.card, peer.host.card);
+    if found != peer_card {
+        return Err(SucceedError::OtherCard {
+            peer: peer_card,
+            found,
+        });
+    }
+    let storage = &service.storage;
+    let host = storage.host(found).await?;
+    let host = host.ok_or(SucceedError::NotListed)?;
+    let (from, to) = (
+        succession.present.public_key.sha256(),
+        succession.next.sha256(),
+    );
+    // Whose answer was lost: the certificate is no secret, and without it that host would be shut out with the end of the overlap.
+    if let Some(recorded) = storage.succeeded(&from, &to).await? {
+        return answer(service, found, recorded);
+    }
+    if peer.key_ended {
+        return Err(AccessError::CardKeySuperseded(found).into());
+    }
+    peer.host.booted(service).await?;
+    // One at a time, enrolments included: what is taken is known.
+    let _turn = service.enrolling.lock().await;
+    if !succession.is_renewal() {
+        if storage.is_key_taken(&to, found).await? {
+            return Err(SucceedError::KeyTaken);
+        }
+        let says_tpm =
+            [Some(host.vault), succession.present.vault].contains(&Some(VaultKind::Tpm2));
+        match &host.tpm {
+            Some(tpm) => check_tpm(tpm, &wish, &succession)?,
+            None if says_tpm => return Err(SucceedError::NoTpmWord),
+            None => {}
+        }
+    }
+    // Before the vault is asked, and not given back where it fails: it may have signed all the same.
+    service.renewals.spend(found, Instant::now())?;
+    let request = VaultRequest::IssueSuccessor {
+        succession: wish.succession.0,
+    };
+    let issued = issue(service, request).await?;
+    if issued.card != found || issued.verified.public_key != succession.next {
+        return Err(SucceedError::OtherIssued);
+    }
+    let now_ms = now_ms();
+    let overlap_ms = service.config.card_key_overlap_s.saturating_mul(1000);
+    let change = storage::Succeeding {
+        card: found,
+        from,
+        to,
+        certificate: &issued.certificate,
+        now_ms,
+        accepted_until_ms: now_ms.saturating_add(overlap_ms),
+    };
+    let recorded = storage.succeed(&change).await?;
+    let (key, name) = (hex::encode(to), host.name);
+    tracing::info!(card = %found, host = name, key, renewal = succession.is_renewal(), "host certified anew");
+    answer(service, found, recorded)
+}
+
+fn answer(
+    service: &Service,
+    card: CardId,
+    recorded: Succeeded,
+) -> Result<EnrolledDocument, SucceedError> {
+    match recorded {
+        Succeeded::Certificate(certificate) => Ok(document(service, certificate)),
+        Succeeded::Superseded => {
+            // A host's own vault names the same key until that one is in use: this is a copy, an older store, or a stolen key.
+            tracing::error!(%card, "a card identity key that another came after names one more");
+            Err(AccessError::CardKeySuperseded(card).into())
+        }
+        Succeeded::Taken => Err(SucceedError::KeyTaken),
+        Succeeded::NotListed => Err(SucceedError::NotListed),
+    }
+}
+
+/// The TPM that the host enrolled with holds the next key, as it held the first: that one was proved by a secret, together with the
+/// attestation key whose word is taken here.
+fn check_tpm(
+    tpm: &EnrolledTpm,
+    wish: &SuccessionDocument,
+    succession: &Succession,
+) -> Result<(), SucceedError> {
+    let said = wish.tpm.as_ref().ok_or(SucceedError::NoTpmWord)?;
+    let attestation = PublicKey::from_spki_der(&tpm.attestation_key)
+        .map_err(|_| StorageError::Damaged { table: "hosts" })?;
+    let area = PublicArea::parse(&said.public.0)?;
+    let nonce = sha256(&wish.succession.0);
+    let (attested, signature) = (&said.attested.0, &said.signature.0);
+    let certified = verify_certified(attested, signature, &attestation, &nonce, &area)?;
+    if *certified == succession.next {
+        Ok(())
+    } else {
+        Err(SucceedError::OtherTpmKey)
+    }
+}
