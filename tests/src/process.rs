@@ -5,6 +5,7 @@ mod descriptors;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -67,14 +68,8 @@ impl Process {
     /// The file name of its program; of one that a launcher measured, the component's name.
     pub fn program(self) -> Result<String> {
         let program = fs::read_link(self.path("exe"))?;
-        let measured = program
-            .to_str()
-            .and_then(|program| program.strip_prefix("/memfd:measured/"));
-        let name = measured.or_else(|| program.file_name()?.to_str());
-        let name = name.context("a program has a name")?;
-        let name = name.trim_end_matches(" (deleted)");
-        // Executed by its own loader.
-        Ok(name.strip_suffix("/loader").unwrap_or(name).to_owned())
+        let name = program_name(&program).context("a program has a name")?;
+        Ok(name.to_owned())
     }
 
     /// Those that it started, whichever of its threads did.
@@ -162,6 +157,16 @@ impl Process {
     fn path(self, name: &str) -> String {
         format!("/proc/{}/{name}", self.pid())
     }
+}
+
+/// What a process is called by what its `/proc/PID/exe` leads to.
+#[must_use]
+pub fn program_name(program: &Path) -> Option<&str> {
+    let measured = program.to_str()?.strip_prefix("/memfd:measured/");
+    let name = measured.or_else(|| program.file_name()?.to_str())?;
+    let name = name.trim_end_matches(" (deleted)");
+    // Executed by its own loader.
+    Some(name.strip_suffix("/loader").unwrap_or(name))
 }
 
 impl End {

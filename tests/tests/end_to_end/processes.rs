@@ -17,7 +17,7 @@ use bartizan_local::encode;
 use bartizan_tests::accounts::{Account, of_guests};
 use bartizan_tests::control_groups::{self, CONTROLLERS, Group};
 use bartizan_tests::layout::Layout;
-use bartizan_tests::process::Process;
+use bartizan_tests::process::{Process, program_name};
 
 use crate::Case;
 use crate::world::World;
@@ -267,11 +267,7 @@ fn all_are_known(programs: &std::path::Path, told: &[Row]) -> Result<()> {
         let Ok(program) = fs::read_link(entry.path().join("exe")) else {
             continue;
         };
-        let measured = program
-            .to_str()
-            .and_then(|program| program.strip_prefix("/memfd:measured/"));
-        let name = measured.or_else(|| program.file_name()?.to_str());
-        let name = name.map(|name| name.trim_end_matches(" (deleted)"));
+        let name = program_name(&program);
         let known = |name: &str| told.iter().any(|row| row.program == name);
         ensure!(
             !(program.starts_with(programs) || program.starts_with("/memfd:measured"))
