@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 
-use bartizan_local::measured::{Handed, NotHanded};
+use bartizan_local::measured::{Handed, NotHanded, loaders_arguments};
 use serde::{Deserialize, Serialize};
 
 use crate::qemu::process::inherited;
@@ -54,14 +54,9 @@ impl MeasuredProgram {
     #[must_use]
     pub fn execution(&self, name: &str) -> Execution {
         let libraries: Vec<_> = self.libraries.iter().copied().map(path).collect();
-        let mut arguments = vec!["--inhibit-cache".into()];
-        if !libraries.is_empty() {
-            arguments.extend(["--preload".into(), libraries.join(":")]);
-        }
-        arguments.extend(["--argv0".into(), name.into(), path(self.program)]);
         Execution {
             program: path(self.loader).into(),
-            arguments,
+            arguments: loaders_arguments(name, path(self.program), &libraries),
         }
     }
 

@@ -6,6 +6,8 @@
 
 use std::os::fd::OwnedFd;
 
+use bartizan_local::measured::loaders_arguments;
+
 use crate::family::Files;
 use crate::measured::Measured;
 
@@ -33,12 +35,8 @@ impl<'f> Execution<'f> {
             });
         };
         let libraries = libraries(files, name);
-        let mut arguments = vec!["--inhibit-cache".into()];
-        if !libraries.is_empty() {
-            let paths: Vec<_> = libraries.iter().map(|library| library.path()).collect();
-            arguments.extend(["--preload".into(), paths.join(":")]);
-        }
-        arguments.extend(["--argv0".into(), name.into(), program.path()]);
+        let paths: Vec<_> = libraries.iter().map(|library| library.path()).collect();
+        let arguments = loaders_arguments(name, program.path(), &paths);
         let files = [program].into_iter().chain(libraries);
         Some(Self {
             path: loader.path(),

@@ -409,11 +409,7 @@ impl Keyring {
 
     fn destroy(&self, record: &Record) -> Result<(), BackendError> {
         let (purpose, id) = (record.purpose, hex(&*record.id));
-        let key = StoredKey {
-            id: &record.id,
-            blob: &record.blob,
-        };
-        let destroyed = self.backend.destroy(purpose, &key);
+        let destroyed = self.backend.destroy(purpose, &record.stored());
         match &destroyed {
             Ok(()) => tracing::info!(?purpose, id, "key destroyed"),
             Err(error) => tracing::error!(?purpose, id, %error, "a key could not be destroyed"),
@@ -519,6 +515,14 @@ fn certified(certificate: &[u8], not_after: u64) -> KeyEventKind {
 }
 
 impl Record {
+    /// As the back end takes it.
+    pub(crate) fn stored(&self) -> StoredKey<'_> {
+        StoredKey {
+            id: &self.id,
+            blob: &self.blob,
+        }
+    }
+
     /// Whether it is dropped when another key of its purpose is added.
     fn gives_way(&self, now: u64) -> bool {
         // A clock that is ahead for a while must not cost a key that is not made again every few hours.

@@ -220,7 +220,7 @@ impl Operation<'_> {
         }
         let record = self.certified(purpose, certificate)?;
         self.backend
-            .sign(purpose, &stored(&record), message, Encoding::Der)
+            .sign(purpose, &record.stored(), message, Encoding::Der)
             .map(VaultReply::Signature)
             .map_err(store)
     }
@@ -325,7 +325,7 @@ impl Operation<'_> {
         Ok(IssuerKey {
             backend: self.backend,
             purpose: record.purpose,
-            key: stored(record),
+            key: record.stored(),
             public: PublicKey::from_spki_der(&record.public).map_err(store)?,
         })
     }
@@ -336,13 +336,6 @@ impl Operation<'_> {
 
     fn write(&self) -> RwLockWriteGuard<'_, Keyring> {
         self.keyring.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn stored(record: &Record) -> StoredKey<'_> {
-    StoredKey {
-        id: &record.id,
-        blob: &record.blob,
     }
 }
 

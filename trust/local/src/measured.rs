@@ -74,6 +74,18 @@ impl Handed {
     }
 }
 
+/// The arguments by which a loader executes a program under a name, with libraries preloaded (ld.so(8)): one that is loaded already
+/// satisfies whoever names it. All are paths.
+#[must_use]
+pub fn loaders_arguments(name: &str, program: String, libraries: &[String]) -> Vec<String> {
+    let mut arguments = vec!["--inhibit-cache".to_owned()];
+    if !libraries.is_empty() {
+        arguments.extend(["--preload".to_owned(), libraries.join(":")]);
+    }
+    arguments.extend(["--argv0".to_owned(), name.to_owned(), program]);
+    arguments
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,8 +9,8 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use bartizan_attestation::digest::sha256;
 use bartizan_attestation::keys::{KeyEventKind, KeyKind};
 
-use super::{Contents, Keyring, KeyringError, Record, file};
-use crate::backend::{Generation, NextSealing, StoredKey};
+use super::{Contents, Keyring, KeyringError, file};
+use crate::backend::{Generation, NextSealing};
 
 /// How long a sealing key is used before another is made, in seconds.
 const LIFETIME_S: u64 = 365 * 86_400;
@@ -83,16 +83,9 @@ impl Contents {
     fn reseal(&mut self, next: &dyn NextSealing) -> Result<(), KeyringError> {
         let doomed = self.doomed.iter_mut().flatten();
         for record in self.records.iter_mut().chain(doomed) {
-            record.blob = next.reseal(record.purpose, &stored(record))?.into();
+            record.blob = next.reseal(record.purpose, &record.stored())?.into();
         }
         Ok(())
-    }
-}
-
-fn stored(record: &Record) -> StoredKey<'_> {
-    StoredKey {
-        id: &record.id,
-        blob: &record.blob,
     }
 }
 

@@ -7,7 +7,7 @@ use bartizan_attestation::identity::{CardId, GuestIdentity};
 use bartizan_attestation::keys::{Chain, Purpose, VaultRefusal, VaultReply};
 use bartizan_attestation::measurement::Digest;
 
-use super::{Operation, Outcome, chain, leaf, store, stored};
+use super::{Operation, Outcome, chain, leaf, store};
 use crate::backend::Encoding;
 use crate::boot::{AfterCard, AfterHypervisor, Reached};
 use crate::issue::{Certificate, IssuerKey, refused};
@@ -161,7 +161,7 @@ pub(super) struct IdentitySigner<'s> {
 
 impl Sign for IdentitySigner<'_> {
     fn sign(&self, to_be_signed: &[u8]) -> Result<Vec<u8>, SignError> {
-        let key = stored(self.key);
+        let key = self.key.stored();
         let backend = self.operation.backend;
         let signed = backend.sign(self.key.purpose, &key, to_be_signed, Encoding::Fixed);
         signed.map_err(|error| {

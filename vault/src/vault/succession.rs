@@ -15,7 +15,7 @@ use bartizan_attestation::keys::{
 use bartizan_attestation::succession::{Successor, verify};
 
 use super::card::{IdentitySigner, card_of, request};
-use super::{Operation, Outcome, chain, hex, leaf, store, stored};
+use super::{Operation, Outcome, chain, hex, leaf, store};
 use crate::backend::StoredKey;
 use crate::boot::{AfterCard, Reached};
 use crate::issue::{Certificate, refused};
@@ -51,7 +51,7 @@ impl Operation<'_> {
         } else {
             let word = self
                 .backend
-                .certify(purpose, &stored(&next), &sha256(&signed));
+                .certify(purpose, &next.stored(), &sha256(&signed));
             word.map_err(store)?
         };
         Ok(VaultReply::Succession(BegunSuccession {

@@ -2,7 +2,7 @@
 
 use bartizan_attestation::keys::{Purpose, TpmObject, TpmQuote, VaultRefusal, VaultReply};
 
-use super::{Operation, Outcome, store, stored};
+use super::{Operation, Outcome, store};
 use crate::backend::Activated;
 use crate::boot::{AfterCard, Reached};
 
@@ -10,7 +10,7 @@ impl Operation<'_> {
     pub(super) fn describe_tpm(&self, _open: Reached<AfterCard>) -> Outcome {
         let purpose = Purpose::CardIdentity;
         let record = self.newest(purpose)?;
-        let described = self.backend.describe_tpm(purpose, &stored(&record));
+        let described = self.backend.describe_tpm(purpose, &record.stored());
         Ok(VaultReply::Tpm(described.map_err(store)?))
     }
 
@@ -33,7 +33,7 @@ impl Operation<'_> {
         let purpose = Purpose::CardIdentity;
         let record = self.newest(purpose)?;
         let object = match object {
-            TpmObject::CardIdentity => Activated::Key(purpose, stored(&record)),
+            TpmObject::CardIdentity => Activated::Key(purpose, record.stored()),
             TpmObject::Attestation => Activated::Attestation,
         };
         let opened = self.backend.activate(object, credential, secret);

@@ -7,7 +7,7 @@ use bartizan_attestation::identity::CardId;
 use bartizan_attestation::keys::{KeyKind, Purpose, VaultKind, VaultRefusal, VaultReply};
 use bartizan_attestation::result::{check_claims_json, compact, signing_input};
 
-use super::{Operation, Outcome, chain, hex, leaf, short, store, stored};
+use super::{Operation, Outcome, chain, hex, leaf, short, store};
 use crate::backend::Encoding;
 use crate::issue::{Certificate, IssuerKey, fleet_ca, refused};
 use crate::keyring::Record;
@@ -146,7 +146,7 @@ impl Operation<'_> {
         let input = signing_input(certificate, claims);
         let signature = self
             .backend
-            .sign(purpose, &stored(&record), input.as_bytes(), Encoding::Fixed)
+            .sign(purpose, &record.stored(), input.as_bytes(), Encoding::Fixed)
             .map_err(store)?;
         Ok(VaultReply::Token(compact(&input, &signature)))
     }

@@ -399,12 +399,9 @@ fn certified(attestation: &EphemeralKey, area: &[u8], signed: &[u8]) -> Value {
     })
 }
 
-#[tokio::test]
-async fn the_next_key_of_a_host_with_a_tpm_is_in_that_tpm() {
-    let bench = Bench::start().await;
-    let host = Host::enrolled(&bench.vault.fleet);
-    let (own, others) = (key(), key());
-    let enrolled = EnrolledHost {
+/// A host that enrolled with a TPM whose attestation key is this.
+fn in_a_tpm(host: &Host, attestation: &EphemeralKey) -> EnrolledHost {
+    EnrolledHost {
         card: host.card,
         name: "host-1".into(),
         operator: "ann".into(),
@@ -414,9 +411,17 @@ async fn the_next_key_of_a_host_with_a_tpm_is_in_that_tpm() {
         vault: VaultKind::Tpm2,
         tpm: Some(EnrolledTpm {
             endorsement: [1; 32],
-            attestation_key: own.public_key().spki_der(),
+            attestation_key: attestation.public_key().spki_der(),
         }),
-    };
+    }
+}
+
+#[tokio::test]
+async fn the_next_key_of_a_host_with_a_tpm_is_in_that_tpm() {
+    let bench = Bench::start().await;
+    let host = Host::enrolled(&bench.vault.fleet);
+    let (own, others) = (key(), key());
+    let enrolled = in_a_tpm(&host, &own);
     bench.service.storage.add_host(&enrolled).await.unwrap();
     let (next, elsewhere) = (key(), key());
     let signed = named(&host, &next);
@@ -462,19 +467,7 @@ async fn a_key_that_is_in_a_tpm_is_enrolled_without_it_by_no_join_code() {
     let bench = Bench::start().await;
     let host = Host::enrolled(&bench.vault.fleet);
     let storage = &bench.service.storage;
-    let mut enrolled = EnrolledHost {
-        card: host.card,
-        name: "host-1".into(),
-        operator: "ann".into(),
-        enrolled_at_ms: 1,
-        certificate: host.authority.der.clone(),
-        card_key: host.card.0,
-        vault: VaultKind::Tpm2,
-        tpm: Some(EnrolledTpm {
-            endorsement: [1; 32],
-            attestation_key: key().public_key().spki_der(),
-        }),
-    };
+    let mut enrolled = in_a_tpm(&host, &key());
     storage.add_host(&enrolled).await.unwrap();
     let refused = enrol(&bench, "host-2", &host.authority.key).await;
     assert_eq!(problem(&refused), "card-key-of-tpm");

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bartizan_attestation::keys::{KeyEventKind, KeyKind, Purpose};
 
 use super::*;
-use crate::backend::{Encoding, NewKey};
+use crate::backend::{Encoding, NewKey, StoredKey};
+use crate::keyring::Record;
 use crate::keyring::StoredKeyring;
 use crate::software::{RootKey, Software};
 
@@ -15,6 +16,11 @@ const NOW: u64 = 1_795_000_000;
 fn begun(folder: &Path) -> (Keyring, NewKey) {
     let root = RootKey::make_file(&folder.join("root.key")).unwrap();
     let mut keyring = open(folder, Software::new(root)).unwrap();
+    let made = add_key(&mut keyring);
+    (keyring, made)
+}
+
+fn add_key(keyring: &mut Keyring) -> NewKey {
     let made = keyring.backend.generate(Purpose::Token).unwrap();
     let record = Record {
         purpose: Purpose::Token,
@@ -25,7 +31,7 @@ fn begun(folder: &Path) -> (Keyring, NewKey) {
         public: made.public.spki_der().into(),
     };
     keyring.add(record, NOW).unwrap();
-    (keyring, made)
+    made
 }
 
 fn open(folder: &Path, backend: Software) -> Result<Keyring, KeyringError> {
@@ -41,9 +47,12 @@ fn by_the_key_file(folder: &Path) -> Result<Keyring, KeyringError> {
 
 fn signs(keyring: &Keyring, key: &NewKey) {
     let record = keyring.newest(Purpose::Token).unwrap();
-    let signed = keyring
-        .backend
-        .sign(Purpose::Token, &stored(record), b"message", Encoding::Fixed);
+    let signed = keyring.backend.sign(
+        Purpose::Token,
+        &record.stored(),
+        b"message",
+        Encoding::Fixed,
+    );
     assert!(key.public.verify(b"message", &signed.unwrap()).is_ok());
 }
 
@@ -187,16 +196,7 @@ fn a_passphrase_is_stretched_otherwise_and_serves_on() {
         stored.open(Arc::new(Software::new(root)))
     };
     let mut keyring = reopened().unwrap();
-    let made = keyring.backend.generate(Purpose::Token).unwrap();
-    let record = Record {
-        purpose: Purpose::Token,
-        id: made.public.sha256().into(),
-        blob: made.blob.clone().into(),
-        chain: Vec::new(),
-        not_after: u64::MAX,
-        public: made.public.spki_der().into(),
-    };
-    keyring.add(record, NOW).unwrap();
+    let made = add_key(&mut keyring);
     keyring.rotate_sealing(NOW).unwrap();
     signs(&keyring, &made);
     signs(&reopened().unwrap(), &made);
