@@ -18,6 +18,7 @@
 //! | [`appraisal`] | what a verified report is worth against them |
 //! | [`result`] | the signed result of an appraisal: EAR as a JWT |
 //! | [`operation`] | what an operator orders a host to do, and the log of it |
+//! | [`rotation`] | an administrator's order to replace the fleet CA |
 //! | [`renewal`] | a guest's key, renewed within its boot |
 //! | [`tpm`] | what a TPM shows of itself, and how it has to prove it |
 //! | [`keys`] | typed key purposes and what a vault is asked |
@@ -48,6 +49,7 @@ pub mod operation;
 pub mod profile;
 pub mod renewal;
 pub mod result;
+pub mod rotation;
 mod text;
 pub mod tpm;
 pub mod vault_counter;

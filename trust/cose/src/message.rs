@@ -19,6 +19,8 @@ pub enum MessageType {
     Operation,
     /// What a host's vault states when it reports in; payload `Statement` of its counter.
     VaultCounter,
+    /// An administrator's order to replace the fleet CA; payload `RotationOrder`.
+    FleetCaRotation,
 }
 
 impl MessageType {
@@ -33,6 +35,7 @@ impl MessageType {
             Self::ReleaseManifest => "application/bartizan-release+cbor",
             Self::Operation => "application/bartizan-operation+cbor",
             Self::VaultCounter => "application/bartizan-vault-counter+cbor",
+            Self::FleetCaRotation => "application/bartizan-fleet-ca-rotation+cbor",
         }
     }
 
@@ -47,7 +50,7 @@ impl MessageType {
             Self::ReleaseManifest => 1 << 20,
             // A whole launch record, and the chain of who orders it to be run.
             Self::Operation => 320 << 10,
-            Self::VaultCounter => 16 << 10,
+            Self::VaultCounter | Self::FleetCaRotation => 16 << 10,
         }
     }
 }

@@ -45,6 +45,7 @@ fn round_trip_with_chains_of_every_length() {
             MessageType::RenewalRequest,
             MessageType::Operation,
             MessageType::VaultCounter,
+            MessageType::FleetCaRotation,
         ] {
             let bytes = sign1(kind, b"payload", &chain, &key).unwrap();
             let message = Unverified::parse(&bytes, kind).unwrap();

@@ -5,6 +5,7 @@ use minicbor::{Decode, Encode};
 
 use super::{Chain, KeyEvent, Purpose, TpmDescription, TpmQuote, VaultKind, VaultRefusal};
 use crate::boot::{Refusal, RegisterValues, Sha384};
+use crate::certificates::Lineage;
 
 /// What a vault answers.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -58,6 +59,9 @@ pub enum VaultReply {
     /// A [signed statement](crate::vault_counter::Statement).
     #[n(30)]
     Statement(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// To [`VaultRequest::DescribeFleetCas`] and [`VaultRequest::RotateFleetCa`]; none where there is no fleet CA yet.
+    #[n(40)]
+    FleetCas(#[n(0)] Option<Lineage>),
 }
 
 impl VaultReply {

@@ -4,6 +4,7 @@ use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 
 use super::{Chain, Purpose, TpmObject, VaultKind};
+use crate::certificates::Lineage;
 use crate::identity::GuestIdentity;
 use crate::measurement::Digest;
 use crate::vault_counter::{Machine, Mark};
@@ -198,6 +199,23 @@ pub enum VaultRequest {
         /// The mark.
         #[cbor(n(1), with = "minicbor::bytes")]
         mark: Mark,
+    },
+    /// Replace the fleet CA by a new one, and destroy its key. Answer: [`VaultReply::FleetCas`].
+    #[n(40)]
+    RotateFleetCa {
+        /// An administrator's [order](crate::rotation), COSE_Sign1.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        order: Vec<u8>,
+    },
+    /// The CAs of the fleet. Answer: [`VaultReply::FleetCas`].
+    #[n(41)]
+    DescribeFleetCas,
+    /// Trust the present one of these CAs from now on, if the one that is trusted leads to it. Answer: [`VaultReply::Done`].
+    #[n(42)]
+    RollFleetCa {
+        /// The CAs of the fleet.
+        #[n(0)]
+        lineage: Lineage,
     },
 }
 
