@@ -27,6 +27,7 @@ mod boots;
 mod counters;
 mod documents;
 mod enrolment;
+mod fleet_cas;
 mod input;
 mod keys;
 mod listing;
@@ -101,7 +102,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/.well-known/jwks.json", get(open::jwks))
         .route("/healthz", get(open::health))
         .route("/openapi.json", get(open::description))
-        .route("/v1/fleet-ca", get(open::fleet_ca))
+        .route("/v1/fleet-ca", get(fleet_cas::show))
         .route("/v1/token-certificates", get(open::token_certificates))
         .route("/v1/hosts", post(enrolment::enroll).get(enrolment::hosts))
         .route("/v1/hosts/tpm-challenge", post(tpm::challenge))
@@ -128,6 +129,7 @@ pub fn router(service: Arc<Service>) -> Router {
         )
         .route("/v1/keys", get(keys::list))
         .route("/v1/keys/history", get(keys::history))
+        .route("/v1/keys/fleet-ca/rotate", post(fleet_cas::rotate))
         .route("/v1/keys/{kind}/rotate", post(keys::rotate))
         .route("/v1/keys/{kind}/{id}", delete(keys::revoke))
         .route("/metrics", get(operations::metrics))

@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use bartizan_attestation::certificates::{ChainError, FleetCa, Usage, verify_chain};
+use bartizan_attestation::certificates::{ChainError, Usage, verify_chain};
 use bartizan_attestation::keys::{Purpose, VaultRequest};
 use bartizan_channel::{Acceptor, ChannelError, Identity};
 
+use crate::anchors::Anchors;
 use crate::clock::now_s;
 use crate::rotation::Rotates;
 use crate::vault::{Vault, VaultError, VaultSigner};
@@ -14,7 +15,7 @@ use crate::vault::{Vault, VaultError, VaultSigner};
 #[derive(Debug)]
 pub struct TlsIdentity {
     vault: Vault,
-    fleet_ca: FleetCa,
+    anchors: Arc<Anchors>,
     names: Vec<String>,
     lifetime_s: u64,
     current: RwLock<Current>,
@@ -22,7 +23,9 @@ pub struct TlsIdentity {
 
 #[derive(Debug)]
 struct Current {
-    identity: Arc<Identity>,
+    acceptor: Acceptor,
+    /// SHA-256 over the certificate of the CA that certified it.
+    fleet_ca: [u8; 32],
     /// DER.
     certificate: Vec<u8>,
     /// SHA-256 over the key's DER SubjectPublicKeyInfo.
@@ -39,30 +42,33 @@ pub enum TlsIdentityError {
     /// What the vault made is no server's certificate.
     #[error("the vault issued a certificate that is no TLS server's: {0}")]
     Issued(#[from] ChainError),
+    /// TLS cannot be set up with it.
+    #[error("TLS: {0}")]
+    Tls(#[from] ChannelError),
 }
 
 impl TlsIdentity {
     /// Has an identity made for a server that is reached by `names`.
     pub async fn open(
         vault: Vault,
-        fleet_ca: FleetCa,
+        anchors: Arc<Anchors>,
         names: Vec<String>,
         lifetime_s: u64,
     ) -> Result<Self, TlsIdentityError> {
-        let current = RwLock::new(make(&vault, &fleet_ca, &names, lifetime_s).await?);
+        let current = RwLock::new(make(&vault, &anchors, &names, lifetime_s).await?);
         Ok(Self {
             vault,
-            fleet_ca,
+            anchors,
             names,
             lifetime_s,
             current,
         })
     }
 
-    /// What is shown to clients that connect now.
+    /// For clients that connect now: shows the current identity, and takes those of each CA that is of the fleet.
     #[must_use]
-    pub fn current(&self) -> Arc<Identity> {
-        Arc::clone(&self.read().identity)
+    pub fn acceptor(&self) -> Acceptor {
+        self.read().acceptor.clone()
     }
 }
 
@@ -87,15 +93,9 @@ impl TlsIdentity {
     }
 }
 
-/// An acceptor of TLS connections that shows the current identity.
-pub fn acceptor(identity: &Arc<TlsIdentity>, ca: &FleetCa) -> Result<Acceptor, ChannelError> {
-    let identity = Arc::clone(identity);
-    Acceptor::new(move || identity.current(), ca.der())
-}
-
 async fn make(
     vault: &Vault,
-    fleet_ca: &FleetCa,
+    anchors: &Anchors,
     names: &[String],
     lifetime_s: u64,
 ) -> Result<Current, TlsIdentityError> {
@@ -104,11 +104,16 @@ async fn make(
         lifetime_s,
     };
     let chain = vault.certificates(request).await?;
-    let certificate = verify_chain(&chain, fleet_ca, now_s(), Usage::TlsServer)?;
+    let known = anchors.known();
+    // The present one's: who has followed to it knows no server of a former one's.
+    let certificate = verify_chain(&chain, &known.ca.alone(), now_s(), Usage::TlsServer)?;
     let leaf = chain.first().cloned().unwrap_or_default();
     let signer = Arc::new(VaultSigner::new(vault.clone(), leaf.clone()));
+    let shown = [chain, known.lineage.new_with_old()].concat();
+    let identity = Arc::new(Identity::new(shown, signer));
     Ok(Current {
-        identity: Arc::new(Identity::new(chain, signer)),
+        acceptor: Acceptor::new(move || Arc::clone(&identity), &known.cas())?,
+        fleet_ca: known.ca.sha256(),
         certificate: leaf,
         key: certificate.public_key.sha256(),
         validity: (certificate.not_before, certificate.not_after),
@@ -120,11 +125,17 @@ impl Rotates for TlsIdentity {
     type Error = TlsIdentityError;
 
     fn validity(&self) -> (u64, u64) {
-        self.read().validity
+        let current = self.read();
+        if current.fleet_ca == self.anchors.ca().sha256() {
+            current.validity
+        } else {
+            // The fleet CA was replaced since: it is due.
+            (0, 0)
+        }
     }
 
     async fn rotate(&self) -> Result<(), TlsIdentityError> {
-        let new = make(&self.vault, &self.fleet_ca, &self.names, self.lifetime_s).await?;
+        let new = make(&self.vault, &self.anchors, &self.names, self.lifetime_s).await?;
         tracing::info!(not_after = new.validity.1, "TLS server key rotated");
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())

@@ -70,7 +70,7 @@ async fn serve(fleet: Arc<Authority>, revoked: Arc<Mutex<Vec<String>>>, listener
     let signer = LocalSigner::from_pkcs8(key.pkcs8_der()).unwrap();
     let chain = vec![fleet.certify_server(&key.public_key())];
     let identity = Arc::new(Identity::new(chain, Arc::new(signer)));
-    let acceptor = Acceptor::new(move || Arc::clone(&identity), &fleet.der).unwrap();
+    let acceptor = Acceptor::new(move || Arc::clone(&identity), &[&fleet.der]).unwrap();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let (fleet, acceptor) = (Arc::clone(&fleet), acceptor.clone());

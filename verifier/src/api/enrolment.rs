@@ -331,13 +331,14 @@ async fn issue(
     let name = name.to_owned();
     let request = VaultRequest::IssueHost { csr, name, vault };
     let chain = service.vault.certificates(request).await?;
-    let verified = verify_chain(&chain, &service.fleet_ca, now_s(), Usage::Card)?;
+    let ca = service.anchors.ca();
+    let verified = verify_chain(&chain, &ca, now_s(), Usage::Card)?;
     // INVARIANT: a card's chain is its own certificate, which names its card.
     let card = verified.card.ok_or(ChainError::AlternativeName)?;
     let certificate = chain.first().cloned().unwrap_or_default();
     let document = EnrolledDocument {
         chain: chain.into_iter().map(Binary).collect(),
-        fleet_ca: service.fleet_ca.der().to_vec().into(),
+        fleet_ca: ca.der().to_vec().into(),
     };
     Ok(Issued {
         card,

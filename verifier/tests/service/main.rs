@@ -15,6 +15,7 @@ mod counters;
 mod durability;
 mod enrolment;
 mod fairness;
+mod fleet_cas;
 mod full_disk;
 mod keys;
 mod lifecycle;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bartizan_channel::Connector;
+use bartizan_verifier::anchors::Anchors;
 use bartizan_verifier::rotation::Rotates as _;
-use bartizan_verifier::tls_identity::{TlsIdentity, acceptor};
+use bartizan_verifier::tls_identity::TlsIdentity;
 use bartizan_verifier::vault::Vault;
 
 use crate::fleet::Authority;
@@ -17,16 +18,13 @@ async fn new_connections_see_the_new_certificate() {
     let ca = stand_in.fleet.ca();
     let names = vec!["localhost".to_owned()];
     let vault = Vault::new(stand_in.socket.clone());
-    let identity = Arc::new(
-        TlsIdentity::open(vault, ca.clone(), names, 3600)
-            .await
-            .unwrap(),
-    );
-    let acceptor = acceptor(&identity, &ca).unwrap();
+    let anchors = Arc::new(Anchors::open(vault.clone()).await.unwrap());
+    let identity = TlsIdentity::open(vault, anchors, names, 3600);
+    let identity = identity.await.unwrap();
     let connector = Connector::anonymous(ca.der()).unwrap();
     let shown = async || {
         let (client, server) = tokio::io::duplex(1 << 16);
-        let acceptor = acceptor.clone();
+        let acceptor = identity.acceptor();
         let serving = tokio::spawn(async move { acceptor.accept(server).await.map(|_| ()) });
         let stream = connector.connect("localhost", client).await.unwrap();
         serving.await.unwrap().unwrap();

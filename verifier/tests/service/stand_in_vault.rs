@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
-use bartizan_attestation::certificates::Usage;
+use bartizan_attestation::certificates::{Lineage, Usage};
 use bartizan_attestation::cose::{Curve, PublicKey};
 use bartizan_attestation::csr::{self, EphemeralKey};
 use bartizan_attestation::keys::{
@@ -173,6 +173,10 @@ impl Keys {
                 fleet_ca: (self.shows_fleet.load(Ordering::SeqCst))
                     .then(|| self.fleet.der.clone().into()),
             },
+            VaultRequest::DescribeFleetCas => VaultReply::FleetCas(
+                (self.shows_fleet.load(Ordering::SeqCst))
+                    .then(|| Lineage::of(self.fleet.der.clone())),
+            ),
             VaultRequest::CreateFleetCa { .. } => {
                 assert!(!self.shows_fleet.swap(true, Ordering::SeqCst), "made twice");
                 certificates(self.fleet.der.clone())
