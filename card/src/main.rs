@@ -18,7 +18,7 @@ use bartizan_card::machine::this_machine;
 use bartizan_card::operations::{self, Operations, OperationsLog};
 use bartizan_card::service::Card;
 use bartizan_card::{
-    Config, confinement, enroll, renewal, reporting_in, server, unenrolled, verifier,
+    Config, anchors, confinement, enroll, renewal, reporting_in, server, unenrolled, verifier,
 };
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
@@ -203,6 +203,7 @@ async fn run(
         () = server::serve(Arc::clone(&card), hypervisor, &config.allowed_uids) => {}
         () = server::serve(Arc::clone(&operations), operators, &config.operators_uids) => {}
         () = operations.keep_log() => {}
+        () = anchors::keep_followed(&card) => {}
         () = renewal::keep_renewed(&card) => {}
         () = reporting_in::keep_reported(&card, machine) => {}
         _ = terminate.recv() => tracing::info!("told to stop"),

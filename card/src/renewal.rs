@@ -1,4 +1,4 @@
-//! Renewal of the card identity's certificate, at half of its life: for the same key, so that the card stays who it is.
+//! Renewal of the card identity's certificate, at half of its life and when the fleet CA was replaced: for the same key, so that the card stays who it is.
 //! It is asked for over the host's own TLS connection, which takes a certificate that is still good, and is in the
 //! vault's store before it is used.
 
@@ -55,12 +55,20 @@ pub async fn keep_renewed(card: &Card) {
                 RETRY
             }
         };
-        tokio::time::sleep(wait).await;
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            // By the new CA, then.
+            () = card.anchors.changed() => {}
+        }
     }
 }
 
 /// Renews now, due or not.
 pub async fn renew(card: &Card) -> Result<VerifiedCertificate, RenewalError> {
+    // What is renewed is the present CA's, which may be another one by now.
+    if let Err(error) = card.verifier.follow_fleet_ca().await {
+        tracing::warn!(%error, "whether the fleet CA was replaced is not known");
+    }
     let VaultReply::Csr(csr) = card
         .vault
         .ask_async(VaultRequest::RenewCardIdentity)
@@ -69,11 +77,12 @@ pub async fn renew(card: &Card) -> Result<VerifiedCertificate, RenewalError> {
         return Err(VaultError::Unexpected.into());
     };
     let chain = card.verifier.renew(&csr).await?;
-    let renewed = verify_new(&chain, &card.fleet_ca, card.id)?;
+    let trusted = card.anchors.ca().alone();
+    let renewed = verify_new(&chain, &trusted, card.id)?;
     let chain: Chain = chain.into_iter().map(Into::into).collect();
     let install = VaultRequest::InstallCardIdentity {
         chain,
-        fleet_ca: card.fleet_ca.der().to_vec(),
+        fleet_ca: trusted.der().to_vec(),
     };
     card.replace_chain(card.vault.chain_async(install).await?);
     tracing::info!(
@@ -83,13 +92,16 @@ pub async fn renew(card: &Card) -> Result<VerifiedCertificate, RenewalError> {
     Ok(renewed)
 }
 
-/// Renews in the second half of the certificate's life; answers how long it is until there is more to do.
+/// Renews in the second half of the certificate's life, and where it is a former fleet CA's; answers how long it is until there is more to do.
 async fn renew_if_due(card: &Card) -> Result<Duration, RenewalError> {
     let now = unix_now();
     let chain: Vec<_> = card.chain().into_iter().map(Vec::from).collect();
-    let in_use = verify_chain(&chain, &card.fleet_ca, now, Usage::Card);
+    let trusted = card.anchors.ca();
+    let in_use = verify_chain(&chain, &trusted, now, Usage::Card);
     let in_use = in_use.map_err(RenewalError::InUse)?;
+    let by_former = verify_chain(&chain, &trusted.alone(), now, Usage::Card).is_err();
     match until_half_life(&in_use, now) {
+        _ if by_former => Ok(until_half_life(&renew(card).await?, now)),
         Duration::ZERO => Ok(until_half_life(&renew(card).await?, now)),
         wait => Ok(wait),
     }

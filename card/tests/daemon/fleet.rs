@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bartizan_attestation::certificates::tcb_info::{self, TcbInfo};
-use bartizan_attestation::certificates::{FleetCa, Role, Subject, Usage};
+use bartizan_attestation::certificates::{FleetCa, FormerFleetCa, Lineage, Role, Subject, Usage};
 use bartizan_attestation::cose::PublicKey;
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::identity::CardId;
@@ -43,6 +43,21 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let der = params.self_signed(&key).unwrap().der().to_vec();
         Self { key, params, der }
+    }
+
+    /// The fleet's next CA, and what links the two.
+    pub(crate) fn next(&self) -> (Self, Lineage) {
+        let next = Self::fleet();
+        let former = FormerFleetCa {
+            certificate: self.der.clone().into(),
+            new_with_old: self.issue(&next.params, &next.key.public_key()).into(),
+            old_with_new: next.issue(&self.params, &self.key.public_key()).into(),
+        };
+        let lineage = Lineage {
+            present: next.der.clone().into(),
+            former: vec![former],
+        };
+        (next, lineage)
     }
 
     pub(crate) fn ca(&self) -> FleetCa {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
+use bartizan_attestation::certificates::Lineage;
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::keys::{
     Chain, KeyDescription, KeyEvent, KeyEventKind, KeyKind, Purpose, VaultKind, VaultRefusal,
@@ -20,6 +21,8 @@ pub(crate) struct StandInVault {
     pub(crate) socket: PathBuf,
     /// The chains that the card had installed.
     pub(crate) installed: mpsc::Receiver<Chain>,
+    /// The fleet CAs that the card had it follow.
+    pub(crate) rolled: mpsc::Receiver<Lineage>,
     signs: Arc<AtomicBool>,
     clients: Clients,
 }
@@ -33,6 +36,7 @@ struct Keys {
     clients: Clients,
     signs: Arc<AtomicBool>,
     installed: mpsc::Sender<Chain>,
+    rolled: mpsc::Sender<Lineage>,
 }
 
 impl StandInVault {
@@ -41,6 +45,7 @@ impl StandInVault {
         let listener = UnixListener::bind(&socket).unwrap();
         let signs = Arc::new(AtomicBool::new(true));
         let (sender, installed) = mpsc::channel();
+        let (rolls, rolled) = mpsc::channel();
         let clients = Clients::default();
         let keys = Arc::new(Keys {
             card,
@@ -48,6 +53,7 @@ impl StandInVault {
             clients: Arc::clone(&clients),
             signs: Arc::clone(&signs),
             installed: sender,
+            rolled: rolls,
         });
         std::thread::spawn(move || {
             for link in listener.incoming() {
@@ -58,6 +64,7 @@ impl StandInVault {
         Self {
             socket,
             installed,
+            rolled,
             signs,
             clients,
         }
@@ -93,6 +100,13 @@ impl Keys {
                 }],
                 fleet_ca: Some(self.fleet_ca.clone().into()),
             },
+            VaultRequest::DescribeFleetCas => {
+                VaultReply::FleetCas(Some(Lineage::of(self.fleet_ca.clone())))
+            }
+            VaultRequest::RollFleetCa { lineage } => {
+                let _told = self.rolled.send(lineage);
+                VaultReply::Done
+            }
             VaultRequest::History => VaultReply::History(vec![KeyEvent {
                 number: 0,
                 at_s: 1,

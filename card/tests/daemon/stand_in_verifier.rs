@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use bartizan_attestation::certificates::Lineage;
 use bartizan_attestation::csr::{self, EphemeralKey};
 use bartizan_channel::{Acceptor, Identity, LocalSigner};
 use base64::Engine;
@@ -25,6 +26,12 @@ pub(crate) struct StandInVerifier {
 
 impl StandInVerifier {
     pub(crate) fn start(fleet: Arc<Authority>) -> Self {
+        let lineage = Lineage::of(fleet.der.clone());
+        Self::start_with(fleet, lineage)
+    }
+
+    /// One whose fleet had other CAs before.
+    pub(crate) fn start_with(fleet: Arc<Authority>, lineage: Lineage) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -38,7 +45,7 @@ impl StandInVerifier {
                 .unwrap();
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(fleet, known, listener) => {}
+                    () = serve(fleet, lineage, known, listener) => {}
                     _ = ended => {}
                 }
             });
@@ -64,24 +71,33 @@ impl Drop for StandInVerifier {
     }
 }
 
-async fn serve(fleet: Arc<Authority>, revoked: Arc<Mutex<Vec<String>>>, listener: TcpListener) {
+async fn serve(
+    fleet: Arc<Authority>,
+    lineage: Lineage,
+    revoked: Arc<Mutex<Vec<String>>>,
+    listener: TcpListener,
+) {
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let key = EphemeralKey::generate().unwrap();
     let signer = LocalSigner::from_pkcs8(key.pkcs8_der()).unwrap();
-    let chain = vec![fleet.certify_server(&key.public_key())];
+    let server = fleet.certify_server(&key.public_key());
+    let chain = [vec![server], lineage.new_with_old()].concat();
+    let former = lineage.former.iter().map(|ca| ca.certificate.to_vec());
+    let cas: Vec<_> = former.chain([fleet.der.clone()]).collect();
     let identity = Arc::new(Identity::new(chain, Arc::new(signer)));
-    let acceptor = Acceptor::new(move || Arc::clone(&identity), &[&fleet.der]).unwrap();
+    let acceptor = Acceptor::new(move || Arc::clone(&identity), &cas).unwrap();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let (fleet, acceptor) = (Arc::clone(&fleet), acceptor.clone());
+        let lineage = lineage.clone();
         let revoked = revoked.lock().unwrap().clone();
-        tokio::spawn(async move { answer(&fleet, &revoked, &acceptor, stream).await });
+        tokio::spawn(async move { answer((&fleet, &lineage), &revoked, &acceptor, stream).await });
     }
 }
 
 /// Answers one request; `None` where the client did not get so far.
 async fn answer(
-    fleet: &Authority,
+    fleet: (&Authority, &Lineage),
     revoked: &[String],
     acceptor: &Acceptor,
     stream: TcpStream,
@@ -111,7 +127,12 @@ async fn answer(
     stream.shutdown().await.ok()
 }
 
-fn reply(fleet: &Authority, revoked: &[String], head: &str, body: &str) -> Value {
+fn reply(
+    (fleet, lineage): (&Authority, &Lineage),
+    revoked: &[String],
+    head: &str,
+    body: &str,
+) -> Value {
     if head.starts_with("POST /v1/hosts/renew ") {
         let wish: Value = serde_json::from_str(body).unwrap();
         let request = B64.decode(wish["csr"].as_str().unwrap()).unwrap();
@@ -120,6 +141,17 @@ fn reply(fleet: &Authority, revoked: &[String], head: &str, body: &str) -> Value
     }
     if head.starts_with("POST /v1/hosts/counter ") {
         return json!({ "counter": 1, "mark": B64.encode([7; 32]) });
+    }
+    if head.starts_with("GET /v1/fleet-ca ") {
+        let former = lineage.former.iter().map(|ca| {
+            json!({
+                "fleet_ca": B64.encode(&*ca.certificate),
+                "new_with_old": B64.encode(&*ca.new_with_old),
+                "old_with_new": B64.encode(&*ca.old_with_new),
+            })
+        });
+        let former: Vec<_> = former.collect();
+        return json!({ "fleet_ca": B64.encode(&fleet.der), "former": former });
     }
     let operator = head.strip_prefix("GET /v1/operators/");
     let (operator, _) = operator.unwrap().split_once("/standing ").unwrap();
