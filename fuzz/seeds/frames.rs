@@ -159,13 +159,14 @@ fn card() -> Vec<Seed> {
         card: FLEET.guest.card,
         vault: VaultKind::Software,
         chain: chain(),
-        fleet_ca: ByteVec::from(vec![3; 4]),
+        fleet_cas: lineage(),
         token_certificates: chain(),
     };
     let judged = Judgement {
         token_certificates: vec![vec![0x30, 0].into()],
         verdict: "1".into(),
         token: "a.b.c".into(),
+        fleet_cas: lineage(),
     };
     vec![
         seed(4, "card-judge", &judge),

@@ -29,6 +29,7 @@ mod anchor;
 mod attestation;
 mod certificate;
 mod enrollment;
+mod fleet_cas;
 mod host_api;
 mod http;
 mod renewal;

@@ -1,5 +1,6 @@
 //! `bartizan key`: the life of keys, a host's and the verifier's.
 
+mod fleet_ca;
 mod host;
 
 use std::process::ExitCode;
@@ -46,9 +47,12 @@ pub(crate) enum Key {
     },
     /// Make a new key, and use it from now on. What the former one signed stays good.
     ///
-    /// At a host: its TLS client key, a guest's report key. At the verifier: its token key, its TLS server key.
+    /// At a host: its TLS client key, a guest's report key. At the verifier: its token key, its TLS server key, the fleet CA.
+    ///
+    /// The fleet CA's former key is destroyed. Hosts follow by themselves, guests go on; this operator's folder follows here, other
+    /// operators' by `bartizan operator roll-fleet-ca`.
     #[command(
-        after_help = "Examples:\n  bartizan key rotate tls-client\n  bartizan key rotate report --vm web\n  bartizan key rotate token"
+        after_help = "Examples:\n  bartizan key rotate tls-client\n  bartizan key rotate report --vm web\n  bartizan key rotate token\n  bartizan key rotate fleet-ca"
     )]
     Rotate {
         /// Which kind.
@@ -93,6 +97,8 @@ pub(crate) enum Rotated {
     Token,
     /// The verifier's TLS server key.
     TlsServer,
+    /// The fleet CA.
+    FleetCa,
 }
 
 /// A key that is destroyed on demand.
@@ -176,6 +182,7 @@ fn rotate(kind: Rotated, vm: Option<String>, places: Places, output: Output) -> 
         Rotated::Report => host::rotate_report_key(&places.card(), vm.unwrap_or_default())?,
         Rotated::Token => at_verifier("token")?,
         Rotated::TlsServer => at_verifier("tls-server")?,
+        Rotated::FleetCa => return fleet_ca::rotate(&places.verifier(), output),
     };
     let kind = shown["kind"].as_str().unwrap_or_default().to_owned();
     shown["ok"] = true.into();

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 use serde_json::{Value, json};
 
-use super::{Problem, ThisGuest};
+use super::{Problem, ThisGuest, enroll};
 
 /// Relays a nonce of the verifier's, bound to this guest.
 pub(super) async fn nonce(State(guest): ThisGuest) -> Result<Json<Value>, Problem> {
@@ -35,9 +35,10 @@ pub(super) async fn nonce(State(guest): ThisGuest) -> Result<Json<Value>, Proble
 pub(super) async fn token_certificates(State(guest): ThisGuest) -> Result<Json<Value>, Problem> {
     let _spent = guest.budget.admit(Instant::now())?;
     let host = guest.card.host().await?;
-    Ok(Json(
-        json!({ "token_certificates": encoded(&host.token_certificates) }),
-    ))
+    Ok(Json(json!({
+        "token_certificates": encoded(&host.token_certificates),
+        "fleet_cas": enroll::encoded(&host.fleet_cas),
+    })))
 }
 
 pub(super) fn encoded(certificates: &[minicbor::bytes::ByteVec]) -> Vec<String> {

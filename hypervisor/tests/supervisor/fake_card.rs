@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use bartizan_attestation::certificates::Lineage;
 use bartizan_attestation::csr;
 use bartizan_attestation::host::{CardRefusal, CardReply, CardRequest, HostDescription, MAX_FRAME};
 use bartizan_attestation::identity::GuestIdentity;
@@ -83,7 +84,7 @@ impl State {
                 card: fleet.card_id,
                 vault: VaultKind::Software,
                 chain: Vec::new(),
-                fleet_ca: fleet.ca().into(),
+                fleet_cas: Lineage::of(fleet.ca()),
                 token_certificates: Vec::new(),
             }),
             CardRequest::NextBoot { operator, .. } if self.revoked.load(Ordering::Relaxed) => {
