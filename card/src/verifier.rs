@@ -244,8 +244,12 @@ impl Verifier {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| unclear("its token certificates are not base64url"))?;
         // Before anybody is told of a certificate by a CA that is not known yet.
-        if !self.knows_issuer(certificates.first()) {
-            self.follow_fleet_ca_if_due().await;
+        if !self.knows_issuer(certificates.first())
+            && let Err(error) = self.follow_fleet_ca().await
+        {
+            tracing::warn!(%error, "the verifier's token keys are certified by a fleet CA that is not known");
+            // Not kept: the next one asks again.
+            return Ok(certificates);
         }
         let mut known = self
             .token_certificates

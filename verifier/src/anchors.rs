@@ -85,6 +85,14 @@ impl Anchors {
         read.map(|()| self.known())
     }
 
+    /// Asks the vault again, where it certifies by a CA that is not known yet: a rotation may be under way, which is waited for.
+    pub async fn refresh(&self) {
+        let _turn = self.one_at_a_time.lock().await;
+        if let Err(error) = self.read().await {
+            tracing::error!(%error, "the fleet's CAs are not known anew");
+        }
+    }
+
     async fn read(&self) -> Result<(), AnchorsError> {
         let lineage = self.vault.fleet_cas().await?.ok_or(AnchorsError::None)?;
         let ca = self.ca().rolled(&lineage, now_s())?;

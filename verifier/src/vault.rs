@@ -4,7 +4,8 @@
 //! The link is synchronous: TLS asks for a signature inside a handshake, where nothing can be awaited.
 //! Each question has a deadline; a connection that fails is dropped and the question is asked once
 //! more over a new one, so that a vault that was restarted is not noticed. That is safe because no
-//! answer of a vault is worse for having been made twice.
+//! answer of a vault is worse for having been made twice; a rotation of the fleet CA is refused the second
+//! time, and [`crate::anchors`] looks what came of it.
 
 use std::io;
 use std::os::unix::net::UnixStream;

@@ -331,8 +331,15 @@ async fn issue(
     let name = name.to_owned();
     let request = VaultRequest::IssueHost { csr, name, vault };
     let chain = service.vault.certificates(request).await?;
-    let ca = service.anchors.ca();
-    let verified = verify_chain(&chain, &ca, now_s(), Usage::Card)?;
+    let mut ca = service.anchors.ca();
+    let mut verified = verify_chain(&chain, &ca, now_s(), Usage::Card);
+    if verified == Err(ChainError::ForeignCa) {
+        // The fleet CA was replaced just now.
+        service.anchors.refresh().await;
+        ca = service.anchors.ca();
+        verified = verify_chain(&chain, &ca, now_s(), Usage::Card);
+    }
+    let verified = verified?;
     // INVARIANT: a card's chain is its own certificate, which names its card.
     let card = verified.card.ok_or(ChainError::AlternativeName)?;
     let certificate = chain.first().cloned().unwrap_or_default();
