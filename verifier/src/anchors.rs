@@ -2,11 +2,20 @@
 //! serves: each request takes what is known when it begins, and keeps that to its end.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use bartizan_attestation::certificates::{FleetCa, FleetCaError, Lineage, LineageError};
+use axum::http::StatusCode;
+use bartizan_attestation::certificates::{
+    ChainError, FleetCa, FleetCaError, Lineage, LineageError, Usage, VerifiedCertificate,
+    verify_chain,
+};
 
 use crate::clock::now_s;
+use crate::problem::ProblemType;
 use crate::vault::{Vault, VaultError};
+
+/// How often the vault is asked. It may replace the CA after the link on which it was ordered to has failed.
+const PERIOD: Duration = Duration::from_secs(60);
 
 /// The trust anchor of this verifier.
 #[derive(Debug)]
@@ -40,6 +49,24 @@ pub enum AnchorsError {
     /// The vault's do not belong together, or not to the one that was known.
     #[error("the vault's fleet CAs are refused: {0}; see that this is the vault that it was")]
     Lineage(#[from] LineageError),
+}
+
+impl ProblemType for AnchorsError {
+    fn kind(&self) -> (&'static str, StatusCode) {
+        match self {
+            Self::Vault(error) => error.kind(),
+            Self::None | Self::FleetCa(_) | Self::Lineage(_) => {
+                ("vault-unexpected", StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::Vault(error) => error.retry_after_s(),
+            Self::None | Self::FleetCa(_) | Self::Lineage(_) => None,
+        }
+    }
 }
 
 impl Anchors {
@@ -85,16 +112,41 @@ impl Anchors {
         read.map(|()| self.known())
     }
 
-    /// Asks the vault again, where it certifies by a CA that is not known yet: a rotation may be under way, which is waited for.
+    /// Verifies what the vault certified just now. Where that is by a CA that is not known, it was replaced: it is learnt first.
+    pub async fn issued(
+        &self,
+        chain: &[Vec<u8>],
+        usage: Usage,
+    ) -> Result<(Known, VerifiedCertificate), ChainError> {
+        let known = self.known();
+        match verify_chain(chain, &known.ca, now_s(), usage) {
+            Err(ChainError::ForeignCa) => {}
+            verified => return Ok((known, verified?)),
+        }
+        self.refresh().await;
+        let known = self.known();
+        let verified = verify_chain(chain, &known.ca, now_s(), usage)?;
+        Ok((known, verified))
+    }
+
+    /// Asks the vault again: it may have replaced the CA without that this was heard. A rotation that is under way is waited for.
     pub async fn refresh(&self) {
-        let _turn = self.one_at_a_time.lock().await;
-        if let Err(error) = self.read().await {
+        if let Err(error) = self.learn().await {
             tracing::error!(%error, "the fleet's CAs are not known anew");
         }
     }
 
+    /// The same where nothing can be done without.
+    pub async fn learn(&self) -> Result<(), AnchorsError> {
+        let _turn = self.one_at_a_time.lock().await;
+        self.read().await
+    }
+
     async fn read(&self) -> Result<(), AnchorsError> {
         let lineage = self.vault.fleet_cas().await?.ok_or(AnchorsError::None)?;
+        if *self.known().lineage == lineage {
+            return Ok(());
+        }
         let ca = self.ca().rolled(&lineage, now_s())?;
         let known = Known {
             ca: Arc::new(ca),
@@ -102,6 +154,14 @@ impl Anchors {
         };
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
         Ok(())
+    }
+}
+
+/// Asks the vault for ever, so that what it did unheard is known before it matters.
+pub async fn keep_known(anchors: &Anchors) {
+    loop {
+        tokio::time::sleep(PERIOD).await;
+        anchors.refresh().await;
     }
 }
 

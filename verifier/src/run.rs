@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::anchors::{Anchors, AnchorsError};
+use crate::anchors::{Anchors, AnchorsError, keep_known};
 use crate::api::Challenges;
 use crate::clock::now_ms;
 use crate::config::Config;
@@ -125,7 +125,11 @@ pub async fn run(
     let rotating = {
         let service = Arc::clone(&service);
         tokio::spawn(async move {
-            tokio::join!(keep_fresh(tls.as_ref()), keep_fresh(&service.token_keys));
+            tokio::join!(
+                keep_known(&service.anchors),
+                keep_fresh(tls.as_ref()),
+                keep_fresh(&service.token_keys)
+            );
         })
     };
     ready(&addresses);

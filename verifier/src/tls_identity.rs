@@ -2,12 +2,14 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use axum::http::StatusCode;
 use bartizan_attestation::certificates::{ChainError, Usage, verify_chain};
 use bartizan_attestation::keys::{Purpose, VaultRequest};
 use bartizan_channel::{Acceptor, ChannelError, Identity};
 
-use crate::anchors::Anchors;
+use crate::anchors::{Anchors, AnchorsError};
 use crate::clock::now_s;
+use crate::problem::ProblemType;
 use crate::rotation::Rotates;
 use crate::vault::{Vault, VaultError, VaultSigner};
 
@@ -39,12 +41,35 @@ pub enum TlsIdentityError {
     /// The vault did not make one.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// By which CA one would be is not known.
+    #[error(transparent)]
+    Anchors(#[from] AnchorsError),
     /// What the vault made is no server's certificate.
     #[error("the vault issued a certificate that is no TLS server's: {0}")]
     Issued(#[from] ChainError),
     /// TLS cannot be set up with it.
     #[error("TLS: {0}")]
     Tls(#[from] ChannelError),
+}
+
+impl ProblemType for TlsIdentityError {
+    fn kind(&self) -> (&'static str, StatusCode) {
+        match self {
+            Self::Vault(error) => error.kind(),
+            Self::Anchors(error) => error.kind(),
+            Self::Issued(_) | Self::Tls(_) => {
+                ("vault-unexpected", StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::Vault(error) => error.retry_after_s(),
+            Self::Anchors(error) => error.retry_after_s(),
+            Self::Issued(_) | Self::Tls(_) => None,
+        }
+    }
 }
 
 impl TlsIdentity {
@@ -99,12 +124,14 @@ async fn make(
     names: &[String],
     lifetime_s: u64,
 ) -> Result<Current, TlsIdentityError> {
+    // Before the vault makes a key: one by a CA that is not known is of no use, and as many as those have the one in use destroyed.
+    anchors.learn().await?;
     let request = VaultRequest::RotateTlsServer {
         names: names.to_vec(),
         lifetime_s,
     };
     let chain = vault.certificates(request).await?;
-    let known = anchors.known();
+    let (known, _) = anchors.issued(&chain, Usage::TlsServer).await?;
     // The present one's: who has followed to it knows no server of a former one's.
     let certificate = verify_chain(&chain, &known.ca.alone(), now_s(), Usage::TlsServer)?;
     let leaf = chain.first().cloned().unwrap_or_default();

@@ -7,7 +7,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::http::StatusCode;
-use bartizan_attestation::certificates::{Usage, verify_chain};
+use bartizan_attestation::certificates::Usage;
 use bartizan_attestation::cose::Jwk;
 use bartizan_attestation::keys::{Purpose, VaultRefusal, VaultRequest};
 
@@ -185,20 +185,23 @@ impl TokenKeys {
     }
 
     async fn read(&self) -> Result<(), TokenKeysError> {
-        let now = now_s();
         // The vault lists the newest last: of two that were made within one second, that one stays first.
-        let mut keys: Vec<_> = (self.vault.describe().await?.keys.into_iter().rev())
+        let chains: Vec<_> = (self.vault.describe().await?.keys.into_iter().rev())
             .filter(|key| key.purpose == Purpose::Token && !key.chain.is_empty())
-            .filter_map(|key| self.verified(plain(key.chain), now))
+            .map(|key| plain(key.chain))
             .collect();
+        let mut keys = Vec::new();
+        for chain in chains {
+            keys.extend(self.verified(chain).await);
+        }
         keys.sort_by_key(|key| std::cmp::Reverse((key.not_before, key.not_after)));
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
         Ok(())
     }
 
-    fn verified(&self, chain: Vec<Vec<u8>>, now: u64) -> Option<TokenKey> {
-        match verify_chain(&chain, &self.anchors.ca(), now, Usage::Token) {
-            Ok(certificate) => Some(TokenKey {
+    async fn verified(&self, chain: Vec<Vec<u8>>) -> Option<TokenKey> {
+        match self.anchors.issued(&chain, Usage::Token).await {
+            Ok((_, certificate)) => Some(TokenKey {
                 chain,
                 jwk: certificate.public_key.jwk(),
                 id: certificate.public_key.sha256(),

@@ -7,7 +7,7 @@ use aws_lc_rs::rand;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use bartizan_attestation::certificates::{ChainError, Usage, verify_chain};
+use bartizan_attestation::certificates::{ChainError, Usage};
 use bartizan_attestation::csr::{self, CsrError};
 use bartizan_attestation::digest::sha256;
 use bartizan_attestation::identity::CardId;
@@ -22,7 +22,7 @@ use super::input::{self, InputError, Parameters};
 use super::listing::{PageQuery, PageShare, Paid};
 use super::tpm::{self, TpmError};
 use crate::binary::Binary;
-use crate::clock::{now_ms, now_s};
+use crate::clock::now_ms;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::quota::RenewalQuotaError;
 use crate::service::Service;
@@ -331,21 +331,13 @@ async fn issue(
     let name = name.to_owned();
     let request = VaultRequest::IssueHost { csr, name, vault };
     let chain = service.vault.certificates(request).await?;
-    let mut ca = service.anchors.ca();
-    let mut verified = verify_chain(&chain, &ca, now_s(), Usage::Card);
-    if verified == Err(ChainError::ForeignCa) {
-        // The fleet CA was replaced just now.
-        service.anchors.refresh().await;
-        ca = service.anchors.ca();
-        verified = verify_chain(&chain, &ca, now_s(), Usage::Card);
-    }
-    let verified = verified?;
+    let (known, verified) = service.anchors.issued(&chain, Usage::Card).await?;
     // INVARIANT: a card's chain is its own certificate, which names its card.
     let card = verified.card.ok_or(ChainError::AlternativeName)?;
     let certificate = chain.first().cloned().unwrap_or_default();
     let document = EnrolledDocument {
         chain: chain.into_iter().map(Binary).collect(),
-        fleet_ca: ca.der().to_vec().into(),
+        fleet_ca: known.ca.der().to_vec().into(),
     };
     Ok(Issued {
         card,

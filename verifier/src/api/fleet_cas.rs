@@ -43,16 +43,13 @@ impl ProblemType for FleetCaRouteError {
             Self::Order(_) | Self::OtherOperator { .. } => {
                 ("rotation-refused", StatusCode::FORBIDDEN)
             }
-            Self::Anchors(AnchorsError::Vault(error)) => error.kind(),
-            Self::Anchors(
-                AnchorsError::None | AnchorsError::FleetCa(_) | AnchorsError::Lineage(_),
-            ) => ("vault-unexpected", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Anchors(error) => error.kind(),
         }
     }
 
     fn retry_after_s(&self) -> Option<u64> {
         match self {
-            Self::Anchors(AnchorsError::Vault(error)) => error.retry_after_s(),
+            Self::Anchors(error) => error.retry_after_s(),
             _ => None,
         }
     }

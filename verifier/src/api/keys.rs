@@ -41,18 +41,16 @@ impl ProblemType for KeyRouteError {
     fn kind(&self) -> (&'static str, StatusCode) {
         match self {
             Self::Token(error) => error.kind(),
-            Self::Tls(TlsIdentityError::Vault(error)) | Self::Vault(error) => error.kind(),
-            Self::Tls(TlsIdentityError::Issued(_) | TlsIdentityError::Tls(_)) => {
-                ("vault-unexpected", StatusCode::INTERNAL_SERVER_ERROR)
-            }
+            Self::Tls(error) => error.kind(),
+            Self::Vault(error) => error.kind(),
         }
     }
 
     fn retry_after_s(&self) -> Option<u64> {
         match self {
             Self::Token(error) => error.retry_after_s(),
-            Self::Tls(TlsIdentityError::Vault(error)) | Self::Vault(error) => error.retry_after_s(),
-            Self::Tls(TlsIdentityError::Issued(_) | TlsIdentityError::Tls(_)) => None,
+            Self::Tls(error) => error.retry_after_s(),
+            Self::Vault(error) => error.retry_after_s(),
         }
     }
 }

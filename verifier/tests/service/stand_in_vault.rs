@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -37,6 +37,9 @@ pub(crate) struct StandInVault {
     pub(crate) results: Arc<Gate>,
     /// Where it makes keys and certificates for hosts.
     pub(crate) making: Arc<Gate>,
+    replaced: Arc<OnceLock<Replaced>>,
+    /// How many TLS keys it has made.
+    made_servers: Arc<AtomicUsize>,
 }
 
 /// Whether what comes to it goes on now, or waits.
@@ -54,6 +57,7 @@ struct Waiting {
 
 struct Keys {
     fleet: Arc<Authority>,
+    made_servers: Arc<AtomicUsize>,
     refuses: Arc<AtomicBool>,
     /// Whether the fleet CA was made, as far as anybody was told.
     shows_fleet: Arc<AtomicBool>,
@@ -63,6 +67,13 @@ struct Keys {
     full: Arc<AtomicBool>,
     results: Arc<Gate>,
     making: Arc<Gate>,
+    replaced: Arc<OnceLock<Replaced>>,
+}
+
+/// The CA that the first one was replaced by.
+struct Replaced {
+    fleet: Authority,
+    lineage: Lineage,
 }
 
 impl StandInVault {
@@ -74,7 +85,11 @@ impl StandInVault {
         let loses_answers = Arc::new(AtomicBool::new(false));
         let full = Arc::new(AtomicBool::new(false));
         let (results, making) = (Arc::<Gate>::default(), Arc::<Gate>::default());
+        let replaced = Arc::<OnceLock<_>>::default();
+        let made_servers = Arc::<AtomicUsize>::default();
         let keys = Arc::new(Keys {
+            replaced: Arc::clone(&replaced),
+            made_servers: Arc::clone(&made_servers),
             fleet: Arc::clone(&fleet),
             shows_fleet: Arc::clone(&shows_fleet),
             refuses: Arc::clone(&refuses),
@@ -100,7 +115,28 @@ impl StandInVault {
             full,
             results,
             making,
+            replaced,
+            made_servers,
         }
+    }
+
+    /// From now on another CA certifies, which nobody is told of who does not ask.
+    pub(crate) fn replace_fleet(&self, fleet: Authority) {
+        let lineage = self.fleet.replaced_by(&fleet);
+        let first = self.replaced.set(Replaced { fleet, lineage });
+        assert!(first.is_ok(), "replaced twice");
+    }
+
+    /// The same, and nothing leads there.
+    pub(crate) fn replace_fleet_unlinked(&self, fleet: Authority) {
+        let lineage = Lineage::of(fleet.der.clone());
+        let first = self.replaced.set(Replaced { fleet, lineage });
+        assert!(first.is_ok(), "replaced twice");
+    }
+
+    /// How many TLS keys it has made.
+    pub(crate) fn made_servers(&self) -> usize {
+        self.made_servers.load(Ordering::SeqCst)
     }
 
     /// From now on there is no fleet CA, until one is made.
@@ -173,10 +209,14 @@ impl Keys {
                 fleet_ca: (self.shows_fleet.load(Ordering::SeqCst))
                     .then(|| self.fleet.der.clone().into()),
             },
-            VaultRequest::DescribeFleetCas => VaultReply::FleetCas(
-                (self.shows_fleet.load(Ordering::SeqCst))
-                    .then(|| Lineage::of(self.fleet.der.clone())),
-            ),
+            VaultRequest::DescribeFleetCas => {
+                VaultReply::FleetCas((self.shows_fleet.load(Ordering::SeqCst)).then(|| {
+                    match self.replaced.get() {
+                        Some(replaced) => replaced.lineage.clone(),
+                        None => Lineage::of(self.fleet.der.clone()),
+                    }
+                }))
+            }
             VaultRequest::CreateFleetCa { .. } => {
                 assert!(!self.shows_fleet.swap(true, Ordering::SeqCst), "made twice");
                 certificates(self.fleet.der.clone())
@@ -185,7 +225,7 @@ impl Keys {
                 Ok(key) => {
                     self.making.pass();
                     let uri = format!("urn:bartizan:host:{}", hex::encode(key.sha256()));
-                    certificates(self.fleet.issue(&Wish::new(Usage::Card, uri), &key))
+                    certificates(self.present().issue(&Wish::new(Usage::Card, uri), &key))
                 }
                 Err(error) => VaultReply::Refused(VaultRefusal::NotSignable(error.to_string())),
             },
@@ -194,14 +234,15 @@ impl Keys {
                     Usage::Operator,
                     format!("urn:bartizan:operator:{name}:administrator"),
                 );
-                certificates(self.fleet.issue(&wish, &csr::verify(&csr).unwrap()))
+                certificates(self.present().issue(&wish, &csr::verify(&csr).unwrap()))
             }
             VaultRequest::RotateTlsServer { names, lifetime_s } => {
+                self.made_servers.fetch_add(1, Ordering::SeqCst);
                 let key = EphemeralKey::generate().unwrap();
                 let mut wish = Wish::new(Usage::TlsServer, None);
                 wish.names = &names;
                 wish.not_after = now_s() + lifetime_s;
-                let leaf = self.fleet.issue(&wish, &key.public_key());
+                let leaf = self.present().issue(&wish, &key.public_key());
                 self.servers.lock().unwrap().insert(leaf.clone(), key);
                 certificates(leaf)
             }
@@ -243,6 +284,10 @@ impl Keys {
         }
     }
 
+    fn present(&self) -> &Authority {
+        (self.replaced.get()).map_or(&self.fleet, |replaced| &replaced.fleet)
+    }
+
     fn rotate_token(&self, lifetime_s: u64) -> VaultReply {
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new()).unwrap();
@@ -253,7 +298,7 @@ impl Keys {
         // Keys made within one second are still told apart by their age.
         wish.not_before += tokens.len() as u64;
         wish.not_after = now_s() + lifetime_s;
-        let leaf = self.fleet.issue(&wish, &public);
+        let leaf = self.present().issue(&wish, &public);
         tokens.push((key, leaf.clone()));
         certificates(leaf)
     }
