@@ -3,11 +3,11 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use axum::http::StatusCode;
-use bartizan_attestation::certificates::{ChainError, Usage, verify_chain};
+use bartizan_attestation::certificates::{ChainError, Lineage, Usage, verify_chain};
 use bartizan_attestation::keys::{Purpose, VaultRequest};
 use bartizan_channel::{Acceptor, ChannelError, Identity};
 
-use crate::anchors::{Anchors, AnchorsError};
+use crate::anchors::{Anchors, AnchorsError, Known};
 use crate::clock::now_s;
 use crate::problem::ProblemType;
 use crate::rotation::Rotates;
@@ -21,13 +21,14 @@ pub struct TlsIdentity {
     names: Vec<String>,
     lifetime_s: u64,
     current: RwLock<Current>,
+    one_at_a_time: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
 struct Current {
     acceptor: Acceptor,
-    /// SHA-256 over the certificate of the CA that certified it.
-    fleet_ca: [u8; 32],
+    /// The fleet's CAs, of which the present one certified it.
+    known: Known,
     /// DER.
     certificate: Vec<u8>,
     /// SHA-256 over the key's DER SubjectPublicKeyInfo.
@@ -87,6 +88,7 @@ impl TlsIdentity {
             names,
             lifetime_s,
             current,
+            one_at_a_time: tokio::sync::Mutex::default(),
         })
     }
 
@@ -102,6 +104,29 @@ impl TlsIdentity {
     #[must_use]
     pub fn certificate(&self) -> Vec<u8> {
         self.read().certificate.clone()
+    }
+
+    /// The fleet's CAs, as others are told. Who follows to the present one knows no server but one that it certified: that is shown by
+    /// then.
+    #[must_use]
+    pub fn lineage(&self) -> Arc<Lineage> {
+        Arc::clone(&self.read().known.lineage)
+    }
+
+    /// Has an identity by the present fleet CA made, if the current one is not.
+    pub async fn follow(&self) -> Result<(), TlsIdentityError> {
+        let _turn = self.one_at_a_time.lock().await;
+        if self.read().known.ca.sha256() == self.anchors.ca().sha256() {
+            return Ok(());
+        }
+        self.replace().await
+    }
+
+    async fn replace(&self) -> Result<(), TlsIdentityError> {
+        let new = make(&self.vault, &self.anchors, &self.names, self.lifetime_s).await?;
+        tracing::info!(not_after = new.validity.1, "TLS server key rotated");
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
     }
 
     /// Has a key destroyed, by the SHA-256 of its DER SubjectPublicKeyInfo. The one that is shown is replaced first; handshakes that were
@@ -140,7 +165,7 @@ async fn make(
     let identity = Arc::new(Identity::new(shown, signer));
     Ok(Current {
         acceptor: Acceptor::new(move || Arc::clone(&identity), &known.cas())?,
-        fleet_ca: known.ca.sha256(),
+        known,
         certificate: leaf,
         key: certificate.public_key.sha256(),
         validity: (certificate.not_before, certificate.not_after),
@@ -153,7 +178,7 @@ impl Rotates for TlsIdentity {
 
     fn validity(&self) -> (u64, u64) {
         let current = self.read();
-        if current.fleet_ca == self.anchors.ca().sha256() {
+        if current.known.ca.sha256() == self.anchors.ca().sha256() {
             current.validity
         } else {
             // The fleet CA was replaced since: it is due.
@@ -162,9 +187,7 @@ impl Rotates for TlsIdentity {
     }
 
     async fn rotate(&self) -> Result<(), TlsIdentityError> {
-        let new = make(&self.vault, &self.anchors, &self.names, self.lifetime_s).await?;
-        tracing::info!(not_after = new.validity.1, "TLS server key rotated");
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
-        Ok(())
+        let _turn = self.one_at_a_time.lock().await;
+        self.replace().await
     }
 }

@@ -332,6 +332,10 @@ async fn issue(
     let request = VaultRequest::IssueHost { csr, name, vault };
     let chain = service.vault.certificates(request).await?;
     let (known, verified) = service.anchors.issued(&chain, Usage::Card).await?;
+    // Who trusts the present CA from now on is to know this server.
+    if let Err(error) = service.tls.follow().await {
+        tracing::error!(%error, "the TLS server's certificate is a former fleet CA's still; trying again");
+    }
     // INVARIANT: a card's chain is its own certificate, which names its card.
     let card = verified.card.ok_or(ChainError::AlternativeName)?;
     let certificate = chain.first().cloned().unwrap_or_default();

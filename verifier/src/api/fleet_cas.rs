@@ -16,8 +16,8 @@ use crate::anchors::AnchorsError;
 use crate::binary::Binary;
 use crate::clock::now_s;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
-use crate::rotation::Rotates as _;
 use crate::service::Service;
+use crate::tls_identity::TlsIdentityError;
 use crate::vault::VaultError;
 
 /// The fleet CA was not replaced.
@@ -32,6 +32,11 @@ enum FleetCaRouteError {
         /// Who did.
         signer: String,
     },
+    /// It was, and whoever follows now does not know this server.
+    #[error(
+        "the fleet CA was replaced, and nobody is told before this server has a certificate by the new one, which is tried again every 5 s: {0}; do not order another, run `bartizan operator roll-fleet-ca` in a while"
+    )]
+    NotShown(#[source] TlsIdentityError),
     /// The vault did not do it.
     #[error(transparent)]
     Anchors(#[from] AnchorsError),
@@ -43,6 +48,7 @@ impl ProblemType for FleetCaRouteError {
             Self::Order(_) | Self::OtherOperator { .. } => {
                 ("rotation-refused", StatusCode::FORBIDDEN)
             }
+            Self::NotShown(_) => ("fleet-ca-not-shown", StatusCode::SERVICE_UNAVAILABLE),
             Self::Anchors(error) => error.kind(),
         }
     }
@@ -104,7 +110,7 @@ pub(super) struct RotationDocument {
     responses((status = 200, body = FleetCaDocument))
 )]
 pub(super) async fn show(State(service): State<Arc<Service>>) -> Json<FleetCaDocument> {
-    Json(FleetCaDocument::from(&*service.anchors.known().lineage))
+    Json(FleetCaDocument::from(&*service.tls.lineage()))
 }
 
 /// Replaces the fleet CA, on an order that the operator who asks has signed: the vault follows no word of this service. Hosts, guests and
@@ -136,12 +142,11 @@ pub(super) async fn rotate(
         let certificate = hex::encode(known.ca.sha256());
         tracing::warn!(operator = operator.name, certificate, "fleet CA replaced");
         // From now on nothing new is the former CA's. What is not done here is tried again by its schedule, or is good by the links.
-        if let Err(error) = service.tls.rotate().await {
-            tracing::error!(%error, "the TLS server's certificate is the former fleet CA's still; trying again");
-        }
+        let shown = service.tls.follow().await;
         if let Err(error) = service.token_keys.replace().await {
             tracing::warn!(%error, "the token key's certificate is the former fleet CA's still");
         }
+        shown.map_err(FleetCaRouteError::NotShown)?;
         Ok::<_, FleetCaRouteError>(FleetCaDocument::from(&*known.lineage))
     });
     let rotated = rotating.await.map_err(|_| VaultError::Stopped)??;

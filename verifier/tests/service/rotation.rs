@@ -60,6 +60,28 @@ async fn a_fleet_ca_that_was_replaced_unheard_is_followed_before_a_key_is_made()
     assert_eq!(stand_in.made_servers(), 2);
 }
 
+/// Who follows to a CA knows no server but one that it certified.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_of_a_ca_before_the_server_is_its() {
+    let directory = tempfile::tempdir().unwrap();
+    let stand_in = StandInVault::start(directory.path(), Authority::fleet());
+    let (anchors, identity) = identity(&stand_in).await;
+    let new = Authority::fleet();
+    let [old, new_der] = [stand_in.fleet.der.clone(), new.der.clone()];
+    stand_in.replace_fleet(new);
+    anchors.learn().await.unwrap();
+    assert_eq!(*anchors.known().lineage.present, new_der);
+    stand_in.refuse(true);
+    identity.follow().await.unwrap_err();
+    assert_eq!(*identity.lineage().present, old);
+    stand_in.refuse(false);
+    identity.follow().await.unwrap();
+    assert_eq!(*identity.lineage().present, new_der);
+    let made = stand_in.made_servers();
+    identity.follow().await.unwrap();
+    assert_eq!(stand_in.made_servers(), made);
+}
+
 /// The vault drops the oldest of its keys for the newest: what it cannot be asked for rightly is not asked for.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_key_is_made_by_a_ca_that_is_not_followed() {
