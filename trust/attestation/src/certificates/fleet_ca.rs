@@ -193,6 +193,10 @@ impl Authority {
         if at < self.not_before {
             return Err(ChainError::NotYetValid);
         }
+        self.check_end(at)
+    }
+
+    pub(super) const fn check_end(&self, at: u64) -> Result<(), ChainError> {
         if at > self.not_after {
             Err(ChainError::Expired)
         } else {

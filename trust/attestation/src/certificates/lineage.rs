@@ -160,8 +160,8 @@ impl FleetCa {
         let (older, newer) = (cas.iter().take(pinned), cas.iter().skip(pinned + 1));
         let backward = links.iter().take(pinned).map(|links| links.backward);
         let forward = links.iter().skip(pinned).map(|links| links.forward);
-        let mut linked = led_to(self.pinned(), older.rev().zip(backward.rev()));
-        linked.extend(led_to(self.pinned(), newer.zip(forward)));
+        let mut linked = led_back_to(self.pinned(), older.rev().zip(backward.rev()));
+        linked.extend(led_on_to(self.pinned(), newer.zip(forward)));
         Ok(self.linked_to(linked))
     }
 
@@ -196,8 +196,22 @@ fn link(der: &[u8], issuer: &Authority, subject: &Authority) -> Result<Validity,
     Ok((contents.not_before, contents.not_after))
 }
 
+/// One CA before the other on the way back from the pinned one: none for longer than all links up to it. Each begins with its own
+/// link, which is as old as itself: what it certified before others took its place is verified as of then.
+fn led_back_to<'a>(
+    pinned: &Authority,
+    way: impl Iterator<Item = (&'a Authority, Validity)>,
+) -> Vec<Authority> {
+    let (_, mut valid_until) = pinned.validity();
+    let each = way.map(|(ca, (begin, end))| {
+        valid_until = valid_until.min(end);
+        ca.clone().valid_within((begin, valid_until))
+    });
+    each.collect()
+}
+
 /// One CA after the other on the way from the pinned one: each valid while all links up to it are.
-fn led_to<'a>(
+fn led_on_to<'a>(
     pinned: &Authority,
     way: impl Iterator<Item = (&'a Authority, Validity)>,
 ) -> Vec<Authority> {
