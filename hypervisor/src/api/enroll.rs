@@ -122,7 +122,9 @@ pub(super) fn certified(guest: &Guest, chain: &Chain, fleet_cas: &Lineage) -> Js
 
 /// The CA that the guest was launched to trust. Where the host does not know it any more, the present one, which the guest refuses.
 fn pinned(guest: &Guest, fleet_cas: &Lineage) -> Vec<u8> {
-    let pinned = guest.pinned();
+    // The guest compares it with its anchor: whether it is trusted here any more is no matter.
+    let told = fleet_cas.named(&guest.record.fleet_ca_sha256);
+    let pinned = told.map(<[u8]>::to_vec).or_else(|| guest.pinned());
     pinned.unwrap_or_else(|| fleet_cas.present.to_vec())
 }
 

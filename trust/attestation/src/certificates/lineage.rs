@@ -24,6 +24,7 @@ use minicbor::{Decode, Encode};
 use super::contents::Contents;
 use super::fleet_ca::{Authority, FleetCaError};
 use super::{ChainError, FleetCa};
+use crate::digest::sha256;
 
 /// The CAs of one fleet, as they are handed round. Nothing of it is believed before [`FleetCa::with_lineage`].
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -104,6 +105,17 @@ impl Lineage {
     pub fn new_with_old(&self) -> Vec<Vec<u8>> {
         let former = self.former.iter().rev();
         former.map(|former| former.new_with_old.to_vec()).collect()
+    }
+
+    /// The certificate (DER) of the CA with this SHA-256, in lower-case hexadecimal, if it is one of them. Nothing is said of whether it
+    /// is to be trusted.
+    #[must_use]
+    pub fn named(&self, sha256_hex: &str) -> Option<&[u8]> {
+        let former = self.former.iter().map(|former| &former.certificate);
+        former
+            .chain([&self.present])
+            .map(|der| der.as_slice())
+            .find(|der| hex::encode(sha256(der)) == sha256_hex)
     }
 
     /// All CAs in their order, each linked both ways to the next; when those links are valid is left open.

@@ -397,3 +397,14 @@ fn a_server_shows_the_newest_link_first() {
     let links = [1, 0].map(|at| line.lineage.former[at].new_with_old.to_vec());
     assert_eq!(line.lineage.new_with_old(), links);
 }
+
+#[test]
+fn a_ca_is_found_by_its_name() {
+    let line = Line::new(3);
+    for fleet in &line.fleets {
+        let name = hex::encode(fleet.anchor().sha256());
+        assert_eq!(line.lineage.named(&name), Some(&fleet.ca.der()[..]));
+    }
+    let stranger = hex::encode(Fleet::new().anchor().sha256());
+    assert_eq!(line.lineage.named(&stranger), None);
+}
