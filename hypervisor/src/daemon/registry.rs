@@ -170,11 +170,17 @@ impl Registry {
 
     /// The record that was started from; its operator, or the anchor in it, may be of a CA of the fleet that is not known yet.
     pub(super) async fn verified(&self, started: &Started) -> Result<VerifiedRecord, StartedError> {
-        if let Ok(verified) = started.verify(&self.anchors.ca()) {
-            return Ok(verified);
+        let record = match started.verify(&self.anchors.ca()) {
+            Err(StartedError::Record(record)) if record.is_of_unknown_ca() => record,
+            known => return known,
+        };
+        match self.anchors.ask().await {
+            Ok(()) => started.verify(&self.anchors.ca()),
+            Err(card) => {
+                let card = Box::new(card);
+                Err(StartedError::Unasked { record, card })
+            }
         }
-        self.anchors.ask_if_there().await;
-        started.verify(&self.anchors.ca())
     }
 
     pub(super) fn backoff(&self) -> MutexGuard<'_, Backoff> {

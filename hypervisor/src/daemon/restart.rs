@@ -14,7 +14,7 @@ use super::registry::Registry;
 use super::started::{Started, StartedError};
 use super::watch::End;
 
-/// Between two looks at a note that cannot be read.
+/// Between two looks at a note that cannot be read, or not be judged before the card is asked.
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Registry {
@@ -23,7 +23,7 @@ impl Registry {
         let due = loop {
             match self.due(&ended).await {
                 Ok(due) => break due,
-                Err(error @ StartedError::Io { .. }) => {
+                Err(error @ (StartedError::Io { .. } | StartedError::Unasked { .. })) => {
                     tracing::error!(guest = %ended, %error, "whether a guest is to be started again is not known yet");
                     tokio::time::sleep(RETRY).await;
                 }
