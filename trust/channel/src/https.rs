@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -52,6 +52,8 @@ pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
     server_name: String,
     binding: [u8; 32],
+    /// Whether the server has said that it answers no more.
+    last: bool,
     driver: JoinHandle<()>,
 }
 
@@ -75,6 +77,7 @@ impl Connection {
                 sender,
                 server_name: to.server_name.clone(),
                 binding,
+                last: false,
                 driver,
             })
         };
@@ -89,10 +92,10 @@ impl Connection {
         &self.binding
     }
 
-    /// Whether the server has closed it.
+    /// Whether the server has closed it, or said that it will (RFC 9112 section 9.6): that may be known before its end is.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        self.last || self.sender.is_closed()
     }
 
     /// Sends a request and reads the whole answer, of at most `limit` bytes. After an error, or when this future was
@@ -112,6 +115,7 @@ impl Connection {
                 .header(CONTENT_TYPE, "application/json")
                 .body(Full::from(request.body))?;
             let response = self.sender.send_request(request).await?;
+            self.last |= says_close(response.headers());
             let status = response.status().as_u16();
             let body = Limited::new(response.into_body(), limit).collect().await;
             let body = body.map_err(|error| too_large_or_broken(error, limit))?;
@@ -145,6 +149,15 @@ pub async fn request(
     connection.send(request, limit, left).await
 }
 
+fn says_close(headers: &HeaderMap) -> bool {
+    let options = headers.get_all(CONNECTION).into_iter();
+    let mut options = options.filter_map(|value| value.to_str().ok());
+    options.any(|value| {
+        let mut options = value.split(',').map(str::trim);
+        options.any(|option| option.eq_ignore_ascii_case("close"))
+    })
+}
+
 fn too_large_or_broken(
     error: Box<dyn std::error::Error + Send + Sync>,
     limit: usize,
@@ -155,5 +168,27 @@ fn too_large_or_broken(
     match error.downcast::<hyper::Error>() {
         Ok(error) => ChannelError::Http(*error),
         Err(error) => ChannelError::Connect(std::io::Error::other(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_says_in_many_ways_that_it_closes() {
+        let said = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CONNECTION, value.parse().unwrap());
+            }
+            says_close(&headers)
+        };
+        for closes in [&["close"][..], &["Close"], &["x, close"], &["x", "close"]] {
+            assert!(said(closes), "{closes:?}");
+        }
+        for goes_on in [&[][..], &["keep-alive"], &["closer"], &[""]] {
+            assert!(!said(goes_on), "{goes_on:?}");
+        }
     }
 }
