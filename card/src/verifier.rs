@@ -244,12 +244,18 @@ impl Verifier {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| unclear("its token certificates are not base64url"))?;
         // Before anybody is told of a certificate by a CA that is not known yet.
-        if !self.knows_issuer(certificates.first())
-            && let Err(error) = self.follow_fleet_ca().await
-        {
-            tracing::warn!(%error, "the verifier's token keys are certified by a fleet CA that is not known");
-            // Not kept: the next one asks again.
-            return Ok(certificates);
+        if !self.knows_issuer(certificates.first()) {
+            if let Err(error) = self.follow_fleet_ca().await {
+                tracing::warn!(%error, "whether the fleet CA was replaced is not known");
+            }
+            // The verifier may not tell of it yet.
+            if !self.knows_issuer(certificates.first()) {
+                tracing::warn!(
+                    "the verifier's token key is certified by a fleet CA that is not known"
+                );
+                // Not kept: the next one asks again.
+                return Ok(certificates);
+            }
         }
         let mut known = self
             .token_certificates

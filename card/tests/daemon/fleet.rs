@@ -96,6 +96,16 @@ impl Authority {
         self.issue(&params(Usage::TlsServer, fresh(), address), key)
     }
 
+    /// Certifies a token key that nobody has.
+    pub(crate) fn certify_token(&self) -> Vec<u8> {
+        let uri = Subject::Token.uri().unwrap();
+        let name = SanType::URI(Ia5String::try_from(uri).unwrap());
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let issuer = Issuer::from_params(&self.params, &self.key);
+        let certificate = params(Usage::Token, fresh(), name).signed_by(&key, &issuer);
+        certificate.unwrap().der().to_vec()
+    }
+
     fn issue(&self, params: &CertificateParams, key: &PublicKey) -> Vec<u8> {
         let issuer = Issuer::from_params(&self.params, &self.key);
         let certificate = params.signed_by(&Certified(key), &issuer);

@@ -8,6 +8,7 @@ mod operations;
 mod renewal;
 mod stand_in_vault;
 mod stand_in_verifier;
+mod token_keys;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

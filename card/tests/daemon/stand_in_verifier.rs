@@ -20,8 +20,17 @@ use crate::fleet::{Authority, fresh};
 pub(crate) struct StandInVerifier {
     pub(crate) port: u16,
     revoked: Arc<Mutex<Vec<String>>>,
+    told: Arc<Mutex<Told>>,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What it tells of its CAs and keys.
+#[derive(Clone)]
+pub(crate) struct Told {
+    pub(crate) lineage: Lineage,
+    /// The token keys' certificates, DER.
+    pub(crate) tokens: Vec<Vec<u8>>,
 }
 
 impl StandInVerifier {
@@ -38,6 +47,9 @@ impl StandInVerifier {
         let (end, ended) = oneshot::channel();
         let revoked = Arc::new(Mutex::default());
         let known = Arc::clone(&revoked);
+        let tokens = Vec::new();
+        let told = Arc::new(Mutex::new(Told { lineage, tokens }));
+        let telling = Arc::clone(&told);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -45,7 +57,7 @@ impl StandInVerifier {
                 .unwrap();
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(fleet, lineage, known, listener) => {}
+                    () = serve(fleet, telling, known, listener) => {}
                     _ = ended => {}
                 }
             });
@@ -53,9 +65,15 @@ impl StandInVerifier {
         Self {
             port,
             revoked,
+            told,
             end: Some(end),
             thread: Some(thread),
         }
+    }
+
+    /// From now on it tells this.
+    pub(crate) fn tell(&self, told: Told) {
+        *self.told.lock().unwrap() = told;
     }
 
     /// From now on this operator is.
@@ -73,7 +91,7 @@ impl Drop for StandInVerifier {
 
 async fn serve(
     fleet: Arc<Authority>,
-    lineage: Lineage,
+    told: Arc<Mutex<Told>>,
     revoked: Arc<Mutex<Vec<String>>>,
     listener: TcpListener,
 ) {
@@ -81,6 +99,7 @@ async fn serve(
     let key = EphemeralKey::generate().unwrap();
     let signer = LocalSigner::from_pkcs8(key.pkcs8_der()).unwrap();
     let server = fleet.certify_server(&key.public_key());
+    let lineage = told.lock().unwrap().lineage.clone();
     let chain = [vec![server], lineage.new_with_old()].concat();
     let former = lineage.former.iter().map(|ca| ca.certificate.to_vec());
     let cas: Vec<_> = former.chain([fleet.der.clone()]).collect();
@@ -89,15 +108,15 @@ async fn serve(
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let (fleet, acceptor) = (Arc::clone(&fleet), acceptor.clone());
-        let lineage = lineage.clone();
+        let told = told.lock().unwrap().clone();
         let revoked = revoked.lock().unwrap().clone();
-        tokio::spawn(async move { answer((&fleet, &lineage), &revoked, &acceptor, stream).await });
+        tokio::spawn(async move { answer((&fleet, &told), &revoked, &acceptor, stream).await });
     }
 }
 
 /// Answers one request; `None` where the client did not get so far.
 async fn answer(
-    fleet: (&Authority, &Lineage),
+    fleet: (&Authority, &Told),
     revoked: &[String],
     acceptor: &Acceptor,
     stream: TcpStream,
@@ -127,12 +146,7 @@ async fn answer(
     stream.shutdown().await.ok()
 }
 
-fn reply(
-    (fleet, lineage): (&Authority, &Lineage),
-    revoked: &[String],
-    head: &str,
-    body: &str,
-) -> Value {
+fn reply((fleet, told): (&Authority, &Told), revoked: &[String], head: &str, body: &str) -> Value {
     if head.starts_with("POST /v1/hosts/renew ") {
         let wish: Value = serde_json::from_str(body).unwrap();
         let request = B64.decode(wish["csr"].as_str().unwrap()).unwrap();
@@ -143,7 +157,7 @@ fn reply(
         return json!({ "counter": 1, "mark": B64.encode([7; 32]) });
     }
     if head.starts_with("GET /v1/fleet-ca ") {
-        let former = lineage.former.iter().map(|ca| {
+        let former = told.lineage.former.iter().map(|ca| {
             json!({
                 "fleet_ca": B64.encode(&*ca.certificate),
                 "new_with_old": B64.encode(&*ca.new_with_old),
@@ -151,7 +165,11 @@ fn reply(
             })
         });
         let former: Vec<_> = former.collect();
-        return json!({ "fleet_ca": B64.encode(&fleet.der), "former": former });
+        return json!({ "fleet_ca": B64.encode(&*told.lineage.present), "former": former });
+    }
+    if head.starts_with("GET /v1/token-certificates ") {
+        let chains: Vec<_> = told.tokens.iter().map(|leaf| [B64.encode(leaf)]).collect();
+        return json!({ "token_certificates": chains });
     }
     let operator = head.strip_prefix("GET /v1/operators/");
     let (operator, _) = operator.unwrap().split_once("/standing ").unwrap();
