@@ -5,6 +5,7 @@
 //! | whoever took the verifier over has the CA replaced | the vault does it on an order that an administrator signed, and on no word of the verifier's |
 //! | an order sent again | it names the CA that it replaces, which is the present one no more |
 //! | an order signed for later | it lasts ten minutes at most |
+//! | a former CA's key, stolen, certifies an administrator who has the present one replaced | only the present one's operators do; a former one's have themselves certified anew first |
 //! | an order passed off as one to a host | the type is signed ([`crate::cose`]) |
 
 use minicbor::{Decode, Encode};
@@ -87,6 +88,16 @@ pub enum RotationRefusal {
         #[n(1)]
         now_s: u64,
     },
+    /// Who signed it is an operator by the word of a CA that was replaced.
+    #[n(7)]
+    #[error(
+        "a former fleet CA certified operator `{operator}`, and only the present one's have it replaced; have the same key certified anew by `bartizan service init` on the verifier's machine, and sign again"
+    )]
+    FormerCa {
+        /// Who signed it.
+        #[n(0)]
+        operator: String,
+    },
     /// It is good for too long.
     #[n(6)]
     #[error("the order is good for {ahead_s} s more; ten minutes are the most: compare the clocks")]
@@ -125,7 +136,8 @@ pub fn sign_rotation(
 }
 
 impl AuthorisedRotation {
-    /// Verifies an order against the present CA at a time in seconds since the Unix epoch.
+    /// Verifies an order against the present CA, which may lead to former ones: their operators are told from strangers, and refused.
+    /// `now_s` is in seconds since the Unix epoch.
     pub fn verify(signed: &[u8], present: &FleetCa, now_s: u64) -> Result<Self, RotationRefusal> {
         let malformed = |error: &dyn std::error::Error| {
             let why = error.to_string();
@@ -135,6 +147,9 @@ impl AuthorisedRotation {
             .map_err(|error| malformed(&error))?;
         let signer = verify_chain(message.chain(), present, now_s, Usage::Operator)
             .map_err(|error| RotationRefusal::Signer(error.to_string()))?;
+        // Said last: an order that was followed already is its signer's former CA's, too.
+        let by_present = verify_chain(message.chain(), &present.alone(), now_s, Usage::Operator);
+        let by_present = by_present.is_ok();
         let Subject::Operator { name, role } = signer.subject else {
             return Err(RotationRefusal::Signer("it is no operator's".into()));
         };
@@ -157,6 +172,9 @@ impl AuthorisedRotation {
                 named: hex::encode(order.fleet_ca),
                 present: hex::encode(present.sha256()),
             });
+        }
+        if !by_present {
+            return Err(RotationRefusal::FormerCa { operator: name });
         }
         let expires_at = order.expires_at;
         match expires_at.checked_sub(now_s) {

@@ -16,7 +16,7 @@ use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use crate::process::{Verifier, connect, exchange, identity, try_connect};
-use crate::real_vault::{VaultProcess, begin, folder};
+use crate::real_vault::{VaultProcess, begin, certify, folder};
 
 /// An operator's key and certificate, in the folder of the test.
 struct Operator {
@@ -150,13 +150,17 @@ async fn the_fleet_ca_is_replaced_while_it_serves() {
     let expected = ["made", "certified", "superseded", "certified", "destroyed"];
     assert_eq!(told, expected);
 
-    // After a restart of both, and once more: a former operator orders that, too, until their certificate ends.
+    // After a restart of both, and once more: by an operator of the present one's, whatever a former one certified.
     verifier.kill();
     drop(vault);
     let _vault = VaultProcess::start(directory.path());
     let verifier = Verifier::start(&configuration);
     let mut connection = connect(&pins_old, verifier.address).await;
     let order = ann.order(&new, now_s() + 60);
+    assert_eq!(refused(&mut connection, order).await, denied);
+    certify(directory.path(), &configuration, "ann");
+    let anew = Operator::read(directory.path(), "ann");
+    let order = anew.order(&new, now_s() + 60);
     let twice = rotated(&mut connection, order).await;
     assert_eq!(twice.former.len(), 2);
     assert_eq!(twice.former[0], lineage.former[0]);

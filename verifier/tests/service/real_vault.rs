@@ -85,6 +85,16 @@ pub(crate) fn begin(directory: &Path, configuration: &Path, name: &str) -> Conne
     let key = EphemeralKey::generate().unwrap();
     std::fs::write(at(".csr"), key.csr().unwrap()).unwrap();
     std::fs::write(at(".pk8"), key.pkcs8_der()).unwrap();
+    certify(directory, configuration, name);
+    let der = |what: &str| CertificateDer::from_pem_file(at(what)).unwrap().to_vec();
+    let ca = FleetCa::from_der(&der("-fleet-ca.pem")).unwrap();
+    let operator = identity(vec![der(".pem")], &key);
+    Connector::authenticated(move || operator.clone(), ca.der()).unwrap()
+}
+
+/// Has the present fleet CA certify the operator whose request is in the folder.
+pub(crate) fn certify(directory: &Path, configuration: &Path, name: &str) {
+    let at = |what: &str| directory.join(format!("{name}{what}"));
     let begun = crate::process::command()
         .args(["init", "--operator-name", name, "--config"])
         .arg(configuration)
@@ -101,10 +111,6 @@ pub(crate) fn begin(directory: &Path, configuration: &Path, name: &str) -> Conne
         "{}",
         String::from_utf8_lossy(&begun.stderr)
     );
-    let der = |what: &str| CertificateDer::from_pem_file(at(what)).unwrap().to_vec();
-    let ca = FleetCa::from_der(&der("-fleet-ca.pem")).unwrap();
-    let operator = identity(vec![der(".pem")], &key);
-    Connector::authenticated(move || operator.clone(), ca.der()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

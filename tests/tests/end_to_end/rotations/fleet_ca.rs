@@ -71,7 +71,10 @@ fn followed(world: &mut World) -> Result<()> {
         let (code, answer) = guest.attest(NGINX)?;
         ensure!(code == Some(0), "{}: {answer}", guest.name);
     }
-    // Once more: two links lead to the present one now.
+    // Once more, by one whom the present one certified: two links lead to the next one then.
+    let former = operator.run(&["key", "rotate", "fleet-ca"])?;
+    ensure!(former.code == Some(1), "{former:?}");
+    stack.certify_anew()?;
     operator.must(&["key", "rotate", "fleet-ca"])?;
     let (code, answer) = late.attest(NGINX)?;
     ensure!(

@@ -71,7 +71,7 @@ fn an_operator_whose_certificate_has_ended_orders_nothing() {
     assert!(matches!(refused, RotationRefusal::Signer(_)), "{refused}");
 }
 
-/// The one that it replaced is not the present one any more; operators are those of the former one still.
+/// The one that it replaced is not the present one any more. Operators of the former one go on, and order no other.
 #[test]
 fn an_order_is_good_for_one_rotation() {
     let line = Line::new(2);
@@ -84,7 +84,11 @@ fn an_order_is_good_for_one_rotation() {
         "{refused}"
     );
     let next = signed(old, Role::Administrator, &order(&present));
-    assert!(AuthorisedRotation::verify(&next, &present, NOW).is_ok());
+    let stolen = AuthorisedRotation::verify(&next, &present, NOW).unwrap_err();
+    let operator = "alice".to_owned();
+    assert_eq!(stolen, RotationRefusal::FormerCa { operator });
+    let anew = signed(new, Role::Administrator, &order(&present));
+    assert!(AuthorisedRotation::verify(&anew, &present, NOW).is_ok());
     let unlinked = AuthorisedRotation::verify(&next, &new.anchor(), NOW).unwrap_err();
     assert!(matches!(unlinked, RotationRefusal::Signer(_)), "{unlinked}");
 }

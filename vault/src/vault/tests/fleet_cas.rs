@@ -22,6 +22,14 @@ impl Operator {
         Self { key, chain }
     }
 
+    /// The same name and key, certified by the present CA.
+    fn anew(&self, vault: &Vault, now: u64) -> Self {
+        let (csr, name) = (self.key.csr().unwrap(), "alice".into());
+        let chain = certificates(vault.answer(VaultRequest::IssueOperator { csr, name }, now));
+        let key = EphemeralKey::from_pkcs8_der(self.key.pkcs8_der()).unwrap();
+        Self { key, chain }
+    }
+
     fn order(&self, fleet_ca: &[u8], now: u64) -> VaultRequest {
         let order = RotationOrder {
             version: RotationOrder::VERSION,
@@ -185,7 +193,7 @@ fn the_former_key_is_destroyed_and_that_is_told() {
     drop(vault);
     let vault = again(Role::Verifier, &folder);
     assert_eq!(described(&vault), rotated);
-    rotate(&vault, &alice, NOW + 1);
+    rotate(&vault, &alice.anew(&vault, NOW + 1), NOW + 1);
 }
 
 #[test]
@@ -235,6 +243,15 @@ fn an_order_is_followed_once() {
         again,
         VaultRefusal::Rotation(RotationRefusal::OtherCa { .. })
     ));
+    // Who is certified by the former one orders no other, and has themselves certified anew.
+    let present = described(&verifier.vault).present;
+    let former = refusal(verifier.vault.answer(alice.order(&present, NOW), NOW));
+    assert!(matches!(
+        former,
+        VaultRefusal::Rotation(RotationRefusal::FormerCa { .. })
+    ));
+    assert_eq!(described(&verifier.vault).former.len(), 1);
+    let alice = alice.anew(&verifier.vault, NOW);
     // Of two at once, one is.
     let order = alice.order(&described(&verifier.vault).present, NOW);
     let vault = &verifier.vault;
@@ -278,18 +295,16 @@ fn there_are_few_former_cas_whose_certificates_are_valid() {
     let vault = &verifier.vault;
     let alice = Operator::first(vault);
     for at in 0..4 {
-        rotate(vault, &alice, NOW + at);
+        rotate(vault, &alice.anew(vault, NOW + at), NOW + at);
     }
+    let alice = alice.anew(vault, NOW + 4);
     let before = described(vault);
     let refused = refusal(vault.answer(alice.order(&before.present, NOW), NOW));
     let until = NOW + YEAR_S + 3600;
     assert_eq!(refused, VaultRefusal::TooManyFormer { former: 4, until });
     assert_eq!(described(vault), before);
     // By then alice has another certificate.
-    let (csr, name) = (alice.key.csr().unwrap(), "alice".into());
-    let renew = VaultRequest::IssueOperator { csr, name };
-    let chain = certificates(vault.answer(renew, NOW + 3700));
-    let alice = Operator { chain, ..alice };
+    let alice = alice.anew(vault, NOW + 3700);
     let later = rotate(vault, &alice, until + 1);
     assert_eq!(later.former[..3], before.former[1..]);
     assert_eq!(later.former[3].certificate, before.present);
