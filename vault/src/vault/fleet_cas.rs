@@ -142,8 +142,9 @@ impl Operation<'_> {
         let purpose = Purpose::CardIdentity;
         self.demand(purpose)?;
         let mut keyring = self.write();
-        let trusted = keyring.fleet_ca().ok_or(VaultRefusal::NoKey { purpose })?;
-        let trusted = FleetCa::from_der(trusted).map_err(store)?;
+        let kept = keyring.lineage().ok_or(VaultRefusal::NoKey { purpose })?;
+        let trusted = FleetCa::from_der(&kept.present).map_err(store)?;
+        let trusted = trusted.with_lineage(&kept).map_err(store)?;
         let rolled = trusted.rolled(&lineage, self.now);
         let rolled = rolled.map_err(|error| VaultRefusal::Lineage(error.to_string()))?;
         keyring.roll_fleet_ca(lineage, self.now).map_err(store)?;

@@ -15,8 +15,9 @@
 //! | a CA that is linked to none of the fleet's | each link is signed by its neighbour, and names name and key of the other |
 //! | a link that is a CA's of something else | it may say nothing but CA, keyCertSign and the two key identifiers |
 //! | loops, forks, long ways | it is one line of at most five CAs, each once; from the pinned one there is one way to each |
-//! | a former CA's key, stolen, to go on to another CA | from a newer one the way leads to older ones only: what is linked to them counts for nothing |
-//! | an older lineage, shown again | the pinned CA is not in it, or it says nothing new |
+//! | a former CA's key, stolen, to go on to another CA | who pins a newer one goes back only: a CA that claims to be older yet is worth what the former one is, and ends with it |
+//! | an older lineage, shown again | the pinned CA is not in it |
+//! | former CAs left out, so that what they certified is refused | of the CA that is pinned itself no lineage is taken that knows fewer |
 
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
@@ -81,6 +82,11 @@ pub enum LineageError {
         "the fleet CA that is trusted here, SHA-256 {0}, is none of these: they are another fleet's, or many rotations away; bring the present one's certificate by a way that is trusted"
     )]
     Foreign(String),
+    /// Former CAs are missing.
+    #[error(
+        "these fleet CAs lack one of those that are known to have been before the present one, SHA-256 {0}; whoever tells them is behind, or leaves it out"
+    )]
+    Missing(String),
     /// The way to the present CA does not hold at that time.
     #[error("the way from the fleet CA that is trusted here to the present one: {0}")]
     Time(#[source] ChainError),
@@ -178,7 +184,8 @@ impl FleetCa {
     }
 
     /// The present CA of a lineage in the place of this one, if the way from this one to it holds at that time, in seconds since
-    /// the Unix epoch. Of the same lineage: what former CAs certified is good until their links end.
+    /// the Unix epoch. Of the same lineage: what former CAs certified is good until their links end. Where this one is the present
+    /// one, what it leads to already must be in it.
     pub fn rolled(&self, lineage: &Lineage, at_unix_s: u64) -> Result<Self, LineageError> {
         let known = self.with_lineage(lineage)?;
         let present = known.known().find(|ca| ca.der == *lineage.present);
@@ -187,6 +194,13 @@ impl FleetCa {
         let holds = [self.pinned(), present].map(|ca| ca.check_time(at_unix_s));
         for held in holds {
             held.map_err(LineageError::Time)?;
+        }
+        if present.der == self.pinned().der {
+            // At a rotation the oldest may give way. Between two, nobody does.
+            let left_out = (self.known()).find(|ca| known.known().all(|told| told.der != ca.der));
+            if let Some(left_out) = left_out {
+                return Err(LineageError::Missing(hex::encode(sha256(&left_out.der))));
+            }
         }
         Self::from_der(&lineage.present)?.with_lineage(lineage)
     }

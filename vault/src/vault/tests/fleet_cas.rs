@@ -362,7 +362,8 @@ fn a_hosts_vault_follows_a_link_and_nothing_else() {
 
     assert_eq!(roll(&host.vault, &rotated, NOW), VaultReply::Done);
     assert_eq!(described(&host.vault), rotated);
-    // There is no way back.
+    // There is no way back, and none to less than is known.
+    refused(&Lineage::of(rotated.present.to_vec()));
     refused(&Lineage::of(old.der().to_vec()));
     let not_the_verifiers = refusal(roll(&verifier.vault, &rotated, NOW));
     assert!(matches!(not_the_verifiers, VaultRefusal::WrongRole { .. }));

@@ -124,9 +124,29 @@ fn nobody_is_rolled_back() {
     );
 }
 
-/// A former CA's key in somebody else's hands leads nobody further who pins a newer one.
 #[test]
-fn a_former_ca_leads_on_to_nobody() {
+fn nobody_forgets_a_former_ca_of_the_same_present_one() {
+    let line = Line::new(3);
+    let [old, mid, new] = [0, 1, 2].map(|at| &line.fleets[at]);
+    let known = new.anchor().rolled(&line.lineage, NOW).unwrap();
+    for fewer in [&[new][..], &[mid, new]] {
+        let refused = known.rolled(&lineage(fewer), NOW).unwrap_err();
+        assert!(matches!(refused, LineageError::Missing(_)), "{refused}");
+    }
+    let beside = Fleet::new();
+    let as_many = known.rolled(&lineage(&[&beside, mid, new]), NOW);
+    let name = hex::encode(old.anchor().sha256());
+    assert_eq!(as_many.unwrap_err(), LineageError::Missing(name));
+    // More are learnt, and at the next rotation the oldest gives way.
+    let fewer = new.anchor().rolled(&lineage(&[mid, new]), NOW).unwrap();
+    assert!(fewer.rolled(&line.lineage, NOW).is_ok());
+    let next = Fleet::new();
+    assert!(known.rolled(&lineage(&[mid, new, &next]), NOW).is_ok());
+}
+
+/// A former CA's key in somebody else's hands leads nobody on who pins a newer one; back it leads for as long as it counts itself.
+#[test]
+fn a_former_ca_leads_to_nobody_for_longer_than_itself() {
     let line = Line::new(2);
     let evil = Fleet::new();
     let [old, new] = [&line.fleets[0], &line.fleets[1]];
