@@ -4,12 +4,9 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use bartizan_attestation::certificates::{FleetCa, FormerFleetCa, Lineage, LineageError};
+use bartizan_attestation::certificates::{FleetCa, Lineage, LineageError};
 use bartizan_attestation::host::CardRefusal;
 use bartizan_attestation::keys::{VaultReply, VaultRequest};
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
-use serde::Deserialize;
 use tokio::sync::Notify;
 
 use crate::service::Card;
@@ -128,40 +125,9 @@ pub async fn keep_followed(card: &Card) {
     }
 }
 
-/// The CAs as the verifier tells them.
-#[derive(Deserialize)]
-pub(crate) struct FleetCas {
-    fleet_ca: String,
-    former: Vec<Former>,
-}
-
-#[derive(Deserialize)]
-struct Former {
-    fleet_ca: String,
-    new_with_old: String,
-    old_with_new: String,
-}
-
-impl FleetCas {
-    /// `None` where they are not base64url.
-    pub(crate) fn lineage(&self) -> Option<Lineage> {
-        let bytes = |text: &str| B64.decode(text).ok().map(Into::into);
-        let former = |ca: &Former| {
-            Some(FormerFleetCa {
-                certificate: bytes(&ca.fleet_ca)?,
-                new_with_old: bytes(&ca.new_with_old)?,
-                old_with_new: bytes(&ca.old_with_new)?,
-            })
-        };
-        Some(Lineage {
-            present: bytes(&self.fleet_ca)?,
-            former: self.former.iter().map(former).collect::<Option<_>>()?,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use bartizan_attestation::certificates::FormerFleetCa;
     use bartizan_attestation::csr::EphemeralKey;
     use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyUsagePurpose};
 
@@ -198,21 +164,5 @@ mod tests {
             assert_eq!(*anchors.known().lineage, kept);
         }
         anchors.follow(kept).await.unwrap();
-    }
-
-    #[test]
-    fn what_the_verifier_tells_is_base64url() {
-        let told = |text: &str| serde_json::from_str::<FleetCas>(text).map(|cas| cas.lineage());
-        assert!(
-            told(r#"{"fleet_ca": "AAAA", "former": []}"#)
-                .unwrap()
-                .is_some()
-        );
-        assert!(
-            told(r#"{"fleet_ca": "?", "former": []}"#)
-                .unwrap()
-                .is_none()
-        );
-        assert!(told(r#"{"fleet_ca": "AAAA"}"#).is_err());
     }
 }

@@ -19,7 +19,6 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 use serde_json::json;
 
-use crate::anchors::FleetCas;
 use crate::config::Config;
 use crate::unix_now;
 use crate::vault::{Vault, VaultError};
@@ -58,11 +57,6 @@ pub enum EnrollError {
         "the verifier's challenge for the TPM is malformed; see that card and verifier are of one version"
     )]
     Challenge,
-    /// The verifier's fleet CAs cannot be read.
-    #[error(
-        "the verifier's fleet CAs are malformed; see that card and verifier are of one version"
-    )]
-    FleetCas,
     /// The verifier's fleet CAs are not those of the one that was brought here.
     #[error("the verifier's fleet CAs are refused: {0}")]
     Lineage(#[from] LineageError),
@@ -156,8 +150,7 @@ async fn fleet_cas(config: &Config, fleet_ca: &FleetCa) -> Result<Lineage, Enrol
     let response = request(&connector, &to, ask, MAX_ANSWER, DEADLINE).await;
     // Nothing was certified by then, whatever came of it.
     let response = response.map_err(EnrollError::Channel)?;
-    let told: FleetCas = understand(&response)?;
-    told.lineage().ok_or(EnrollError::FleetCas)
+    Ok(understand(&response)?)
 }
 
 /// Waits until a card that runs already, and has waited for its identity, serves with it. Nobody answers at its socket for

@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use crate::anchors::{Anchors, FleetCas, FollowError};
+use crate::anchors::{Anchors, FollowError};
 use crate::identity::TlsIdentity;
 use crate::standings::Standings;
 use crate::unix_now;
@@ -162,10 +162,8 @@ impl Verifier {
     pub async fn follow_fleet_ca(&self) -> Result<(), FollowError> {
         let now = Some(Instant::now());
         *(self.asked_for_cas.lock()).unwrap_or_else(PoisonError::into_inner) = now;
-        let told: FleetCas = self.ask("GET", "/v1/fleet-ca", Vec::new()).await?;
-        let lineage = told.lineage();
-        let lineage = lineage.ok_or_else(|| unclear("its fleet CAs are not base64url"))?;
-        self.anchors.follow(lineage).await
+        let told = self.ask("GET", "/v1/fleet-ca", Vec::new()).await?;
+        self.anchors.follow(told).await
     }
 
     /// The same where something was certified by a CA that is not known; not often, since anybody can show such a thing.

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use bartizan_attestation::certificates::{FleetCa, FormerFleetCa, Lineage, LineageError};
 use base64::Engine;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD as B64};
+use base64::prelude::BASE64_STANDARD;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::Deserialize;
@@ -82,10 +82,7 @@ pub(crate) fn read_fleet_ca(path: &Path) -> Result<FleetCa> {
 
 /// Follows the fleet CA from the one in `path` to the present one of an answer of the verifier's, and keeps the former one beside it.
 pub(crate) fn roll(path: &Path, answer: &Value) -> Result<Value> {
-    let lineage = FleetCas::deserialize(answer)
-        .ok()
-        .and_then(|cas| cas.lineage())
-        .ok_or(FleetCaFileError::Answer)?;
+    let lineage = Lineage::deserialize(answer).map_err(|_| FleetCaFileError::Answer)?;
     let trusted = read_fleet_ca(path)?;
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let rolled = trusted.rolled(&lineage, now_s);
@@ -118,37 +115,6 @@ pub(crate) fn sentence(rolled: &Value) -> String {
             text("former")
         ),
         _ => format!("the fleet CA in this folder is the present one already: {present}"),
-    }
-}
-
-/// As the verifier tells them.
-#[derive(Deserialize)]
-struct FleetCas {
-    fleet_ca: String,
-    former: Vec<Former>,
-}
-
-#[derive(Deserialize)]
-struct Former {
-    fleet_ca: String,
-    new_with_old: String,
-    old_with_new: String,
-}
-
-impl FleetCas {
-    fn lineage(&self) -> Option<Lineage> {
-        let bytes = |text: &str| B64.decode(text).ok().map(Into::into);
-        let former = |ca: &Former| {
-            Some(FormerFleetCa {
-                certificate: bytes(&ca.fleet_ca)?,
-                new_with_old: bytes(&ca.new_with_old)?,
-                old_with_new: bytes(&ca.old_with_new)?,
-            })
-        };
-        Some(Lineage {
-            present: bytes(&self.fleet_ca)?,
-            former: self.former.iter().map(former).collect::<Option<_>>()?,
-        })
     }
 }
 

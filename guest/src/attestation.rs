@@ -15,7 +15,6 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::anchor::AnchorError;
-use crate::fleet_cas::FleetCas;
 use crate::host_api::{HostApi, HostApiError, Problem, decode};
 use crate::residency::{ResidencyError, make_executable_pages_present, make_program_present};
 use crate::state::Enrollment;
@@ -125,7 +124,7 @@ struct Answer {
     token: String,
     verdict: String,
     token_certificates: Vec<String>,
-    fleet_cas: FleetCas,
+    fleet_cas: Lineage,
 }
 
 impl Application {
@@ -239,7 +238,7 @@ fn request_once(
             .iter()
             .map(|certificate| decode("token_certificates", certificate))
             .collect::<Result<_, _>>()?,
-        fleet_cas: answer.fleet_cas.lineage()?,
+        fleet_cas: answer.fleet_cas,
         asked: Asked {
             application: request.application,
             audience: request.audience,

@@ -1,6 +1,6 @@
 //! Enrolment: a fresh key, certified for this guest and boot against its launch secret.
 
-use bartizan_attestation::certificates::{ChainError, FleetCa};
+use bartizan_attestation::certificates::{ChainError, FleetCa, Lineage};
 use bartizan_attestation::csr::{EphemeralKey, KeyError};
 use bartizan_attestation::identity::GuestIdentity;
 use base64::Engine;
@@ -11,7 +11,6 @@ use serde_json::json;
 use crate::anchor::{Anchor, AnchorError, Anchored};
 use crate::attestation::unix_now;
 use crate::certificate::GuestCertificate;
-use crate::fleet_cas::FleetCas;
 use crate::host_api::{HostApi, HostApiError, decode};
 use crate::state::Enrollment;
 
@@ -46,7 +45,7 @@ struct LaunchSecret {
 pub(crate) struct Certified {
     chain: Vec<String>,
     guest: String,
-    fleet_cas: FleetCas,
+    fleet_cas: Lineage,
 }
 
 impl Certified {
@@ -58,7 +57,7 @@ impl Certified {
         key: &EphemeralKey,
         expected: Option<GuestIdentity>,
     ) -> Result<(GuestCertificate, Anchored), EnrollError> {
-        let anchored = Anchored::new(fleet_ca, self.fleet_cas.lineage()?)?;
+        let anchored = Anchored::new(fleet_ca, self.fleet_cas.clone())?;
         let chain = self
             .chain
             .iter()

@@ -29,7 +29,6 @@ mod anchor;
 mod attestation;
 mod certificate;
 mod enrollment;
-mod fleet_cas;
 mod host_api;
 mod http;
 mod renewal;

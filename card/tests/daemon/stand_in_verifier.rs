@@ -157,15 +157,7 @@ fn reply((fleet, told): (&Authority, &Told), revoked: &[String], head: &str, bod
         return json!({ "counter": 1, "mark": B64.encode([7; 32]) });
     }
     if head.starts_with("GET /v1/fleet-ca ") {
-        let former = told.lineage.former.iter().map(|ca| {
-            json!({
-                "fleet_ca": B64.encode(&*ca.certificate),
-                "new_with_old": B64.encode(&*ca.new_with_old),
-                "old_with_new": B64.encode(&*ca.old_with_new),
-            })
-        });
-        let former: Vec<_> = former.collect();
-        return json!({ "fleet_ca": B64.encode(&*told.lineage.present), "former": former });
+        return json!(told.lineage);
     }
     if head.starts_with("GET /v1/token-certificates ") {
         let chains: Vec<_> = told.tokens.iter().map(|leaf| [B64.encode(leaf)]).collect();

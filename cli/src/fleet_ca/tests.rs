@@ -1,6 +1,8 @@
 use bartizan_attestation::csr::EphemeralKey;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyUsagePurpose};
 
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
+
 use super::*;
 
 struct Ca {

@@ -17,7 +17,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 use serde_json::{Value, json};
 
 use super::verifying::apart;
-use super::{Problem, ThisGuest, enroll, nonce};
+use super::{Problem, ThisGuest, nonce};
 use crate::daemon::{Enrolled, Guest};
 
 /// Media type of the request (RFC 9052 section 2).
@@ -72,7 +72,7 @@ pub(super) async fn attest(
         "token": judgement.token,
         "verdict": judgement.verdict,
         "token_certificates": nonce::encoded(&judgement.token_certificates),
-        "fleet_cas": enroll::encoded(&judgement.fleet_cas),
+        "fleet_cas": judgement.fleet_cas,
     })))
 }
 

@@ -45,7 +45,7 @@ pub(super) async fn launch_secret(State(guest): ThisGuest) -> Result<Json<Value>
             "secret": B64.encode(secret),
             "guest": guest.identity.to_string(),
             "fleet_ca": B64.encode(pinned(&guest, &fleet_cas)),
-            "fleet_cas": encoded(&fleet_cas),
+            "fleet_cas": fleet_cas,
         }))),
         _ => Err(Problem::new(
             StatusCode::GONE,
@@ -115,7 +115,7 @@ pub(super) fn certified(guest: &Guest, chain: &Chain, fleet_cas: &Lineage) -> Js
     Json(json!({
         "chain": chain.collect::<Vec<_>>(),
         "fleet_ca": B64.encode(pinned(guest, fleet_cas)),
-        "fleet_cas": encoded(fleet_cas),
+        "fleet_cas": fleet_cas,
         "guest": guest.identity.to_string(),
     }))
 }
@@ -126,18 +126,6 @@ fn pinned(guest: &Guest, fleet_cas: &Lineage) -> Vec<u8> {
     let told = fleet_cas.named(&guest.record.fleet_ca_sha256);
     let pinned = told.map(<[u8]>::to_vec).or_else(|| guest.pinned());
     pinned.unwrap_or_else(|| fleet_cas.present.to_vec())
-}
-
-/// The fleet's CAs, by which a guest that was launched with a former one verifies what another one certified.
-pub(super) fn encoded(fleet_cas: &Lineage) -> Value {
-    let former = fleet_cas.former.iter().map(|ca| {
-        json!({
-            "fleet_ca": B64.encode(&*ca.certificate),
-            "new_with_old": B64.encode(&*ca.new_with_old),
-            "old_with_new": B64.encode(&*ca.old_with_new),
-        })
-    });
-    json!({ "fleet_ca": B64.encode(&*fleet_cas.present), "former": former.collect::<Vec<_>>() })
 }
 
 fn decode(name: &str, text: &str, longest: usize) -> Result<Vec<u8>, Problem> {

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 use serde_json::{Value, json};
 
-use super::{Problem, ThisGuest, enroll};
+use super::{Problem, ThisGuest};
 
 /// Relays a nonce of the verifier's, bound to this guest.
 pub(super) async fn nonce(State(guest): ThisGuest) -> Result<Json<Value>, Problem> {
@@ -37,7 +37,7 @@ pub(super) async fn token_certificates(State(guest): ThisGuest) -> Result<Json<V
     let host = guest.card.host().await?;
     Ok(Json(json!({
         "token_certificates": encoded(&host.token_certificates),
-        "fleet_cas": enroll::encoded(&host.fleet_cas),
+        "fleet_cas": host.fleet_cas,
     })))
 }
 

@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use bartizan_attestation::certificates::{
-    ChainError, FleetCa, FormerFleetCa, Lineage, Usage, verify_chain,
-};
+use bartizan_attestation::certificates::{ChainError, FleetCa, Lineage, Usage, verify_chain};
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::rotation::{RotationOrder, sign_rotation};
 use bartizan_channel::Connector;
@@ -54,18 +52,8 @@ fn binary(value: &Value) -> Vec<u8> {
     Binary::decode(value.as_str().unwrap()).unwrap()
 }
 
-fn lineage(document: &Value) -> Lineage {
-    let former = |ca: &Value| FormerFleetCa {
-        certificate: binary(&ca["fleet_ca"]).into(),
-        new_with_old: binary(&ca["new_with_old"]).into(),
-        old_with_new: binary(&ca["old_with_new"]).into(),
-    };
-    Lineage {
-        present: binary(&document["fleet_ca"]).into(),
-        former: (document["former"].as_array().unwrap().iter())
-            .map(former)
-            .collect(),
-    }
+fn lineage(document: Value) -> Lineage {
+    serde_json::from_value(document).unwrap()
 }
 
 const ROTATE: &str = "/v1/keys/fleet-ca/rotate";
@@ -77,7 +65,7 @@ async fn rotated(connection: &mut Connection, order: Value) -> Lineage {
         .await
         .unwrap();
     assert_eq!(shown, answer);
-    lineage(&answer)
+    lineage(answer)
 }
 
 async fn refused(connection: &mut Connection, order: Value) -> (u16, String) {

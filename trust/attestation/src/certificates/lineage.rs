@@ -21,18 +21,22 @@
 
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
 
 use super::contents::Contents;
 use super::fleet_ca::{Authority, FleetCaError};
 use super::{ChainError, FleetCa};
 use crate::digest::sha256;
+use crate::text;
 
-/// The CAs of one fleet, as they are handed round. Nothing of it is believed before [`FleetCa::with_lineage`].
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+/// The CAs of one fleet, as they are handed round: in CBOR on a host, else in JSON, its certificates in base64url. Nothing of it is
+/// believed before [`FleetCa::with_lineage`].
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize)]
 #[cbor(map)]
 pub struct Lineage {
     /// The present one's own certificate, DER.
     #[n(0)]
+    #[serde(rename = "fleet_ca", with = "text::base64url_bytes")]
     pub present: ByteVec,
     /// Those before it, the oldest first; at most [`Lineage::MAX_FORMER`].
     #[n(1)]
@@ -40,17 +44,20 @@ pub struct Lineage {
 }
 
 /// A CA that was replaced. Certificates are DER.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize)]
 #[cbor(map)]
 pub struct FormerFleetCa {
     /// Its own.
     #[n(0)]
+    #[serde(rename = "fleet_ca", with = "text::base64url_bytes")]
     pub certificate: ByteVec,
     /// The next CA's name and key, certified by this one.
     #[n(1)]
+    #[serde(with = "text::base64url_bytes")]
     pub new_with_old: ByteVec,
     /// This one's name and key, certified by the next one.
     #[n(2)]
+    #[serde(with = "text::base64url_bytes")]
     pub old_with_new: ByteVec,
 }
 

@@ -1,5 +1,7 @@
 //! CAs of one fleet, one after the other.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, SanType,
@@ -427,4 +429,31 @@ fn a_ca_is_found_by_its_name() {
     }
     let stranger = hex::encode(Fleet::new().anchor().sha256());
     assert_eq!(line.lineage.named(&stranger), None);
+}
+
+#[test]
+fn in_json_certificates_are_base64url() {
+    let line = Line::new(3);
+    let json = serde_json::to_value(&line.lineage).unwrap();
+    let text = |der: &[u8]| URL_SAFE_NO_PAD.encode(der);
+    assert_eq!(json["fleet_ca"], text(&line.lineage.present));
+    let [former, _] = [0, 1].map(|at| &json["former"][at]);
+    let expected = &line.lineage.former[0];
+    assert_eq!(former["fleet_ca"], text(&expected.certificate));
+    assert_eq!(former["new_with_old"], text(&expected.new_with_old));
+    assert_eq!(former["old_with_new"], text(&expected.old_with_new));
+    assert_eq!(
+        serde_json::from_value::<Lineage>(json).unwrap(),
+        line.lineage
+    );
+    let read = |text: &str| serde_json::from_str::<Lineage>(text);
+    assert!(read(r#"{"fleet_ca": "AAAA", "former": []}"#).is_ok());
+    for none in [
+        r#"{"fleet_ca": "?", "former": []}"#,
+        r#"{"fleet_ca": "AAAA=", "former": []}"#,
+        r#"{"fleet_ca": "AAAA"}"#,
+        r#"{"fleet_ca": "AAAA", "former": [{"fleet_ca": "AAAA"}]}"#,
+    ] {
+        assert!(read(none).is_err(), "{none}");
+    }
 }
