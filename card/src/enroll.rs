@@ -6,7 +6,9 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use bartizan_attestation::certificates::{ChainError, FleetCa, Usage, verify_chain};
+use bartizan_attestation::certificates::{
+    ChainError, FleetCa, Lineage, LineageError, Usage, verify_chain,
+};
 use bartizan_attestation::host::{CardRefusal, OPERATION_FRAME, OperationRequest};
 use bartizan_attestation::identity::CardId;
 use bartizan_attestation::keys::{Chain, VaultKind, VaultReply, VaultRequest};
@@ -55,6 +57,9 @@ pub enum EnrollError {
         "the verifier's challenge for the TPM is malformed; see that card and verifier are of one version"
     )]
     Challenge,
+    /// The verifier's fleet CAs are not those of the one that was brought here.
+    #[error("the verifier's fleet CAs are refused: {0}")]
+    Lineage(#[from] LineageError),
     /// The verifier's certificate for this host is not what it should be.
     #[error("the certificate for this host is refused: {0}")]
     Chain(#[from] ChainError),
@@ -84,6 +89,9 @@ pub async fn enroll(
     let VaultReply::Description { kind, .. } = vault.ask(&VaultRequest::Describe)? else {
         return Err(VaultError::Unexpected.into());
     };
+    let lineage = fleet_cas(config, fleet_ca).await?;
+    // The one that was brought here may have been replaced since.
+    let fleet_ca = &fleet_ca.rolled(&lineage, unix_now())?;
     let connector = Connector::anonymous(fleet_ca.der())?;
     let wish = json!({
         "join_code": join_code, "name": name, "csr": B64.encode(csr), "vault": kind.name(),
@@ -111,13 +119,16 @@ pub async fn enroll(
     .await?;
     let enrolled: Enrolled = understand(&response)?;
     let chain = enrolled.chain()?;
-    let verified = verify_chain(&chain, fleet_ca, unix_now(), Usage::Card)?;
+    let verified = verify_chain(&chain, &fleet_ca.alone(), unix_now(), Usage::Card)?;
     let chain: Chain = chain.into_iter().map(Into::into).collect();
     // The vault checks again that the chain is for the key that it made.
     vault.chain(&VaultRequest::InstallCardIdentity {
         chain,
         fleet_ca: fleet_ca.der().to_vec(),
     })?;
+    let VaultReply::Done = vault.ask(&VaultRequest::RollFleetCa { lineage })? else {
+        return Err(VaultError::Unexpected.into());
+    };
     let card = verified.card.ok_or(ChainError::AlternativeName)?;
     if !tokio::task::block_in_place(|| taken_up(config)) {
         tracing::warn!(
@@ -125,6 +136,21 @@ pub async fn enroll(
         );
     }
     Ok(card)
+}
+
+/// The fleet's CAs, from the verifier that the one that was brought here vouches for.
+async fn fleet_cas(config: &Config, fleet_ca: &FleetCa) -> Result<Lineage, EnrollError> {
+    let connector = Connector::anonymous(fleet_ca.der())?;
+    let ask = Request {
+        method: "GET",
+        path: "/v1/fleet-ca".into(),
+        body: Vec::new(),
+    };
+    let to = config.verifier.endpoint();
+    let response = request(&connector, &to, ask, MAX_ANSWER, DEADLINE).await;
+    // Nothing was certified by then, whatever came of it.
+    let response = response.map_err(EnrollError::Channel)?;
+    Ok(understand(&response)?)
 }
 
 /// Waits until a card that runs already, and has waited for its identity, serves with it. Nobody answers at its socket for

@@ -27,6 +27,7 @@
     )
 )]
 
+pub mod anchors;
 pub mod boots;
 pub mod config;
 pub mod confinement;

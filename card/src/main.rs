@@ -19,7 +19,7 @@ use bartizan_card::machine::this_machine;
 use bartizan_card::operations::{self, Operations, OperationsLog};
 use bartizan_card::service::Card;
 use bartizan_card::{
-    Config, confinement, enroll, reporting_in, server, succession, unenrolled, verifier,
+    Config, anchors, confinement, enroll, reporting_in, server, succession, unenrolled, verifier,
 };
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
@@ -205,6 +205,7 @@ async fn run(
         () = server::serve(Arc::clone(&card), hypervisor, &config.allowed_uids) => {}
         () = server::serve(Arc::clone(&operations), operators, &config.operators_uids) => {}
         () = operations.keep_log() => {}
+        () = anchors::keep_followed(&card) => {}
         () = succession::keep_certified(&card) => {}
         () = reporting_in::keep_reported(&card, machine) => {}
         _ = terminate.recv() => tracing::info!("told to stop"),

@@ -68,9 +68,16 @@ impl Operations {
     }
 
     async fn operate(&self, bytes: &[u8], uid: u32) -> Result<OperationReply, OperationRefusal> {
-        let verified = tokio::task::block_in_place(|| {
-            SignedOrder::verify(bytes, &self.card.fleet_ca, unix_now())
-        });
+        let verify = || {
+            let ca = self.card.anchors.ca();
+            tokio::task::block_in_place(|| SignedOrder::verify(bytes, &ca, unix_now()))
+        };
+        let mut verified = verify();
+        if matches!(verified, Err(OperationRefusal::Signer(_))) {
+            // The fleet CA may have been replaced, and have certified them since.
+            self.card.verifier.follow_fleet_ca_if_due().await;
+            verified = verify();
+        }
         let signed = verified.inspect_err(|refusal| self.note(None, refusal, uid))?;
         let begun = self.begin(&signed).await;
         let begun = begun.inspect_err(|refusal| self.note(Some(&signed), refusal, uid))?;

@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use bartizan_attestation::certificates::{ChainError, FleetCa, FleetCaError, Subject, Usage};
+use bartizan_attestation::certificates::{ChainError, LineageError, Subject, Usage};
 use bartizan_attestation::host::{CardRefusal, CardReply, CardRequest, HostDescription};
 use bartizan_attestation::identity::{CardId, GuestIdentity};
 use bartizan_attestation::keys::{Chain, Purpose, VaultKind, VaultReply, VaultRequest};
 use tokio::sync::Notify;
 
+use crate::anchors::Anchors;
 use crate::boots::{Boots, BootsError};
 use crate::config::Config;
 use crate::identity::TlsIdentity;
@@ -26,7 +27,7 @@ pub struct Card {
     kind: VaultKind,
     /// Replaced when another comes after it.
     chain: RwLock<Chain>,
-    pub(crate) fleet_ca: FleetCa,
+    pub(crate) anchors: Arc<Anchors>,
     pub(crate) vault: Vault,
     boots: Boots,
     operators: Operators,
@@ -51,9 +52,9 @@ pub enum CardError {
     /// The certificate in the vault is no card's.
     #[error("this host's certificate is refused: {0}; see that card and vault are of one version")]
     Identity(#[from] ChainError),
-    /// The fleet CA that was enrolled with is unusable.
-    #[error(transparent)]
-    FleetCa(#[from] FleetCaError),
+    /// The fleet CAs that the vault has kept are unusable.
+    #[error("the fleet CA that this host trusts cannot be used: {0}; see its vault's store")]
+    FleetCa(#[from] LineageError),
     /// The boot counters are unusable.
     #[error(transparent)]
     Boots(#[from] BootsError),
@@ -63,30 +64,29 @@ impl Card {
     /// The card that was enrolled with this configuration's vault.
     pub fn open(config: &Config) -> Result<Self, CardError> {
         let vault = Vault::new(config.vault_socket.clone());
-        let VaultReply::Description {
-            kind,
-            keys,
-            fleet_ca,
-        } = vault.ask(&VaultRequest::Describe)?
-        else {
+        let VaultReply::Description { kind, keys, .. } = vault.ask(&VaultRequest::Describe)? else {
             return Err(VaultError::Unexpected.into());
         };
         let identity = keys
             .into_iter()
             .rfind(|key| key.purpose == Purpose::CardIdentity && !key.chain.is_empty())
             .ok_or(CardError::NotEnrolled)?;
-        let fleet_ca = FleetCa::from_der(&fleet_ca.ok_or(CardError::NotEnrolled)?)?;
         let certificate = identity.chain.first().ok_or(CardError::NotEnrolled)?;
         let subject = Subject::in_certificate(certificate, Usage::Card)?;
         let id = subject.card().ok_or(CardError::NotEnrolled)?;
+        let VaultReply::FleetCas(kept) = vault.ask(&VaultRequest::DescribeFleetCas)? else {
+            return Err(VaultError::Unexpected.into());
+        };
+        let kept = kept.ok_or(CardError::NotEnrolled)?;
+        let anchors = Arc::new(Anchors::new(vault.clone(), kept)?);
         let tls = Arc::new(TlsIdentity::new(vault.clone()));
-        let verifier = Verifier::new(config.verifier.endpoint(), tls, fleet_ca.clone());
+        let verifier = Verifier::new(config.verifier.endpoint(), tls, Arc::clone(&anchors));
         let boots = Boots::open(&config.state_dir)?;
         Ok(Self {
             id,
             kind,
             chain: RwLock::new(identity.chain),
-            fleet_ca,
+            anchors,
             vault,
             boots,
             operators: Operators::open(&config.state_dir, config.launch_grace_s),
@@ -198,7 +198,7 @@ impl Card {
             card: self.id,
             vault: self.kind,
             chain: self.chain(),
-            fleet_ca: self.fleet_ca.der().to_vec().into(),
+            fleet_cas: (*self.anchors.known().lineage).clone(),
             token_certificates,
         })
     }

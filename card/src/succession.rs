@@ -1,5 +1,6 @@
-//! The card identity's certificates after its first: at half of the present one's life, and when an operator says so, for another key
-//! that the present one names, or for the same. The card stays who it is ([`bartizan_attestation::succession`]).
+//! The card identity's certificates after its first: at half of the present one's life, when the fleet CA was replaced, and when an
+//! operator says so, for another key that the present one names, or for the same. The card stays who it is
+//! ([`bartizan_attestation::succession`]).
 //!
 //! It is asked for over the host's own TLS connection, which takes a certificate that is still good. What was begun is finished:
 //! the vault names the same next key until its certificate is installed, and the verifier answers the same again.
@@ -63,6 +64,8 @@ pub async fn keep_certified(card: &Card) {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = card.unfinished.notified() => {}
+            // By the new CA, then.
+            () = card.anchors.changed() => {}
         }
     }
 }
@@ -80,16 +83,21 @@ pub async fn succeed(card: &Card, next: NextKey) -> Result<VerifiedCertificate, 
 async fn succeed_once(card: &Card, next: NextKey) -> Result<VerifiedCertificate, SuccessionError> {
     // One after the other: of two at once the second would ask with a key that is gone.
     let _turn = card.succeeding.lock().await;
+    // The certificate is the present CA's, which may be another one by now.
+    if let Err(error) = card.verifier.follow_fleet_ca().await {
+        tracing::warn!(%error, "whether the fleet CA was replaced is not known");
+    }
     let begin = VaultRequest::BeginSuccession { next };
     let VaultReply::Succession(begun) = card.vault.ask_async(begin).await? else {
         return Err(VaultError::Unexpected.into());
     };
     let chain = card.verifier.succeed(&begun).await?;
-    let new = verify_new(&chain, &card.fleet_ca, card.id)?;
+    let trusted = card.anchors.ca().alone();
+    let new = verify_new(&chain, &trusted, card.id)?;
     let chain: Chain = chain.into_iter().map(Into::into).collect();
     let install = VaultRequest::InstallCardIdentity {
         chain,
-        fleet_ca: card.fleet_ca.der().to_vec(),
+        fleet_ca: trusted.der().to_vec(),
     };
     card.replace_chain(card.vault.chain_async(install).await?);
     tracing::info!(
@@ -107,7 +115,8 @@ async fn succeed_once(card: &Card, next: NextKey) -> Result<VerifiedCertificate,
     Ok(new)
 }
 
-/// Finishes what was begun, or begins in the second half of the certificate's life; answers how long it is until there is more to do.
+/// Finishes what was begun, or begins in the second half of the certificate's life, and where it is a former fleet CA's; answers how
+/// long it is until there is more to do.
 async fn succeed_if_due(card: &Card) -> Result<Duration, SuccessionError> {
     let VaultReply::Description { keys, .. } = card.vault.ask_async(VaultRequest::Describe).await?
     else {
@@ -122,15 +131,19 @@ async fn succeed_if_due(card: &Card) -> Result<Duration, SuccessionError> {
     let waits = identities().any(|key| key.chain.is_empty());
     let now = unix_now();
     let chain: Vec<_> = in_use.iter().map(|der| der.to_vec()).collect();
-    let in_use = verify_chain(&chain, &card.fleet_ca, now, Usage::Card);
+    let trusted = card.anchors.ca();
+    let in_use = verify_chain(&chain, &trusted, now, Usage::Card);
     let in_use = in_use.map_err(SuccessionError::InUse)?;
+    let by_former = verify_chain(&chain, &trusted.alone(), now, Usage::Card).is_err();
     let wait = until_half_life(&in_use, now);
-    if !waits && wait > Duration::ZERO {
+    let due = wait.is_zero();
+    if !waits && !due && !by_former {
         return Ok(wait);
     }
-    let next = if card.rotates_identity {
+    let next = if due && card.rotates_identity {
         NextKey::New
     } else {
+        // Where a key waits it is that one all the same.
         NextKey::Same
     };
     Ok(until_half_life(&succeed_once(card, next).await?, now))

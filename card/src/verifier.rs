@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bartizan_attestation::certificates::{FleetCa, Subject};
+use bartizan_attestation::certificates::{ChainError, Subject, Usage, verify_chain};
 use bartizan_attestation::digest::sha256;
 use bartizan_attestation::host::{CardRefusal, Judgement};
 use bartizan_attestation::identity::GuestIdentity;
@@ -20,8 +20,10 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
+use crate::anchors::{Anchors, FollowError};
 use crate::identity::TlsIdentity;
 use crate::standings::Standings;
+use crate::unix_now;
 use crate::vault::VaultError;
 
 mod booted;
@@ -38,6 +40,8 @@ const MAX_ANSWER: usize = 1 << 20;
 /// Connections at once, idle ones included; further requests wait for their turn. Enough to keep a verifier busy, and
 /// every one is used again: a handshake costs more processor time than a judgement.
 const MAX_CONNECTIONS: usize = 32;
+/// How long the verifier's CAs are believed to be the present ones, where somebody shows another one's certificate.
+const CAS_FRESH: Duration = Duration::from_secs(5);
 /// How long the verifier's token certificates are believed to be the current ones.
 const CERTIFICATES_FRESH: Duration = Duration::from_secs(30);
 
@@ -45,7 +49,9 @@ const CERTIFICATES_FRESH: Duration = Duration::from_secs(30);
 pub struct Verifier {
     endpoint: Endpoint,
     identity: Arc<TlsIdentity>,
-    fleet_ca: FleetCa,
+    anchors: Arc<Anchors>,
+    /// When its CAs were asked for last.
+    asked_for_cas: Mutex<Option<Instant>>,
     turns: Semaphore,
     told: Told,
     standings: Standings,
@@ -81,13 +87,14 @@ struct TokenCertificates {
 }
 
 impl Verifier {
-    /// The verifier at `endpoint`, authenticated under `fleet_ca`.
+    /// The verifier at `endpoint`, authenticated under the fleet CA that is trusted at each connection.
     #[must_use]
-    pub fn new(endpoint: Endpoint, identity: Arc<TlsIdentity>, fleet_ca: FleetCa) -> Self {
+    pub fn new(endpoint: Endpoint, identity: Arc<TlsIdentity>, anchors: Arc<Anchors>) -> Self {
         Self {
             endpoint,
             identity,
-            fleet_ca,
+            anchors,
+            asked_for_cas: Mutex::default(),
             turns: Semaphore::new(MAX_CONNECTIONS),
             told: Told::default(),
             standings: Standings::new(),
@@ -135,10 +142,12 @@ impl Verifier {
             .ask("POST", "/v1/reports", body.to_string().into_bytes())
             .await?;
         self.forget_certificates_unless_signed_by(&answer.token);
+        let token_certificates = self.token_certificates_if_there().await?;
         Ok(Judgement {
             verdict: answer.verdict,
             token: answer.token,
-            token_certificates: self.token_certificates_if_there().await?,
+            token_certificates,
+            fleet_cas: (*self.anchors.known().lineage).clone(),
         })
     }
 
@@ -155,6 +164,25 @@ impl Verifier {
         let body = body.to_string().into_bytes();
         let answer: Enrolled = self.ask("POST", "/v1/hosts/succeed", body).await?;
         answer.chain()
+    }
+
+    /// Learns whether the fleet CA was replaced, and follows it.
+    pub async fn follow_fleet_ca(&self) -> Result<(), FollowError> {
+        let now = Some(Instant::now());
+        *(self.asked_for_cas.lock()).unwrap_or_else(PoisonError::into_inner) = now;
+        let told = self.ask("GET", "/v1/fleet-ca", Vec::new()).await?;
+        self.anchors.follow(told).await
+    }
+
+    /// The same where something was certified by a CA that is not known; not often, since anybody can show such a thing.
+    pub(crate) async fn follow_fleet_ca_if_due(&self) {
+        let asked = *(self.asked_for_cas.lock()).unwrap_or_else(PoisonError::into_inner);
+        if asked.is_some_and(|at| at.elapsed() < CAS_FRESH) {
+            return;
+        }
+        if let Err(error) = self.follow_fleet_ca().await {
+            tracing::warn!(%error, "whether the fleet CA was replaced is not known");
+        }
     }
 
     /// Reports in with a statement of the vault's: its counter, and the mark for it.
@@ -221,12 +249,34 @@ impl Verifier {
             .map(|leaf| B64.decode(leaf).map(ByteVec::from))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| unclear("its token certificates are not base64url"))?;
+        // Before anybody is told of a certificate by a CA that is not known yet.
+        if !self.knows_issuer(certificates.first()) {
+            if let Err(error) = self.follow_fleet_ca().await {
+                tracing::warn!(%error, "whether the fleet CA was replaced is not known");
+            }
+            // The verifier may not tell of it yet.
+            if !self.knows_issuer(certificates.first()) {
+                tracing::warn!(
+                    "the verifier's token key is certified by a fleet CA that is not known"
+                );
+                // Not kept: the next one asks again.
+                return Ok(certificates);
+            }
+        }
         let mut known = self
             .token_certificates
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         *known = Some((Instant::now(), certificates.clone()));
         Ok(certificates)
+    }
+
+    fn knows_issuer(&self, newest: Option<&ByteVec>) -> bool {
+        newest.is_none_or(|leaf| {
+            let chain = [leaf.to_vec()];
+            let verified = verify_chain(&chain, &self.anchors.ca(), unix_now(), Usage::Token);
+            !matches!(verified, Err(ChainError::ForeignCa))
+        })
     }
 
     /// After a rotation the first token names a certificate that is not known yet: the known ones are fetched anew,
@@ -307,7 +357,7 @@ impl Verifier {
         // Asked here, not in the handshake: the vault's refusal has a type of its own.
         let identity = tokio::task::block_in_place(|| self.identity.current())?;
         let connector =
-            Connector::authenticated(move || Arc::clone(&identity), self.fleet_ca.der());
+            Connector::authenticated(move || Arc::clone(&identity), self.anchors.ca().der());
         let connector = connector.map_err(|error| unopened(&error))?;
         let opened = Connection::open(&connector, &self.endpoint, DEADLINE).await;
         Ok((opened.map_err(|error| unopened(&error))?, age))
@@ -387,6 +437,7 @@ pub(crate) fn unanswered(error: &ChannelError) -> CardRefusal {
 
 #[cfg(test)]
 mod tests {
+    use bartizan_attestation::certificates::Lineage;
     use bartizan_attestation::csr::EphemeralKey;
     use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyUsagePurpose};
 
@@ -404,9 +455,11 @@ mod tests {
             port: 1,
             server_name: "localhost".into(),
         };
-        let identity = TlsIdentity::new(Vault::new("/nonexistent".into()));
-        let ca = FleetCa::from_der(ca.unwrap().der()).unwrap();
-        Verifier::new(endpoint, Arc::new(identity), ca)
+        let vault = Vault::new("/nonexistent".into());
+        let identity = TlsIdentity::new(vault.clone());
+        let kept = Lineage::of(ca.unwrap().der().to_vec());
+        let anchors = Anchors::new(vault, kept).unwrap();
+        Verifier::new(endpoint, Arc::new(identity), Arc::new(anchors))
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@
 mod card;
 mod commands;
 mod failure;
+mod fleet_ca;
 mod listing;
 mod operator;
 mod output;

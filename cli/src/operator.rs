@@ -13,6 +13,8 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::{self, PemObject as _};
 use zeroize::Zeroizing;
 
+use crate::fleet_ca::read_fleet_ca;
+
 const KEY: &str = "operator.pk8";
 const CERTIFICATE: &str = "operator.pem";
 const FLEET_CA: &str = "fleet-ca.pem";
@@ -106,17 +108,6 @@ impl Credentials {
     pub(crate) fn fleet_ca_path(&self) -> PathBuf {
         self.folder.join(FLEET_CA)
     }
-}
-
-/// Reads a fleet CA certificate (PEM or DER).
-pub(crate) fn read_fleet_ca(path: &Path) -> Result<FleetCa> {
-    let bytes = fs::read(path).with_context(|| {
-        format!(
-            "no fleet CA at {}; `bartizan service init` writes it into the operator's folder",
-            path.display()
-        )
-    })?;
-    FleetCa::from_pem_or_der(&bytes).with_context(|| format!("{} is no fleet CA", path.display()))
 }
 
 pub(crate) fn read_key(path: &Path) -> Result<EphemeralKey, KeyFileError> {

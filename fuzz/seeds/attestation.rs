@@ -10,6 +10,7 @@ use bartizan_attestation::operation::log::{Event, Head, Record};
 use bartizan_attestation::operation::{Operation, Order, SignedOrder, sign_order};
 use bartizan_attestation::renewal::RenewalRequest;
 use bartizan_attestation::result::{Issue, claims};
+use bartizan_attestation::rotation::RotationOrder;
 use bartizan_attestation::succession::Successor;
 use bartizan_attestation::vault_counter::{Machine, Statement};
 use bartizan_fuzz::fleet::{FLEET, NOW_S, signed_contents};
@@ -53,6 +54,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
             ("succession", "successor", successor().encode()),
             ("succession", "message", signed_successor()),
             ("operation", "message", signed_order()),
+            ("rotation", "order", rotation_order().encode()),
             ("operation", "record", log_record()),
             ("identity", "token", b"urn:bartizan:token".to_vec()),
             ("request", "physical", physical.clone()),
@@ -162,7 +164,15 @@ fn cose() -> Vec<Seed> {
     ]
 }
 
-/// Each chain whole, and its leaf's contents; the CA as PEM.
+fn rotation_order() -> RotationOrder {
+    RotationOrder {
+        version: RotationOrder::VERSION,
+        fleet_ca: [7; 32],
+        expires_at: NOW_S + 120,
+    }
+}
+
+/// Each chain whole, and its leaf's contents; the CA, and what links it to the next.
 fn certificates() -> Vec<Seed> {
     const NAMES: [&str; 7] = [
         "card", "report", "guest", "client", "server", "operator", "token",
@@ -199,6 +209,20 @@ fn certificates() -> Vec<Seed> {
         "anchor-contents",
         [&[0x80], signed_contents(ca)].concat(),
     ));
+    for former in &FLEET.lineage.former {
+        let links = [&former.new_with_old, &former.old_with_new].map(|link| link.to_vec());
+        let contents = signed_contents(&links[0]);
+        seeds.push((
+            "certificates",
+            "links",
+            [vec![0x70], pieces::join(&links)].concat(),
+        ));
+        seeds.push((
+            "certificates",
+            "link-contents",
+            [&[0xf0], contents].concat(),
+        ));
+    }
     seeds
 }
 

@@ -1,6 +1,6 @@
 //! Frames of the local links; the target's first byte selects the message type.
 
-use bartizan_attestation::certificates::Usage;
+use bartizan_attestation::certificates::{FormerFleetCa, Lineage, Usage};
 use bartizan_attestation::host::{
     CardReply, CardRequest, Enrollment, FromMeasurer, GuestState, GuestStatus, GuestSummary,
     HostDescription, Judgement, KeysShown, MeasurerContext, OperationReply, OperatorRefusal,
@@ -47,6 +47,17 @@ fn chain() -> Chain {
     vec![ByteVec::from(vec![0x30; 8]), ByteVec::from(vec![0x31; 8])]
 }
 
+fn lineage() -> Lineage {
+    Lineage {
+        present: vec![3; 4].into(),
+        former: vec![FormerFleetCa {
+            certificate: vec![4; 4].into(),
+            new_with_old: vec![5; 4].into(),
+            old_with_new: vec![6; 4].into(),
+        }],
+    }
+}
+
 fn vault() -> Vec<Seed> {
     let certify = VaultRequest::CertifyGuestKey {
         csr: vec![1; 4],
@@ -77,6 +88,12 @@ fn vault() -> Vec<Seed> {
         seed(0, "vault-certify", &certify),
         seed(0, "vault-sign", &sign),
         seed(0, "vault-revoke", &revoke),
+        seed(
+            0,
+            "vault-roll",
+            &VaultRequest::RollFleetCa { lineage: lineage() },
+        ),
+        seed(1, "vault-fleet-cas", &VaultReply::FleetCas(Some(lineage()))),
         seed(1, "vault-history", &VaultReply::History(events())),
         seed(1, "vault-description", &description),
         seed(1, "vault-certificates", &VaultReply::Certificates(chain())),
@@ -159,13 +176,14 @@ fn card() -> Vec<Seed> {
         card: FLEET.guest.card,
         vault: VaultKind::Software,
         chain: chain(),
-        fleet_ca: ByteVec::from(vec![3; 4]),
+        fleet_cas: lineage(),
         token_certificates: chain(),
     };
     let judged = Judgement {
         token_certificates: vec![vec![0x30, 0].into()],
         verdict: "1".into(),
         token: "a.b.c".into(),
+        fleet_cas: lineage(),
     };
     vec![
         seed(4, "card-judge", &judge),

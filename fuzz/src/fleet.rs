@@ -6,7 +6,7 @@ mod keys;
 
 use std::sync::LazyLock;
 
-use bartizan_attestation::certificates::{FleetCa, Usage};
+use bartizan_attestation::certificates::{FleetCa, FormerFleetCa, Lineage, Usage};
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::identity::{CardId, GuestIdentity};
 use bartizan_attestation::measurement::Digest;
@@ -24,6 +24,10 @@ pub static FLEET: LazyLock<Fleet> = LazyLock::new(Fleet::new);
 pub struct Fleet {
     /// Its CA's certificate.
     pub ca: FleetCa,
+    /// The certificate of the CA that took its place.
+    pub next_ca: FleetCa,
+    /// The two CAs, and what links them.
+    pub lineage: Lineage,
     /// The one guest, on the one card.
     pub guest: GuestIdentity,
     /// The card's key: it signs the certificates of report and guest keys.
@@ -45,8 +49,24 @@ impl Fleet {
         let [ca_key, card_key, report_key, guest_key, operator_key] =
             [1, 2, 3, 4, 5].map(keys::p384);
         let card = CardId(card_key.public_key().sha256());
+        let next_ca_key = keys::p384(7);
+        let (ca, next_ca) = (
+            certificates::fleet_ca(&ca_key),
+            certificates::fleet_ca(&next_ca_key),
+        );
+        let former = FormerFleetCa {
+            certificate: ca.der().to_vec().into(),
+            new_with_old: certificates::cross(&next_ca_key, &ca_key).into(),
+            old_with_new: certificates::cross(&ca_key, &next_ca_key).into(),
+        };
+        let lineage = Lineage {
+            present: next_ca.der().to_vec().into(),
+            former: vec![former],
+        };
         Self {
-            ca: certificates::fleet_ca(&ca_key),
+            ca,
+            next_ca,
+            lineage,
             guest: GuestIdentity {
                 card,
                 vm: [5; 16],

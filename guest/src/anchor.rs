@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bartizan_attestation::certificates::FleetCa;
+use bartizan_attestation::certificates::{FleetCa, Lineage, LineageError};
 
 /// The kernel parameter that carries it.
 const PARAMETER: &str = "bartizan.anchor=";
@@ -35,9 +35,30 @@ pub enum AnchorError {
         /// What was presented.
         found: String,
     },
+    /// The other CAs that the host presented are not those of the pinned one's fleet.
+    #[error(
+        "the host presented fleet CAs that the one that this guest was launched with does not lead to: {0}"
+    )]
+    Lineage(#[from] LineageError),
     /// The certificate is pinned but unusable.
     #[error("the fleet CA certificate is unusable: {0}")]
     Certificate(#[from] bartizan_attestation::certificates::FleetCaError),
+}
+
+/// The pinned fleet CA, and what it leads to.
+#[derive(Clone, Debug)]
+pub(crate) struct Anchored {
+    pub(crate) fleet_ca: FleetCa,
+    pub(crate) lineage: Lineage,
+}
+
+impl Anchored {
+    pub(crate) fn new(pinned: &FleetCa, lineage: Lineage) -> Result<Self, AnchorError> {
+        Ok(Self {
+            fleet_ca: pinned.with_lineage(&lineage)?,
+            lineage,
+        })
+    }
 }
 
 impl Anchor {

@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use bartizan_attestation::certificates::Lineage;
 use bartizan_attestation::cose::{MessageType, SignError, sign1};
 use bartizan_attestation::digest::sha256;
 use bartizan_attestation::measurement::{
@@ -13,6 +14,7 @@ use bartizan_attestation::result::{Affirmed, Expectation, TokenError, verify_tok
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::anchor::AnchorError;
 use crate::host_api::{HostApi, HostApiError, Problem, decode};
 use crate::residency::{ResidencyError, make_executable_pages_present, make_program_present};
 use crate::state::Enrollment;
@@ -69,6 +71,8 @@ pub struct Attested {
     pub verdict: String,
     /// Certificates of the verifier's token keys, as the host relayed them.
     pub token_certificates: Vec<Vec<u8>>,
+    /// The fleet's CAs, as the host relayed them: the token key may be certified by one that took the anchored one's place.
+    pub fleet_cas: Lineage,
     /// What was asked, to compare the token with.
     pub asked: Asked,
 }
@@ -97,6 +101,9 @@ pub enum AttestationError {
     /// No random numbers.
     #[error("the kernel's random number generator failed")]
     Random,
+    /// The fleet CAs are not those of the anchored one's fleet.
+    #[error(transparent)]
+    Anchor(#[from] AnchorError),
     /// The token is refused.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -117,6 +124,7 @@ struct Answer {
     token: String,
     verdict: String,
     token_certificates: Vec<String>,
+    fleet_cas: Lineage,
 }
 
 impl Application {
@@ -230,6 +238,7 @@ fn request_once(
             .iter()
             .map(|certificate| decode("token_certificates", certificate))
             .collect::<Result<_, _>>()?,
+        fleet_cas: answer.fleet_cas,
         asked: Asked {
             application: request.application,
             audience: request.audience,
@@ -259,7 +268,10 @@ pub fn verify_attestation_token(
         .iter()
         .map(|certificate| vec![certificate.clone()])
         .collect();
-    let result = verify_token(&attested.token, &chains, &enrollment.fleet_ca, &expectation)?;
+    let pinned = &enrollment.anchored.fleet_ca;
+    let fleet_ca = pinned.with_lineage(&attested.fleet_cas);
+    let fleet_ca = fleet_ca.map_err(AnchorError::from)?;
+    let result = verify_token(&attested.token, &chains, &fleet_ca, &expectation)?;
     Ok(result.into_affirmed()?)
 }
 

@@ -1,6 +1,6 @@
 //! Enrolment: a fresh key, certified for this guest and boot against its launch secret.
 
-use bartizan_attestation::certificates::{ChainError, FleetCa};
+use bartizan_attestation::certificates::{ChainError, FleetCa, Lineage};
 use bartizan_attestation::csr::{EphemeralKey, KeyError};
 use bartizan_attestation::identity::GuestIdentity;
 use base64::Engine;
@@ -8,7 +8,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::anchor::{Anchor, AnchorError};
+use crate::anchor::{Anchor, AnchorError, Anchored};
 use crate::attestation::unix_now;
 use crate::certificate::GuestCertificate;
 use crate::host_api::{HostApi, HostApiError, decode};
@@ -45,23 +45,25 @@ struct LaunchSecret {
 pub(crate) struct Certified {
     chain: Vec<String>,
     guest: String,
+    fleet_cas: Lineage,
 }
 
 impl Certified {
     /// The certificate, if it is what was asked for: of this key, for a guest of the fleet, and for `expected` where
-    /// that is known.
+    /// that is known. With the anchor that it was verified under.
     pub(crate) fn check(
         &self,
         fleet_ca: &FleetCa,
         key: &EphemeralKey,
         expected: Option<GuestIdentity>,
-    ) -> Result<GuestCertificate, EnrollError> {
+    ) -> Result<(GuestCertificate, Anchored), EnrollError> {
+        let anchored = Anchored::new(fleet_ca, self.fleet_cas.clone())?;
         let chain = self
             .chain
             .iter()
             .map(|certificate| decode("chain", certificate))
             .collect::<Result<Vec<_>, _>>()?;
-        let certificate = GuestCertificate::verify(chain, fleet_ca, unix_now())?;
+        let certificate = GuestCertificate::verify(chain, &anchored.fleet_ca, unix_now())?;
         let claimed: GuestIdentity = self.guest.parse().map_err(|_| EnrollError::OtherSubject)?;
         if expected.is_some_and(|expected| expected != claimed)
             || certificate.guest != claimed
@@ -69,7 +71,7 @@ impl Certified {
         {
             return Err(EnrollError::OtherSubject);
         }
-        Ok(certificate)
+        Ok((certificate, anchored))
     }
 }
 
@@ -81,6 +83,6 @@ pub fn enroll(host: &HostApi) -> Result<Enrollment, EnrollError> {
     let key = EphemeralKey::generate()?;
     let request = json!({ "secret": launch.secret, "csr": B64.encode(key.csr()?) });
     let certified: Certified = host.post("/enroll", &request)?;
-    let certificate = certified.check(&fleet_ca, &key, None)?;
-    Ok(Enrollment::new(key, fleet_ca, certificate))
+    let (certificate, anchored) = certified.check(&fleet_ca, &key, None)?;
+    Ok(Enrollment::new(key, anchored, certificate))
 }

@@ -42,6 +42,7 @@ pub fn renew(host: &HostApi, folder: &Path) -> Result<Enrollment, RenewError> {
     let request = RenewalRequest::new(leaf, key.csr()?).encode();
     let signed = sign1(MessageType::RenewalRequest, &request, &[], &enrolled.key)?;
     let answer: Certified = host.post_cose("/renew", &signed)?;
-    let certificate = answer.check(&enrolled.fleet_ca, key, Some(enrolled.guest))?;
-    Ok(renewing.finish(certificate)?)
+    let pinned = &enrolled.anchored.fleet_ca;
+    let (certificate, anchored) = answer.check(pinned, key, Some(enrolled.guest))?;
+    Ok(renewing.finish(certificate, anchored)?)
 }

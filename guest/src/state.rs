@@ -5,13 +5,14 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use bartizan_attestation::certificates::{ChainError, FleetCa};
+use bartizan_attestation::cbor;
+use bartizan_attestation::certificates::{ChainError, Lineage};
 use bartizan_attestation::csr::{EphemeralKey, KeyError};
 use bartizan_attestation::identity::GuestIdentity;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::anchor::{Anchor, AnchorError};
+use crate::anchor::{Anchor, AnchorError, Anchored};
 use crate::attestation::unix_now;
 use crate::certificate::{GuestCertificate, Validity};
 
@@ -25,7 +26,7 @@ const DOCUMENT: &str = "enrollment.json";
 pub struct Enrollment {
     pub(crate) key: EphemeralKey,
     pub(crate) guest: GuestIdentity,
-    pub(crate) fleet_ca: FleetCa,
+    pub(crate) anchored: Anchored,
     /// Its certificate chain: goes into each request, so that a report can be checked offline.
     pub(crate) chain: Vec<Vec<u8>>,
     validity: Validity,
@@ -36,6 +37,8 @@ pub struct Enrollment {
 struct Document {
     guest: String,
     fleet_ca: String,
+    /// The fleet's CAs, CBOR.
+    fleet_cas: String,
     chain: Vec<String>,
 }
 
@@ -93,7 +96,11 @@ impl StateError {
 }
 
 impl Enrollment {
-    pub(crate) fn new(key: EphemeralKey, fleet_ca: FleetCa, certificate: GuestCertificate) -> Self {
+    pub(crate) fn new(
+        key: EphemeralKey,
+        anchored: Anchored,
+        certificate: GuestCertificate,
+    ) -> Self {
         let GuestCertificate {
             guest,
             validity,
@@ -102,13 +109,14 @@ impl Enrollment {
         } = certificate;
         let document = Document {
             guest: guest.to_string(),
-            fleet_ca: hex::encode(fleet_ca.der()),
+            fleet_ca: hex::encode(anchored.fleet_ca.der()),
+            fleet_cas: hex::encode(cbor::encode(&anchored.lineage)),
             chain: chain.iter().map(hex::encode).collect(),
         };
         Self {
             key,
             guest,
-            fleet_ca,
+            anchored,
             chain,
             validity,
             document,
@@ -147,7 +155,9 @@ impl Enrollment {
         let document: Document = serde_json::from_slice(&read(&folder.join(DOCUMENT))?)
             .map_err(|error| damaged(&error))?;
         let fleet_ca = hex::decode(&document.fleet_ca).map_err(|error| damaged(&error))?;
-        let fleet_ca = anchor.check(&fleet_ca)?;
+        let fleet_cas = hex::decode(&document.fleet_cas).map_err(|error| damaged(&error))?;
+        let lineage: Lineage = cbor::decode_strict(&fleet_cas).map_err(|error| damaged(&error))?;
+        let anchored = Anchored::new(&anchor.check(&fleet_ca)?, lineage)?;
         let chain = document
             .chain
             .iter()
@@ -155,8 +165,8 @@ impl Enrollment {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| damaged(&error))?;
         let guest: GuestIdentity = document.guest.parse().map_err(|error| damaged(&error))?;
-        let certificate =
-            GuestCertificate::verify(chain, &fleet_ca, unix_now()).map_err(StateError::chain)?;
+        let certificate = GuestCertificate::verify(chain, &anchored.fleet_ca, unix_now())
+            .map_err(StateError::chain)?;
         if certificate.guest != guest {
             return Err(StateError::OtherGuest);
         }
@@ -165,7 +175,7 @@ impl Enrollment {
         candidates.extend(next_key(folder)?);
         let is_certified = |key: &EphemeralKey| key.public_key() == certificate.key;
         let key = candidates.into_iter().find(is_certified);
-        Ok(key.map(|key| Self::new(key, fleet_ca, certificate)))
+        Ok(key.map(|key| Self::new(key, anchored, certificate)))
     }
 
     /// Keeps the enrolment in a folder, readable by its owner only.
@@ -234,8 +244,12 @@ impl Renewing {
 
     /// Keeps the new key with its chain: first the chain, then the key in the former one's place. Between the two,
     /// [`Enrollment::load`] finds the key where it is.
-    pub(crate) fn finish(self, certificate: GuestCertificate) -> Result<Enrollment, StateError> {
-        let renewed = Enrollment::new(self.key, self.enrolled.fleet_ca, certificate);
+    pub(crate) fn finish(
+        self,
+        certificate: GuestCertificate,
+        anchored: Anchored,
+    ) -> Result<Enrollment, StateError> {
+        let renewed = Enrollment::new(self.key, anchored, certificate);
         renewed.store_document(&self.folder)?;
         rename_next(&self.folder)?;
         Ok(renewed)

@@ -8,7 +8,10 @@
 //! | `POST /renew` | a certificate for a new key, in place of the enrolled one |
 //! | `POST /attestation_nonce` | the verifier's nonce |
 //! | `POST /attest_guest_memory` | signed report and attestation result |
-//! | `GET /token_certificates` | the certificates of the verifier's token keys |
+//! | `GET /token_certificates` | the certificates of the verifier's token keys, and the fleet's CAs |
+//!
+//! Where certificates are answered, the fleet's CAs are beside them, and what links them: a guest pins what its record says, which may
+//! be a CA that was replaced since.
 //!
 //! Every error is a problem document (RFC 9457) of its own type.
 //!

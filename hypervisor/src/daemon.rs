@@ -7,6 +7,7 @@
 mod admissions;
 mod adopt;
 mod alone;
+mod anchors;
 mod backoff;
 mod certify;
 mod config;

@@ -88,6 +88,8 @@ pub struct Stack {
     pub users: Users,
     /// The verifier's port.
     port: u16,
+    /// Where the verifier's configuration is.
+    verifier_config: String,
 }
 
 impl Users {
@@ -179,7 +181,7 @@ impl Stack {
         let [second_operator, runner, observer] = named;
         let verifier = Daemon::start(Recipe {
             program: layout.program("bartizan-verifier"),
-            arguments: vec!["run".into(), "--config".into(), config],
+            arguments: vec!["run".into(), "--config".into(), config.clone()],
             account: users.verifier,
             capabilities: &[],
             environment: Vec::new(),
@@ -205,7 +207,20 @@ impl Stack {
             maker,
             users,
             port,
+            verifier_config: config,
         })
+    }
+
+    /// Has the fleet's present CA certify the operator's key.
+    pub fn certify_anew(&self) -> Result<()> {
+        let config = &self.verifier_config;
+        initialise(
+            &self.layout,
+            &self.users,
+            &self.operator,
+            FIRST_OPERATOR,
+            config,
+        )
     }
 
     /// Starts a second host of the fleet, with vault, card, devices and hypervisor of its own.

@@ -1,5 +1,6 @@
 //! Certificates: what each usage's says, built here from typed facts, signed by a key of the vault.
 
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::certificates::tcb_info::{self, TcbInfo};
 use bartizan_attestation::certificates::{Subject, Usage};
@@ -53,7 +54,7 @@ impl Certificate {
     ) -> Result<(Vec<u8>, u64), VaultRefusal> {
         let not_after = self.now.saturating_add(self.lifetime_s);
         let mut params = self.params()?;
-        params.not_before = instant(self.now.saturating_sub(BACKDATED_S))?;
+        params.not_before = instant(backdated(self.now))?;
         params.not_after = instant(not_after)?;
         let issuer =
             Issuer::from_ca_cert_der(&issuer_certificate.into(), issuer).map_err(refused)?;
@@ -108,10 +109,42 @@ pub(crate) fn fleet_ca(
     params.distinguished_name = named(name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.not_before = instant(now.saturating_sub(BACKDATED_S))?;
+    params.not_before = instant(backdated(now))?;
     params.not_after = instant(not_after)?;
     let certificate = params.self_signed(key).map_err(refused)?;
     Ok((certificate.der().to_vec(), not_after))
+}
+
+/// When a certificate that is made now begins.
+pub(crate) const fn backdated(now: u64) -> u64 {
+    now.saturating_sub(BACKDATED_S)
+}
+
+/// A cross-certificate (RFC 4210 section 4.4), DER: the CA of this name and key, certified by another one of its fleet.
+pub(crate) fn cross(
+    name: &str,
+    key: &PublicKey,
+    (not_before, not_after): (u64, u64),
+    issuer_certificate: &[u8],
+    issuer: IssuerKey<'_>,
+) -> Result<Vec<u8>, VaultRefusal> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = named(name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_before = instant(not_before)?;
+    params.not_after = instant(not_after)?;
+    params.use_authority_key_identifier_extension = true;
+    // Not the one that is made of the key: all of a fleet's CAs have one name, and the key's own certificate has that.
+    let mut serial = [0; 16];
+    let filled = SystemRandom::new().fill(&mut serial);
+    filled.map_err(|_| refused("the kernel's random number generator failed"))?;
+    params.serial_number = Some(serial.to_vec().into());
+    let issuer = Issuer::from_ca_cert_der(&issuer_certificate.into(), issuer).map_err(refused)?;
+    let certificate = params
+        .signed_by(&Certified(key), &issuer)
+        .map_err(refused)?;
+    Ok(certificate.der().to_vec())
 }
 
 impl PublicKeyData for IssuerKey<'_> {

@@ -2,6 +2,7 @@
 
 mod counter;
 mod file;
+mod fleet_cas;
 mod history;
 mod sealing;
 
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bartizan_attestation::boot::Part;
+use bartizan_attestation::certificates::FormerFleetCa;
 use bartizan_attestation::digest::sha256;
 use bartizan_attestation::keys::{Chain, KeyEvent, KeyEventKind, KeyKind, Purpose};
 use minicbor::bytes::{ByteArray, ByteVec};
@@ -58,6 +60,9 @@ struct Contents {
     /// By which a copy of this store is noticed.
     #[n(30)]
     counter: Option<Counter>,
+    /// The fleet CAs before the one that is known, the oldest first. None where there are none.
+    #[n(40)]
+    former: Option<Vec<FormerFleetCa>>,
 }
 
 /// The releases that a host was booted from.
@@ -308,6 +313,10 @@ impl Keyring {
                 }
             }
             contents.drop_succeeded(id, now);
+            // Another's former CAs are none of this one's.
+            if contents.fleet_ca.as_deref() != Some(&fleet_ca) {
+                contents.former = None;
+            }
             contents.fleet_ca = Some(fleet_ca.into());
             Ok(())
         })

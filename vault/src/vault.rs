@@ -2,6 +2,7 @@
 
 mod card;
 mod counter;
+mod fleet_cas;
 mod operators;
 mod sealing;
 mod succession;
@@ -171,6 +172,11 @@ impl Operation<'_> {
             VaultRequest::TakeMark { counter, mark } => {
                 self.take_mark(self.boot.reached()?, counter, mark)
             }
+            VaultRequest::RotateFleetCa { order } => self.rotate_fleet_ca(&order),
+            VaultRequest::DescribeFleetCas => Ok(VaultReply::FleetCas(self.read().lineage())),
+            VaultRequest::RollFleetCa { lineage } => {
+                self.roll_fleet_ca(self.boot.reached()?, lineage)
+            }
             VaultRequest::CertifyReportKey {
                 csr,
                 guest,
@@ -251,16 +257,20 @@ impl Operation<'_> {
         let id = key.public.sha256();
         let made = self.certify_and_keep(purpose, &key, certify);
         if made.is_err() {
-            // Else a token would fill up with keys that no record names.
-            let unkept = StoredKey {
-                id: &id,
-                blob: &key.blob,
-            };
-            if let Err(error) = self.backend.destroy(purpose, &unkept) {
-                tracing::error!(?purpose, id = hex(&id), %error, "a key could not be destroyed");
-            }
+            self.destroy_unkept(purpose, &id, &key);
         }
         made
+    }
+
+    /// Else a token would fill up with keys that no record names.
+    fn destroy_unkept(&self, purpose: Purpose, id: &[u8; 32], key: &NewKey) {
+        let unkept = StoredKey {
+            id,
+            blob: &key.blob,
+        };
+        if let Err(error) = self.backend.destroy(purpose, &unkept) {
+            tracing::error!(?purpose, id = hex(id), %error, "a key could not be destroyed");
+        }
     }
 
     fn certify_and_keep(

@@ -28,6 +28,7 @@ mod counters;
 mod documents;
 mod enrolment;
 mod firmware;
+mod fleet_cas;
 mod input;
 mod issuing;
 mod keys;
@@ -104,7 +105,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/.well-known/jwks.json", get(open::jwks))
         .route("/healthz", get(open::health))
         .route("/openapi.json", get(open::description))
-        .route("/v1/fleet-ca", get(open::fleet_ca))
+        .route("/v1/fleet-ca", get(fleet_cas::show))
         .route("/v1/token-certificates", get(open::token_certificates))
         .route("/v1/hosts", post(enrolment::enroll).get(enrolment::hosts))
         .route("/v1/hosts/tpm-challenge", post(tpm::challenge))
@@ -135,6 +136,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/keys", get(keys::list))
         .route("/v1/keys/history", get(keys::history))
         .route("/v1/keys/sealing/rotate", post(keys::rotate_sealing))
+        .route("/v1/keys/fleet-ca/rotate", post(fleet_cas::rotate))
         .route("/v1/keys/{kind}/rotate", post(keys::rotate))
         .route("/v1/keys/{kind}/{id}", delete(keys::revoke))
         .route("/metrics", get(operations::metrics))

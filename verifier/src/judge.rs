@@ -120,7 +120,7 @@ async fn verify(
             report,
             guest_chain,
         } = submission;
-        let verified = verify_report(&report, &guest_chain, &service.fleet_ca, now)?;
+        let verified = verify_report(&report, &guest_chain, &service.anchors.ca(), now)?;
         // The library's window is the widest there is; this verifier's may be narrower.
         let window_ms = service.config.report_window_s * 1000;
         let measured_at = verified.report().measured_at_ms;

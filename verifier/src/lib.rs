@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod anchors;
 pub mod api;
 pub mod binary;
 pub mod boots;

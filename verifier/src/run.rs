@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bartizan_attestation::certificates::{FleetCa, FleetCaError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::anchors::{Anchors, AnchorsError, keep_known};
 use crate::api::Challenges;
 use crate::clock::now_ms;
 use crate::config::Config;
@@ -26,7 +26,7 @@ use crate::service::Service;
 use crate::storage::{Storage, StorageError, VerdictLog};
 use crate::tls_identity::{TlsIdentity, TlsIdentityError};
 use crate::token_keys::{TokenKeys, TokenKeysError};
-use crate::vault::{Vault, VaultDescription, VaultError};
+use crate::vault::{Vault, VaultError};
 
 /// How long the vault may take to come up beside the verifier.
 const VAULT_PATIENCE: Duration = Duration::from_secs(30);
@@ -39,12 +39,9 @@ pub enum RunError {
     /// The vault did not do what was asked.
     #[error(transparent)]
     Vault(#[from] VaultError),
-    /// The vault has no fleet CA yet.
-    #[error("the vault has no fleet CA; run `bartizan-verifier init` first")]
-    NoFleetCa,
-    /// The vault's fleet CA is none.
+    /// There is no fleet CA, or it is none.
     #[error(transparent)]
-    FleetCa(#[from] FleetCaError),
+    Anchors(AnchorsError),
     /// The database could not be opened.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -54,9 +51,6 @@ pub enum RunError {
     /// There is no token key.
     #[error(transparent)]
     TokenKeys(#[from] TokenKeysError),
-    /// TLS could not be set up.
-    #[error("TLS: {0}")]
-    Tls(#[from] bartizan_channel::ChannelError),
     /// An address could not be bound.
     #[error("{address} cannot be listened at: {source}")]
     Listen {
@@ -74,8 +68,7 @@ pub async fn run(
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), RunError> {
     let vault = Vault::new(config.vault_socket.clone());
-    let description = await_vault(&vault).await?;
-    let fleet_ca = FleetCa::from_der(&description.fleet_ca.ok_or(RunError::NoFleetCa)?)?;
+    let anchors = Arc::new(await_vault(&vault).await?);
     let storage = Storage::open(&config.database).await?;
     // A key that was taken out of the configuration has signed nothing any more. Where nothing is demanded, none is named.
     if config.measured_boot.is_demanded() {
@@ -92,15 +85,14 @@ pub async fn run(
     }
     let tls = TlsIdentity::open(
         vault.clone(),
-        fleet_ca.clone(),
+        Arc::clone(&anchors),
         config.names.clone(),
         config.tls_lifetime_s,
     );
     let tls = Arc::new(tls.await?);
-    let token_keys =
-        TokenKeys::open(vault.clone(), fleet_ca.clone(), config.token_key_lifetime_s).await?;
+    let lifetime_s = config.token_key_lifetime_s;
+    let token_keys = TokenKeys::open(vault.clone(), Arc::clone(&anchors), lifetime_s).await?;
     let (verdicts, verdict_writer) = VerdictLog::start(storage.clone(), config.retention);
-    let acceptor = crate::tls_identity::acceptor(&tls, &fleet_ca)?;
     let listeners = listen(&config.listen).await?;
     let addresses: Vec<_> = listeners
         .iter()
@@ -120,7 +112,7 @@ pub async fn run(
         metrics: Metrics::default(),
         storage: storage.clone(),
         config,
-        fleet_ca,
+        anchors,
         verdicts,
         vault,
         tls: Arc::clone(&tls),
@@ -128,7 +120,7 @@ pub async fn run(
     });
 
     let (ending, watch_end) = watch::channel(false);
-    let server = Server::new(Arc::clone(&service), acceptor, watch_end);
+    let server = Server::new(Arc::clone(&service), watch_end);
     let mut serving = JoinSet::new();
     for listener in listeners {
         serving.spawn(server.clone().serve(listener));
@@ -137,7 +129,11 @@ pub async fn run(
     let rotating = {
         let service = Arc::clone(&service);
         tokio::spawn(async move {
-            tokio::join!(keep_fresh(tls.as_ref()), keep_fresh(&service.token_keys));
+            tokio::join!(
+                keep_known(&service.anchors),
+                keep_fresh(tls.as_ref()),
+                keep_fresh(&service.token_keys)
+            );
         })
     };
     ready(&addresses);
@@ -155,14 +151,16 @@ pub async fn run(
     Ok(())
 }
 
-async fn await_vault(vault: &Vault) -> Result<VaultDescription, VaultError> {
+async fn await_vault(vault: &Vault) -> Result<Anchors, RunError> {
     let deadline = Instant::now() + VAULT_PATIENCE;
     loop {
-        match vault.describe().await {
-            Err(VaultError::Away { .. }) if Instant::now() < deadline => {
+        match Anchors::open(vault.clone()).await {
+            Err(AnchorsError::Vault(VaultError::Away { .. })) if Instant::now() < deadline => {
                 tokio::time::sleep(VAULT_TRY).await;
             }
-            answer => return answer,
+            // As every other failure of the vault's.
+            Err(AnchorsError::Vault(error)) => return Err(error.into()),
+            answer => return answer.map_err(RunError::Anchors),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
-use bartizan_channel::{Acceptor, TlsStream, channel_binding};
+use bartizan_channel::{TlsStream, channel_binding};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -48,7 +48,6 @@ const MAX_HEADERS: usize = 64;
 pub struct Server {
     service: Arc<Service>,
     router: Router,
-    acceptor: Arc<Acceptor>,
     gates: Gates,
     ending: watch::Receiver<bool>,
 }
@@ -85,10 +84,9 @@ impl Gates {
 impl Server {
     /// A server of the API; it ends when `ending` becomes true or its sender is gone.
     #[must_use]
-    pub fn new(service: Arc<Service>, acceptor: Acceptor, ending: watch::Receiver<bool>) -> Self {
+    pub fn new(service: Arc<Service>, ending: watch::Receiver<bool>) -> Self {
         Self {
             router: crate::api::router(Arc::clone(&service)),
-            acceptor: Arc::new(acceptor),
             gates: Gates::new(&service.config.limits),
             service,
             ending,
@@ -132,7 +130,8 @@ impl Server {
         // Answers are small; waiting for more to send would only delay them.
         let _best_effort = stream.set_nodelay(true);
         let deadline = Duration::from_secs(self.service.config.limits.handshake_s);
-        let handshake = tokio::time::timeout(deadline, self.acceptor.accept(stream));
+        let acceptor = self.service.tls.acceptor();
+        let handshake = tokio::time::timeout(deadline, acceptor.accept(stream));
         let accepted = tokio::select! {
             accepted = handshake => accepted,
             () = entrance.displaced() => {
@@ -149,7 +148,7 @@ impl Server {
                         return;
                     }
                 };
-                let peer = Peer::identify(chain.as_deref(), &self.service.fleet_ca, now_s());
+                let peer = Peer::identify(chain.as_deref(), &self.service.anchors.ca(), now_s());
                 let payer = Payer::of(&peer, from.ip());
                 let Some(place) = self.gates.of(&payer).admit(payer.clone()) else {
                     self.service.metrics.refused_connection();

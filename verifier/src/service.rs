@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bartizan_attestation::certificates::FleetCa;
 use tokio::time::Instant;
 
+use crate::anchors::Anchors;
 use crate::api::Challenges;
 use crate::config::Config;
 use crate::memory::{MemoryBudget, MemoryError, Share};
@@ -26,7 +26,7 @@ pub struct Service {
     /// Its configuration.
     pub config: Config,
     /// The trust anchor.
-    pub fleet_ca: FleetCa,
+    pub anchors: Arc<Anchors>,
     /// The database.
     pub storage: Storage,
     /// Where verdicts are recorded.

@@ -2,11 +2,14 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use bartizan_attestation::certificates::{ChainError, FleetCa, Usage, verify_chain};
+use axum::http::StatusCode;
+use bartizan_attestation::certificates::{ChainError, Lineage, Usage, verify_chain};
 use bartizan_attestation::keys::{Purpose, VaultRequest};
 use bartizan_channel::{Acceptor, ChannelError, Identity};
 
+use crate::anchors::{Anchors, AnchorsError, Known};
 use crate::clock::now_s;
+use crate::problem::ProblemType;
 use crate::rotation::Rotates;
 use crate::vault::{Vault, VaultError, VaultSigner};
 
@@ -14,15 +17,18 @@ use crate::vault::{Vault, VaultError, VaultSigner};
 #[derive(Debug)]
 pub struct TlsIdentity {
     vault: Vault,
-    fleet_ca: FleetCa,
+    anchors: Arc<Anchors>,
     names: Vec<String>,
     lifetime_s: u64,
     current: RwLock<Current>,
+    one_at_a_time: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
 struct Current {
-    identity: Arc<Identity>,
+    acceptor: Acceptor,
+    /// The fleet's CAs, of which the present one certified it.
+    known: Known,
     /// DER.
     certificate: Vec<u8>,
     /// SHA-256 over the key's DER SubjectPublicKeyInfo.
@@ -36,33 +42,60 @@ pub enum TlsIdentityError {
     /// The vault did not make one.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// By which CA one would be is not known.
+    #[error(transparent)]
+    Anchors(#[from] AnchorsError),
     /// What the vault made is no server's certificate.
     #[error("the vault issued a certificate that is no TLS server's: {0}")]
     Issued(#[from] ChainError),
+    /// TLS cannot be set up with it.
+    #[error("TLS: {0}")]
+    Tls(#[from] ChannelError),
+}
+
+impl ProblemType for TlsIdentityError {
+    fn kind(&self) -> (&'static str, StatusCode) {
+        match self {
+            Self::Vault(error) => error.kind(),
+            Self::Anchors(error) => error.kind(),
+            Self::Issued(_) | Self::Tls(_) => {
+                ("vault-unexpected", StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::Vault(error) => error.retry_after_s(),
+            Self::Anchors(error) => error.retry_after_s(),
+            Self::Issued(_) | Self::Tls(_) => None,
+        }
+    }
 }
 
 impl TlsIdentity {
     /// Has an identity made for a server that is reached by `names`.
     pub async fn open(
         vault: Vault,
-        fleet_ca: FleetCa,
+        anchors: Arc<Anchors>,
         names: Vec<String>,
         lifetime_s: u64,
     ) -> Result<Self, TlsIdentityError> {
-        let current = RwLock::new(make(&vault, &fleet_ca, &names, lifetime_s).await?);
+        let current = RwLock::new(make(&vault, &anchors, &names, lifetime_s).await?);
         Ok(Self {
             vault,
-            fleet_ca,
+            anchors,
             names,
             lifetime_s,
             current,
+            one_at_a_time: tokio::sync::Mutex::default(),
         })
     }
 
-    /// What is shown to clients that connect now.
+    /// For clients that connect now: shows the current identity, and takes those of each CA that is of the fleet.
     #[must_use]
-    pub fn current(&self) -> Arc<Identity> {
-        Arc::clone(&self.read().identity)
+    pub fn acceptor(&self) -> Acceptor {
+        self.read().acceptor.clone()
     }
 }
 
@@ -71,6 +104,29 @@ impl TlsIdentity {
     #[must_use]
     pub fn certificate(&self) -> Vec<u8> {
         self.read().certificate.clone()
+    }
+
+    /// The fleet's CAs, as others are told. Who follows to the present one knows no server but one that it certified: that is shown by
+    /// then.
+    #[must_use]
+    pub fn lineage(&self) -> Arc<Lineage> {
+        Arc::clone(&self.read().known.lineage)
+    }
+
+    /// Has an identity by the present fleet CA made, if the current one is not.
+    pub async fn follow(&self) -> Result<(), TlsIdentityError> {
+        let _turn = self.one_at_a_time.lock().await;
+        if self.read().known.ca.sha256() == self.anchors.ca().sha256() {
+            return Ok(());
+        }
+        self.replace().await
+    }
+
+    async fn replace(&self) -> Result<(), TlsIdentityError> {
+        let new = make(&self.vault, &self.anchors, &self.names, self.lifetime_s).await?;
+        tracing::info!(not_after = new.validity.1, "TLS server key rotated");
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
     }
 
     /// Has a key destroyed, by the SHA-256 of its DER SubjectPublicKeyInfo. The one that is shown is replaced first; handshakes that were
@@ -87,28 +143,29 @@ impl TlsIdentity {
     }
 }
 
-/// An acceptor of TLS connections that shows the current identity.
-pub fn acceptor(identity: &Arc<TlsIdentity>, ca: &FleetCa) -> Result<Acceptor, ChannelError> {
-    let identity = Arc::clone(identity);
-    Acceptor::new(move || identity.current(), ca.der())
-}
-
 async fn make(
     vault: &Vault,
-    fleet_ca: &FleetCa,
+    anchors: &Anchors,
     names: &[String],
     lifetime_s: u64,
 ) -> Result<Current, TlsIdentityError> {
+    // Before the vault makes a key: one by a CA that is not known is of no use, and as many as those have the one in use destroyed.
+    anchors.learn().await?;
     let request = VaultRequest::RotateTlsServer {
         names: names.to_vec(),
         lifetime_s,
     };
     let chain = vault.certificates(request).await?;
-    let certificate = verify_chain(&chain, fleet_ca, now_s(), Usage::TlsServer)?;
+    let (known, _) = anchors.issued(&chain, Usage::TlsServer).await?;
+    // The present one's: who has followed to it knows no server of a former one's.
+    let certificate = verify_chain(&chain, &known.ca.alone(), now_s(), Usage::TlsServer)?;
     let leaf = chain.first().cloned().unwrap_or_default();
     let signer = Arc::new(VaultSigner::new(vault.clone(), leaf.clone()));
+    let shown = [chain, known.lineage.new_with_old()].concat();
+    let identity = Arc::new(Identity::new(shown, signer));
     Ok(Current {
-        identity: Arc::new(Identity::new(chain, signer)),
+        acceptor: Acceptor::new(move || Arc::clone(&identity), &known.cas())?,
+        known,
         certificate: leaf,
         key: certificate.public_key.sha256(),
         validity: (certificate.not_before, certificate.not_after),
@@ -120,13 +177,17 @@ impl Rotates for TlsIdentity {
     type Error = TlsIdentityError;
 
     fn validity(&self) -> (u64, u64) {
-        self.read().validity
+        let current = self.read();
+        if current.known.ca.sha256() == self.anchors.ca().sha256() {
+            current.validity
+        } else {
+            // The fleet CA was replaced since: it is due.
+            (0, 0)
+        }
     }
 
     async fn rotate(&self) -> Result<(), TlsIdentityError> {
-        let new = make(&self.vault, &self.fleet_ca, &self.names, self.lifetime_s).await?;
-        tracing::info!(not_after = new.validity.1, "TLS server key rotated");
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
-        Ok(())
+        let _turn = self.one_at_a_time.lock().await;
+        self.replace().await
     }
 }

@@ -7,10 +7,11 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::http::StatusCode;
-use bartizan_attestation::certificates::{FleetCa, Usage, verify_chain};
+use bartizan_attestation::certificates::Usage;
 use bartizan_attestation::cose::Jwk;
 use bartizan_attestation::keys::{Purpose, VaultRefusal, VaultRequest};
 
+use crate::anchors::Anchors;
 use crate::clock::now_s;
 use crate::problem::ProblemType;
 use crate::rotation::{Rotates, until_half_life};
@@ -20,7 +21,7 @@ use crate::vault::{Vault, VaultError, plain};
 #[derive(Debug)]
 pub struct TokenKeys {
     vault: Vault,
-    fleet_ca: FleetCa,
+    anchors: Arc<Anchors>,
     lifetime_s: u64,
     keys: RwLock<Arc<[TokenKey]>>,
     one_at_a_time: tokio::sync::Mutex<()>,
@@ -86,12 +87,12 @@ impl TokenKeys {
     /// is enough to begin with, where no other can be had: `keep_fresh` goes on trying.
     pub async fn open(
         vault: Vault,
-        fleet_ca: FleetCa,
+        anchors: Arc<Anchors>,
         lifetime_s: u64,
     ) -> Result<Self, TokenKeysError> {
         let this = Self {
             vault,
-            fleet_ca,
+            anchors,
             lifetime_s,
             keys: RwLock::new(Arc::new([])),
             one_at_a_time: tokio::sync::Mutex::default(),
@@ -184,20 +185,23 @@ impl TokenKeys {
     }
 
     async fn read(&self) -> Result<(), TokenKeysError> {
-        let now = now_s();
         // The vault lists the newest last: of two that were made within one second, that one stays first.
-        let mut keys: Vec<_> = (self.vault.describe().await?.keys.into_iter().rev())
+        let chains: Vec<_> = (self.vault.describe().await?.keys.into_iter().rev())
             .filter(|key| key.purpose == Purpose::Token && !key.chain.is_empty())
-            .filter_map(|key| self.verified(plain(key.chain), now))
+            .map(|key| plain(key.chain))
             .collect();
+        let mut keys = Vec::new();
+        for chain in chains {
+            keys.extend(self.verified(chain).await);
+        }
         keys.sort_by_key(|key| std::cmp::Reverse((key.not_before, key.not_after)));
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
         Ok(())
     }
 
-    fn verified(&self, chain: Vec<Vec<u8>>, now: u64) -> Option<TokenKey> {
-        match verify_chain(&chain, &self.fleet_ca, now, Usage::Token) {
-            Ok(certificate) => Some(TokenKey {
+    async fn verified(&self, chain: Vec<Vec<u8>>) -> Option<TokenKey> {
+        match self.anchors.issued(&chain, Usage::Token).await {
+            Ok((_, certificate)) => Some(TokenKey {
                 chain,
                 jwk: certificate.public_key.jwk(),
                 id: certificate.public_key.sha256(),

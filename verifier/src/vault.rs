@@ -4,7 +4,8 @@
 //! The link is synchronous: TLS asks for a signature inside a handshake, where nothing can be awaited.
 //! Each question has a deadline; a connection that fails is dropped and the question is asked once
 //! more over a new one, so that a vault that was restarted is not noticed. That is safe because no
-//! answer of a vault is worse for having been made twice.
+//! answer of a vault is worse for having been made twice; a rotation of the fleet CA is refused the second
+//! time, and [`crate::anchors`] looks what came of it.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use bartizan_attestation::certificates::Lineage;
 use bartizan_attestation::keys::{
     Chain, KeyDescription, KeyEvent, Purpose, VaultRefusal, VaultReply, VaultRequest,
 };
@@ -137,6 +139,22 @@ impl Vault {
         }
     }
 
+    /// The CAs of its fleet, once there is one.
+    pub async fn fleet_cas(&self) -> Result<Option<Lineage>, VaultError> {
+        match self.ask(VaultRequest::DescribeFleetCas).await? {
+            VaultReply::FleetCas(lineage) => Ok(lineage),
+            _ => Err(VaultError::UnexpectedReply),
+        }
+    }
+
+    /// Has the fleet CA replaced, by an administrator's order.
+    pub async fn rotate_fleet_ca(&self, order: Vec<u8>) -> Result<(), VaultError> {
+        match self.ask(VaultRequest::RotateFleetCa { order }).await? {
+            VaultReply::FleetCas(_) => Ok(()),
+            _ => Err(VaultError::UnexpectedReply),
+        }
+    }
+
     /// Has a key of a purpose destroyed before its end.
     pub async fn revoke(&self, purpose: Purpose, id: [u8; 32]) -> Result<(), VaultError> {
         let id = id.into();
@@ -243,6 +261,10 @@ impl ProblemType for VaultError {
             Self::Refused(VaultRefusal::Overlap { .. }) => {
                 ("too-many-valid-keys", StatusCode::CONFLICT)
             }
+            Self::Refused(VaultRefusal::TooManyFormer { .. }) => {
+                ("too-many-former-fleet-cas", StatusCode::CONFLICT)
+            }
+            Self::Refused(VaultRefusal::Rotation(_)) => ("rotation-refused", StatusCode::FORBIDDEN),
             Self::Refused(VaultRefusal::NoKey { .. }) => ("no-key", StatusCode::NOT_FOUND),
             Self::Refused(_) => ("vault-refused", StatusCode::SERVICE_UNAVAILABLE),
             Self::UnexpectedReply => ("vault-unexpected", StatusCode::INTERNAL_SERVER_ERROR),

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bartizan_attestation::certificates::tcb_info::{self, TcbInfo};
-use bartizan_attestation::certificates::{FleetCa, Role, Subject, Usage};
+use bartizan_attestation::certificates::{FleetCa, FormerFleetCa, Lineage, Role, Subject, Usage};
 use bartizan_attestation::cose::PublicKey;
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::identity::CardId;
@@ -43,6 +43,21 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let der = params.self_signed(&key).unwrap().der().to_vec();
         Self { key, params, der }
+    }
+
+    /// The fleet's next CA, and what links the two.
+    pub(crate) fn next(&self) -> (Self, Lineage) {
+        let next = Self::fleet();
+        let former = FormerFleetCa {
+            certificate: self.der.clone().into(),
+            new_with_old: self.issue(&next.params, &next.key.public_key()).into(),
+            old_with_new: next.issue(&self.params, &self.key.public_key()).into(),
+        };
+        let lineage = Lineage {
+            present: next.der.clone().into(),
+            former: vec![former],
+        };
+        (next, lineage)
     }
 
     pub(crate) fn ca(&self) -> FleetCa {
@@ -104,6 +119,16 @@ impl Authority {
     pub(crate) fn certify_server(&self, key: &PublicKey) -> Vec<u8> {
         let address = SanType::IpAddress([127, 0, 0, 1].into());
         self.issue(&params(Usage::TlsServer, fresh(), address), key)
+    }
+
+    /// Certifies a token key that nobody has.
+    pub(crate) fn certify_token(&self) -> Vec<u8> {
+        let uri = Subject::Token.uri().unwrap();
+        let name = SanType::URI(Ia5String::try_from(uri).unwrap());
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let issuer = Issuer::from_params(&self.params, &self.key);
+        let certificate = params(Usage::Token, fresh(), name).signed_by(&key, &issuer);
+        certificate.unwrap().der().to_vec()
     }
 
     fn issue(&self, params: &CertificateParams, key: &PublicKey) -> Vec<u8> {

@@ -8,6 +8,7 @@ mod operations;
 mod stand_in_vault;
 mod stand_in_verifier;
 mod succession;
+mod token_keys;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
+use bartizan_attestation::certificates::Lineage;
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::keys::{
     BegunSuccession, Chain, KeyDescription, KeyEvent, KeyEventKind, KeyKind, NextKey, Purpose,
@@ -21,6 +22,8 @@ pub(crate) struct StandInVault {
     pub(crate) socket: PathBuf,
     /// The chains that the card had installed.
     pub(crate) installed: mpsc::Receiver<Chain>,
+    /// The fleet CAs that the card had it follow.
+    pub(crate) rolled: mpsc::Receiver<Lineage>,
     signs: Arc<AtomicBool>,
     clients: Clients,
 }
@@ -36,6 +39,7 @@ struct Keys {
     clients: Clients,
     signs: Arc<AtomicBool>,
     installed: mpsc::Sender<Chain>,
+    rolled: mpsc::Sender<Lineage>,
 }
 
 impl StandInVault {
@@ -54,6 +58,7 @@ impl StandInVault {
         let listener = UnixListener::bind(&socket).unwrap();
         let signs = Arc::new(AtomicBool::new(true));
         let (sender, installed) = mpsc::channel();
+        let (rolls, rolled) = mpsc::channel();
         let clients = Clients::default();
         let keys = Arc::new(Keys {
             card: Mutex::new(card),
@@ -62,6 +67,7 @@ impl StandInVault {
             clients: Arc::clone(&clients),
             signs: Arc::clone(&signs),
             installed: sender,
+            rolled: rolls,
         });
         std::thread::spawn(move || {
             for link in listener.incoming() {
@@ -72,6 +78,7 @@ impl StandInVault {
         Self {
             socket,
             installed,
+            rolled,
             signs,
             clients,
         }
@@ -103,6 +110,13 @@ impl Keys {
                 keys: self.describe(),
                 fleet_ca: Some(self.fleet_ca.clone().into()),
             },
+            VaultRequest::DescribeFleetCas => {
+                VaultReply::FleetCas(Some(Lineage::of(self.fleet_ca.clone())))
+            }
+            VaultRequest::RollFleetCa { lineage } => {
+                let _told = self.rolled.send(lineage);
+                VaultReply::Done
+            }
             VaultRequest::History => VaultReply::History(vec![KeyEvent {
                 number: 0,
                 at_s: 1,
@@ -112,9 +126,10 @@ impl Keys {
             }]),
             VaultRequest::BeginSuccession { next } => self.begin(next),
             VaultRequest::InstallCardIdentity { chain, .. } => {
-                if let Some(next) = self.next.lock().unwrap().take() {
-                    let mut card = self.card.lock().unwrap();
-                    *card = card.succeeded(next, chain[0].to_vec());
+                let (mut card, der) = (self.card.lock().unwrap(), chain[0].to_vec());
+                match self.next.lock().unwrap().take() {
+                    Some(next) => *card = card.succeeded(next, der),
+                    None => card.der = der,
                 }
                 // Nobody may be waiting any more.
                 let _told = self.installed.send(chain.clone());

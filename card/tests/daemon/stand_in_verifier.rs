@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use bartizan_attestation::certificates::Lineage;
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::succession;
 use bartizan_channel::{Acceptor, Identity, LocalSigner};
@@ -20,18 +21,36 @@ use crate::fleet::{Authority, fresh, now};
 pub(crate) struct StandInVerifier {
     pub(crate) port: u16,
     revoked: Arc<Mutex<Vec<String>>>,
+    told: Arc<Mutex<Told>>,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// What it tells of its CAs and keys.
+#[derive(Clone)]
+pub(crate) struct Told {
+    pub(crate) lineage: Lineage,
+    /// The token keys' certificates, DER.
+    pub(crate) tokens: Vec<Vec<u8>>,
+}
+
 impl StandInVerifier {
     pub(crate) fn start(fleet: Arc<Authority>) -> Self {
+        let lineage = Lineage::of(fleet.der.clone());
+        Self::start_with(fleet, lineage)
+    }
+
+    /// One whose fleet had other CAs before.
+    pub(crate) fn start_with(fleet: Arc<Authority>, lineage: Lineage) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (end, ended) = oneshot::channel();
         let revoked = Arc::new(Mutex::default());
         let known = Arc::clone(&revoked);
+        let tokens = Vec::new();
+        let told = Arc::new(Mutex::new(Told { lineage, tokens }));
+        let telling = Arc::clone(&told);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -39,7 +58,7 @@ impl StandInVerifier {
                 .unwrap();
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(fleet, known, listener) => {}
+                    () = serve(fleet, telling, known, listener) => {}
                     _ = ended => {}
                 }
             });
@@ -47,9 +66,15 @@ impl StandInVerifier {
         Self {
             port,
             revoked,
+            told,
             end: Some(end),
             thread: Some(thread),
         }
+    }
+
+    /// From now on it tells this.
+    pub(crate) fn tell(&self, told: Told) {
+        *self.told.lock().unwrap() = told;
     }
 
     /// From now on this operator is.
@@ -65,24 +90,34 @@ impl Drop for StandInVerifier {
     }
 }
 
-async fn serve(fleet: Arc<Authority>, revoked: Arc<Mutex<Vec<String>>>, listener: TcpListener) {
+async fn serve(
+    fleet: Arc<Authority>,
+    told: Arc<Mutex<Told>>,
+    revoked: Arc<Mutex<Vec<String>>>,
+    listener: TcpListener,
+) {
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let key = EphemeralKey::generate().unwrap();
     let signer = LocalSigner::from_pkcs8(key.pkcs8_der()).unwrap();
-    let chain = vec![fleet.certify_server(&key.public_key())];
+    let server = fleet.certify_server(&key.public_key());
+    let lineage = told.lock().unwrap().lineage.clone();
+    let chain = [vec![server], lineage.new_with_old()].concat();
+    let former = lineage.former.iter().map(|ca| ca.certificate.to_vec());
+    let cas: Vec<_> = former.chain([fleet.der.clone()]).collect();
     let identity = Arc::new(Identity::new(chain, Arc::new(signer)));
-    let acceptor = Acceptor::new(move || Arc::clone(&identity), &fleet.der).unwrap();
+    let acceptor = Acceptor::new(move || Arc::clone(&identity), &cas).unwrap();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let (fleet, acceptor) = (Arc::clone(&fleet), acceptor.clone());
+        let told = told.lock().unwrap().clone();
         let revoked = revoked.lock().unwrap().clone();
-        tokio::spawn(async move { answer(&fleet, &revoked, &acceptor, stream).await });
+        tokio::spawn(async move { answer((&fleet, &told), &revoked, &acceptor, stream).await });
     }
 }
 
 /// Answers one request; `None` where the client did not get so far.
 async fn answer(
-    fleet: &Authority,
+    fleet: (&Authority, &Told),
     revoked: &[String],
     acceptor: &Acceptor,
     stream: TcpStream,
@@ -112,16 +147,24 @@ async fn answer(
     stream.shutdown().await.ok()
 }
 
-fn reply(fleet: &Authority, revoked: &[String], head: &str, body: &str) -> Value {
+fn reply((fleet, told): (&Authority, &Told), revoked: &[String], head: &str, body: &str) -> Value {
     if head.starts_with("POST /v1/hosts/succeed ") {
         let wish: Value = serde_json::from_str(body).unwrap();
+        let known = fleet.ca().with_lineage(&told.lineage).unwrap();
         let signed = B64.decode(wish["succession"].as_str().unwrap()).unwrap();
-        let verified = succession::verify(&signed, &fleet.ca(), now()).unwrap();
+        let verified = succession::verify(&signed, &known, now()).unwrap();
         let certificate = fleet.certify_card_as(verified.card, &verified.next, fresh());
         return json!({ "chain": [B64.encode(certificate)] });
     }
     if head.starts_with("POST /v1/hosts/counter ") {
         return json!({ "counter": 1, "mark": B64.encode([7; 32]) });
+    }
+    if head.starts_with("GET /v1/fleet-ca ") {
+        return json!(told.lineage);
+    }
+    if head.starts_with("GET /v1/token-certificates ") {
+        let chains: Vec<_> = told.tokens.iter().map(|leaf| [B64.encode(leaf)]).collect();
+        return json!({ "token_certificates": chains });
     }
     let operator = head.strip_prefix("GET /v1/operators/");
     let (operator, _) = operator.unwrap().split_once("/standing ").unwrap();

@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bartizan_attestation::certificates::{Usage, VerifiedCertificate, verify_chain};
+use bartizan_attestation::certificates::{Lineage, Usage, VerifiedCertificate, verify_chain};
 use bartizan_attestation::cose::PublicKey;
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::identity::CardId;
@@ -34,12 +34,24 @@ struct Scene {
 
 impl Scene {
     fn new(validity: Validity, next: Option<EphemeralKey>) -> (Self, CardId, PublicKey) {
+        let fleet = Authority::fleet();
+        let (card, lineage) = (fleet.card(validity), Lineage::of(fleet.der.clone()));
+        Self::of(fleet, lineage, card, next)
+    }
+
+    /// The same, the card's certificate by the oldest of these CAs.
+    fn of(
+        fleet: Authority,
+        lineage: Lineage,
+        card: Authority,
+        next: Option<EphemeralKey>,
+    ) -> (Self, CardId, PublicKey) {
         let directory = tempfile::tempdir().unwrap();
-        let fleet = Arc::new(Authority::fleet());
-        let card = fleet.card(validity);
+        let fleet = Arc::new(fleet);
         let (id, key) = (card.id(), card.key.public_key());
-        let vault = StandInVault::start_with(directory.path(), card, next, fleet.der.clone());
-        let verifier = StandInVerifier::start(Arc::clone(&fleet));
+        let oldest = (lineage.former.first()).map_or(&lineage.present, |ca| &ca.certificate);
+        let vault = StandInVault::start_with(directory.path(), card, next, oldest.to_vec());
+        let verifier = StandInVerifier::start_with(Arc::clone(&fleet), lineage);
         let scene = Self {
             fleet,
             vault,
@@ -105,4 +117,21 @@ fn what_was_begun_is_finished_whenever_the_card_starts() {
     let _card = scene.run("rotate_identity: false");
     let new = scene.installed();
     assert_eq!((new.card, new.public_key), (Some(id), waits));
+}
+
+/// It knows the verifier by the link alone, has its vault follow first, and is certified anew, though its year has just begun. Its key
+/// stays, or is the one that waits.
+#[test]
+fn a_card_that_runs_follows_the_fleet_ca_and_is_certified_by_the_new_one() {
+    for waits in [None, Some(EphemeralKey::generate().unwrap())] {
+        let former = Authority::fleet();
+        let (new, lineage) = former.next();
+        let expected = waits.as_ref().map(EphemeralKey::public_key);
+        let (scene, id, key) = Scene::of(new, lineage.clone(), former.card(fresh()), waits);
+        let _card = scene.run("");
+        assert_eq!(scene.vault.rolled.recv_timeout(DEADLINE).unwrap(), lineage);
+        let certified = scene.installed();
+        assert_eq!(certified.card, Some(id));
+        assert_eq!(certified.public_key, expected.unwrap_or(key));
+    }
 }

@@ -10,7 +10,7 @@ use bartizan_attestation::profile::ApplicationProfile;
 use clap::Subcommand;
 use serde_json::json;
 
-use crate::operator::read_fleet_ca;
+use crate::fleet_ca::read_fleet_ca;
 use crate::output::Output;
 use crate::verifier::read;
 
@@ -23,7 +23,8 @@ pub(crate) enum Evidence {
     Verify {
         /// The report (COSE_Sign1).
         report: PathBuf,
-        /// The fleet CA certificate, PEM or DER.
+        /// The fleet CA certificate, PEM or DER; with `fleet-cas.pem` beside it, as `bartizan operator roll-fleet-ca` writes it, those
+        /// that it leads to count as well.
         #[arg(long)]
         fleet_ca: PathBuf,
         /// The page digests that came with the report, where they were kept.

@@ -1,5 +1,6 @@
 //! `bartizan key`: the life of keys, a host's and the verifier's.
 
+mod fleet_ca;
 mod host;
 
 use std::process::ExitCode;
@@ -49,9 +50,12 @@ pub(crate) enum Key {
     /// Make a new key, and use it from now on. What the former one signed stays good.
     ///
     /// At a host: its TLS client key, a guest's report key, its card identity key, after which the host is who it was. At the verifier: its
-    /// token key, its TLS server key. At both: the sealing key, by which the vault seals its other keys and its store.
+    /// token key, its TLS server key, the fleet CA. At both: the sealing key, by which the vault seals its other keys and its store.
+    ///
+    /// The fleet CA's former key is destroyed. Hosts follow by themselves, guests go on; this operator's folder follows here, other
+    /// operators' by `bartizan operator roll-fleet-ca`.
     #[command(
-        after_help = "Examples:\n  bartizan key rotate tls-client\n  bartizan key rotate card\n  bartizan key rotate report --vm web\n  bartizan key rotate token\n  bartizan key rotate sealing --of verifier"
+        after_help = "Examples:\n  bartizan key rotate tls-client\n  bartizan key rotate card\n  bartizan key rotate report --vm web\n  bartizan key rotate token\n  bartizan key rotate fleet-ca\n  bartizan key rotate sealing --of verifier"
     )]
     Rotate {
         /// Which kind.
@@ -103,6 +107,8 @@ pub(crate) enum Rotated {
     TlsServer,
     /// What a vault seals its keys and its store with.
     Sealing,
+    /// The fleet CA.
+    FleetCa,
 }
 
 /// A key that is destroyed on demand.
@@ -203,6 +209,7 @@ fn rotate(
         Rotated::Report => host::rotate_report_key(&places.card(), vm.unwrap_or_default())?,
         Rotated::Token => at_verifier("token")?,
         Rotated::TlsServer => at_verifier("tls-server")?,
+        Rotated::FleetCa => return fleet_ca::rotate(&places.verifier(), output),
     };
     let kind = shown["kind"].as_str().unwrap_or_default().to_owned();
     shown["ok"] = true.into();

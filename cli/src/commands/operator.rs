@@ -6,8 +6,10 @@ use anyhow::Result;
 use clap::Subcommand;
 use serde_json::json;
 
+use crate::fleet_ca;
 use crate::operator::Credentials;
 use crate::output::Output;
+use crate::verifier::Verifier;
 
 #[derive(Subcommand)]
 pub(crate) enum Operator {
@@ -16,6 +18,15 @@ pub(crate) enum Operator {
     Request {
         #[command(flatten)]
         credentials: Credentials,
+    },
+    /// Trust the fleet's present CA from now on, where it took the place of the one in this folder.
+    ///
+    /// It is followed over cross-certificates only, each of which leads on from the one that is trusted so far; that one is kept
+    /// beside it.
+    #[command(after_help = "Example: bartizan operator roll-fleet-ca --operator ~/.bartizan")]
+    RollFleetCa {
+        #[command(flatten)]
+        verifier: Verifier,
     },
     /// SHA-256 of the fleet CA certificate, as launch records want it.
     #[command(after_help = "Example: bartizan operator anchor --operator ~/.bartizan")]
@@ -38,6 +49,11 @@ pub(crate) fn run(command: Operator, output: Output) -> Result<ExitCode> {
             );
             let result = json!({ "ok": true, "csr": csr, "key_sha256": key_sha256 });
             output.result(&result, &sentence);
+        }
+        Operator::RollFleetCa { verifier } => {
+            let told = verifier.ask("GET", "/v1/fleet-ca", None)?;
+            let rolled = fleet_ca::roll(&verifier.credentials.fleet_ca_path(), &told)?;
+            output.result(&rolled, &fleet_ca::sentence(&rolled));
         }
         Operator::Anchor { credentials } => {
             let anchor = hex::encode(credentials.fleet_ca()?.sha256());

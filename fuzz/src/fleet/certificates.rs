@@ -19,6 +19,13 @@ pub(super) fn fleet_ca(key: &EphemeralKey) -> FleetCa {
     FleetCa::from_der(certificate.der()).expect("a fleet's CA")
 }
 
+/// A CA of the fleet, certified by another.
+pub(super) fn cross(subject: &EphemeralKey, issuer: &EphemeralKey) -> Vec<u8> {
+    let issuer = Issuer::new(ca_params(), issuer);
+    let link = ca_params().signed_by(subject, &issuer);
+    link.expect("the CA signs").der().to_vec()
+}
+
 pub(super) fn chain(fleet: &Fleet, usage: Usage) -> Vec<Vec<u8>> {
     let guest = fleet.guest.to_string();
     let host = format!("urn:bartizan:host:{}", fleet.guest.card);

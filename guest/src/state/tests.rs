@@ -32,13 +32,27 @@ impl Scene {
 
     /// Keeps a chain for boot 1, whatever it is.
     fn enrol(&self, chain: &[Vec<u8>]) {
+        self.enrol_under(&self.lineage(), guest(&self.fleet, 1), chain);
+    }
+
+    fn enrol_under(&self, lineage: &Lineage, guest: GuestIdentity, chain: &[Vec<u8>]) {
         let document = Document {
-            guest: guest(&self.fleet, 1).to_string(),
+            guest: guest.to_string(),
             fleet_ca: hex::encode(self.fleet.ca.der()),
+            fleet_cas: hex::encode(cbor::encode(lineage)),
             chain: chain.iter().map(hex::encode).collect(),
         };
         let document = serde_json::to_vec(&document).unwrap();
         fs::write(self.folder.path().join(DOCUMENT), document).unwrap();
+    }
+
+    /// That of a fleet whose CA was never replaced.
+    fn lineage(&self) -> Lineage {
+        Lineage::of(self.fleet.ca.der().to_vec())
+    }
+
+    fn anchored(&self) -> Anchored {
+        Anchored::new(&self.fleet.ca, self.lineage()).unwrap()
     }
 
     fn certified(&self, key: &EphemeralKey) -> GuestCertificate {
@@ -68,7 +82,7 @@ fn a_renewal_takes_the_former_keys_place() {
     let key = renewing.key.public_key();
     let certificate = scene.certified(&renewing.key);
     let chain = certificate.chain.clone();
-    renewing.finish(certificate).unwrap();
+    renewing.finish(certificate, scene.anchored()).unwrap();
     let renewed = scene.load();
     assert_eq!((renewed.key.public_key(), &renewed.chain), (key, &chain));
     assert_eq!(renewed.guest, former.guest);
@@ -91,7 +105,7 @@ fn a_renewal_that_was_killed_while_it_kept_the_answer_is_whole() {
     let certificate = scene.certified(&renewing.key);
     let next = fs::read(scene.folder.path().join(NEXT)).unwrap();
     let former = fs::read(scene.folder.path().join(KEY)).unwrap();
-    renewing.finish(certificate).unwrap();
+    renewing.finish(certificate, scene.anchored()).unwrap();
     // Killed between the document and the key.
     fs::write(scene.folder.path().join(NEXT), next).unwrap();
     fs::write(scene.folder.path().join(KEY), former).unwrap();
@@ -153,4 +167,30 @@ fn a_clock_that_is_behind_is_told_and_no_reboot_asked_for() {
     assert!(matches!(refused, StateError::NotYetValid));
     let said = refused.to_string();
     assert!(said.contains("clock") && !said.contains("reboot"), "{said}");
+}
+
+/// The fleet CA was replaced since the guest was launched.
+#[test]
+fn a_key_that_is_certified_under_the_next_ca_is_read_back_by_the_link_alone() {
+    let scene = scene();
+    let (next, lineage) = scene.fleet.next();
+    let key = scene.key();
+    let named = guest(&next, 1);
+    let chain = next.chain(&key, named);
+    scene.enrol_under(&lineage, named, &chain);
+    let loaded = scene.load();
+    assert_eq!(loaded.anchored.fleet_ca.sha256(), scene.fleet.ca.sha256());
+    assert_eq!(loaded.anchored.lineage, lineage);
+    scene.enrol_under(&scene.lineage(), named, &chain);
+    assert!(matches!(
+        scene.try_load(),
+        Err(StateError::Chain(ChainError::ForeignCa))
+    ));
+    let (_, elsewhere) = Fleet::new().next();
+    scene.enrol_under(&elsewhere, named, &chain);
+    let refused = scene.try_load();
+    assert!(matches!(
+        refused,
+        Err(StateError::Anchor(AnchorError::Lineage(_)))
+    ));
 }

@@ -72,6 +72,7 @@ pub(super) async fn attest(
         "token": judgement.token,
         "verdict": judgement.verdict,
         "token_certificates": nonce::encoded(&judgement.token_certificates),
+        "fleet_cas": judgement.fleet_cas,
     })))
 }
 

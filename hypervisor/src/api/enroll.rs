@@ -9,6 +9,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
+use bartizan_attestation::certificates::Lineage;
 use bartizan_attestation::host::{
     CardReply, CardRequest, Enrollment, SupervisorReply, SupervisorRequest,
 };
@@ -34,7 +35,7 @@ pub(super) struct EnrollRequest {
 /// Hands out the launch secret, once a boot.
 pub(super) async fn launch_secret(State(guest): ThisGuest) -> Result<Json<Value>, Problem> {
     let _spent = guest.budget.admit(Instant::now())?;
-    let fleet_ca = guest.card.host().await?.fleet_ca;
+    let fleet_cas = guest.fleet_cas().await?;
     match guest
         .supervisor
         .ask(&SupervisorRequest::TakeLaunchSecret)
@@ -43,7 +44,8 @@ pub(super) async fn launch_secret(State(guest): ThisGuest) -> Result<Json<Value>
         SupervisorReply::LaunchSecret(secret) => Ok(Json(json!({
             "secret": B64.encode(secret),
             "guest": guest.identity.to_string(),
-            "fleet_ca": B64.encode(&*fleet_ca),
+            "fleet_ca": B64.encode(pinned(&guest, &fleet_cas)),
+            "fleet_cas": fleet_cas,
         }))),
         _ => Err(Problem::new(
             StatusCode::GONE,
@@ -66,7 +68,6 @@ pub(super) async fn enroll(
         .try_into()
         .map_err(|_| Problem::malformed("`secret` has 32 bytes"))?;
     let csr = decode("csr", &request.csr, MAX_CSR)?;
-    let fleet_ca = guest.card.host().await?.fleet_ca;
     let certify = CardRequest::CertifyGuestKey {
         csr,
         guest: guest.identity,
@@ -79,6 +80,7 @@ pub(super) async fn enroll(
             "the card answered something else",
         ));
     };
+    let fleet_cas = guest.fleet_cas().await?;
     // The chain leaves the host only if the supervisor, which holds the secret, agrees.
     let enrollment = Enrollment::new(chain);
     let keep = SupervisorRequest::Enroll {
@@ -104,17 +106,26 @@ pub(super) async fn enroll(
     }
     guest.enrolled(&enrollment)?;
     tracing::info!(guest = %guest.identity, "guest key enrolled");
-    Ok(certified(&guest, &enrollment.chain, &fleet_ca))
+    Ok(certified(&guest, &enrollment.chain, &fleet_cas))
 }
 
 /// What a guest is told of its certified key.
-pub(super) fn certified(guest: &Guest, chain: &Chain, fleet_ca: &[u8]) -> Json<Value> {
+pub(super) fn certified(guest: &Guest, chain: &Chain, fleet_cas: &Lineage) -> Json<Value> {
     let chain = chain.iter().map(|certificate| B64.encode(&**certificate));
     Json(json!({
         "chain": chain.collect::<Vec<_>>(),
-        "fleet_ca": B64.encode(fleet_ca),
+        "fleet_ca": B64.encode(pinned(guest, fleet_cas)),
+        "fleet_cas": fleet_cas,
         "guest": guest.identity.to_string(),
     }))
+}
+
+/// The CA that the guest was launched to trust. Where the host does not know it any more, the present one, which the guest refuses.
+fn pinned(guest: &Guest, fleet_cas: &Lineage) -> Vec<u8> {
+    // The guest compares it with its anchor: whether it is trusted here any more is no matter.
+    let told = fleet_cas.named(&guest.record.fleet_ca_sha256);
+    let pinned = told.map(<[u8]>::to_vec).or_else(|| guest.pinned());
+    pinned.unwrap_or_else(|| fleet_cas.present.to_vec())
 }
 
 fn decode(name: &str, text: &str, longest: usize) -> Result<Vec<u8>, Problem> {

@@ -35,9 +35,10 @@ pub(super) async fn nonce(State(guest): ThisGuest) -> Result<Json<Value>, Proble
 pub(super) async fn token_certificates(State(guest): ThisGuest) -> Result<Json<Value>, Problem> {
     let _spent = guest.budget.admit(Instant::now())?;
     let host = guest.card.host().await?;
-    Ok(Json(
-        json!({ "token_certificates": encoded(&host.token_certificates) }),
-    ))
+    Ok(Json(json!({
+        "token_certificates": encoded(&host.token_certificates),
+        "fleet_cas": host.fleet_cas,
+    })))
 }
 
 pub(super) fn encoded(certificates: &[minicbor::bytes::ByteVec]) -> Vec<String> {

@@ -37,8 +37,8 @@ pub(super) async fn renew(
         Renewal::Done => enrollment,
         Renewal::Due { csr, .. } => replace(&guest, body.to_vec(), csr).await?,
     };
-    let fleet_ca = guest.card.host().await?.fleet_ca;
-    Ok(enroll::certified(&guest, &enrollment.chain, &fleet_ca))
+    let fleet_cas = guest.fleet_cas().await?;
+    Ok(enroll::certified(&guest, &enrollment.chain, &fleet_cas))
 }
 
 async fn replace(guest: &Guest, request: Vec<u8>, csr: Vec<u8>) -> Result<Enrollment, Problem> {
@@ -51,6 +51,8 @@ async fn replace(guest: &Guest, request: Vec<u8>, csr: Vec<u8>) -> Result<Enroll
     let CardReply::Chain(chain) = guest.card.ask(&certify).await? else {
         return Err(internal("the card answered something else"));
     };
+    // The chain may be of a fleet CA that took another's place meanwhile.
+    guest.fleet_cas().await?;
     let renew = SupervisorRequest::Renew { request, chain };
     match guest.supervisor.ask(&renew).await? {
         SupervisorReply::Renewed(enrollment) => {

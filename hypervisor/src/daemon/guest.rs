@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bartizan_attestation::certificates::FleetCa;
+use bartizan_attestation::certificates::Lineage;
 use bartizan_attestation::host::{Enrollment, GuestStatus};
 use bartizan_attestation::identity::GuestIdentity;
 use bartizan_attestation::launch::LaunchRecord;
@@ -10,8 +10,9 @@ use bartizan_attestation::measurement::{Digest, Refusal};
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 
+use super::anchors::Anchors;
 use super::keys::{Enrolled, Keys};
-use super::link::{CardLink, SupervisorLink};
+use super::link::{CardLink, LinkError, SupervisorLink};
 use crate::api::Budget;
 use crate::clock::{unix_now, unix_now_ms};
 
@@ -35,7 +36,7 @@ pub struct Guest {
     /// Whose turn it is to have a signature verified.
     pub(crate) verifying: Arc<Semaphore>,
     keys: Mutex<Option<Keys>>,
-    fleet_ca: Arc<FleetCa>,
+    anchors: Arc<Anchors>,
     devices_uid: u32,
 }
 
@@ -46,7 +47,7 @@ impl Guest {
         record: LaunchRecord,
         supervisor: SupervisorLink,
         card: CardLink,
-        fleet_ca: Arc<FleetCa>,
+        anchors: Arc<Anchors>,
         devices_uid: u32,
     ) -> Self {
         let guest = Self {
@@ -59,7 +60,7 @@ impl Guest {
             card,
             verifying: Arc::new(Semaphore::new(1)),
             keys: Mutex::default(),
-            fleet_ca,
+            anchors,
             devices_uid,
         };
         if let Some(enrollment) = status.enrollment
@@ -77,6 +78,20 @@ impl Guest {
             .is_ok_and(|peer| peer.uid() == self.devices_uid)
     }
 
+    /// The fleet's CAs, as the card tells them now.
+    pub async fn fleet_cas(&self) -> Result<Lineage, LinkError> {
+        let told = self.card.host().await?.fleet_cas;
+        self.anchors.learn(&told);
+        Ok(told)
+    }
+
+    /// The certificate (DER) of the CA that this guest was launched to trust, as far as it is of the fleet.
+    pub fn pinned(&self) -> Option<Vec<u8>> {
+        let ca = self.anchors.ca();
+        let pinned = ca.named(&self.record.fleet_ca_sha256, unix_now());
+        pinned.map(<[u8]>::to_vec)
+    }
+
     /// What is enrolled, once a key is in this boot.
     pub fn enrollment(&self) -> Option<Enrollment> {
         let keys = self.keys();
@@ -92,7 +107,7 @@ impl Guest {
 
     /// Takes note of what the supervisor keeps as enrolled.
     pub fn enrolled(&self, enrollment: &Enrollment) -> Result<(), Refusal> {
-        let keys = Keys::verify(enrollment, &self.fleet_ca, unix_now())
+        let keys = Keys::verify(enrollment, &self.anchors.ca(), unix_now())
             .map_err(|error| Refusal::Malformed(error.to_string()))?;
         *self.keys() = Some(keys);
         Ok(())

@@ -61,8 +61,15 @@ async fn answer(
     match request {
         OperatorRequest::Run { record } => {
             let ordered_at_s = unix_now();
-            let verified = verify_record(&record, &registry.fleet_ca, ordered_at_s)
-                .map_err(|error| OperatorRefusal::BadRecord(error.to_string()))?;
+            let verify = || verify_record(&record, &registry.anchors.ca(), ordered_at_s);
+            let mut verified = verify();
+            if verified.is_err() {
+                // Its operator, or the anchor in it, may be of a CA of the fleet that is not known yet.
+                registry.anchors.ask_if_there().await;
+                verified = verify();
+            }
+            let verified =
+                verified.map_err(|error| OperatorRefusal::BadRecord(error.to_string()))?;
             tracing::info!(
                 operator = verified.operator,
                 vm = verified.record.name,

@@ -3,30 +3,34 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use bartizan_attestation::certificates::FleetCa;
-use bartizan_attestation::host::{GuestStatus, OperatorRefusal};
+use bartizan_attestation::certificates::{ChainError, FleetCa};
+use bartizan_attestation::host::{Enrollment, GuestStatus, OperatorRefusal};
+use bartizan_attestation::launch::VerifiedRecord;
 use uuid::Uuid;
 
 use super::admissions::{Admissions, Keeper};
 use super::alone::Alone;
+use super::anchors::Anchors;
 use super::backoff::Backoff;
 use super::config::Config;
 use super::ended::has_ended;
 use super::guest::Guest;
+use super::keys::Keys;
 use super::launch::{self, Order};
 use super::link::{CardLink, LinkError, SupervisorLink};
 use super::notes::Notes;
 use super::pending::Pending;
 use super::places::{Known, Place, Places};
-use super::started::Started;
+use super::started::{Started, StartedError};
 use super::watch::follow;
+use crate::clock::unix_now;
 use crate::supervisor::config::SOCKET;
 
 /// All guests, by UUID.
 pub(super) struct Registry {
     pub(super) config: Config,
     pub(super) card: CardLink,
-    pub(super) fleet_ca: Arc<FleetCa>,
+    pub(super) anchors: Arc<Anchors>,
     pub(super) admissions: Admissions,
     pub(super) notes: Notes,
     places: Mutex<Places>,
@@ -40,10 +44,11 @@ impl Registry {
         let alone = Alone::take(&config.run_dir).await?;
         let fleet_ca = FleetCa::from_pem_or_der(&std::fs::read(&config.fleet_ca)?)?;
         std::fs::create_dir_all(config.run_dir.join("guests"))?;
+        let card = CardLink::new(config.card_socket.clone());
         let (admissions, keeper) = Admissions::new(config.devices_socket.clone());
         let registry = Self {
-            card: CardLink::new(config.card_socket.clone()),
-            fleet_ca: Arc::new(fleet_ca),
+            anchors: Arc::new(Anchors::new(fleet_ca, card.clone())),
+            card,
             admissions,
             notes: Notes::new(config.started()),
             places: Mutex::default(),
@@ -130,12 +135,18 @@ impl Registry {
     pub(super) async fn take_up(self: &Arc<Self>, vm: Uuid) -> Result<GuestStatus, LinkError> {
         let started = self.notes.load(vm)?;
         let started = started.ok_or(LinkError::Impostor("VM"))?;
-        let verified = started.verify(&self.fleet_ca)?;
+        let verified = self.verified(&started).await?;
         let socket = self.config.boot_dir(vm).join(SOCKET);
         let supervisor = SupervisorLink::new(socket);
         let events = supervisor.watch().await?;
         let status = supervisor.status().await?;
         claims_no_other(&status, &started, &verified.yaml)?;
+        if let Some(enrollment) = &status.enrollment
+            && enrollment_is_foreign(enrollment, &self.anchors.ca())
+        {
+            // Or it would count as not enrolled. Where the card is away, this guest is taken up later.
+            self.anchors.ask().await?;
+        }
         self.notes.runs_on(&started)?;
         self.admissions.admit_again(vm, started.admission());
         let guest = Arc::new(Guest::new(
@@ -143,7 +154,7 @@ impl Registry {
             verified.record,
             supervisor,
             self.card.clone(),
-            Arc::clone(&self.fleet_ca),
+            Arc::clone(&self.anchors),
             self.config.devices_uid,
         ));
         self.places().put(vm, Place::Running(Arc::clone(&guest)));
@@ -157,6 +168,21 @@ impl Registry {
         Ok(status)
     }
 
+    /// The record that was started from; its operator, or the anchor in it, may be of a CA of the fleet that is not known yet.
+    pub(super) async fn verified(&self, started: &Started) -> Result<VerifiedRecord, StartedError> {
+        let record = match started.verify(&self.anchors.ca()) {
+            Err(StartedError::Record(record)) if record.is_of_unknown_ca() => record,
+            known => return known,
+        };
+        match self.anchors.ask().await {
+            Ok(()) => started.verify(&self.anchors.ca()),
+            Err(card) => {
+                let card = Box::new(card);
+                Err(StartedError::Unasked { record, card })
+            }
+        }
+    }
+
     pub(super) fn backoff(&self) -> MutexGuard<'_, Backoff> {
         self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -164,6 +190,11 @@ impl Registry {
     pub(super) fn places(&self) -> MutexGuard<'_, Places> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn enrollment_is_foreign(enrollment: &Enrollment, ca: &FleetCa) -> bool {
+    let verified = Keys::verify(enrollment, ca, unix_now());
+    matches!(verified, Err(ChainError::ForeignCa))
 }
 
 /// A supervisor that was taken over must not pass its guest off as another.

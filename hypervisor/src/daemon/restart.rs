@@ -14,16 +14,16 @@ use super::registry::Registry;
 use super::started::{Started, StartedError};
 use super::watch::End;
 
-/// Between two looks at a note that cannot be read.
+/// Between two looks at a note that cannot be read, or not be judged before the card is asked.
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Registry {
     /// What is due for a guest that has ended, and whose device was dismissed: it gives its place up, or waits there to be started again.
     pub(super) async fn restart_ended(self: Arc<Self>, ended: GuestIdentity) {
         let due = loop {
-            match self.due(&ended) {
+            match self.due(&ended).await {
                 Ok(due) => break due,
-                Err(error @ StartedError::Io { .. }) => {
+                Err(error @ (StartedError::Io { .. } | StartedError::Unasked { .. })) => {
                     tracing::error!(guest = %ended, %error, "whether a guest is to be started again is not known yet");
                     tokio::time::sleep(RETRY).await;
                 }
@@ -50,14 +50,14 @@ impl Registry {
     }
 
     /// What is to be started again, by the daemon's note of its start and what its supervisor left; with that note.
-    fn due(&self, ended: &GuestIdentity) -> Result<Option<(Order, Started)>, StartedError> {
+    async fn due(&self, ended: &GuestIdentity) -> Result<Option<(Order, Started)>, StartedError> {
         let vm = Uuid::from_bytes(ended.vm);
         // What was started since is not what has ended.
         let is_due = |noted: &Started| noted.guest == *ended && !self.notes.is_stopped(noted);
         let Some(started) = self.notes.load(vm)?.filter(is_due) else {
             return Ok(None);
         };
-        let verified = started.verify(&self.fleet_ca)?;
+        let verified = self.verified(&started).await?;
         let end = End::left_at(&self.config.boot_dir(vm).join("ending.json"));
         let wanted = match verified.record.restart {
             _ if end == End::Stopped => false,

@@ -17,6 +17,7 @@ use bartizan_local::admission::{Admission, Service, Ticket};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::link::LinkError;
 use super::process_id::ProcessId;
 use crate::cgroup::Cgroup;
 use crate::serial;
@@ -86,6 +87,17 @@ pub enum StartedError {
     /// No operator signed that record.
     #[error("its launch record is not an operator's: {0}; run the guest again")]
     Record(#[from] LaunchRecordError),
+    /// The card may know the CA that the record is of, and could not be asked.
+    #[error(
+        "its launch record is of a fleet CA that is not known here ({record}), and whether it is this fleet's: {card}"
+    )]
+    Unasked {
+        /// What is not known.
+        record: LaunchRecordError,
+        /// Why it was not asked.
+        #[source]
+        card: Box<LinkError>,
+    },
     /// The record is of another VM.
     #[error("its launch record is of the VM {0}; run the guest again")]
     OtherVm(Uuid),

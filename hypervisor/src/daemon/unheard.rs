@@ -82,7 +82,7 @@ impl Registry {
                 return None;
             }
         };
-        let unheard = Arc::new(Unheard::of(&started, &self.fleet_ca));
+        let unheard = Arc::new(Unheard::of(&started, &self.anchors.ca()));
         let placed = self.places().put_unheard(vm, start, unheard);
         placed.then(|| {
             self.admissions.admit_again(vm, started.admission());

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use crate::boot_sector::Program;
 use crate::fake_card::FakeCard;
+use crate::fleet::Fleet;
 use crate::host::{Host, LIMITS, PATIENCE, eventually, is_alive, kill, signal};
 
 pub(crate) struct Daemon {
@@ -37,10 +38,19 @@ impl Daemon {
 
     /// Whose supervisors run as `user`.
     pub(crate) async fn start_with(host: &Host, user: Option<User>) -> Self {
+        Self::start_beside(Self::card(host), host, user).await
+    }
+
+    /// The card of a host.
+    fn card(host: &Host) -> FakeCard {
+        let socket = host.folder.path().join("card.sock");
+        FakeCard::serve(&socket, Arc::clone(&host.fleet))
+    }
+
+    async fn start_beside(card: FakeCard, host: &Host, user: Option<User>) -> Self {
         let path = |name: &str| host.folder.path().join(name);
         let uid = rustix::process::geteuid().as_raw();
-        std::fs::write(path("fleet.der"), host.fleet.ca()).unwrap();
-        let card = FakeCard::serve(&path("card.sock"), Arc::clone(&host.fleet));
+        std::fs::write(path("fleet.der"), host.fleet.configured()).unwrap();
         let child = |program: PathBuf| Child {
             measured: None,
             program,
@@ -186,6 +196,26 @@ async fn guest_whose_supervisor_was_killed_is_started_again_once_its_qemu_is_gon
     assert!(!is_alive(qemu), "two QEMUs of one guest");
     listed(&daemon, GuestState::Running).await;
     assert!(host.status().await.guest.boot > 1);
+    assert_eq!(daemon.stop(true).await, OperatorReply::Done);
+}
+
+/// After a restart of the host, say, nothing is known yet of the CA that took the configuration's place, and the card is late.
+#[tokio::test]
+async fn guest_of_a_later_fleet_ca_is_started_again_once_the_card_is_there() {
+    let host = Host::of(Fleet::after_a_rotation(), Program::PrintsLogin, "");
+    let supervisor = host.launch().await.unwrap();
+    host.state(GuestState::Running).await;
+    kill(supervisor);
+    let ended = async || (holder(&host.boot_folder()).unwrap() == Holder::Nobody).then_some(());
+    eventually(ended).await;
+    let card = Daemon::card(&host);
+    card.leave(true);
+    let daemon = Daemon::start_beside(card, &host, None).await;
+    eventually(async || (daemon.card.unheard() >= 2).then_some(())).await;
+    assert_eq!(daemon.card.boots(), 0);
+    daemon.card.leave(false);
+    started_again(&daemon).await;
+    listed(&daemon, GuestState::Running).await;
     assert_eq!(daemon.stop(true).await, OperatorReply::Done);
 }
 

@@ -26,6 +26,8 @@ struct State {
     certified: AtomicUsize,
     refused: AtomicUsize,
     revoked: AtomicBool,
+    away: AtomicBool,
+    unheard: AtomicUsize,
 }
 
 impl FakeCard {
@@ -42,6 +44,10 @@ impl FakeCard {
                 let Ok(request) = aio::read_frame(&mut link, MAX_FRAME).await else {
                     continue;
                 };
+                if shared.away.load(Ordering::Relaxed) {
+                    shared.unheard.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
                 let reply = shared.answer(&fleet, request);
                 aio::write_frame(&mut link, &reply, MAX_FRAME).await.ok();
             }
@@ -57,6 +63,16 @@ impl FakeCard {
     /// Revokes the operator who signs records, or takes that back.
     pub(crate) fn revoke(&self, revoked: bool) {
         self.state.revoked.store(revoked, Ordering::Relaxed);
+    }
+
+    /// From now on it answers nothing, or does again.
+    pub(crate) fn leave(&self, away: bool) {
+        self.state.away.store(away, Ordering::Relaxed);
+    }
+
+    /// How many questions it did not answer.
+    pub(crate) fn unheard(&self) -> usize {
+        self.state.unheard.load(Ordering::Relaxed)
     }
 
     /// How many boots were refused.
@@ -83,7 +99,7 @@ impl State {
                 card: fleet.card_id,
                 vault: VaultKind::Software,
                 chain: Vec::new(),
-                fleet_ca: fleet.ca().into(),
+                fleet_cas: fleet.lineage(),
                 token_certificates: Vec::new(),
             }),
             CardRequest::NextBoot { operator, .. } if self.revoked.load(Ordering::Relaxed) => {

@@ -1,7 +1,7 @@
 //! A fleet of the tests' own: a CA, one card, and the guest keys that it certifies.
 
 use bartizan_attestation::certificates::tcb_info::{self, TcbInfo};
-use bartizan_attestation::certificates::{FleetCa, Role, Subject, Usage};
+use bartizan_attestation::certificates::{FleetCa, FormerFleetCa, Lineage, Role, Subject, Usage};
 use bartizan_attestation::cose::PublicKey;
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::identity::{CardId, GuestIdentity};
@@ -18,15 +18,13 @@ pub(crate) struct Fleet {
     card: CertifiedIssuer<'static, EphemeralKey>,
     pub(crate) card_id: CardId,
     operator: (EphemeralKey, Vec<u8>),
+    former: Option<FormerFleetCa>,
 }
 
 impl Fleet {
     pub(crate) fn new() -> Self {
-        let mut params = named("fleet");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let key = EphemeralKey::generate().unwrap();
-        let ca = CertifiedIssuer::self_signed(params, key).unwrap();
+        let ca = CertifiedIssuer::self_signed(ca_params(), key).unwrap();
         let key = EphemeralKey::generate().unwrap();
         let card_id = CardId(key.public_key().sha256());
         let mut params = of_usage(Usage::Card, &Subject::Host(card_id), None);
@@ -46,6 +44,38 @@ impl Fleet {
             card,
             card_id,
             operator,
+            former: None,
+        }
+    }
+
+    /// One whose CA took another one's place, which who does not ask trusts still.
+    pub(crate) fn after_a_rotation() -> Self {
+        let (old, new) = (Self::new(), Self::new());
+        let cross = |subject: &Self, issuer: &Self| {
+            let cross = ca_params().signed_by(subject.ca.key(), &issuer.ca);
+            cross.unwrap().der().to_vec().into()
+        };
+        let former = Some(FormerFleetCa {
+            certificate: old.ca().into(),
+            new_with_old: cross(&new, &old),
+            old_with_new: cross(&old, &new),
+        });
+        Self { former, ..new }
+    }
+
+    /// The CAs, as the card tells them.
+    pub(crate) fn lineage(&self) -> Lineage {
+        Lineage {
+            former: self.former.iter().cloned().collect(),
+            ..Lineage::of(self.ca())
+        }
+    }
+
+    /// The certificate (DER) of the CA that the daemon is configured with.
+    pub(crate) fn configured(&self) -> Vec<u8> {
+        match &self.former {
+            Some(former) => former.certificate.to_vec(),
+            None => self.ca(),
         }
     }
 
@@ -72,6 +102,13 @@ impl Fleet {
         let leaf = params.signed_by(&Certified(key), &self.card).unwrap();
         vec![leaf.der().to_vec().into(), self.card.der().to_vec().into()]
     }
+}
+
+fn ca_params() -> CertificateParams {
+    let mut params = named("fleet");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params
 }
 
 fn of_usage(usage: Usage, subject: &Subject, launch: Option<Digest>) -> CertificateParams {

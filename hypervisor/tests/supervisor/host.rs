@@ -55,6 +55,11 @@ impl Host {
 
     /// With further lines of its guest's launch record.
     pub(crate) fn with(program: Program, lines: &str) -> Self {
+        Self::of(Fleet::new(), program, lines)
+    }
+
+    /// Of a fleet.
+    pub(crate) fn of(fleet: Fleet, program: Program, lines: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Supervisors may be another user's.
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o711)).unwrap();
@@ -67,7 +72,7 @@ impl Host {
         std::fs::create_dir_all(&directory).unwrap();
         let directory = directory.join("boot");
 
-        let fleet = Arc::new(Fleet::new());
+        let fleet = Arc::new(fleet);
         let record = format!(
             "version: 1\nname: sector\nuuid: {uuid}\nrole: test\nrestart: always\ncpus: 1\nmemory_mib: 64\n\
              boot_timeout_s: {timeout}\nfleet_ca_sha256: {anchor}\n\

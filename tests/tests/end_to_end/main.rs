@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         &boot::cases(),
         devices_lost::CASES,
         forks::CASES,
+        rotations::fleet_ca::CASES,
     ]
     .concat();
     let world = Arc::new(Mutex::new(World::default()));

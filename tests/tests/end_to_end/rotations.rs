@@ -1,6 +1,7 @@
 //! Keys are rotated while guests attest without pause: nothing valid breaks. What is past its overlap is refused, and its key destroyed.
 
 pub(crate) mod card;
+pub(crate) mod fleet_ca;
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

@@ -16,13 +16,14 @@
 //! | a card that takes another's id | the fleet CA's vault gives a key no id but its own hash, or that of the card whose key signed for it ([`crate::succession`]) |
 //! | a development vault passed off as a better one | leaf and card must name the same vault |
 //! | long, deep or cyclic chains | the length is fixed by the usage; certificates are bounded in size |
-//! | extra certificates to confuse path building | there is room for none |
+//! | extra certificates to confuse path building | there is room for none; what links the CAs of a fleet ([`Lineage`]) is handed over beside chains |
 //! | a leaf that the fleet CA issued itself, under a card that it has nothing to do with | the path must lead through the card in the chain |
 
 mod chain;
 mod contents;
 mod error;
 mod fleet_ca;
+mod lineage;
 mod role;
 mod subject;
 pub mod tcb_info;
@@ -31,6 +32,7 @@ mod usage;
 pub use chain::{VerifiedCertificate, verify_chain};
 pub use error::ChainError;
 pub use fleet_ca::{FleetCa, FleetCaError};
+pub use lineage::{FormerFleetCa, Lineage, LineageError};
 pub use role::Role;
 pub use subject::Subject;
 pub use usage::Usage;

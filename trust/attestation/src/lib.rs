@@ -18,6 +18,7 @@
 //! | [`appraisal`] | what a verified report is worth against them |
 //! | [`result`] | the signed result of an appraisal: EAR as a JWT |
 //! | [`operation`] | what an operator orders a host to do, and the log of it |
+//! | [`rotation`] | an administrator's order to replace the fleet CA |
 //! | [`renewal`] | a guest's key, renewed within its boot |
 //! | [`succession`] | a card's identity key names the one that comes after it |
 //! | [`tpm`] | what a TPM shows of itself, and how it has to prove it |
@@ -49,6 +50,7 @@ pub mod operation;
 pub mod profile;
 pub mod renewal;
 pub mod result;
+pub mod rotation;
 pub mod succession;
 mod text;
 pub mod tpm;

@@ -75,6 +75,18 @@ pub(crate) mod base64url {
     }
 }
 
+/// The same for the byte strings of CBOR messages.
+pub(crate) mod base64url_bytes {
+    use minicbor::bytes::ByteVec;
+    use serde::Serializer;
+
+    pub(crate) use super::base64url::deserialize;
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &ByteVec, to: S) -> Result<S::Ok, S::Error> {
+        super::base64url::serialize(&bytes.as_slice(), to)
+    }
+}
+
 /// Whatever has `Display` and `FromStr` that are each other's inverse.
 pub(crate) mod display {
     use std::fmt::Display;

@@ -16,16 +16,16 @@ use crate::settings::{VERSIONS, provider, roots};
 #[derive(Clone)]
 pub struct Acceptor(TlsAcceptor);
 
-/// A client's chain, leaf first (DER), valid for client authentication under the fleet CA.
+/// A client's chain, leaf first (DER), valid for client authentication under one of the fleet's CAs.
 pub type PeerChain = Vec<Vec<u8>>;
 
 impl Acceptor {
-    /// An acceptor. `current` is asked at each handshake for the identity to show.
+    /// An acceptor. `current` is asked at each handshake for the identity to show; clients may be any of these CAs' (DER).
     pub fn new(
         current: impl Fn() -> Arc<Identity> + Send + Sync + 'static,
-        fleet_ca: &[u8],
+        cas: &[impl AsRef<[u8]>],
     ) -> Result<Self, ChannelError> {
-        let clients = WebPkiClientVerifier::builder_with_provider(roots(fleet_ca)?, provider())
+        let clients = WebPkiClientVerifier::builder_with_provider(roots(cas)?, provider())
             .allow_unauthenticated()
             .build()?;
         let mut config = ServerConfig::builder_with_provider(provider())

@@ -24,7 +24,7 @@ impl Connector {
         fleet_ca: &[u8],
     ) -> Result<Self, ChannelError> {
         let verifier =
-            WebPkiServerVerifier::builder_with_provider(roots(fleet_ca)?, provider()).build()?;
+            WebPkiServerVerifier::builder_with_provider(roots(&[fleet_ca])?, provider()).build()?;
         let config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)
             .map_err(ChannelError::Settings)?
@@ -36,7 +36,7 @@ impl Connector {
     /// A connector that shows none: enough for what is public.
     pub fn anonymous(fleet_ca: &[u8]) -> Result<Self, ChannelError> {
         let verifier =
-            WebPkiServerVerifier::builder_with_provider(roots(fleet_ca)?, provider()).build()?;
+            WebPkiServerVerifier::builder_with_provider(roots(&[fleet_ca])?, provider()).build()?;
         let config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)
             .map_err(ChannelError::Settings)?

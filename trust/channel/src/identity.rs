@@ -16,7 +16,8 @@ use crate::signer::HandshakeSigner;
 pub struct Identity(Arc<CertifiedKey>);
 
 impl Identity {
-    /// An identity. `chain`: DER certificates, leaf first, without the fleet CA.
+    /// An identity. `chain`: DER certificates, leaf first, without the fleet CA; then cross-certificates for who pins a former
+    /// one, the newest first.
     #[must_use]
     pub fn new(chain: Vec<Vec<u8>>, signer: Arc<dyn HandshakeSigner>) -> Self {
         let chain = chain.into_iter().map(CertificateDer::from).collect();

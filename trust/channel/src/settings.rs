@@ -23,11 +23,13 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     })
 }
 
-/// The fleet CA as the only root.
-pub(crate) fn roots(fleet_ca: &[u8]) -> Result<Arc<RootCertStore>, ChannelError> {
+/// The fleet's CAs as the only roots.
+pub(crate) fn roots(cas: &[impl AsRef<[u8]>]) -> Result<Arc<RootCertStore>, ChannelError> {
     let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from(fleet_ca))
-        .map_err(ChannelError::FleetCa)?;
+    for ca in cas {
+        roots
+            .add(CertificateDer::from(ca.as_ref()))
+            .map_err(ChannelError::FleetCa)?;
+    }
     Ok(Arc::new(roots))
 }

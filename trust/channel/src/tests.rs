@@ -75,7 +75,7 @@ async fn shake(
 }
 
 fn acceptor(fleet: &Fleet, identity: Arc<Identity>) -> Acceptor {
-    Acceptor::new(move || Arc::clone(&identity), &fleet.der).unwrap()
+    Acceptor::new(move || Arc::clone(&identity), &[&fleet.der]).unwrap()
 }
 
 #[tokio::test]
@@ -214,7 +214,8 @@ async fn a_rotated_identity_is_shown_to_the_next_connection() {
         fleet.identity(ExtendedKeyUsagePurpose::ServerAuth, true),
     ));
     let shown = Arc::clone(&current);
-    let acceptor = Acceptor::new(move || Arc::clone(&shown.lock().unwrap()), &fleet.der).unwrap();
+    let acceptor =
+        Acceptor::new(move || Arc::clone(&shown.lock().unwrap()), &[&fleet.der]).unwrap();
     let connector = Connector::anonymous(&fleet.der).unwrap();
     assert!(
         shake(acceptor.clone(), connector.clone(), "server.test")
@@ -304,4 +305,37 @@ async fn both_ends_of_a_connection_have_its_binding_and_no_other_connection_has(
         bindings.push(binding);
     }
     assert_ne!(bindings[0], bindings[1]);
+}
+
+/// A server of the new CA, which shows the link to it; and clients of both CAs.
+#[tokio::test]
+async fn two_cas_that_are_linked_serve_side_by_side() {
+    let (old, new) = (Fleet::new(), Fleet::new());
+    let mut link = CertificateParams::default();
+    link.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let link = link.signed_by(new.issuer.key(), &old.issuer).unwrap();
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
+    let mut params = CertificateParams::new(vec!["server.test".to_owned()]).unwrap();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let leaf = params.signed_by(&key, &new.issuer).unwrap();
+    let shows = |chain: Vec<Vec<u8>>| {
+        let signer = LocalSigner::from_pkcs8(&key.serialize_der()).unwrap();
+        let identity = Arc::new(Identity::new(chain, Arc::new(signer)));
+        Acceptor::new(move || Arc::clone(&identity), &[&new.der, &old.der]).unwrap()
+    };
+    let leaf = leaf.der().to_vec();
+    let linked = shows(vec![leaf.clone(), link.der().to_vec()]);
+    for client in [&old, &new] {
+        let shown = client.identity(ExtendedKeyUsagePurpose::ClientAuth, false);
+        let connector = Connector::authenticated(move || Arc::clone(&shown), &client.der);
+        let shaken = shake(linked.clone(), connector.unwrap(), "server.test").await;
+        assert_eq!(shaken.unwrap().map(|chain| chain.len()), Some(1));
+    }
+    // Without the link who pins the old one takes it for a stranger's, and so does who pins neither.
+    let connector = Connector::anonymous(&old.der).unwrap();
+    let shaken = shake(shows(vec![leaf]), connector, "server.test").await;
+    assert_eq!(shaken.unwrap_err().fault(), Fault::Untrusted);
+    let connector = Connector::anonymous(&Fleet::new().der).unwrap();
+    let shaken = shake(linked, connector, "server.test").await;
+    assert_eq!(shaken.unwrap_err().fault(), Fault::Untrusted);
 }

@@ -21,6 +21,8 @@ pub enum MessageType {
     VaultCounter,
     /// A card identity key's word on the key that comes after it; payload `Successor`.
     Succession,
+    /// An administrator's order to replace the fleet CA; payload `RotationOrder`.
+    FleetCaRotation,
 }
 
 impl MessageType {
@@ -36,6 +38,7 @@ impl MessageType {
             Self::Operation => "application/bartizan-operation+cbor",
             Self::VaultCounter => "application/bartizan-vault-counter+cbor",
             Self::Succession => "application/bartizan-succession+cbor",
+            Self::FleetCaRotation => "application/bartizan-fleet-ca-rotation+cbor",
         }
     }
 
@@ -50,7 +53,7 @@ impl MessageType {
             Self::ReleaseManifest => 1 << 20,
             // A whole launch record, and the chain of who orders it to be run.
             Self::Operation => 320 << 10,
-            Self::VaultCounter => 16 << 10,
+            Self::VaultCounter | Self::FleetCaRotation => 16 << 10,
             Self::Succession => 24 << 10,
         }
     }

@@ -46,6 +46,7 @@ fn round_trip_with_chains_of_every_length() {
             MessageType::Operation,
             MessageType::VaultCounter,
             MessageType::Succession,
+            MessageType::FleetCaRotation,
         ] {
             let bytes = sign1(kind, b"payload", &chain, &key).unwrap();
             let message = Unverified::parse(&bytes, kind).unwrap();

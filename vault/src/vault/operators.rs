@@ -49,6 +49,8 @@ impl Operation<'_> {
         };
         let allowed = match keyring.first_operator() {
             Some(first) => *first == asked,
+            // A CA that took another's place begins no fleet.
+            None if keyring.was_rotated() => false,
             None => keyring.newest(Purpose::FleetCa).is_some_and(|ca| {
                 let made = ca.not_after.saturating_sub(FLEET_CA_S);
                 self.now <= made.saturating_add(BEGINNING_S)

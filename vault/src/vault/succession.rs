@@ -15,7 +15,7 @@ use bartizan_attestation::keys::{
 use bartizan_attestation::succession::{Successor, verify};
 
 use super::card::{IdentitySigner, card_of, request};
-use super::{Operation, Outcome, chain, hex, leaf, store};
+use super::{Operation, Outcome, chain, hex, store};
 use crate::backend::StoredKey;
 use crate::boot::{AfterCard, Reached};
 use crate::issue::{Certificate, refused};
@@ -136,9 +136,11 @@ impl Operation<'_> {
     /// Certifies the next key for who the present certificate says, and nobody else: the verifier has no say in it.
     pub(super) fn issue_successor(&self, succession: &[u8]) -> Outcome {
         let purpose = Purpose::FleetCa;
-        let fleet = self.newest(purpose)?;
-        let ca = leaf(&fleet).ok_or(VaultRefusal::NoKey { purpose })?;
-        let ca = FleetCa::from_der(ca).map_err(store)?;
+        let lineage = self.read().lineage();
+        let lineage = lineage.ok_or(VaultRefusal::NoKey { purpose })?;
+        let ca = FleetCa::from_der(&lineage.present).map_err(store)?;
+        // The present certificate may be a former CA's: so a host gets its first by the present one.
+        let ca = ca.with_lineage(&lineage).map_err(store)?;
         let succession = verify(succession, &ca, self.now).map_err(refused)?;
         let (card, next) = (succession.card, &succession.next);
         let renewal = succession.is_renewal();

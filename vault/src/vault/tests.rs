@@ -14,6 +14,7 @@ mod certificates;
 mod clock;
 mod counter;
 mod enrolment;
+mod fleet_cas;
 mod history;
 mod measured_boot;
 mod rotation;

@@ -182,7 +182,11 @@ impl Operation<'_> {
         let purpose = Purpose::FleetCa;
         let fleet = self.newest(purpose)?;
         let certificate = leaf(&fleet).ok_or(VaultRefusal::NoKey { purpose })?;
-        wanted.issue(key, certificate, self.issuer(&fleet)?)
+        match wanted.issue(key, certificate, self.issuer(&fleet)?) {
+            // It was replaced meanwhile, and its key may be gone.
+            Err(_) if self.newest(purpose)?.id != fleet.id => self.signed_by_fleet_ca(wanted, key),
+            issued => issued,
+        }
     }
 }
 

@@ -104,7 +104,7 @@ pub(super) async fn report(
     input::Json(handed_in, _share): input::Json<CounterDocument>,
 ) -> Result<Json<MarkDocument>, Problem> {
     let statement = handed_in.statement.0;
-    let statement = Statement::verify(&statement, host.card, &service.fleet_ca, now_s())
+    let statement = Statement::verify(&statement, host.card, &service.anchors.ca(), now_s())
         .map_err(CounterError::from)?;
     let reporter = Reporter {
         machine: statement.machine.clone(),

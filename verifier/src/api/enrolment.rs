@@ -275,7 +275,7 @@ async fn enrol(
     storage.add_host(&enrolled).await?;
     let (card, host, operator) = (issued.card, enrolled.name, enrolled.operator);
     tracing::info!(%card, host, operator, "host enrolled");
-    Ok(document(service, issued.certificate))
+    Ok(document(&issued.known, issued.certificate))
 }
 
 fn kind(word: &str) -> Result<VaultKind, InputError> {

@@ -1,12 +1,12 @@
 //! Having the vault certify a card, and what it answers.
 
 use axum::http::StatusCode;
-use bartizan_attestation::certificates::{ChainError, Usage, VerifiedCertificate, verify_chain};
+use bartizan_attestation::certificates::{ChainError, Usage, VerifiedCertificate};
 use bartizan_attestation::identity::CardId;
 use bartizan_attestation::keys::VaultRequest;
 
 use super::documents::EnrolledDocument;
-use crate::clock::now_s;
+use crate::anchors::Known;
 use crate::problem::ProblemType;
 use crate::service::Service;
 use crate::vault::VaultError;
@@ -44,25 +44,32 @@ impl ProblemType for IssueError {
 pub(super) struct Issued {
     pub(super) card: CardId,
     pub(super) verified: VerifiedCertificate,
+    /// The fleet's CAs, of which the present one certified it.
+    pub(super) known: Known,
     /// DER.
     pub(super) certificate: Vec<u8>,
 }
 
 pub(super) async fn issue(service: &Service, request: VaultRequest) -> Result<Issued, IssueError> {
     let chain = service.vault.certificates(request).await?;
-    let verified = verify_chain(&chain, &service.fleet_ca, now_s(), Usage::Card)?;
+    let (known, verified) = service.anchors.issued(&chain, Usage::Card).await?;
+    // Who trusts the present CA from now on is to know this server.
+    if let Err(error) = service.tls.follow().await {
+        tracing::error!(%error, "the TLS server's certificate is a former fleet CA's still; trying again");
+    }
     Ok(Issued {
         // INVARIANT: a card's chain is its own certificate, which names its card.
         card: verified.card.ok_or(ChainError::AlternativeName)?,
         verified,
+        known,
         certificate: chain.into_iter().next().unwrap_or_default(),
     })
 }
 
-/// What a host gets that was certified.
-pub(super) fn document(service: &Service, certificate: Vec<u8>) -> EnrolledDocument {
+/// What a host gets that the present one of these CAs certified.
+pub(super) fn document(known: &Known, certificate: Vec<u8>) -> EnrolledDocument {
     EnrolledDocument {
         chain: vec![certificate.into()],
-        fleet_ca: service.fleet_ca.der().to_vec().into(),
+        fleet_ca: known.ca.der().to_vec().into(),
     }
 }

@@ -41,18 +41,16 @@ impl ProblemType for KeyRouteError {
     fn kind(&self) -> (&'static str, StatusCode) {
         match self {
             Self::Token(error) => error.kind(),
-            Self::Tls(TlsIdentityError::Vault(error)) | Self::Vault(error) => error.kind(),
-            Self::Tls(TlsIdentityError::Issued(_)) => {
-                ("vault-unexpected", StatusCode::INTERNAL_SERVER_ERROR)
-            }
+            Self::Tls(error) => error.kind(),
+            Self::Vault(error) => error.kind(),
         }
     }
 
     fn retry_after_s(&self) -> Option<u64> {
         match self {
             Self::Token(error) => error.retry_after_s(),
-            Self::Tls(TlsIdentityError::Vault(error)) | Self::Vault(error) => error.retry_after_s(),
-            Self::Tls(TlsIdentityError::Issued(_)) => None,
+            Self::Tls(error) => error.retry_after_s(),
+            Self::Vault(error) => error.retry_after_s(),
         }
     }
 }
@@ -220,13 +218,13 @@ fn validity(
     chain: &[Vec<u8>],
 ) -> Result<(u64, u64), ChainError> {
     let usage = match purpose {
-        Purpose::FleetCa => return Ok(service.fleet_ca.validity()),
+        Purpose::FleetCa => return Ok(service.anchors.ca().validity()),
         Purpose::TlsServer => Usage::TlsServer,
         Purpose::Token => Usage::Token,
         Purpose::CardIdentity => Usage::Card,
         Purpose::TlsClient => Usage::TlsClient,
     };
-    let verified = verify_chain(chain, &service.fleet_ca, now_s(), usage)?;
+    let verified = verify_chain(chain, &service.anchors.ca(), now_s(), usage)?;
     Ok((verified.not_before, verified.not_after))
 }
 

@@ -70,13 +70,6 @@ impl From<TokenKey> for JwkDocument {
     }
 }
 
-/// The fleet CA.
-#[derive(Serialize, ToSchema)]
-pub(super) struct FleetCaDocument {
-    /// Its certificate, DER. Compare it with what was pinned: this answer proves nothing.
-    fleet_ca: Binary,
-}
-
 /// The token keys' certificates.
 #[derive(Serialize, ToSchema)]
 pub(super) struct TokenCertificatesDocument {
@@ -97,17 +90,6 @@ pub(super) async fn jwks(State(service): State<Arc<Service>>) -> Json<JwkSetDocu
         .map(Into::into)
         .collect();
     Json(JwkSetDocument { keys })
-}
-
-/// The fleet CA's certificate.
-#[utoipa::path(
-    get, path = "/v1/fleet-ca", tag = "open",
-    responses((status = 200, body = FleetCaDocument))
-)]
-pub(super) async fn fleet_ca(State(service): State<Arc<Service>>) -> Json<FleetCaDocument> {
-    Json(FleetCaDocument {
-        fleet_ca: service.fleet_ca.der().to_vec().into(),
-    })
 }
 
 /// The certificates of the token keys whose results may still be valid.

@@ -4,8 +4,8 @@ use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    boots, counters, enrolment, firmware, keys, open, operations, profiles, releases, reports,
-    revocations, succession, tpm, verdicts,
+    boots, counters, enrolment, firmware, fleet_cas, keys, open, operations, profiles, releases,
+    reports, revocations, succession, tpm, verdicts,
 };
 
 /// The document as indented JSON, with a newline at its end.
@@ -28,7 +28,7 @@ pub fn document() -> String {
     ),
     paths(
         open::jwks,
-        open::fleet_ca,
+        fleet_cas::show,
         open::token_certificates,
         open::description,
         open::health,
@@ -63,6 +63,7 @@ pub fn document() -> String {
         revocations::operator_standing,
         keys::list,
         keys::history,
+        fleet_cas::rotate,
         keys::rotate,
         keys::rotate_sealing,
         keys::revoke,

@@ -10,6 +10,7 @@ use std::time::Instant;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use bartizan_attestation::certificates::{Usage, verify_chain};
 use bartizan_attestation::cose::PublicKey;
 use bartizan_attestation::digest::sha256;
 use bartizan_attestation::identity::CardId;
@@ -22,7 +23,7 @@ use utoipa::ToSchema;
 use super::access::{AccessError, Succeeding};
 use super::documents::EnrolledDocument;
 use super::input;
-use super::issuing::{IssueError, document, issue};
+use super::issuing::{IssueError, Issued, document, issue};
 use crate::binary::Binary;
 use crate::clock::{now_ms, now_s};
 use crate::problem::{Problem, ProblemDocument, ProblemType};
@@ -144,7 +145,7 @@ impl ProblemType for SucceedError {
 ///
 /// The host stays who it is. What the former key certified is accepted for `card_key_overlap_s`, then refused with 403
 /// `card-key-superseded`. The same succession once more is answered with the same certificate, at any time, as long as the next key is
-/// the host's. At any time of a certificate's life, 8 times at once and once more each hour; beyond that it is refused with 429
+/// the host's; where the fleet CA was replaced meanwhile, with one by the present CA. At any time of a certificate's life, 8 times at once and once more each hour; beyond that it is refused with 429
 /// `host-renewals-exhausted`, and `Retry-After` says for how long.
 #[utoipa::path(
     post, path = "/v1/hosts/succeed", tag = "host",
@@ -176,8 +177,8 @@ async fn succeed_listed(
 ) -> Result<EnrolledDocument, SucceedError> {
     let verifying = Arc::clone(service);
     let verify = move || {
-        let signed = &wish.succession.0;
-        let verified = succession::verify(signed, &verifying.fleet_ca, now_s());
+        let (signed, known) = (&wish.succession.0, verifying.anchors.ca());
+        let verified = succession::verify(signed, &known, now_s());
         verified.map(|succession| (succession, wish))
     };
     let verified = tokio::task::spawn_blocking(verify).await;
@@ -197,8 +198,17 @@ async fn succeed_listed(
         succession.next.sha256(),
     );
     // Whose answer was lost: the certificate is no secret, and without it that host would be shut out with the end of the overlap.
-    if let Some(recorded) = storage.succeeded(&from, &to).await? {
-        return answer(service, found, recorded);
+    match storage.succeeded(&from, &to).await? {
+        // That host trusts the present fleet CA by now, and installs no other's.
+        Some(Succeeded::Certificate(certificate)) if !is_by_present(service, &certificate) => {
+            peer.host.booted(service).await?;
+            let _turn = service.enrolling.lock().await;
+            let issued = certify(service, &succession, wish.succession.0).await?;
+            let recorded = storage.recertify(found, &to, &issued.certificate).await?;
+            return answer(service, found, recorded);
+        }
+        Some(recorded) => return answer(service, found, recorded),
+        None => {}
     }
     if peer.key_ended {
         return Err(AccessError::CardKeySuperseded(found).into());
@@ -218,15 +228,7 @@ async fn succeed_listed(
             None => {}
         }
     }
-    // Before the vault is asked, and not given back where it fails: it may have signed all the same.
-    service.renewals.spend(found, Instant::now())?;
-    let request = VaultRequest::IssueSuccessor {
-        succession: wish.succession.0,
-    };
-    let issued = issue(service, request).await?;
-    if issued.card != found || issued.verified.public_key != succession.next {
-        return Err(SucceedError::OtherIssued);
-    }
+    let issued = certify(service, &succession, wish.succession.0).await?;
     let now_ms = now_ms();
     let overlap_ms = service.config.card_key_overlap_s.saturating_mul(1000);
     let change = storage::Succeeding {
@@ -243,13 +245,34 @@ async fn succeed_listed(
     answer(service, found, recorded)
 }
 
+async fn certify(
+    service: &Service,
+    succession: &Succession,
+    signed: Vec<u8>,
+) -> Result<Issued, SucceedError> {
+    // Before the vault is asked, and not given back where it fails: it may have signed all the same.
+    service.renewals.spend(succession.card, Instant::now())?;
+    let request = VaultRequest::IssueSuccessor { succession: signed };
+    let issued = issue(service, request).await?;
+    if issued.card == succession.card && issued.verified.public_key == succession.next {
+        Ok(issued)
+    } else {
+        Err(SucceedError::OtherIssued)
+    }
+}
+
+fn is_by_present(service: &Service, certificate: &[u8]) -> bool {
+    let present = service.anchors.ca().alone();
+    verify_chain(&[certificate.to_vec()], &present, now_s(), Usage::Card).is_ok()
+}
+
 fn answer(
     service: &Service,
     card: CardId,
     recorded: Succeeded,
 ) -> Result<EnrolledDocument, SucceedError> {
     match recorded {
-        Succeeded::Certificate(certificate) => Ok(document(service, certificate)),
+        Succeeded::Certificate(certificate) => Ok(document(&service.anchors.known(), certificate)),
         Succeeded::Superseded => {
             // A host's own vault names the same key until that one is in use: this is a copy, an older store, or a stolen key.
             tracing::error!(%card, "a card identity key that another came after names one more");

@@ -129,6 +129,26 @@ impl Storage {
         transaction.commit().await?;
         Ok(Succeeded::Certificate(change.certificate.to_vec()))
     }
+
+    /// Records another certificate (DER) of a card's key; [`Succeeded::Superseded`] where the card has another key by now.
+    pub async fn recertify(
+        &self,
+        card: CardId,
+        key: &KeyId,
+        certificate: &[u8],
+    ) -> Result<Succeeded, StorageError> {
+        let updated =
+            sqlx::query("UPDATE hosts SET certificate = ? WHERE card = ? AND card_key = ?")
+                .bind(certificate)
+                .bind(card.0.as_slice())
+                .bind(key.as_slice())
+                .execute(&self.writer)
+                .await?;
+        Ok(match updated.rows_affected() {
+            0 => Succeeded::Superseded,
+            _ => Succeeded::Certificate(certificate.to_vec()),
+        })
+    }
 }
 
 async fn recorded(

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
 use axum::response::Response;
+use bartizan_verifier::anchors::Anchors;
 use bartizan_verifier::api::{self, Origin};
 use bartizan_verifier::binary::Binary;
 use bartizan_verifier::clock::now_s;
@@ -52,12 +53,12 @@ impl Bench {
         let config = Config::load(&path).unwrap();
         let storage = Storage::open(&config.database).await.unwrap();
         let link = Vault::new(config.vault_socket.clone());
-        let fleet_ca = vault.fleet.ca();
-        let token_keys =
-            TokenKeys::open(link.clone(), fleet_ca.clone(), config.token_key_lifetime_s);
+        let anchors = Arc::new(Anchors::open(link.clone()).await.unwrap());
+        let lifetime_s = config.token_key_lifetime_s;
+        let token_keys = TokenKeys::open(link.clone(), Arc::clone(&anchors), lifetime_s);
         let tls = TlsIdentity::open(
             link.clone(),
-            fleet_ca.clone(),
+            Arc::clone(&anchors),
             config.names.clone(),
             config.tls_lifetime_s,
         );
@@ -78,7 +79,7 @@ impl Bench {
             metrics: Metrics::default(),
             vault: link,
             storage,
-            fleet_ca,
+            anchors,
             config,
         });
         let router = api::router(Arc::clone(&service));

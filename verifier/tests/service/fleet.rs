@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::certificates::tcb_info::{self, TcbInfo};
-use bartizan_attestation::certificates::{FleetCa, Usage};
+use bartizan_attestation::certificates::{FleetCa, FormerFleetCa, Lineage, Usage};
 use bartizan_attestation::cose::{Curve, PublicKey};
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::identity::CardId;
@@ -63,6 +63,26 @@ impl Authority {
             params,
             der,
             phases: Vec::new(),
+        }
+    }
+
+    /// The fleet's CAs once another one took this one's place.
+    pub(crate) fn replaced_by(&self, new: &Self) -> Lineage {
+        let cross = |subject: &Self, issuer: &Self| {
+            let mut params = subject.params.clone();
+            params.use_authority_key_identifier_extension = true;
+            let by = Issuer::from_params(&issuer.params, &issuer.key);
+            let cross = params.signed_by(&Certified(&subject.key.public_key()), &by);
+            cross.unwrap().der().to_vec().into()
+        };
+        let former = FormerFleetCa {
+            certificate: self.der.clone().into(),
+            new_with_old: cross(new, self),
+            old_with_new: cross(self, new),
+        };
+        Lineage {
+            present: new.der.clone().into(),
+            former: vec![former],
         }
     }
 

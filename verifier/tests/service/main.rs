@@ -16,6 +16,7 @@ mod durability;
 mod enrolment;
 mod fairness;
 mod firmware;
+mod fleet_cas;
 mod full_disk;
 mod keys;
 mod lifecycle;

@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 use crate::process::{DEADLINE, Verifier, configure, connect, exchange, identity, try_connect};
 
 /// The vault's process; killed when dropped.
-struct VaultProcess(Child);
+pub(crate) struct VaultProcess(Child);
 
 impl VaultProcess {
-    fn start(directory: &Path) -> Self {
+    pub(crate) fn start(directory: &Path) -> Self {
         let socket = directory.join("real-vault.sock");
         let mut child = Command::new(vault_binary())
             .arg("--config")
@@ -65,7 +65,7 @@ fn vault_binary() -> PathBuf {
 }
 
 /// A folder for a verifier and its vault; answers the verifier's configuration.
-fn folder(directory: &Path) -> PathBuf {
+pub(crate) fn folder(directory: &Path) -> PathBuf {
     let at = |name: &str| directory.join(name);
     let uid = std::fs::metadata(directory).unwrap().uid();
     let config = format!(
@@ -79,11 +79,22 @@ fn folder(directory: &Path) -> PathBuf {
     configure(directory, &at("real-vault.sock"), "")
 }
 
-/// Begins a fleet by a new operator; answers how they connect.
-fn begin(directory: &Path, configuration: &Path, name: &str) -> Connector {
+/// Begins a fleet by a new operator, whose key is beside their certificate; answers how they connect.
+pub(crate) fn begin(directory: &Path, configuration: &Path, name: &str) -> Connector {
     let at = |what: &str| directory.join(format!("{name}{what}"));
     let key = EphemeralKey::generate().unwrap();
     std::fs::write(at(".csr"), key.csr().unwrap()).unwrap();
+    std::fs::write(at(".pk8"), key.pkcs8_der()).unwrap();
+    certify(directory, configuration, name);
+    let der = |what: &str| CertificateDer::from_pem_file(at(what)).unwrap().to_vec();
+    let ca = FleetCa::from_der(&der("-fleet-ca.pem")).unwrap();
+    let operator = identity(vec![der(".pem")], &key);
+    Connector::authenticated(move || operator.clone(), ca.der()).unwrap()
+}
+
+/// Has the present fleet CA certify the operator whose request is in the folder.
+pub(crate) fn certify(directory: &Path, configuration: &Path, name: &str) {
+    let at = |what: &str| directory.join(format!("{name}{what}"));
     let begun = crate::process::command()
         .args(["init", "--operator-name", name, "--config"])
         .arg(configuration)
@@ -100,10 +111,6 @@ fn begin(directory: &Path, configuration: &Path, name: &str) -> Connector {
         "{}",
         String::from_utf8_lossy(&begun.stderr)
     );
-    let der = |what: &str| CertificateDer::from_pem_file(at(what)).unwrap().to_vec();
-    let ca = FleetCa::from_der(&der("-fleet-ca.pem")).unwrap();
-    let operator = identity(vec![der(".pem")], &key);
-    Connector::authenticated(move || operator.clone(), ca.der()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

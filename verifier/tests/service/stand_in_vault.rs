@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
-use bartizan_attestation::certificates::Usage;
+use bartizan_attestation::certificates::{Lineage, Usage};
 use bartizan_attestation::cose::{Curve, PublicKey};
 use bartizan_attestation::csr::{self, EphemeralKey};
 use bartizan_attestation::keys::{
@@ -38,6 +38,9 @@ pub(crate) struct StandInVault {
     pub(crate) results: Arc<Gate>,
     /// Where it makes keys and certificates for hosts.
     pub(crate) making: Arc<Gate>,
+    replaced: Arc<OnceLock<Replaced>>,
+    /// How many TLS keys it has made.
+    made_servers: Arc<AtomicUsize>,
 }
 
 /// Whether what comes to it goes on now, or waits.
@@ -55,6 +58,7 @@ struct Waiting {
 
 struct Keys {
     fleet: Arc<Authority>,
+    made_servers: Arc<AtomicUsize>,
     refuses: Arc<AtomicBool>,
     /// Whether the fleet CA was made, as far as anybody was told.
     shows_fleet: Arc<AtomicBool>,
@@ -64,6 +68,13 @@ struct Keys {
     full: Arc<AtomicBool>,
     results: Arc<Gate>,
     making: Arc<Gate>,
+    replaced: Arc<OnceLock<Replaced>>,
+}
+
+/// The CA that the first one was replaced by.
+struct Replaced {
+    fleet: Authority,
+    lineage: Lineage,
 }
 
 impl StandInVault {
@@ -75,7 +86,11 @@ impl StandInVault {
         let loses_answers = Arc::new(AtomicBool::new(false));
         let full = Arc::new(AtomicBool::new(false));
         let (results, making) = (Arc::<Gate>::default(), Arc::<Gate>::default());
+        let replaced = Arc::<OnceLock<_>>::default();
+        let made_servers = Arc::<AtomicUsize>::default();
         let keys = Arc::new(Keys {
+            replaced: Arc::clone(&replaced),
+            made_servers: Arc::clone(&made_servers),
             fleet: Arc::clone(&fleet),
             shows_fleet: Arc::clone(&shows_fleet),
             refuses: Arc::clone(&refuses),
@@ -101,7 +116,28 @@ impl StandInVault {
             full,
             results,
             making,
+            replaced,
+            made_servers,
         }
+    }
+
+    /// From now on another CA certifies, which nobody is told of who does not ask.
+    pub(crate) fn replace_fleet(&self, fleet: Authority) {
+        let lineage = self.fleet.replaced_by(&fleet);
+        let first = self.replaced.set(Replaced { fleet, lineage });
+        assert!(first.is_ok(), "replaced twice");
+    }
+
+    /// The same, and nothing leads there.
+    pub(crate) fn replace_fleet_unlinked(&self, fleet: Authority) {
+        let lineage = Lineage::of(fleet.der.clone());
+        let first = self.replaced.set(Replaced { fleet, lineage });
+        assert!(first.is_ok(), "replaced twice");
+    }
+
+    /// How many TLS keys it has made.
+    pub(crate) fn made_servers(&self) -> usize {
+        self.made_servers.load(Ordering::SeqCst)
     }
 
     /// From now on there is no fleet CA, until one is made.
@@ -176,6 +212,10 @@ impl Keys {
                 fleet_ca: (self.shows_fleet.load(Ordering::SeqCst))
                     .then(|| self.fleet.der.clone().into()),
             },
+            VaultRequest::DescribeFleetCas => {
+                let shows = self.shows_fleet.load(Ordering::SeqCst);
+                VaultReply::FleetCas(shows.then(|| self.lineage()))
+            }
             VaultRequest::CreateFleetCa { .. } => {
                 assert!(!self.shows_fleet.swap(true, Ordering::SeqCst), "made twice");
                 certificates(self.fleet.der.clone())
@@ -184,17 +224,18 @@ impl Keys {
                 Ok(key) => {
                     self.making.pass();
                     let uri = format!("urn:bartizan:host:{}", hex::encode(key.sha256()));
-                    certificates(self.fleet.issue(&Wish::new(Usage::Card, uri), &key))
+                    certificates(self.present().issue(&Wish::new(Usage::Card, uri), &key))
                 }
                 Err(error) => VaultReply::Refused(VaultRefusal::NotSignable(error.to_string())),
             },
             VaultRequest::IssueSuccessor { succession } => {
-                match succession::verify(&succession, &self.fleet.ca(), now_s()) {
+                let known = self.present().ca().with_lineage(&self.lineage()).unwrap();
+                match succession::verify(&succession, &known, now_s()) {
                     Ok(succession) => {
                         self.making.pass();
                         let uri = format!("urn:bartizan:host:{}", succession.card);
                         let wish = Wish::new(Usage::Card, uri);
-                        certificates(self.fleet.issue(&wish, &succession.next))
+                        certificates(self.present().issue(&wish, &succession.next))
                     }
                     Err(error) => VaultReply::Refused(VaultRefusal::NotSignable(error.to_string())),
                 }
@@ -204,14 +245,15 @@ impl Keys {
                     Usage::Operator,
                     format!("urn:bartizan:operator:{name}:administrator"),
                 );
-                certificates(self.fleet.issue(&wish, &csr::verify(&csr).unwrap()))
+                certificates(self.present().issue(&wish, &csr::verify(&csr).unwrap()))
             }
             VaultRequest::RotateTlsServer { names, lifetime_s } => {
+                self.made_servers.fetch_add(1, Ordering::SeqCst);
                 let key = EphemeralKey::generate().unwrap();
                 let mut wish = Wish::new(Usage::TlsServer, None);
                 wish.names = &names;
                 wish.not_after = now_s() + lifetime_s;
-                let leaf = self.fleet.issue(&wish, &key.public_key());
+                let leaf = self.present().issue(&wish, &key.public_key());
                 self.servers.lock().unwrap().insert(leaf.clone(), key);
                 certificates(leaf)
             }
@@ -253,6 +295,17 @@ impl Keys {
         }
     }
 
+    fn lineage(&self) -> Lineage {
+        match self.replaced.get() {
+            Some(replaced) => replaced.lineage.clone(),
+            None => Lineage::of(self.fleet.der.clone()),
+        }
+    }
+
+    fn present(&self) -> &Authority {
+        (self.replaced.get()).map_or(&self.fleet, |replaced| &replaced.fleet)
+    }
+
     fn rotate_token(&self, lifetime_s: u64) -> VaultReply {
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new()).unwrap();
@@ -263,7 +316,7 @@ impl Keys {
         // Keys made within one second are still told apart by their age.
         wish.not_before += tokens.len() as u64;
         wish.not_after = now_s() + lifetime_s;
-        let leaf = self.fleet.issue(&wish, &public);
+        let leaf = self.present().issue(&wish, &public);
         tokens.push((key, leaf.clone()));
         certificates(leaf)
     }

@@ -151,6 +151,35 @@ async fn a_host_stays_who_it_is_with_its_next_key() {
     assert_eq!(problem(&refused), "card-key-superseded", "there is a third");
 }
 
+/// Its answer was lost, and the fleet CA was replaced before it asked again: the former CA's certificate is of no use to it by then.
+#[tokio::test]
+async fn after_the_fleet_ca_was_replaced_a_succession_is_answered_by_the_present_one() {
+    let bench = Bench::start().await;
+    let (first, next) = (enrolled(&bench, "host-1").await, key());
+    let signed = named(&first, &next);
+    let by_former = hand_in(&bench, &peer(&first), &signed).await;
+    certificate(&bench, &by_former, first.card, &next);
+    let new = Authority::fleet();
+    let present = new.ca();
+    bench.vault.replace_fleet(new);
+    bench.service.anchors.refresh().await;
+
+    let answer = hand_in(&bench, &peer(&first), &signed).await;
+    assert_eq!(answer.0, StatusCode::OK, "{}", answer.1);
+    assert_eq!(answer.1["fleet_ca"], Binary::encode(present.der()));
+    let chain = vec![Binary::decode(answer.1["chain"][0].as_str().unwrap()).unwrap()];
+    let issued = verify_chain(&chain, &present, now_s(), Usage::Card).unwrap();
+    assert_eq!(issued.card, Some(first.card));
+    assert_eq!(issued.public_key, next.public_key());
+    assert_eq!(listed(&bench).await[0]["certificate"], answer.1["chain"][0]);
+    // Once: then it is the one that is recorded.
+    let again = hand_in(&bench, &peer(&first), &signed).await;
+    assert_eq!(again.1, answer.1);
+    // It stays the only next key.
+    let refused = succeed(&bench, &first, &key()).await;
+    assert_eq!(problem(&refused), "card-key-superseded");
+}
+
 #[tokio::test]
 async fn no_key_comes_back_and_none_is_two_cards() {
     let bench = Bench::start().await;

@@ -1,11 +1,13 @@
 //! Results and the keys that sign them.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::http::StatusCode;
 use bartizan_attestation::digest::sha256;
 use bartizan_attestation::keys::VaultRequest;
 use bartizan_attestation::result::{Expectation, verify_token};
+use bartizan_verifier::anchors::Anchors;
 use bartizan_verifier::binary::Binary;
 use bartizan_verifier::clock::now_s;
 use bartizan_verifier::peer::Peer;
@@ -130,7 +132,8 @@ async fn as_many_keys_as_there_may_be_keep_no_verifier_from_starting() {
     let stand_in = StandInVault::start(directory.path(), Authority::fleet());
     let vault = Vault::new(stand_in.socket.clone());
     // The stand-in's keys begin a minute ago: these are in the second half of their life at once.
-    let open = || TokenKeys::open(vault.clone(), stand_in.fleet.ca(), 30);
+    let anchors = Arc::new(Anchors::open(vault.clone()).await.unwrap());
+    let open = || TokenKeys::open(vault.clone(), Arc::clone(&anchors), 30);
     let kids = |keys: &TokenKeys| -> Vec<_> {
         let published = keys.published().into_iter();
         published.map(|key| key.sha256).collect()

@@ -1,7 +1,7 @@
 //! A fleet with one card, which certifies guests as a host's vault does.
 
 use bartizan_attestation::certificates::tcb_info::{self, TcbInfo};
-use bartizan_attestation::certificates::{FleetCa, Usage};
+use bartizan_attestation::certificates::{FleetCa, FormerFleetCa, Lineage, Usage};
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::identity::{CardId, GuestIdentity};
 use bartizan_attestation::keys::VaultKind;
@@ -35,6 +35,26 @@ impl Fleet {
             ca_key,
             card_key,
         }
+    }
+
+    /// The fleet's next CA, with a card of its own, and what links the two.
+    pub(super) fn next(&self) -> (Self, Lineage) {
+        let next = Self::new();
+        let cross = |subject: &EphemeralKey, issuer: &EphemeralKey| {
+            let issuer = Issuer::new(ca_params(), issuer);
+            let link = ca_params().signed_by(subject, &issuer);
+            link.unwrap().der().to_vec()
+        };
+        let former = FormerFleetCa {
+            certificate: self.ca.der().to_vec().into(),
+            new_with_old: cross(&next.ca_key, &self.ca_key).into(),
+            old_with_new: cross(&self.ca_key, &next.ca_key).into(),
+        };
+        let lineage = Lineage {
+            present: next.ca.der().to_vec().into(),
+            former: vec![former],
+        };
+        (next, lineage)
     }
 
     /// The chain of a guest's key, valid now.

@@ -6,6 +6,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::contents::Contents;
+use super::fleet_ca::Authority;
 use super::{ChainError, FleetCa, Subject, Usage};
 use crate::boot::Sha384;
 use crate::cose::{MAX_CERTIFICATE, PublicKey};
@@ -45,7 +46,7 @@ pub struct VerifiedCertificate {
 }
 
 /// Verifies a chain (DER, leaf first, without the fleet CA) for one usage at one time, in seconds
-/// since the Unix epoch. Revocation is for the caller to check, by [`VerifiedCertificate::subject`].
+/// since the Unix epoch. It leads to the pinned CA, or to one that this leads to at that time. Revocation is for the caller to check, by [`VerifiedCertificate::subject`].
 pub fn verify_chain(
     chain: &[Vec<u8>],
     ca: &FleetCa,
@@ -58,7 +59,25 @@ pub fn verify_chain(
     {
         return Err(ChainError::TooLarge(large.len()));
     }
-    ca.check_time(at_unix_s)?;
+    // Its end only: what a former CA certified is older than the one that took its place.
+    ca.pinned().check_end(at_unix_s)?;
+    for issuer in ca.known() {
+        match verify_under(chain, issuer, at_unix_s, usage) {
+            Err(ChainError::ForeignCa) => {}
+            Ok(verified) => return issuer.check_time(at_unix_s).map(|()| verified),
+            refused => return refused,
+        }
+    }
+    Err(ChainError::ForeignCa)
+}
+
+/// Under one CA of the fleet.
+fn verify_under(
+    chain: &[Vec<u8>],
+    ca: &Authority,
+    at_unix_s: u64,
+    usage: Usage,
+) -> Result<VerifiedCertificate, ChainError> {
     match chain {
         [leaf] if !usage.issued_by_card() => verify_direct(leaf, ca, at_unix_s, usage),
         [leaf, card] if usage.issued_by_card() => verify_by_card(leaf, card, ca, at_unix_s, usage),
@@ -73,7 +92,7 @@ pub fn verify_chain(
 /// A certificate that the fleet CA issued itself.
 fn verify_direct(
     der: &[u8],
-    ca: &FleetCa,
+    ca: &Authority,
     at: u64,
     usage: Usage,
 ) -> Result<VerifiedCertificate, ChainError> {
@@ -96,7 +115,7 @@ fn verify_direct(
 fn verify_by_card(
     der: &[u8],
     card_der: &[u8],
-    ca: &FleetCa,
+    ca: &Authority,
     at: u64,
     usage: Usage,
 ) -> Result<VerifiedCertificate, ChainError> {
@@ -122,7 +141,7 @@ fn verify_by_card(
 fn verify_path(
     der: &[u8],
     card: Option<&[u8]>,
-    ca: &FleetCa,
+    ca: &Authority,
     at: u64,
     usage: Usage,
 ) -> Result<(), ChainError> {

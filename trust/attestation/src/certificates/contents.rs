@@ -5,7 +5,11 @@ use webpki::EndEntityCert;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::der_parser::oid::Oid;
 use x509_parser::extensions::GeneralName;
-use x509_parser::oid_registry::{OID_SIG_ECDSA_WITH_SHA384, OID_X509_EXT_EXTENDED_KEY_USAGE};
+use x509_parser::oid_registry::{
+    OID_SIG_ECDSA_WITH_SHA384, OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER,
+    OID_X509_EXT_BASIC_CONSTRAINTS, OID_X509_EXT_EXTENDED_KEY_USAGE, OID_X509_EXT_KEY_USAGE,
+    OID_X509_EXT_SUBJECT_KEY_IDENTIFIER,
+};
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
@@ -103,6 +107,20 @@ impl<'a> Contents<'a> {
             }
             _ => None,
         })
+    }
+
+    /// Whether its extensions are at most basic constraints, key usage and the two key identifiers.
+    pub(super) fn says_no_more_than_ca(&self) -> bool {
+        let allowed = [
+            OID_X509_EXT_BASIC_CONSTRAINTS,
+            OID_X509_EXT_KEY_USAGE,
+            OID_X509_EXT_SUBJECT_KEY_IDENTIFIER,
+            OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER,
+        ];
+        let extensions = self.certificate.tbs_certificate.extensions();
+        extensions
+            .iter()
+            .all(|extension| allowed.contains(&extension.oid))
     }
 
     /// Whether key usage, constraints and extended key usages are exactly those of `usage`.

@@ -1,6 +1,7 @@
 pub(crate) mod fleet;
 
 mod anchor;
+pub(crate) mod lineage;
 mod refused;
 
 use proptest::prelude::*;

@@ -3,6 +3,7 @@
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use crate::certificates::Lineage;
 use crate::identity::{CardId, GuestIdentity};
 use crate::keys::{Chain, VaultKind};
 use crate::measurement::{Digest, SignedReport};
@@ -105,9 +106,9 @@ pub struct HostDescription {
     /// The card identity's chain.
     #[n(2)]
     pub chain: Chain,
-    /// The fleet CA certificate, DER.
+    /// The fleet's CAs, as the card knows them.
     #[n(3)]
-    pub fleet_ca: ByteVec,
+    pub fleet_cas: Lineage,
     /// The token keys' certificates that the verifier publishes at present, DER.
     #[n(4)]
     pub token_certificates: Vec<ByteVec>,
@@ -127,6 +128,9 @@ pub struct Judgement {
     /// could not be asked for them after it had judged.
     #[n(2)]
     pub token_certificates: Vec<ByteVec>,
+    /// The fleet's CAs, by which who pins a former one verifies those.
+    #[n(3)]
+    pub fleet_cas: Lineage,
 }
 
 /// Why the card refused.

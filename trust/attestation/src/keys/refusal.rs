@@ -4,6 +4,7 @@ use minicbor::{Decode, Encode};
 
 use super::Purpose;
 use crate::boot::{Phase, Refusal};
+use crate::rotation::RotationRefusal;
 
 /// Why a vault refused.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, thiserror::Error)]
@@ -81,6 +82,27 @@ pub enum VaultRefusal {
         #[n(1)]
         stopped: Option<Refusal>,
     },
+    /// The fleet CA is not replaced.
+    #[n(40)]
+    #[error("the fleet CA is not replaced: {0}")]
+    Rotation(#[n(0)] RotationRefusal),
+    /// As many former fleet CAs as may be have certified what may still be valid.
+    #[n(41)]
+    #[error(
+        "the {former} former fleet CAs that may be have certified what is still valid; replace the present one after {until} s since the Unix epoch"
+    )]
+    TooManyFormer {
+        /// How many there are.
+        #[n(0)]
+        former: u32,
+        /// Until when what the oldest certified may be valid, in seconds since the Unix epoch.
+        #[n(1)]
+        until: u64,
+    },
+    /// Those are not this fleet's CAs.
+    #[n(42)]
+    #[error("the fleet CA that is trusted stays: {0}")]
+    Lineage(#[n(0)] String),
 }
 
 fn why_stopped(refusal: Option<&Refusal>) -> String {

@@ -9,6 +9,7 @@ use super::{
     Chain, KeyEvent, Purpose, TpmCertified, TpmDescription, TpmQuote, VaultKind, VaultRefusal,
 };
 use crate::boot::{Refusal, RegisterValues, Sha384};
+use crate::certificates::Lineage;
 
 /// What a vault answers.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -62,6 +63,9 @@ pub enum VaultReply {
     /// A [signed statement](crate::vault_counter::Statement).
     #[n(30)]
     Statement(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// To [`VaultRequest::DescribeFleetCas`] and [`VaultRequest::RotateFleetCa`]; none where there is no fleet CA yet.
+    #[n(40)]
+    FleetCas(#[n(0)] Option<Lineage>),
     /// To [`VaultRequest::BeginSuccession`].
     #[n(50)]
     Succession(#[n(0)] BegunSuccession),

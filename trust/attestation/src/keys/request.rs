@@ -6,6 +6,7 @@ use minicbor::{Decode, Encode};
 use super::{Chain, Purpose, TpmObject, VaultKind};
 #[cfg(doc)]
 use super::{VaultRefusal, VaultReply};
+use crate::certificates::Lineage;
 use crate::identity::GuestIdentity;
 use crate::measurement::Digest;
 use crate::vault_counter::{Machine, Mark};
@@ -197,6 +198,23 @@ pub enum VaultRequest {
         /// The mark.
         #[cbor(n(1), with = "minicbor::bytes")]
         mark: Mark,
+    },
+    /// Replace the fleet CA by a new one, and destroy its key. Answer: [`VaultReply::FleetCas`].
+    #[n(40)]
+    RotateFleetCa {
+        /// An administrator's [order](crate::rotation), COSE_Sign1.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        order: Vec<u8>,
+    },
+    /// The CAs of the fleet. Answer: [`VaultReply::FleetCas`].
+    #[n(41)]
+    DescribeFleetCas,
+    /// Trust the present one of these CAs from now on, if the one that is trusted leads to it. Answer: [`VaultReply::Done`].
+    #[n(42)]
+    RollFleetCa {
+        /// The CAs of the fleet.
+        #[n(0)]
+        lineage: Lineage,
     },
     /// Have the card identity key that is in use name the next one, which is made unless one waits already; or itself. Answer:
     /// [`VaultReply::Succession`].

@@ -66,3 +66,14 @@ pub enum LaunchRecordError {
         anchor: String,
     },
 }
+
+impl LaunchRecordError {
+    /// Whether it is for a CA that is not known: another one of the fleet may be, once its CAs are learnt anew.
+    #[must_use]
+    pub const fn is_of_unknown_ca(&self) -> bool {
+        matches!(
+            self,
+            Self::Chain(ChainError::ForeignCa) | Self::ForeignAnchor { .. }
+        )
+    }
+}

@@ -36,7 +36,7 @@ pub fn sign_record(
 
 /// Verifies a signed record at a time in seconds since the Unix epoch.
 ///
-/// The anchor that the guest will pin must be `ca`: a record must not lead a guest to trust
+/// The anchor that the guest will pin must be `ca`, or a CA that it leads to: a record must not lead a guest to trust
 /// another fleet than the one whose operator started it.
 pub fn verify_record(
     signed: &[u8],
@@ -54,8 +54,8 @@ pub fn verify_record(
     let yaml = String::from_utf8(message.verify(&signer.public_key)?)
         .map_err(|_| LaunchRecordError::NotText)?;
     let record = LaunchRecord::parse(&yaml)?;
-    let anchor = hex::encode(ca.sha256());
-    if record.fleet_ca_sha256 != anchor {
+    if ca.named(&record.fleet_ca_sha256, at_unix_s).is_none() {
+        let anchor = hex::encode(ca.sha256());
         let named = record.fleet_ca_sha256;
         return Err(LaunchRecordError::ForeignAnchor { named, anchor });
     }

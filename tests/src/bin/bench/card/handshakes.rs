@@ -132,7 +132,7 @@ impl Channel {
         let (server, client) = (fleet.server.identity()?, fleet.client.identity()?);
         Ok(Self {
             runtime: Builder::new_current_thread().build()?,
-            acceptor: Acceptor::new(move || Arc::clone(&server), &fleet.der)?,
+            acceptor: Acceptor::new(move || Arc::clone(&server), &[&fleet.der])?,
             connector: Connector::authenticated(move || Arc::clone(&client), &fleet.der)?,
         })
     }

@@ -29,7 +29,12 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     pub(crate) fn new() -> Self {
-        let ca = CertifiedIssuer::self_signed(ca_params(), key()).unwrap();
+        Self::of(ca_params())
+    }
+
+    /// One whose CA's certificate says that.
+    pub(crate) fn of(ca: CertificateParams) -> Self {
+        let ca = CertifiedIssuer::self_signed(ca, key()).unwrap();
         let (card, card_id) = issue_card(&ca, |_| ());
         Self { ca, card, card_id }
     }

@@ -1,4 +1,5 @@
 use crate::certificates::tests::fleet::{Fleet, NOT_AFTER, NOW, key};
+use crate::certificates::tests::lineage::Line;
 use crate::certificates::{ChainError, Usage};
 use crate::cose::{CoseError, MessageType, sign1};
 use crate::csr::EphemeralKey;
@@ -39,6 +40,29 @@ fn a_signed_record_is_verified_and_kept_verbatim() {
     assert_eq!(verified.yaml, scene.yaml);
     assert_eq!(verified.operator, "alice");
     assert_eq!(verified.record.name, "web-1");
+}
+
+/// The fleet CA was replaced: operators and anchors of either CA count, from wherever it is looked.
+#[test]
+fn a_record_may_pin_any_ca_of_the_fleets_line() {
+    let line = Line::new(3);
+    let pinned = line.fleets[1].anchor();
+    let linked = pinned.with_lineage(&line.lineage).unwrap();
+    for signer in &line.fleets {
+        let key = key();
+        let chain = signer.issue(Usage::Operator, &key, |_| ());
+        for named in &line.fleets {
+            let anchor = hex::encode(named.anchor().sha256());
+            let yaml = super::RECORD.replace(&"d".repeat(64), &anchor);
+            let signed = sign_record(&yaml, &chain, &key).unwrap();
+            assert!(verify_record(&signed, &linked, NOW).is_ok());
+        }
+        let stranger = hex::encode(Fleet::new().anchor().sha256());
+        let yaml = super::RECORD.replace(&"d".repeat(64), &stranger);
+        let signed = sign_record(&yaml, &chain, &key).unwrap();
+        let refused = verify_record(&signed, &linked, NOW).unwrap_err();
+        assert!(matches!(refused, LaunchRecordError::ForeignAnchor { .. }));
+    }
 }
 
 #[test]

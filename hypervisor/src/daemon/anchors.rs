@@ -1,0 +1,147 @@
+//! The fleet CA that the configuration names, or the one that took its place: it is followed over cross-certificates, which the card
+//! tells. The card's word is not believed, and not kept: the next daemon begins with the configuration's again.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bartizan_attestation::certificates::{FleetCa, Lineage};
+
+use super::link::{CardLink, LinkError};
+use crate::clock::unix_now;
+
+/// The trust anchor of this daemon.
+#[derive(Debug)]
+pub(super) struct Anchors {
+    card: CardLink,
+    known: RwLock<Arc<FleetCa>>,
+}
+
+impl Anchors {
+    pub(super) fn new(named: FleetCa, card: CardLink) -> Self {
+        Self {
+            card,
+            known: RwLock::new(Arc::new(named)),
+        }
+    }
+
+    /// The CA that is trusted, and what it leads to as far as that is known.
+    pub(super) fn ca(&self) -> Arc<FleetCa> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&known)
+    }
+
+    /// Follows to the present one of those that the card tells, if the one that is trusted leads there: what former ones certified is
+    /// good until their links end, and no longer.
+    pub(super) fn learn(&self, told: &Lineage) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        match known.rolled(told, unix_now()) {
+            Ok(rolled) => {
+                if rolled.der() != known.der() {
+                    tracing::warn!(former = ?known, present = ?rolled, "the fleet's new CA is trusted; set `fleet_ca` of the configuration to it");
+                }
+                *known = Arc::new(rolled);
+            }
+            Err(error) => {
+                tracing::warn!(%error, trusted = ?known, "the card's fleet CAs are not followed");
+            }
+        }
+    }
+
+    /// Asks the card.
+    pub(super) async fn ask(&self) -> Result<(), LinkError> {
+        self.learn(&self.card.host().await?.fleet_cas);
+        Ok(())
+    }
+
+    /// The same where something was certified by a CA that is not known, and the card may know better.
+    pub(super) async fn ask_if_there(&self) {
+        if let Err(error) = self.ask().await {
+            tracing::warn!(%error, "whether the fleet CA was replaced is not known");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bartizan_attestation::certificates::FormerFleetCa;
+    use bartizan_attestation::csr::EphemeralKey;
+    use bartizan_attestation::measurement::Digest;
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyUsagePurpose, date_time_ymd,
+    };
+
+    use super::*;
+
+    type Ca = CertifiedIssuer<'static, EphemeralKey>;
+
+    fn params() -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params
+    }
+
+    fn cross(subject: &Ca, issuer: &Ca, until: i32) -> Vec<u8> {
+        let mut params = params();
+        params.not_after = date_time_ymd(until, 1, 1);
+        let cross = params.signed_by(subject.key(), issuer).unwrap();
+        cross.der().to_vec()
+    }
+
+    /// Former CAs, whose links end in that year, and the present one.
+    fn lineage(cas: &[Ca], until: i32) -> Lineage {
+        let former = |two: &[Ca]| FormerFleetCa {
+            certificate: two[0].der().to_vec().into(),
+            new_with_old: cross(&two[1], &two[0], 4000).into(),
+            old_with_new: cross(&two[0], &two[1], until).into(),
+        };
+        Lineage {
+            present: cas.last().unwrap().der().to_vec().into(),
+            former: cas.windows(2).map(former).collect(),
+        }
+    }
+
+    fn line(count: usize) -> Vec<Ca> {
+        let ca = |_| CertifiedIssuer::self_signed(params(), EphemeralKey::generate().unwrap());
+        (0..count).map(|at| ca(at).unwrap()).collect()
+    }
+
+    fn pin(ca: &Ca) -> FleetCa {
+        FleetCa::from_der(ca.der()).unwrap()
+    }
+
+    fn naming(ca: &Ca) -> Anchors {
+        Anchors::new(pin(ca), CardLink::new("/nonexistent".into()))
+    }
+
+    fn knows(anchors: &Anchors, ca: &Ca) -> bool {
+        let name = Digest(pin(ca).sha256().to_vec()).to_string();
+        anchors.ca().named(&name, unix_now()).is_some()
+    }
+
+    #[test]
+    fn a_former_ca_counts_for_as_long_as_its_link() {
+        let cas = line(2);
+        for (until, counts) in [(4000, true), (2020, false)] {
+            let anchors = naming(&cas[0]);
+            anchors.learn(&lineage(&cas, until));
+            assert_eq!(knows(&anchors, &cas[0]), counts, "until {until}");
+            assert!(knows(&anchors, &cas[1]));
+        }
+    }
+
+    #[test]
+    fn a_ca_is_followed_for_more_rotations_than_are_remembered() {
+        let cas = line(2 * (1 + Lineage::MAX_FORMER));
+        let anchors = naming(&cas[0]);
+        for last in 1..=cas.len() {
+            let oldest = last.saturating_sub(1 + Lineage::MAX_FORMER);
+            anchors.learn(&lineage(&cas[oldest..last], 4000));
+            assert_eq!(anchors.ca().sha256(), pin(&cas[last - 1]).sha256());
+        }
+        // Nor back.
+        anchors.learn(&lineage(&cas[..1], 4000));
+        anchors.learn(&lineage(&line(2), 4000));
+        let present = pin(cas.last().unwrap());
+        assert_eq!(anchors.ca().sha256(), present.sha256());
+    }
+}
