@@ -9,7 +9,7 @@ mod succession;
 mod tpm;
 mod verifier;
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bartizan_attestation::boot::{VaultAnswer, VaultStep};
 use bartizan_attestation::cose::PublicKey;
@@ -35,6 +35,8 @@ pub struct Vault {
     boot: Boot,
     /// Held by each request; alone by those that take a key away which others may be about to use.
     under_way: RwLock<()>,
+    /// Held while the card identity's next key is begun.
+    succeeding: Mutex<()>,
 }
 
 /// The result of one operation.
@@ -51,6 +53,7 @@ impl Vault {
             keyring: RwLock::new(keyring),
             boot,
             under_way: RwLock::default(),
+            succeeding: Mutex::default(),
         }
     }
 
@@ -86,6 +89,7 @@ impl Vault {
             operators: &self.operators,
             backend: &*self.backend,
             keyring: &self.keyring,
+            succeeding: &self.succeeding,
             boot: &self.boot,
             now,
         };
@@ -120,6 +124,7 @@ struct Operation<'a> {
     operators: &'a [NamedOperator],
     backend: &'a dyn Backend,
     keyring: &'a RwLock<Keyring>,
+    succeeding: &'a Mutex<()>,
     boot: &'a Boot,
     now: u64,
 }

@@ -25,14 +25,17 @@ mod rotations;
 mod runbooks;
 mod running;
 mod secrets;
+mod slowest;
 mod survival;
 mod vdso;
 mod world;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use libtest_mimic::{Arguments, Trial};
+use slowest::Durations;
 use world::World;
 
 /// A test: a name, and what it does with the world.
@@ -65,17 +68,24 @@ fn main() -> ExitCode {
     ]
     .concat();
     let world = Arc::new(Mutex::new(World::default()));
+    let durations = Arc::new(Mutex::new(Durations::default()));
     let trials = cases
         .into_iter()
         .map(|(name, case)| {
-            let world = Arc::clone(&world);
+            let (world, durations) = (Arc::clone(&world), Arc::clone(&durations));
             Trial::test(name, move || {
                 let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
-                Ok(case(&mut world).map_err(|error| format!("{error:#}"))?)
+                let began = Instant::now();
+                let done = case(&mut world);
+                let mut durations = durations.lock().unwrap_or_else(PoisonError::into_inner);
+                durations.add(name, began.elapsed());
+                Ok(done.map_err(|error| format!("{error:#}"))?)
             })
         })
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
+    let mut durations = durations.lock().unwrap_or_else(PoisonError::into_inner);
+    durations.tell();
     // The stack ends here, not with the process: nothing of it may be left behind.
     drop(world);
     if !arguments.list && conclusion.num_passed + conclusion.num_failed == 0 {

@@ -6,6 +6,8 @@
 //!    └ begun again: the same key 2, whatever became of the answer
 //! ```
 
+use std::sync::PoisonError;
+
 use bartizan_attestation::certificates::{FleetCa, Subject, Usage, verify_chain};
 use bartizan_attestation::digest::sha256;
 use bartizan_attestation::identity::CardId;
@@ -19,7 +21,7 @@ use super::{Operation, Outcome, chain, hex, store};
 use crate::backend::StoredKey;
 use crate::boot::{AfterCard, Reached};
 use crate::issue::{Certificate, refused};
-use crate::keyring::{Keyring, Record};
+use crate::keyring::Record;
 use crate::lifetime::YEAR_S;
 
 impl Operation<'_> {
@@ -28,14 +30,16 @@ impl Operation<'_> {
     pub(super) fn begin_succession(&self, _open: Reached<AfterCard>, next: NextKey) -> Outcome {
         let purpose = Purpose::CardIdentity;
         self.demand(purpose)?;
-        // Locked to the end: of two at once, both name the same key.
-        let mut keyring = self.write();
-        let identity = keyring.identity().cloned();
+        // Of two at once, both name the same key. What else the vault is asked for goes on beside that: a device takes its time.
+        let _turn = (self.succeeding.lock()).unwrap_or_else(PoisonError::into_inner);
+        let (identity, waiting) = {
+            let keyring = self.read();
+            (keyring.identity().cloned(), keyring.successor().cloned())
+        };
         let identity = identity.ok_or(VaultRefusal::NoKey { purpose })?;
-        let waiting = keyring.successor().cloned();
         let next = match (waiting, next) {
             (Some(waiting), _) => waiting,
-            (None, NextKey::New) => self.make_successor(&mut keyring)?,
+            (None, NextKey::New) => self.make_successor()?,
             (None, NextKey::Same) => identity.clone(),
         };
         let csr = request(&self.issuer(&next)?)?;
@@ -60,7 +64,7 @@ impl Operation<'_> {
         }))
     }
 
-    fn make_successor(&self, keyring: &mut Keyring) -> Result<Record, VaultRefusal> {
+    fn make_successor(&self) -> Result<Record, VaultRefusal> {
         let purpose = Purpose::CardIdentity;
         let key = self.backend.generate(purpose).map_err(store)?;
         let record = Record {
@@ -71,7 +75,8 @@ impl Operation<'_> {
             chain: Vec::new(),
             not_after: u64::MAX,
         };
-        if let Err(error) = keyring.add_successor(record.clone(), self.now) {
+        let added = self.write().add_successor(record.clone(), self.now);
+        if let Err(error) = added {
             // Else a token would fill up with keys that no record names.
             let unkept = StoredKey {
                 id: &record.id,

@@ -91,7 +91,7 @@ pub enum AccessError {
     CardKeySuperseded(CardId),
     /// Its vault goes on twice from one state.
     #[error(
-        "the vault of card {card} was copied or set back: {former} had reported in with it when {latter} did with what was used up; both are refused until an operator enrols one anew, or clears it with `bartizan host clear-fork`",
+        "the vault of card {card} was copied or set back: {former} had gone on with it when {latter} did from what was used up; both are refused until an operator enrols one anew, or clears it with `bartizan host clear-fork`",
         card = .0.card, former = .0.former, latter = .0.latter
     )]
     VaultForked(Box<Fork>),

@@ -51,10 +51,12 @@ pub(super) struct ForkDocument {
 /// Who reported in.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ReporterDocument {
-    /// The machine's name, as its card told.
-    machine: String,
+    /// The machine's name, as its card told; absent where it did not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machine: Option<String>,
     /// Its boot id: 32 hexadecimal digits.
-    boot: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boot: Option<String>,
     /// The address that it came from.
     address: String,
     /// When, in milliseconds since the Unix epoch.
@@ -107,7 +109,7 @@ pub(super) async fn report(
     let statement = Statement::verify(&statement, host.card, &service.anchors.ca(), now_s())
         .map_err(CounterError::from)?;
     let reporter = Reporter {
-        machine: statement.machine.clone(),
+        machine: Some(statement.machine.clone()),
         address: from.to_string(),
         at_ms: now_ms(),
     };
@@ -165,9 +167,11 @@ impl From<Fork> for ForkDocument {
 
 impl From<Reporter> for ReporterDocument {
     fn from(reporter: Reporter) -> Self {
+        let machine = reporter.machine;
+        let boot = machine.as_ref().map(|machine| *machine.boot());
         Self {
-            machine: reporter.machine.name().to_owned(),
-            boot: format!("{:032x}", u128::from_be_bytes(*reporter.machine.boot())),
+            machine: machine.map(|machine| machine.name().to_owned()),
+            boot: boot.map(|boot| format!("{:032x}", u128::from_be_bytes(boot))),
             address: reporter.address,
             at_ms: reporter.at_ms,
         }

@@ -4,12 +4,13 @@
 //!  host's TLS connection ── succession by its present key ──► not succeeded before? in its TPM? ──► vault ──► recorded ──► answer
 //! ```
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use bartizan_attestation::certificates::{Usage, verify_chain};
 use bartizan_attestation::cose::PublicKey;
 use bartizan_attestation::digest::sha256;
@@ -21,6 +22,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::access::{AccessError, Succeeding};
+use super::counters::Origin;
 use super::documents::EnrolledDocument;
 use super::input;
 use super::issuing::{IssueError, Issued, document, issue};
@@ -29,7 +31,7 @@ use crate::clock::{now_ms, now_s};
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::quota::RenewalQuotaError;
 use crate::service::Service;
-use crate::storage::{self, EnrolledTpm, StorageError, Succeeded};
+use crate::storage::{self, EnrolledTpm, Reporter, StorageError, Succeeded};
 
 /// A host that wants a certificate for the key that comes after its present one, or for the same.
 #[derive(Deserialize, ToSchema)]
@@ -143,6 +145,9 @@ impl ProblemType for SucceedError {
 
 /// Certifies the key that a host's present card identity key names as the next one, which may be itself.
 ///
+/// A key that another came after, and that names a third one within the overlap, is in two places: both are refused with 403
+/// `vault-forked` from then on, as where a vault's counter goes on twice.
+///
 /// The host stays who it is. What the former key certified is accepted for `card_key_overlap_s`, then refused with 403
 /// `card-key-superseded`. The same succession once more is answered with the same certificate, at any time, as long as the next key is
 /// the host's; where the fleet CA was replaced meanwhile, with one by the present CA. At any time of a certificate's life, 8 times at once and once more each hour; beyond that it is refused with 429
@@ -158,11 +163,12 @@ impl ProblemType for SucceedError {
 pub(super) async fn succeed(
     State(service): State<Arc<Service>>,
     peer: Succeeding,
+    Extension(Origin(from)): Extension<Origin>,
     input::Json(wish, share): input::Json<SuccessionDocument>,
 ) -> Result<Json<EnrolledDocument>, Problem> {
     // A task of its own: what the vault certified is recorded, whether or not the client stays.
     let succeeding = tokio::spawn(async move {
-        let succeeded = succeed_listed(&service, peer, wish).await;
+        let succeeded = succeed_listed(&service, peer, from, wish).await;
         drop(share);
         succeeded
     });
@@ -173,8 +179,10 @@ pub(super) async fn succeed(
 async fn succeed_listed(
     service: &Arc<Service>,
     peer: Succeeding,
+    from_address: SocketAddr,
     wish: SuccessionDocument,
 ) -> Result<EnrolledDocument, SucceedError> {
+    service.renewals.ask(peer.host.card, Instant::now())?;
     let verifying = Arc::clone(service);
     let verify = move || {
         let (signed, known) = (&wish.succession.0, verifying.anchors.ca());
@@ -206,6 +214,9 @@ async fn succeed_listed(
             let issued = certify(service, &succession, wish.succession.0).await?;
             let recorded = storage.recertify(found, &to, &issued.certificate).await?;
             return answer(service, found, recorded);
+        }
+        Some(Succeeded::OtherSuccessor) if !peer.key_ended => {
+            return Err(forked(service, found, from_address).await?.into());
         }
         Some(recorded) => return answer(service, found, recorded),
         None => {}
@@ -240,6 +251,9 @@ async fn succeed_listed(
         accepted_until_ms: now_ms.saturating_add(overlap_ms),
     };
     let recorded = storage.succeed(&change).await?;
+    if recorded == Succeeded::OtherSuccessor {
+        return Err(forked(service, found, from_address).await?.into());
+    }
     let (key, name) = (hex::encode(to), host.name);
     tracing::info!(card = %found, host = name, key, renewal = succession.is_renewal(), "host certified anew");
     answer(service, found, recorded)
@@ -261,6 +275,23 @@ async fn certify(
     }
 }
 
+/// A host's own vault names the same key until that one is in use. Where a second one is named there are two that have the key: a copy,
+/// a store that was put back, or a thief, and which of them named the first is not known.
+async fn forked(
+    service: &Service,
+    card: CardId,
+    from: SocketAddr,
+) -> Result<AccessError, StorageError> {
+    let reporter = Reporter {
+        machine: None,
+        address: from.to_string(),
+        at_ms: now_ms(),
+    };
+    let fork = service.storage.find_fork(card, &reporter).await?;
+    tracing::error!(%card, former = %fork.former, latter = %fork.latter, "a card identity key names two successors");
+    Ok(AccessError::VaultForked(Box::new(fork)))
+}
+
 fn is_by_present(service: &Service, certificate: &[u8]) -> bool {
     let present = service.anchors.ca().alone();
     verify_chain(&[certificate.to_vec()], &present, now_s(), Usage::Card).is_ok()
@@ -273,9 +304,8 @@ fn answer(
 ) -> Result<EnrolledDocument, SucceedError> {
     match recorded {
         Succeeded::Certificate(certificate) => Ok(document(&service.anchors.known(), certificate)),
-        Succeeded::Superseded => {
-            // A host's own vault names the same key until that one is in use: this is a copy, an older store, or a stolen key.
-            tracing::error!(%card, "a card identity key that another came after names one more");
+        Succeeded::Superseded | Succeeded::OtherSuccessor => {
+            tracing::warn!(%card, "a card identity key that another came after asks for a certificate");
             Err(AccessError::CardKeySuperseded(card).into())
         }
         Succeeded::Taken => Err(SucceedError::KeyTaken),

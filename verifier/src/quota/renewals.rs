@@ -1,5 +1,5 @@
 //! How often a host may renew its certificate: each is a signature of the fleet CA, a line in the vault's log and
-//! a durable write.
+//! a durable write. And how often it may ask for that: each time three signatures are verified.
 //!
 //! It is not refused for being early: a verifier may have renewed a certificate which its host never got, whose
 //! vault could not keep it or whose answer was lost. Such a host asks again with the former one, and is a good one.
@@ -16,10 +16,17 @@ use crate::problem::ProblemType;
 const BURST: u32 = 8;
 /// In which a host may renew once more.
 const UNIT: Duration = Duration::from_secs(3600);
+/// Requests of a host at once, whatever comes of them.
+const REQUEST_BURST: u32 = 32;
+/// In which a host may ask once more. Its card asks again after ten minutes, or when it is told to.
+const REQUEST_UNIT: Duration = Duration::from_secs(10);
 
 /// What hosts renewed lately.
 #[derive(Debug)]
-pub struct RenewalQuota(OfHosts);
+pub struct RenewalQuota {
+    requests: OfHosts,
+    renewals: OfHosts,
+}
 
 /// A host renews too often.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -33,14 +40,23 @@ pub struct RenewalQuotaError {
 
 impl Default for RenewalQuota {
     fn default() -> Self {
-        Self(OfHosts::new(UNIT, BURST))
+        Self {
+            requests: OfHosts::new(REQUEST_UNIT, REQUEST_BURST),
+            renewals: OfHosts::new(UNIT, BURST),
+        }
     }
 }
 
 impl RenewalQuota {
+    /// Spends one request of a host, if there is one.
+    pub fn ask(&self, card: CardId, now: Instant) -> Result<(), RenewalQuotaError> {
+        let spent = self.requests.spend(card, now);
+        spent.map_err(|retry_after| RenewalQuotaError { retry_after })
+    }
+
     /// Spends one renewal of a host, if there is one.
     pub fn spend(&self, card: CardId, now: Instant) -> Result<(), RenewalQuotaError> {
-        let spent = self.0.spend(card, now);
+        let spent = self.renewals.spend(card, now);
         spent.map_err(|retry_after| RenewalQuotaError { retry_after })
     }
 }
@@ -74,6 +90,18 @@ mod tests {
         quota.spend(host, now).unwrap_err();
         quota.spend(host, now + UNIT).unwrap();
         quota.spend(host, now + UNIT).unwrap_err();
+    }
+
+    #[test]
+    fn asking_is_bounded_too_and_costs_no_renewal() {
+        let (quota, now) = (RenewalQuota::default(), Instant::now());
+        let host = CardId([1; 32]);
+        for _ in 0..REQUEST_BURST {
+            quota.ask(host, now).unwrap();
+        }
+        assert_eq!(quota.ask(host, now).unwrap_err().retry_after, REQUEST_UNIT);
+        quota.ask(CardId([2; 32]), now).unwrap();
+        quota.spend(host, now).unwrap();
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub enum Succeeded {
     Certificate(Vec<u8>),
     /// The present key has been superseded by another.
     Superseded,
+    /// It has been, and names a third one now.
+    OtherSuccessor,
     /// The next key is, or was, another's, or was this card's before.
     Taken,
     /// There is no such host.
@@ -158,7 +160,8 @@ async fn recorded(
 ) -> Result<Option<Succeeded>, StorageError> {
     let row = sqlx::query(
         "SELECT iif(superseded.successor = ?2 AND hosts.card_key = ?2, hosts.certificate, NULL)
-             AS certificate
+             AS certificate,
+             superseded.successor != ?2 AND superseded.card_key != ?2 AS other_successor
          FROM superseded_card_keys AS superseded LEFT JOIN hosts ON hosts.card = superseded.card
          WHERE superseded.card_key = ?1",
     )
@@ -168,9 +171,11 @@ async fn recorded(
     .await?;
     let Some(row) = row else { return Ok(None) };
     let certificate: Option<Vec<u8>> = row.try_get("certificate")?;
-    Ok(Some(
-        certificate.map_or(Succeeded::Superseded, Succeeded::Certificate),
-    ))
+    let superseded = match row.try_get("other_successor")? {
+        true => Succeeded::OtherSuccessor,
+        false => Succeeded::Superseded,
+    };
+    Ok(Some(certificate.map_or(superseded, Succeeded::Certificate)))
 }
 
 async fn is_taken(

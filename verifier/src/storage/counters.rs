@@ -17,8 +17,8 @@ const MOST_FORKS: u32 = 10_000;
 /// Who reported in, from where, and when.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reporter {
-    /// The machine, as its card told.
-    pub machine: Machine,
+    /// The machine, as its card told; none, where it did not say.
+    pub machine: Option<Machine>,
     /// The address that it came from.
     pub address: String,
     /// When, in milliseconds since the Unix epoch.
@@ -94,14 +94,48 @@ impl Storage {
         .bind(statement.counter.to_be_bytes().as_slice())
         .bind(next.as_slice())
         .bind(digest.as_slice())
-        .bind(from.machine.name())
-        .bind(from.machine.boot().as_slice())
+        .bind(from.machine.as_ref().map(Machine::name))
+        .bind(
+            from.machine
+                .as_ref()
+                .map(|machine| machine.boot().as_slice()),
+        )
         .bind(&from.address)
         .bind(as_integer(from.at_ms))
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
         Ok(Reported::Mark(next))
+    }
+
+    /// Records that a vault was found to be a fork by another sign than its counter; answers what is recorded.
+    pub async fn find_fork(&self, card: CardId, from: &Reporter) -> Result<Fork, StorageError> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let known = sqlx::query("SELECT * FROM vault_forks WHERE card = ?")
+            .bind(card.0.as_slice())
+            .fetch_optional(&mut *transaction)
+            .await?;
+        if let Some(known) = known {
+            return read_fork(&known);
+        }
+        let former = sqlx::query("SELECT * FROM vault_counters WHERE card = ?")
+            .bind(card.0.as_slice())
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let former = former.as_ref().map(Known::read).transpose()?;
+        let unheard = Reporter {
+            machine: None,
+            address: "unknown".into(),
+            at_ms: from.at_ms,
+        };
+        let fork = Fork {
+            card,
+            former: former.map_or(unheard, |known| known.reporter),
+            latter: from.clone(),
+        };
+        insert_fork(&mut transaction, &fork).await?;
+        transaction.commit().await?;
+        Ok(fork)
     }
 
     /// Whether the vault of this card was found to be a fork.
@@ -190,12 +224,22 @@ async fn insert_fork(
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(card.0.as_slice())
-    .bind(former.machine.name())
-    .bind(former.machine.boot().as_slice())
+    .bind(former.machine.as_ref().map(Machine::name))
+    .bind(
+        former
+            .machine
+            .as_ref()
+            .map(|machine| machine.boot().as_slice()),
+    )
     .bind(&former.address)
     .bind(as_integer(former.at_ms))
-    .bind(latter.machine.name())
-    .bind(latter.machine.boot().as_slice())
+    .bind(latter.machine.as_ref().map(Machine::name))
+    .bind(
+        latter
+            .machine
+            .as_ref()
+            .map(|machine| machine.boot().as_slice()),
+    )
     .bind(&latter.address)
     .bind(as_integer(latter.at_ms))
     .execute(connection)
@@ -219,9 +263,12 @@ fn read_fork(row: &SqliteRow) -> Result<Fork, StorageError> {
     })
 }
 
-fn machine(name: String, boot: &[u8]) -> Result<Machine, StorageError> {
+fn machine(name: Option<String>, boot: Option<&[u8]>) -> Result<Option<Machine>, StorageError> {
+    let Some((name, boot)) = name.zip(boot) else {
+        return Ok(None);
+    };
     let boot = boot.try_into().map_err(|_| damaged())?;
-    Machine::new(name, boot).map_err(|_| damaged())
+    Machine::new(name, boot).map(Some).map_err(|_| damaged())
 }
 
 fn digest(bytes: &[u8]) -> Result<[u8; 32], StorageError> {
@@ -236,6 +283,9 @@ const fn damaged() -> StorageError {
 
 impl fmt::Display for Reporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` ({})", self.machine.name(), self.address)
+        match &self.machine {
+            Some(machine) => write!(f, "`{}` ({})", machine.name(), self.address),
+            None => write!(f, "a machine that did not say its name ({})", self.address),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use bartizan_attestation::certificates::{Usage, verify_chain};
 use bartizan_attestation::cose::Sign as _;
 use bartizan_attestation::csr::EphemeralKey;
@@ -132,12 +132,10 @@ async fn a_host_stays_who_it_is_with_its_next_key() {
     for host in [&first, &second] {
         assert_eq!(nonce(&bench, host).await.0, StatusCode::OK);
     }
-    // The former one names nobody else, nor renews itself, whoever has it.
-    for other in [&key(), &first.authority.key] {
-        let refused = succeed(&bench, &first, other).await;
-        let expected = (StatusCode::FORBIDDEN, "card-key-superseded");
-        assert_eq!((refused.0, problem(&refused)), expected);
-    }
+    // The former one does not renew itself, whoever has it.
+    let refused = renew(&bench, &first).await;
+    let expected = (StatusCode::FORBIDDEN, "card-key-superseded");
+    assert_eq!((refused.0, problem(&refused)), expected);
     // The next one does both.
     let answer = renew(&bench, &second).await;
     certificate(&bench, &answer, first.card, &next);
@@ -176,8 +174,36 @@ async fn after_the_fleet_ca_was_replaced_a_succession_is_answered_by_the_present
     let again = hand_in(&bench, &peer(&first), &signed).await;
     assert_eq!(again.1, answer.1);
     // It stays the only next key.
-    let refused = succeed(&bench, &first, &key()).await;
+    let refused = renew(&bench, &first).await;
     assert_eq!(problem(&refused), "card-key-superseded");
+}
+
+/// Who stole the key came first, or the host did: neither is believed, until an operator has looked.
+#[tokio::test]
+async fn a_key_that_names_two_successors_is_in_two_places() {
+    let bench = Bench::start().await;
+    let (first, next) = (enrolled(&bench, "host-1").await, key());
+    let answer = succeed(&bench, &first, &next).await;
+    certificate(&bench, &answer, first.card, &next);
+    let refused = succeed(&bench, &first, &key()).await;
+    let expected = (StatusCode::FORBIDDEN, "vault-forked");
+    assert_eq!((refused.0, problem(&refused)), expected);
+    let second = with(&bench, &first, &next);
+    for host in [&first, &second] {
+        let refused = nonce(&bench, host).await;
+        assert_eq!((refused.0, problem(&refused)), expected);
+    }
+    let host = listed(&bench).await.remove(0);
+    let reporters = host["fork"]["reporters"].as_array().unwrap();
+    assert_eq!(reporters[1]["address"], "192.0.2.7:4711");
+    assert!(reporters.iter().all(|who| who.get("machine").is_none()));
+    // Cleared, the one that was recorded goes on.
+    let path = format!("/v1/hosts/{}/fork", first.card);
+    let cleared = bench
+        .call(&operator(), Method::DELETE, &path, Value::Null)
+        .await;
+    assert_eq!(cleared.0, StatusCode::NO_CONTENT);
+    assert_eq!(nonce(&bench, &second).await.0, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,11 +37,16 @@ impl Simulator {
                 .args(["--tpm2", "--pcr-banks", banks, "--tpmstate"])
                 .arg(state),
         );
-        let port = free_ports();
-        Self {
-            state: state.into(),
-            port,
-            process: serve(state, port),
+        loop {
+            let port = free_ports();
+            // Else somebody took them meanwhile.
+            if let Some(process) = serve(state, port) {
+                return Self {
+                    state: state.into(),
+                    port,
+                    process,
+                };
+            }
         }
     }
 
@@ -54,7 +60,9 @@ impl Simulator {
     }
 
     pub(crate) fn resume(&mut self) {
-        self.process = serve(&self.state, self.port);
+        let process = serve(&self.state, self.port);
+        // Nobody else takes its ports.
+        self.process = process.unwrap();
     }
 }
 
@@ -66,7 +74,8 @@ impl Drop for Simulator {
     }
 }
 
-fn serve(state: &Path, port: u16) -> Child {
+/// None where the ports are taken.
+fn serve(state: &Path, port: u16) -> Option<Child> {
     let mut command = Command::new("swtpm");
     command
         .args(["socket", "--tpm2", "--flags", "not-need-init"])
@@ -78,22 +87,28 @@ fn serve(state: &Path, port: u16) -> Child {
         .arg(format!("type=tcp,port={},bindaddr=127.0.0.1", port + 1))
         .stdin(Stdio::null());
     let process = command.spawn();
-    let process = process.unwrap_or_else(|error| missing(&command, &error));
+    let mut process = process.unwrap_or_else(|error| missing(&command, &error));
     let began = Instant::now();
     // Its control channel: a connection to the other one would be its only user.
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port + 1)).is_err() {
         assert!(began.elapsed() < DEADLINE, "swtpm does not listen");
         thread::sleep(Duration::from_millis(20));
     }
-    process
+    // Whoever answers there: it has ended if it is not this one.
+    process.try_wait().unwrap().is_none().then_some(process)
 }
 
-/// Two ports in a row that nobody has.
+/// Two ports in a row that nobody has, and no client is given by the kernel (`ip_local_port_range` begins at 32768): they are taken
+/// again after a kill.
 fn free_ports() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
-        let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = first.local_addr().unwrap().port();
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port.saturating_add(1))).is_ok() {
+        let pair = NEXT.fetch_add(1, Ordering::SeqCst);
+        let [.., high, low] = process::id().to_be_bytes();
+        let begin = u16::from_be_bytes([high, low]);
+        let port = 20_000 + begin.wrapping_add(pair) % 6000 * 2;
+        let listen = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        if let (Ok(_), Ok(_)) = (listen(port), listen(port + 1)) {
             return port;
         }
     }

@@ -23,7 +23,7 @@ fn statement(counter: u64, mark: Mark, random: u8) -> Statement {
 
 fn from(name: &str) -> Reporter {
     Reporter {
-        machine: machine(name),
+        machine: Some(machine(name)),
         address: format!("{name}:1"),
         at_ms: 5,
     }
