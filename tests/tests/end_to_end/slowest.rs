@@ -18,9 +18,9 @@ impl Durations {
     pub(crate) fn tell(&mut self) {
         self.0.sort_unstable_by(|one, other| other.cmp(one));
         let all: Duration = self.0.iter().map(|(took, _)| took).sum();
-        println!("slowest of {:.0} s:", all.as_secs_f64());
+        eprintln!("slowest of {:.0} s:", all.as_secs_f64());
         for (took, name) in self.0.iter().take(NAMED) {
-            println!("  {:6.1} s  {name}", took.as_secs_f64());
+            eprintln!("  {:6.1} s  {name}", took.as_secs_f64());
         }
     }
 }
