@@ -1,7 +1,10 @@
--- A fork that is found by a card's former key, which names another successor than it had named: neither machine has said its name then.
+-- Who had a card identity key superseded; unknown of those before.
+ALTER TABLE superseded_card_keys ADD COLUMN address TEXT;
 
+-- A fork can be found by a key that names two successors, too: no machine has said its name then.
 CREATE TABLE vault_forks_anew (
     card             BLOB    NOT NULL PRIMARY KEY CHECK (length(card) = 32),
+    of_key           INTEGER NOT NULL CHECK (of_key IN (0, 1)),
     former_machine   TEXT,
     former_boot      BLOB    CHECK (length(former_boot) = 16),
     former_address   TEXT    NOT NULL,
@@ -13,8 +16,8 @@ CREATE TABLE vault_forks_anew (
     CHECK ((former_machine IS NULL) = (former_boot IS NULL)),
     CHECK ((machine IS NULL) = (boot IS NULL))
 ) STRICT;
-
 INSERT INTO vault_forks_anew
-    SELECT card, former_machine, former_boot, former_address, former_at_ms, machine, boot, address, found_at_ms FROM vault_forks;
+    SELECT card, 0, former_machine, former_boot, former_address, former_at_ms, machine, boot, address, found_at_ms
+    FROM vault_forks;
 DROP TABLE vault_forks;
 ALTER TABLE vault_forks_anew RENAME TO vault_forks;

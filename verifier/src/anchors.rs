@@ -46,6 +46,11 @@ pub enum AnchorsError {
     /// The vault's is none.
     #[error(transparent)]
     FleetCa(#[from] FleetCaError),
+    /// It was replaced, and what took its place is not taken here.
+    #[error(
+        "the fleet CA was replaced, and the new one is not taken here yet: {0}; do not order another one; see that the clocks of this machine and its vault's agree"
+    )]
+    NotTaken(#[source] Box<AnchorsError>),
     /// The vault's do not belong together, or not to the one that was known.
     #[error("the vault's fleet CAs are refused: {0}; see that this is the vault that it was")]
     Lineage(#[from] LineageError),
@@ -55,6 +60,7 @@ impl ProblemType for AnchorsError {
     fn kind(&self) -> (&'static str, StatusCode) {
         match self {
             Self::Vault(error) => error.kind(),
+            Self::NotTaken(_) => ("fleet-ca-not-taken", StatusCode::SERVICE_UNAVAILABLE),
             Self::None | Self::FleetCa(_) | Self::Lineage(_) => {
                 ("vault-unexpected", StatusCode::INTERNAL_SERVER_ERROR)
             }
@@ -64,7 +70,7 @@ impl ProblemType for AnchorsError {
     fn retry_after_s(&self) -> Option<u64> {
         match self {
             Self::Vault(error) => error.retry_after_s(),
-            Self::None | Self::FleetCa(_) | Self::Lineage(_) => None,
+            Self::NotTaken(_) | Self::None | Self::FleetCa(_) | Self::Lineage(_) => None,
         }
     }
 }
@@ -104,12 +110,11 @@ impl Anchors {
         let rotated = self.vault.rotate_fleet_ca(order).await;
         // Whatever was answered: a link that failed does not tell whether there is a new one.
         let read = self.read().await;
-        if let Err(error) = rotated
-            && self.ca().sha256() == former
-        {
-            return Err(error.into());
+        match (rotated, read) {
+            (Err(error), _) if self.ca().sha256() == former => Err(error.into()),
+            (Ok(_), Err(error)) => Err(AnchorsError::NotTaken(Box::new(error))),
+            (_, read) => read.map(|()| self.known()),
         }
-        read.map(|()| self.known())
     }
 
     /// Verifies what the vault certified just now. Where that is by a CA that is not known, it was replaced: it is learnt first.

@@ -21,6 +21,7 @@ mod counters;
 mod enrolment;
 mod error;
 mod firmware;
+mod forks;
 mod host_boots;
 mod page;
 mod profiles;
@@ -35,12 +36,13 @@ mod verdicts;
 
 pub use card_keys::{HostStanding, KeyId, Succeeded, Succeeding};
 pub use commit::{Recorded, VerdictLog};
-pub use counters::{Fork, Reported, Reporter};
+pub use counters::Reported;
 pub use enrolment::{
     EnrolledHost, EnrolledTpm, HostCursor, HostCursorError, JoinCode, JoinCodeError,
 };
 pub use error::StorageError;
 pub use firmware::{FirmwareReference, HostFirmware, PcrValues};
+pub use forks::{Cleared, Fork, ForkSign, Reporter};
 pub use host_boots::{BootedRelease, HostBoot};
 pub use page::{Page, PageLimit};
 pub use profiles::{ProfileRevision, ProfileSize, ProfileSummary};

@@ -16,7 +16,7 @@
 //! | the certificate of another card, or of another fleet | the chain is in the protected header, and its key signs |
 //! | another message by that key passed off as this one | the message type is protected |
 //! | a succession of before, sent again, to bring a key back | the verifier keeps which keys have been succeeded, and by which |
-//! | a key that was stolen names its own successor | is no different from the host: revoke the card |
+//! | a key that was stolen names its own successor | is no different from the host, until that names another: then both are refused |
 
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,6 @@ use bartizan_attestation::succession::{Successor, verify};
 
 use super::card::{IdentitySigner, card_of, request};
 use super::{Operation, Outcome, chain, hex, store};
-use crate::backend::StoredKey;
 use crate::boot::{AfterCard, Reached};
 use crate::issue::{Certificate, refused};
 use crate::keyring::Record;
@@ -71,20 +70,14 @@ impl Operation<'_> {
             purpose,
             id: key.public.sha256().into(),
             public: key.public.spki_der().into(),
-            blob: key.blob.into(),
+            blob: key.blob.clone().into(),
             chain: Vec::new(),
             not_after: u64::MAX,
         };
         let added = self.write().add_successor(record.clone(), self.now);
         if let Err(error) = added {
             // Else a token would fill up with keys that no record names.
-            let unkept = StoredKey {
-                id: &record.id,
-                blob: &record.blob,
-            };
-            if let Err(error) = self.backend.destroy(purpose, &unkept) {
-                tracing::error!(?purpose, id = hex(&*record.id), %error, "a key could not be destroyed");
-            }
+            self.destroy_unkept(purpose, &record.id, &key);
             return Err(store(error));
         }
         Ok(record)

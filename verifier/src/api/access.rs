@@ -90,10 +90,7 @@ pub enum AccessError {
     )]
     CardKeySuperseded(CardId),
     /// Its vault goes on twice from one state.
-    #[error(
-        "the vault of card {card} was copied or set back: {former} had gone on with it when {latter} did from what was used up; both are refused until an operator enrols one anew, or clears it with `bartizan host clear-fork`",
-        card = .0.card, former = .0.former, latter = .0.latter
-    )]
+    #[error("{0}")]
     VaultForked(Box<Fork>),
     /// It is a revoked operator.
     #[error("operator `{0}` is revoked")]

@@ -18,7 +18,7 @@ use crate::binary::Binary;
 use crate::clock::{now_ms, now_s};
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
-use crate::storage::{Fork, Reported, Reporter};
+use crate::storage::{Cleared, Fork, ForkSign, Reported, Reporter};
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -44,11 +44,13 @@ pub(super) struct MarkDocument {
 /// A vault that went on twice from one state.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ForkDocument {
-    /// Who had reported in last, and who came then with what had been used up.
+    /// What it was found by: `counter`, or `key`, which named two successors.
+    sign: &'static str,
+    /// Who came first, and who came then: with what had been used up, or another successor.
     reporters: [ReporterDocument; 2],
 }
 
-/// Who reported in.
+/// Who was heard.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ReporterDocument {
     /// The machine's name, as its card told; absent where it did not say.
@@ -75,6 +77,11 @@ enum CounterError {
     /// There is nothing to clear.
     #[error("the vault of card {0} was not found to be a fork; see `bartizan host list`")]
     NoFork(CardId),
+    /// It was found by a key: the successor that is recorded may be the thief's.
+    #[error(
+        "the identity key of card {0} is in two places, and whose the successor is that is recorded is not known; revoke the card, and enrol the host anew"
+    )]
+    OfKey(CardId),
 }
 
 impl ProblemType for CounterError {
@@ -83,6 +90,7 @@ impl ProblemType for CounterError {
             Self::Statement(_) => ("vault-statement-refused", StatusCode::UNPROCESSABLE_ENTITY),
             Self::NoRandomness => ("no-randomness", StatusCode::INTERNAL_SERVER_ERROR),
             Self::NoFork(_) => ("no-fork", StatusCode::NOT_FOUND),
+            Self::OfKey(_) => ("fork-of-key", StatusCode::CONFLICT),
         }
     }
 }
@@ -125,14 +133,13 @@ pub(super) async fn report(
             mark: mark.to_vec().into(),
         })),
         Reported::Fork(fork) => {
-            let (card, former, latter) = (fork.card, &fork.former, &fork.latter);
-            tracing::error!(%card, %former, %latter, "a vault goes on twice from one state");
+            tracing::error!("{fork}");
             Err(AccessError::VaultForked(fork).into())
         }
     }
 }
 
-/// Clears a fork: whoever reports in next with that card is taken.
+/// Clears a fork: whoever reports in next with that card is taken. Not one that a key was found by (409 `fork-of-key`).
 #[utoipa::path(
     delete, path = "/v1/hosts/{card}/fork", tag = "operator",
     params(("card" = String, Path, description = "The card id: 64 hexadecimal digits.")),
@@ -150,8 +157,10 @@ pub(super) async fn clear(
         field: "card",
         expected: "64 lower-case hexadecimal digits",
     })?;
-    if !service.storage.clear_fork(card).await? {
-        return Err(CounterError::NoFork(card).into());
+    match service.storage.clear_fork(card).await? {
+        Cleared::Done => {}
+        Cleared::NoFork => return Err(CounterError::NoFork(card).into()),
+        Cleared::OfKey => return Err(CounterError::OfKey(card).into()),
     }
     tracing::warn!(%card, operator = operator.name, "fork cleared");
     Ok(StatusCode::NO_CONTENT)
@@ -160,6 +169,10 @@ pub(super) async fn clear(
 impl From<Fork> for ForkDocument {
     fn from(fork: Fork) -> Self {
         Self {
+            sign: match fork.sign {
+                ForkSign::Counter => "counter",
+                ForkSign::Key => "key",
+            },
             reporters: [fork.former.into(), fork.latter.into()],
         }
     }

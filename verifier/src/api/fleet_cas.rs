@@ -143,10 +143,11 @@ pub(super) async fn rotate(
         tracing::warn!(operator = operator.name, certificate, "fleet CA replaced");
         // From now on nothing new is the former CA's. What is not done here is tried again by its schedule, or is good by the links.
         let shown = service.tls.follow().await;
+        shown.map_err(FleetCaRouteError::NotShown)?;
+        // Only then: nobody finds the way to the new CA before.
         if let Err(error) = service.token_keys.replace().await {
             tracing::warn!(%error, "the token key's certificate is the former fleet CA's still");
         }
-        shown.map_err(FleetCaRouteError::NotShown)?;
         Ok::<_, FleetCaRouteError>(FleetCaDocument::from(&*known.lineage))
     });
     let rotated = rotating.await.map_err(|_| VaultError::Stopped)??;

@@ -21,7 +21,7 @@ use bartizan_attestation::tpm::{CertifyError, PublicArea, PublicAreaError, verif
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::access::{AccessError, Succeeding};
+use super::access::{AccessError, Booting, Succeeding};
 use super::counters::Origin;
 use super::documents::EnrolledDocument;
 use super::input;
@@ -31,7 +31,7 @@ use crate::clock::{now_ms, now_s};
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::quota::RenewalQuotaError;
 use crate::service::Service;
-use crate::storage::{self, EnrolledTpm, Reporter, StorageError, Succeeded};
+use crate::storage::{self, EnrolledTpm, KeyId, Reporter, StorageError, Succeeded};
 
 /// A host that wants a certificate for the key that comes after its present one, or for the same.
 #[derive(Deserialize, ToSchema)]
@@ -74,6 +74,11 @@ pub(super) enum SucceedError {
     /// The host is not in the list of those that enrolled.
     #[error("this host is not in the list of enrolled hosts; enrol it anew")]
     NotListed,
+    /// Its present certificate is a former fleet CA's, for a key that is not known to be its.
+    #[error(
+        "the present certificate is a former fleet CA's, and of another key than the one that this host is known by; enrol the host anew"
+    )]
+    UnknownKey,
     /// The next key is, or was, in use.
     #[error("the next card identity key is, or was, in use already; make a fresh one")]
     KeyTaken,
@@ -120,6 +125,7 @@ impl ProblemType for SucceedError {
             Self::Succession(_) => ("succession-refused", StatusCode::UNPROCESSABLE_ENTITY),
             Self::OtherCard { .. } => ("succession-of-other-card", StatusCode::FORBIDDEN),
             Self::NotListed => ("host-not-listed", StatusCode::NOT_FOUND),
+            Self::UnknownKey => ("card-key-unknown", StatusCode::FORBIDDEN),
             Self::KeyTaken => ("card-key-taken", StatusCode::CONFLICT),
             Self::NoTpmWord => ("succession-without-tpm", StatusCode::FORBIDDEN),
             Self::Tpm(_) | Self::OtherTpmKey => ("succession-tpm-refused", StatusCode::FORBIDDEN),
@@ -162,13 +168,18 @@ impl ProblemType for SucceedError {
 )]
 pub(super) async fn succeed(
     State(service): State<Arc<Service>>,
-    peer: Succeeding,
+    Succeeding { host, key_ended }: Succeeding,
     Extension(Origin(from)): Extension<Origin>,
     input::Json(wish, share): input::Json<SuccessionDocument>,
 ) -> Result<Json<EnrolledDocument>, Problem> {
     // A task of its own: what the vault certified is recorded, whether or not the client stays.
     let succeeding = tokio::spawn(async move {
-        let succeeded = succeed_listed(&service, peer, from, wish).await;
+        let asked = Asked {
+            host,
+            key_ended,
+            from,
+        };
+        let succeeded = succeed_listed(&service, asked, wish).await;
         drop(share);
         succeeded
     });
@@ -178,23 +189,17 @@ pub(super) async fn succeed(
 
 async fn succeed_listed(
     service: &Arc<Service>,
-    peer: Succeeding,
-    from_address: SocketAddr,
+    asked: Asked,
     wish: SuccessionDocument,
 ) -> Result<EnrolledDocument, SucceedError> {
-    service.renewals.ask(peer.host.card, Instant::now())?;
-    let verifying = Arc::clone(service);
-    let verify = move || {
-        let (signed, known) = (&wish.succession.0, verifying.anchors.ca());
-        let verified = succession::verify(signed, &known, now_s());
-        verified.map(|succession| (succession, wish))
-    };
-    let verified = tokio::task::spawn_blocking(verify).await;
-    let (succession, wish) = verified.map_err(|_| SucceedError::Stopped)??;
-    let (found, peer_card) = (succession.card, peer.host.card);
-    if found != peer_card {
+    let Asked { host: peer, .. } = &asked;
+    let now = Instant::now();
+    service.renewals.ask(peer.card, peer.card_key, now)?;
+    let (verified, wish) = verified(service, wish).await?;
+    let (succession, found) = (&verified.succession, verified.succession.card);
+    if found != peer.card {
         return Err(SucceedError::OtherCard {
-            peer: peer_card,
+            peer: peer.card,
             found,
         });
     }
@@ -205,28 +210,28 @@ async fn succeed_listed(
         succession.present.public_key.sha256(),
         succession.next.sha256(),
     );
+    // One at a time, enrolments included: what is taken is known.
+    let _turn = service.enrolling.lock().await;
     // Whose answer was lost: the certificate is no secret, and without it that host would be shut out with the end of the overlap.
     match storage.succeeded(&from, &to).await? {
         // That host trusts the present fleet CA by now, and installs no other's.
         Some(Succeeded::Certificate(certificate)) if !is_by_present(service, &certificate) => {
-            peer.host.booted(service).await?;
-            let _turn = service.enrolling.lock().await;
-            let issued = certify(service, &succession, wish.succession.0).await?;
+            peer.clone().booted(service).await?;
+            let issued = certify(service, succession, wish.succession.0).await?;
             let recorded = storage.recertify(found, &to, &issued.certificate).await?;
-            return answer(service, found, recorded);
+            return answer(service, &asked, &from, recorded).await;
         }
-        Some(Succeeded::OtherSuccessor) if !peer.key_ended => {
-            return Err(forked(service, found, from_address).await?.into());
-        }
-        Some(recorded) => return answer(service, found, recorded),
+        Some(recorded) => return answer(service, &asked, &from, recorded).await,
         None => {}
     }
-    if peer.key_ended {
+    if asked.key_ended {
         return Err(AccessError::CardKeySuperseded(found).into());
     }
-    peer.host.booted(service).await?;
-    // One at a time, enrolments included: what is taken is known.
-    let _turn = service.enrolling.lock().await;
+    // A former CA's key may be another's by now. What it certifies is to end with it, and not to last by the present one's word.
+    if verified.by_former && from != host.card_key {
+        return Err(SucceedError::UnknownKey);
+    }
+    peer.clone().booted(service).await?;
     if !succession.is_renewal() {
         if storage.is_key_taken(&to, found).await? {
             return Err(SucceedError::KeyTaken);
@@ -234,12 +239,12 @@ async fn succeed_listed(
         let says_tpm =
             [Some(host.vault), succession.present.vault].contains(&Some(VaultKind::Tpm2));
         match &host.tpm {
-            Some(tpm) => check_tpm(tpm, &wish, &succession)?,
+            Some(tpm) => check_tpm(tpm, &wish, succession)?,
             None if says_tpm => return Err(SucceedError::NoTpmWord),
             None => {}
         }
     }
-    let issued = certify(service, &succession, wish.succession.0).await?;
+    let issued = certify(service, succession, wish.succession.0).await?;
     let now_ms = now_ms();
     let overlap_ms = service.config.card_key_overlap_s.saturating_mul(1000);
     let change = storage::Succeeding {
@@ -248,15 +253,46 @@ async fn succeed_listed(
         to,
         certificate: &issued.certificate,
         now_ms,
+        address: &asked.from.to_string(),
         accepted_until_ms: now_ms.saturating_add(overlap_ms),
     };
     let recorded = storage.succeed(&change).await?;
-    if recorded == Succeeded::OtherSuccessor {
-        return Err(forked(service, found, from_address).await?.into());
-    }
     let (key, name) = (hex::encode(to), host.name);
     tracing::info!(card = %found, host = name, key, renewal = succession.is_renewal(), "host certified anew");
-    answer(service, found, recorded)
+    answer(service, &asked, &from, recorded).await
+}
+
+/// Who asks.
+struct Asked {
+    host: Booting,
+    /// Whether the key that certified it was superseded, and its overlap is over.
+    key_ended: bool,
+    from: SocketAddr,
+}
+
+struct Verified {
+    succession: Succession,
+    /// Whether the present certificate is a former fleet CA's.
+    by_former: bool,
+}
+
+async fn verified(
+    service: &Arc<Service>,
+    wish: SuccessionDocument,
+) -> Result<(Verified, SuccessionDocument), SucceedError> {
+    let ca = service.anchors.ca();
+    let verify = move || {
+        let (signed, now) = (&wish.succession.0, now_s());
+        let succession = succession::verify(signed, &ca, now)?;
+        let by_former = succession::verify(signed, &ca.alone(), now).is_err();
+        let verified = Verified {
+            succession,
+            by_former,
+        };
+        Ok((verified, wish))
+    };
+    let verified = tokio::task::spawn_blocking(verify).await;
+    verified.map_err(|_| SucceedError::Stopped)?
 }
 
 async fn certify(
@@ -275,35 +311,32 @@ async fn certify(
     }
 }
 
-/// A host's own vault names the same key until that one is in use. Where a second one is named there are two that have the key: a copy,
-/// a store that was put back, or a thief, and which of them named the first is not known.
-async fn forked(
-    service: &Service,
-    card: CardId,
-    from: SocketAddr,
-) -> Result<AccessError, StorageError> {
-    let reporter = Reporter {
-        machine: None,
-        address: from.to_string(),
-        at_ms: now_ms(),
-    };
-    let fork = service.storage.find_fork(card, &reporter).await?;
-    tracing::error!(%card, former = %fork.former, latter = %fork.latter, "a card identity key names two successors");
-    Ok(AccessError::VaultForked(Box::new(fork)))
-}
-
 fn is_by_present(service: &Service, certificate: &[u8]) -> bool {
     let present = service.anchors.ca().alone();
     verify_chain(&[certificate.to_vec()], &present, now_s(), Usage::Card).is_ok()
 }
 
-fn answer(
+async fn answer(
     service: &Service,
-    card: CardId,
+    asked: &Asked,
+    from: &KeyId,
     recorded: Succeeded,
 ) -> Result<EnrolledDocument, SucceedError> {
+    let card = asked.host.card;
     match recorded {
         Succeeded::Certificate(certificate) => Ok(document(&service.anchors.known(), certificate)),
+        // A host's own vault names the same key until that one is in use. Where a second one is named there are two that have the
+        // key: a copy, a store that was put back, or a thief, and which of them named the first is not known.
+        Succeeded::OtherSuccessor if !asked.key_ended => {
+            let reporter = Reporter {
+                machine: None,
+                address: asked.from.to_string(),
+                at_ms: now_ms(),
+            };
+            let fork = service.storage.fork_of_key(card, from, &reporter).await?;
+            tracing::error!("{fork}");
+            Err(AccessError::VaultForked(Box::new(fork)).into())
+        }
         Succeeded::Superseded | Succeeded::OtherSuccessor => {
             tracing::warn!(%card, "a card identity key that another came after asks for a certificate");
             Err(AccessError::CardKeySuperseded(card).into())

@@ -63,23 +63,23 @@ impl<K: Eq + Hash> Buckets<K> {
     }
 }
 
-/// A bucket for each host, of a thing that takes one unit.
+/// A bucket for each host, or each key of it, of a thing that takes one unit.
 #[derive(Debug)]
-pub(super) struct OfHosts(Mutex<Buckets<CardId>>);
+pub(super) struct OfHosts<K = CardId>(Mutex<Buckets<K>>);
 
-impl OfHosts {
+impl<K: Eq + Hash> OfHosts<K> {
     /// Full ones of `burst` units, into which one comes back in each `unit` of time.
     pub(super) fn new(unit: Duration, burst: u32) -> Self {
         Self(Mutex::new(Buckets::new(Rate::new(unit, burst))))
     }
 
     /// Spends a unit of a host; how long until there is one, if there is none.
-    pub(super) fn spend(&self, card: CardId, now: Instant) -> Result<(), Duration> {
+    pub(super) fn spend(&self, host: K, now: Instant) -> Result<(), Duration> {
         let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match spent.wait(&card, now) {
+        match spent.wait(&host, now) {
             Some(retry_after) => Err(retry_after),
             None => {
-                spent.spend(card, 1, now);
+                spent.spend(host, 1, now);
                 Ok(())
             }
         }

@@ -11,6 +11,7 @@ use bartizan_attestation::identity::CardId;
 
 use super::buckets::OfHosts;
 use crate::problem::ProblemType;
+use crate::storage::KeyId;
 
 /// Renewals of a host at once. It needs one in half a year.
 const BURST: u32 = 8;
@@ -24,18 +25,28 @@ const REQUEST_UNIT: Duration = Duration::from_secs(10);
 /// What hosts renewed lately.
 #[derive(Debug)]
 pub struct RenewalQuota {
-    requests: OfHosts,
+    /// For each key: who has one of before that is long over takes nothing from the host.
+    requests: OfHosts<(CardId, KeyId)>,
     renewals: OfHosts,
 }
 
 /// A host renews too often.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error(
-    "this host has renewed its certificate too often; the one that it has is good as before, try again later"
-)]
-pub struct RenewalQuotaError {
-    /// When there may be another.
-    retry_after: Duration,
+pub enum RenewalQuotaError {
+    /// It asks too often, whatever it is answered.
+    #[error("this host asks for another certificate too often; try again later")]
+    Requests {
+        /// When it may again.
+        retry_after: Duration,
+    },
+    /// It got too many.
+    #[error(
+        "this host has renewed its certificate too often; the one that it has is good as before, try again later"
+    )]
+    Renewals {
+        /// When there may be another.
+        retry_after: Duration,
+    },
 }
 
 impl Default for RenewalQuota {
@@ -48,16 +59,16 @@ impl Default for RenewalQuota {
 }
 
 impl RenewalQuota {
-    /// Spends one request of a host, if there is one.
-    pub fn ask(&self, card: CardId, now: Instant) -> Result<(), RenewalQuotaError> {
-        let spent = self.requests.spend(card, now);
-        spent.map_err(|retry_after| RenewalQuotaError { retry_after })
+    /// Spends one request by a key of a host, if there is one.
+    pub fn ask(&self, card: CardId, key: KeyId, now: Instant) -> Result<(), RenewalQuotaError> {
+        let spent = self.requests.spend((card, key), now);
+        spent.map_err(|retry_after| RenewalQuotaError::Requests { retry_after })
     }
 
     /// Spends one renewal of a host, if there is one.
     pub fn spend(&self, card: CardId, now: Instant) -> Result<(), RenewalQuotaError> {
         let spent = self.renewals.spend(card, now);
-        spent.map_err(|retry_after| RenewalQuotaError { retry_after })
+        spent.map_err(|retry_after| RenewalQuotaError::Renewals { retry_after })
     }
 }
 
@@ -67,7 +78,8 @@ impl ProblemType for RenewalQuotaError {
     }
 
     fn retry_after_s(&self) -> Option<u64> {
-        Some(self.retry_after.as_secs() + 1)
+        let (Self::Requests { retry_after } | Self::Renewals { retry_after }) = self;
+        Some(retry_after.as_secs() + 1)
     }
 }
 
@@ -83,7 +95,8 @@ mod tests {
             quota.spend(host, now).unwrap();
         }
         let refused = quota.spend(host, now).unwrap_err();
-        assert_eq!(refused.retry_after, UNIT);
+        let expected = RenewalQuotaError::Renewals { retry_after: UNIT };
+        assert_eq!(refused, expected);
         assert_eq!(refused.retry_after_s(), Some(3601));
         quota.spend(other, now).unwrap();
         // Refusals cost nothing, however many there are.
@@ -95,12 +108,15 @@ mod tests {
     #[test]
     fn asking_is_bounded_too_and_costs_no_renewal() {
         let (quota, now) = (RenewalQuota::default(), Instant::now());
-        let host = CardId([1; 32]);
+        let (host, key) = (CardId([1; 32]), [1; 32]);
         for _ in 0..REQUEST_BURST {
-            quota.ask(host, now).unwrap();
+            quota.ask(host, key, now).unwrap();
         }
-        assert_eq!(quota.ask(host, now).unwrap_err().retry_after, REQUEST_UNIT);
-        quota.ask(CardId([2; 32]), now).unwrap();
+        let refused = quota.ask(host, key, now).unwrap_err();
+        let retry_after = REQUEST_UNIT;
+        assert_eq!(refused, RenewalQuotaError::Requests { retry_after });
+        quota.ask(CardId([2; 32]), key, now).unwrap();
+        quota.ask(host, [2; 32], now).unwrap();
         quota.spend(host, now).unwrap();
     }
 

@@ -33,6 +33,8 @@ pub struct Succeeding<'a> {
     pub certificate: &'a [u8],
     /// When, in milliseconds since the Unix epoch.
     pub now_ms: u64,
+    /// The address that it was asked from.
+    pub address: &'a str,
     /// Until when what the present key certified is accepted.
     pub accepted_until_ms: u64,
 }
@@ -108,14 +110,15 @@ impl Storage {
             }
             sqlx::query(
                 "INSERT INTO superseded_card_keys
-                     (card_key, card, successor, superseded_at_ms, accepted_until_ms)
-                 VALUES (?, ?, ?, ?, ?)",
+                     (card_key, card, successor, superseded_at_ms, accepted_until_ms, address)
+                 VALUES (?, ?, ?, ?, ?, ?)",
             )
             .bind(from.as_slice())
             .bind(card.0.as_slice())
             .bind(to.as_slice())
             .bind(as_integer(change.now_ms))
             .bind(as_integer(change.accepted_until_ms))
+            .bind(change.address)
             .execute(&mut *transaction)
             .await?;
         }

@@ -194,16 +194,44 @@ async fn a_key_that_names_two_successors_is_in_two_places() {
         assert_eq!((refused.0, problem(&refused)), expected);
     }
     let host = listed(&bench).await.remove(0);
-    let reporters = host["fork"]["reporters"].as_array().unwrap();
-    assert_eq!(reporters[1]["address"], "192.0.2.7:4711");
-    assert!(reporters.iter().all(|who| who.get("machine").is_none()));
-    // Cleared, the one that was recorded goes on.
+    assert_eq!(host["fork"]["sign"], "key");
+    for who in host["fork"]["reporters"].as_array().unwrap() {
+        assert_eq!(who["address"], "192.0.2.7:4711");
+        assert!(who.get("machine").is_none(), "{who}");
+    }
+    // The successor that is recorded may be the thief's.
     let path = format!("/v1/hosts/{}/fork", first.card);
-    let cleared = bench
+    let kept = bench
         .call(&operator(), Method::DELETE, &path, Value::Null)
         .await;
-    assert_eq!(cleared.0, StatusCode::NO_CONTENT);
-    assert_eq!(nonce(&bench, &second).await.0, StatusCode::OK);
+    assert_eq!(
+        (kept.0, problem(&kept)),
+        (StatusCode::CONFLICT, "fork-of-key")
+    );
+}
+
+/// What a former CA's key certifies from now on counts for a while, and is not made to last.
+#[tokio::test]
+async fn a_former_fleet_ca_makes_no_hosts_that_outlive_it() {
+    let bench = Bench::start().await;
+    let host = enrolled(&bench, "host-1").await;
+    let new = Authority::fleet();
+    let present = new.ca();
+    bench.vault.replace_fleet(new);
+    bench.service.anchors.refresh().await;
+    // Who has that key makes another of the host's name.
+    let forged = with(&bench, &host, &key());
+    for next in [&forged.authority.key, &key()] {
+        let refused = succeed(&bench, &forged, next).await;
+        let expected = (StatusCode::FORBIDDEN, "card-key-unknown");
+        assert_eq!((refused.0, problem(&refused)), expected);
+    }
+    // The host itself goes over.
+    let answer = renew(&bench, &host).await;
+    assert_eq!(answer.0, StatusCode::OK, "{}", answer.1);
+    let chain = vec![Binary::decode(answer.1["chain"][0].as_str().unwrap()).unwrap()];
+    let issued = verify_chain(&chain, &present, now_s(), Usage::Card).unwrap();
+    assert_eq!(issued.public_key, host.authority.key.public_key());
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@ async fn succeed(storage: &Storage, from: u8, to: u8, now_ms: u64) -> Succeeded 
         to: [to; 32],
         certificate: &[from, to],
         now_ms,
+        address: "192.0.2.7:1",
         accepted_until_ms: now_ms + 100,
     };
     storage.succeed(&change).await.unwrap()
@@ -115,6 +116,7 @@ async fn a_renewal_supersedes_nothing() {
         to: [8; 32],
         certificate: &[],
         now_ms: 1,
+        address: "192.0.2.7:1",
         accepted_until_ms: 2,
     };
     let answer = storage.succeed(&unlisted).await.unwrap();

@@ -2,7 +2,7 @@ use bartizan_attestation::identity::CardId;
 use bartizan_attestation::vault_counter::{FIRST_MARK, Machine, Mark, Statement};
 
 use super::database;
-use crate::storage::{Fork, Reported, Reporter, Storage};
+use crate::storage::{Cleared, Fork, ForkSign, Reported, Reporter, Storage};
 
 const CARD: CardId = CardId([7; 32]);
 
@@ -38,6 +38,7 @@ async fn report(storage: &Storage, name: &str, statement: &Statement, next: u8) 
 fn fork() -> Reported {
     Reported::Fork(Box::new(Fork {
         card: CARD,
+        sign: ForkSign::Counter,
         former: from("first"),
         latter: from("second"),
     }))
@@ -64,7 +65,7 @@ async fn what_is_due_is_answered_and_the_same_again_alike() {
     );
     assert_eq!(storage.fork_of(CARD).await.unwrap(), None);
     assert_eq!(storage.count_forks().await.unwrap(), 0);
-    assert!(!storage.clear_fork(CARD).await.unwrap());
+    assert_eq!(storage.clear_fork(CARD).await.unwrap(), Cleared::NoFork);
     // And that was no reason to forget the counter.
     assert_eq!(
         report(storage, "first", &second, 14).await,
@@ -112,7 +113,7 @@ async fn a_cleared_one_goes_on_with_whoever_comes_first() {
     let storage = &database.storage;
     report(storage, "first", &statement(1, FIRST_MARK, 1), 11).await;
     report(storage, "second", &statement(1, FIRST_MARK, 2), 12).await;
-    assert!(storage.clear_fork(CARD).await.unwrap());
+    assert_eq!(storage.clear_fork(CARD).await.unwrap(), Cleared::Done);
     assert_eq!(storage.count_forks().await.unwrap(), 0);
     let next = statement(2, [11; 32], 3);
     assert_eq!(
