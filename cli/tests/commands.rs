@@ -303,7 +303,8 @@ fn keys_are_rotated_where_they_are() {
     let elsewhere = ["--verifier", "localhost:1"];
     for (arguments, code) in [
         (&["key", "rotate", "report"][..], 2),
-        (&["key", "rotate", "fleet-ca"], 2),
+        (&["key", "rotate", "all"], 2),
+        (&["key", "rotate", "fleet-ca"], 69),
         (&["key", "list", "guest"], 2),
         (&["key", "history", "host", "--kind", "all"], 2),
         (&["key", "revoke", "tls-client", "x"], 2),

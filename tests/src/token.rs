@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,7 @@ impl Tpm {
     /// A TPM that was just made.
     pub fn new(state: &Path, maker: &Maker) -> Result<Self> {
         maker.make(state)?;
-        let port = free_ports()?;
+        let port = free_ports();
         Ok(Self {
             state: state.into(),
             port,
@@ -238,13 +239,18 @@ fn serve(state: &Path, port: u16, flags: &[&str]) -> Result<Child> {
     Ok(process)
 }
 
-/// Two ports in a row that nobody has.
-fn free_ports() -> Result<u16> {
+/// Two ports in a row that nobody has, and no client is given by the kernel (`ip_local_port_range` begins at 32768): they are taken
+/// again after a kill.
+fn free_ports() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
-        let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = first.local_addr()?.port();
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port.saturating_add(1))).is_ok() {
-            return Ok(port);
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let begin = u16::from_be_bytes([high, low]);
+        let pair = begin.wrapping_add(NEXT.fetch_add(1, Ordering::SeqCst));
+        let port = 10_000 + pair % 5000 * 2;
+        let listen = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        if let (Ok(_), Ok(_)) = (listen(port), listen(port + 1)) {
+            return port;
         }
     }
 }

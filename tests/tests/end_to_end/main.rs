@@ -1,8 +1,7 @@
-//! End-to-end tests: one real stack with two real guests, shared by all where isolation is not the point. What a few
+//! End-to-end tests: real stacks with two real guests each, shared by all where isolation is not the point. What a few
 //! cases need beyond that (a second host, guests of other kinds) they start for themselves.
 //!
-//! The stack is started once and ended at the end, which the standard harness cannot do; the trials run one after another
-//! since they share guests.
+//! A stack is started once and ended at the end, which the standard harness cannot do; see [`lanes`].
 
 mod agreement;
 mod boot;
@@ -13,6 +12,7 @@ mod forks;
 mod grading;
 mod hostile;
 mod kernel;
+mod lanes;
 mod large;
 mod main_job;
 mod operations;
@@ -31,66 +31,79 @@ mod vdso;
 mod world;
 
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
+use lanes::{Group, Lanes};
 use libtest_mimic::{Arguments, Trial};
-use slowest::Durations;
 use world::World;
 
 /// A test: a name, and what it does with the world.
 type Case = (&'static str, fn(&mut World) -> anyhow::Result<()>);
 
+/// What takes longest comes first.
+fn groups() -> Vec<Group> {
+    let beside = |cases: &[Case]| Group {
+        cases: cases.to_vec(),
+        alone: false,
+    };
+    let alone = |cases: &[Case]| Group {
+        cases: cases.to_vec(),
+        alone: true,
+    };
+    vec![
+        beside(main_job::CASES),
+        beside(&refusals::cases()),
+        beside(&boot::cases()),
+        beside(rotations::CASES),
+        beside(survival::CASES),
+        beside(large::CASES),
+        beside(running::CASES),
+        beside(runbooks::CASES),
+        beside(renewal::CASES),
+        beside(devices_lost::CASES),
+        beside(grading::CASES),
+        beside(vdso::CASES),
+        beside(agreement::CASES),
+        beside(kernel::CASES),
+        beside(operations::CASES),
+        beside(hostile::CASES),
+        beside(forks::CASES),
+        alone(processes::CASES),
+        alone(secrets::CASES),
+        beside(rotations::fleet_ca::CASES),
+    ]
+}
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let cases: Vec<Case> = [
-        main_job::CASES,
-        &refusals::cases(),
-        grading::CASES,
-        vdso::CASES,
-        agreement::CASES,
-        large::CASES,
-        kernel::CASES,
-        renewal::CASES,
-        running::CASES,
-        operations::CASES,
-        rotations::CASES,
-        runbooks::CASES,
-        processes::CASES,
-        secrets::CASES,
-        survival::CASES,
-        hostile::CASES,
-        &boot::cases(),
-        devices_lost::CASES,
-        forks::CASES,
-        rotations::fleet_ca::CASES,
-    ]
-    .concat();
-    let world = Arc::new(Mutex::new(World::default()));
-    let durations = Arc::new(Mutex::new(Durations::default()));
-    let trials = cases
-        .into_iter()
-        .map(|(name, case)| {
-            let (world, durations) = (Arc::clone(&world), Arc::clone(&durations));
-            Trial::test(name, move || {
-                let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
-                let began = Instant::now();
-                let done = case(&mut world);
-                let mut durations = durations.lock().unwrap_or_else(PoisonError::into_inner);
-                durations.add(name, began.elapsed());
-                Ok(done.map_err(|error| format!("{error:#}"))?)
-            })
-        })
-        .collect();
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    let mut durations = durations.lock().unwrap_or_else(PoisonError::into_inner);
-    durations.tell();
-    // The stack ends here, not with the process: nothing of it may be left behind.
-    drop(world);
-    if !arguments.list && conclusion.num_passed + conclusion.num_failed == 0 {
+    let mut groups = groups();
+    if let Some(filter) = &arguments.filter {
+        let exact = arguments.exact;
+        for group in &mut groups {
+            group.cases.retain(|(name, _)| match exact {
+                true => name == filter,
+                false => name.contains(filter.as_str()),
+            });
+        }
+    }
+    groups.retain(|group| !group.cases.is_empty());
+    if groups.is_empty() {
         eprintln!("no case has such a name; `--list` names all");
         return ExitCode::FAILURE;
     }
+    let names: Vec<_> = (groups.iter())
+        .flat_map(|group| group.cases.iter().map(|(name, _)| *name))
+        .collect();
+    let lanes = Lanes::start(if arguments.list { Vec::new() } else { groups });
+    let outcomes = lanes.outcomes();
+    let trials = names
+        .into_iter()
+        .map(|name| {
+            let outcomes = outcomes.clone();
+            Trial::test(name, move || Ok(outcomes.of(name)?))
+        })
+        .collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    lanes.end();
     conclusion.exit_code()
 }
