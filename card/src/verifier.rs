@@ -25,6 +25,7 @@ use crate::standings::Standings;
 use crate::vault::VaultError;
 
 mod booted;
+mod bundle;
 mod idle;
 
 pub use booted::tell;

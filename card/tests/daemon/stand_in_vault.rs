@@ -22,6 +22,7 @@ pub(crate) struct StandInVault {
     /// The chains that the card had installed.
     pub(crate) installed: mpsc::Receiver<Chain>,
     signs: Arc<AtomicBool>,
+    enrolled: Arc<AtomicBool>,
     clients: Clients,
 }
 
@@ -35,6 +36,7 @@ struct Keys {
     fleet_ca: Vec<u8>,
     clients: Clients,
     signs: Arc<AtomicBool>,
+    enrolled: Arc<AtomicBool>,
     installed: mpsc::Sender<Chain>,
 }
 
@@ -53,6 +55,7 @@ impl StandInVault {
         let socket = directory.join("vault.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let signs = Arc::new(AtomicBool::new(true));
+        let enrolled = Arc::new(AtomicBool::new(true));
         let (sender, installed) = mpsc::channel();
         let clients = Clients::default();
         let keys = Arc::new(Keys {
@@ -61,6 +64,7 @@ impl StandInVault {
             fleet_ca,
             clients: Arc::clone(&clients),
             signs: Arc::clone(&signs),
+            enrolled: Arc::clone(&enrolled),
             installed: sender,
         });
         std::thread::spawn(move || {
@@ -73,6 +77,7 @@ impl StandInVault {
             socket,
             installed,
             signs,
+            enrolled,
             clients,
         }
     }
@@ -80,6 +85,11 @@ impl StandInVault {
     /// How many TLS client keys were made.
     pub(crate) fn made(&self) -> usize {
         self.clients.lock().unwrap().len()
+    }
+
+    /// From now on it has its identity, or does not have it yet.
+    pub(crate) fn enrol(&self, enrolled: bool) {
+        self.enrolled.store(enrolled, Ordering::SeqCst);
     }
 
     /// From now on TLS handshakes are signed, or no longer.
@@ -145,6 +155,9 @@ impl Keys {
     }
 
     fn describe(&self) -> Vec<KeyDescription> {
+        if !self.enrolled.load(Ordering::SeqCst) {
+            return Vec::new();
+        }
         let (card, next) = (self.card.lock().unwrap(), self.next.lock().unwrap());
         let identity = |key: &EphemeralKey, chain| KeyDescription {
             purpose: Purpose::CardIdentity,

@@ -20,8 +20,23 @@ use crate::fleet::{Authority, fresh, now};
 pub(crate) struct StandInVerifier {
     pub(crate) port: u16,
     revoked: Arc<Mutex<Vec<String>>>,
+    bundle: Arc<Mutex<Served>>,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What is answered to whoever asks for a bundle.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Served {
+    /// There is none.
+    #[default]
+    NotPublished,
+    /// This one.
+    Bytes(Vec<u8>),
+    /// These bytes, in the place of an HTTP answer.
+    Raw(Vec<u8>),
+    /// Nothing, ever.
+    Silence,
 }
 
 impl StandInVerifier {
@@ -32,6 +47,8 @@ impl StandInVerifier {
         let (end, ended) = oneshot::channel();
         let revoked = Arc::new(Mutex::default());
         let known = Arc::clone(&revoked);
+        let bundle = Arc::<Mutex<Served>>::default();
+        let served = Arc::clone(&bundle);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -39,7 +56,7 @@ impl StandInVerifier {
                 .unwrap();
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(fleet, known, listener) => {}
+                    () = serve(fleet, (known, served), listener) => {}
                     _ = ended => {}
                 }
             });
@@ -47,9 +64,15 @@ impl StandInVerifier {
         Self {
             port,
             revoked,
+            bundle,
             end: Some(end),
             thread: Some(thread),
         }
+    }
+
+    /// From now on this is what comes of asking for a bundle.
+    pub(crate) fn serve(&self, served: Served) {
+        *self.bundle.lock().unwrap() = served;
     }
 
     /// From now on this operator is.
@@ -65,7 +88,11 @@ impl Drop for StandInVerifier {
     }
 }
 
-async fn serve(fleet: Arc<Authority>, revoked: Arc<Mutex<Vec<String>>>, listener: TcpListener) {
+async fn serve(
+    fleet: Arc<Authority>,
+    (revoked, bundle): (Arc<Mutex<Vec<String>>>, Arc<Mutex<Served>>),
+    listener: TcpListener,
+) {
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let key = EphemeralKey::generate().unwrap();
     let signer = LocalSigner::from_pkcs8(key.pkcs8_der()).unwrap();
@@ -76,14 +103,15 @@ async fn serve(fleet: Arc<Authority>, revoked: Arc<Mutex<Vec<String>>>, listener
         let (stream, _) = listener.accept().await.unwrap();
         let (fleet, acceptor) = (Arc::clone(&fleet), acceptor.clone());
         let revoked = revoked.lock().unwrap().clone();
-        tokio::spawn(async move { answer(&fleet, &revoked, &acceptor, stream).await });
+        let bundle = bundle.lock().unwrap().clone();
+        tokio::spawn(async move { answer(&fleet, (&revoked, bundle), &acceptor, stream).await });
     }
 }
 
 /// Answers one request; `None` where the client did not get so far.
 async fn answer(
     fleet: &Authority,
-    revoked: &[String],
+    (revoked, bundle): (&[String], Served),
     acceptor: &Acceptor,
     stream: TcpStream,
 ) -> Option<()> {
@@ -105,11 +133,34 @@ async fn answer(
             break (head.to_owned(), body.to_owned());
         }
     };
+    if head.starts_with("GET /v1/bundles/") {
+        let asked = format!("GET /v1/bundles/{} HTTP/1.1", "07".repeat(32));
+        assert_eq!(head.lines().next(), Some(asked.as_str()));
+        let answer = match bundle {
+            Served::NotPublished => {
+                let problem = json!({ "type": "urn:bartizan:problem:bundle-not-published" });
+                with_length("404 Not Found", problem.to_string().as_bytes())
+            }
+            Served::Bytes(bytes) => with_length("200 OK", &bytes),
+            Served::Raw(bytes) => bytes,
+            Served::Silence => std::future::pending().await,
+        };
+        stream.write_all(&answer).await.ok()?;
+        return stream.shutdown().await.ok();
+    }
     let body = reply(fleet, revoked, &head, &body).to_string();
     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
     let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
     stream.write_all(answer.as_bytes()).await.ok()?;
     stream.shutdown().await.ok()
+}
+
+fn with_length(status: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
 }
 
 fn reply(fleet: &Authority, revoked: &[String], head: &str, body: &str) -> Value {
