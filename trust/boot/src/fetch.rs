@@ -39,7 +39,7 @@ pub enum BundleRefusal {
     /// The host is not enrolled: the card knows no fleet CA to tell the verifier by.
     #[n(0)]
     #[error(
-        "this host is not enrolled, so that its card knows no verifier; boot it from a file once, and run `bartizan host enroll`"
+        "this host is not enrolled, so that its card knows no verifier; run `bartizan host enroll`, and boot it again"
     )]
     NotEnrolled,
     /// The verifier cannot be reached, or broke off.
