@@ -146,13 +146,24 @@ pub(super) async fn publish(
     operator: Operator,
     NewBytes { bytes, turn }: NewBytes,
 ) -> Result<Json<PublishedDocument>, Problem> {
-    let read = tokio::task::spawn_blocking(move || Ok::<_, PublishError>((read(&bytes)?, bytes)));
-    let ((bundle, manifest), bytes) = read.await.map_err(|_| PublishError::Ending)??;
+    // The turn goes with the memory, also where the client goes away meanwhile.
+    let reading = move || {
+        let read = read(&bytes);
+        (read, bytes, turn)
+    };
+    let read = tokio::task::spawn_blocking(reading).await;
+    let (read, bytes, turn) = read.map_err(|_| PublishError::Ending)?;
+    let (bundle, manifest) = read?;
     let storage = &service.storage;
     let key = storage.release_key_of(&manifest).await?;
     let key = key.ok_or(PublishError::Unregistered(manifest))?;
-    let verified = tokio::task::spawn_blocking(move || bundle.verify(&key)).await;
-    let verified = verified.map_err(|_| PublishError::Ending)?;
+    let verifying = move || {
+        let verified = bundle.verify(&key);
+        drop(bundle);
+        (verified, turn)
+    };
+    let verified = tokio::task::spawn_blocking(verifying).await;
+    let (verified, turn) = verified.map_err(|_| PublishError::Ending)?;
     let verified = verified.map_err(PublishError::from)?;
     let new = NewBundle {
         manifest: &manifest,

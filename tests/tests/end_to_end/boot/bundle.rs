@@ -62,10 +62,13 @@ fn from_the_verifier(world: &mut World) -> Result<()> {
     let contents = &mut stage2.context("no second stage travels")?.contents;
     let middle = contents.len() / 2;
     contents[middle] ^= 1;
+    not_published(&rig, &altered.to_bytes(), "bundle-refused")?;
     serve_instead(stack, &rig, &third, &altered.to_bytes())?;
     let why = stopped(&mut rig, &["`bartizan-stage2`", "phase 3"])?;
     ensure!(digests(&why) >= 2, "{why}");
-    let [_, strangers] = rig.strangers_releases()?;
+    let [base, strangers] = rig.strangers_releases()?;
+    not_published(&rig, &strangers, "bundle-refused")?;
+    not_published(&rig, &base, "is no bundle")?;
     serve_instead(stack, &rig, &third, &strangers)?;
     stopped(&mut rig, &["the verifier's bundle", "not signed by"])?;
     ensure!(!said(&rig, "instead")?, "the file was taken for a forgery");
@@ -119,6 +122,19 @@ fn publish(rig: &Rig, bundle: &[u8]) -> Result<()> {
     let file = rig.layout.path("published.release");
     fs::write(&file, bundle)?;
     rig.releases.publish(&file)
+}
+
+/// The operator is told why.
+fn not_published(rig: &Rig, bundle: &[u8], why: &str) -> Result<()> {
+    let file = rig.layout.path("not-published.release");
+    fs::write(&file, bundle)?;
+    let ran = rig.operator().run(&["release", "publish", &text(&file)?])?;
+    ensure!(
+        ran.code == Some(1) && ran.stderr.contains(why),
+        "{why} is due: {}",
+        ran.stderr
+    );
+    Ok(())
 }
 
 /// Retires the bundle of that version that was published.
