@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
 use bartizan_attestation::boot::{Bundle, Sha384};
+use bartizan_channel::https;
 use http_body_util::BodyExt as _;
 use http_body_util::channel::{Channel, Sender};
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use crate::bench::{Answer, Bench, operator, problem};
 use crate::boots::{Factory, peer, start};
 use crate::host::Host;
-use crate::process::DEADLINE;
+use crate::process::{DEADLINE, connect, endpoint, exchange, host_client, operator_client};
 
 const MIB: usize = 1 << 20;
 
@@ -290,4 +291,41 @@ async fn a_verifier_that_knows_no_release_key_publishes_nothing() {
     let refused = publish(&bench, &bundle).await;
     assert_eq!(problem(&refused), "bundle-release-unknown");
     assert_eq!(refused.1["status"], json!(409));
+}
+
+/// As large as one may be, through the real binary.
+#[tokio::test]
+async fn the_largest_bundle_is_published_and_served() {
+    let factory = Factory::new();
+    let key = hex::encode(factory.key_sha256());
+    let stack = crate::connections::start(&format!(
+        "measured_boot: {{demanded: {{release_keys: ['{key}'], firmware: not_demanded}}}}"
+    ));
+    let (fleet, address) = (&stack.vault.fleet, stack.verifier.address);
+    let around = factory.bundle(1, &[7; MIB]).1.to_bytes().len() - MIB;
+    let (registration, bundle) = factory.bundle(1, &vec![7; Bundle::MAX_LEN - around]);
+    let bytes = bundle.to_bytes();
+    assert_eq!(bytes.len(), Bundle::MAX_LEN);
+
+    let ann = operator_client(fleet);
+    let mut as_ann = connect(&ann, address).await;
+    let registered = exchange(&mut as_ann, "POST", "/v1/releases", registration).await;
+    assert_eq!(registered.unwrap().0, 204);
+    let request = https::Request {
+        method: "POST",
+        path: "/v1/bundles".into(),
+        body: bytes.clone(),
+    };
+    let published = https::upload(&ann, &endpoint(address), request, MIB, DEADLINE).await;
+    assert_eq!(published.unwrap().status, 200);
+
+    let host = Host::enrolled(fleet);
+    let mut as_host = connect(&host_client(fleet, &host), address).await;
+    for _ in 0..2 {
+        let (method, path, body) = ("GET", path(&factory), Vec::new());
+        let request = https::Request { method, path, body };
+        let served = as_host.send(request, Bundle::MAX_LEN, DEADLINE).await;
+        let served = served.unwrap();
+        assert!(served.status == 200 && served.body == bytes);
+    }
 }
