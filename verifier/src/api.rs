@@ -103,6 +103,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .layer(sized(limits.boot_body_bytes, Limits::BOOT_EXPANSION));
     let bundles = Router::new()
         .route("/v1/bundles", post(bundles::publish))
+        .route("/v1/bundles/{release_key}", get(bundles::newest))
+        .layer(Extension(bundles::Serving::default()))
         .layer(Extension(bundles::Publishing::default()));
     let others = Router::new()
         .route("/.well-known/jwks.json", get(open::jwks))
@@ -121,7 +123,6 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/firmware", post(firmware::register).get(firmware::list))
         .route("/v1/firmware/{id}", delete(firmware::retire))
         .route("/v1/releases/{manifest}", delete(releases::retire))
-        .route("/v1/bundles/{release_key}", get(bundles::newest))
         .route("/v1/join-codes", post(enrolment::add_join_code))
         .route("/v1/nonces", post(reports::issue_nonce))
         .route("/v1/profiles", get(profiles::list))

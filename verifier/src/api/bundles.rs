@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use bartizan_attestation::boot::{Bundle, BundleError, Sha384, UnfitBundleError};
 use bartizan_attestation::cose::{CoseError, MessageType, Unverified};
 use serde::Serialize;
@@ -25,6 +25,8 @@ use crate::service::Service;
 use crate::storage::{NewBundle, Published, Storage};
 
 mod serving;
+
+pub(super) use serving::Serving;
 
 /// One is published at a time: three times its size is what that takes in memory.
 #[derive(Clone, Debug)]
@@ -74,6 +76,9 @@ enum PublishError {
         "no bundle of this release key is published and in force; see `bartizan release list` and `bartizan release publish`"
     )]
     None,
+    /// The host fetches one already.
+    #[error("this host is being served a bundle; wait for that one, or try again")]
+    UnderWay,
     /// The task that looked at it was given up.
     #[error("the verifier is shutting down; try again")]
     Ending,
@@ -90,12 +95,13 @@ impl ProblemType for PublishError {
             Self::Unfit(_) => ("bundle-refused", StatusCode::UNPROCESSABLE_ENTITY),
             Self::Superseded => ("bundle-superseded", StatusCode::CONFLICT),
             Self::None => ("bundle-not-published", StatusCode::NOT_FOUND),
+            Self::UnderWay => ("bundle-under-way", StatusCode::TOO_MANY_REQUESTS),
             Self::Ending => ("shutting-down", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 
     fn retry_after_s(&self) -> Option<u64> {
-        matches!(self, Self::Busy | Self::Ending).then_some(1)
+        matches!(self, Self::Busy | Self::UnderWay | Self::Ending).then_some(1)
     }
 }
 
@@ -206,7 +212,8 @@ fn read(bytes: &[u8]) -> Result<(Bundle, Sha384), PublishError> {
 )]
 pub(super) async fn newest(
     State(service): State<Arc<Service>>,
-    _host: Booting,
+    host: Booting,
+    Extension(serving): Extension<Serving>,
     Segment(key): Segment,
     payer: AnswerPayer,
     headers: HeaderMap,
@@ -220,8 +227,10 @@ pub(super) async fn newest(
     }
     let share = payer.take(&service, Storage::BUNDLE_PIECE).await;
     let share = share.map_err(Problem::from)?;
+    let turn = serving.begin(host.card, share);
+    let turn = turn.ok_or(PublishError::UnderWay)?;
     let pace = Pace::of(&service.config.limits);
-    let body = serving::serve(service.storage.clone(), bundle, pace, share);
+    let body = serving::serve(service.storage.clone(), bundle, pace, turn);
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::CONTENT_LENGTH, bundle.size.to_string()),

@@ -265,6 +265,11 @@ async fn who_takes_a_bundle_too_slowly_is_left() {
     assert_eq!(publish(&bench, &bundle).await.0, StatusCode::OK);
     let free = bench.service.memory.free();
     let mut body = (bench.respond(&peer(&host, &[]), &path(&factory)).await).into_body();
+    // One at a time, and others meanwhile.
+    let second = bench.get(&peer(&host, &[]), &path(&factory)).await;
+    assert_eq!(problem(&second), "bundle-under-way");
+    let other = Host::enrolled(&bench.vault.fleet);
+    assert!(served(&bench, &factory, &other).await.is_some());
     assert!(body.frame().await.unwrap().is_ok());
     // The client does something else.
     tokio::time::sleep(Duration::from_millis(2500)).await;
