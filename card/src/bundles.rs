@@ -79,7 +79,7 @@ impl Bundles {
     async fn answer(&self, mut stream: UnixStream) -> Result<(), FrameError> {
         let read = aio::read_frame(&mut stream, BundleRequest::MAX_FRAME);
         let BundleRequest::Newest { release_key } = within(STALL, read).await?;
-        // Held until the bytes have left.
+        // Held until the bytes have left, or it is known that there are none: who is told so may ask again at once.
         let turn = self.turn.try_acquire();
         let fetched = match (&turn, self.verifier.get()) {
             (Err(_), _) => Err(BundleRefusal::Busy),
@@ -92,6 +92,7 @@ impl Bundles {
                 Err(_) => (BundleReply::Refused(BundleRefusal::TooLarge), Vec::new()),
             },
             Err(refusal) => {
+                drop(turn);
                 tracing::warn!(%refusal, "no bundle for the coordinator");
                 (BundleReply::Refused(refusal), Vec::new())
             }
