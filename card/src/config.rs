@@ -19,6 +19,9 @@ pub struct Config {
     pub operators_uids: Vec<u32>,
     /// The hypervisor's operator socket, whose `allowed_uids` name this process's user and no other.
     pub hypervisor_socket: PathBuf,
+    /// Where the coordinator's first stage has bundles fetched; nowhere if absent.
+    #[serde(default)]
+    pub coordinator: Option<Coordinator>,
     /// The vault's socket.
     pub vault_socket: PathBuf,
     /// Folder of the boot counters and of the log of operations.
@@ -40,6 +43,16 @@ pub struct Config {
 
 const fn yes() -> bool {
     true
+}
+
+/// The coordinator's first stage.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coordinator {
+    /// The socket at which it is served.
+    pub socket: PathBuf,
+    /// Users that may ask there: its own.
+    pub allowed_uids: Vec<u32>,
 }
 
 /// Where the verifier is.

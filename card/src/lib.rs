@@ -6,6 +6,7 @@
 //! | [`vault`] | asking the vault |
 //! | [`identity`] | the TLS identity, rotated at half its life |
 //! | [`verifier`] | nonces and judgements over TLS 1.3 |
+//! | [`bundles`] | what the coordinator's first stage has fetched |
 //! | [`boots`] | boot counters, durable before they are told |
 //! | [`enroll`] | becoming a host of the fleet, once |
 //! | [`succession`] | staying one: at half of its life its certificate is followed by another, for another key |
@@ -29,6 +30,7 @@
 
 pub mod anchors;
 pub mod boots;
+pub mod bundles;
 pub mod config;
 pub mod confinement;
 mod durable;

@@ -8,6 +8,7 @@ mod join_code;
 
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use anyhow::{Context, Result};
 use bartizan_attestation::certificates::FleetCa;
 use bartizan_attestation::keys::NextKey;
 use bartizan_attestation::vault_counter::Machine;
+use bartizan_card::bundles::Bundles;
 use bartizan_card::machine::this_machine;
 use bartizan_card::operations::{self, Operations, OperationsLog};
 use bartizan_card::service::Card;
@@ -118,7 +120,12 @@ fn execute(command: Command) -> Result<()> {
                 let bound = server::bind(socket);
                 bound.with_context(|| format!("could not serve at {}", socket.display()))
             };
-            let listeners = [bind(&config.socket)?, bind(&config.operations_socket)?];
+            let stage = config.coordinator.as_ref();
+            let listeners = Listeners {
+                hypervisor: bind(&config.socket)?,
+                operators: bind(&config.operations_socket)?,
+                stage: stage.map(|stage| bind(&stage.socket)).transpose()?,
+            };
             std::fs::create_dir_all(config.state_dir.join("boots"))
                 .with_context(|| format!("could not make {}", config.state_dir.display()))?;
             // Before the runtime: threads inherit it from the one that made them.
@@ -173,13 +180,20 @@ fn runtime() -> std::io::Result<Runtime> {
         .build()
 }
 
-async fn run(
-    config: &Config,
-    machine: &Machine,
-    [hypervisor, operators]: [UnixListener; 2],
-) -> Result<()> {
-    let hypervisor = tokio::net::UnixListener::from_std(hypervisor)?;
-    let operators = tokio::net::UnixListener::from_std(operators)?;
+/// The sockets, bound before anything is out of reach.
+struct Listeners {
+    hypervisor: UnixListener,
+    operators: UnixListener,
+    /// The coordinator's first stage, where it is served.
+    stage: Option<UnixListener>,
+}
+
+async fn run(config: &Config, machine: &Machine, listeners: Listeners) -> Result<()> {
+    let hypervisor = tokio::net::UnixListener::from_std(listeners.hypervisor)?;
+    let operators = tokio::net::UnixListener::from_std(listeners.operators)?;
+    let stage = listeners.stage.map(tokio::net::UnixListener::from_std);
+    let stage_uids = config.coordinator.as_ref();
+    let stage_uids = stage_uids.map_or(&[][..], |stage| &stage.allowed_uids);
     let mut terminate = signal(SignalKind::terminate())?;
     let log = tokio::task::block_in_place(|| OperationsLog::open(config))?;
     confinement::restrict_system_calls(config)?;
@@ -189,10 +203,14 @@ async fn run(
         tracing::warn!("this host is not enrolled; run `bartizan host enroll`");
         told = Some(ready());
     };
+    let bundles = Arc::new(Bundles::default());
+    let mut serving_stage = pin!(bundles.serve(stage.transpose()?, stage_uids));
     let card = tokio::select! {
+        () = &mut serving_stage => return Ok(()),
         card = unenrolled::enrolled(config, &hypervisor, waiting) => Arc::new(card?),
         _ = terminate.recv() => return Ok(()),
     };
+    bundles.fetch_from(card.verifier());
     let operations = Operations::new(config, Arc::clone(&card), log);
     told.unwrap_or_else(ready)?;
     tracing::info!("ready");
@@ -202,6 +220,7 @@ async fn run(
     };
     tokio::select! {
         () = telling => {}
+        () = &mut serving_stage => {}
         () = server::serve(Arc::clone(&card), hypervisor, &config.allowed_uids) => {}
         () = server::serve(Arc::clone(&operations), operators, &config.operators_uids) => {}
         () = operations.keep_log() => {}

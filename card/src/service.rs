@@ -97,6 +97,12 @@ impl Card {
         })
     }
 
+    /// The way to the verifier.
+    #[must_use]
+    pub fn verifier(&self) -> Arc<Verifier> {
+        Arc::clone(&self.verifier)
+    }
+
     /// Refuses an operator who is revoked, or of whom that cannot be learnt.
     pub(crate) async fn check_operator(&self, operator: &str) -> Result<(), CardRefusal> {
         self.operators.check(&self.verifier, operator).await

@@ -27,6 +27,7 @@ use crate::unix_now;
 use crate::vault::VaultError;
 
 mod booted;
+mod bundle;
 mod idle;
 
 pub use booted::tell;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bartizan_channel::https::{self, Endpoint, Request};
+use bartizan_channel::https::{self, Endpoint, Request, Response};
 use bartizan_channel::{ChannelError, Connector, Fault, Identity, LocalSigner};
 use clap::Args;
 use serde::Deserialize;
@@ -16,6 +16,8 @@ use crate::operator::Credentials;
 
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How long it may take to publish a bundle: 64 MiB are on their way for a minute at most.
+const UPLOAD: Duration = Duration::from_secs(120);
 /// Largest answer in bytes: a page of verdicts, or a profile.
 const MAX_ANSWER: usize = 64 << 20;
 
@@ -150,23 +152,36 @@ impl Verifier {
 
     /// Sends a JSON document as it is.
     pub(crate) fn send(&self, method: &'static str, path: &str, body: Vec<u8>) -> Result<Value> {
+        let path = path.to_owned();
+        let request = Request { method, path, body };
+        self.exchange(async |connector, endpoint| {
+            https::request(connector, endpoint, request, MAX_ANSWER, DEADLINE).await
+        })
+    }
+
+    /// Posts bytes that are no JSON.
+    pub(crate) fn upload(&self, path: &str, body: Vec<u8>) -> Result<Value> {
+        let (method, path) = ("POST", path.to_owned());
+        let request = Request { method, path, body };
+        self.exchange(async |connector, endpoint| {
+            https::upload(connector, endpoint, request, MAX_ANSWER, UPLOAD).await
+        })
+    }
+
+    fn exchange(
+        &self,
+        ask: impl AsyncFnOnce(&Connector, &Endpoint) -> Result<Response, ChannelError>,
+    ) -> Result<Value> {
         let endpoint = self.endpoint()?;
         let signer = LocalSigner::from_pkcs8(self.credentials.key()?.pkcs8_der())?;
         let identity = Arc::new(Identity::new(self.credentials.chain()?, Arc::new(signer)));
         let fleet_ca = self.credentials.fleet_ca()?;
         let connector = Connector::authenticated(move || Arc::clone(&identity), fleet_ca.der())?;
-        let request = Request {
-            method,
-            path: path.to_owned(),
-            body,
-        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let response = runtime
-            .block_on(https::request(
-                &connector, &endpoint, request, MAX_ANSWER, DEADLINE,
-            ))
+            .block_on(ask(&connector, &endpoint))
             .map_err(|error| VerifierError::channel(&self.place.verifier, error))?;
         if !(200..300).contains(&response.status) {
             let problem: Problem = serde_json::from_slice(&response.body).unwrap_or(Problem {

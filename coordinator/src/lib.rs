@@ -3,7 +3,7 @@
 //!
 //! | stage | what it does |
 //! |---|---|
-//! | 1, measured with the card | fetches the bundle, verifies it, hands it to the launcher |
+//! | 1, measured with the card | takes the bundle from a file, or has the card fetch it, verifies it, hands it to the launcher |
 //! | 2, from the bundle | has hypervisor and measurer launched, and on their ready signal the enclave |
 //!
 //! The second stage is of the bundle, so that it can be replaced without touching what the host starts from.
@@ -20,4 +20,8 @@
 )]
 
 pub mod bundle;
+pub mod card;
 pub mod launcher;
+pub mod source;
+#[cfg(test)]
+mod stand_in;

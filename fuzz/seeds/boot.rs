@@ -1,8 +1,9 @@
 //! Seeds of the measured boot's targets.
 
 use bartizan_attestation::boot::{
-    Bundle, Component, CoordinatorAnswer, CoordinatorStep, Event, EventLog, File, Manifest,
-    Measured, Part, Phase, Refusal, Register, Sha384, Start, VaultAnswer, VaultStep,
+    Bundle, BundleRefusal, BundleReply, BundleRequest, Component, CoordinatorAnswer,
+    CoordinatorStep, Event, EventLog, File, Manifest, Measured, Part, Phase, Refusal, Register,
+    Sha384, Start, VaultAnswer, VaultStep,
 };
 use bartizan_attestation::cbor;
 use bartizan_fuzz::fleet::FLEET;
@@ -21,10 +22,17 @@ pub(crate) fn seeds() -> Vec<Seed> {
     let bundle = Bundle {
         manifest: signed.clone().into(),
         files: vec![File {
-            name: "stage2".into(),
-            contents: b"program".to_vec().into(),
+            name: Phase::Coordinator.name().into(),
+            contents: Phase::Coordinator.name().as_bytes().to_vec().into(),
         }],
     };
+    let newest = BundleRequest::Newest {
+        release_key: [7; 32],
+    };
+    let refused = BundleReply::Refused(BundleRefusal::VerifierRefused {
+        status: 503,
+        problem: "{}".into(),
+    });
     let mismatch = Refusal::Mismatch {
         phase: Phase::Card,
         component: "card".into(),
@@ -102,6 +110,24 @@ pub(crate) fn seeds() -> Vec<Seed> {
             "boot_link",
             "refusal",
             selected(4, &bartizan_local::encode(&mismatch)),
+        ),
+        (
+            "boot_link",
+            "bundle_request",
+            selected(5, &bartizan_local::encode(&newest)),
+        ),
+        (
+            "boot_link",
+            "bundle_follows",
+            selected(
+                6,
+                &bartizan_local::encode(&BundleReply::Follows { size: 100 }),
+            ),
+        ),
+        (
+            "boot_link",
+            "bundle_refused",
+            selected(6, &bartizan_local::encode(&refused)),
         ),
     ]
 }

@@ -1,8 +1,9 @@
-//! What launcher, vault and coordinator tell one another: the first byte says which, the rest is one frame's message.
+//! What launcher, vault, coordinator and card tell one another of a boot: the first byte says which, the rest is one frame's message.
 #![no_main]
 
 use bartizan_attestation::boot::{
-    CoordinatorAnswer, CoordinatorStep, Refusal, Sequence, VaultAnswer, VaultStep, VerifiedManifest,
+    BundleReply, BundleRequest, CoordinatorAnswer, CoordinatorStep, Refusal, Sequence, VaultAnswer,
+    VaultStep, VerifiedManifest,
 };
 use bartizan_attestation::cose::PublicKey;
 use bartizan_local::{decode, encode};
@@ -13,11 +14,19 @@ fuzz_target!(|data: &[u8]| {
     let Some((selector, bytes)) = data.split_first() else {
         return;
     };
-    match selector % 5 {
+    match selector % 7 {
         0 => walk(bytes),
         1 => one::<VaultAnswer>(bytes),
         2 => one::<CoordinatorStep>(bytes),
         3 => one::<CoordinatorAnswer>(bytes),
+        5 => one::<BundleRequest>(bytes),
+        6 => {
+            one::<BundleReply>(bytes);
+            if let Ok(BundleReply::Refused(refusal)) = decode(bytes) {
+                assert!(refusal.to_string().len() < 4 * bytes.len() + 1024);
+                assert!(refusal.is_absence() || !refusal.may_pass());
+            }
+        }
         _ => {
             if let Ok(refusal) = decode::<Refusal>(bytes) {
                 // Shown to people, of bounded length.

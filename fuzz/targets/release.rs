@@ -26,6 +26,7 @@ fuzz_target!(|data: &[u8]| {
         _ => {
             if let Ok(bundle) = Bundle::from_bytes(bytes) {
                 assert_eq!(bundle.to_bytes(), bytes, "two spellings of one bundle");
+                fit(&bundle);
                 for file in &bundle.files {
                     assert!(bundle.file(&file.name).is_some());
                 }
@@ -33,6 +34,17 @@ fuzz_target!(|data: &[u8]| {
         }
     }
 });
+
+/// A boot could go on from what is verified.
+fn fit(bundle: &Bundle) {
+    let Ok(verified) = bundle.verify(&FLEET.operator_key.public_key()) else {
+        return;
+    };
+    let manifest = verified.manifest();
+    assert_eq!(manifest.product, "seed", "a forged release");
+    let mut travelling = manifest.components.iter().filter(|one| one.path.is_none());
+    assert!(travelling.all(|one| bundle.file(&one.name).is_some()));
+}
 
 /// What is signed is possible.
 fn check(manifest: &Manifest) {

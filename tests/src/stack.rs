@@ -43,6 +43,8 @@ pub struct Users {
     pub verifier_vault: Account,
     /// The card.
     pub card: Account,
+    /// The coordinator.
+    pub coordinator: Account,
     /// The devices.
     pub devices: Account,
     /// The hypervisor.
@@ -104,6 +106,7 @@ impl Users {
             vault: account("bartizan-vault")?,
             verifier_vault: account("bartizan-verifier-vault")?,
             card: account("bartizan-card")?,
+            coordinator: account("bartizan-coordinator")?,
             devices: account("bartizan-devices")?,
             hypervisor: account("bartizan-hypervisor")?,
             supervisor: account("bartizan-supervisor")?,

@@ -4,7 +4,7 @@
 //! | who | may |
 //! |---|---|
 //! | everybody | fetch keys and certificates, enrol a host with a join code |
-//! | hosts (client certificate by their card) | hand in the log of their boot; once it was accepted, fetch nonces, hand in reports of their own guests, report in with their vaults, get their next certificates |
+//! | hosts (client certificate by their card) | fetch the bundle that they are booted from, hand in the log of their boot; once it was accepted, fetch nonces, hand in reports of their own guests, report in with their vaults, get their next certificates |
 //! | operators (client certificate) | all else |
 
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use crate::service::Service;
 mod access;
 mod body;
 mod boots;
+mod bundles;
 mod counters;
 mod documents;
 mod enrolment;
@@ -101,6 +102,11 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/hosts/boot", post(boots::hand_in))
         .route("/v1/releases", post(releases::register).get(releases::list))
         .layer(sized(limits.boot_body_bytes, Limits::BOOT_EXPANSION));
+    let bundles = Router::new()
+        .route("/v1/bundles", post(bundles::publish))
+        .route("/v1/bundles/{release_key}", get(bundles::newest))
+        .layer(Extension(bundles::Serving::default()))
+        .layer(Extension(bundles::Publishing::default()));
     let others = Router::new()
         .route("/.well-known/jwks.json", get(open::jwks))
         .route("/healthz", get(open::health))
@@ -144,6 +150,7 @@ pub fn router(service: Arc<Service>) -> Router {
     reports
         .merge(profiles)
         .merge(boots)
+        .merge(bundles)
         .merge(others)
         .fallback(async || Problem::from(RoutingError::NotFound))
         .method_not_allowed_fallback(async || Problem::from(RoutingError::Method))

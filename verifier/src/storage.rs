@@ -15,6 +15,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 
+mod bundles;
 mod card_keys;
 mod commit;
 mod counters;
@@ -34,6 +35,7 @@ mod standing;
 mod tests;
 mod verdicts;
 
+pub use bundles::{NewBundle, Published, PublishedBundle};
 pub use card_keys::{HostStanding, KeyId, Succeeded, Succeeding};
 pub use commit::{Recorded, VerdictLog};
 pub use counters::Reported;

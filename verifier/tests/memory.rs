@@ -5,6 +5,7 @@
 
 use std::fs;
 
+use bartizan_attestation::boot::{Bundle, File};
 use bartizan_attestation::cose::MessageType;
 use bartizan_attestation::identity::{CardId, GuestIdentity};
 use bartizan_attestation::measurement::{
@@ -62,6 +63,18 @@ fn hostile_bodies_take_no_more_than_they_are_charged() {
         let taken = peak(|| ApplicationProfile::from_json(&body).unwrap_err());
         assert!(taken < SLACK, "{list}: {taken}");
     }
+
+    // The largest bundle: what it holds, and its one spelling to compare with. With the body that is three times its size.
+    let files = ["a", "b", "c", "d"].map(|name| File {
+        name: name.into(),
+        contents: vec![7; Bundle::MAX_LEN / 4 - 100].into(),
+    });
+    let manifest = Vec::new().into();
+    let files = files.into();
+    let body = Bundle { manifest, files }.to_bytes();
+    let taken = peak(|| Bundle::from_bytes(&body).unwrap());
+    assert!(taken < body.len() as u64 * 2 + SLACK, "{taken}");
+    drop(body);
 
     // A report of nearly half a million empty regions.
     let report = hostile_report();

@@ -44,6 +44,10 @@ const COMPONENTS: &[Component] = &[
         package: "openssl",
     },
     Component {
+        program: "sqlite3",
+        package: "sqlite3",
+    },
+    Component {
         program: "pkg-config",
         package: "pkg-config",
     },

@@ -76,7 +76,7 @@ pub(super) fn is_not_accepted(refusal: &CardRefusal) -> bool {
     is_problem(refusal, "boot-not-accepted")
 }
 
-fn is_problem(refusal: &CardRefusal, kind: &str) -> bool {
+pub(super) fn is_problem(refusal: &CardRefusal, kind: &str) -> bool {
     let CardRefusal::VerifierRefused { problem, .. } = refusal else {
         return false;
     };

@@ -25,6 +25,7 @@ pub(crate) struct StandInVault {
     /// The fleet CAs that the card had it follow.
     pub(crate) rolled: mpsc::Receiver<Lineage>,
     signs: Arc<AtomicBool>,
+    enrolled: Arc<AtomicBool>,
     clients: Clients,
 }
 
@@ -38,6 +39,7 @@ struct Keys {
     fleet_ca: Vec<u8>,
     clients: Clients,
     signs: Arc<AtomicBool>,
+    enrolled: Arc<AtomicBool>,
     installed: mpsc::Sender<Chain>,
     rolled: mpsc::Sender<Lineage>,
 }
@@ -57,6 +59,7 @@ impl StandInVault {
         let socket = directory.join("vault.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let signs = Arc::new(AtomicBool::new(true));
+        let enrolled = Arc::new(AtomicBool::new(true));
         let (sender, installed) = mpsc::channel();
         let (rolls, rolled) = mpsc::channel();
         let clients = Clients::default();
@@ -66,6 +69,7 @@ impl StandInVault {
             fleet_ca,
             clients: Arc::clone(&clients),
             signs: Arc::clone(&signs),
+            enrolled: Arc::clone(&enrolled),
             installed: sender,
             rolled: rolls,
         });
@@ -80,6 +84,7 @@ impl StandInVault {
             installed,
             rolled,
             signs,
+            enrolled,
             clients,
         }
     }
@@ -87,6 +92,11 @@ impl StandInVault {
     /// How many TLS client keys were made.
     pub(crate) fn made(&self) -> usize {
         self.clients.lock().unwrap().len()
+    }
+
+    /// From now on it has its identity, or does not have it yet.
+    pub(crate) fn enrol(&self, enrolled: bool) {
+        self.enrolled.store(enrolled, Ordering::SeqCst);
     }
 
     /// From now on TLS handshakes are signed, or no longer.
@@ -160,6 +170,9 @@ impl Keys {
     }
 
     fn describe(&self) -> Vec<KeyDescription> {
+        if !self.enrolled.load(Ordering::SeqCst) {
+            return Vec::new();
+        }
         let (card, next) = (self.card.lock().unwrap(), self.next.lock().unwrap());
         let identity = |key: &EphemeralKey, chain| KeyDescription {
             purpose: Purpose::CardIdentity,

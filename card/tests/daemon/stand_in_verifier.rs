@@ -22,9 +22,17 @@ pub(crate) struct StandInVerifier {
     pub(crate) port: u16,
     revoked: Arc<Mutex<Vec<String>>>,
     told: Arc<Mutex<Told>>,
+    bundle: Arc<Mutex<Served>>,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// What it tells, who is revoked, and the bundle.
+type State = (
+    Arc<Mutex<Told>>,
+    Arc<Mutex<Vec<String>>>,
+    Arc<Mutex<Served>>,
+);
 
 /// What it tells of its CAs and keys.
 #[derive(Clone)]
@@ -32,6 +40,20 @@ pub(crate) struct Told {
     pub(crate) lineage: Lineage,
     /// The token keys' certificates, DER.
     pub(crate) tokens: Vec<Vec<u8>>,
+}
+
+/// What is answered to whoever asks for a bundle.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Served {
+    /// There is none.
+    #[default]
+    NotPublished,
+    /// This one.
+    Bytes(Vec<u8>),
+    /// These bytes, in the place of an HTTP answer.
+    Raw(Vec<u8>),
+    /// Nothing, ever.
+    Silence,
 }
 
 impl StandInVerifier {
@@ -51,6 +73,8 @@ impl StandInVerifier {
         let tokens = Vec::new();
         let told = Arc::new(Mutex::new(Told { lineage, tokens }));
         let telling = Arc::clone(&told);
+        let bundle = Arc::<Mutex<Served>>::default();
+        let served = Arc::clone(&bundle);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -58,7 +82,7 @@ impl StandInVerifier {
                 .unwrap();
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(fleet, telling, known, listener) => {}
+                    () = serve(fleet, (telling, known, served), listener) => {}
                     _ = ended => {}
                 }
             });
@@ -67,6 +91,7 @@ impl StandInVerifier {
             port,
             revoked,
             told,
+            bundle,
             end: Some(end),
             thread: Some(thread),
         }
@@ -75,6 +100,11 @@ impl StandInVerifier {
     /// From now on it tells this.
     pub(crate) fn tell(&self, told: Told) {
         *self.told.lock().unwrap() = told;
+    }
+
+    /// From now on this is what comes of asking for a bundle.
+    pub(crate) fn serve(&self, served: Served) {
+        *self.bundle.lock().unwrap() = served;
     }
 
     /// From now on this operator is.
@@ -90,12 +120,7 @@ impl Drop for StandInVerifier {
     }
 }
 
-async fn serve(
-    fleet: Arc<Authority>,
-    told: Arc<Mutex<Told>>,
-    revoked: Arc<Mutex<Vec<String>>>,
-    listener: TcpListener,
-) {
+async fn serve(fleet: Arc<Authority>, (told, revoked, bundle): State, listener: TcpListener) {
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let key = EphemeralKey::generate().unwrap();
     let signer = LocalSigner::from_pkcs8(key.pkcs8_der()).unwrap();
@@ -111,14 +136,17 @@ async fn serve(
         let (fleet, acceptor) = (Arc::clone(&fleet), acceptor.clone());
         let told = told.lock().unwrap().clone();
         let revoked = revoked.lock().unwrap().clone();
-        tokio::spawn(async move { answer((&fleet, &told), &revoked, &acceptor, stream).await });
+        let bundle = bundle.lock().unwrap().clone();
+        tokio::spawn(async move {
+            answer((&fleet, &told), (&revoked, bundle), &acceptor, stream).await
+        });
     }
 }
 
 /// Answers one request; `None` where the client did not get so far.
 async fn answer(
     fleet: (&Authority, &Told),
-    revoked: &[String],
+    (revoked, bundle): (&[String], Served),
     acceptor: &Acceptor,
     stream: TcpStream,
 ) -> Option<()> {
@@ -140,11 +168,34 @@ async fn answer(
             break (head.to_owned(), body.to_owned());
         }
     };
+    if head.starts_with("GET /v1/bundles/") {
+        let asked = format!("GET /v1/bundles/{} HTTP/1.1", "07".repeat(32));
+        assert_eq!(head.lines().next(), Some(asked.as_str()));
+        let answer = match bundle {
+            Served::NotPublished => {
+                let problem = json!({ "type": "urn:bartizan:problem:bundle-not-published" });
+                with_length("404 Not Found", problem.to_string().as_bytes())
+            }
+            Served::Bytes(bytes) => with_length("200 OK", &bytes),
+            Served::Raw(bytes) => bytes,
+            Served::Silence => std::future::pending().await,
+        };
+        stream.write_all(&answer).await.ok()?;
+        return stream.shutdown().await.ok();
+    }
     let body = reply(fleet, revoked, &head, &body).to_string();
     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
     let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
     stream.write_all(answer.as_bytes()).await.ok()?;
     stream.shutdown().await.ok()
+}
+
+fn with_length(status: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
 }
 
 fn reply((fleet, told): (&Authority, &Told), revoked: &[String], head: &str, body: &str) -> Value {

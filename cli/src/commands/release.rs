@@ -70,7 +70,18 @@ pub(crate) enum Release {
         #[command(flatten)]
         verifier: Verifier,
     },
-    /// The releases that were registered with the verifier.
+    /// Publish a bundle at the verifier: hosts that take their bundle from there are served the newest one of their release key.
+    ///
+    /// Its release must be registered and in force; retired, its bundle is served no more. Of a release key the bundles of the three
+    /// newest versions are kept. Exit code: 0 published, 1 refused, 2 wrong usage, 69 the verifier is away.
+    #[command(after_help = "Example: bartizan release publish bundle.release")]
+    Publish {
+        /// The bundle, as `bartizan release sign` wrote it.
+        file: PathBuf,
+        #[command(flatten)]
+        verifier: Verifier,
+    },
+    /// The releases that were registered with the verifier, and whose bundles are published there.
     #[command(after_help = "Example: bartizan release list")]
     List {
         #[command(flatten)]
@@ -118,6 +129,7 @@ pub(crate) fn run(command: Release, output: Output) -> Result<ExitCode> {
             key,
             verifier,
         } => registered::register(&file, &key, &verifier, output),
+        Release::Publish { file, verifier } => registered::publish(&file, &verifier, output),
         Release::List { verifier } => registered::list(&verifier, output),
         Release::Retire { manifest, verifier } => registered::retire(&manifest, &verifier, output),
         Release::Show { file } => {

@@ -16,6 +16,9 @@ use crate::operator::Operator;
 
 // JSON is YAML: what is built from values needs no quoting by hand.
 
+/// Where a host's card serves the coordinator's first stage, in the host's layout.
+pub(super) const COORDINATOR_SOCKET: &str = "run/card/coordinator.sock";
+
 pub(super) fn verifier_vault(
     layout: &Layout,
     users: &Users,
@@ -97,6 +100,10 @@ pub(super) fn card(layout: &Layout, users: &Users, port: u16) -> Result<String> 
         // The tests run as root.
         "operators_uids": [0],
         "hypervisor_socket": text(&layout.path("run/hypervisor/operator.sock"))?,
+        "coordinator": {
+            "socket": text(&layout.path(COORDINATOR_SOCKET))?,
+            "allowed_uids": [users.coordinator.uid],
+        },
         "vault_socket": text(&layout.path("run/vault/vault.sock"))?,
         "state_dir": text(&state)?,
         "verifier": { "host": "127.0.0.1", "port": port, "server_name": "localhost" },

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::configs::COORDINATOR_SOCKET;
 use crate::layout::{Layout, text};
 use crate::operator::Operator;
 
@@ -91,13 +92,33 @@ impl Releases {
 
     /// Registers base and bundle with the verifier.
     pub fn register(&self) -> Result<()> {
-        let key = text(&self.public_key())?;
-        for release in [self.base(), self.bundle()] {
-            let release = text(&release)?;
-            self.operator
-                .must(&["release", "register", &release, "--key", &key])?;
-        }
+        self.register_one(&self.base())?;
+        self.register_one(&self.bundle())
+    }
+
+    /// Registers and publishes a bundle.
+    pub fn publish(&self, bundle: &Path) -> Result<()> {
+        self.register_one(bundle)?;
+        self.operator
+            .must(&["release", "publish", &text(bundle)?])?;
         Ok(())
+    }
+
+    /// Registers one release.
+    pub fn register_one(&self, release: &Path) -> Result<()> {
+        let (release, key) = (text(release)?, text(&self.public_key())?);
+        self.operator
+            .must(&["release", "register", &release, "--key", &key])?;
+        Ok(())
+    }
+
+    /// The arguments of the coordinator's first stage, where it asks the verifier.
+    pub fn from_verifier(layout: &Layout) -> Result<Vec<String>> {
+        let card = text(&layout.path(COORDINATOR_SOCKET))?;
+        let arguments = ["--from", "verifier", "--card", &card];
+        let key = ["--release-key", "{release.pub}", "--patience", "0"];
+        let all = arguments.into_iter().chain(key);
+        Ok(all.map(ToOwned::to_owned).collect())
     }
 
     /// Another release key, with releases of its own.

@@ -1,6 +1,7 @@
 //! The measured boot: whatever is not what was released stops it, and keeps what comes after shut.
 
 mod accepted;
+mod bundle;
 mod devices;
 mod firmware;
 mod identity;
@@ -21,6 +22,7 @@ pub(super) fn cases() -> Vec<Case> {
     [
         CASES,
         accepted::CASES,
+        bundle::CASES,
         devices::CASES,
         firmware::CASES,
         identity::CASES,

@@ -1,8 +1,11 @@
 //! The bundle: the signed manifest of phases 3 to 5, and the files that travel with it.
 
+use bartizan_cose::PublicKey;
 use bartizan_cose::cbor::{self, CborError};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Decoder, Encode};
+
+use crate::{ManifestError, Part, Sha384, VerifiedManifest};
 
 /// A bundle. Nothing in it is believed before its manifest was verified and the files were measured.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -42,6 +45,30 @@ pub enum BundleError {
     Malformed(#[from] CborError),
 }
 
+/// A bundle that would stop each boot from it.
+#[derive(Debug, thiserror::Error)]
+pub enum UnfitBundleError {
+    /// Its manifest is not signed by the release key, or impossible.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// It is of another part.
+    #[error("it is a release of the {0}, not a bundle")]
+    Part(Part),
+    /// A file is not in it.
+    #[error("`{0}` has no path, and does not travel in the bundle; sign the release anew")]
+    Missing(String),
+    /// A file is another one than was signed.
+    #[error(
+        "`{name}` travels with SHA-384 {found}, which the manifest does not allow; sign the release anew"
+    )]
+    Other {
+        /// Its component.
+        name: String,
+        /// What it is.
+        found: Sha384,
+    },
+}
+
 /// Most files.
 const MAX_FILES: u64 = 16;
 
@@ -69,6 +96,29 @@ impl Bundle {
             return Err(BundleError::TooLarge { size });
         }
         Ok(cbor::decode_strict(bytes)?)
+    }
+
+    /// Whether a boot could go on from it: its manifest is a bundle's, by this key, and the files of the components that have no
+    /// path are in it as they were signed. What lies on hosts nobody but they can say.
+    pub fn verify(&self, release_key: &PublicKey) -> Result<VerifiedManifest, UnfitBundleError> {
+        let verified = VerifiedManifest::verify(&self.manifest, release_key)?;
+        let manifest = verified.manifest();
+        if manifest.part != Part::Bundle {
+            return Err(UnfitBundleError::Part(manifest.part));
+        }
+        let travelling = manifest.components.iter();
+        for component in travelling.filter(|component| component.path.is_none()) {
+            let name = component.name.as_str();
+            let file = self
+                .file(name)
+                .ok_or_else(|| UnfitBundleError::Missing(name.into()))?;
+            let found = Sha384::of(file);
+            if !component.allows(&found) {
+                let name = name.into();
+                return Err(UnfitBundleError::Other { name, found });
+            }
+        }
+        Ok(verified)
     }
 
     /// The file of a component.

@@ -33,7 +33,7 @@ pub struct Request {
     pub method: &'static str,
     /// Path and query.
     pub path: String,
-    /// The body: JSON, or empty.
+    /// The body: JSON, or empty, where it is not said to be something else ([`upload`]).
     pub body: Vec<u8>,
 }
 
@@ -45,6 +45,10 @@ pub struct Response {
     /// The whole body.
     pub body: Vec<u8>,
 }
+
+/// Media types of bodies.
+const JSON: &str = "application/json";
+const OCTETS: &str = "application/octet-stream";
 
 /// An open connection that is used for one request after another.
 #[derive(Debug)]
@@ -106,13 +110,23 @@ impl Connection {
         limit: usize,
         deadline: Duration,
     ) -> Result<Response, ChannelError> {
+        self.send_as(JSON, request, limit, deadline).await
+    }
+
+    async fn send_as(
+        &mut self,
+        media_type: &'static str,
+        request: Request,
+        limit: usize,
+        deadline: Duration,
+    ) -> Result<Response, ChannelError> {
         let exchange = async {
             self.sender.ready().await?;
             let request = hyper::Request::builder()
                 .method(request.method)
                 .uri(request.path)
                 .header(HOST, &self.server_name)
-                .header(CONTENT_TYPE, "application/json")
+                .header(CONTENT_TYPE, media_type)
                 .body(Full::from(request.body))?;
             let response = self.sender.send_request(request).await?;
             self.last |= says_close(response.headers());
@@ -121,7 +135,7 @@ impl Connection {
             let body = body.map_err(|error| too_large_or_broken(error, limit))?;
             Ok(Response {
                 status,
-                body: body.to_bytes().to_vec(),
+                body: body.to_bytes().into(),
             })
         };
         let answered = tokio::time::timeout(deadline, exchange).await;
@@ -143,10 +157,32 @@ pub async fn request(
     limit: usize,
     deadline: Duration,
 ) -> Result<Response, ChannelError> {
+    exchange(JSON, connector, to, request, limit, deadline).await
+}
+
+/// The same with a body that is bytes (`application/octet-stream`).
+pub async fn upload(
+    connector: &Connector,
+    to: &Endpoint,
+    request: Request,
+    limit: usize,
+    deadline: Duration,
+) -> Result<Response, ChannelError> {
+    exchange(OCTETS, connector, to, request, limit, deadline).await
+}
+
+async fn exchange(
+    media_type: &'static str,
+    connector: &Connector,
+    to: &Endpoint,
+    request: Request,
+    limit: usize,
+    deadline: Duration,
+) -> Result<Response, ChannelError> {
     let end = Instant::now() + deadline;
     let mut connection = Connection::open(connector, to, deadline).await?;
     let left = end.saturating_duration_since(Instant::now());
-    connection.send(request, limit, left).await
+    connection.send_as(media_type, request, limit, left).await
 }
 
 fn says_close(headers: &HeaderMap) -> bool {

@@ -13,6 +13,7 @@ use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
 
 use super::access::peer;
+use crate::config::Limits;
 use crate::memory::{MemoryError, Share};
 use crate::payer::Payer;
 use crate::problem::{Problem, ProblemType};
@@ -50,9 +51,9 @@ pub(super) struct Body {
     pub(super) share: Share,
 }
 
-/// How slowly a body may arrive.
+/// How slowly a body may arrive, or be taken.
 #[derive(Clone, Copy, Debug)]
-struct Pace {
+pub(super) struct Pace {
     /// How long it may take to begin, or stand still.
     grace: Duration,
     bytes_per_s: u64,
@@ -113,26 +114,13 @@ impl FromRequest<Arc<Service>> for Body {
             bytes: 0,
             expansion: 1,
         });
-        let size = (parts.headers.get(header::CONTENT_LENGTH))
-            .and_then(|length| length.to_str().ok()?.parse::<usize>().ok())
-            .ok_or(BodyError::LengthRequired)?;
-        if size > limit.bytes {
-            return Err(BodyError::TooLarge {
-                size,
-                limit: limit.bytes,
-            }
-            .into());
-        }
+        let size = announced(&parts, limit.bytes)?;
         let taken = service
             .take_memory(&payer(&parts), limit.charge(size))
             .await;
         let share = taken.map_err(BodyError::from)?;
-        let limits = &service.config.limits;
-        let pace = Pace {
-            grace: Duration::from_secs(limits.body_grace_s),
-            bytes_per_s: limits.body_bytes_per_s,
-        };
-        let bytes = arrival(body, size, pace).await?;
+        let bytes = arrival(body, size, Pace::of(&service.config.limits)).await?;
+        let bytes = bytes.into();
         Ok(Self { bytes, share })
     }
 }
@@ -144,8 +132,23 @@ pub(super) fn payer(parts: &Parts) -> Payer {
     known.unwrap_or_else(unknown)
 }
 
+/// How large the body is going to be: at most `limit` bytes.
+pub(super) fn announced(parts: &Parts, limit: usize) -> Result<usize, BodyError> {
+    let size = (parts.headers.get(header::CONTENT_LENGTH))
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok())
+        .ok_or(BodyError::LengthRequired)?;
+    if size > limit {
+        return Err(BodyError::TooLarge { size, limit });
+    }
+    Ok(size)
+}
+
 /// Reads a body of `size` bytes, as long as it keeps pace.
-async fn arrival(body: axum::body::Body, size: usize, pace: Pace) -> Result<Bytes, BodyError> {
+pub(super) async fn arrival(
+    body: axum::body::Body,
+    size: usize,
+    pace: Pace,
+) -> Result<Vec<u8>, BodyError> {
     let begun = Instant::now();
     let mut body = pin!(body);
     // Untouched memory costs nothing.
@@ -178,12 +181,20 @@ async fn arrival(body: axum::body::Body, size: usize, pace: Pace) -> Result<Byte
             size,
         });
     }
-    Ok(bytes.into())
+    Ok(bytes)
 }
 
 impl Pace {
+    /// As the configuration has it.
+    pub(super) const fn of(limits: &Limits) -> Self {
+        Self {
+            grace: Duration::from_secs(limits.body_grace_s),
+            bytes_per_s: limits.body_bytes_per_s,
+        }
+    }
+
     /// By when, from the beginning, something must follow after `received` bytes.
-    fn due(self, received: usize) -> Duration {
+    pub(super) fn due(self, received: usize) -> Duration {
         let paid_ms = (received as u64).saturating_mul(1000) / self.bytes_per_s.max(1);
         self.grace.saturating_add(Duration::from_millis(paid_ms))
     }

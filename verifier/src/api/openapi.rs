@@ -4,8 +4,8 @@ use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    boots, counters, enrolment, firmware, fleet_cas, keys, open, operations, profiles, releases,
-    reports, revocations, succession, tpm, verdicts,
+    boots, bundles, counters, enrolment, firmware, fleet_cas, keys, open, operations, profiles,
+    releases, reports, revocations, succession, tpm, verdicts,
 };
 
 /// The document as indented JSON, with a newline at its end.
@@ -49,6 +49,8 @@ pub fn document() -> String {
         releases::register,
         releases::list,
         releases::retire,
+        bundles::publish,
+        bundles::newest,
         reports::issue_nonce,
         reports::submit,
         profiles::list,

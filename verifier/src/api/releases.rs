@@ -89,6 +89,8 @@ pub(super) struct ReleaseDocument {
     retired_at_ms: Option<u64>,
     /// Who retired it.
     retired_by: Option<String>,
+    /// When its bundle was published, in milliseconds since the Unix epoch; null if there is none.
+    published_at_ms: Option<u64>,
 }
 
 impl From<Release> for ReleaseDocument {
@@ -104,6 +106,7 @@ impl From<Release> for ReleaseDocument {
             registered_at_ms: release.registered_at_ms,
             retired_at_ms,
             retired_by,
+            published_at_ms: release.published_at_ms,
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Release {
     pub registered_at_ms: u64,
     /// When it was retired and by whom; `None` while it is in force.
     pub retired: Option<(u64, String)>,
+    /// When its bundle was published, in milliseconds since the Unix epoch; `None` if it is not kept.
+    pub published_at_ms: Option<u64>,
 }
 
 impl Storage {
@@ -132,9 +134,9 @@ impl Storage {
         loop {
             let after = reading.last().map(|last: &Release| last.manifest).or(after);
             let chunk = sqlx::query(
-                "SELECT manifest, part, version, product, signer, operator, registered_at_ms,
-                        retired_at_ms, retired_by
-                 FROM releases WHERE ?1 IS NULL OR manifest > ?1 ORDER BY manifest LIMIT ?2",
+                "SELECT manifest, part, version, product, signer, releases.operator, registered_at_ms,
+                        retired_at_ms, retired_by, published_at_ms
+                 FROM releases LEFT JOIN bundles USING (manifest) WHERE ?1 IS NULL OR manifest > ?1 ORDER BY manifest LIMIT ?2",
             )
             .bind(after.map(|after| after.0.to_vec()))
             .bind(CHUNK)
@@ -186,6 +188,7 @@ fn release(row: &SqliteRow) -> Result<Release, StorageError> {
         .find(|known| known.name() == part);
     let retired_at: Option<i64> = row.try_get("retired_at_ms")?;
     let retired_by: Option<String> = row.try_get("retired_by")?;
+    let published_at: Option<i64> = row.try_get("published_at_ms")?;
     let signer: &[u8] = row.try_get("signer")?;
     Ok(Release {
         manifest: digest(row.try_get("manifest")?)?,
@@ -196,5 +199,6 @@ fn release(row: &SqliteRow) -> Result<Release, StorageError> {
         operator: row.try_get("operator")?,
         registered_at_ms: as_unsigned(row.try_get("registered_at_ms")?),
         retired: retired_at.map(as_unsigned).zip(retired_by),
+        published_at_ms: published_at.map(as_unsigned),
     })
 }

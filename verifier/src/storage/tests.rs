@@ -6,6 +6,7 @@ use super::{
 };
 use crate::config::{Keep, Retention};
 
+mod bundles;
 mod card_keys;
 mod counters;
 mod evidence;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use bartizan_attestation::boot::{
-    Component, Event, EventLog, Manifest, Measured, Part, Phase, Sequence, Sha384, VerifiedManifest,
+    Bundle, Component, Event, EventLog, File, Manifest, Measured, Part, Phase, Sequence, Sha384,
+    VerifiedManifest,
 };
 use bartizan_attestation::cose::Sign as _;
 use bartizan_attestation::csr::EphemeralKey;
@@ -75,6 +76,41 @@ impl Factory {
         Self { key, manifests }
     }
 
+    /// A bundle of a version, whose one file has these contents: what registers its release, and all of it.
+    pub(crate) fn bundle(&self, version: u64, contents: &[u8]) -> (Value, Bundle) {
+        let mut manifest = self.manifests[1].clone();
+        manifest.version = version;
+        manifest.components[0].sha384 = vec![Sha384::of(contents)];
+        let bundle = Bundle {
+            manifest: self.signed(&manifest).into(),
+            files: vec![File {
+                name: "stage2".into(),
+                contents: contents.to_vec().into(),
+            }],
+        };
+        (self.registration(&bundle.manifest), bundle)
+    }
+
+    /// A base, in the clothes of a bundle.
+    pub(crate) fn base_as_bundle(&self) -> (Value, Bundle) {
+        let bundle = Bundle {
+            manifest: self.signed(&self.manifests[0]).into(),
+            files: Vec::new(),
+        };
+        (self.registration(&bundle.manifest), bundle)
+    }
+
+    /// What registers a signed manifest.
+    fn registration(&self, signed: &[u8]) -> Value {
+        let key = self.key.public_key();
+        json!({ "manifest": Binary::encode(signed), "key": Binary::encode(&key.spki_der()) })
+    }
+
+    /// The digest by which its key is named.
+    pub(crate) fn key_sha256(&self) -> [u8; 32] {
+        self.key.public_key().sha256()
+    }
+
     fn signed(&self, manifest: &Manifest) -> Vec<u8> {
         manifest.sign(&self.key).unwrap()
     }
@@ -125,7 +161,7 @@ impl Boot {
 }
 
 /// A verifier that demands boots of the factory's, and a host.
-async fn start(factory: &Factory) -> (Bench, Host) {
+pub(crate) async fn start(factory: &Factory) -> (Bench, Host) {
     start_demanding(factory, "not_demanded").await
 }
 
@@ -149,10 +185,7 @@ pub(crate) async fn register(bench: &Bench, factory: &Factory) {
 }
 
 fn release(factory: &Factory, manifest: &Manifest) -> Value {
-    let key = factory.key.public_key();
-    json!({
-        "manifest": Binary::encode(&factory.signed(manifest)), "key": Binary::encode(&key.spki_der()),
-    })
+    factory.registration(&factory.signed(manifest))
 }
 
 pub(crate) fn peer(host: &Host, phases: &[Sha384]) -> Peer {

@@ -10,6 +10,7 @@ mod stand_in_vault;
 
 mod access;
 mod boots;
+mod bundles;
 mod connections;
 mod counters;
 mod durability;

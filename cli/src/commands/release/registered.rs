@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use bartizan_attestation::boot::VerifiedManifest;
+use bartizan_attestation::boot::{Bundle, VerifiedManifest};
 use bartizan_attestation::cose::PublicKey;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
@@ -43,15 +43,41 @@ pub(super) fn register(
     Ok(ExitCode::SUCCESS)
 }
 
+pub(super) fn publish(file: &Path, verifier: &Verifier, output: Output) -> Result<ExitCode> {
+    let bytes = fs::read(file).with_context(|| format!("could not read {}", file.display()))?;
+    // Here, too: a base, or a file that is something else, is not sent.
+    Bundle::from_bytes(&bytes).with_context(|| format!("{} is no bundle", file.display()))?;
+    let mut published = verifier.upload("/v1/bundles", bytes)?;
+    let text = |member: &str| published[member].as_str().unwrap_or_default().to_owned();
+    let sentence = format!(
+        "{} bundle, version {}, is published: {}",
+        text("product"),
+        published["version"],
+        text("manifest")
+    );
+    published["ok"] = true.into();
+    output.result(&published, &sentence);
+    Ok(ExitCode::SUCCESS)
+}
+
 pub(super) fn list(verifier: &Verifier, output: Output) -> Result<ExitCode> {
     let mut releases = verifier.list("/v1/releases", "releases")?;
     for release in releases.as_array_mut().into_iter().flatten() {
         let in_force = release["retired_at_ms"].is_null();
         release["state"] = if in_force { "in force" } else { "retired" }.into();
+        let published = in_force && !release["published_at_ms"].is_null();
+        release["published"] = published.into();
     }
     output.table(
         &releases,
-        &["state", "part", "version", "product", "manifest"],
+        &[
+            "state",
+            "part",
+            "version",
+            "published",
+            "product",
+            "manifest",
+        ],
     );
     Ok(ExitCode::SUCCESS)
 }

@@ -149,6 +149,13 @@ impl Rig {
             .sign_one(&self.releases.bundle(), &releases[1])
     }
 
+    /// Takes the bundle's file away from the host: its bytes.
+    pub(super) fn take_bundle(&self) -> Result<Vec<u8>> {
+        let bytes = fs::read(self.releases.bundle())?;
+        fs::remove_file(self.releases.bundle())?;
+        Ok(bytes)
+    }
+
     /// What a stranger signs, in the same words: base and bundle.
     pub(super) fn strangers_releases(&self) -> Result<[Vec<u8>; 2]> {
         let layout = self.layout.within("stranger")?;

@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::scene::{Key, base, bundle, component, start};
 use crate::{
-    Bundle, ComponentError, File, Link, Manifest, ManifestError, Phase, SignManifestError,
-    VerifiedManifest,
+    Bundle, BundleRefusal, BundleReply, BundleRequest, ComponentError, File, Link, Manifest,
+    ManifestError, Part, Phase, SignManifestError, UnfitBundleError, VerifiedManifest,
 };
 
 fn refused(manifest: &Manifest) -> ManifestError {
@@ -159,6 +159,68 @@ fn a_bundle_has_one_spelling() {
     Bundle::from_bytes(&many.to_bytes()).unwrap_err();
 }
 
+/// A bundle of one file, which is what its manifest says.
+fn fit(key: &Key) -> Bundle {
+    Bundle {
+        manifest: bundle().sign(key).unwrap().into(),
+        files: vec![File {
+            name: "stage2".into(),
+            contents: b"stage2".to_vec().into(),
+        }],
+    }
+}
+
+#[test]
+fn a_bundle_that_would_stop_each_boot_is_found_before() {
+    let key = Key::generate();
+    let verify = |bundle: &Bundle| bundle.verify(&key.public());
+    let verified = verify(&fit(&key)).unwrap();
+    assert_eq!(verified.manifest().version, 3);
+    let strangers = verify(&fit(&Key::generate())).unwrap_err();
+    assert!(matches!(strangers, UnfitBundleError::Manifest(_)));
+    let mut other = fit(&key);
+    other.manifest = base().sign(&key).unwrap().into();
+    let part = verify(&other).unwrap_err();
+    assert!(matches!(part, UnfitBundleError::Part(Part::Base)));
+    let mut empty = fit(&key);
+    empty.files.clear();
+    let missing = verify(&empty).unwrap_err();
+    assert!(matches!(missing, UnfitBundleError::Missing(name) if name == "stage2"));
+    let mut altered = fit(&key);
+    altered.files[0].contents[0] ^= 1;
+    let altered = verify(&altered).unwrap_err();
+    assert!(matches!(altered, UnfitBundleError::Other { name, .. } if name == "stage2"));
+}
+
+#[test]
+fn what_was_served_wrongly_is_no_absence() {
+    for (refusal, absence, may_pass) in [
+        (BundleRefusal::NotEnrolled, true, false),
+        (BundleRefusal::NotPublished, true, false),
+        (BundleRefusal::VerifierAway(String::new()), true, true),
+        (BundleRefusal::LinkUnusable(String::new()), true, true),
+        (BundleRefusal::Busy, true, true),
+        (BundleRefusal::TooLarge, false, false),
+        (BundleRefusal::VerifierUnclear(String::new()), false, false),
+        (refused_with(403), true, false),
+        (refused_with(429), true, true),
+        (refused_with(503), true, true),
+    ] {
+        assert_eq!(
+            (refusal.is_absence(), refusal.may_pass()),
+            (absence, may_pass),
+            "{refusal}"
+        );
+    }
+}
+
+fn refused_with(status: u16) -> BundleRefusal {
+    BundleRefusal::VerifierRefused {
+        status,
+        problem: String::new(),
+    }
+}
+
 #[test]
 fn lists_are_bounded_while_they_are_read() {
     let mut many = base();
@@ -175,5 +237,7 @@ proptest! {
         let _ = VerifiedManifest::verify(&bytes, &Key::generate().public());
         let _ = Bundle::from_bytes(&bytes);
         let _ = bartizan_cose::cbor::decode_strict::<Manifest>(&bytes);
+        let _ = bartizan_cose::cbor::decode_strict::<BundleRequest>(&bytes);
+        let _ = bartizan_cose::cbor::decode_strict::<BundleReply>(&bytes);
     }
 }

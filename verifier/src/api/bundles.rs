@@ -1,0 +1,249 @@
+//! Bundles, which hosts fetch in order to be booted from them: before the verifier knows how they were booted.
+//!
+//! Nobody need believe what is served here: hosts verify it by their release key. It is looked at when it is published, so that no
+//! mistake stops each boot.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
+use bartizan_attestation::boot::{Bundle, BundleError, Sha384, UnfitBundleError};
+use bartizan_attestation::cose::{CoseError, MessageType, Unverified};
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use utoipa::ToSchema;
+
+use super::access::{Booting, Operator};
+use super::body::{Pace, announced, arrival};
+use super::input::{InputError, Segment};
+use super::listing::AnswerPayer;
+use crate::clock::now_ms;
+use crate::problem::{Problem, ProblemDocument, ProblemType};
+use crate::service::Service;
+use crate::storage::{NewBundle, Published, Storage};
+
+mod serving;
+
+pub(super) use serving::Serving;
+
+/// One is published at a time: three times its size is what that takes in memory.
+#[derive(Clone, Debug)]
+pub(super) struct Publishing(Arc<Semaphore>);
+
+impl Default for Publishing {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
+/// The whole of what is to be published, and the turn in which that is done.
+#[derive(Debug)]
+pub(super) struct NewBytes {
+    bytes: Vec<u8>,
+    turn: OwnedSemaphorePermit,
+}
+
+/// A bundle was not published, or there is none.
+#[derive(Debug, thiserror::Error)]
+enum PublishError {
+    /// Another one is being published.
+    #[error("another bundle is being published; try again")]
+    Busy,
+    /// It is none.
+    #[error(transparent)]
+    Malformed(#[from] BundleError),
+    /// What it has in the place of a manifest is none.
+    #[error("the bundle has no signed manifest: {0}")]
+    Unsigned(#[from] CoseError),
+    /// Its release is not in force.
+    #[error(
+        "no release of manifest {0} is in force; run `bartizan release register` with this bundle first"
+    )]
+    Unregistered(Sha384),
+    /// No boot could go on from it.
+    #[error("no host could be booted from it: {0}")]
+    Unfit(#[from] UnfitBundleError),
+    /// As many later ones are kept as there may be.
+    #[error(
+        "{} bundles of later versions are published; retire one of their releases first",
+        Storage::BUNDLES_OF_A_KEY
+    )]
+    Superseded,
+    /// None of that key is published and in force.
+    #[error(
+        "no bundle of this release key is published and in force; see `bartizan release list` and `bartizan release publish`"
+    )]
+    None,
+    /// The host fetches one already.
+    #[error("this host is being served a bundle; wait for that one, or try again")]
+    UnderWay,
+    /// The task that looked at it was given up.
+    #[error("the verifier is shutting down; try again")]
+    Ending,
+}
+
+impl ProblemType for PublishError {
+    fn kind(&self) -> (&'static str, StatusCode) {
+        match self {
+            Self::Busy => ("publishing-busy", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Malformed(_) | Self::Unsigned(_) => {
+                ("bundle-malformed", StatusCode::UNPROCESSABLE_ENTITY)
+            }
+            Self::Unregistered(_) => ("bundle-release-unknown", StatusCode::CONFLICT),
+            Self::Unfit(_) => ("bundle-refused", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::Superseded => ("bundle-superseded", StatusCode::CONFLICT),
+            Self::None => ("bundle-not-published", StatusCode::NOT_FOUND),
+            Self::UnderWay => ("bundle-under-way", StatusCode::TOO_MANY_REQUESTS),
+            Self::Ending => ("shutting-down", StatusCode::SERVICE_UNAVAILABLE),
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        matches!(self, Self::Busy | Self::UnderWay | Self::Ending).then_some(1)
+    }
+}
+
+/// A bundle that was published.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PublishedDocument {
+    /// SHA-384 of its release's manifest, 96 hexadecimal digits.
+    manifest: String,
+    /// Its version.
+    version: u64,
+    /// What it is a release of.
+    product: String,
+    /// SHA-384 over all of it, 96 hexadecimal digits: the entity tag that it is served with.
+    sha384: String,
+}
+
+impl FromRequest<Arc<Service>> for NewBytes {
+    type Rejection = Problem;
+
+    async fn from_request(
+        request: Request,
+        service: &Arc<Service>,
+    ) -> Result<Self, Self::Rejection> {
+        let (parts, body) = request.into_parts();
+        let size = announced(&parts, Bundle::MAX_LEN)?;
+        let publishing = parts
+            .extensions
+            .get::<Publishing>()
+            .ok_or(PublishError::Busy)?;
+        let turn = Arc::clone(&publishing.0).try_acquire_owned();
+        let turn = turn.map_err(|_| PublishError::Busy)?;
+        let bytes = arrival(body, size, Pace::of(&service.config.limits)).await?;
+        Ok(Self { bytes, turn })
+    }
+}
+
+/// Publishes the bundle of a registered release: hosts are served the newest one of their release key. The body is the bundle.
+#[utoipa::path(
+    post, path = "/v1/bundles", tag = "operator",
+    request_body(content = String, content_type = "application/octet-stream", description = "The bundle, at most 64 MiB."),
+    responses(
+        (status = 200, body = PublishedDocument),
+        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn publish(
+    State(service): State<Arc<Service>>,
+    operator: Operator,
+    NewBytes { bytes, turn }: NewBytes,
+) -> Result<Json<PublishedDocument>, Problem> {
+    // The turn goes with the memory, also where the client goes away meanwhile.
+    let reading = move || {
+        let read = read(&bytes);
+        (read, bytes, turn)
+    };
+    let read = tokio::task::spawn_blocking(reading).await;
+    let (read, bytes, turn) = read.map_err(|_| PublishError::Ending)?;
+    let (bundle, manifest) = read?;
+    let storage = &service.storage;
+    let key = storage.release_key_of(&manifest).await?;
+    let key = key.ok_or(PublishError::Unregistered(manifest))?;
+    let verifying = move || {
+        let verified = bundle.verify(&key);
+        drop(bundle);
+        (verified, turn)
+    };
+    let verified = tokio::task::spawn_blocking(verifying).await;
+    let (verified, turn) = verified.map_err(|_| PublishError::Ending)?;
+    let verified = verified.map_err(PublishError::from)?;
+    let new = NewBundle {
+        manifest: &manifest,
+        bytes: &bytes,
+        operator: &operator.name,
+    };
+    let sha384 = match storage.publish_bundle(new, now_ms()).await? {
+        Published::Kept(sha384) => sha384,
+        Published::Superseded => return Err(PublishError::Superseded.into()),
+        Published::Retired => return Err(PublishError::Unregistered(manifest).into()),
+    };
+    drop(turn);
+    let release = verified.manifest();
+    tracing::warn!(%manifest, version = release.version, operator = operator.name, "bundle published");
+    Ok(Json(PublishedDocument {
+        manifest: manifest.to_string(),
+        version: release.version,
+        product: release.product.clone(),
+        sha384: sha384.to_string(),
+    }))
+}
+
+/// A bundle, and the digest of what claims to be its manifest: nobody has verified either.
+fn read(bytes: &[u8]) -> Result<(Bundle, Sha384), PublishError> {
+    let bundle = Bundle::from_bytes(bytes)?;
+    let message = Unverified::parse(&bundle.manifest, MessageType::ReleaseManifest)?;
+    let manifest = Sha384::of(message.unverified_payload());
+    Ok((bundle, manifest))
+}
+
+/// The newest published bundle of a release key, among those of releases in force. Its host's boot needs not to be accepted.
+#[utoipa::path(
+    get, path = "/v1/bundles/{release_key}", tag = "host",
+    params(("release_key" = String, Path, description = "SHA-256 over its SubjectPublicKeyInfo, 64 hexadecimal digits.")),
+    responses(
+        (status = 200, description = "The bundle; its entity tag is its SHA-384.", body = String, content_type = "application/octet-stream"),
+        (status = 304, description = "It is the one of `If-None-Match`."),
+        (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn newest(
+    State(service): State<Arc<Service>>,
+    host: Booting,
+    Extension(serving): Extension<Serving>,
+    Segment(key): Segment,
+    payer: AnswerPayer,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let bundle = service.storage.newest_bundle(&release_key(&key)?).await?;
+    let bundle = bundle.ok_or(PublishError::None)?;
+    let tag = format!("\"{}\"", bundle.sha384);
+    let mut known = headers.get_all(header::IF_NONE_MATCH).into_iter();
+    if known.any(|known| known.as_bytes() == tag.as_bytes()) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    }
+    let share = payer.take(&service, Storage::BUNDLE_PIECE).await;
+    let share = share.map_err(Problem::from)?;
+    let turn = serving.begin(host.card, share);
+    let turn = turn.ok_or(PublishError::UnderWay)?;
+    let pace = Pace::of(&service.config.limits);
+    let body = serving::serve(service.storage.clone(), bundle, pace, turn);
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CONTENT_LENGTH, bundle.size.to_string()),
+        (header::ETAG, tag),
+    ];
+    Ok((headers, body).into_response())
+}
+
+fn release_key(text: &str) -> Result<[u8; 32], InputError> {
+    let mut key = [0; 32];
+    let decoded = hex::decode_to_slice(text, &mut key);
+    decoded.map(|()| key).map_err(|_| InputError::Field {
+        field: "release_key",
+        expected: "SHA-256 over a SubjectPublicKeyInfo: 64 hexadecimal digits",
+    })
+}

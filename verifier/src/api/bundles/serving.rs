@@ -1,0 +1,118 @@
+//! Serving a bundle: to each host one at a time, a piece at a time, as it is taken, at the pace at which bodies must arrive.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::body::{Body, Bytes};
+use bartizan_attestation::identity::CardId;
+use http_body_util::channel::{Channel, Sender};
+use tokio::time::{Instant, timeout_at};
+
+use super::Pace;
+use crate::memory::Share;
+use crate::storage::{PublishedBundle, Storage, StorageError};
+
+/// The hosts that are being served.
+#[derive(Clone, Debug, Default)]
+pub(in crate::api) struct Serving(Arc<Mutex<HashSet<CardId>>>);
+
+/// A host's turn, and the share of the memory for it; both are given back with the last piece.
+#[derive(Debug)]
+pub(super) struct Turn {
+    card: CardId,
+    serving: Serving,
+    _share: Share,
+}
+
+impl Serving {
+    /// The host's turn; `None` while it is being served.
+    pub(super) fn begin(&self, card: CardId, share: Share) -> Option<Turn> {
+        let begun = self.lock().insert(card);
+        begun.then(|| Turn {
+            card,
+            serving: self.clone(),
+            _share: share,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<CardId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.serving.lock().remove(&self.card);
+    }
+}
+
+/// A bundle was not served to its end: who fetches it sees that its bytes are too few.
+#[derive(Debug, thiserror::Error)]
+enum BrokenOffError {
+    /// The database failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Another was published in its place, or it was dropped.
+    #[error("the bundle is kept no longer; fetch the one that is")]
+    Dropped,
+    /// It is taken too slowly.
+    #[error("the bundle is taken too slowly")]
+    TooSlow,
+}
+
+/// A piece on its way.
+struct Piece {
+    bytes: Vec<u8>,
+    _turn: Arc<Turn>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The body of the answer. The turn's share is for the pieces that are in memory at once: one is read, one waits, one is being sent.
+pub(super) fn serve(storage: Storage, bundle: PublishedBundle, pace: Pace, turn: Turn) -> Body {
+    let (mut sender, body) = Channel::<Bytes, BrokenOffError>::new(1);
+    tokio::spawn(async move {
+        if let Err(error) = feed(&storage, &bundle, pace, &mut sender, turn).await {
+            tracing::info!(%error, sha384 = %bundle.sha384, "a bundle was not served to its end");
+            sender.abort(error);
+        }
+    });
+    Body::new(body)
+}
+
+async fn feed(
+    storage: &Storage,
+    bundle: &PublishedBundle,
+    pace: Pace,
+    sender: &mut Sender<Bytes, BrokenOffError>,
+    turn: Turn,
+) -> Result<(), BrokenOffError> {
+    let (begun, turn) = (Instant::now(), Arc::new(turn));
+    let mut taken = 0;
+    for number in 0.. {
+        if taken >= bundle.size {
+            break;
+        }
+        let piece = storage.bundle_piece(&bundle.sha384, number).await?;
+        let bytes = piece
+            .filter(|piece| !piece.is_empty())
+            .ok_or(BrokenOffError::Dropped)?;
+        let due = begun + pace.due(taken);
+        taken += bytes.len();
+        let piece = Bytes::from_owner(Piece {
+            bytes,
+            _turn: Arc::clone(&turn),
+        });
+        let sent = timeout_at(due, sender.send_data(piece)).await;
+        match sent.map_err(|_| BrokenOffError::TooSlow)? {
+            Ok(()) => {}
+            // Nobody takes it any more.
+            Err(_) => break,
+        }
+    }
+    Ok(())
+}
