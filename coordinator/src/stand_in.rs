@@ -86,6 +86,8 @@ fn component(phase: Phase, name: &str) -> Component {
 pub(crate) enum Turn {
     /// Answers, and sends these bytes after it.
     Answer(BundleReply, Vec<u8>),
+    /// The same, and then nothing until the stage has gone.
+    Stall(BundleReply, Vec<u8>),
     /// Says something that is no answer.
     Say(Vec<u8>),
     /// Says nothing until the stage has gone.
@@ -123,6 +125,11 @@ impl StandIn {
                     Turn::Answer(reply, bytes) => {
                         write_frame(&mut link, &reply, BundleRequest::MAX_FRAME).unwrap();
                         link.write_all(&bytes).ok();
+                    }
+                    Turn::Stall(reply, bytes) => {
+                        write_frame(&mut link, &reply, BundleRequest::MAX_FRAME).unwrap();
+                        link.write_all(&bytes).unwrap();
+                        let _gone: Result<BundleRequest, _> = read_frame(&mut link, 1);
                     }
                     Turn::Say(bytes) => {
                         link.write_all(&bytes).ok();

@@ -54,14 +54,8 @@ fn a_card_that_is_not_there_breaks_off_or_says_nothing_is_away() {
 fn a_handover_has_an_end() {
     let whole = BundleReply::Follows { size: 100 };
     let begun = Instant::now();
-    let card = StandIn::new(vec![Turn::Answer(whole, vec![7; 99])]);
-    let link = Card {
-        socket: card.socket.clone(),
-        answer: LONG,
-        handover: Duration::ZERO,
-    };
-    // Not even what is there is read beyond it.
-    link.newest_bundle(&Key::generate().public()).unwrap_err();
+    let refused = ask(Turn::Stall(whole, vec![7; 99]), LONG, SHORT);
+    assert!(matches!(refused, Err(CardError::Away { .. })));
     assert!(begun.elapsed() < LONG);
 }
 

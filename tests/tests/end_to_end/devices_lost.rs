@@ -236,7 +236,15 @@ fn refused(answers: &[(i64, Value)]) -> usize {
 }
 
 fn kill_measurer(stack: &Stack) -> Result<()> {
-    let shown = stack.operator.must(&["vm", "show", "web"])?;
+    let deadline = Instant::now() + PATIENCE;
+    let shown = loop {
+        // Whether the operator is revoked is asked by a TLS key of the device that was lost a moment ago.
+        match stack.operator.must(&["vm", "show", "web"]) {
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(_) => std::thread::yield_now(),
+            Ok(shown) => break shown,
+        }
+    };
     let measurer = Process::of_json(&shown["measurer_pid"])?;
     let end = measurer.end()?;
     measurer.kill()?;

@@ -62,7 +62,8 @@ pub enum BundleRefusal {
     NotPublished,
     /// It refused this host.
     #[n(4)]
-    #[error("the verifier refused ({status}): {problem}")]
+    // Escaped: what a verifier says is no line of a boot's log of its own.
+    #[error("the verifier refused ({status}): {problem:?}")]
     VerifierRefused {
         /// HTTP status.
         #[n(0)]

@@ -163,17 +163,20 @@ pub(super) async fn publish(
     let storage = &service.storage;
     let key = storage.release_key_of(&manifest).await?;
     let key = key.ok_or(PublishError::Unregistered(manifest))?;
+    let signer = key.sha256();
     let verifying = move || {
         let verified = bundle.verify(&key);
         drop(bundle);
-        (verified, turn)
+        (verified, Sha384::of(&bytes), bytes, turn)
     };
     let verified = tokio::task::spawn_blocking(verifying).await;
-    let (verified, turn) = verified.map_err(|_| PublishError::Ending)?;
+    let (verified, sha384, bytes, turn) = verified.map_err(|_| PublishError::Ending)?;
     let verified = verified.map_err(PublishError::from)?;
     let new = NewBundle {
         manifest: &manifest,
+        signer: &signer,
         bytes: &bytes,
+        sha384,
         operator: &operator.name,
     };
     let sha384 = match storage.publish_bundle(new, now_ms()).await? {

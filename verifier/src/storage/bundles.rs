@@ -12,8 +12,12 @@ use super::{Storage, StorageError, as_integer, as_unsigned};
 pub struct NewBundle<'a> {
     /// The digest of its release's manifest.
     pub manifest: &'a Sha384,
+    /// SHA-256 over the key that signed that, DER SubjectPublicKeyInfo.
+    pub signer: &'a [u8; 32],
     /// All of it.
     pub bytes: &'a [u8],
+    /// SHA-384 over that.
+    pub sha384: Sha384,
     /// Who publishes it.
     pub operator: &'a str,
 }
@@ -34,7 +38,7 @@ pub enum Published {
     Kept(Sha384),
     /// As many of later versions are kept as there may be of one release key.
     Superseded,
-    /// Its release was retired meanwhile.
+    /// Its release was retired meanwhile, or is another key's.
     Retired,
 }
 
@@ -52,13 +56,23 @@ impl Storage {
         now_ms: u64,
     ) -> Result<Published, StorageError> {
         self.drop_loose_pieces().await?;
-        let sha384 = Sha384::of(bundle.bytes);
-        if !self.has_bundle(&sha384).await? {
-            self.write_pieces(&sha384, bundle.bytes).await?;
+        let published = self.enter_pieces(&bundle, now_ms).await;
+        // Also where it failed: a disk that is full is not to stay full.
+        if let Err(error) = self.drop_loose_pieces().await {
+            tracing::warn!(%error, "pieces of bundles that are not kept are dropped with the next one that is published");
         }
-        let published = self.enter_bundle(&bundle, &sha384, now_ms).await?;
-        self.drop_loose_pieces().await?;
-        Ok(published)
+        published
+    }
+
+    async fn enter_pieces(
+        &self,
+        bundle: &NewBundle<'_>,
+        now_ms: u64,
+    ) -> Result<Published, StorageError> {
+        if !self.has_bundle(&bundle.sha384).await? {
+            self.write_pieces(&bundle.sha384, bundle.bytes).await?;
+        }
+        self.enter_bundle(bundle, &bundle.sha384, now_ms).await
     }
 
     async fn has_bundle(&self, sha384: &Sha384) -> Result<bool, StorageError> {
@@ -91,16 +105,17 @@ impl Storage {
         now_ms: u64,
     ) -> Result<Published, StorageError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let release =
-            sqlx::query("SELECT signer FROM releases WHERE manifest = ? AND retired_at_ms IS NULL")
-                .bind(bundle.manifest.0.as_slice())
-                .fetch_optional(&mut *transaction)
-                .await?;
-        let Some(release) = release else {
+        let release = sqlx::query(
+            "SELECT 1 FROM releases WHERE manifest = ? AND signer = ? AND retired_at_ms IS NULL",
+        )
+        .bind(bundle.manifest.0.as_slice())
+        .bind(bundle.signer.as_slice())
+        .fetch_optional(&mut *transaction)
+        .await?;
+        if release.is_none() {
             transaction.rollback().await?;
             return Ok(Published::Retired);
-        };
-        let signer: Vec<u8> = release.try_get("signer")?;
+        }
         sqlx::query("DELETE FROM bundles WHERE manifest = ?")
             .bind(bundle.manifest.0.as_slice())
             .execute(&mut *transaction)
@@ -128,7 +143,7 @@ impl Storage {
                  (SELECT manifest FROM bundles JOIN releases USING (manifest) WHERE signer = ?
                   ORDER BY version DESC, published_at_ms DESC LIMIT -1 OFFSET ?)",
         )
-        .bind(signer)
+        .bind(bundle.signer.as_slice())
         .bind(Self::BUNDLES_OF_A_KEY)
         .execute(&mut *transaction)
         .await?;
@@ -146,7 +161,7 @@ impl Storage {
     }
 
     /// Of a bundle that was replaced, dropped, or not published to the end. Who is being served it gets no more of it.
-    async fn drop_loose_pieces(&self) -> Result<(), StorageError> {
+    pub(super) async fn drop_loose_pieces(&self) -> Result<(), StorageError> {
         loop {
             let dropped = sqlx::query(
                 "DELETE FROM bundle_pieces WHERE rowid IN
@@ -199,17 +214,22 @@ impl Storage {
         }))
     }
 
-    /// A piece of a bundle; `None` beyond its end, and of one that is kept no longer.
+    /// A piece of a bundle; `None` beyond its end, and of one that is kept no longer or whose release was retired.
     pub async fn bundle_piece(
         &self,
         bundle: &Sha384,
         number: u32,
     ) -> Result<Option<Vec<u8>>, StorageError> {
-        let found = sqlx::query("SELECT bytes FROM bundle_pieces WHERE bundle = ? AND number = ?")
-            .bind(bundle.0.as_slice())
-            .bind(number)
-            .fetch_optional(&self.readers)
-            .await?;
+        let found = sqlx::query(
+            "SELECT bytes FROM bundle_pieces
+             WHERE bundle = ? AND number = ? AND bundle IN
+                 (SELECT sha384 FROM bundles JOIN releases USING (manifest)
+                  WHERE retired_at_ms IS NULL)",
+        )
+        .bind(bundle.0.as_slice())
+        .bind(number)
+        .fetch_optional(&self.readers)
+        .await?;
         Ok(match found {
             Some(row) => Some(row.try_get("bytes")?),
             None => None,

@@ -42,6 +42,17 @@ impl Storage {
         now_ms: u64,
     ) -> Result<(), StorageError> {
         let manifest = release.manifest();
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        // What was published of it was signed by the former key, or was taken back with it: it is published anew.
+        sqlx::query(
+            "DELETE FROM bundles WHERE manifest IN
+                 (SELECT manifest FROM releases
+                  WHERE manifest = ? AND (signer != ? OR retired_at_ms IS NOT NULL))",
+        )
+        .bind(release.sha384().0.as_slice())
+        .bind(release.signer().as_slice())
+        .execute(&mut *transaction)
+        .await?;
         sqlx::query(
             "INSERT INTO releases
                  (manifest, part, version, product, signer, signer_spki, signed, operator, registered_at_ms)
@@ -60,8 +71,9 @@ impl Storage {
         .bind(signed)
         .bind(operator)
         .bind(as_integer(now_ms))
-        .execute(&self.writer)
+        .execute(&mut *transaction)
         .await?;
+        transaction.commit().await?;
         Ok(())
     }
 

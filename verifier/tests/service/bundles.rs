@@ -111,12 +111,15 @@ async fn the_newest_in_force_is_served_to_hosts_whatever_they_were_booted_from()
     // Another key's host is served none of this one's.
     let stranger = Factory::new();
     assert_eq!(served(&bench, &stranger, &host).await, None);
-    // Retired, the one before takes its place; registered again it is back.
-    let (registration, _) = factory.bundle(2, b"stage2 2");
+    // Retired, the one before takes its place; registered again it is not back before it is published again.
+    let (registration, bundle) = factory.bundle(2, b"stage2 2");
     retire(&bench, &manifest).await;
     assert_eq!(served(&bench, &factory, &host).await.unwrap(), first);
     register(&bench, registration).await;
-    assert_eq!(served(&bench, &factory, &host).await.unwrap(), second);
+    assert_eq!(served(&bench, &factory, &host).await.unwrap(), first);
+    assert_eq!(publish(&bench, &bundle).await.0, StatusCode::OK);
+    let again = served(&bench, &factory, &host).await.unwrap();
+    assert_eq!(again, bundle.to_bytes());
     for wrong in ["00", "zz", &"0".repeat(128)] {
         let path = format!("/v1/bundles/{wrong}");
         let refused = bench.get(&peer(&host, &[]), &path).await;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
+use bartizan_tests::process::Process;
 
 use crate::world::World;
 
@@ -11,6 +12,9 @@ use crate::world::World;
 pub(super) fn is_measured(world: &mut World) -> Result<()> {
     let (stack, _) = world.web()?;
     let mut left = stack.host.launcher.process()?.children()?;
+    // It outlives the hypervisor that started it, and then is nobody's child there.
+    let shown = stack.operator.must(&["vm", "show", "web"])?;
+    left.push(Process::of_json(&shown["qemu_pid"])?.parent()?);
     let mut programs = BTreeSet::new();
     while let Some(process) = left.pop() {
         left.extend(process.children()?);

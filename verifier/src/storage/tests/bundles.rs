@@ -25,7 +25,9 @@ async fn what_was_not_published_to_the_end_is_dropped() {
     let manifest = Sha384::of(b"of no release");
     let bundle = NewBundle {
         manifest: &manifest,
+        signer: &[1; 32],
         bytes: &[8; 3 << 20],
+        sha384: Sha384::of(&[8; 3 << 20]),
         operator: "ann",
     };
     let published = storage.publish_bundle(bundle, 1).await.unwrap();
