@@ -3,7 +3,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use bartizan_attestation::certificates::{FleetCa, Lineage};
+use bartizan_attestation::certificates::{FleetCa, Lineage, LinkedCa};
+use tokio::sync::Mutex;
 
 use super::link::{CardLink, LinkError};
 use crate::clock::unix_now;
@@ -12,43 +13,61 @@ use crate::clock::unix_now;
 #[derive(Debug)]
 pub(super) struct Anchors {
     card: CardLink,
-    known: RwLock<Arc<FleetCa>>,
+    /// Held for as long as it takes to look at it, or to put another one in its place.
+    known: RwLock<LinkedCa>,
+    one_at_a_time: Mutex<()>,
 }
 
 impl Anchors {
-    pub(super) fn new(named: FleetCa, card: CardLink) -> Self {
+    pub(super) fn new(named: &FleetCa, card: CardLink) -> Self {
         Self {
             card,
-            known: RwLock::new(Arc::new(named)),
+            known: RwLock::new(LinkedCa::alone(named)),
+            one_at_a_time: Mutex::default(),
         }
     }
 
     /// The CA that is trusted, and what it leads to as far as that is known.
     pub(super) fn ca(&self) -> Arc<FleetCa> {
+        Arc::clone(self.known().ca())
+    }
+
+    fn known(&self) -> LinkedCa {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&known)
+        known.clone()
     }
 
     /// Follows to the present one of those that the card tells, if the one that is trusted leads there: what former ones certified is
     /// good until their links end, and no longer.
-    pub(super) fn learn(&self, told: &Lineage) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+    pub(super) async fn learn(&self, told: &Lineage) {
+        // As nearly always: nobody is waited for, and no signature verified.
+        if *self.known().lineage().as_ref() == *told {
+            return;
+        }
+        let _turn = self.one_at_a_time.lock().await;
+        let known = self.known();
         match known.rolled(told, unix_now()) {
-            Ok(rolled) => {
-                if rolled.der() != known.der() {
-                    tracing::warn!(former = ?known, present = ?rolled, "the fleet's new CA is trusted; set `fleet_ca` of the configuration to it");
+            Ok(None) => {}
+            Ok(Some(rolled)) => {
+                let (former, present) = (known.ca(), rolled.ca());
+                if present.der() != former.der() {
+                    tracing::warn!(
+                        ?former,
+                        ?present,
+                        "the fleet's new CA is trusted; set `fleet_ca` of the configuration to it"
+                    );
                 }
-                *known = Arc::new(rolled);
+                *self.known.write().unwrap_or_else(PoisonError::into_inner) = rolled;
             }
             Err(error) => {
-                tracing::warn!(%error, trusted = ?known, "the card's fleet CAs are not followed");
+                tracing::warn!(%error, trusted = ?known.ca(), "the card's fleet CAs are not followed");
             }
         }
     }
 
     /// Asks the card.
     pub(super) async fn ask(&self) -> Result<(), LinkError> {
-        self.learn(&self.card.host().await?.fleet_cas);
+        self.learn(&self.card.host().await?.fleet_cas).await;
         Ok(())
     }
 
@@ -62,6 +81,8 @@ impl Anchors {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bartizan_attestation::certificates::FormerFleetCa;
     use bartizan_attestation::csr::EphemeralKey;
     use bartizan_attestation::measurement::Digest;
@@ -72,6 +93,9 @@ mod tests {
     use super::*;
 
     type Ca = CertifiedIssuer<'static, EphemeralKey>;
+
+    /// How long what waits for nobody may take.
+    const DEADLINE: Duration = Duration::from_secs(10);
 
     fn params() -> CertificateParams {
         let mut params = CertificateParams::default();
@@ -110,7 +134,7 @@ mod tests {
     }
 
     fn naming(ca: &Ca) -> Anchors {
-        Anchors::new(pin(ca), CardLink::new("/nonexistent".into()))
+        Anchors::new(&pin(ca), CardLink::new("/nonexistent".into()))
     }
 
     fn knows(anchors: &Anchors, ca: &Ca) -> bool {
@@ -118,30 +142,70 @@ mod tests {
         anchors.ca().named(&name, unix_now()).is_some()
     }
 
-    #[test]
-    fn a_former_ca_counts_for_as_long_as_its_link() {
+    #[tokio::test]
+    async fn a_former_ca_counts_for_as_long_as_its_link() {
         let cas = line(2);
         for (until, counts) in [(4000, true), (2020, false)] {
             let anchors = naming(&cas[0]);
-            anchors.learn(&lineage(&cas, until));
+            anchors.learn(&lineage(&cas, until)).await;
             assert_eq!(knows(&anchors, &cas[0]), counts, "until {until}");
             assert!(knows(&anchors, &cas[1]));
         }
     }
 
-    #[test]
-    fn a_ca_is_followed_for_more_rotations_than_are_remembered() {
+    #[tokio::test]
+    async fn a_ca_is_followed_for_more_rotations_than_are_remembered() {
         let cas = line(2 * (1 + Lineage::MAX_FORMER));
         let anchors = naming(&cas[0]);
         for last in 1..=cas.len() {
             let oldest = last.saturating_sub(1 + Lineage::MAX_FORMER);
-            anchors.learn(&lineage(&cas[oldest..last], 4000));
+            anchors.learn(&lineage(&cas[oldest..last], 4000)).await;
             assert_eq!(anchors.ca().sha256(), pin(&cas[last - 1]).sha256());
         }
         // Nor back.
-        anchors.learn(&lineage(&cas[..1], 4000));
-        anchors.learn(&lineage(&line(2), 4000));
+        anchors.learn(&lineage(&cas[..1], 4000)).await;
+        anchors.learn(&lineage(&line(2), 4000)).await;
         let present = pin(cas.last().unwrap());
         assert_eq!(anchors.ca().sha256(), present.sha256());
+    }
+
+    /// Each of a host's guests asks for the CAs, and is told the same ones.
+    #[tokio::test]
+    async fn what_is_known_is_verified_once() {
+        let cas = line(2);
+        let anchors = naming(&cas[0]);
+        let told = lineage(&cas, 4000);
+        anchors.learn(&told).await;
+        let known = anchors.ca();
+        // Nor is anybody waited for who verifies others.
+        let turn = anchors.one_at_a_time.lock().await;
+        let learnt = tokio::time::timeout(DEADLINE, anchors.learn(&told)).await;
+        learnt.expect("it is waited for");
+        assert!(Arc::ptr_eq(&known, &anchors.ca()));
+        drop(turn);
+        // Another answer is looked at.
+        let mut next = cas;
+        next.extend(line(1));
+        anchors.learn(&lineage(&next, 4000)).await;
+        assert_eq!(anchors.ca().sha256(), pin(&next[2]).sha256());
+    }
+
+    /// However long it takes to verify what one was told, others go on with what is known.
+    #[tokio::test]
+    async fn what_is_known_is_told_while_something_is_verified() {
+        let cas = line(2);
+        let anchors = naming(&cas[0]);
+        let turn = anchors.one_at_a_time.lock().await;
+        let told = lineage(&cas, 4000);
+        let mut learning = std::pin::pin!(anchors.learn(&told));
+        tokio::select! {
+            biased;
+            () = &mut learning => panic!("two at a time"),
+            () = std::future::ready(()) => {}
+        }
+        assert_eq!(anchors.ca().sha256(), pin(&cas[0]).sha256());
+        drop(turn);
+        learning.await;
+        assert_eq!(anchors.ca().sha256(), pin(&cas[1]).sha256());
     }
 }
