@@ -83,11 +83,12 @@ impl Anchors {
 mod tests {
     use std::time::Duration;
 
-    use bartizan_attestation::certificates::FormerFleetCa;
+    use bartizan_attestation::certificates::{FormerFleetCa, Usage};
     use bartizan_attestation::csr::EphemeralKey;
     use bartizan_attestation::measurement::Digest;
     use rcgen::{
-        BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyUsagePurpose, date_time_ymd,
+        BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa,
+        KeyUsagePurpose, date_time_ymd,
     };
 
     use super::*;
@@ -104,8 +105,11 @@ mod tests {
         params
     }
 
-    fn cross(subject: &Ca, issuer: &Ca, until: i32) -> Vec<u8> {
+    fn cross(subject: &Ca, issuer: &Ca, believed: Vec<&[u64]>, until: i32) -> Vec<u8> {
         let mut params = params();
+        params.extended_key_usages = (believed.into_iter())
+            .map(|arcs| ExtendedKeyUsagePurpose::Other(arcs.to_vec()))
+            .collect();
         params.not_after = date_time_ymd(until, 1, 1);
         let cross = params.signed_by(subject.key(), issuer).unwrap();
         cross.der().to_vec()
@@ -115,8 +119,8 @@ mod tests {
     fn lineage(cas: &[Ca], until: i32) -> Lineage {
         let former = |two: &[Ca]| FormerFleetCa {
             certificate: two[0].der().to_vec().into(),
-            new_with_old: cross(&two[1], &two[0], 4000).into(),
-            old_with_new: cross(&two[0], &two[1], until).into(),
+            new_with_old: cross(&two[1], &two[0], Vec::new(), 4000).into(),
+            old_with_new: cross(&two[0], &two[1], Usage::of_former_ca(), until).into(),
         };
         Lineage {
             present: cas.last().unwrap().der().to_vec().into(),

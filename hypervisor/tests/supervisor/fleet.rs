@@ -51,14 +51,18 @@ impl Fleet {
     /// One whose CA took another one's place, which who does not ask trusts still.
     pub(crate) fn after_a_rotation() -> Self {
         let (old, new) = (Self::new(), Self::new());
-        let cross = |subject: &Self, issuer: &Self| {
-            let cross = ca_params().signed_by(subject.ca.key(), &issuer.ca);
+        let cross = |subject: &Self, issuer: &Self, believed: Vec<&[u64]>| {
+            let mut params = ca_params();
+            params.extended_key_usages = (believed.into_iter())
+                .map(|arcs| ExtendedKeyUsagePurpose::Other(arcs.to_vec()))
+                .collect();
+            let cross = params.signed_by(subject.ca.key(), &issuer.ca);
             cross.unwrap().der().to_vec().into()
         };
         let former = Some(FormerFleetCa {
             certificate: old.ca().into(),
-            new_with_old: cross(&new, &old),
-            old_with_new: cross(&old, &new),
+            new_with_old: cross(&new, &old, Vec::new()),
+            old_with_new: cross(&old, &new, Usage::of_former_ca()),
         });
         Self { former, ..new }
     }
