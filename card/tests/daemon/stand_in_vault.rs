@@ -25,6 +25,7 @@ pub(crate) struct StandInVault {
     /// The fleet CAs that the card had it follow.
     pub(crate) rolled: mpsc::Receiver<Lineage>,
     signs: Arc<AtomicBool>,
+    rolls: Arc<AtomicBool>,
     clients: Clients,
 }
 
@@ -38,6 +39,7 @@ struct Keys {
     fleet_ca: Vec<u8>,
     clients: Clients,
     signs: Arc<AtomicBool>,
+    rolls: Arc<AtomicBool>,
     installed: mpsc::Sender<Chain>,
     rolled: mpsc::Sender<Lineage>,
 }
@@ -57,8 +59,9 @@ impl StandInVault {
         let socket = directory.join("vault.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let signs = Arc::new(AtomicBool::new(true));
+        let rolls = Arc::new(AtomicBool::new(true));
         let (sender, installed) = mpsc::channel();
-        let (rolls, rolled) = mpsc::channel();
+        let (followed, rolled) = mpsc::channel();
         let clients = Clients::default();
         let keys = Arc::new(Keys {
             card: Mutex::new(card),
@@ -66,8 +69,9 @@ impl StandInVault {
             fleet_ca,
             clients: Arc::clone(&clients),
             signs: Arc::clone(&signs),
+            rolls: Arc::clone(&rolls),
             installed: sender,
-            rolled: rolls,
+            rolled: followed,
         });
         std::thread::spawn(move || {
             for link in listener.incoming() {
@@ -80,6 +84,7 @@ impl StandInVault {
             installed,
             rolled,
             signs,
+            rolls,
             clients,
         }
     }
@@ -87,6 +92,11 @@ impl StandInVault {
     /// How many TLS client keys were made.
     pub(crate) fn made(&self) -> usize {
         self.clients.lock().unwrap().len()
+    }
+
+    /// From now on fleet CAs are followed, or no longer.
+    pub(crate) fn roll(&self, rolls: bool) {
+        self.rolls.store(rolls, Ordering::SeqCst);
     }
 
     /// From now on TLS handshakes are signed, or no longer.
@@ -112,6 +122,12 @@ impl Keys {
             },
             VaultRequest::DescribeFleetCas => {
                 VaultReply::FleetCas(Some(Lineage::of(self.fleet_ca.clone())))
+            }
+            VaultRequest::CreateCardIdentity => {
+                VaultReply::Csr(self.card.lock().unwrap().key.csr().unwrap())
+            }
+            VaultRequest::RollFleetCa { .. } if !self.rolls.load(Ordering::SeqCst) => {
+                VaultReply::Refused(VaultRefusal::Store("told to refuse".into()))
             }
             VaultRequest::RollFleetCa { lineage } => {
                 let _told = self.rolled.send(lineage);

@@ -2,11 +2,12 @@
 //! answer on a connection of its own. Who drops it takes the verifier away.
 
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use bartizan_attestation::certificates::Lineage;
-use bartizan_attestation::csr::EphemeralKey;
+use bartizan_attestation::csr::{self, EphemeralKey};
 use bartizan_attestation::succession;
 use bartizan_channel::{Acceptor, Identity, LocalSigner};
 use base64::Engine;
@@ -22,6 +23,7 @@ pub(crate) struct StandInVerifier {
     pub(crate) port: u16,
     revoked: Arc<Mutex<Vec<String>>>,
     told: Arc<Mutex<Told>>,
+    asked_for_cas: Arc<AtomicUsize>,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -47,10 +49,16 @@ impl StandInVerifier {
         let port = listener.local_addr().unwrap().port();
         let (end, ended) = oneshot::channel();
         let revoked = Arc::new(Mutex::default());
-        let known = Arc::clone(&revoked);
-        let tokens = Vec::new();
+        let (tokens, shown) = (Vec::new(), lineage.clone());
         let told = Arc::new(Mutex::new(Told { lineage, tokens }));
-        let telling = Arc::clone(&told);
+        let asked_for_cas = Arc::new(AtomicUsize::new(0));
+        let state = State {
+            fleet,
+            lineage: shown,
+            told: Arc::clone(&told),
+            revoked: Arc::clone(&revoked),
+            asked_for_cas: Arc::clone(&asked_for_cas),
+        };
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -58,7 +66,7 @@ impl StandInVerifier {
                 .unwrap();
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(fleet, telling, known, listener) => {}
+                    () = serve(Arc::new(state), listener) => {}
                     _ = ended => {}
                 }
             });
@@ -67,6 +75,7 @@ impl StandInVerifier {
             port,
             revoked,
             told,
+            asked_for_cas,
             end: Some(end),
             thread: Some(thread),
         }
@@ -75,6 +84,11 @@ impl StandInVerifier {
     /// From now on it tells this.
     pub(crate) fn tell(&self, told: Told) {
         *self.told.lock().unwrap() = told;
+    }
+
+    /// How often it was asked for its CAs.
+    pub(crate) fn asked_for_cas(&self) -> usize {
+        self.asked_for_cas.load(Ordering::SeqCst)
     }
 
     /// From now on this operator is.
@@ -90,40 +104,36 @@ impl Drop for StandInVerifier {
     }
 }
 
-async fn serve(
+struct State {
     fleet: Arc<Authority>,
+    /// Its CAs, whatever it tells of them.
+    lineage: Lineage,
     told: Arc<Mutex<Told>>,
     revoked: Arc<Mutex<Vec<String>>>,
-    listener: TcpListener,
-) {
+    asked_for_cas: Arc<AtomicUsize>,
+}
+
+async fn serve(state: Arc<State>, listener: TcpListener) {
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let key = EphemeralKey::generate().unwrap();
     let signer = LocalSigner::from_pkcs8(key.pkcs8_der()).unwrap();
-    let server = fleet.certify_server(&key.public_key());
-    let lineage = told.lock().unwrap().lineage.clone();
+    let server = state.fleet.certify_server(&key.public_key());
+    let lineage = &state.lineage;
     let chain = [vec![server], lineage.new_with_old()].concat();
     let former = lineage.former.iter().map(|ca| ca.certificate.to_vec());
-    let cas: Vec<_> = former.chain([fleet.der.clone()]).collect();
+    let cas: Vec<_> = former.chain([state.fleet.der.clone()]).collect();
     let identity = Arc::new(Identity::new(chain, Arc::new(signer)));
     let acceptor = Acceptor::new(move || Arc::clone(&identity), &cas).unwrap();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let (fleet, acceptor) = (Arc::clone(&fleet), acceptor.clone());
-        let told = told.lock().unwrap().clone();
-        let revoked = revoked.lock().unwrap().clone();
-        tokio::spawn(async move { answer((&fleet, &told), &revoked, &acceptor, stream).await });
+        let (state, acceptor) = (Arc::clone(&state), acceptor.clone());
+        tokio::spawn(async move { answer(&state, &acceptor, stream).await });
     }
 }
 
 /// Answers one request; `None` where the client did not get so far.
-async fn answer(
-    fleet: (&Authority, &Told),
-    revoked: &[String],
-    acceptor: &Acceptor,
-    stream: TcpStream,
-) -> Option<()> {
+async fn answer(state: &State, acceptor: &Acceptor, stream: TcpStream) -> Option<()> {
     let (mut stream, client) = acceptor.accept(stream).await.ok()?;
-    assert!(client.is_some(), "the card shows who it is");
     let (mut request, mut part) = (Vec::new(), [0; 4096]);
     let (head, body) = loop {
         let length = stream.read(&mut part).await.ok().filter(|read| *read > 0)?;
@@ -140,33 +150,56 @@ async fn answer(
             break (head.to_owned(), body.to_owned());
         }
     };
-    let body = reply(fleet, revoked, &head, &body).to_string();
+    let body = if head.starts_with("POST /v1/hosts ") {
+        state.enroll(&body)
+    } else {
+        let public = head.starts_with("GET /v1/fleet-ca ");
+        assert!(client.is_some() || public, "the card shows who it is");
+        state.reply(&head, &body)
+    };
+    let body = body.to_string();
     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
     let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
     stream.write_all(answer.as_bytes()).await.ok()?;
     stream.shutdown().await.ok()
 }
 
-fn reply((fleet, told): (&Authority, &Told), revoked: &[String], head: &str, body: &str) -> Value {
-    if head.starts_with("POST /v1/hosts/succeed ") {
+impl State {
+    /// By the present CA; from then on it tells of that one, where it has not before.
+    fn enroll(&self, body: &str) -> Value {
         let wish: Value = serde_json::from_str(body).unwrap();
-        let known = fleet.ca().with_lineage(&told.lineage).unwrap();
-        let signed = B64.decode(wish["succession"].as_str().unwrap()).unwrap();
-        let verified = succession::verify(&signed, &known, now()).unwrap();
-        let certificate = fleet.certify_card_as(verified.card, &verified.next, fresh());
-        return json!({ "chain": [B64.encode(certificate)] });
+        let csr = B64.decode(wish["csr"].as_str().unwrap()).unwrap();
+        let key = csr::verify(&csr).unwrap();
+        let certificate = self.fleet.certify_card(&key, fresh());
+        self.told.lock().unwrap().lineage = self.lineage.clone();
+        json!({ "chain": [B64.encode(certificate)] })
     }
-    if head.starts_with("POST /v1/hosts/counter ") {
-        return json!({ "counter": 1, "mark": B64.encode([7; 32]) });
+
+    fn reply(&self, head: &str, body: &str) -> Value {
+        let fleet = &self.fleet;
+        let told = self.told.lock().unwrap().clone();
+        let revoked = self.revoked.lock().unwrap().clone();
+        if head.starts_with("POST /v1/hosts/succeed ") {
+            let wish: Value = serde_json::from_str(body).unwrap();
+            let known = fleet.ca().with_lineage(&told.lineage).unwrap();
+            let signed = B64.decode(wish["succession"].as_str().unwrap()).unwrap();
+            let verified = succession::verify(&signed, &known, now()).unwrap();
+            let certificate = fleet.certify_card_as(verified.card, &verified.next, fresh());
+            return json!({ "chain": [B64.encode(certificate)] });
+        }
+        if head.starts_with("POST /v1/hosts/counter ") {
+            return json!({ "counter": 1, "mark": B64.encode([7; 32]) });
+        }
+        if head.starts_with("GET /v1/fleet-ca ") {
+            self.asked_for_cas.fetch_add(1, Ordering::SeqCst);
+            return json!(told.lineage);
+        }
+        if head.starts_with("GET /v1/token-certificates ") {
+            let chains: Vec<_> = told.tokens.iter().map(|leaf| [B64.encode(leaf)]).collect();
+            return json!({ "token_certificates": chains });
+        }
+        let operator = head.strip_prefix("GET /v1/operators/");
+        let (operator, _) = operator.unwrap().split_once("/standing ").unwrap();
+        json!({ "revoked": revoked.iter().any(|name| name == operator) })
     }
-    if head.starts_with("GET /v1/fleet-ca ") {
-        return json!(told.lineage);
-    }
-    if head.starts_with("GET /v1/token-certificates ") {
-        let chains: Vec<_> = told.tokens.iter().map(|leaf| [B64.encode(leaf)]).collect();
-        return json!({ "token_certificates": chains });
-    }
-    let operator = head.strip_prefix("GET /v1/operators/");
-    let (operator, _) = operator.unwrap().split_once("/standing ").unwrap();
-    json!({ "revoked": revoked.iter().any(|name| name == operator) })
 }
