@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod absence;
+mod enrolment;
 mod fleet;
 mod operations;
 mod stand_in_vault;
