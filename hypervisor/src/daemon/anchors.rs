@@ -1,13 +1,17 @@
 //! The fleet CA that the configuration names, or the one that took its place: it is followed over cross-certificates, which the card
-//! tells. The card's word is not believed, and not kept: the next daemon begins with the configuration's again.
+//! tells. The card's word is not believed, and not kept: the next daemon begins with the configuration's again, and asks at once.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use bartizan_attestation::certificates::{FleetCa, Lineage, LinkedCa};
 use tokio::sync::Mutex;
 
 use super::link::{CardLink, LinkError};
 use crate::clock::unix_now;
+
+/// How soon the card is asked again where it did not answer, at first and at most.
+const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
 /// The trust anchor of this daemon.
 #[derive(Debug)]
@@ -65,13 +69,23 @@ impl Anchors {
         }
     }
 
+    /// Asks the card until it has answered once: without it a former CA counts for longer than its link.
+    pub(super) async fn ask_until_answered(&self) {
+        let mut delay = RETRY.0;
+        while let Err(error) = self.ask().await {
+            tracing::debug!(%error, "whether the fleet CA was replaced is not known; trying again");
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(RETRY.1);
+        }
+    }
+
     /// Asks the card.
     pub(super) async fn ask(&self) -> Result<(), LinkError> {
         self.learn(&self.card.host().await?.fleet_cas).await;
         Ok(())
     }
 
-    /// The same where something was certified by a CA that is not known, and the card may know better.
+    /// The same where the card may be away.
     pub(super) async fn ask_if_there(&self) {
         if let Err(error) = self.ask().await {
             tracing::warn!(%error, "whether the fleet CA was replaced is not known");
@@ -81,15 +95,18 @@ impl Anchors {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use bartizan_attestation::certificates::{FormerFleetCa, Usage};
     use bartizan_attestation::csr::EphemeralKey;
+    use bartizan_attestation::host::{CardReply, CardRequest, HostDescription, MAX_FRAME};
+    use bartizan_attestation::identity::CardId;
+    use bartizan_attestation::keys::VaultKind;
     use bartizan_attestation::measurement::Digest;
+    use bartizan_local::aio;
     use rcgen::{
         BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa,
         KeyUsagePurpose, date_time_ymd,
     };
+    use tokio::net::UnixListener;
 
     use super::*;
 
@@ -211,5 +228,35 @@ mod tests {
         drop(turn);
         learning.await;
         assert_eq!(anchors.ca().sha256(), pin(&cas[1]).sha256());
+    }
+
+    /// A card that begins later than the daemon, as when a host is booted.
+    #[tokio::test]
+    async fn the_card_is_asked_until_it_answers() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("card.sock");
+        let cas = line(2);
+        let anchors = Anchors::new(&pin(&cas[0]), CardLink::new(socket.clone()));
+        let told = lineage(&cas, 2020);
+        let card = async {
+            let listener = UnixListener::bind(&socket).unwrap();
+            // Breaks off once, then answers; nobody asks it any more.
+            drop(listener.accept().await.unwrap());
+            let (mut link, _) = listener.accept().await.unwrap();
+            let asked = aio::read_frame(&mut link, MAX_FRAME).await.unwrap();
+            assert!(matches!(asked, CardRequest::Describe));
+            let host = CardReply::Host(HostDescription {
+                card: CardId([1; 32]),
+                vault: VaultKind::Software,
+                chain: Vec::new(),
+                fleet_cas: told,
+                token_certificates: Vec::new(),
+            });
+            aio::write_frame(&mut link, &host, MAX_FRAME).await.unwrap();
+        };
+        let both = async { tokio::join!(anchors.ask_until_answered(), card) };
+        tokio::time::timeout(DEADLINE, both).await.unwrap();
+        assert_eq!(anchors.ca().sha256(), pin(&cas[1]).sha256());
+        assert!(!knows(&anchors, &cas[0]), "the former one's link has ended");
     }
 }
