@@ -136,6 +136,16 @@ impl FleetCa {
         &self.pinned
     }
 
+    /// Those before the pinned one, the next to it first.
+    pub(super) fn former(&self) -> impl Iterator<Item = &Authority> {
+        self.linked.iter().filter(|ca| ca.former)
+    }
+
+    /// Those after it, the next to it first.
+    pub(super) fn later(&self) -> impl Iterator<Item = &Authority> {
+        self.linked.iter().filter(|ca| !ca.former)
+    }
+
     /// The pinned one, then those that it leads to.
     pub(super) fn known(&self) -> impl Iterator<Item = &Authority> {
         std::iter::once(&self.pinned).chain(&self.linked)

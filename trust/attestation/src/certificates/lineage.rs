@@ -19,7 +19,7 @@
 //! | loops, forks, long ways | it is one line of at most five CAs, each once; from the pinned one there is one way to each |
 //! | a former CA's key, stolen, to go on to another CA | who pins a newer one goes back only: a CA that claims to be older yet, or to have come after the former one in what a TLS client shows, is worth what the former one is, and ends with it |
 //! | an older lineage, shown again | the pinned CA is not in it |
-//! | former CAs left out, so that what they certified is refused | of the CA that is pinned itself no lineage is taken that knows fewer |
+//! | former CAs left out, so that what they certified is refused | no lineage is taken that lacks one that is known, but for the oldest where as many former ones are told as are remembered |
 
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
@@ -93,7 +93,7 @@ pub enum LineageError {
     Foreign(String),
     /// Former CAs are missing.
     #[error(
-        "these fleet CAs lack one of those that are known to have been before the present one, SHA-256 {0}; whoever tells them is behind, or leaves it out"
+        "these fleet CAs lack one of those that are known to be this fleet's, SHA-256 {0}; whoever tells them is behind, or leaves it out"
     )]
     Missing(String),
     /// The way to the present CA does not hold at that time.
@@ -198,8 +198,8 @@ impl FleetCa {
     }
 
     /// The present CA of a lineage in the place of this one, if the way from this one to it holds at that time, in seconds since
-    /// the Unix epoch. Of the same lineage: what former CAs certified is good until their links end. Where this one is the present
-    /// one, what it leads to already must be in it.
+    /// the Unix epoch. Of the same lineage: what former CAs certified is good until their links end. What this one leads to already
+    /// must be in it; the oldest give way where there are [`Lineage::MAX_FORMER`] after them.
     pub fn rolled(&self, lineage: &Lineage, at_unix_s: u64) -> Result<Self, LineageError> {
         let known = self.with_lineage(lineage)?;
         let present = known.known().find(|ca| ca.der == *lineage.present);
@@ -209,15 +209,25 @@ impl FleetCa {
         for held in holds {
             held.map_err(LineageError::Time)?;
         }
-        if present.der == self.pinned().der {
-            // At a rotation the oldest may give way. Between two, nobody does.
-            let left_out = (self.known()).find(|ca| known.known().all(|told| told.der != ca.der));
-            if let Some(left_out) = left_out {
-                return Err(LineageError::Missing(hex::encode(sha256(&left_out.der))));
-            }
+        let is_full = lineage.former.len() == Lineage::MAX_FORMER;
+        let left_out = left_out(self.former(), known.former(), is_full)
+            .or_else(|| left_out(self.later(), known.later(), false));
+        if let Some(left_out) = left_out {
+            return Err(LineageError::Missing(hex::encode(sha256(&left_out.der))));
         }
         Self::from_der(&lineage.present)?.with_lineage(lineage)
     }
+}
+
+/// The first of the known CAs that was not told in its place, counted from the pinned one; those beyond the told ones may give way.
+fn left_out<'a>(
+    known: impl Iterator<Item = &'a Authority>,
+    mut told: impl Iterator<Item = &'a Authority>,
+    give_way: bool,
+) -> Option<&'a Authority> {
+    let mut known = known.map(|ca| (ca, told.next()));
+    let left_out = known.find(|(ca, told)| told.map_or(!give_way, |told| told.der != ca.der));
+    left_out.map(|(ca, _)| ca)
 }
 
 /// Checks that `issuer` certified name and key of `subject` by this certificate, as a CA and nothing else, for these extended key

@@ -165,11 +165,38 @@ fn nobody_forgets_a_former_ca_of_the_same_present_one() {
     let as_many = known.rolled(&lineage(&[&beside, mid, new]), NOW);
     let name = hex::encode(old.anchor().sha256());
     assert_eq!(as_many.unwrap_err(), LineageError::Missing(name));
-    // More are learnt, and at the next rotation the oldest gives way.
+    // More are learnt.
     let fewer = new.anchor().rolled(&lineage(&[mid, new]), NOW).unwrap();
     assert!(fewer.rolled(&line.lineage, NOW).is_ok());
-    let next = Fleet::new();
-    assert!(known.rolled(&lineage(&[mid, new, &next]), NOW).is_ok());
+}
+
+/// Of the former ones that are known.
+#[test]
+fn at_a_rotation_the_oldest_gives_way_and_nobody_else() {
+    let line = Line::new(2 + Lineage::MAX_FORMER);
+    let cas: Vec<_> = line.fleets.iter().collect();
+    let missing = |at: usize| LineageError::Missing(hex::encode(cas[at].anchor().sha256()));
+    let roll = |known: &[&Fleet], told: &[&Fleet]| {
+        let present = known.last().unwrap().anchor();
+        let known = present.with_lineage(&lineage(known)).unwrap();
+        known.rolled(&lineage(told), NOW).map(|_| ())
+    };
+    assert_eq!(roll(&cas[..3], &cas[..4]), Ok(()));
+    // There is room for all of them.
+    assert_eq!(roll(&cas[..3], &cas[1..4]), Err(missing(0)));
+    assert_eq!(roll(&cas[..3], &cas[2..4]), Err(missing(1)));
+    // There is not.
+    assert_eq!(roll(&cas[..5], &cas[1..]), Ok(()));
+    assert_eq!(roll(&cas[..4], &cas[1..]), Ok(()));
+    assert_eq!(roll(&cas[..5], &cas[2..]), Err(missing(1)));
+    // In somebody's place.
+    let beside = Fleet::new();
+    let told = [&[&beside], &cas[2..]].concat();
+    assert_eq!(roll(&cas[..5], &told), Err(missing(1)));
+    // Nor one that is known to have come later.
+    let known = cas[0].anchor().with_lineage(&lineage(&cas[..3])).unwrap();
+    let behind = known.rolled(&lineage(&cas[..2]), NOW).unwrap_err();
+    assert_eq!(behind, missing(2));
 }
 
 /// A former CA's key in somebody else's hands leads nobody on who pins a newer one; back it leads for as long as it counts itself.
