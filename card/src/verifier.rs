@@ -149,7 +149,7 @@ impl Verifier {
             verdict: answer.verdict,
             token: answer.token,
             token_certificates,
-            fleet_cas: (*self.anchors.known().lineage).clone(),
+            fleet_cas: (**self.anchors.known().lineage()).clone(),
         })
     }
 

@@ -14,7 +14,8 @@ use webpki::{EndEntityCert, KeyUsage};
 
 use super::fleet::{Fleet, NOW, ca_params, issue_card, p256, signed};
 use crate::certificates::{
-    ChainError, FleetCa, FleetCaError, FormerFleetCa, Lineage, LineageError, Usage, verify_chain,
+    ChainError, FleetCa, FleetCaError, FormerFleetCa, Lineage, LineageError, LinkedCa, Usage,
+    verify_chain,
 };
 
 /// Fleets of one lineage, the oldest first.
@@ -139,6 +140,21 @@ fn who_is_rolled_pins_the_present_ca() {
     let chain = line.fleets[0].chain(Usage::Operator);
     let outcome = verified(&chain, &same, Usage::Operator);
     assert_eq!(outcome, Err(ChainError::ForeignCa));
+}
+
+#[test]
+fn what_is_kept_is_followed_once() {
+    let line = Line::new(2);
+    let [old, new] = [0, 1].map(|at| line.fleets[at].anchor());
+    let alone = LinkedCa::alone(&old);
+    let kept = LinkedCa::new(&old, line.lineage.clone()).unwrap();
+    for pinned in [alone, kept] {
+        let rolled = pinned.rolled(&line.lineage, NOW).unwrap().unwrap();
+        assert_eq!(rolled.ca().sha256(), new.sha256());
+        assert!(rolled.rolled(&line.lineage, NOW).unwrap().is_none());
+        let other = Lineage::of(new.der().to_vec());
+        assert!(rolled.rolled(&other, NOW).is_err());
+    }
 }
 
 #[test]
