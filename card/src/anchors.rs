@@ -4,7 +4,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use bartizan_attestation::certificates::{FleetCa, Lineage, LineageError};
+use bartizan_attestation::certificates::{FleetCa, Lineage, LineageError, LinkedCa};
 use bartizan_attestation::host::CardRefusal;
 use bartizan_attestation::keys::{VaultReply, VaultRequest};
 use tokio::sync::Notify;
@@ -20,18 +20,9 @@ const PERIOD: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub struct Anchors {
     vault: Vault,
-    known: RwLock<Known>,
+    known: RwLock<LinkedCa>,
     one_at_a_time: tokio::sync::Mutex<()>,
     changed: Notify,
-}
-
-/// What this host knows of the fleet's CAs.
-#[derive(Clone, Debug)]
-pub struct Known {
-    /// The one that is trusted, and what it leads to.
-    pub ca: Arc<FleetCa>,
-    /// All of them, for who pins a former one.
-    pub lineage: Arc<Lineage>,
 }
 
 /// The fleet CA was not followed; the one that was trusted is trusted still.
@@ -48,22 +39,12 @@ pub enum FollowError {
     Lineage(#[from] LineageError),
 }
 
-impl Known {
-    fn of(lineage: Lineage) -> Result<Self, LineageError> {
-        let ca = FleetCa::from_der(&lineage.present).map_err(LineageError::from)?;
-        Ok(Self {
-            ca: Arc::new(ca.with_lineage(&lineage)?),
-            lineage: Arc::new(lineage),
-        })
-    }
-}
-
 impl Anchors {
     /// The CAs that the vault has kept.
     pub fn new(vault: Vault, kept: Lineage) -> Result<Self, LineageError> {
         Ok(Self {
             vault,
-            known: RwLock::new(Known::of(kept)?),
+            known: RwLock::new(LinkedCa::present(kept)?),
             one_at_a_time: tokio::sync::Mutex::default(),
             changed: Notify::new(),
         })
@@ -71,7 +52,7 @@ impl Anchors {
 
     /// What is known now.
     #[must_use]
-    pub fn known(&self) -> Known {
+    pub fn known(&self) -> LinkedCa {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known.clone()
     }
@@ -79,7 +60,7 @@ impl Anchors {
     /// The CA that is trusted, and what it leads to.
     #[must_use]
     pub fn ca(&self) -> Arc<FleetCa> {
-        self.known().ca
+        Arc::clone(self.known().ca())
     }
 
     /// Waits until another CA is trusted; at once, if that is so since the last time.
@@ -91,24 +72,17 @@ impl Anchors {
     pub(crate) async fn follow(&self, lineage: Lineage) -> Result<(), FollowError> {
         let _turn = self.one_at_a_time.lock().await;
         let known = self.known();
-        if *known.lineage == lineage {
+        let Some(rolled) = known.rolled(&lineage, unix_now())? else {
             return Ok(());
-        }
-        let rolled = known.ca.rolled(&lineage, unix_now())?;
-        let roll = VaultRequest::RollFleetCa {
-            lineage: lineage.clone(),
         };
+        let roll = VaultRequest::RollFleetCa { lineage };
         let VaultReply::Done = self.vault.ask_async(roll).await? else {
             return Err(VaultError::Unexpected.into());
         };
-        let replaced = rolled.der() != known.ca.der();
-        let rolled = Arc::new(rolled);
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known {
-            ca: Arc::clone(&rolled),
-            lineage: Arc::new(lineage),
-        };
-        if replaced {
-            tracing::warn!(former = ?known.ca, present = ?rolled, "this host trusts the fleet's new CA");
+        let (former, present) = (known.ca(), Arc::clone(rolled.ca()));
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = rolled;
+        if present.der() != former.der() {
+            tracing::warn!(?former, ?present, "this host trusts the fleet's new CA");
             self.changed.notify_one();
         }
         Ok(())
@@ -161,7 +135,7 @@ mod tests {
                 matches!(refused, Err(FollowError::Lineage(_))),
                 "{refused:?}"
             );
-            assert_eq!(*anchors.known().lineage, kept);
+            assert_eq!(**anchors.known().lineage(), kept);
         }
         anchors.follow(kept).await.unwrap();
     }

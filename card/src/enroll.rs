@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use bartizan_attestation::certificates::{
-    ChainError, FleetCa, Lineage, LineageError, Usage, verify_chain,
+    ChainError, FleetCa, Lineage, LineageError, LinkedCa, Usage, verify_chain,
 };
 use bartizan_attestation::host::{CardRefusal, OPERATION_FRAME, OperationRequest};
 use bartizan_attestation::identity::CardId;
@@ -32,6 +32,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const TAKE_UP: Duration = Duration::from_secs(30);
 /// Largest answer in bytes.
 const MAX_ANSWER: usize = 64 << 10;
+const NOT_KEPT: &str =
+    "the vault does not know the former fleet CAs yet; the card has it follow within minutes";
 
 /// The host was not enrolled.
 #[derive(Debug, thiserror::Error)]
@@ -89,10 +91,9 @@ pub async fn enroll(
     let VaultReply::Description { kind, .. } = vault.ask(&VaultRequest::Describe)? else {
         return Err(VaultError::Unexpected.into());
     };
-    let lineage = fleet_cas(config, fleet_ca).await?;
     // The one that was brought here may have been replaced since.
-    let fleet_ca = &fleet_ca.rolled(&lineage, unix_now())?;
-    let connector = Connector::anonymous(fleet_ca.der())?;
+    let mut cas = followed(config, LinkedCa::alone(fleet_ca)).await?;
+    let connector = Connector::anonymous(cas.ca().der())?;
     let wish = json!({
         "join_code": join_code, "name": name, "csr": B64.encode(csr), "vault": kind.name(),
     });
@@ -119,17 +120,28 @@ pub async fn enroll(
     .await?;
     let enrolled: Enrolled = understand(&response)?;
     let chain = enrolled.chain()?;
-    let verified = verify_chain(&chain, &fleet_ca.alone(), unix_now(), Usage::Card)?;
+    let verify = |ca: &FleetCa| verify_chain(&chain, &ca.alone(), unix_now(), Usage::Card);
+    let mut verified = verify(cas.ca());
+    if matches!(verified, Err(ChainError::ForeignCa)) {
+        // The CA was replaced while the verifier was asked, and the join code is spent.
+        cas = followed(config, cas).await?;
+        verified = verify(cas.ca());
+    }
+    let verified = verified?;
+    let card = verified.card.ok_or(ChainError::AlternativeName)?;
     let chain: Chain = chain.into_iter().map(Into::into).collect();
     // The vault checks again that the chain is for the key that it made.
     vault.chain(&VaultRequest::InstallCardIdentity {
         chain,
-        fleet_ca: fleet_ca.der().to_vec(),
+        fleet_ca: cas.ca().der().to_vec(),
     })?;
-    let VaultReply::Done = vault.ask(&VaultRequest::RollFleetCa { lineage })? else {
-        return Err(VaultError::Unexpected.into());
-    };
-    let card = verified.card.ok_or(ChainError::AlternativeName)?;
+    // Enrolled by now, whatever comes: what is not kept here the card learns when it asks for the fleet's CAs.
+    let lineage = (**cas.lineage()).clone();
+    match vault.ask(&VaultRequest::RollFleetCa { lineage }) {
+        Ok(VaultReply::Done) => {}
+        Ok(_) => tracing::warn!(error = %VaultError::Unexpected, "{NOT_KEPT}"),
+        Err(error) => tracing::warn!(%error, "{NOT_KEPT}"),
+    }
     if !tokio::task::block_in_place(|| taken_up(config)) {
         tracing::warn!(
             "the card that runs on this host has not taken its identity up yet; see its log"
@@ -138,9 +150,9 @@ pub async fn enroll(
     Ok(card)
 }
 
-/// The fleet's CAs, from the verifier that the one that was brought here vouches for.
-async fn fleet_cas(config: &Config, fleet_ca: &FleetCa) -> Result<Lineage, EnrollError> {
-    let connector = Connector::anonymous(fleet_ca.der())?;
+/// The CA that is trusted, or the one that took its place by the word of the verifier that it vouches for.
+async fn followed(config: &Config, trusted: LinkedCa) -> Result<LinkedCa, EnrollError> {
+    let connector = Connector::anonymous(trusted.ca().der())?;
     let ask = Request {
         method: "GET",
         path: "/v1/fleet-ca".into(),
@@ -148,9 +160,11 @@ async fn fleet_cas(config: &Config, fleet_ca: &FleetCa) -> Result<Lineage, Enrol
     };
     let to = config.verifier.endpoint();
     let response = request(&connector, &to, ask, MAX_ANSWER, DEADLINE).await;
-    // Nothing was certified by then, whatever came of it.
+    // Nothing is certified by that, whatever came of it.
     let response = response.map_err(EnrollError::Channel)?;
-    Ok(understand(&response)?)
+    let told: Lineage = understand(&response)?;
+    let rolled = trusted.rolled(&told, unix_now())?;
+    Ok(rolled.unwrap_or(trusted))
 }
 
 /// Waits until a card that runs already, and has waited for its identity, serves with it. Nobody answers at its socket for

@@ -204,7 +204,7 @@ impl Card {
             card: self.id,
             vault: self.kind,
             chain: self.chain(),
-            fleet_cas: (*self.anchors.known().lineage).clone(),
+            fleet_cas: (**self.anchors.known().lineage()).clone(),
             token_certificates,
         })
     }

@@ -43,6 +43,8 @@ const MAX_ANSWER: usize = 1 << 20;
 const MAX_CONNECTIONS: usize = 32;
 /// How long the verifier's CAs are believed to be the present ones, where somebody shows another one's certificate.
 const CAS_FRESH: Duration = Duration::from_secs(5);
+/// The same where the verifier's own token key is another one's: guests wait for the way to it, and each attestation comes by here.
+const CAS_FRESH_FOR_TOKENS: Duration = Duration::from_secs(1);
 /// How long the verifier's token certificates are believed to be the current ones.
 const CERTIFICATES_FRESH: Duration = Duration::from_secs(30);
 
@@ -148,7 +150,7 @@ impl Verifier {
             verdict: answer.verdict,
             token: answer.token,
             token_certificates,
-            fleet_cas: (*self.anchors.known().lineage).clone(),
+            fleet_cas: (**self.anchors.known().lineage()).clone(),
         })
     }
 
@@ -177,8 +179,12 @@ impl Verifier {
 
     /// The same where something was certified by a CA that is not known; not often, since anybody can show such a thing.
     pub(crate) async fn follow_fleet_ca_if_due(&self) {
+        self.follow_fleet_ca_unless_asked_within(CAS_FRESH).await;
+    }
+
+    async fn follow_fleet_ca_unless_asked_within(&self, fresh: Duration) {
         let asked = *(self.asked_for_cas.lock()).unwrap_or_else(PoisonError::into_inner);
-        if asked.is_some_and(|at| at.elapsed() < CAS_FRESH) {
+        if asked.is_some_and(|at| at.elapsed() < fresh) {
             return;
         }
         if let Err(error) = self.follow_fleet_ca().await {
@@ -252,9 +258,8 @@ impl Verifier {
             .map_err(|_| unclear("its token certificates are not base64url"))?;
         // Before anybody is told of a certificate by a CA that is not known yet.
         if !self.knows_issuer(certificates.first()) {
-            if let Err(error) = self.follow_fleet_ca().await {
-                tracing::warn!(%error, "whether the fleet CA was replaced is not known");
-            }
+            self.follow_fleet_ca_unless_asked_within(CAS_FRESH_FOR_TOKENS)
+                .await;
             // The verifier may not tell of it yet.
             if !self.knows_issuer(certificates.first()) {
                 tracing::warn!(

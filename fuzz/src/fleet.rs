@@ -56,8 +56,8 @@ impl Fleet {
         );
         let former = FormerFleetCa {
             certificate: ca.der().to_vec().into(),
-            new_with_old: certificates::cross(&next_ca_key, &ca_key).into(),
-            old_with_new: certificates::cross(&ca_key, &next_ca_key).into(),
+            new_with_old: certificates::cross(&next_ca_key, &ca_key, Vec::new()).into(),
+            old_with_new: certificates::cross(&ca_key, &next_ca_key, Usage::of_former_ca()).into(),
         };
         let lineage = Lineage {
             present: next_ca.der().to_vec().into(),

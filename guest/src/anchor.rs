@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bartizan_attestation::certificates::{FleetCa, Lineage, LineageError};
+use bartizan_attestation::certificates::{FleetCa, LineageError};
 
 /// The kernel parameter that carries it.
 const PARAMETER: &str = "bartizan.anchor=";
@@ -43,22 +43,6 @@ pub enum AnchorError {
     /// The certificate is pinned but unusable.
     #[error("the fleet CA certificate is unusable: {0}")]
     Certificate(#[from] bartizan_attestation::certificates::FleetCaError),
-}
-
-/// The pinned fleet CA, and what it leads to.
-#[derive(Clone, Debug)]
-pub(crate) struct Anchored {
-    pub(crate) fleet_ca: FleetCa,
-    pub(crate) lineage: Lineage,
-}
-
-impl Anchored {
-    pub(crate) fn new(pinned: &FleetCa, lineage: Lineage) -> Result<Self, AnchorError> {
-        Ok(Self {
-            fleet_ca: pinned.with_lineage(&lineage)?,
-            lineage,
-        })
-    }
 }
 
 impl Anchor {

@@ -268,7 +268,7 @@ pub fn verify_attestation_token(
         .iter()
         .map(|certificate| vec![certificate.clone()])
         .collect();
-    let pinned = &enrollment.anchored.fleet_ca;
+    let pinned = enrollment.anchored.ca();
     let fleet_ca = pinned.with_lineage(&attested.fleet_cas);
     let fleet_ca = fleet_ca.map_err(AnchorError::from)?;
     let result = verify_token(&attested.token, &chains, &fleet_ca, &expectation)?;

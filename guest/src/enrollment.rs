@@ -1,6 +1,6 @@
 //! Enrolment: a fresh key, certified for this guest and boot against its launch secret.
 
-use bartizan_attestation::certificates::{ChainError, FleetCa, Lineage};
+use bartizan_attestation::certificates::{ChainError, FleetCa, Lineage, LinkedCa};
 use bartizan_attestation::csr::{EphemeralKey, KeyError};
 use bartizan_attestation::identity::GuestIdentity;
 use base64::Engine;
@@ -8,7 +8,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::anchor::{Anchor, AnchorError, Anchored};
+use crate::anchor::{Anchor, AnchorError};
 use crate::attestation::unix_now;
 use crate::certificate::GuestCertificate;
 use crate::host_api::{HostApi, HostApiError, decode};
@@ -56,14 +56,15 @@ impl Certified {
         fleet_ca: &FleetCa,
         key: &EphemeralKey,
         expected: Option<GuestIdentity>,
-    ) -> Result<(GuestCertificate, Anchored), EnrollError> {
-        let anchored = Anchored::new(fleet_ca, self.fleet_cas.clone())?;
+    ) -> Result<(GuestCertificate, LinkedCa), EnrollError> {
+        let anchored = LinkedCa::new(fleet_ca, self.fleet_cas.clone());
+        let anchored = anchored.map_err(AnchorError::from)?;
         let chain = self
             .chain
             .iter()
             .map(|certificate| decode("chain", certificate))
             .collect::<Result<Vec<_>, _>>()?;
-        let certificate = GuestCertificate::verify(chain, &anchored.fleet_ca, unix_now())?;
+        let certificate = GuestCertificate::verify(chain, anchored.ca(), unix_now())?;
         let claimed: GuestIdentity = self.guest.parse().map_err(|_| EnrollError::OtherSubject)?;
         if expected.is_some_and(|expected| expected != claimed)
             || certificate.guest != claimed

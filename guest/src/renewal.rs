@@ -42,7 +42,7 @@ pub fn renew(host: &HostApi, folder: &Path) -> Result<Enrollment, RenewError> {
     let request = RenewalRequest::new(leaf, key.csr()?).encode();
     let signed = sign1(MessageType::RenewalRequest, &request, &[], &enrolled.key)?;
     let answer: Certified = host.post_cose("/renew", &signed)?;
-    let pinned = &enrolled.anchored.fleet_ca;
+    let pinned = enrolled.anchored.ca();
     let (certificate, anchored) = answer.check(pinned, key, Some(enrolled.guest))?;
     Ok(renewing.finish(certificate, anchored)?)
 }

@@ -6,13 +6,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bartizan_attestation::cbor;
-use bartizan_attestation::certificates::{ChainError, Lineage};
+use bartizan_attestation::certificates::{ChainError, Lineage, LinkedCa};
 use bartizan_attestation::csr::{EphemeralKey, KeyError};
 use bartizan_attestation::identity::GuestIdentity;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::anchor::{Anchor, AnchorError, Anchored};
+use crate::anchor::{Anchor, AnchorError};
 use crate::attestation::unix_now;
 use crate::certificate::{GuestCertificate, Validity};
 
@@ -26,7 +26,7 @@ const DOCUMENT: &str = "enrollment.json";
 pub struct Enrollment {
     pub(crate) key: EphemeralKey,
     pub(crate) guest: GuestIdentity,
-    pub(crate) anchored: Anchored,
+    pub(crate) anchored: LinkedCa,
     /// Its certificate chain: goes into each request, so that a report can be checked offline.
     pub(crate) chain: Vec<Vec<u8>>,
     validity: Validity,
@@ -98,7 +98,7 @@ impl StateError {
 impl Enrollment {
     pub(crate) fn new(
         key: EphemeralKey,
-        anchored: Anchored,
+        anchored: LinkedCa,
         certificate: GuestCertificate,
     ) -> Self {
         let GuestCertificate {
@@ -109,8 +109,8 @@ impl Enrollment {
         } = certificate;
         let document = Document {
             guest: guest.to_string(),
-            fleet_ca: hex::encode(anchored.fleet_ca.der()),
-            fleet_cas: hex::encode(cbor::encode(&anchored.lineage)),
+            fleet_ca: hex::encode(anchored.ca().der()),
+            fleet_cas: hex::encode(cbor::encode(&**anchored.lineage())),
             chain: chain.iter().map(hex::encode).collect(),
         };
         Self {
@@ -157,7 +157,8 @@ impl Enrollment {
         let fleet_ca = hex::decode(&document.fleet_ca).map_err(|error| damaged(&error))?;
         let fleet_cas = hex::decode(&document.fleet_cas).map_err(|error| damaged(&error))?;
         let lineage: Lineage = cbor::decode_strict(&fleet_cas).map_err(|error| damaged(&error))?;
-        let anchored = Anchored::new(&anchor.check(&fleet_ca)?, lineage)?;
+        let anchored = LinkedCa::new(&anchor.check(&fleet_ca)?, lineage);
+        let anchored = anchored.map_err(AnchorError::from)?;
         let chain = document
             .chain
             .iter()
@@ -165,7 +166,7 @@ impl Enrollment {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| damaged(&error))?;
         let guest: GuestIdentity = document.guest.parse().map_err(|error| damaged(&error))?;
-        let certificate = GuestCertificate::verify(chain, &anchored.fleet_ca, unix_now())
+        let certificate = GuestCertificate::verify(chain, anchored.ca(), unix_now())
             .map_err(StateError::chain)?;
         if certificate.guest != guest {
             return Err(StateError::OtherGuest);
@@ -247,7 +248,7 @@ impl Renewing {
     pub(crate) fn finish(
         self,
         certificate: GuestCertificate,
-        anchored: Anchored,
+        anchored: LinkedCa,
     ) -> Result<Enrollment, StateError> {
         let renewed = Enrollment::new(self.key, anchored, certificate);
         renewed.store_document(&self.folder)?;

@@ -49,6 +49,8 @@ pub async fn run(config: Config, ready: impl FnOnce()) -> anyhow::Result<()> {
     if let Some(parts) = &registry.config.qemu_parts {
         parts.link()?;
     }
+    let anchors = Arc::clone(&registry.anchors);
+    tokio::spawn(async move { anchors.ask_until_answered().await });
     // Devices end the device of whom they do not hear.
     let running = registry.find_all()?;
     let serving = async {

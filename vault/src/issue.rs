@@ -73,11 +73,7 @@ impl Certificate {
         if let Some(uri) = self.subject.uri() {
             params.subject_alt_names = vec![SanType::URI(uri.try_into().map_err(refused)?)];
         }
-        let purposes = self.usage.extended_key_usages();
-        params.extended_key_usages = purposes
-            .into_iter()
-            .map(|arcs| ExtendedKeyUsagePurpose::Other(arcs.to_vec()))
-            .collect();
+        params.extended_key_usages = extended(self.usage.extended_key_usages());
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         if self.usage == Usage::Card {
             params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -120,10 +116,12 @@ pub(crate) const fn backdated(now: u64) -> u64 {
     now.saturating_sub(BACKDATED_S)
 }
 
-/// A cross-certificate (RFC 4210 section 4.4), DER: the CA of this name and key, certified by another one of its fleet.
+/// A cross-certificate (RFC 4210 section 4.4), DER: the CA of this name and key, certified by another one of its fleet; for these
+/// extended key usages, or for all where there are none.
 pub(crate) fn cross(
     name: &str,
     key: &PublicKey,
+    purposes: Vec<&[u64]>,
     (not_before, not_after): (u64, u64),
     issuer_certificate: &[u8],
     issuer: IssuerKey<'_>,
@@ -134,6 +132,7 @@ pub(crate) fn cross(
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.not_before = instant(not_before)?;
     params.not_after = instant(not_after)?;
+    params.extended_key_usages = extended(purposes);
     params.use_authority_key_identifier_extension = true;
     // Not the one that is made of the key: all of a fleet's CAs have one name, and the key's own certificate has that.
     let mut serial = [0; 16];
@@ -184,6 +183,13 @@ const fn algorithm(curve: Curve) -> &'static SignatureAlgorithm {
         Curve::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
         Curve::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
     }
+}
+
+fn extended(purposes: Vec<&[u64]>) -> Vec<ExtendedKeyUsagePurpose> {
+    let purposes = purposes.into_iter();
+    purposes
+        .map(|arcs| ExtendedKeyUsagePurpose::Other(arcs.to_vec()))
+        .collect()
 }
 
 fn named(common: &str) -> DistinguishedName {

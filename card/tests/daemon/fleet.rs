@@ -48,10 +48,12 @@ impl Authority {
     /// The fleet's next CA, and what links the two.
     pub(crate) fn next(&self) -> (Self, Lineage) {
         let next = Self::fleet();
+        let mut believed = self.params.clone();
+        believed.extended_key_usages = extended(Usage::of_former_ca());
         let former = FormerFleetCa {
             certificate: self.der.clone().into(),
             new_with_old: self.issue(&next.params, &next.key.public_key()).into(),
-            old_with_new: next.issue(&self.params, &self.key.public_key()).into(),
+            old_with_new: next.issue(&believed, &self.key.public_key()).into(),
         };
         let lineage = Lineage {
             present: next.der.clone().into(),
@@ -155,9 +157,7 @@ fn params(usage: Usage, validity: Validity, name: SanType) -> CertificateParams 
     let mut params = named("test", validity);
     params.subject_alt_names.push(name);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = (usage.extended_key_usages().into_iter())
-        .map(|arcs| ExtendedKeyUsagePurpose::Other(arcs.to_vec()))
-        .collect();
+    params.extended_key_usages = extended(usage.extended_key_usages());
     if usage.names_vault() {
         let info = TcbInfo {
             vault: VaultKind::Software,
@@ -168,6 +168,13 @@ fn params(usage: Usage, validity: Validity, name: SanType) -> CertificateParams 
         params.custom_extensions.push(extension);
     }
     params
+}
+
+fn extended(purposes: Vec<&[u64]>) -> Vec<ExtendedKeyUsagePurpose> {
+    let purposes = purposes.into_iter();
+    purposes
+        .map(|arcs| ExtendedKeyUsagePurpose::Other(arcs.to_vec()))
+        .collect()
 }
 
 fn named(name: &str, (begin, end): Validity) -> CertificateParams {

@@ -4,6 +4,7 @@
 
 mod absence;
 mod bundles;
+mod enrolment;
 mod fleet;
 mod operations;
 mod stand_in_vault;

@@ -26,6 +26,7 @@ pub(crate) struct StandInVault {
     pub(crate) rolled: mpsc::Receiver<Lineage>,
     signs: Arc<AtomicBool>,
     enrolled: Arc<AtomicBool>,
+    rolls: Arc<AtomicBool>,
     clients: Clients,
 }
 
@@ -40,6 +41,7 @@ struct Keys {
     clients: Clients,
     signs: Arc<AtomicBool>,
     enrolled: Arc<AtomicBool>,
+    rolls: Arc<AtomicBool>,
     installed: mpsc::Sender<Chain>,
     rolled: mpsc::Sender<Lineage>,
 }
@@ -60,8 +62,9 @@ impl StandInVault {
         let listener = UnixListener::bind(&socket).unwrap();
         let signs = Arc::new(AtomicBool::new(true));
         let enrolled = Arc::new(AtomicBool::new(true));
+        let rolls = Arc::new(AtomicBool::new(true));
         let (sender, installed) = mpsc::channel();
-        let (rolls, rolled) = mpsc::channel();
+        let (followed, rolled) = mpsc::channel();
         let clients = Clients::default();
         let keys = Arc::new(Keys {
             card: Mutex::new(card),
@@ -70,8 +73,9 @@ impl StandInVault {
             clients: Arc::clone(&clients),
             signs: Arc::clone(&signs),
             enrolled: Arc::clone(&enrolled),
+            rolls: Arc::clone(&rolls),
             installed: sender,
-            rolled: rolls,
+            rolled: followed,
         });
         std::thread::spawn(move || {
             for link in listener.incoming() {
@@ -85,6 +89,7 @@ impl StandInVault {
             rolled,
             signs,
             enrolled,
+            rolls,
             clients,
         }
     }
@@ -97,6 +102,11 @@ impl StandInVault {
     /// From now on it has its identity, or does not have it yet.
     pub(crate) fn enrol(&self, enrolled: bool) {
         self.enrolled.store(enrolled, Ordering::SeqCst);
+    }
+
+    /// From now on fleet CAs are followed, or no longer.
+    pub(crate) fn roll(&self, rolls: bool) {
+        self.rolls.store(rolls, Ordering::SeqCst);
     }
 
     /// From now on TLS handshakes are signed, or no longer.
@@ -122,6 +132,12 @@ impl Keys {
             },
             VaultRequest::DescribeFleetCas => {
                 VaultReply::FleetCas(Some(Lineage::of(self.fleet_ca.clone())))
+            }
+            VaultRequest::CreateCardIdentity => {
+                VaultReply::Csr(self.card.lock().unwrap().key.csr().unwrap())
+            }
+            VaultRequest::RollFleetCa { .. } if !self.rolls.load(Ordering::SeqCst) => {
+                VaultReply::Refused(VaultRefusal::Store("told to refuse".into()))
             }
             VaultRequest::RollFleetCa { lineage } => {
                 let _told = self.rolled.send(lineage);

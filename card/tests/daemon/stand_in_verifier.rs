@@ -2,11 +2,12 @@
 //! answer on a connection of its own. Who drops it takes the verifier away.
 
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use bartizan_attestation::certificates::Lineage;
-use bartizan_attestation::csr::EphemeralKey;
+use bartizan_attestation::csr::{self, EphemeralKey};
 use bartizan_attestation::succession;
 use bartizan_channel::{Acceptor, Identity, LocalSigner};
 use base64::Engine;
@@ -23,16 +24,10 @@ pub(crate) struct StandInVerifier {
     revoked: Arc<Mutex<Vec<String>>>,
     told: Arc<Mutex<Told>>,
     bundle: Arc<Mutex<Served>>,
+    asked_for_cas: Arc<AtomicUsize>,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
-
-/// What it tells, who is revoked, and the bundle.
-type State = (
-    Arc<Mutex<Told>>,
-    Arc<Mutex<Vec<String>>>,
-    Arc<Mutex<Served>>,
-);
 
 /// What it tells of its CAs and keys.
 #[derive(Clone)]
@@ -69,12 +64,18 @@ impl StandInVerifier {
         let port = listener.local_addr().unwrap().port();
         let (end, ended) = oneshot::channel();
         let revoked = Arc::new(Mutex::default());
-        let known = Arc::clone(&revoked);
-        let tokens = Vec::new();
+        let (tokens, shown) = (Vec::new(), lineage.clone());
         let told = Arc::new(Mutex::new(Told { lineage, tokens }));
-        let telling = Arc::clone(&told);
+        let asked_for_cas = Arc::new(AtomicUsize::new(0));
         let bundle = Arc::<Mutex<Served>>::default();
-        let served = Arc::clone(&bundle);
+        let state = State {
+            bundle: Arc::clone(&bundle),
+            fleet,
+            lineage: shown,
+            told: Arc::clone(&told),
+            revoked: Arc::clone(&revoked),
+            asked_for_cas: Arc::clone(&asked_for_cas),
+        };
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -82,7 +83,7 @@ impl StandInVerifier {
                 .unwrap();
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(fleet, (telling, known, served), listener) => {}
+                    () = serve(Arc::new(state), listener) => {}
                     _ = ended => {}
                 }
             });
@@ -92,9 +93,15 @@ impl StandInVerifier {
             revoked,
             told,
             bundle,
+            asked_for_cas,
             end: Some(end),
             thread: Some(thread),
         }
+    }
+
+    /// From now on this is what comes of asking for a bundle.
+    pub(crate) fn serve(&self, served: Served) {
+        *self.bundle.lock().unwrap() = served;
     }
 
     /// From now on it tells this.
@@ -102,9 +109,9 @@ impl StandInVerifier {
         *self.told.lock().unwrap() = told;
     }
 
-    /// From now on this is what comes of asking for a bundle.
-    pub(crate) fn serve(&self, served: Served) {
-        *self.bundle.lock().unwrap() = served;
+    /// How often it was asked for its CAs.
+    pub(crate) fn asked_for_cas(&self) -> usize {
+        self.asked_for_cas.load(Ordering::SeqCst)
     }
 
     /// From now on this operator is.
@@ -120,38 +127,37 @@ impl Drop for StandInVerifier {
     }
 }
 
-async fn serve(fleet: Arc<Authority>, (told, revoked, bundle): State, listener: TcpListener) {
+struct State {
+    fleet: Arc<Authority>,
+    /// Its CAs, whatever it tells of them.
+    lineage: Lineage,
+    told: Arc<Mutex<Told>>,
+    revoked: Arc<Mutex<Vec<String>>>,
+    bundle: Arc<Mutex<Served>>,
+    asked_for_cas: Arc<AtomicUsize>,
+}
+
+async fn serve(state: Arc<State>, listener: TcpListener) {
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let key = EphemeralKey::generate().unwrap();
     let signer = LocalSigner::from_pkcs8(key.pkcs8_der()).unwrap();
-    let server = fleet.certify_server(&key.public_key());
-    let lineage = told.lock().unwrap().lineage.clone();
+    let server = state.fleet.certify_server(&key.public_key());
+    let lineage = &state.lineage;
     let chain = [vec![server], lineage.new_with_old()].concat();
     let former = lineage.former.iter().map(|ca| ca.certificate.to_vec());
-    let cas: Vec<_> = former.chain([fleet.der.clone()]).collect();
+    let cas: Vec<_> = former.chain([state.fleet.der.clone()]).collect();
     let identity = Arc::new(Identity::new(chain, Arc::new(signer)));
     let acceptor = Acceptor::new(move || Arc::clone(&identity), &cas).unwrap();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let (fleet, acceptor) = (Arc::clone(&fleet), acceptor.clone());
-        let told = told.lock().unwrap().clone();
-        let revoked = revoked.lock().unwrap().clone();
-        let bundle = bundle.lock().unwrap().clone();
-        tokio::spawn(async move {
-            answer((&fleet, &told), (&revoked, bundle), &acceptor, stream).await
-        });
+        let (state, acceptor) = (Arc::clone(&state), acceptor.clone());
+        tokio::spawn(async move { answer(&state, &acceptor, stream).await });
     }
 }
 
 /// Answers one request; `None` where the client did not get so far.
-async fn answer(
-    fleet: (&Authority, &Told),
-    (revoked, bundle): (&[String], Served),
-    acceptor: &Acceptor,
-    stream: TcpStream,
-) -> Option<()> {
+async fn answer(state: &State, acceptor: &Acceptor, stream: TcpStream) -> Option<()> {
     let (mut stream, client) = acceptor.accept(stream).await.ok()?;
-    assert!(client.is_some(), "the card shows who it is");
     let (mut request, mut part) = (Vec::new(), [0; 4096]);
     let (head, body) = loop {
         let length = stream.read(&mut part).await.ok().filter(|read| *read > 0)?;
@@ -169,8 +175,10 @@ async fn answer(
         }
     };
     if head.starts_with("GET /v1/bundles/") {
+        assert!(client.is_some(), "the card shows who it is");
         let asked = format!("GET /v1/bundles/{} HTTP/1.1", "07".repeat(32));
         assert_eq!(head.lines().next(), Some(asked.as_str()));
+        let bundle = state.bundle.lock().unwrap().clone();
         let answer = match bundle {
             Served::NotPublished => {
                 let problem = json!({ "type": "urn:bartizan:problem:bundle-not-published" });
@@ -183,7 +191,14 @@ async fn answer(
         stream.write_all(&answer).await.ok()?;
         return stream.shutdown().await.ok();
     }
-    let body = reply(fleet, revoked, &head, &body).to_string();
+    let body = if head.starts_with("POST /v1/hosts ") {
+        state.enroll(&body)
+    } else {
+        let public = head.starts_with("GET /v1/fleet-ca ");
+        assert!(client.is_some() || public, "the card shows who it is");
+        state.reply(&head, &body)
+    };
+    let body = body.to_string();
     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
     let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
     stream.write_all(answer.as_bytes()).await.ok()?;
@@ -198,26 +213,42 @@ fn with_length(status: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-fn reply((fleet, told): (&Authority, &Told), revoked: &[String], head: &str, body: &str) -> Value {
-    if head.starts_with("POST /v1/hosts/succeed ") {
+impl State {
+    /// By the present CA; from then on it tells of that one, where it has not before.
+    fn enroll(&self, body: &str) -> Value {
         let wish: Value = serde_json::from_str(body).unwrap();
-        let known = fleet.ca().with_lineage(&told.lineage).unwrap();
-        let signed = B64.decode(wish["succession"].as_str().unwrap()).unwrap();
-        let verified = succession::verify(&signed, &known, now()).unwrap();
-        let certificate = fleet.certify_card_as(verified.card, &verified.next, fresh());
-        return json!({ "chain": [B64.encode(certificate)] });
+        let csr = B64.decode(wish["csr"].as_str().unwrap()).unwrap();
+        let key = csr::verify(&csr).unwrap();
+        let certificate = self.fleet.certify_card(&key, fresh());
+        self.told.lock().unwrap().lineage = self.lineage.clone();
+        json!({ "chain": [B64.encode(certificate)] })
     }
-    if head.starts_with("POST /v1/hosts/counter ") {
-        return json!({ "counter": 1, "mark": B64.encode([7; 32]) });
+
+    fn reply(&self, head: &str, body: &str) -> Value {
+        let fleet = &self.fleet;
+        let told = self.told.lock().unwrap().clone();
+        let revoked = self.revoked.lock().unwrap().clone();
+        if head.starts_with("POST /v1/hosts/succeed ") {
+            let wish: Value = serde_json::from_str(body).unwrap();
+            let known = fleet.ca().with_lineage(&told.lineage).unwrap();
+            let signed = B64.decode(wish["succession"].as_str().unwrap()).unwrap();
+            let verified = succession::verify(&signed, &known, now()).unwrap();
+            let certificate = fleet.certify_card_as(verified.card, &verified.next, fresh());
+            return json!({ "chain": [B64.encode(certificate)] });
+        }
+        if head.starts_with("POST /v1/hosts/counter ") {
+            return json!({ "counter": 1, "mark": B64.encode([7; 32]) });
+        }
+        if head.starts_with("GET /v1/fleet-ca ") {
+            self.asked_for_cas.fetch_add(1, Ordering::SeqCst);
+            return json!(told.lineage);
+        }
+        if head.starts_with("GET /v1/token-certificates ") {
+            let chains: Vec<_> = told.tokens.iter().map(|leaf| [B64.encode(leaf)]).collect();
+            return json!({ "token_certificates": chains });
+        }
+        let operator = head.strip_prefix("GET /v1/operators/");
+        let (operator, _) = operator.unwrap().split_once("/standing ").unwrap();
+        json!({ "revoked": revoked.iter().any(|name| name == operator) })
     }
-    if head.starts_with("GET /v1/fleet-ca ") {
-        return json!(told.lineage);
-    }
-    if head.starts_with("GET /v1/token-certificates ") {
-        let chains: Vec<_> = told.tokens.iter().map(|leaf| [B64.encode(leaf)]).collect();
-        return json!({ "token_certificates": chains });
-    }
-    let operator = head.strip_prefix("GET /v1/operators/");
-    let (operator, _) = operator.unwrap().split_once("/standing ").unwrap();
-    json!({ "revoked": revoked.iter().any(|name| name == operator) })
 }

@@ -1,5 +1,8 @@
+use bartizan_attestation::certificates::Usage;
 use bartizan_attestation::csr::EphemeralKey;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose,
+};
 
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 
@@ -24,9 +27,13 @@ impl Ca {
         Self { key, der }
     }
 
-    fn certify(&self, other: &Self) -> Vec<u8> {
+    fn certify(&self, other: &Self, believed: Vec<&[u64]>) -> Vec<u8> {
         let issuer = Issuer::new(params(), &self.key);
-        let link = params().signed_by(&other.key, &issuer).unwrap();
+        let mut params = params();
+        params.extended_key_usages = (believed.into_iter())
+            .map(|arcs| ExtendedKeyUsagePurpose::Other(arcs.to_vec()))
+            .collect();
+        let link = params.signed_by(&other.key, &issuer).unwrap();
         link.der().to_vec()
     }
 }
@@ -37,8 +44,8 @@ fn answer(cas: &[&Ca]) -> Value {
     let former = cas.windows(2).map(|two| {
         json!({
             "fleet_ca": B64.encode(&two[0].der),
-            "new_with_old": B64.encode(two[0].certify(two[1])),
-            "old_with_new": B64.encode(two[1].certify(two[0])),
+            "new_with_old": B64.encode(two[0].certify(two[1], Vec::new())),
+            "old_with_new": B64.encode(two[1].certify(two[0], Usage::of_former_ca())),
         })
     });
     json!({ "fleet_ca": B64.encode(&present.der), "former": former.collect::<Vec<_>>() })

@@ -19,10 +19,16 @@ pub(super) fn fleet_ca(key: &EphemeralKey) -> FleetCa {
     FleetCa::from_der(certificate.der()).expect("a fleet's CA")
 }
 
-/// A CA of the fleet, certified by another.
-pub(super) fn cross(subject: &EphemeralKey, issuer: &EphemeralKey) -> Vec<u8> {
+/// A CA of the fleet, certified by another, for these extended key usages.
+pub(super) fn cross(
+    subject: &EphemeralKey,
+    issuer: &EphemeralKey,
+    purposes: Vec<&[u64]>,
+) -> Vec<u8> {
     let issuer = Issuer::new(ca_params(), issuer);
-    let link = ca_params().signed_by(subject, &issuer);
+    let mut params = ca_params();
+    params.extended_key_usages = extended(purposes);
+    let link = params.signed_by(subject, &issuer);
     link.expect("the CA signs").der().to_vec()
 }
 
@@ -129,11 +135,7 @@ fn card_params(fleet: &Fleet) -> CertificateParams {
 fn leaf_params(fleet: &Fleet, usage: Usage, uri: &str) -> CertificateParams {
     let mut params = params(&format!("{usage:?}"));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = usage
-        .extended_key_usages()
-        .into_iter()
-        .map(|arcs| ExtendedKeyUsagePurpose::Other(arcs.to_vec()))
-        .collect();
+    params.extended_key_usages = extended(usage.extended_key_usages());
     let name = if usage == Usage::TlsServer {
         SanType::DnsName("verifier.example".try_into().expect("a DNS name"))
     } else {
@@ -153,6 +155,13 @@ fn leaf_params(fleet: &Fleet, usage: Usage, uri: &str) -> CertificateParams {
         params.custom_extensions.push(extension);
     }
     params
+}
+
+fn extended(purposes: Vec<&[u64]>) -> Vec<ExtendedKeyUsagePurpose> {
+    let purposes = purposes.into_iter();
+    purposes
+        .map(|arcs| ExtendedKeyUsagePurpose::Other(arcs.to_vec()))
+        .collect()
 }
 
 fn params(name: &str) -> CertificateParams {

@@ -51,8 +51,8 @@ impl Scene {
         Lineage::of(self.fleet.ca.der().to_vec())
     }
 
-    fn anchored(&self) -> Anchored {
-        Anchored::new(&self.fleet.ca, self.lineage()).unwrap()
+    fn anchored(&self) -> LinkedCa {
+        LinkedCa::new(&self.fleet.ca, self.lineage()).unwrap()
     }
 
     fn certified(&self, key: &EphemeralKey) -> GuestCertificate {
@@ -179,8 +179,8 @@ fn a_key_that_is_certified_under_the_next_ca_is_read_back_by_the_link_alone() {
     let chain = next.chain(&key, named);
     scene.enrol_under(&lineage, named, &chain);
     let loaded = scene.load();
-    assert_eq!(loaded.anchored.fleet_ca.sha256(), scene.fleet.ca.sha256());
-    assert_eq!(loaded.anchored.lineage, lineage);
+    assert_eq!(loaded.anchored.ca().sha256(), scene.fleet.ca.sha256());
+    assert_eq!(**loaded.anchored.lineage(), lineage);
     scene.enrol_under(&scene.lineage(), named, &chain);
     assert!(matches!(
         scene.try_load(),

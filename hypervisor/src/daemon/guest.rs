@@ -81,7 +81,7 @@ impl Guest {
     /// The fleet's CAs, as the card tells them now.
     pub async fn fleet_cas(&self) -> Result<Lineage, LinkError> {
         let told = self.card.host().await?.fleet_cas;
-        self.anchors.learn(&told);
+        self.anchors.learn(&told).await;
         Ok(told)
     }
 

@@ -61,13 +61,9 @@ async fn answer(
     match request {
         OperatorRequest::Run { record } => {
             let ordered_at_s = unix_now();
-            let verify = || verify_record(&record, &registry.anchors.ca(), ordered_at_s);
-            let mut verified = verify();
-            if verified.is_err() {
-                // Its operator, or the anchor in it, may be of a CA of the fleet that is not known yet.
-                registry.anchors.ask_if_there().await;
-                verified = verify();
-            }
+            // Its operator, or the anchor in it, may be of a CA of the fleet that is not known yet, or of one that has ended since.
+            registry.anchors.ask_if_there().await;
+            let verified = verify_record(&record, &registry.anchors.ca(), ordered_at_s);
             let verified =
                 verified.map_err(|error| OperatorRefusal::BadRecord(error.to_string()))?;
             tracing::info!(

@@ -47,7 +47,7 @@ impl Registry {
         let card = CardLink::new(config.card_socket.clone());
         let (admissions, keeper) = Admissions::new(config.devices_socket.clone());
         let registry = Self {
-            anchors: Arc::new(Anchors::new(fleet_ca, card.clone())),
+            anchors: Arc::new(Anchors::new(&fleet_ca, card.clone())),
             card,
             admissions,
             notes: Notes::new(config.started()),

@@ -219,6 +219,26 @@ async fn guest_of_a_later_fleet_ca_is_started_again_once_the_card_is_there() {
     assert_eq!(daemon.stop(true).await, OperatorReply::Done);
 }
 
+/// By the daemon's configuration alone the former CA counts to its own end, not to that of the link to it.
+#[tokio::test]
+async fn what_was_signed_under_a_former_fleet_ca_that_has_ended_is_not_started() {
+    let host = Host::of(Fleet::long_after_a_rotation(), Program::PrintsLogin, "");
+    let daemon = Daemon::start(&host).await;
+    let fleet = &host.fleet;
+    let record = (host.config.record).replace(&fleet.anchor(), &fleet.configured_anchor());
+    assert!(record.contains(&fleet.configured_anchor()));
+    let record = fleet.sign(&record);
+    let refused = daemon.ask(OperatorRequest::Run { record }).await;
+    assert!(
+        matches!(
+            refused,
+            OperatorReply::Refused(OperatorRefusal::BadRecord(_))
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(daemon.card.boots(), 0);
+}
+
 /// Revoking is for what is to be started: what runs goes on.
 #[tokio::test]
 async fn what_a_revoked_operator_signed_is_not_started_again() {

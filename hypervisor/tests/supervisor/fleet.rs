@@ -51,16 +51,38 @@ impl Fleet {
     /// One whose CA took another one's place, which who does not ask trusts still.
     pub(crate) fn after_a_rotation() -> Self {
         let (old, new) = (Self::new(), Self::new());
-        let cross = |subject: &Self, issuer: &Self| {
-            let cross = ca_params().signed_by(subject.ca.key(), &issuer.ca);
+        let former = Some(old.replaced_by(&new, 2049));
+        Self { former, ..new }
+    }
+
+    /// The same where nothing by the former CA is valid any more; its operator signs all the same.
+    pub(crate) fn long_after_a_rotation() -> Self {
+        let (old, new) = (Self::new(), Self::new());
+        let former = Some(old.replaced_by(&new, 2025));
+        let operator = old.operator;
+        Self {
+            former,
+            operator,
+            ..new
+        }
+    }
+
+    /// What links it to the next CA, until a year begins.
+    fn replaced_by(&self, new: &Self, ends: i32) -> FormerFleetCa {
+        let cross = |subject: &Self, issuer: &Self, believed: Vec<&[u64]>, ends: i32| {
+            let mut params = ca_params();
+            params.extended_key_usages = (believed.into_iter())
+                .map(|arcs| ExtendedKeyUsagePurpose::Other(arcs.to_vec()))
+                .collect();
+            params.not_after = date_time_ymd(ends, 1, 1);
+            let cross = params.signed_by(subject.ca.key(), &issuer.ca);
             cross.unwrap().der().to_vec().into()
         };
-        let former = Some(FormerFleetCa {
-            certificate: old.ca().into(),
-            new_with_old: cross(&new, &old),
-            old_with_new: cross(&old, &new),
-        });
-        Self { former, ..new }
+        FormerFleetCa {
+            certificate: self.ca().into(),
+            new_with_old: cross(new, self, Vec::new(), 2049),
+            old_with_new: cross(self, new, Usage::of_former_ca(), ends),
+        }
     }
 
     /// The CAs, as the card tells them.
@@ -87,8 +109,12 @@ impl Fleet {
 
     /// SHA-256 of the CA, as launch records name it.
     pub(crate) fn anchor(&self) -> String {
-        let ca = FleetCa::from_pem_or_der(&self.ca()).unwrap();
-        Digest(ca.sha256().to_vec()).to_string()
+        anchor(&self.ca())
+    }
+
+    /// The same of the CA that the daemon is configured with.
+    pub(crate) fn configured_anchor(&self) -> String {
+        anchor(&self.configured())
     }
 
     /// The CA's certificate, DER.
@@ -102,6 +128,11 @@ impl Fleet {
         let leaf = params.signed_by(&Certified(key), &self.card).unwrap();
         vec![leaf.der().to_vec().into(), self.card.der().to_vec().into()]
     }
+}
+
+fn anchor(ca: &[u8]) -> String {
+    let ca = FleetCa::from_pem_or_der(ca).unwrap();
+    Digest(ca.sha256().to_vec()).to_string()
 }
 
 fn ca_params() -> CertificateParams {

@@ -33,13 +33,14 @@ const RESTART: Duration = Duration::from_secs(240);
 const NGINX: &str = "--application nginx --pid $(cat /run/nginx.pid)";
 
 /// A section's commands that are not done yet.
-struct Runbook<'o> {
+pub(crate) struct Runbook<'o> {
     operator: &'o Operator,
     commands: VecDeque<&'static str>,
 }
 
 impl<'o> Runbook<'o> {
-    fn of(title: &str, operator: &'o Operator) -> Result<Self> {
+    /// That of the section, or of the one within a section, with this title.
+    pub(crate) fn of(title: &str, operator: &'o Operator) -> Result<Self> {
         let heading = format!("## {title}\n");
         let (_, rest) = RUNBOOKS.split_once(&heading).context("the section")?;
         let section = rest.split("\n## ").next().unwrap_or_default();
@@ -48,6 +49,11 @@ impl<'o> Runbook<'o> {
             operator,
             commands: commands.collect(),
         })
+    }
+
+    /// What is left is for another operator to do.
+    pub(crate) fn by(self, operator: &'o Operator) -> Self {
+        Self { operator, ..self }
     }
 
     /// Carries the next command out, which must begin so.
@@ -68,13 +74,13 @@ impl<'o> Runbook<'o> {
         self.operator.run(&words)
     }
 
-    fn must(&mut self, begins: &str, names: &[(&str, &str)]) -> Result<Value> {
+    pub(crate) fn must(&mut self, begins: &str, names: &[(&str, &str)]) -> Result<Value> {
         let ran = self.next(begins, names)?;
         ensure!(ran.code == Some(0), "`{begins}`: {ran:?}");
         Ok(ran.json)
     }
 
-    fn end(self) -> Result<()> {
+    pub(crate) fn end(self) -> Result<()> {
         ensure!(self.commands.is_empty(), "not done: {:?}", self.commands);
         Ok(())
     }
@@ -93,7 +99,7 @@ fn sections(_: &mut World) -> Result<()> {
         "A host's card identity",
         "An operator's key",
         "The release key",
-        // A test of the verifier's.
+        // Another fleet: a test of the verifier's. Another one, before anything happened: `rotations::fleet_ca_is_followed`.
         "The fleet CA",
     ];
     ensure!(titles == known, "{titles:?}");

@@ -34,6 +34,20 @@ impl Fleet {
     }
 
     fn identity(&self, usage: ExtendedKeyUsagePurpose, expired: bool) -> Arc<Identity> {
+        self.certified(usage, expired, &[])
+    }
+
+    /// One whose certificate is shown with these links.
+    fn showing(&self, usage: ExtendedKeyUsagePurpose, links: &[&Vec<u8>]) -> Arc<Identity> {
+        self.certified(usage, false, links)
+    }
+
+    fn certified(
+        &self,
+        usage: ExtendedKeyUsagePurpose,
+        expired: bool,
+        links: &[&Vec<u8>],
+    ) -> Arc<Identity> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
         let mut params = CertificateParams::new(vec!["server.test".to_owned()]).unwrap();
         params.extended_key_usages = vec![usage];
@@ -42,10 +56,9 @@ impl Fleet {
         }
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let signer = LocalSigner::from_pkcs8(&key.serialize_der()).unwrap();
-        Arc::new(Identity::new(
-            vec![certificate.der().to_vec()],
-            Arc::new(signer),
-        ))
+        let chain = links.iter().map(|link| link.to_vec());
+        let chain = [vec![certificate.der().to_vec()], chain.collect()].concat();
+        Arc::new(Identity::new(chain, Arc::new(signer)))
     }
 
     fn server(&self) -> Arc<Identity> {
@@ -307,13 +320,54 @@ async fn both_ends_of_a_connection_have_its_binding_and_no_other_connection_has(
     assert_ne!(bindings[0], bindings[1]);
 }
 
+/// A CA certified by another one, for these uses or for all, DER.
+fn cross(subject: &Fleet, issuer: &Fleet, uses: &[ExtendedKeyUsagePurpose]) -> Vec<u8> {
+    let mut link = CertificateParams::default();
+    link.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    link.extended_key_usages = uses.to_vec();
+    let link = link.signed_by(subject.issuer.key(), &issuer.issuer);
+    link.unwrap().der().to_vec()
+}
+
+/// A former CA's key in other hands, towards who has followed to the new one: the link back, which is good for clients only, makes no
+/// server of it.
+#[tokio::test]
+async fn a_server_by_a_former_ca_is_refused_with_the_link_to_it() {
+    let (old, new, evil) = (Fleet::new(), Fleet::new(), Fleet::new());
+    let back = cross(&old, &new, &[ExtendedKeyUsagePurpose::ClientAuth]);
+    let shaken = async |by: &Fleet, links: &[&Vec<u8>], pinned: &Fleet| {
+        let identity = by.showing(ExtendedKeyUsagePurpose::ServerAuth, links);
+        let connector = Connector::anonymous(&pinned.der).unwrap();
+        shake(acceptor(pinned, identity), connector, "server.test").await
+    };
+    let onward = cross(&evil, &old, &[]);
+    for (by, links) in [(&old, &[&back][..]), (&evil, &[&onward, &back])] {
+        let refused = shaken(by, links, &new).await.unwrap_err();
+        assert_eq!(refused.fault(), Fault::Untrusted);
+    }
+    // It is the link's word: without it, each of the two would be.
+    let any = cross(&old, &new, &[]);
+    assert!(shaken(&old, &[&any], &new).await.is_ok());
+    assert!(shaken(&evil, &[&onward, &any], &new).await.is_ok());
+    // Clients by the former CA are accepted with it, and servers of the new one by who has not followed.
+    let client = old.showing(ExtendedKeyUsagePurpose::ClientAuth, &[&back]);
+    let connector = Connector::authenticated(move || Arc::clone(&client), &new.der);
+    let accepted = shake(
+        acceptor(&new, new.server()),
+        connector.unwrap(),
+        "server.test",
+    )
+    .await;
+    assert_eq!(accepted.unwrap().map(|chain| chain.len()), Some(2));
+    let on = cross(&new, &old, &[]);
+    assert!(shaken(&new, &[&on], &old).await.is_ok());
+}
+
 /// A server of the new CA, which shows the link to it; and clients of both CAs.
 #[tokio::test]
 async fn two_cas_that_are_linked_serve_side_by_side() {
     let (old, new) = (Fleet::new(), Fleet::new());
-    let mut link = CertificateParams::default();
-    link.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let link = link.signed_by(new.issuer.key(), &old.issuer).unwrap();
+    let link = cross(&new, &old, &[]);
     let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
     let mut params = CertificateParams::new(vec!["server.test".to_owned()]).unwrap();
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -324,7 +378,7 @@ async fn two_cas_that_are_linked_serve_side_by_side() {
         Acceptor::new(move || Arc::clone(&identity), &[&new.der, &old.der]).unwrap()
     };
     let leaf = leaf.der().to_vec();
-    let linked = shows(vec![leaf.clone(), link.der().to_vec()]);
+    let linked = shows(vec![leaf.clone(), link]);
     for client in [&old, &new] {
         let shown = client.identity(ExtendedKeyUsagePurpose::ClientAuth, false);
         let connector = Connector::authenticated(move || Arc::clone(&shown), &client.der);

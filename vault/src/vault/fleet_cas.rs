@@ -1,6 +1,6 @@
 //! One fleet CA after the other (RFC 4210 section 4.4): the verifier's vault makes them, a host's vault follows them.
 
-use bartizan_attestation::certificates::{FleetCa, FormerFleetCa, Lineage};
+use bartizan_attestation::certificates::{FleetCa, FormerFleetCa, Lineage, Usage};
 use bartizan_attestation::digest::sha256;
 use bartizan_attestation::keys::{Purpose, VaultRefusal, VaultReply};
 use bartizan_attestation::rotation::{AuthorisedRotation, RotationRefusal};
@@ -97,13 +97,15 @@ impl Operation<'_> {
         let new_with_old = cross(
             &name,
             &key.public,
+            Vec::new(),
             (backdated(self.now), ends),
             present.der(),
             self.issuer(former)?,
         )?;
         let old_ends = self.now.saturating_add(OLD_WITH_NEW_S).min(ends);
         let old_key = present.public_key();
-        let old_with_new = cross(&name, old_key, (began, old_ends), &der, issuer())?;
+        let believed = Usage::of_former_ca();
+        let old_with_new = cross(&name, old_key, believed, (began, old_ends), &der, issuer())?;
         kept.push(FormerFleetCa {
             certificate: present.der().to_vec().into(),
             new_with_old: new_with_old.into(),

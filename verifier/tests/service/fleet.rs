@@ -68,8 +68,11 @@ impl Authority {
 
     /// The fleet's CAs once another one took this one's place.
     pub(crate) fn replaced_by(&self, new: &Self) -> Lineage {
-        let cross = |subject: &Self, issuer: &Self| {
+        let cross = |subject: &Self, issuer: &Self, believed: Vec<&[u64]>| {
             let mut params = subject.params.clone();
+            params.extended_key_usages = (believed.into_iter())
+                .map(|arcs| ExtendedKeyUsagePurpose::Other(arcs.to_vec()))
+                .collect();
             params.use_authority_key_identifier_extension = true;
             let by = Issuer::from_params(&issuer.params, &issuer.key);
             let cross = params.signed_by(&Certified(&subject.key.public_key()), &by);
@@ -77,8 +80,8 @@ impl Authority {
         };
         let former = FormerFleetCa {
             certificate: self.der.clone().into(),
-            new_with_old: cross(new, self),
-            old_with_new: cross(self, new),
+            new_with_old: cross(new, self, Vec::new()),
+            old_with_new: cross(self, new, Usage::of_former_ca()),
         };
         Lineage {
             present: new.der.clone().into(),

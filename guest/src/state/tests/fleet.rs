@@ -40,15 +40,19 @@ impl Fleet {
     /// The fleet's next CA, with a card of its own, and what links the two.
     pub(super) fn next(&self) -> (Self, Lineage) {
         let next = Self::new();
-        let cross = |subject: &EphemeralKey, issuer: &EphemeralKey| {
+        let cross = |subject: &EphemeralKey, issuer: &EphemeralKey, believed: Vec<&[u64]>| {
             let issuer = Issuer::new(ca_params(), issuer);
-            let link = ca_params().signed_by(subject, &issuer);
+            let mut params = ca_params();
+            params.extended_key_usages = (believed.into_iter())
+                .map(|arcs| ExtendedKeyUsagePurpose::Other(arcs.to_vec()))
+                .collect();
+            let link = params.signed_by(subject, &issuer);
             link.unwrap().der().to_vec()
         };
         let former = FormerFleetCa {
             certificate: self.ca.der().to_vec().into(),
-            new_with_old: cross(&next.ca_key, &self.ca_key).into(),
-            old_with_new: cross(&self.ca_key, &next.ca_key).into(),
+            new_with_old: cross(&next.ca_key, &self.ca_key, Vec::new()).into(),
+            old_with_new: cross(&self.ca_key, &next.ca_key, Usage::of_former_ca()).into(),
         };
         let lineage = Lineage {
             present: next.ca.der().to_vec().into(),

@@ -19,10 +19,12 @@ use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose,
     SanType,
 };
+use serde_json::Value;
 
-use super::{NGINX, attest_until, history, id, now};
+use super::{NGINX, attest_until, id, now};
 use crate::Case;
 use crate::compromised::Hypervisor;
+use crate::runbooks::Runbook;
 use crate::world::World;
 
 /// The last of all cases: what others know of the fleet is the former CA.
@@ -37,11 +39,12 @@ fn followed(world: &mut World) -> Result<()> {
     let old = read(&operator.fleet_ca())?;
     let pinned = stack.layout.path("former-fleet-ca.pem");
     fs::copy(operator.fleet_ca(), &pinned)?;
+    let mut book = Runbook::of("Another one, before anything happened", operator)?;
     let over = AtomicBool::new(false);
     let affirmed = AtomicU32::new(0);
     thread::scope(|scope| {
         let guest = scope.spawn(|| attest_until(web, &over, &affirmed));
-        let rotated = rotate_meanwhile(stack, &affirmed);
+        let rotated = rotate_meanwhile(stack, &mut book, &affirmed);
         over.store(true, Ordering::SeqCst);
         let attested = guest.join().unwrap_or_else(|_| bail!("a panic"));
         attested.and(rotated)
@@ -51,15 +54,18 @@ fn followed(world: &mut World) -> Result<()> {
     ensure!(old.sha256() != new.sha256(), "the folder did not follow");
     ensure!(*host.fleet_cas.present == *new.der(), "the host did not");
 
-    former_key_is_gone(operator, &old)?;
+    let events = book.must("key history verifier", &[])?;
+    former_key_is_gone(operator, &old, &events)?;
     openssl_follows(stack, &pinned, &host.fleet_cas)?;
     // Who is certified by the former CA orders and asks as before, and follows by a command.
     let second = &stack.second_operator;
     second.must(&["vm", "list"])?;
-    for followed in [true, false] {
-        let rolled = second.must(&["operator", "roll-fleet-ca"])?;
-        ensure!(rolled["rolled"] == followed, "{rolled}");
-    }
+    let mut book = book.by(second);
+    let rolled = book.must("operator roll-fleet-ca", &[])?;
+    book.end()?;
+    let again = second.must(&["operator", "roll-fleet-ca"])?;
+    ensure!(rolled["rolled"] == true, "{rolled}");
+    ensure!(again["rolled"] == false, "{again}");
     second.must(&["vm", "list"])?;
     second.must(&["key", "list", "verifier"])?;
     stranger_is_refused(stack)?;
@@ -85,7 +91,7 @@ fn followed(world: &mut World) -> Result<()> {
 }
 
 /// Rotates all that the verifier has while the guest goes on, and waits until the host has followed.
-fn rotate_meanwhile(stack: &Stack, affirmed: &AtomicU32) -> Result<()> {
+fn rotate_meanwhile(stack: &Stack, book: &mut Runbook<'_>, affirmed: &AtomicU32) -> Result<()> {
     let operator = &stack.operator;
     let deadline = Instant::now() + PATIENCE;
     let some_more = || {
@@ -97,7 +103,7 @@ fn rotate_meanwhile(stack: &Stack, affirmed: &AtomicU32) -> Result<()> {
         Ok(())
     };
     some_more()?;
-    let rotated = operator.must(&["key", "rotate", "fleet-ca"])?;
+    let rotated = book.must("key rotate fleet-ca", &[])?;
     ensure!(rotated["rolled"] == true, "{rotated}");
     some_more()?;
     operator.must(&["key", "rotate", "token"])?;
@@ -114,9 +120,9 @@ fn rotate_meanwhile(stack: &Stack, affirmed: &AtomicU32) -> Result<()> {
     }
 }
 
-fn former_key_is_gone(operator: &Operator, old: &FleetCa) -> Result<()> {
+fn former_key_is_gone(operator: &Operator, old: &FleetCa, events: &Value) -> Result<()> {
     let key = hex::encode(old.public_key().sha256());
-    let events = history(operator, "verifier", "fleet-ca")?;
+    let events = events.as_array().context("a list")?;
     let told: Vec<_> = (events.iter().filter(|event| id(event) == key))
         .filter_map(|event| event["event"].as_str())
         .collect();

@@ -46,7 +46,7 @@ pub struct VerifiedCertificate {
 }
 
 /// Verifies a chain (DER, leaf first, without the fleet CA) for one usage at one time, in seconds
-/// since the Unix epoch. It leads to the pinned CA, or to one that this leads to at that time. Revocation is for the caller to check, by [`VerifiedCertificate::subject`].
+/// since the Unix epoch. It leads to the pinned CA, or to one that this leads to at that time; a server's to no former one. Revocation is for the caller to check, by [`VerifiedCertificate::subject`].
 pub fn verify_chain(
     chain: &[Vec<u8>],
     ca: &FleetCa,
@@ -61,7 +61,7 @@ pub fn verify_chain(
     }
     // Its end only: what a former CA certified is older than the one that took its place.
     ca.pinned().check_end(at_unix_s)?;
-    for issuer in ca.known() {
+    for issuer in ca.known().filter(|issuer| issuer.is_believed_for(usage)) {
         match verify_under(chain, issuer, at_unix_s, usage) {
             Err(ChainError::ForeignCa) => {}
             Ok(verified) => return issuer.check_time(at_unix_s).map(|()| verified),

@@ -109,18 +109,44 @@ impl<'a> Contents<'a> {
         })
     }
 
-    /// Whether its extensions are at most basic constraints, key usage and the two key identifiers.
-    pub(super) fn says_no_more_than_ca(&self) -> bool {
+    /// Whether its extensions are at most basic constraints, key usage and the two key identifiers, and extended key usages exactly
+    /// where that is what it shall be good for.
+    pub(super) fn says_no_more_than_ca(
+        &self,
+        good_for: Option<Vec<&[u8]>>,
+    ) -> Result<bool, ChainError> {
         let allowed = [
             OID_X509_EXT_BASIC_CONSTRAINTS,
             OID_X509_EXT_KEY_USAGE,
             OID_X509_EXT_SUBJECT_KEY_IDENTIFIER,
             OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER,
+            OID_X509_EXT_EXTENDED_KEY_USAGE,
         ];
         let extensions = self.certificate.tbs_certificate.extensions();
-        extensions
-            .iter()
-            .all(|extension| allowed.contains(&extension.oid))
+        let no_more = (extensions.iter()).all(|extension| allowed.contains(&extension.oid));
+        let purposes = self.purposes()?;
+        let expected = good_for.map(|mut purposes| {
+            purposes.sort_unstable();
+            purposes
+        });
+        let found = purposes.as_deref().map(contents);
+        Ok(no_more && found == expected)
+    }
+
+    /// Its extended key usages, in the order of their DER, where it has the extension.
+    fn purposes(&self) -> Result<Option<Vec<Oid<'_>>>, ChainError> {
+        let tbs = &self.certificate.tbs_certificate;
+        let extension = tbs
+            .get_extension_unique(&OID_X509_EXT_EXTENDED_KEY_USAGE)
+            .map_err(|_| ChainError::Malformed)?;
+        let Some(extension) = extension else {
+            return Ok(None);
+        };
+        let Ok(([], mut found)) = Vec::<Oid<'_>>::from_der(extension.value) else {
+            return Err(ChainError::Malformed);
+        };
+        found.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+        Ok(Some(found))
     }
 
     /// Whether key usage, constraints and extended key usages are exactly those of `usage`.
@@ -141,17 +167,10 @@ impl<'a> Contents<'a> {
             Usage::Card => self.certifies()? == Some(Some(0)),
             _ => !is_ca && bits.digital_signature() && !bits.key_cert_sign(),
         };
-        let purposes = tbs
-            .get_extension_unique(&OID_X509_EXT_EXTENDED_KEY_USAGE)
-            .map_err(|_| ChainError::Malformed)?
-            .ok_or_else(wrong)?;
-        let Ok(([], mut found)) = Vec::<Oid<'_>>::from_der(purposes.value) else {
-            return Err(ChainError::Malformed);
-        };
+        let found = self.purposes()?.ok_or_else(wrong)?;
         let mut expected = usage.purposes_der();
-        found.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
         expected.sort_unstable();
-        if fits && found.iter().map(Oid::as_bytes).eq(expected) {
+        if fits && contents(&found) == expected {
             Ok(())
         } else {
             Err(wrong())
@@ -197,6 +216,11 @@ impl<'a> Contents<'a> {
             Err(ChainError::WrongSubject { usage, subject })
         }
     }
+}
+
+/// The DER contents of object identifiers.
+fn contents<'a>(oids: &'a [Oid<'_>]) -> Vec<&'a [u8]> {
+    oids.iter().map(Oid::as_bytes).collect()
 }
 
 /// The key in a SubjectPublicKeyInfo, if it is one of ours.

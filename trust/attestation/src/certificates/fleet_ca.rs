@@ -32,6 +32,8 @@ pub(super) struct Authority {
     pub(super) public_key: PublicKey,
     not_before: u64,
     not_after: u64,
+    /// Whether the pinned one took its place.
+    former: bool,
     anchor: TrustAnchor<'static>,
 }
 
@@ -134,6 +136,16 @@ impl FleetCa {
         &self.pinned
     }
 
+    /// Those before the pinned one, the next to it first.
+    pub(super) fn former(&self) -> impl Iterator<Item = &Authority> {
+        self.linked.iter().filter(|ca| ca.former)
+    }
+
+    /// Those after it, the next to it first.
+    pub(super) fn later(&self) -> impl Iterator<Item = &Authority> {
+        self.linked.iter().filter(|ca| !ca.former)
+    }
+
     /// The pinned one, then those that it leads to.
     pub(super) fn known(&self) -> impl Iterator<Item = &Authority> {
         std::iter::once(&self.pinned).chain(&self.linked)
@@ -166,6 +178,7 @@ impl Authority {
             not_before: contents.not_before,
             not_after: contents.not_after,
             public_key: contents.public_key,
+            former: false,
             anchor,
         })
     }
@@ -181,6 +194,19 @@ impl Authority {
             not_after: self.not_after.min(not_after),
             ..self
         }
+    }
+
+    /// The same, whose place the pinned one took.
+    pub(super) fn superseded(self) -> Self {
+        Self {
+            former: true,
+            ..self
+        }
+    }
+
+    /// Whether it is believed for what it certified for that usage.
+    pub(super) const fn is_believed_for(&self, usage: Usage) -> bool {
+        !self.former || usage.outlasts_its_ca()
     }
 
     /// For path validation.

@@ -8,16 +8,18 @@
 //!
 //! `new with old` is the newer CA's name and key, certified by the older one's key: who pins the older one follows it to the
 //! newer. `old with new` is the other way round: who pins the newer one goes on believing what the older one certified, until
-//! that has ended.
+//! that has ended, servers excepted. So it says in its extended key usages, for who builds paths of what a peer shows, as TLS does:
+//! a server by the former CA beside its link is refused.
 //!
 //! | attack | answer |
 //! |---|---|
 //! | a CA that is linked to none of the fleet's | each link is signed by its neighbour, and names name and key of the other |
-//! | a link that is a CA's of something else | it may say nothing but CA, keyCertSign and the two key identifiers |
+//! | a link that is a CA's of something else | it may say nothing but CA, keyCertSign and the two key identifiers; "old with new" what it is good for, too |
+//! | a former CA's key, stolen, to be the verifier for who has followed | no server's certificate is believed by a former CA's word, nor by "old with new" in TLS |
 //! | loops, forks, long ways | it is one line of at most five CAs, each once; from the pinned one there is one way to each |
-//! | a former CA's key, stolen, to go on to another CA | who pins a newer one goes back only: a CA that claims to be older yet is worth what the former one is, and ends with it |
+//! | a former CA's key, stolen, to go on to another CA | who pins a newer one goes back only: a CA that claims to be older yet, or to have come after the former one in what a TLS client shows, is worth what the former one is, and ends with it |
 //! | an older lineage, shown again | the pinned CA is not in it |
-//! | former CAs left out, so that what they certified is refused | of the CA that is pinned itself no lineage is taken that knows fewer |
+//! | former CAs left out, so that what they certified is refused | no lineage is taken that lacks one that is known, but for the oldest where as many former ones are told as are remembered |
 
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
@@ -25,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::contents::Contents;
 use super::fleet_ca::{Authority, FleetCaError};
-use super::{ChainError, FleetCa};
+use super::{ChainError, FleetCa, Usage};
 use crate::digest::sha256;
 use crate::text;
 
@@ -79,9 +81,9 @@ pub enum LineageError {
     /// A cross-certificate is not signed by the one neighbour, or not of the other one's name and key.
     #[error("a cross-certificate does not link the two fleet CAs that it is said to link")]
     NotLinked,
-    /// A cross-certificate does not let its CA certify, or says more than that.
+    /// A cross-certificate does not let its CA certify, or says more than that; or "old with new" is good for something else than it must.
     #[error(
-        "a cross-certificate says something else than basic constraints CA without a path length and key usage keyCertSign"
+        "a cross-certificate says something else than basic constraints CA without a path length and key usage keyCertSign, and for a former CA what that is believed for"
     )]
     NotACa,
     /// The CA that is trusted is none of them.
@@ -91,7 +93,7 @@ pub enum LineageError {
     Foreign(String),
     /// Former CAs are missing.
     #[error(
-        "these fleet CAs lack one of those that are known to have been before the present one, SHA-256 {0}; whoever tells them is behind, or leaves it out"
+        "these fleet CAs lack one of those that are known to be this fleet's, SHA-256 {0}; whoever tells them is behind, or leaves it out"
     )]
     Missing(String),
     /// The way to the present CA does not hold at that time.
@@ -150,8 +152,13 @@ impl Lineage {
         let neighbours = cas.iter().zip(cas.iter().skip(1)).zip(&self.former);
         let links = neighbours.map(|((older, newer), former)| {
             Ok(Links {
-                forward: link(&former.new_with_old, older, newer)?,
-                backward: link(&former.old_with_new, newer, older)?,
+                forward: link(&former.new_with_old, older, newer, None)?,
+                backward: link(
+                    &former.old_with_new,
+                    newer,
+                    older,
+                    Some(Usage::of_former_ca_der()),
+                )?,
             })
         });
         let links = links.collect::<Result<_, LineageError>>()?;
@@ -191,8 +198,8 @@ impl FleetCa {
     }
 
     /// The present CA of a lineage in the place of this one, if the way from this one to it holds at that time, in seconds since
-    /// the Unix epoch. Of the same lineage: what former CAs certified is good until their links end. Where this one is the present
-    /// one, what it leads to already must be in it.
+    /// the Unix epoch. Of the same lineage: what former CAs certified is good until their links end. What this one leads to already
+    /// must be in it; the oldest give way where there are [`Lineage::MAX_FORMER`] after them.
     pub fn rolled(&self, lineage: &Lineage, at_unix_s: u64) -> Result<Self, LineageError> {
         let known = self.with_lineage(lineage)?;
         let present = known.known().find(|ca| ca.der == *lineage.present);
@@ -202,19 +209,35 @@ impl FleetCa {
         for held in holds {
             held.map_err(LineageError::Time)?;
         }
-        if present.der == self.pinned().der {
-            // At a rotation the oldest may give way. Between two, nobody does.
-            let left_out = (self.known()).find(|ca| known.known().all(|told| told.der != ca.der));
-            if let Some(left_out) = left_out {
-                return Err(LineageError::Missing(hex::encode(sha256(&left_out.der))));
-            }
+        let is_full = lineage.former.len() == Lineage::MAX_FORMER;
+        let left_out = left_out(self.former(), known.former(), is_full)
+            .or_else(|| left_out(self.later(), known.later(), false));
+        if let Some(left_out) = left_out {
+            return Err(LineageError::Missing(hex::encode(sha256(&left_out.der))));
         }
         Self::from_der(&lineage.present)?.with_lineage(lineage)
     }
 }
 
-/// Checks that `issuer` certified name and key of `subject` by this certificate, as a CA and nothing else; answers when it is valid.
-fn link(der: &[u8], issuer: &Authority, subject: &Authority) -> Result<Validity, LineageError> {
+/// The first of the known CAs that was not told in its place, counted from the pinned one; those beyond the told ones may give way.
+fn left_out<'a>(
+    known: impl Iterator<Item = &'a Authority>,
+    mut told: impl Iterator<Item = &'a Authority>,
+    give_way: bool,
+) -> Option<&'a Authority> {
+    let mut known = known.map(|ca| (ca, told.next()));
+    let left_out = known.find(|(ca, told)| told.map_or(!give_way, |told| told.der != ca.der));
+    left_out.map(|(ca, _)| ca)
+}
+
+/// Checks that `issuer` certified name and key of `subject` by this certificate, as a CA and nothing else, for these extended key
+/// usages or without any; answers when it is valid.
+fn link(
+    der: &[u8],
+    issuer: &Authority,
+    subject: &Authority,
+    good_for: Option<Vec<&[u8]>>,
+) -> Result<Validity, LineageError> {
     let contents = Contents::read(der).map_err(LineageError::Malformed)?;
     contents
         .check_issuer(&issuer.name, &issuer.public_key)
@@ -223,7 +246,8 @@ fn link(der: &[u8], issuer: &Authority, subject: &Authority) -> Result<Validity,
         return Err(LineageError::NotLinked);
     }
     let certifies = contents.certifies().map_err(LineageError::Malformed)?;
-    if certifies != Some(None) || !contents.says_no_more_than_ca() {
+    let no_more = contents.says_no_more_than_ca(good_for);
+    if certifies != Some(None) || !no_more.map_err(LineageError::Malformed)? {
         return Err(LineageError::NotACa);
     }
     Ok((contents.not_before, contents.not_after))
@@ -238,7 +262,7 @@ fn led_back_to<'a>(
     let (_, mut valid_until) = pinned.validity();
     let each = way.map(|(ca, (begin, end))| {
         valid_until = valid_until.min(end);
-        ca.clone().valid_within((begin, valid_until))
+        ca.clone().superseded().valid_within((begin, valid_until))
     });
     each.collect()
 }

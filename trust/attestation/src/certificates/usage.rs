@@ -45,6 +45,10 @@ const JWT: KeyPurpose = KeyPurpose {
     der: b"\x2b\x06\x01\x05\x05\x07\x03\x25",
 };
 
+/// What a former fleet CA is believed for by who has followed to another one: all but servers, which are certified by the
+/// present CA before who follows it asks them anything.
+const OF_FORMER_CA: &[KeyPurpose] = &[ECA, ATTEST_LOC, ASSERT_LOC, CLIENT_AUTH, CODE_SIGNING, JWT];
+
 /// What a certificate is for.
 ///
 /// Leaves have key usage `digitalSignature` and no `keyCertSign`; the card's has `keyCertSign` and
@@ -84,6 +88,23 @@ impl Usage {
     #[must_use]
     pub fn extended_key_usages(self) -> Vec<&'static [u64]> {
         self.purposes().iter().map(|purpose| purpose.arcs).collect()
+    }
+
+    /// Whether a former fleet CA is believed for it by who has followed to another one.
+    #[must_use]
+    pub const fn outlasts_its_ca(self) -> bool {
+        !matches!(self, Self::TlsServer)
+    }
+
+    /// What "old with new" says that a former fleet CA is believed for, exactly: object identifiers as arcs.
+    #[must_use]
+    pub fn of_former_ca() -> Vec<&'static [u64]> {
+        OF_FORMER_CA.iter().map(|purpose| purpose.arcs).collect()
+    }
+
+    /// The same, DER contents of the object identifiers.
+    pub(super) fn of_former_ca_der() -> Vec<&'static [u8]> {
+        OF_FORMER_CA.iter().map(|purpose| purpose.der).collect()
     }
 
     /// The curve of its key.
@@ -176,6 +197,20 @@ mod tests {
         for purpose in Usage::ALL.into_iter().flat_map(Usage::purposes) {
             assert_eq!(Oid::from(purpose.arcs).unwrap().as_bytes(), purpose.der);
         }
+    }
+
+    #[test]
+    fn a_former_ca_is_believed_for_the_purposes_of_all_but_servers() {
+        let (left, over): (Vec<_>, Vec<_>) =
+            (Usage::ALL.into_iter()).partition(|usage| usage.outlasts_its_ca());
+        assert_eq!(over, [Usage::TlsServer]);
+        let mut purposes: Vec<_> = left.into_iter().flat_map(Usage::purposes_der).collect();
+        purposes.sort_unstable();
+        purposes.dedup();
+        let mut believed = Usage::of_former_ca_der();
+        believed.sort_unstable();
+        assert_eq!(believed, purposes);
+        assert!(!believed.contains(&SERVER_AUTH.der));
     }
 
     #[test]

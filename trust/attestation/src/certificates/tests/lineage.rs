@@ -1,5 +1,7 @@
 //! CAs of one fleet, one after the other.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
@@ -7,10 +9,13 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, SanType,
     date_time_ymd,
 };
+use rustls_pki_types::{CertificateDer, UnixTime};
+use webpki::{EndEntityCert, KeyUsage};
 
 use super::fleet::{Fleet, NOW, ca_params, issue_card, p256, signed};
 use crate::certificates::{
-    ChainError, FleetCa, FleetCaError, FormerFleetCa, Lineage, LineageError, Usage, verify_chain,
+    ChainError, FleetCa, FleetCaError, FormerFleetCa, Lineage, LineageError, LinkedCa, Usage,
+    verify_chain,
 };
 
 /// Fleets of one lineage, the oldest first.
@@ -19,19 +24,34 @@ pub(crate) struct Line {
     pub(crate) lineage: Lineage,
 }
 
-/// A cross-certificate, right but for what `spoil` does to it.
-fn cross(subject: &Fleet, issuer: &Fleet, spoil: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
+/// A cross-certificate for the next CA ("new with old"), right but for what `spoil` does to it.
+fn forward(new: &Fleet, old: &Fleet, spoil: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
     let mut params = ca_params();
     params.use_authority_key_identifier_extension = true;
     spoil(&mut params);
-    signed(&params, subject.ca.key(), &issuer.ca)
+    signed(&params, new.ca.key(), &old.ca)
+}
+
+/// A cross-certificate for the former CA ("old with new").
+fn backward(old: &Fleet, new: &Fleet, spoil: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
+    forward(old, new, |params| {
+        params.extended_key_usages = believed();
+        spoil(params);
+    })
+}
+
+fn believed() -> Vec<ExtendedKeyUsagePurpose> {
+    let believed = Usage::of_former_ca().into_iter();
+    believed
+        .map(|arcs| ExtendedKeyUsagePurpose::Other(arcs.to_vec()))
+        .collect()
 }
 
 fn former(old: &Fleet, new: &Fleet) -> FormerFleetCa {
     FormerFleetCa {
         certificate: old.ca.der().to_vec().into(),
-        new_with_old: cross(new, old, |_| ()).into(),
-        old_with_new: cross(old, new, |_| ()).into(),
+        new_with_old: forward(new, old, |_| ()).into(),
+        old_with_new: backward(old, new, |_| ()).into(),
     }
 }
 
@@ -76,12 +96,19 @@ fn from_each_ca_there_is_a_way_to_each_other() {
             pinned.anchor().sha256(),
             "what is pinned changed"
         );
-        for issuer in &line.fleets {
+        for (of, issuer) in line.fleets.iter().enumerate() {
             let name = hex::encode(issuer.anchor().sha256());
             assert_eq!(ca.named(&name, NOW), Some(&issuer.ca.der()[..]));
             for usage in Usage::ALL {
                 let chain = issuer.chain(usage);
-                assert_eq!(verified(&chain, &ca, usage), Ok(()), "{usage:?}");
+                // Servers are those of the pinned CA, or of a later one.
+                let outdated = usage == Usage::TlsServer && of < at;
+                let expected = if outdated {
+                    Err(ChainError::ForeignCa)
+                } else {
+                    Ok(())
+                };
+                assert_eq!(verified(&chain, &ca, usage), expected, "{usage:?}");
                 let alone = verified(&chain, &ca.alone(), usage);
                 let own = std::ptr::eq(issuer, pinned);
                 assert_eq!(alone.is_ok(), own, "{usage:?}: {alone:?}");
@@ -116,6 +143,21 @@ fn who_is_rolled_pins_the_present_ca() {
 }
 
 #[test]
+fn what_is_kept_is_followed_once() {
+    let line = Line::new(2);
+    let [old, new] = [0, 1].map(|at| line.fleets[at].anchor());
+    let alone = LinkedCa::alone(&old);
+    let kept = LinkedCa::new(&old, line.lineage.clone()).unwrap();
+    for pinned in [alone, kept] {
+        let rolled = pinned.rolled(&line.lineage, NOW).unwrap().unwrap();
+        assert_eq!(rolled.ca().sha256(), new.sha256());
+        assert!(rolled.rolled(&line.lineage, NOW).unwrap().is_none());
+        let other = Lineage::of(new.der().to_vec());
+        assert!(rolled.rolled(&other, NOW).is_err());
+    }
+}
+
+#[test]
 fn nobody_is_rolled_back() {
     let line = Line::new(3);
     let newest = &line.fleets[2];
@@ -139,11 +181,38 @@ fn nobody_forgets_a_former_ca_of_the_same_present_one() {
     let as_many = known.rolled(&lineage(&[&beside, mid, new]), NOW);
     let name = hex::encode(old.anchor().sha256());
     assert_eq!(as_many.unwrap_err(), LineageError::Missing(name));
-    // More are learnt, and at the next rotation the oldest gives way.
+    // More are learnt.
     let fewer = new.anchor().rolled(&lineage(&[mid, new]), NOW).unwrap();
     assert!(fewer.rolled(&line.lineage, NOW).is_ok());
-    let next = Fleet::new();
-    assert!(known.rolled(&lineage(&[mid, new, &next]), NOW).is_ok());
+}
+
+/// Of the former ones that are known.
+#[test]
+fn at_a_rotation_the_oldest_gives_way_and_nobody_else() {
+    let line = Line::new(2 + Lineage::MAX_FORMER);
+    let cas: Vec<_> = line.fleets.iter().collect();
+    let missing = |at: usize| LineageError::Missing(hex::encode(cas[at].anchor().sha256()));
+    let roll = |known: &[&Fleet], told: &[&Fleet]| {
+        let present = known.last().unwrap().anchor();
+        let known = present.with_lineage(&lineage(known)).unwrap();
+        known.rolled(&lineage(told), NOW).map(|_| ())
+    };
+    assert_eq!(roll(&cas[..3], &cas[..4]), Ok(()));
+    // There is room for all of them.
+    assert_eq!(roll(&cas[..3], &cas[1..4]), Err(missing(0)));
+    assert_eq!(roll(&cas[..3], &cas[2..4]), Err(missing(1)));
+    // There is not.
+    assert_eq!(roll(&cas[..5], &cas[1..]), Ok(()));
+    assert_eq!(roll(&cas[..4], &cas[1..]), Ok(()));
+    assert_eq!(roll(&cas[..5], &cas[2..]), Err(missing(1)));
+    // In somebody's place.
+    let beside = Fleet::new();
+    let told = [&[&beside], &cas[2..]].concat();
+    assert_eq!(roll(&cas[..5], &told), Err(missing(1)));
+    // Nor one that is known to have come later.
+    let known = cas[0].anchor().with_lineage(&lineage(&cas[..3])).unwrap();
+    let behind = known.rolled(&lineage(&cas[..2]), NOW).unwrap_err();
+    assert_eq!(behind, missing(2));
 }
 
 /// A former CA's key in somebody else's hands leads nobody on who pins a newer one; back it leads for as long as it counts itself.
@@ -156,17 +225,17 @@ fn a_former_ca_leads_to_nobody_for_longer_than_itself() {
     let beside = lineage(&[old, &evil]);
     assert!(matches!(refused(new, &beside), LineageError::Foreign(_)));
     let mut beyond = lineage(&[old, new, &evil]);
-    beyond.former[1].new_with_old = cross(&evil, old, |_| ()).into();
+    beyond.former[1].new_with_old = forward(&evil, old, |_| ()).into();
     assert_eq!(refused(new, &beyond), LineageError::NotLinked);
     let mut before = lineage(&[&evil, old, new]);
-    before.former[0].new_with_old = cross(old, &evil, |_| ()).into();
+    before.former[0].new_with_old = forward(old, &evil, |_| ()).into();
     // As good as the former CA itself, and as long as that is.
     let ca = new.anchor().with_lineage(&before).unwrap();
     assert_eq!(
         verified(&evil.chain(Usage::Token), &ca, Usage::Token),
         Ok(())
     );
-    before.former[1].old_with_new = cross(old, new, ended).into();
+    before.former[1].old_with_new = backward(old, new, ended).into();
     let ca = new.anchor().with_lineage(&before).unwrap();
     let outcome = verified(&evil.chain(Usage::Token), &ca, Usage::Token);
     assert_eq!(outcome, Err(ChainError::Expired));
@@ -189,8 +258,10 @@ fn a_link_holds_in_its_time() {
     ] {
         let mut line = Line::new(3);
         let [oldest, old, new] = [0, 1, 2].map(|at| line.fleets[at].chain(Usage::Token));
-        line.lineage.former[1].new_with_old = cross(&line.fleets[2], &line.fleets[1], spoil).into();
-        line.lineage.former[1].old_with_new = cross(&line.fleets[1], &line.fleets[2], spoil).into();
+        line.lineage.former[1].new_with_old =
+            forward(&line.fleets[2], &line.fleets[1], spoil).into();
+        line.lineage.former[1].old_with_new =
+            backward(&line.fleets[1], &line.fleets[2], spoil).into();
         for at in [0, 1] {
             let ca = line.pinned(at);
             assert_eq!(verified(&oldest, &ca, Usage::Token), Ok(()));
@@ -226,9 +297,9 @@ fn what_was_certified_before_a_rotation_is_verified_as_of_then() {
     let begin = |month: u8| {
         move |params: &mut CertificateParams| params.not_before = date_time_ymd(2026, month, 1)
     };
-    lineage.former[0].new_with_old = cross(&mid, &old, begin(7)).into();
-    lineage.former[1].new_with_old = cross(&new, &mid, begin(8)).into();
-    lineage.former[1].old_with_new = cross(&mid, &new, begin(7)).into();
+    lineage.former[0].new_with_old = forward(&mid, &old, begin(7)).into();
+    lineage.former[1].new_with_old = forward(&new, &mid, begin(8)).into();
+    lineage.former[1].old_with_new = backward(&mid, &new, begin(7)).into();
     let october = NOW + 120 * 86_400;
     let rolled = old.anchor().rolled(&lineage, october).unwrap();
     assert_eq!(rolled.sha256(), new.anchor().sha256());
@@ -276,12 +347,12 @@ fn links_that_link_something_else_are_refused() {
     let of_p256 = signed(&ca_params(), &p256(), &old.ca);
     for forward in [
         // All have the same name: only the signature tells.
-        cross(new, &stranger, |_| ()),
-        cross(&stranger, old, |_| ()),
-        cross(new, old, other_name),
+        forward(new, &stranger, |_| ()),
+        forward(&stranger, old, |_| ()),
+        forward(new, old, other_name),
         old.ca.der().to_vec(),
         new.ca.der().to_vec(),
-        cross(old, new, |_| ()),
+        backward(old, new, |_| ()),
         of_p256,
     ] {
         let mut spoilt = line.lineage.clone();
@@ -316,9 +387,38 @@ fn links_say_ca_and_nothing_else() {
     ];
     for spoil in spoils {
         let mut spoilt = line.lineage.clone();
-        spoilt.former[0].old_with_new = cross(old, new, spoil).into();
+        spoilt.former[0].old_with_new = backward(old, new, spoil).into();
+        assert_eq!(refused(new, &spoilt), LineageError::NotACa);
+        let mut spoilt = line.lineage.clone();
+        spoilt.former[0].new_with_old = forward(new, old, spoil).into();
         assert_eq!(refused(new, &spoilt), LineageError::NotACa);
     }
+}
+
+/// Whoever builds paths of what is shown to them goes by these.
+#[test]
+fn a_link_back_is_good_for_all_but_servers_and_a_link_on_for_all() {
+    let line = Line::new(2);
+    let [old, new] = [&line.fleets[0], &line.fleets[1]];
+    let any = ExtendedKeyUsagePurpose::Any;
+    let server = ExtendedKeyUsagePurpose::ServerAuth;
+    let more = |one: &ExtendedKeyUsagePurpose| [believed(), vec![one.clone()]].concat();
+    let fewer = believed().split_off(1);
+    for purposes in [Vec::new(), more(&server), more(&any), vec![any], fewer] {
+        let mut spoilt = line.lineage.clone();
+        let spoil = |params: &mut CertificateParams| params.extended_key_usages = purposes;
+        spoilt.former[0].old_with_new = backward(old, new, spoil).into();
+        assert_eq!(refused(old, &spoilt), LineageError::NotACa);
+    }
+    let mut spoilt = line.lineage.clone();
+    spoilt.former[0].new_with_old =
+        forward(new, old, |p| p.extended_key_usages = believed()).into();
+    assert_eq!(refused(old, &spoilt), LineageError::NotACa);
+    // In whichever order.
+    let mut turned = line.lineage.clone();
+    let turn = |params: &mut CertificateParams| params.extended_key_usages.reverse();
+    turned.former[0].old_with_new = backward(old, new, turn).into();
+    assert!(old.anchor().with_lineage(&turned).is_ok());
 }
 
 #[test]
@@ -456,4 +556,43 @@ fn in_json_certificates_are_base64url() {
     ] {
         assert!(read(none).is_err(), "{none}");
     }
+}
+
+/// Whoever pins the present CA, and builds a path of what a peer shows: a former CA's key is no verifier's, whatever it signs.
+#[test]
+fn a_path_of_what_a_server_shows_leads_by_no_former_ca() {
+    let line = Line::new(2);
+    let [old, new] = [&line.fleets[0], &line.fleets[1]];
+    let evil = Fleet::new();
+    let former = &line.lineage.former[0];
+    let [forward_link, back] = [&former.new_with_old, &former.old_with_new].map(|der| der.to_vec());
+    let onward = forward(&evil, old, |_| ());
+    let shown = |pinned: &Fleet, leaf: &[u8], shown: &[&Vec<u8>], usage: KeyUsage| {
+        let leaf = CertificateDer::from(leaf);
+        let root = CertificateDer::from(pinned.ca.der().to_vec());
+        let roots = [webpki::anchor_from_trusted_cert(&root).unwrap()];
+        let shown: Vec<_> = (shown.iter())
+            .map(|der| CertificateDer::from(der.to_vec()))
+            .collect();
+        let leaf = EndEntityCert::try_from(&leaf).unwrap();
+        let path = leaf.verify_for_usage(
+            &[webpki::aws_lc_rs::ECDSA_P384_SHA384],
+            &roots,
+            &shown,
+            UnixTime::since_unix_epoch(Duration::from_secs(NOW)),
+            usage,
+            None,
+            None,
+        );
+        path.map(|_| ()).is_ok()
+    };
+    let server = |fleet: &Fleet| fleet.chain(Usage::TlsServer).remove(0);
+    let (auth, client) = (KeyUsage::server_auth, KeyUsage::client_auth);
+    assert!(!shown(new, &server(old), &[&back], auth()));
+    assert!(!shown(new, &server(&evil), &[&onward, &back], auth()));
+    // Who has not followed yet does so by the link.
+    assert!(shown(old, &server(new), &[&forward_link], auth()));
+    // Operators whom the former CA certified are accepted still.
+    let operator = old.chain(Usage::Operator).remove(0);
+    assert!(shown(new, &operator, &[&back], client()));
 }
