@@ -223,8 +223,14 @@ fn processes(stack: &Stack) -> Result<Vec<(String, Process)>> {
         Process::of(stack.verifier.pid()?)?,
         Process::of(stack.verifier_vault.pid()?)?,
     ];
-    let mut all = Vec::new();
+    // A supervisor outlives the hypervisor that started it, and then is nobody's child there.
+    let shown = stack.operator.must(&["vm", "show", "web"])?;
+    left.push(Process::of_json(&shown["qemu_pid"])?.parent()?);
+    let mut all: Vec<(String, Process)> = Vec::new();
     while let Some(process) = left.pop() {
+        if all.iter().any(|(_, searched)| *searched == process) {
+            continue;
+        }
         left.extend(process.children()?);
         all.push((process.program()?, process));
     }

@@ -76,9 +76,6 @@ enum PublishError {
         "no bundle of this release key is published and in force; see `bartizan release list` and `bartizan release publish`"
     )]
     None,
-    /// The host fetches one already.
-    #[error("this host is being served a bundle; wait for that one, or try again")]
-    UnderWay,
     /// The task that looked at it was given up.
     #[error("the verifier is shutting down; try again")]
     Ending,
@@ -95,13 +92,12 @@ impl ProblemType for PublishError {
             Self::Unfit(_) => ("bundle-refused", StatusCode::UNPROCESSABLE_ENTITY),
             Self::Superseded => ("bundle-superseded", StatusCode::CONFLICT),
             Self::None => ("bundle-not-published", StatusCode::NOT_FOUND),
-            Self::UnderWay => ("bundle-under-way", StatusCode::TOO_MANY_REQUESTS),
             Self::Ending => ("shutting-down", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 
     fn retry_after_s(&self) -> Option<u64> {
-        matches!(self, Self::Busy | Self::UnderWay | Self::Ending).then_some(1)
+        matches!(self, Self::Busy | Self::Ending).then_some(1)
     }
 }
 
@@ -231,7 +227,6 @@ pub(super) async fn newest(
     let share = payer.take(&service, Storage::BUNDLE_PIECE).await;
     let share = share.map_err(Problem::from)?;
     let turn = serving.begin(host.card, share);
-    let turn = turn.ok_or(PublishError::UnderWay)?;
     let pace = Pace::of(&service.config.limits);
     let body = serving::serve(service.storage.clone(), bundle, pace, turn);
     let headers = [

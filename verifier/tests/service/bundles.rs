@@ -253,6 +253,31 @@ async fn one_is_published_at_a_time_and_bodies_that_stall_are_given_up() {
     assert_eq!(publish(&bench, &bundle).await.0, StatusCode::OK);
 }
 
+/// It was cut off from power, say, and its connection has not ended.
+#[tokio::test]
+async fn a_host_that_asks_again_is_served_and_what_it_had_asked_for_before_is_broken_off() {
+    let factory = Factory::new();
+    let (bench, host) = start(&factory).await;
+    let (registration, bundle) = factory.bundle(1, &vec![7; 9 * MIB]);
+    register(&bench, registration).await;
+    assert_eq!(publish(&bench, &bundle).await.0, StatusCode::OK);
+    let free = bench.service.memory.free();
+    let mut before = (bench.respond(&peer(&host, &[]), &path(&factory)).await).into_body();
+    assert!(before.frame().await.unwrap().is_ok());
+    let again = served(&bench, &factory, &host).await.unwrap();
+    assert!(again == bundle.to_bytes());
+    let broken_off = loop {
+        match before.frame().await {
+            Some(Ok(_)) => {}
+            Some(Err(_)) => break true,
+            None => break false,
+        }
+    };
+    assert!(broken_off, "both are served to their end");
+    drop(before);
+    until_free(&bench, free).await;
+}
+
 #[tokio::test]
 async fn who_takes_a_bundle_too_slowly_is_left() {
     let factory = Factory::new();
@@ -268,9 +293,6 @@ async fn who_takes_a_bundle_too_slowly_is_left() {
     assert_eq!(publish(&bench, &bundle).await.0, StatusCode::OK);
     let free = bench.service.memory.free();
     let mut body = (bench.respond(&peer(&host, &[]), &path(&factory)).await).into_body();
-    // One at a time, and others meanwhile.
-    let second = bench.get(&peer(&host, &[]), &path(&factory)).await;
-    assert_eq!(problem(&second), "bundle-under-way");
     let other = Host::enrolled(&bench.vault.fleet);
     assert!(served(&bench, &factory, &other).await.is_some());
     assert!(body.frame().await.unwrap().is_ok());

@@ -1,6 +1,7 @@
-//! Serving a bundle: to each host one at a time, a piece at a time, as it is taken, at the pace at which bodies must arrive.
+//! Serving a bundle: to each host one at a time, a piece at a time, as it is taken, at the pace at which bodies must arrive. A host that asks
+//! again has given up the one before, whether or not its connection has ended: it may have lost its power.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::{Body, Bytes};
@@ -14,35 +15,56 @@ use crate::storage::{PublishedBundle, Storage, StorageError};
 
 /// The hosts that are being served.
 #[derive(Clone, Debug, Default)]
-pub(in crate::api) struct Serving(Arc<Mutex<HashSet<CardId>>>);
+pub(in crate::api) struct Serving(Arc<Mutex<Turns>>);
+
+#[derive(Debug, Default)]
+struct Turns {
+    begun: u64,
+    /// The number of each host's latest.
+    latest: HashMap<CardId, u64>,
+}
 
 /// A host's turn, and the share of the memory for it; both are given back with the last piece.
 #[derive(Debug)]
 pub(super) struct Turn {
     card: CardId,
+    number: u64,
     serving: Serving,
     _share: Share,
 }
 
 impl Serving {
-    /// The host's turn; `None` while it is being served.
-    pub(super) fn begin(&self, card: CardId, share: Share) -> Option<Turn> {
-        let begun = self.lock().insert(card);
-        begun.then(|| Turn {
+    /// The host's turn, which ends the one that it had.
+    pub(super) fn begin(&self, card: CardId, share: Share) -> Turn {
+        let mut turns = self.lock();
+        turns.begun += 1;
+        let number = turns.begun;
+        turns.latest.insert(card, number);
+        Turn {
             card,
+            number,
             serving: self.clone(),
             _share: share,
-        })
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<CardId>> {
+    fn lock(&self) -> MutexGuard<'_, Turns> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn {
+    fn is_latest(&self) -> bool {
+        self.serving.lock().latest.get(&self.card) == Some(&self.number)
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.serving.lock().remove(&self.card);
+        let mut turns = self.serving.lock();
+        if turns.latest.get(&self.card) == Some(&self.number) {
+            turns.latest.remove(&self.card);
+        }
     }
 }
 
@@ -55,6 +77,9 @@ enum BrokenOffError {
     /// Another was published in its place, or it was dropped.
     #[error("the bundle is kept no longer; fetch the one that is")]
     Dropped,
+    /// Its host has asked again.
+    #[error("this host has asked for a bundle again")]
+    AskedAgain,
     /// It is taken too slowly.
     #[error("the bundle is taken too slowly")]
     TooSlow,
@@ -96,6 +121,9 @@ async fn feed(
     for number in 0.. {
         if taken >= bundle.size {
             break;
+        }
+        if !turn.is_latest() {
+            return Err(BrokenOffError::AskedAgain);
         }
         let piece = storage.bundle_piece(&bundle.sha384, number).await?;
         let bytes = piece
