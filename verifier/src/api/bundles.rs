@@ -175,11 +175,11 @@ pub(super) async fn publish(
         sha384,
         operator: &operator.name,
     };
-    let sha384 = match storage.publish_bundle(new, now_ms()).await? {
-        Published::Kept(sha384) => sha384,
+    match storage.publish_bundle(new, now_ms()).await? {
+        Published::Kept => {}
         Published::Superseded => return Err(PublishError::Superseded.into()),
         Published::Retired => return Err(PublishError::Unregistered(manifest).into()),
-    };
+    }
     drop(turn);
     let release = verified.manifest();
     tracing::warn!(%manifest, version = release.version, operator = operator.name, "bundle published");

@@ -35,7 +35,7 @@ pub struct PublishedBundle {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Published {
     /// It is kept.
-    Kept(Sha384),
+    Kept,
     /// As many of later versions are kept as there may be of one release key.
     Superseded,
     /// Its release was retired meanwhile, or is another key's.
@@ -72,7 +72,7 @@ impl Storage {
         if !self.has_bundle(&bundle.sha384).await? {
             self.write_pieces(&bundle.sha384, bundle.bytes).await?;
         }
-        self.enter_bundle(bundle, &bundle.sha384, now_ms).await
+        self.enter_bundle(bundle, now_ms).await
     }
 
     async fn has_bundle(&self, sha384: &Sha384) -> Result<bool, StorageError> {
@@ -101,7 +101,6 @@ impl Storage {
     async fn enter_bundle(
         &self,
         bundle: &NewBundle<'_>,
-        sha384: &Sha384,
         now_ms: u64,
     ) -> Result<Published, StorageError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
@@ -124,7 +123,7 @@ impl Storage {
             "INSERT INTO bundles (sha384, manifest, size, operator, published_at_ms)
              VALUES (?, ?, ?, ?, ?)",
         )
-        .bind(sha384.0.as_slice())
+        .bind(bundle.sha384.0.as_slice())
         .bind(bundle.manifest.0.as_slice())
         .bind(as_integer(bundle.bytes.len() as u64))
         .bind(bundle.operator)
@@ -148,7 +147,7 @@ impl Storage {
         .execute(&mut *transaction)
         .await?;
         let kept = sqlx::query("SELECT 1 FROM bundles WHERE sha384 = ?")
-            .bind(sha384.0.as_slice())
+            .bind(bundle.sha384.0.as_slice())
             .fetch_optional(&mut *transaction)
             .await?;
         if kept.is_none() {
@@ -157,7 +156,7 @@ impl Storage {
             return Ok(Published::Superseded);
         }
         transaction.commit().await?;
-        Ok(Published::Kept(*sha384))
+        Ok(Published::Kept)
     }
 
     /// Of a bundle that was replaced, dropped, or not published to the end. Who is being served it gets no more of it.
