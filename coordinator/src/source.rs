@@ -9,6 +9,7 @@
 //! Nobody can have it start from a bundle that the release key has not signed, nor from one that is older than the last that it was
 //! started from: that is for launcher and vault to say, whatever came from where.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use bartizan_cose::PublicKey;
 use crate::bundle::{FetchError, from_file, from_verifier};
 use crate::card::Card;
 
-/// Between two tries.
+/// Between two tries, and up to twice that.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// From where.
@@ -67,12 +68,18 @@ impl Way {
             match from_verifier(&self.card, release_key) {
                 Err(error) if error.may_pass() && Instant::now() + RETRY < until => {
                     eprintln!("bartizan-stage1: {error}; trying again");
-                    sleep(RETRY);
+                    sleep(RETRY + jitter());
                 }
                 fetched => return fetched,
             }
         }
     }
+}
+
+/// Less than [`RETRY`]: a fleet whose power comes back does not ask in step.
+fn jitter() -> Duration {
+    let random = RandomState::new().hash_one(());
+    RETRY.mul_f64((random >> 32) as f64 / (1_u64 << 32) as f64)
 }
 
 #[cfg(test)]

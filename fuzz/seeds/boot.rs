@@ -2,8 +2,8 @@
 
 use bartizan_attestation::boot::{
     Bundle, BundleRefusal, BundleReply, BundleRequest, Component, CoordinatorAnswer,
-    CoordinatorStep, Event, EventLog, File, Manifest, Measured, Part, Phase, Refusal, Register,
-    Sha384, Start, VaultAnswer, VaultStep,
+    CoordinatorStep, Event, EventLog, File, Link, Manifest, Measured, Part, Phase, Refusal,
+    Register, Sha384, Start, VaultAnswer, VaultStep,
 };
 use bartizan_attestation::cbor;
 use bartizan_fuzz::fleet::FLEET;
@@ -133,13 +133,17 @@ pub(crate) fn seeds() -> Vec<Seed> {
 }
 
 fn manifest(part: Part) -> Manifest {
-    let start = Start {
-        phase: Phase::Devices,
+    let named = |phase| match phase {
+        Phase::Devices => "card",
+        phase => phase.name(),
+    };
+    let start = |phase: Phase| Start {
+        phase,
         user: "nobody".into(),
-        arguments: vec!["--config".into(), "{card}".into()],
+        arguments: vec!["--config".into(), format!("{{{}}}", named(phase))],
         capabilities: vec!["kill".into()],
         inherits: vec!["qemu".into()],
-        link: None,
+        link: (phase == Phase::Coordinator).then_some(Link::Coordinator),
         environment: vec!["A=b".into()],
     };
     let component = |phase: Phase| Component {
@@ -147,7 +151,9 @@ fn manifest(part: Part) -> Manifest {
         name: phase.name().into(),
         path: (phase != Phase::Coordinator).then(|| format!("/{}", phase.name())),
         sha384: vec![Sha384::of(phase.name().as_bytes())],
-        start: (phase == Phase::Devices).then(|| start.clone()),
+        start: [Phase::Devices, Phase::Coordinator]
+            .contains(&phase)
+            .then(|| start(phase)),
     };
     Manifest {
         product: "seed".into(),

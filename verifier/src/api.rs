@@ -8,7 +8,6 @@
 //! | operators (client certificate) | all else |
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -52,7 +51,7 @@ pub use input::InputError;
 pub use reports::read_submission;
 pub use tpm::Challenges;
 
-use body::BodyLimit;
+use body::{BodyLimit, announced};
 
 /// A request was not for anything that is here, or took too long.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +104,7 @@ pub fn router(service: Arc<Service>) -> Router {
     let bundles = Router::new()
         .route("/v1/bundles", post(bundles::publish))
         .route("/v1/bundles/{release_key}", get(bundles::newest))
-        .layer(Extension(bundles::Serving::default()))
+        .layer(Extension(bundles::Serving::new(&limits)))
         .layer(Extension(bundles::Publishing::default()));
     let others = Router::new()
         .route("/.well-known/jwks.json", get(open::jwks))
@@ -160,16 +159,19 @@ pub fn router(service: Arc<Service>) -> Router {
 
 /// Bounds a request's time and counts its outcome.
 async fn supervise(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
-    let seconds = service.config.limits.request_s;
+    let limits = &service.config.limits;
+    let announced = announced(request.headers()).unwrap_or(0);
+    let time = limits.request_time(announced.min(limits.largest_body()));
     let response = if request.headers().contains_key(header::TRANSFER_ENCODING) {
         // With a length beside it, a proxy in between may see another end of this request, and another
         // request after it, than hyper does: nothing more is read of it (RFC 9112 section 6.3).
         let close = [(header::CONNECTION, HeaderValue::from_static("close"))];
         (close, Problem::from(RoutingError::Coding)).into_response()
     } else {
-        tokio::time::timeout(Duration::from_secs(seconds), next.run(request))
+        let timeout = |_| Problem::from(RoutingError::Timeout(time.as_secs())).into_response();
+        tokio::time::timeout(time, next.run(request))
             .await
-            .unwrap_or_else(|_| Problem::from(RoutingError::Timeout(seconds)).into_response())
+            .unwrap_or_else(timeout)
     };
     let problem = response
         .extensions()

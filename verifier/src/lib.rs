@@ -18,6 +18,7 @@ pub mod boots;
 pub mod clock;
 pub mod config;
 pub mod confinement;
+pub mod cut;
 pub mod firmware;
 pub mod init;
 pub mod judge;

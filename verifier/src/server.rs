@@ -26,6 +26,7 @@ use tower::ServiceExt as _;
 use crate::api::Origin;
 use crate::clock::now_s;
 use crate::config::Limits;
+use crate::cut::Cut;
 use crate::payer::Payer;
 use crate::peer::{ChannelBinding, Peer};
 use crate::service::Service;
@@ -183,12 +184,15 @@ impl Server {
         let limits = self.service.config.limits;
         let old = Instant::now() + Duration::from_secs(limits.connection_s);
         let router = self.router;
+        let cut = Cut::default();
+        let wanted = cut.clone();
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let mut request: Request = request.map(axum::body::Body::new);
             request.extensions_mut().insert(peer.clone());
             request.extensions_mut().insert(binding);
             request.extensions_mut().insert(payer.clone());
             request.extensions_mut().insert(Origin(from));
+            request.extensions_mut().insert(cut.clone());
             let router = router.clone();
             async move {
                 let mut response = router.oneshot(request).await?;
@@ -207,19 +211,23 @@ impl Server {
             .max_headers(MAX_HEADERS)
             .serve_connection(TokioIo::new(stream), service);
         // What is still there after this does not read its answers.
-        let last = old + Duration::from_secs(limits.head_s + limits.request_s);
+        let last = old + Duration::from_secs(limits.head_s) + limits.longest_request();
         let mut connection = std::pin::pin!(connection);
         let mut ending = self.ending;
         let finished = tokio::select! {
             done = connection.as_mut() => Some(done),
             () = tokio::time::sleep_until(last) => return,
+            () = wanted.wanted() => return,
             _ = ending.wait_for(|ending| *ending) => None,
         };
         let finished = match finished {
             Some(done) => done,
             None => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    done = connection => done,
+                    () = wanted.wanted() => return,
+                }
             }
         };
         if let Err(error) = finished {

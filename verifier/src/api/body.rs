@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
 
@@ -114,7 +114,7 @@ impl FromRequest<Arc<Service>> for Body {
             bytes: 0,
             expansion: 1,
         });
-        let size = announced(&parts, limit.bytes)?;
+        let size = bounded(&parts, limit.bytes)?;
         let taken = service
             .take_memory(&payer(&parts), limit.charge(size))
             .await;
@@ -132,11 +132,15 @@ pub(super) fn payer(parts: &Parts) -> Payer {
     known.unwrap_or_else(unknown)
 }
 
+/// How large the body is said to be.
+pub(super) fn announced(headers: &HeaderMap) -> Option<usize> {
+    let length = headers.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
 /// How large the body is going to be: at most `limit` bytes.
-pub(super) fn announced(parts: &Parts, limit: usize) -> Result<usize, BodyError> {
-    let size = (parts.headers.get(header::CONTENT_LENGTH))
-        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok())
-        .ok_or(BodyError::LengthRequired)?;
+pub(super) fn bounded(parts: &Parts, limit: usize) -> Result<usize, BodyError> {
+    let size = announced(&parts.headers).ok_or(BodyError::LengthRequired)?;
     if size > limit {
         return Err(BodyError::TooLarge { size, limit });
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use bartizan_attestation::boot::{Bundle, BundleError, Sha384, UnfitBundleError};
@@ -16,10 +16,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::ToSchema;
 
 use super::access::{Booting, Operator};
-use super::body::{Pace, announced, arrival};
+use super::body::{Pace, arrival, bounded};
 use super::input::{InputError, Segment};
-use super::listing::AnswerPayer;
 use crate::clock::now_ms;
+use crate::cut::Cut;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
 use crate::storage::{NewBundle, Published, Storage};
@@ -76,6 +76,9 @@ enum PublishError {
         "no bundle of this release key is published and in force; see `bartizan release list` and `bartizan release publish`"
     )]
     None,
+    /// As many hosts as may are being served.
+    #[error("bundles are being served to as many hosts as may be at once; try again")]
+    ServingBusy,
     /// The task that looked at it was given up.
     #[error("the verifier is shutting down; try again")]
     Ending,
@@ -92,12 +95,13 @@ impl ProblemType for PublishError {
             Self::Unfit(_) => ("bundle-refused", StatusCode::UNPROCESSABLE_ENTITY),
             Self::Superseded => ("bundle-superseded", StatusCode::CONFLICT),
             Self::None => ("bundle-not-published", StatusCode::NOT_FOUND),
+            Self::ServingBusy => ("bundles-busy", StatusCode::SERVICE_UNAVAILABLE),
             Self::Ending => ("shutting-down", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 
     fn retry_after_s(&self) -> Option<u64> {
-        matches!(self, Self::Busy | Self::Ending).then_some(1)
+        matches!(self, Self::Busy | Self::ServingBusy | Self::Ending).then_some(1)
     }
 }
 
@@ -110,7 +114,7 @@ pub(super) struct PublishedDocument {
     version: u64,
     /// What it is a release of.
     product: String,
-    /// SHA-384 over all of it, 96 hexadecimal digits: the entity tag that it is served with.
+    /// SHA-384 over all of it, 96 hexadecimal digits.
     sha384: String,
 }
 
@@ -122,7 +126,7 @@ impl FromRequest<Arc<Service>> for NewBytes {
         service: &Arc<Service>,
     ) -> Result<Self, Self::Rejection> {
         let (parts, body) = request.into_parts();
-        let size = announced(&parts, Bundle::MAX_LEN)?;
+        let size = bounded(&parts, Bundle::MAX_LEN)?;
         let publishing = parts
             .extensions
             .get::<Publishing>()
@@ -204,8 +208,7 @@ fn read(bytes: &[u8]) -> Result<(Bundle, Sha384), PublishError> {
     get, path = "/v1/bundles/{release_key}", tag = "host",
     params(("release_key" = String, Path, description = "SHA-256 over its SubjectPublicKeyInfo, 64 hexadecimal digits.")),
     responses(
-        (status = 200, description = "The bundle; its entity tag is its SHA-384.", body = String, content_type = "application/octet-stream"),
-        (status = 304, description = "It is the one of `If-None-Match`."),
+        (status = 200, description = "The bundle.", body = String, content_type = "application/octet-stream"),
         (status = "4XX", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -214,25 +217,17 @@ pub(super) async fn newest(
     host: Booting,
     Extension(serving): Extension<Serving>,
     Segment(key): Segment,
-    payer: AnswerPayer,
-    headers: HeaderMap,
+    Extension(cut): Extension<Cut>,
 ) -> Result<Response, Problem> {
     let bundle = service.storage.newest_bundle(&release_key(&key)?).await?;
     let bundle = bundle.ok_or(PublishError::None)?;
-    let tag = format!("\"{}\"", bundle.sha384);
-    let mut known = headers.get_all(header::IF_NONE_MATCH).into_iter();
-    if known.any(|known| known.as_bytes() == tag.as_bytes()) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
-    }
-    let share = payer.take(&service, Storage::BUNDLE_PIECE).await;
-    let share = share.map_err(Problem::from)?;
-    let turn = serving.begin(host.card, share);
+    let turn = serving.begin(host.card, cut).await;
+    let turn = turn.ok_or(PublishError::ServingBusy)?;
     let pace = Pace::of(&service.config.limits);
     let body = serving::serve(service.storage.clone(), bundle, pace, turn);
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::CONTENT_LENGTH, bundle.size.to_string()),
-        (header::ETAG, tag),
     ];
     Ok((headers, body).into_response())
 }

@@ -1,5 +1,8 @@
 //! Bounds on what clients may use.
 
+use std::time::Duration;
+
+use bartizan_attestation::boot::Bundle;
 use serde::Deserialize;
 
 use super::Range;
@@ -31,7 +34,7 @@ pub struct Limits {
     /// Seconds for a request's head to arrive, from the answer before: also how long a connection may
     /// be idle.
     pub head_s: u64,
-    /// Seconds for a request from its head to its answer, the arrival of its body included.
+    /// Seconds for a request from its head to its answer, beyond what its body may take to arrive.
     pub request_s: u64,
     /// Seconds after which a connection is closed with its next answer.
     pub connection_s: u64,
@@ -55,6 +58,8 @@ pub struct Limits {
     pub request_memory_bytes: usize,
     /// Bytes of memory for all requests of strangers that are read or answered at once.
     pub stranger_memory_bytes: usize,
+    /// Bundles that are served at once, each to another host, in at most 3 MiB of memory each.
+    pub bundles: usize,
     /// Outstanding nonces of one guest.
     pub nonces_per_guest: usize,
     /// Outstanding nonces of the guests of one host.
@@ -87,6 +92,7 @@ impl Default for Limits {
             boot_body_bytes: 3 << 20,
             request_memory_bytes: 512 << 20,
             stranger_memory_bytes: 16 << 20,
+            bundles: 16,
             nonces_per_guest: 1024,
             nonces_per_host: 65_536,
             nonces: 262_144,
@@ -105,6 +111,26 @@ impl Limits {
     /// How many times its body's size an event log or a manifest takes in memory: the body, the log (3/4), its records and
     /// its events, each at most twice that.
     pub const BOOT_EXPANSION: usize = 5;
+
+    /// How long a request may take whose body is so large.
+    pub(crate) fn request_time(&self, body: usize) -> Duration {
+        let arrival_ms = (body as u64).saturating_mul(1000) / self.body_bytes_per_s.max(1);
+        Duration::from_secs(self.request_s).saturating_add(Duration::from_millis(arrival_ms))
+    }
+
+    /// How long one with the largest body there may be.
+    pub(crate) fn longest_request(&self) -> Duration {
+        self.request_time(self.largest_body())
+    }
+
+    /// Bytes of the largest body that any route takes.
+    pub(crate) fn largest_body(&self) -> usize {
+        Bundle::MAX_LEN
+            .max(self.report_body_bytes)
+            .max(self.profile_body_bytes)
+            .max(self.boot_body_bytes)
+            .max(self.body_bytes)
+    }
 
     pub(super) fn ranges(&self) -> impl Iterator<Item = Range> {
         let count = |field, count: usize| (field, count as u64, 1, 1 << 20);
@@ -161,6 +187,7 @@ impl Limits {
                 self.stranger_memory_bytes,
                 self.body_bytes,
             ),
+            count("limits.bundles", self.bundles),
             nonces("limits.nonces_per_guest", self.nonces_per_guest),
             nonces("limits.nonces_per_host", self.nonces_per_host),
             nonces("limits.nonces", self.nonces),

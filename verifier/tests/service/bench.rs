@@ -11,6 +11,7 @@ use bartizan_verifier::api::{self, Origin};
 use bartizan_verifier::binary::Binary;
 use bartizan_verifier::clock::now_s;
 use bartizan_verifier::config::Config;
+use bartizan_verifier::cut::Cut;
 use bartizan_verifier::memory::MemoryBudget;
 use bartizan_verifier::metrics::Metrics;
 use bartizan_verifier::nonces::NonceBook;
@@ -104,6 +105,7 @@ impl Bench {
         parts
             .extensions
             .insert(Origin(([192, 0, 2, 7], 4711).into()));
+        parts.extensions.insert(Cut::default());
         let request = Request::from_parts(parts, body);
         self.router.clone().oneshot(request).await.unwrap()
     }

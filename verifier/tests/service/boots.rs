@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use bartizan_attestation::boot::{
-    Bundle, Component, Event, EventLog, File, Manifest, Measured, Part, Phase, Sequence, Sha384,
-    VerifiedManifest,
+    Bundle, Component, Event, EventLog, File, Link, Manifest, Measured, Part, Phase, Sequence,
+    Sha384, Start, VerifiedManifest,
 };
 use bartizan_attestation::cose::Sign as _;
 use bartizan_attestation::csr::EphemeralKey;
@@ -51,6 +51,15 @@ impl Factory {
         };
         let mut stage2 = component(Phase::Coordinator, "stage2");
         stage2.path = None;
+        stage2.start = Some(Start {
+            phase: Phase::Coordinator,
+            user: "bartizan".into(),
+            arguments: Vec::new(),
+            capabilities: Vec::new(),
+            inherits: Vec::new(),
+            link: Some(Link::Coordinator),
+            environment: Vec::new(),
+        });
         let manifests = [
             manifest(
                 Part::Base,
@@ -89,6 +98,13 @@ impl Factory {
             }],
         };
         (self.registration(&bundle.manifest), bundle)
+    }
+
+    /// A bundle from which no second stage is started.
+    pub(crate) fn unled_bundle(&self) -> (Value, Bundle) {
+        let mut unled = self.next();
+        unled.manifests[1].components[0].start = None;
+        unled.bundle(1, b"stage2")
     }
 
     /// A base, in the clothes of a bundle.

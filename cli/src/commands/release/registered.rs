@@ -86,7 +86,7 @@ pub(super) fn retire(manifest: &str, verifier: &Verifier, output: Output) -> Res
     let path = format!("/v1/releases/{}", segment(manifest));
     verifier.ask("DELETE", &path, None)?;
     let sentence = format!(
-        "{manifest} is retired: hosts that were booted from it are refused until they are booted from another"
+        "{manifest} is retired: hosts that were booted from it are refused until they are booted from another, of its version or a higher one: see that such a one is published"
     );
     output.result(&json!({ "ok": true, "manifest": manifest }), &sentence);
     Ok(ExitCode::SUCCESS)

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::scene::{Key, base, bundle, component, start};
 use crate::{
     Bundle, BundleRefusal, BundleReply, BundleRequest, ComponentError, File, Link, Manifest,
-    ManifestError, Part, Phase, SignManifestError, UnfitBundleError, VerifiedManifest,
+    ManifestError, Part, Phase, SignManifestError, Start, UnfitBundleError, VerifiedManifest,
 };
 
 fn refused(manifest: &Manifest) -> ManifestError {
@@ -190,6 +190,21 @@ fn a_bundle_that_would_stop_each_boot_is_found_before() {
     altered.files[0].contents[0] ^= 1;
     let altered = verify(&altered).unwrap_err();
     assert!(matches!(altered, UnfitBundleError::Other { name, .. } if name == "stage2"));
+    // Nobody would ask the launcher for the phases after it: never started, by itself, or too late.
+    let unled = |change: fn(&mut Option<Start>)| {
+        let mut manifest = bundle();
+        change(&mut manifest.components[0].start);
+        let mut unled = fit(&key);
+        unled.manifest = manifest.sign(&key).unwrap().into();
+        verify(&unled).unwrap_err()
+    };
+    for change in [
+        (|start| *start = None) as fn(&mut Option<Start>),
+        |start| start.as_mut().unwrap().link = None,
+        |start| start.as_mut().unwrap().phase = Phase::Hypervisor,
+    ] {
+        assert!(matches!(unled(change), UnfitBundleError::NoStage));
+    }
 }
 
 #[test]

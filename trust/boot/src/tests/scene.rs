@@ -5,7 +5,7 @@ use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use bartizan_cose::{Curve, PublicKey, Sign, SignError};
 
 use crate::{
-    Component, Event, EventLog, Manifest, Part, Phase, Refusal, Sequence, Sha384, Start,
+    Component, Event, EventLog, Link, Manifest, Part, Phase, Refusal, Sequence, Sha384, Start,
     VerifiedManifest,
 };
 
@@ -83,6 +83,10 @@ pub(super) fn base() -> Manifest {
 pub(super) fn bundle() -> Manifest {
     let mut stage2 = component(Phase::Coordinator, "stage2");
     stage2.path = None;
+    stage2.start = start(Phase::Coordinator, &[]);
+    if let Some(start) = &mut stage2.start {
+        start.link = Some(Link::Coordinator);
+    }
     Manifest {
         product: "bartizan".into(),
         part: Part::Bundle,

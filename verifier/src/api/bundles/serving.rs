@@ -1,68 +1,107 @@
-//! Serving a bundle: to each host one at a time, a piece at a time, as it is taken, at the pace at which bodies must arrive. A host that asks
-//! again has given up the one before, whether or not its connection has ended: it may have lost its power.
+//! Serving a bundle: to some hosts at once, to each host one at a time, a piece at a time, as it is taken, at the pace at which bodies must
+//! arrive. A host that asks again has given up the one before, whether or not its connection has ended: it may have lost its power.
+//! Who is served no further loses its connection: a client that takes nothing would keep it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use bartizan_attestation::identity::CardId;
 use http_body_util::channel::{Channel, Sender};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Pace;
-use crate::memory::Share;
+use crate::config::Limits;
+use crate::cut::Cut;
 use crate::storage::{PublishedBundle, Storage, StorageError};
 
 /// The hosts that are being served.
-#[derive(Clone, Debug, Default)]
-pub(in crate::api) struct Serving(Arc<Mutex<Turns>>);
+#[derive(Clone, Debug)]
+pub(in crate::api) struct Serving {
+    turns: Arc<Mutex<Turns>>,
+    places: Arc<Semaphore>,
+    /// How long a place is waited for.
+    patience: Duration,
+}
 
 #[derive(Debug, Default)]
 struct Turns {
     begun: u64,
-    /// The number of each host's latest.
-    latest: HashMap<CardId, u64>,
+    /// The number of each host's latest, and its connection.
+    latest: HashMap<CardId, (u64, Cut)>,
 }
 
-/// A host's turn, and the share of the memory for it; both are given back with the last piece.
+/// A host's turn, and its place; both are given back with the last piece.
 #[derive(Debug)]
 pub(super) struct Turn {
     card: CardId,
     number: u64,
+    cut: Cut,
     serving: Serving,
-    _share: Share,
+    /// Once it has one.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Serving {
-    /// The host's turn, which ends the one that it had.
-    pub(super) fn begin(&self, card: CardId, share: Share) -> Turn {
+    pub(in crate::api) fn new(limits: &Limits) -> Self {
+        Self {
+            turns: Arc::default(),
+            places: Arc::new(Semaphore::new(limits.bundles)),
+            patience: Duration::from_secs(limits.memory_wait_s),
+        }
+    }
+
+    /// The host's turn, which ends the one that it had. `None` where no place becomes free in time.
+    pub(super) async fn begin(&self, card: CardId, cut: Cut) -> Option<Turn> {
+        let mut turn = self.next(card, cut);
+        let place = timeout(self.patience, Arc::clone(&self.places).acquire_owned()).await;
+        turn.place = Some(place.ok()?.ok()?);
+        Some(turn)
+    }
+
+    fn next(&self, card: CardId, cut: Cut) -> Turn {
         let mut turns = self.lock();
         turns.begun += 1;
         let number = turns.begun;
-        turns.latest.insert(card, number);
+        match turns.latest.insert(card, (number, cut.clone())) {
+            // On one connection it has been served to its end, or nothing more would be heard there.
+            Some((_, before)) if !before.is(&cut) => before.cut(),
+            _ => {}
+        }
+        drop(turns);
         Turn {
             card,
             number,
+            cut,
             serving: self.clone(),
-            _share: share,
+            place: None,
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Turns> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Turn {
     fn is_latest(&self) -> bool {
-        self.serving.lock().latest.get(&self.card) == Some(&self.number)
+        self.serving.lock().is_latest(self)
+    }
+}
+
+impl Turns {
+    fn is_latest(&self, turn: &Turn) -> bool {
+        let latest = self.latest.get(&turn.card);
+        latest.is_some_and(|(number, _)| *number == turn.number)
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         let mut turns = self.serving.lock();
-        if turns.latest.get(&self.card) == Some(&self.number) {
+        if turns.is_latest(self) {
             turns.latest.remove(&self.card);
         }
     }
@@ -97,13 +136,15 @@ impl AsRef<[u8]> for Piece {
     }
 }
 
-/// The body of the answer. The turn's share is for the pieces that are in memory at once: one is read, one waits, one is being sent.
+/// The body of the answer. Three pieces are in memory at once: one is read, one waits, one is being sent.
 pub(super) fn serve(storage: Storage, bundle: PublishedBundle, pace: Pace, turn: Turn) -> Body {
     let (mut sender, body) = Channel::<Bytes, BrokenOffError>::new(1);
+    let cut = turn.cut.clone();
     tokio::spawn(async move {
         if let Err(error) = feed(&storage, &bundle, pace, &mut sender, turn).await {
             tracing::info!(%error, sha384 = %bundle.sha384, "a bundle was not served to its end");
             sender.abort(error);
+            cut.cut();
         }
     });
     Body::new(body)
