@@ -44,7 +44,10 @@ fn number(error: &anyhow::Error) -> u8 {
 }
 
 const fn is_vault_away(error: &VaultError) -> bool {
-    matches!(error, VaultError::Away { .. })
+    matches!(
+        error,
+        VaultError::Away { .. } | VaultError::Unanswered { .. }
+    )
 }
 
 const fn is_away(refusal: &CardRefusal) -> bool {

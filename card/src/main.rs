@@ -18,7 +18,7 @@ use bartizan_attestation::keys::NextKey;
 use bartizan_attestation::vault_counter::Machine;
 use bartizan_card::bundles::Bundles;
 use bartizan_card::machine::this_machine;
-use bartizan_card::operations::{self, Operations, OperationsLog};
+use bartizan_card::operations::{self, Aside, Operations, OperationsLog};
 use bartizan_card::service::Card;
 use bartizan_card::{
     Config, anchors, confinement, enroll, reporting_in, server, succession, unenrolled, verifier,
@@ -52,7 +52,7 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
-    /// The log of operations, while no card runs. To be run as the card's user.
+    /// The log of operations. To be run as the card's user.
     ///
     /// Exit code: 0 done, 1 failed, 2 wrong usage or configuration.
     #[command(
@@ -62,7 +62,8 @@ enum Command {
         /// The configuration, YAML.
         #[arg(long)]
         config: PathBuf,
-        /// Put the log aside, broken or not, and begin another that names it. Look at it first.
+        /// Put the log aside, broken or not, and begin another that names it. Look at it first. Where a card runs, that is done when it
+        /// starts next.
         #[arg(long, required = true)]
         set_aside: bool,
     },
@@ -135,8 +136,11 @@ fn execute(command: Command) -> Result<()> {
         Command::Log { config, .. } => {
             let config = Config::load(&config)?;
             match operations::set_aside(&config.state_dir)? {
-                Some(path) => println!("the former log is {}", path.display()),
-                None => println!("the former log was gone; a new one begins"),
+                Aside::Put(path) => println!("the former log is {}", path.display()),
+                Aside::Gone => println!("the former log was gone; a new one begins"),
+                Aside::AtNextStart => println!(
+                    "the card that runs has the log, and puts it aside when it starts next: end its process, and the launcher starts it again"
+                ),
             }
             Ok(())
         }

@@ -5,6 +5,7 @@
 //!   └──────────────────┴─────────── refused, and written down ──────────────────────────┘
 //! ```
 
+mod allowance;
 mod hypervisor;
 mod log;
 mod perform;
@@ -22,12 +23,11 @@ use crate::server::Serves;
 use crate::service::Card;
 use crate::unix_now;
 
-pub use log::LogFileError;
+pub use log::{Aside, LogFileError};
 use log::{Begun, Log};
 
-/// Puts the log of operations aside, broken or not, and begins another that names it; answers where the former one is, unless its file
-/// was gone. No card may run.
-pub fn set_aside(state_dir: &Path) -> Result<Option<PathBuf>, LogFileError> {
+/// Puts the log of operations aside, broken or not, and begins another that names it. A card that has it does so when it starts next.
+pub fn set_aside(state_dir: &Path) -> Result<Aside, LogFileError> {
     log::set_aside(state_dir, unix_now())
 }
 
@@ -70,7 +70,8 @@ impl Operations {
     async fn operate(&self, bytes: &[u8], uid: u32) -> Result<OperationReply, OperationRefusal> {
         let verify = || {
             let ca = self.card.anchors.ca();
-            tokio::task::block_in_place(|| SignedOrder::verify(bytes, &ca, unix_now()))
+            let verify = || SignedOrder::verify(bytes, &ca, self.log.not_before(unix_now()));
+            tokio::task::block_in_place(verify)
         };
         let mut verified = verify();
         if matches!(verified, Err(OperationRefusal::Signer(_))) {

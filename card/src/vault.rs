@@ -1,5 +1,6 @@
 //! Asking the vault: one connection, opened again after the vault was restarted.
 
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +34,16 @@ pub enum VaultError {
         /// Why.
         error: FrameError,
     },
+    /// It was asked, and has not answered.
+    #[error(
+        "the vault at {socket} was asked and has not answered: {error}; it may have done it", socket = .socket.display()
+    )]
+    Unanswered {
+        /// Its socket.
+        socket: PathBuf,
+        /// Why.
+        error: FrameError,
+    },
     /// It refused.
     #[error(transparent)]
     Refused(#[from] VaultRefusal),
@@ -51,26 +62,38 @@ impl Vault {
         }))
     }
 
-    /// Asks, blocking. A connection that broke since the last question is opened again once.
+    /// Asks, blocking. A connection that broke since the last question is opened again once; what the vault may have heard is not said
+    /// twice, since it may have been done.
     pub fn ask(&self, request: &VaultRequest) -> Result<VaultReply, VaultError> {
         let mut connection = self
             .0
             .connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = connection.take()
-            && let Ok(reply) = exchange(open, request, &mut connection)
-        {
-            return refused(reply);
-        }
+        let socket = || self.0.socket.clone();
         let away = |error| VaultError::Away {
-            socket: self.0.socket.clone(),
+            socket: socket(),
             error,
         };
+        let unanswered = |error| VaultError::Unanswered {
+            socket: socket(),
+            error,
+        };
+        if let Some(open) = connection.take() {
+            match exchange(open, request, &mut connection) {
+                Ok(reply) => return refused(reply),
+                Err(Failed::Unheard(_)) => {}
+                Err(Failed::Unanswered(error)) => return Err(unanswered(error)),
+            }
+        }
         let fresh = UnixStream::connect(&self.0.socket)
             .map_err(FrameError::from)
             .map_err(away)?;
-        refused(exchange(fresh, request, &mut connection).map_err(away)?)
+        match exchange(fresh, request, &mut connection) {
+            Ok(reply) => refused(reply),
+            Err(Failed::Unheard(error)) => Err(away(error)),
+            Err(Failed::Unanswered(error)) => Err(unanswered(error)),
+        }
     }
 
     /// Asks for a chain, blocking.
@@ -97,18 +120,37 @@ impl Vault {
     }
 }
 
+/// An exchange that came to nothing.
+enum Failed {
+    /// The vault has not read the request.
+    Unheard(FrameError),
+    /// It may have.
+    Unanswered(FrameError),
+}
+
 /// The connection is put back only after a whole exchange: half an answer can never be taken for the next one's.
 fn exchange(
     mut stream: UnixStream,
     request: &VaultRequest,
     keep: &mut Option<UnixStream>,
-) -> Result<VaultReply, FrameError> {
-    stream.set_read_timeout(Some(DEADLINE))?;
-    stream.set_write_timeout(Some(DEADLINE))?;
-    write_frame(&mut stream, request, VaultRequest::MAX_FRAME)?;
-    let reply = read_frame(&mut stream, VaultRequest::MAX_FRAME)?;
-    *keep = Some(stream);
-    Ok(reply)
+) -> Result<VaultReply, Failed> {
+    let asked = (stream.set_read_timeout(Some(DEADLINE)).map_err(Into::into))
+        .and_then(|()| Ok(stream.set_write_timeout(Some(DEADLINE))?))
+        .and_then(|()| write_frame(&mut stream, request, VaultRequest::MAX_FRAME));
+    asked.map_err(Failed::Unheard)?;
+    match read_frame(&mut stream, VaultRequest::MAX_FRAME) {
+        Ok(reply) => {
+            *keep = Some(stream);
+            Ok(reply)
+        }
+        Err(error) if is_unread(&error) => Err(Failed::Unheard(error)),
+        Err(error) => Err(Failed::Unanswered(error)),
+    }
+}
+
+/// Whether the peer has ended without reading what was sent: the kernel tells that from an end after reading (unix(7), `ECONNRESET`).
+fn is_unread(error: &FrameError) -> bool {
+    matches!(error, FrameError::Io(error) if error.kind() == io::ErrorKind::ConnectionReset)
 }
 
 fn refused(reply: VaultReply) -> Result<VaultReply, VaultError> {
@@ -123,9 +165,87 @@ impl From<VaultError> for CardRefusal {
         match error {
             VaultError::Refused(VaultRefusal::NoKey { .. }) => Self::NotEnrolled,
             VaultError::Refused(refusal) => Self::VaultRefused(refusal.to_string()),
-            error @ (VaultError::Away { .. } | VaultError::Unexpected) => {
-                Self::VaultAway(error.to_string())
-            }
+            error @ (VaultError::Away { .. }
+            | VaultError::Unanswered { .. }
+            | VaultError::Unexpected) => Self::VaultAway(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::thread::JoinHandle;
+
+    use super::*;
+
+    const ASKED: VaultRequest = VaultRequest::RotateSealing;
+
+    /// A vault that does this with each connection, and how often it was asked.
+    fn vault(
+        turns: Vec<fn(&mut UnixStream) -> u32>,
+    ) -> (tempfile::TempDir, Vault, JoinHandle<u32>) {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("vault.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let heard = std::thread::spawn(move || {
+            let turn = |turn: fn(&mut UnixStream) -> u32| turn(&mut listener.accept().unwrap().0);
+            turns.into_iter().map(turn).sum()
+        });
+        (folder, Vault::new(socket), heard)
+    }
+
+    fn hear(link: &mut UnixStream) -> u32 {
+        let request: VaultRequest = read_frame(link, VaultRequest::MAX_FRAME).unwrap();
+        assert_eq!(request, ASKED);
+        1
+    }
+
+    fn answer(link: &mut UnixStream) -> u32 {
+        let heard = hear(link);
+        write_frame(link, &VaultReply::Done, VaultRequest::MAX_FRAME).unwrap();
+        heard
+    }
+
+    #[test]
+    fn a_vault_that_ended_between_two_questions_is_asked_again() {
+        let (_folder, vault, heard) = vault(vec![answer, answer]);
+        for _ in 0..2 {
+            assert!(matches!(vault.ask(&ASKED), Ok(VaultReply::Done)));
+        }
+        assert_eq!(heard.join().unwrap(), 2);
+    }
+
+    /// It may have done it, and would do it twice.
+    #[test]
+    fn a_vault_that_ended_while_it_was_asked_is_not_asked_again() {
+        let (_folder, vault, heard) = vault(vec![|link| answer(link) + hear(link), answer]);
+        vault.ask(&ASKED).unwrap();
+        let unanswered = vault.ask(&ASKED);
+        assert!(matches!(unanswered, Err(VaultError::Unanswered { .. })));
+        vault.ask(&ASKED).unwrap();
+        assert_eq!(heard.join().unwrap(), 3);
+    }
+
+    #[test]
+    fn a_vault_that_ended_before_it_read_the_question_is_asked_again() {
+        let unread = |link: &mut UnixStream| {
+            let heard = answer(link);
+            // The next question has come, and is not read.
+            rustix::event::poll(
+                &mut [rustix::event::PollFd::new(
+                    link,
+                    rustix::event::PollFlags::IN,
+                )],
+                None,
+            )
+            .unwrap();
+            heard
+        };
+        let (_folder, vault, heard) = vault(vec![unread, answer]);
+        for _ in 0..2 {
+            vault.ask(&ASKED).unwrap();
+        }
+        assert_eq!(heard.join().unwrap(), 2);
     }
 }

@@ -53,8 +53,8 @@ pub struct Verifier {
     endpoint: Endpoint,
     identity: Arc<TlsIdentity>,
     anchors: Arc<Anchors>,
-    /// When its CAs were asked for last.
-    asked_for_cas: Mutex<Option<Instant>>,
+    /// When its CAs were asked for last. Held while they are: whoever comes meanwhile waits for that answer.
+    asked_for_cas: tokio::sync::Mutex<Option<Instant>>,
     turns: Semaphore,
     told: Told,
     standings: Standings,
@@ -97,7 +97,7 @@ impl Verifier {
             endpoint,
             identity,
             anchors,
-            asked_for_cas: Mutex::default(),
+            asked_for_cas: tokio::sync::Mutex::default(),
             turns: Semaphore::new(MAX_CONNECTIONS),
             told: Told::default(),
             standings: Standings::new(),
@@ -171,10 +171,18 @@ impl Verifier {
 
     /// Learns whether the fleet CA was replaced, and follows it.
     pub async fn follow_fleet_ca(&self) -> Result<(), FollowError> {
-        let now = Some(Instant::now());
-        *(self.asked_for_cas.lock()).unwrap_or_else(PoisonError::into_inner) = now;
-        let told = self.ask("GET", "/v1/fleet-ca", Vec::new()).await?;
-        self.anchors.follow(told).await
+        let mut asked = self.asked_for_cas.lock().await;
+        self.ask_for_cas(&mut asked).await
+    }
+
+    async fn ask_for_cas(&self, asked: &mut Option<Instant>) -> Result<(), FollowError> {
+        let told = self.ask("GET", "/v1/fleet-ca", Vec::new()).await;
+        let followed = match told {
+            Ok(lineage) => self.anchors.follow(lineage).await,
+            Err(refusal) => Err(refusal.into()),
+        };
+        *asked = Some(Instant::now());
+        followed
     }
 
     /// The same where something was certified by a CA that is not known; not often, since anybody can show such a thing.
@@ -183,11 +191,11 @@ impl Verifier {
     }
 
     async fn follow_fleet_ca_unless_asked_within(&self, fresh: Duration) {
-        let asked = *(self.asked_for_cas.lock()).unwrap_or_else(PoisonError::into_inner);
+        let mut asked = self.asked_for_cas.lock().await;
         if asked.is_some_and(|at| at.elapsed() < fresh) {
             return;
         }
-        if let Err(error) = self.follow_fleet_ca().await {
+        if let Err(error) = self.ask_for_cas(&mut asked).await {
             tracing::warn!(%error, "whether the fleet CA was replaced is not known");
         }
     }

@@ -55,7 +55,8 @@ fn number(error: &anyhow::Error) -> u8 {
                 | OperationRefusal::StandingUnasked(_)
                 | OperationRefusal::HypervisorUnreached(_)
                 | OperationRefusal::VaultAway(_)
-                | OperationRefusal::HypervisorAway(_),
+                | OperationRefusal::HypervisorAway(_)
+                | OperationRefusal::RotationUnknown(_),
             ),
         ) => UNAVAILABLE,
         _ => FAILED,

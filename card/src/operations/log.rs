@@ -15,26 +15,33 @@ use bartizan_attestation::operation::log::{Event, Head, LogError, Outcome, Recor
 use bartizan_attestation::operation::{AuthorisedOperation, OperationRefusal, Order, SignedOrder};
 use minicbor::bytes::ByteVec;
 
+use super::allowance::{Allowance, Rate};
 use super::refusals::Refusals;
 use file::{Files, LogFile};
 
 pub use file::LogFileError;
+pub use set_aside::Aside;
 pub(super) use set_aside::set_aside;
 
-/// Orders of one operator that have not expired yet.
-const MOST_OF_ONE: usize = 1024;
+/// Orders of one operator: each is in the log for ever, whatever the least role of an operator may do.
+const ORDERS: Rate = Rate {
+    at_once: 4096,
+    pause_s: 5,
+};
 
 /// The log. One process has it at a time.
 #[derive(Debug)]
 pub(super) struct Log {
     state: Mutex<State>,
+    /// Held while the log is read, which the writing does not wait for.
+    reading: Mutex<()>,
     /// Also of a broken one.
     _lock: File,
 }
 
 #[derive(Debug)]
 enum State {
-    Kept(Kept),
+    Kept(Box<Kept>),
     /// Nothing is done, nor written, until it was put aside.
     Broken(LogError),
 }
@@ -55,6 +62,8 @@ struct Memory {
     latest_s: u64,
     /// Operators and nonces of orders that were done, and when they expire.
     used: BTreeMap<(String, String), u64>,
+    /// How many more orders of an operator there may be.
+    orders: BTreeMap<String, Allowance>,
     /// What has begun and not ended.
     under_way: Vec<u64>,
 }
@@ -67,7 +76,9 @@ impl Log {
     /// Opens the log in a folder, or begins one. Where it is not what was written the card serves on, and does no operation.
     pub(super) fn open(state_dir: &Path, now_s: u64) -> Result<Self, LogFileError> {
         let mut memory = Memory::default();
-        let lock = Files::of(state_dir).lock()?;
+        let files = Files::of(state_dir);
+        let lock = files.lock()?;
+        set_aside::if_wanted(&files, now_s);
         let opened = LogFile::open(state_dir, |record| memory.learn(record));
         let state = match opened {
             Ok(file) => {
@@ -78,7 +89,7 @@ impl Log {
                     refusals,
                 };
                 kept.begin_serving(now_s)?;
-                State::Kept(kept)
+                State::Kept(Box::new(kept))
             }
             Err(LogFileError::Broken(error)) => {
                 tracing::error!(%error, "the log of operations is broken: no operation is done");
@@ -88,6 +99,7 @@ impl Log {
         };
         Ok(Self {
             state: Mutex::new(state),
+            reading: Mutex::default(),
             _lock: lock,
         })
     }
@@ -154,13 +166,16 @@ impl Log {
         }
     }
 
-    /// Reads the log anew, all of it, and hands a piece out.
+    /// Reads the log anew, all that is written by now, and hands a piece out.
     pub(super) fn read(
         &self,
         from: u64,
         most: u32,
     ) -> Result<(Head, Vec<ByteVec>), OperationRefusal> {
-        self.with(|kept| Ok(kept.file.read(from, most)?))
+        let _one_at_a_time = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = self.with(|kept| Ok(kept.file.written()?))?;
+        let read = written.read(from, most);
+        self.with(|_| Ok(read?))
     }
 
     fn with<T>(
@@ -246,6 +261,9 @@ impl Memory {
                 self.used.retain(|_, expires_at| *expires_at > latest_s);
                 self.used
                     .insert((operator.clone(), nonce.clone()), *expires_at);
+                self.orders
+                    .retain(|_, allowance| !allowance.is_full(latest_s));
+                self.orders_of(operator, latest_s).take(latest_s);
                 self.under_way.push(record.index);
             }
             Event::Ended { begun, .. } => self.under_way.retain(|index| index != begun),
@@ -265,12 +283,18 @@ impl Memory {
         if order.issued_at < self.orders_from_s || self.used.contains_key(&key) {
             return Err(OperationRefusal::Replayed);
         }
-        self.used.retain(|_, expires_at| *expires_at > now_s);
-        let own = self.used.keys().filter(|(other, _)| other == operator);
-        if own.count() >= MOST_OF_ONE {
-            return Err(OperationRefusal::TooMany(operator.to_owned()));
+        if self.orders_of(operator, now_s).left(now_s) == 0 {
+            return Err(OperationRefusal::TooMany {
+                operator: operator.to_owned(),
+                pause_s: ORDERS.pause_s,
+            });
         }
         Ok(())
+    }
+
+    fn orders_of(&mut self, operator: &str, now_s: u64) -> &mut Allowance {
+        let full = || Allowance::full(ORDERS, now_s);
+        self.orders.entry(operator.to_owned()).or_insert_with(full)
     }
 }
 

@@ -11,7 +11,7 @@ use bartizan_attestation::operation::{Operation, OperationRefusal, RotatableKey,
 
 use super::log::Begun;
 use super::{Operations, hypervisor};
-use crate::succession;
+use crate::succession::{self, SuccessionError};
 use crate::vault::VaultError;
 
 impl Operations {
@@ -88,10 +88,15 @@ impl Operations {
 
     async fn rotate_identity(&self) -> Result<OperationReply, OperationRefusal> {
         let done = succession::succeed(&self.card, NextKey::New).await;
-        done.map(|_| OperationReply::Done).map_err(|error| {
-            let why = format!("{error}; once the vault has begun, the card goes on trying");
-            OperationRefusal::NotRotated(why)
-        })
+        done.map(|_| OperationReply::Done)
+            .map_err(|error| match error {
+                SuccessionError::Vault(VaultError::Unanswered { .. }) => {
+                    OperationRefusal::RotationUnknown(error.to_string())
+                }
+                error => OperationRefusal::NotRotated(format!(
+                    "{error}; once the vault has begun, the card goes on trying"
+                )),
+            })
     }
 
     async fn rotate_tls_client(&self) -> Result<OperationReply, OperationRefusal> {
@@ -99,7 +104,7 @@ impl Operations {
         let rotated = tokio::task::spawn_blocking(move || verifier.rotate()).await;
         match rotated {
             Ok(Ok(())) => Ok(OperationReply::Done),
-            Ok(Err(error)) => Err(OperationRefusal::NotRotated(error.to_string())),
+            Ok(Err(error)) => Err(not_rotated(&error)),
             Err(error) => Err(OperationRefusal::NotRotated(error.to_string())),
         }
     }
@@ -108,8 +113,16 @@ impl Operations {
         match self.card.vault.ask_async(VaultRequest::RotateSealing).await {
             Ok(VaultReply::Done) => Ok(OperationReply::Done),
             Ok(_) => Err(not_told(&VaultError::Unexpected)),
-            Err(error) => Err(OperationRefusal::NotRotated(error.to_string())),
+            Err(error) => Err(not_rotated(&error)),
         }
+    }
+}
+
+fn not_rotated(error: &VaultError) -> OperationRefusal {
+    let why = error.to_string();
+    match error {
+        VaultError::Unanswered { .. } => OperationRefusal::RotationUnknown(why),
+        _ => OperationRefusal::NotRotated(why),
     }
 }
 
@@ -123,9 +136,12 @@ pub(super) fn outcome(done: &Result<OperationReply, OperationRefusal>) -> Outcom
         Ok(OperationReply::Guests(OperatorReply::Refused(refusal))) => {
             Outcome::refused(&refusal.to_string())
         }
-        Ok(OperationReply::Refused(refusal)) | Err(refusal) => {
-            Outcome::refused(&refusal.to_string())
-        }
+        Ok(OperationReply::Refused(refusal)) | Err(refusal) => match refusal {
+            OperationRefusal::HypervisorAway(_) | OperationRefusal::RotationUnknown(_) => {
+                Outcome::unknown(&refusal.to_string())
+            }
+            refusal => Outcome::refused(&refusal.to_string()),
+        },
         Ok(
             OperationReply::Host(_)
             | OperationReply::Guests(_)

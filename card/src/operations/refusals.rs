@@ -6,10 +6,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Refusals that are written down one after another.
-const AT_ONCE: u64 = 32;
+use super::allowance::{Allowance, Rate};
+
 /// After how long there is one more.
 pub(super) const PAUSE: Duration = Duration::from_secs(600);
+/// Refusals that are written down.
+const RATE: Rate = Rate {
+    at_once: 32,
+    pause_s: PAUSE.as_secs(),
+};
 /// Operators with an allowance of their own; the names are the fleet's to give. The rest shares nobody's.
 const MOST: usize = 1024;
 
@@ -18,12 +23,11 @@ type Who = Option<String>;
 
 /// What is left.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(BTreeMap<Who, Allowance>);
+pub(super) struct Refusals(BTreeMap<Who, Counted>);
 
 #[derive(Clone, Copy, Debug)]
-struct Allowance {
-    left: u64,
-    counted_at_s: u64,
+struct Counted {
+    allowance: Allowance,
     beyond: u64,
 }
 
@@ -35,15 +39,13 @@ impl Refusals {
         if !known(self, &who) && self.0.len() >= MOST {
             who = None;
         }
-        let allowance = self.0.entry(who).or_insert(Allowance {
-            left: AT_ONCE,
-            counted_at_s: now_s,
+        let counted = self.0.entry(who).or_insert(Counted {
+            allowance: Allowance::full(RATE, now_s),
             beyond: 0,
         });
-        allowance.refill(now_s);
-        let granted = allowance.spend();
+        let granted = counted.allowance.take(now_s);
         if !granted {
-            allowance.beyond = allowance.beyond.saturating_add(1);
+            counted.beyond = counted.beyond.saturating_add(1);
         }
         granted
     }
@@ -51,31 +53,14 @@ impl Refusals {
     /// Those of whom more were refused, with their number, where there is an allowance to write that down.
     pub(super) fn summaries(&mut self, now_s: u64) -> Vec<(Who, u64)> {
         let mut due = Vec::new();
-        for (who, allowance) in &mut self.0 {
-            allowance.refill(now_s);
-            if allowance.beyond > 0 && allowance.spend() {
-                due.push((who.clone(), std::mem::take(&mut allowance.beyond)));
+        for (who, counted) in &mut self.0 {
+            if counted.beyond > 0 && counted.allowance.take(now_s) {
+                due.push((who.clone(), std::mem::take(&mut counted.beyond)));
             }
         }
-        // Who has all of it again is as one of whom nothing is known.
-        self.0.retain(|_, allowance| allowance.left < AT_ONCE);
+        self.0
+            .retain(|_, counted| !counted.allowance.is_full(now_s));
         due
-    }
-}
-
-impl Allowance {
-    fn refill(&mut self, now_s: u64) {
-        let more = now_s.saturating_sub(self.counted_at_s) / PAUSE.as_secs();
-        if more > 0 {
-            self.left = self.left.saturating_add(more).min(AT_ONCE);
-            self.counted_at_s = now_s;
-        }
-    }
-
-    const fn spend(&mut self) -> bool {
-        let granted = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        granted
     }
 }
 
@@ -89,12 +74,12 @@ mod tests {
     fn few_are_written_down_and_the_rest_is_counted() {
         let mut refusals = Refusals::default();
         let written = (0..100).filter(|_| refusals.take(None, NOW)).count() as u64;
-        assert_eq!(written, AT_ONCE);
+        assert_eq!(written, RATE.at_once);
         assert_eq!(refusals.summaries(NOW), []);
         // Another's allowance is untouched.
         assert!(refusals.take(Some("ann"), NOW));
         let later = NOW + PAUSE.as_secs();
-        assert_eq!(refusals.summaries(later), [(None, 100 - AT_ONCE)]);
+        assert_eq!(refusals.summaries(later), [(None, 100 - RATE.at_once)]);
         assert!(!refusals.take(None, later), "the summary took it");
         assert!(refusals.take(None, later + PAUSE.as_secs()));
     }

@@ -4,7 +4,7 @@
 //! A record is written first and named by the head then. A crash in between leaves one record more than the head names, or a piece
 //! of one, which is taken back: nothing was done on its account.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ pub enum LogFileError {
         source: io::Error,
     },
     /// Another process has it.
-    #[error("another card has the log of operations ({path} is locked); stop it first", path = .0.display())]
+    #[error("another process has the log of operations ({path} is locked): a card, or one that puts it aside; it must end first", path = .0.display())]
     Held(PathBuf),
     /// It is not what was written.
     #[error("the log of operations is broken: {0}")]
@@ -59,11 +59,24 @@ pub(super) struct LogFile {
     length: u64,
 }
 
+/// What was written of a log, to be read while it grows.
+#[derive(Debug)]
+pub(super) struct Written {
+    log: PathBuf,
+    head: Head,
+    length: u64,
+}
+
 /// Where the files are.
 #[derive(Clone, Debug)]
 pub(super) struct Files {
+    pub(super) folder: PathBuf,
     pub(super) log: PathBuf,
     pub(super) head: PathBuf,
+    /// The beginning of the log that comes next, while the former one is put aside.
+    pub(super) next: PathBuf,
+    /// There while the card that has the log is to put it aside.
+    pub(super) wanted: PathBuf,
     lock: PathBuf,
 }
 
@@ -71,8 +84,11 @@ impl Files {
     pub(super) fn of(state_dir: &Path) -> Self {
         let named = |extension| state_dir.join("operations").with_extension(extension);
         Self {
+            folder: state_dir.into(),
             log: named("log"),
             head: named("head"),
+            next: named("next"),
+            wanted: named("set-aside"),
             lock: named("lock"),
         }
     }
@@ -92,7 +108,7 @@ impl Files {
 
     /// The head that was noted last; none where there is no file of it.
     pub(super) fn noted(&self) -> Result<Option<Head>, LogFileError> {
-        match std::fs::read(&self.head) {
+        match fs::read(&self.head) {
             Ok(bytes) => {
                 let head = serde_json::from_slice(&bytes).map_err(|_| LogError::NoHead)?;
                 Ok(Some(head))
@@ -107,10 +123,35 @@ impl Files {
         durable::replace(&self.head, &bytes).map_err(at(&self.head))
     }
 
+    /// Logs that were put aside: their names, the latest last.
+    pub(super) fn aside(&self) -> Result<Vec<String>, LogFileError> {
+        let folder = at(&self.folder);
+        let mut numbered = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(&folder)? {
+            let name = entry.map_err(&folder)?.file_name();
+            let name = name.to_string_lossy();
+            if let Some(number) = number_of(&name) {
+                numbered.push((number, name.into_owned()));
+            }
+        }
+        numbered.sort();
+        Ok(numbered.into_iter().map(|(_, name)| name).collect())
+    }
+
     fn append_to(&self) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.create(true).append(true).open(&self.log)
     }
+}
+
+/// The name of a log that is put aside.
+pub(super) fn aside_name(number: u64) -> String {
+    format!("operations-{number}.log")
+}
+
+fn number_of(name: &str) -> Option<u64> {
+    let number = name.strip_prefix("operations-")?.strip_suffix(".log")?;
+    number.parse().ok()
 }
 
 impl LogFile {
@@ -120,7 +161,14 @@ impl LogFile {
         mut learn: impl FnMut(&Record),
     ) -> Result<Self, LogFileError> {
         let files = Files::of(state_dir);
-        let noted = match files.noted()? {
+        let noted = files.noted()?;
+        if noted.as_ref().is_none_or(|head| head.count == 0)
+            && let Some(former) = files.aside()?.pop()
+        {
+            // A log that begins names the one before it.
+            return Err(LogError::Unnamed(former).into());
+        }
+        let noted = match noted {
             Some(noted) => noted,
             None if files.log.exists() => return Err(LogError::NoHead.into()),
             None => {
@@ -130,7 +178,9 @@ impl LogFile {
             }
         };
         let file = files.append_to().map_err(at(&files.log))?;
-        let end = follow(&files.log, &noted, true, |record, _| learn(record))?;
+        let end = follow(&files.log, &noted, Upto::AfterACrash, |record, _| {
+            learn(record);
+        })?;
         let length = file.metadata().map_err(at(&files.log))?.len();
         if length != end.length {
             let bytes = length.saturating_sub(end.length);
@@ -169,9 +219,7 @@ impl LogFile {
         let log = at(&self.files.log);
         let mut file = self.files.append_to().map_err(&log)?;
         if file.metadata().map_err(&log)?.len() != self.length {
-            self.verify()?;
-            // All that was written is there, and something else.
-            return Err(LogError::Added(self.head.count).into());
+            return Err(self.altered());
         }
         let written = file
             .write_all(&line)
@@ -188,12 +236,37 @@ impl LogFile {
         Ok(record)
     }
 
+    /// All that is written by now.
+    pub(super) fn written(&self) -> Result<Written, LogFileError> {
+        let log = at(&self.files.log);
+        if fs::metadata(&self.files.log).map_err(log)?.len() != self.length {
+            return Err(self.altered());
+        }
+        Ok(Written {
+            log: self.files.log.clone(),
+            head: self.head.clone(),
+            length: self.length,
+        })
+    }
+
+    /// What is wrong with a log that is not as long as what was written.
+    fn altered(&self) -> LogFileError {
+        match follow(&self.files.log, &self.head, Upto::ItsEnd, |_, _| ()) {
+            // All that was written is there, and something else.
+            Ok(_) => LogError::Added(self.head.count).into(),
+            Err(error) => error,
+        }
+    }
+}
+
+impl Written {
     /// Reads all of it anew, and hands a piece out.
     pub(super) fn read(&self, from: u64, most: u32) -> Result<(Head, Vec<ByteVec>), LogFileError> {
         let mut piece = Vec::new();
         let mut size = 0;
         let wanted = |piece: &Vec<ByteVec>| piece.len() < most.min(MAX_PAGE) as usize;
-        follow(&self.files.log, &self.head, false, |record, line| {
+        let upto = Upto::Length(self.length);
+        follow(&self.log, &self.head, upto, |record, line| {
             size += line.len() * usize::from(record.index >= from);
             if record.index >= from && wanted(&piece) && size <= MAX_PIECE {
                 piece.push(line.to_vec().into());
@@ -201,10 +274,19 @@ impl LogFile {
         })?;
         Ok((self.head.clone(), piece))
     }
+}
 
-    fn verify(&self) -> Result<(), LogFileError> {
-        follow(&self.files.log, &self.head, false, |_, _| ()).map(drop)
-    }
+/// What the newest record of a log says, up to where it is broken, whatever head there is; 0 where none can be read.
+pub(super) fn newest_s(log: &Path) -> u64 {
+    let unknown = Head {
+        count: u64::MAX,
+        sha384: String::new(),
+    };
+    let mut newest_s = 0;
+    let _broken = follow(log, &unknown, Upto::ItsEnd, |record, _| {
+        newest_s = newest_s.max(record.at_s);
+    });
+    newest_s
 }
 
 /// Where a log ends, by itself.
@@ -213,15 +295,31 @@ struct End {
     length: u64,
 }
 
-/// Follows a log to the head that is noted; after a crash there may be one more record, and a piece of one.
+/// How far a log is followed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Upto {
+    /// To its end.
+    ItsEnd,
+    /// To its end, where there may be one record more than is noted, and a piece of one.
+    AfterACrash,
+    /// So many bytes: others write on.
+    Length(u64),
+}
+
+/// Follows a log to the head that is noted.
 fn follow(
     path: &Path,
     noted: &Head,
-    after_crash: bool,
+    upto: Upto,
     mut show: impl FnMut(&Record, &[u8]),
 ) -> Result<End, LogFileError> {
     let log = at(path);
-    let mut reader = BufReader::new(File::open(path).map_err(&log)?);
+    let after_crash = upto == Upto::AfterACrash;
+    let length = match upto {
+        Upto::Length(length) => length,
+        Upto::ItsEnd | Upto::AfterACrash => u64::MAX,
+    };
+    let mut reader = BufReader::new(File::open(path).map_err(&log)?.take(length));
     let (mut head, mut length, mut line) = (Head::empty(), 0, Vec::new());
     check(&head, noted)?;
     loop {

@@ -1,4 +1,5 @@
-//! Putting a log aside, and beginning another that names it.
+//! Putting a log aside, and beginning another that names it. Whoever puts it aside may be killed at any moment: the beginning of the next
+//! log is written first, so that who tries again knows which file to name.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -8,45 +9,128 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest::{Context, SHA384};
 use bartizan_attestation::operation::log::{AsideFile, Event, Head, Record, SetAside};
 
-use super::file::{Files, LogFileError, at};
+use super::file::{Files, LogFileError, aside_name, at, newest_s};
 use super::hex;
 use crate::durable;
 
-/// Puts the log aside, broken or not; answers where it is now, unless its file was gone. No card may have it.
-pub(crate) fn set_aside(state_dir: &Path, now_s: u64) -> Result<Option<PathBuf>, LogFileError> {
+/// What came of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Aside {
+    /// The former log is there now.
+    Put(PathBuf),
+    /// The former log's file was gone.
+    Gone,
+    /// A card has the log, and puts it aside when it starts next.
+    AtNextStart,
+}
+
+/// Puts the log aside, broken or not.
+pub(crate) fn set_aside(state_dir: &Path, now_s: u64) -> Result<Aside, LogFileError> {
     check_user(state_dir)?;
     let files = Files::of(state_dir);
-    let _lock = files.lock()?;
+    match files.lock() {
+        Ok(_lock) => put(&files, now_s),
+        Err(LogFileError::Held(_)) => {
+            durable::replace(&files.wanted, b"").map_err(at(&files.wanted))?;
+            Ok(Aside::AtNextStart)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The same for whoever has the lock, if it was wanted of the card before. A failure leaves the log as it is.
+pub(super) fn if_wanted(files: &Files, now_s: u64) {
+    if !files.wanted.exists() {
+        return;
+    }
+    match put(files, now_s) {
+        Ok(_) | Err(LogFileError::None(_)) => {}
+        Err(error) => {
+            tracing::error!(%error, "the log of operations could not be put aside");
+            return;
+        }
+    }
+    tracing::warn!("the log of operations was put aside, as an administrator wanted");
+    if let Err(error) = durable::remove(&files.wanted) {
+        tracing::error!(%error, "it will be put aside again at the next start");
+    }
+}
+
+fn put(files: &Files, now_s: u64) -> Result<Aside, LogFileError> {
+    let begun = begun(files);
+    let (opened, file) = match begun {
+        Some(begun) => begun,
+        None => begin(files, now_s)?,
+    };
+    let mut line = opened.line().ok_or(LogFileError::TooLong)?;
+    let head = Head::empty().after(&line);
+    line.push(b'\n');
+    files.note(&head)?;
+    durable::replace(&files.log, &line).map_err(at(&files.log))?;
+    durable::remove(&files.next).map_err(at(&files.next))?;
+    Ok(file.map_or(Aside::Gone, |name| Aside::Put(files.folder.join(name))))
+}
+
+/// What a try that was interrupted has begun, where the former log is where that says.
+fn begun(files: &Files) -> Option<(Record, Option<String>)> {
+    if fs::metadata(&files.log).is_ok_and(|log| log.len() > 0) {
+        return None;
+    }
+    let opened = Record::parse(&fs::read(&files.next).ok()?)?;
+    let Event::Opened { after: Some(after) } = &opened.event else {
+        return None;
+    };
+    let file = after.file.clone()?;
+    let is_there = files.aside().ok()?.contains(&file.name);
+    is_there.then_some((opened, Some(file.name)))
+}
+
+/// Writes down how the next log begins, and moves the former one.
+fn begin(files: &Files, now_s: u64) -> Result<(Record, Option<String>), LogFileError> {
     // One that cannot be read says nothing.
     let noted = files.noted().unwrap_or_default();
-    if noted.is_none() && !files.log.exists() && !files.head.exists() {
-        return Err(LogFileError::None(state_dir.into()));
-    }
-    let kept = if files.log.exists() {
-        let (path, name) = unused(state_dir, now_s);
-        let file_sha384 = sha384(&files.log).map_err(at(&files.log))?;
-        fs::rename(&files.log, &path).map_err(at(&path))?;
-        let sha384 = file_sha384;
-        Some((path, AsideFile { name, sha384 }))
+    let aside = files.aside()?;
+    let moves = files.log.exists();
+    let name = if moves {
+        Some(unused(&aside, now_s))
     } else {
-        None
+        // One that nothing names.
+        aside.last().cloned()
     };
-    let (path, file) = kept.unzip();
-    files.note(&Head::empty())?;
+    if noted.is_none() && name.is_none() && !files.head.exists() {
+        return Err(LogFileError::None(files.folder.clone()));
+    }
+    let now_at = |name: &String| {
+        if moves {
+            files.log.clone()
+        } else {
+            files.folder.join(name)
+        }
+    };
+    // Where the clock was set back, orders that were done are not to be new.
+    let newest_s = name.as_ref().map_or(0, |name| newest_s(&now_at(name)));
+    let described = |name: String| {
+        let path = now_at(&name);
+        let sha384 = sha384(&path).map_err(at(&path))?;
+        Ok::<_, LogFileError>(AsideFile { name, sha384 })
+    };
+    let file = name.clone().map(described).transpose()?;
     let opened = Record {
         index: 0,
-        at_s: now_s,
+        at_s: now_s.max(newest_s),
         previous: (noted.as_ref()).map_or(Head::empty().sha384, |head| head.sha384.clone()),
         event: Event::Opened {
             after: Some(SetAside { file, head: noted }),
         },
     };
-    let mut line = opened.line().ok_or(LogFileError::TooLong)?;
-    let head = Head::empty().after(&line);
-    line.push(b'\n');
-    durable::replace(&files.log, &line).map_err(at(&files.log))?;
-    files.note(&head)?;
-    Ok(path)
+    let line = opened.line().ok_or(LogFileError::TooLong)?;
+    durable::replace(&files.next, &line).map_err(at(&files.next))?;
+    if let Some(name) = &name
+        && moves
+    {
+        fs::rename(&files.log, files.folder.join(name)).map_err(at(&files.log))?;
+    }
+    Ok((opened, name.filter(|_| moves)))
 }
 
 /// Files of root's are none that the card can write to.
@@ -60,13 +144,12 @@ fn check_user(state_dir: &Path) -> Result<(), LogFileError> {
     Err(LogFileError::OtherUser { path, owner, this })
 }
 
-fn unused(state_dir: &Path, now_s: u64) -> (PathBuf, String) {
+fn unused(aside: &[String], now_s: u64) -> String {
     let mut number = now_s;
     loop {
-        let name = format!("operations-{number}.log");
-        let path = state_dir.join(&name);
-        if !path.exists() {
-            return (path, name);
+        let name = aside_name(number);
+        if !aside.contains(&name) {
+            return name;
         }
         number += 1;
     }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
+mod aside;
+
 const NOW: u64 = 1_000_000;
 /// Within which whatever else holds a lock has let go.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -87,8 +89,6 @@ fn one_card_has_it() {
     let _log = folder.open();
     let second = Log::open(folder.0.path(), NOW);
     assert!(matches!(second, Err(LogFileError::Held(_))));
-    let aside = set_aside(folder.0.path(), NOW);
-    assert!(matches!(aside, Err(LogFileError::Held(_))));
 }
 
 #[test]
@@ -211,33 +211,6 @@ fn what_a_crash_leaves_is_no_change() {
 }
 
 #[test]
-fn a_log_that_is_put_aside_is_named_by_the_next() {
-    let folder = Folder::new();
-    let nothing = set_aside(folder.0.path(), NOW);
-    assert!(matches!(nothing, Err(LogFileError::None(_))));
-    folder.filled();
-    folder.write(&folder.lines()[..5]);
-    let before = fs::read(folder.path("operations.log")).unwrap();
-    let aside = set_aside(folder.0.path(), NOW + 5).unwrap().unwrap();
-    assert_eq!(fs::read(&aside).unwrap(), before);
-    let log = folder.open();
-    let events = events(&log);
-    let [Event::Opened { after: Some(after) }] = events.as_slice() else {
-        panic!("{events:?}")
-    };
-    assert_eq!(after.head.as_ref().unwrap().count, 6);
-    let file = after.file.as_ref().unwrap();
-    assert_eq!(aside.file_name().unwrap().to_str().unwrap(), file.name);
-    drop(log);
-    // Its file may be gone, and its head unreadable.
-    fs::remove_file(folder.path("operations.log")).unwrap();
-    fs::write(folder.path("operations.head"), "{").unwrap();
-    assert_eq!(set_aside(folder.0.path(), NOW + 5).unwrap(), None);
-    assert_eq!(folder.lines().len(), 1);
-    folder.open().read(0, 1).unwrap();
-}
-
-#[test]
 fn refusals_do_not_fill_the_disk() {
     let folder = Folder::new();
     let log = folder.open();
@@ -265,19 +238,22 @@ fn time_never_goes_back_behind_the_log() {
     assert_eq!(Record::parse(&lines[0]).unwrap().at_s, NOW);
 }
 
+/// Whoever reads does not keep the log from being written.
 #[test]
-fn nobody_but_the_cards_user_puts_a_log_aside() {
-    // Root may be whoever runs the tests: then the folder is somebody else's.
+fn what_is_written_while_the_log_is_read_is_no_change_of_it() {
     let folder = Folder::new();
     folder.filled();
-    let other = |uid| std::os::unix::fs::chown(folder.0.path(), Some(uid), None);
-    if other(12_345).is_err() {
-        return;
-    }
-    let refused = set_aside(folder.0.path(), NOW);
-    assert!(
-        matches!(refused, Err(LogFileError::OtherUser { owner: 12_345, .. })),
-        "{refused:?}"
-    );
-    assert_eq!(folder.lines().len(), 6);
+    let log = folder.open();
+    let State::Kept(kept) = &*log.state() else {
+        panic!("the log is broken")
+    };
+    let written = kept.file.written().unwrap();
+    let mut file = OpenOptions::new();
+    let mut file = file.append(true).open(folder.path("operations.log"));
+    file.as_mut().unwrap().write_all(b"more").unwrap();
+    let (head, lines) = written.read(0, 1000).unwrap();
+    assert_eq!((head.count, lines.len()), (6, 6));
+    // It was not the card who wrote it.
+    let added = kept.file.written().unwrap_err();
+    assert!(matches!(added, LogFileError::Broken(_)), "{added}");
 }

@@ -245,6 +245,7 @@ fn said(event: Event) -> String {
             let how = match outcome {
                 Outcome::Done => "done",
                 Outcome::Refused { .. } => "refused",
+                Outcome::Unknown { .. } => "unknown",
                 Outcome::Interrupted => "interrupted",
             };
             format!("ended {begun} {how}")

@@ -122,7 +122,7 @@ fn row(record: &Record) -> Value {
             "event": "ended", "what": format!("record {begun}"), "begun": begun,
             "outcome": match outcome {
                 Outcome::Done => "done".to_owned(),
-                Outcome::Refused { detail } => detail.clone(),
+                Outcome::Refused { detail } | Outcome::Unknown { detail } => detail.clone(),
                 Outcome::Interrupted => "interrupted".to_owned(),
             },
         }),

@@ -59,6 +59,9 @@ pub enum LogError {
         /// How many there are.
         found: u64,
     },
+    /// A log was put aside, and there is none that names it.
+    #[error("{0} was put aside, and there is no log that names it")]
+    Unnamed(String),
     /// There is a log without its head, or a head that cannot be read.
     #[error("the head, which names the last record, is not there or unreadable")]
     NoHead,

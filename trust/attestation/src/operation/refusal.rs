@@ -104,17 +104,26 @@ pub enum OperationRefusal {
     /// The log is not what was written.
     #[n(12)]
     #[error(
-        "the log of operations is broken: {0}; nothing is done until an administrator of the host has looked at it, stopped the card and put it aside with `bartizan-card log --set-aside`"
+        "the log of operations is broken: {0}; nothing is done until an administrator of the host has looked at it and put it aside with `bartizan-card log --set-aside`"
     )]
     LogBroken(#[n(0)] String),
     /// The log cannot be read or written.
     #[n(13)]
     #[error("the log of operations cannot be kept: {0}; nothing is done that is not logged")]
     LogUnusable(#[n(0)] String),
-    /// The operator has too many orders that have not expired yet.
+    /// The operator has ordered too much.
     #[n(14)]
-    #[error("operator `{0}` has as many orders that have not expired as may be; wait")]
-    TooMany(#[n(0)] String),
+    #[error(
+        "operator `{operator}` has ordered as much on this host as may be at once; there is one order more every {pause_s} s"
+    )]
+    TooMany {
+        /// The operator.
+        #[n(0)]
+        operator: String,
+        /// After how many seconds there is one more.
+        #[n(1)]
+        pause_s: u64,
+    },
     /// The hypervisor does not answer.
     #[n(15)]
     #[error(
@@ -133,6 +142,10 @@ pub enum OperationRefusal {
     #[n(18)]
     #[error("the vault does not answer: {0}; does bartizan-vault run?")]
     VaultAway(#[n(0)] String),
+    /// The vault was asked for a key, and did not answer.
+    #[n(19)]
+    #[error("whether the key was rotated is not known: {0}; see `bartizan key list host`")]
+    RotationUnknown(#[n(0)] String),
 }
 
 impl OperationRefusal {
@@ -154,11 +167,12 @@ impl OperationRefusal {
             Self::StandingUnasked(_) => "standing-unasked",
             Self::LogBroken(_) => "log-broken",
             Self::LogUnusable(_) => "log-unusable",
-            Self::TooMany(_) => "too-many",
+            Self::TooMany { .. } => "too-many",
             Self::HypervisorAway(_) => "hypervisor-away",
             Self::NotRotated(_) => "not-rotated",
             Self::HypervisorUnreached(_) => "hypervisor-unreached",
             Self::VaultAway(_) => "vault-away",
+            Self::RotationUnknown(_) => "rotation-unknown",
         }
     }
 }

@@ -118,6 +118,11 @@ pub enum Outcome {
         /// Why.
         detail: String,
     },
+    /// Whoever was to do it has not answered: what came of it is not known.
+    Unknown {
+        /// Why.
+        detail: String,
+    },
     /// The card ended meanwhile: what came of it is not known.
     Interrupted,
 }
@@ -177,6 +182,13 @@ impl Outcome {
     pub fn refused(why: &str) -> Self {
         let detail = shortened(why);
         Self::Refused { detail }
+    }
+
+    /// That it is not known whether it was done.
+    #[must_use]
+    pub fn unknown(why: &str) -> Self {
+        let detail = shortened(why);
+        Self::Unknown { detail }
     }
 }
 
