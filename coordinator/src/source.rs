@@ -9,7 +9,7 @@
 //! Nobody can have it start from a bundle that the release key has not signed, nor from one that is older than the last that it was
 //! started from: that is for launcher and vault to say, whatever came from where.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,24 @@ pub struct Way {
 }
 
 impl Source {
+    /// The file among it.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) | Self::VerifierThenFile(_, path) => Some(path),
+            Self::Verifier(_) => None,
+        }
+    }
+
+    /// The way to the verifier among it.
+    #[must_use]
+    pub const fn way(&self) -> Option<&Way> {
+        match self {
+            Self::Verifier(way) | Self::VerifierThenFile(way, _) => Some(way),
+            Self::File(_) => None,
+        }
+    }
+
     /// A bundle whose manifest the release key has signed: its bytes.
     pub fn fetch(&self, release_key: &PublicKey) -> Result<Vec<u8>, FetchError> {
         match self {
