@@ -6,6 +6,8 @@
 //! | 1, measured with the card | takes the bundle from a file, or has the card fetch it, verifies it, hands it to the launcher |
 //! | 2, from the bundle | has hypervisor and measurer launched, and on their ready signal the enclave |
 //!
+//! Either parses what others have written, and gives up beforehand all that it does not need for that ([`confinement`]).
+//!
 //! The second stage is of the bundle, so that it can be replaced without touching what the host starts from.
 
 #![forbid(unsafe_code)]
@@ -21,6 +23,7 @@
 
 pub mod bundle;
 pub mod card;
+pub mod confinement;
 pub mod launcher;
 pub mod source;
 #[cfg(test)]

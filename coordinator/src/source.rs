@@ -9,10 +9,9 @@
 //! Nobody can have it start from a bundle that the release key has not signed, nor from one that is older than the last that it was
 //! started from: that is for launcher and vault to say, whatever came from where.
 
-use std::hash::{BuildHasher as _, RandomState};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bartizan_cose::PublicKey;
 
@@ -43,6 +42,24 @@ pub struct Way {
 }
 
 impl Source {
+    /// The file among it.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) | Self::VerifierThenFile(_, path) => Some(path),
+            Self::Verifier(_) => None,
+        }
+    }
+
+    /// The way to the verifier among it.
+    #[must_use]
+    pub const fn way(&self) -> Option<&Way> {
+        match self {
+            Self::Verifier(way) | Self::VerifierThenFile(way, _) => Some(way),
+            Self::File(_) => None,
+        }
+    }
+
     /// A bundle whose manifest the release key has signed: its bytes.
     pub fn fetch(&self, release_key: &PublicKey) -> Result<Vec<u8>, FetchError> {
         match self {
@@ -76,10 +93,11 @@ impl Way {
     }
 }
 
-/// Less than [`RETRY`]: a fleet whose power comes back does not ask in step.
+/// Less than [`RETRY`]: a fleet whose power comes back does not ask in step. The fraction of a second that it is differs enough from host
+/// to host, and takes no random numbers.
 fn jitter() -> Duration {
-    let random = RandomState::new().hash_one(());
-    RETRY.mul_f64((random >> 32) as f64 / (1_u64 << 32) as f64)
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    RETRY.mul_f64(f64::from(since.unwrap_or_default().subsec_nanos()) / 1e9)
 }
 
 #[cfg(test)]

@@ -3,12 +3,15 @@
 #![forbid(unsafe_code)]
 
 use std::error::Error;
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use bartizan_boot::{CoordinatorStep, Refusal};
 use bartizan_coordinator::card::Card;
+use bartizan_coordinator::confinement::confine_first;
 use bartizan_coordinator::launcher::Launcher;
 use bartizan_coordinator::source::{Source, Way};
 use bartizan_cose::PublicKey;
@@ -40,6 +43,9 @@ struct Arguments {
 
 /// With the last try, less than the launcher waits for.
 const MAX_PATIENCE_S: u64 = 3000;
+
+/// Of the release key's file, in bytes: more than any key has.
+const MAX_KEY: u64 = 4096;
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Whence {
@@ -85,8 +91,12 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
 fn fetch(arguments: &Arguments) -> Result<Vec<u8>, Box<dyn Error>> {
     let source = arguments.source()?;
-    let key = PublicKey::from_spki_der(&std::fs::read(&arguments.release_key)?)?;
-    Ok(source.fetch(&key)?)
+    // Opened before, so that no rule is needed for it, and read after.
+    let file = File::open(&arguments.release_key)?;
+    confine_first(&source)?;
+    let mut key = Vec::new();
+    file.take(MAX_KEY).read_to_end(&mut key)?;
+    Ok(source.fetch(&PublicKey::from_spki_der(&key)?)?)
 }
 
 impl Arguments {

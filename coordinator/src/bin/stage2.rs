@@ -2,10 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::error::Error;
 use std::process::ExitCode;
 
-use bartizan_boot::{CoordinatorStep, Phase};
-use bartizan_coordinator::launcher::{Launcher, LauncherError};
+use bartizan_boot::{CoordinatorStep, Phase, Refusal};
+use bartizan_coordinator::confinement::confine_second;
+use bartizan_coordinator::launcher::Launcher;
 use clap::Parser;
 
 /// Has hypervisor and enclave launched. Started by bartizan-launcher.
@@ -27,8 +29,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), LauncherError> {
+fn run() -> Result<(), Box<dyn Error>> {
     let mut launcher = Launcher::of_this_process()?;
+    if let Err(error) = confine_second() {
+        launcher.fail(Refusal::Manifest(error.to_string()))?;
+        return Err(error.into());
+    }
     // The answer is their ready signal.
     launcher.ask(&CoordinatorStep::Launch(Phase::Hypervisor))?;
     if !launcher.ask(&CoordinatorStep::Launch(Phase::Enclave))? {
