@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
+use crate::door::{Door, Visitor};
 use crate::verifier::Verifier;
 
 /// How long a request may take to arrive, and an answer to leave.
@@ -51,21 +52,9 @@ impl Bundles {
         let Some(listener) = listener else {
             return std::future::pending().await;
         };
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let door = Door::new(allowed_uids, MAX_CONNECTIONS);
         loop {
-            let Ok((stream, _)) = listener.accept().await else {
-                // Out of descriptors: let some connection end first.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            };
-            let peer = stream.peer_cred();
-            if !peer.is_ok_and(|peer| allowed_uids.contains(&peer.uid())) {
-                tracing::warn!("a connection of another user was refused");
-                continue;
-            }
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                continue;
-            };
+            let Visitor { stream, place, .. } = door.next(&listener).await;
             let this = Arc::clone(self);
             tokio::spawn(async move {
                 if let Err(error) = this.answer(stream).await {

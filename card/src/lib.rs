@@ -33,6 +33,7 @@ pub mod boots;
 pub mod bundles;
 pub mod config;
 pub mod confinement;
+mod door;
 mod durable;
 pub mod enroll;
 pub mod identity;

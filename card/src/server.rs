@@ -9,8 +9,8 @@ use bartizan_attestation::host::{CardReply, CardRequest, MAX_FRAME};
 use bartizan_local::{FrameError, aio};
 use minicbor::{Decode, Encode};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 
+use crate::door::{Door, Visitor};
 use crate::service::Card;
 
 /// How long a request may take to arrive, and an answer to leave.
@@ -62,21 +62,9 @@ pub fn bind(socket: &Path) -> std::io::Result<std::os::unix::net::UnixListener> 
 
 /// Serves until dropped.
 pub async fn serve<S: Serves>(service: Arc<S>, listener: UnixListener, allowed_uids: &[u32]) {
-    let places = Arc::new(Semaphore::new(S::CONNECTIONS));
+    let door = Door::new(allowed_uids, S::CONNECTIONS);
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            // Out of descriptors: let some connection end first.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let uid = stream.peer_cred().map(|peer| peer.uid());
-        let Some(uid) = uid.ok().filter(|uid| allowed_uids.contains(uid)) else {
-            tracing::warn!("a connection of another user was refused");
-            continue;
-        };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            continue;
-        };
+        let Visitor { stream, uid, place } = door.next(&listener).await;
         let service = Arc::clone(&service);
         tokio::spawn(async move {
             if let Err(error) = converse(&*service, stream, uid).await {

@@ -1,15 +1,14 @@
 //! A host that has no identity yet: its card runs, so that the boot goes on, and refuses everything until it was enrolled.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_attestation::host::{CardRefusal, CardReply, CardRequest};
 use bartizan_local::aio;
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::net::UnixListener;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::config::Config;
+use crate::door::{Door, Visitor};
 use crate::service::{Card, CardError};
 use crate::vault::VaultError;
 
@@ -29,12 +28,13 @@ pub async fn enrolled(
     waiting: impl FnOnce(),
 ) -> Result<Card, CardError> {
     let mut waiting = Some(waiting);
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let door = Door::new(&config.allowed_uids, MAX_CONNECTIONS);
     loop {
         match tokio::task::block_in_place(|| Card::open(config)) {
             Err(CardError::NotEnrolled) => {}
             // A vault that is being started again, while this host waits: it is asked once more.
-            Err(CardError::Vault(VaultError::Away { .. })) if waiting.is_none() => {}
+            Err(CardError::Vault(VaultError::Away { .. } | VaultError::Unanswered { .. }))
+                if waiting.is_none() => {}
             opened => return opened,
         }
         if let Some(waiting) = waiting.take() {
@@ -43,26 +43,17 @@ pub async fn enrolled(
         let next = Instant::now() + LOOK;
         loop {
             tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => refuse(stream, config, &places),
-                    // Out of descriptors: let some connection end first.
-                    Err(_) => sleep(Duration::from_millis(50)).await,
-                },
+                visitor = door.next(listener) => refuse(visitor),
                 () = sleep_until(next) => break,
             }
         }
     }
 }
 
-/// Tells whoever may ask; others, and those beyond the places that there are, are told nothing.
-fn refuse(mut stream: UnixStream, config: &Config, places: &Arc<Semaphore>) {
-    let peer = stream.peer_cred();
-    if !peer.is_ok_and(|peer| config.allowed_uids.contains(&peer.uid())) {
-        return;
-    }
-    let Ok(place) = Arc::clone(places).try_acquire_owned() else {
-        return;
-    };
+fn refuse(visitor: Visitor) {
+    let Visitor {
+        mut stream, place, ..
+    } = visitor;
     tokio::spawn(async move {
         let answered = timeout(STALL, async {
             let _request: CardRequest = aio::read_frame(&mut stream, MAX_REQUEST).await?;
