@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use bartizan_boot::{
-    Bundle, BundleReply, BundleRequest, Component, File, Manifest, Part, Phase, Sha384,
+    Bundle, BundleReply, BundleRequest, Component, File, Link, Manifest, Part, Phase, Sha384, Start,
 };
 use bartizan_cose::{Curve, PublicKey, Sign, SignError};
 use bartizan_local::{read_frame, write_frame};
@@ -78,8 +78,26 @@ fn component(phase: Phase, name: &str) -> Component {
         name: name.into(),
         path: Some(format!("/usr/lib/bartizan/{name}")),
         sha384: vec![Sha384::of(name.as_bytes())],
-        start: None,
+        start: start(phase),
     }
+}
+
+/// What each boot needs of a phase: a vault, and a stage that leads on to the next part.
+fn start(phase: Phase) -> Option<Start> {
+    let link = match phase {
+        Phase::Card => Link::Vault,
+        Phase::Devices | Phase::Coordinator => Link::Coordinator,
+        Phase::Hypervisor | Phase::Enclave => return None,
+    };
+    Some(Start {
+        phase,
+        user: "nobody".into(),
+        arguments: Vec::new(),
+        capabilities: Vec::new(),
+        inherits: Vec::new(),
+        link: Some(link),
+        environment: Vec::new(),
+    })
 }
 
 /// What the card does with a request.

@@ -14,9 +14,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::accounts::account;
+use crate::confinement::capabilities;
 use crate::execution::Execution;
 use crate::measured::Measured;
-use crate::program::{Program, capabilities};
+use crate::program::Program;
 use crate::readiness::{Heard, Readiness, timespec};
 
 /// How long a program may take until it serves.
@@ -132,7 +133,7 @@ impl Family {
             arguments,
             account,
             environment: start.variables().collect(),
-            capabilities: capabilities(&start.capabilities).map_err(io::Error::other)?,
+            capabilities: capabilities(start.capabilities.iter().copied()),
             files: inherited
                 .map(|(name, file)| (name.as_str(), file.descriptor()))
                 .collect(),
