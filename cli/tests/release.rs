@@ -31,7 +31,7 @@ fn described() -> tempfile::TempDir {
     let description = format!(
         "product: test\npart: base\nversion: 3\ncomponents:\n\
          - {{ name: vault, phase: card, path: {}, start: {{ user: nobody, link: vault }} }}\n\
-         - {{ name: devices, phase: devices, path: {} }}\n",
+         - {{ name: devices, phase: devices, path: {}, start: {{ user: nobody, link: coordinator, capabilities: [kill] }} }}\n",
         at("vault"),
         at("devices"),
     );
@@ -82,6 +82,7 @@ fn what_was_signed_is_verified_and_a_changed_file_is_named() {
     let shown = json(&verified);
     assert_eq!((&shown["version"], &shown["ok"]), (&3.into(), &true.into()));
     assert_eq!(shown["components"][0]["start"]["link"], "vault");
+    assert_eq!(shown["components"][1]["start"]["capabilities"][0], "kill");
     fs::write(path.join("devices"), "others").unwrap();
     let verified = verify();
     assert_eq!(verified.status.code(), Some(1));
@@ -139,6 +140,24 @@ fn a_bundle_carries_its_files() {
     assert_eq!(verified.status.code(), Some(0));
 }
 
+/// Not at the boot of each host.
+#[test]
+fn what_a_program_inherits_is_looked_for_when_a_release_is_signed() {
+    let folder = described();
+    let path = folder.path();
+    let described = fs::read_to_string(path.join("base.yaml")).unwrap();
+    for (inherits, code) in [("valut", 1), ("vault", 0)] {
+        let inheriting = format!("capabilities: [kill], inherits: [{inherits}]");
+        let described = described.replace("capabilities: [kill]", &inheriting);
+        fs::write(path.join("inheriting.yaml"), described).unwrap();
+        let signed = sign(path, "inheriting.yaml", "base.release");
+        let told = String::from_utf8_lossy(&signed.stderr);
+        assert_eq!(signed.status.code(), Some(code), "{told}");
+        assert_eq!(told.contains("started with `valut`"), code == 1, "{told}");
+        assert_eq!(path.join("base.release").exists(), code == 0);
+    }
+}
+
 #[test]
 fn a_wrong_description_is_wrong_usage_and_says_where() {
     let folder = described();
@@ -155,6 +174,10 @@ fn a_wrong_description_is_wrong_usage_and_says_where() {
         (
             "product: x\npart: base\nversion: 1\ncomponents: [{name: a, phase: card, path: /nonexistent}]\n",
             "cannot be read",
+        ),
+        (
+            "product: x\npart: base\nversion: 1\ncomponents: [{name: a, phase: card, path: /a, start: {user: a, capabilities: [kil]}}]\n",
+            "`kil` is no capability",
         ),
     ] {
         fs::write(path.join("wrong.yaml"), wrong).unwrap();

@@ -1,7 +1,7 @@
 //! Seeds of the measured boot's targets.
 
 use bartizan_attestation::boot::{
-    Bundle, BundleRefusal, BundleReply, BundleRequest, Component, CoordinatorAnswer,
+    Bundle, BundleRefusal, BundleReply, BundleRequest, Capability, Component, CoordinatorAnswer,
     CoordinatorStep, Event, EventLog, File, Link, Manifest, Measured, Part, Phase, Refusal,
     Register, Sha384, Start, VaultAnswer, VaultStep,
 };
@@ -141,19 +141,28 @@ fn manifest(part: Part) -> Manifest {
         phase,
         user: "nobody".into(),
         arguments: vec!["--config".into(), format!("{{{}}}", named(phase))],
-        capabilities: vec!["kill".into()],
-        inherits: vec!["qemu".into()],
-        link: (phase == Phase::Coordinator).then_some(Link::Coordinator),
+        capabilities: vec![Capability::Kill],
+        inherits: vec![named(phase).into()],
+        link: Some(Link::Coordinator),
         environment: vec!["A=b".into()],
+    };
+    // Nothing is measured before it.
+    let vault = Start {
+        arguments: vec!["--help".into()],
+        inherits: Vec::new(),
+        link: Some(Link::Vault),
+        ..start(Phase::Card)
     };
     let component = |phase: Phase| Component {
         phase,
         name: phase.name().into(),
         path: (phase != Phase::Coordinator).then(|| format!("/{}", phase.name())),
         sha384: vec![Sha384::of(phase.name().as_bytes())],
-        start: [Phase::Devices, Phase::Coordinator]
-            .contains(&phase)
-            .then(|| start(phase)),
+        start: match phase {
+            Phase::Card => Some(vault.clone()),
+            Phase::Devices | Phase::Coordinator => Some(start(phase)),
+            Phase::Hypervisor | Phase::Enclave => None,
+        },
     };
     Manifest {
         product: "seed".into(),

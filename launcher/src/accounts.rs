@@ -23,16 +23,28 @@ pub enum AccountError {
     /// It is root by another name.
     #[error("user `{0}` is root, or of root's group; no program of a release runs as that")]
     Root(String),
+    /// It has a number that means nobody.
+    #[error(
+        "user `{0}`, or its group, has the number {UNCHANGED}, by which the kernel means whoever one is already; give it another"
+    )]
+    Unchanged(String),
 }
+
+/// Not a user's number, nor a group's: who becomes that one stays who it is (setresuid(2), chown(2)), which is root.
+const UNCHANGED: u32 = u32::MAX;
 
 /// The user of a name.
 pub fn account(name: &str) -> Result<Account, AccountError> {
     let table = std::fs::read_to_string(Path::new("/etc/passwd"))?;
-    match find(&table, name) {
-        Some(Account { uid: 0, .. } | Account { gid: 0, .. }) => {
-            Err(AccountError::Root(name.into()))
-        }
-        found => found.ok_or_else(|| AccountError::Unknown(name.into())),
+    of(&table, name)
+}
+
+fn of(table: &str, name: &str) -> Result<Account, AccountError> {
+    let found = find(table, name).ok_or_else(|| AccountError::Unknown(name.into()))?;
+    match [found.uid, found.gid] {
+        [0, _] | [_, 0] => Err(AccountError::Root(name.into())),
+        [UNCHANGED, _] | [_, UNCHANGED] => Err(AccountError::Unchanged(name.into())),
+        _ => Ok(found),
     }
 }
 
@@ -62,6 +74,24 @@ mod tests {
             account("no such user"),
             Err(AccountError::Unknown(_))
         ));
+        let table = "toor:x:0:1::/:/bin/sh\nwheel:x:1:0::/:/bin/sh\n";
+        for name in ["toor", "wheel"] {
+            let refused = of(table, name);
+            assert!(matches!(refused, Err(AccountError::Root(_))), "{name}");
+        }
+    }
+
+    /// Whoever "becomes" 4294967295 stays root.
+    #[test]
+    fn a_number_that_changes_nothing_is_nobody_that_a_program_runs_as() {
+        let table = "user:x:4294967295:1::/:/bin/sh\ngroup:x:1:4294967295::/:/bin/sh\n\
+                     last:x:4294967294:4294967294::/:/bin/sh\nbeyond:x:4294967296:1::/:/bin/sh\n";
+        for name in ["user", "group"] {
+            let refused = of(table, name);
+            assert!(matches!(refused, Err(AccountError::Unchanged(_))), "{name}");
+        }
+        of(table, "last").unwrap();
+        assert!(matches!(of(table, "beyond"), Err(AccountError::Unknown(_))));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the launcher gives up before it starts anybody: capabilities that neither it nor any program of a release needs, and
 //! system calls that no process of a host makes. Whatever it starts inherits both, and gives up more by itself.
 
+use bartizan_boot::Capability;
 use bartizan_confinement::system_call::{SystemCall, always};
 use bartizan_confinement::{Filter, FilterError, forbid_dumps};
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -19,19 +20,24 @@ pub enum ConfinementError {
     Filter(#[from] FilterError),
 }
 
-/// To read files of any owner, to become and end other users' processes, to give sockets away.
-const KEPT: CapabilitySet = CapabilitySet::CHOWN
-    .union(CapabilitySet::DAC_OVERRIDE)
-    .union(CapabilitySet::KILL)
-    .union(CapabilitySet::SETGID)
-    .union(CapabilitySet::SETUID)
-    // To keep capabilities from those that it starts.
-    .union(CapabilitySet::SETPCAP);
+/// The kernel's word for them. All that a program can be given the launcher keeps, and no other: by them it reads files of any
+/// owner, becomes and ends other users' processes, gives sockets away, and keeps capabilities from those that it starts.
+pub(crate) fn capabilities(of: impl IntoIterator<Item = Capability>) -> CapabilitySet {
+    let kernels = |one| match one {
+        Capability::Chown => CapabilitySet::CHOWN,
+        Capability::DacOverride => CapabilitySet::DAC_OVERRIDE,
+        Capability::Kill => CapabilitySet::KILL,
+        Capability::Setgid => CapabilitySet::SETGID,
+        Capability::Setpcap => CapabilitySet::SETPCAP,
+        Capability::Setuid => CapabilitySet::SETUID,
+    };
+    of.into_iter().map(kernels).collect()
+}
 
 /// Confines this process before it has a second thread.
 pub fn confine() -> Result<(), ConfinementError> {
     forbid_dumps()?;
-    let kept = rustix::thread::capabilities(None)?.permitted & KEPT;
+    let kept = rustix::thread::capabilities(None)?.permitted & capabilities(Capability::ALL);
     keep_no_other(kept)?;
     let sets = CapabilitySets {
         effective: kept,
@@ -105,6 +111,14 @@ mod tests {
     use bartizan_confinement::Filter;
 
     use super::*;
+
+    #[test]
+    fn a_capability_is_the_kernels_of_its_name() {
+        for one in Capability::ALL {
+            let named = CapabilitySet::from_name(&one.name().to_uppercase());
+            assert_eq!(Some(capabilities([one])), named);
+        }
+    }
 
     #[test]
     fn the_table_makes_a_filter() {

@@ -14,9 +14,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::accounts::account;
+use crate::confinement::capabilities;
 use crate::execution::Execution;
 use crate::measured::Measured;
-use crate::program::{Program, capabilities};
+use crate::program::Program;
 use crate::readiness::{Heard, Readiness, timespec};
 
 /// How long a program may take until it serves.
@@ -132,7 +133,7 @@ impl Family {
             arguments,
             account,
             environment: start.variables().collect(),
-            capabilities: capabilities(&start.capabilities).map_err(io::Error::other)?,
+            capabilities: capabilities(start.capabilities.iter().copied()),
             files: inherited
                 .map(|(name, file)| (name.as_str(), file.descriptor()))
                 .collect(),
@@ -214,7 +215,9 @@ impl Family {
     fn served(&mut self) -> Option<String> {
         self.members.iter_mut().find_map(|member| {
             let running = member.running.as_mut()?;
-            let serves = running.awaited.as_ref().is_some_and(Readiness::heard);
+            let program = running.pid();
+            let awaited = running.awaited.as_ref();
+            let serves = awaited.is_some_and(|readiness| readiness.heard(program));
             serves.then(|| {
                 running.awaited = None;
                 member.name.clone()
@@ -288,12 +291,17 @@ impl Family {
 }
 
 impl Running {
+    /// Nobody else's, as long as it was not waited for.
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Waits until it serves; one that does not has ended then.
     fn wait(&mut self) -> io::Result<()> {
         let Some(readiness) = self.awaited.take() else {
             return Ok(());
         };
-        let why = match readiness.wait(&self.ended, PATIENCE)? {
+        let why = match readiness.wait(self.pid(), &self.ended, PATIENCE)? {
             Heard::Ready => return Ok(()),
             Heard::Ended => format!("it ended, {}; its log says why", self.child.wait()?),
             Heard::Nothing => {

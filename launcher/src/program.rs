@@ -108,36 +108,3 @@ fn become_user(account: Account, kept: CapabilitySet) -> io::Result<()> {
     rustix::process::setsid()?;
     Ok(())
 }
-
-/// The capabilities of these names, as capabilities(7) has them without `CAP_`, in lower case.
-pub fn capabilities(names: &[String]) -> Result<CapabilitySet, UnknownCapability> {
-    let mut set = CapabilitySet::empty();
-    for name in names {
-        let known = CapabilitySet::all()
-            .iter_names()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name));
-        match known {
-            Some((_, one)) => set |= one,
-            None => return Err(UnknownCapability(name.clone())),
-        }
-    }
-    Ok(set)
-}
-
-/// No capability has that name.
-#[derive(Debug, thiserror::Error)]
-#[error("there is no capability `{0}`")]
-pub struct UnknownCapability(String);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn capabilities_are_known_by_name() {
-        let names = ["setuid".into(), "dac_override".into()];
-        let expected = CapabilitySet::SETUID | CapabilitySet::DAC_OVERRIDE;
-        assert_eq!(capabilities(&names).unwrap(), expected);
-        capabilities(&["everything".into()]).unwrap_err();
-    }
-}

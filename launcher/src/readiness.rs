@@ -1,21 +1,32 @@
 //! Hearing that a program serves: sd_notify(3), a socket of its own for each, which its user alone may write to.
+//!
+//! Others may be of that user: what it has started, or left behind. So the kernel says of each datagram which process sent it,
+//! the program's own count alone, and who sends without end is not listened to without end.
 
 use std::fs;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix,
+    SocketFlags, SocketType, bind, recvmsg, socket_with, sockopt,
+};
+use rustix::process::Pid;
 
 use crate::accounts::Account;
+
+/// Datagrams that are read in one go.
+const AT_ONCE: usize = 8;
 
 /// The socket on which one program says that it serves. Removed when dropped.
 #[derive(Debug)]
 pub struct Readiness {
-    socket: UnixDatagram,
+    socket: OwnedFd,
     path: PathBuf,
 }
 
@@ -38,10 +49,13 @@ impl Readiness {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let socket = UnixDatagram::bind(&path)?;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
+        // Before anybody can send: what came before would have no sender.
+        sockopt::set_socket_passcred(&socket, true)?;
+        bind(&socket, &SocketAddrUnix::new(&path)?)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         chown(&path, Some(account.uid), Some(account.gid))?;
-        socket.set_nonblocking(true)?;
         Ok(Self { socket, path })
     }
 
@@ -57,46 +71,66 @@ impl Readiness {
         self.socket.as_fd()
     }
 
-    /// Whether it has said so by now.
-    pub fn heard(&self) -> bool {
-        let mut said = [0; 256];
+    /// Whether the program has said so by now, as far as the next few datagrams tell.
+    pub fn heard(&self, program: Pid) -> bool {
         // Whatever else it says is not for us.
-        while let Ok(length) = self.socket.recv(&mut said) {
-            let said = said.get(..length).unwrap_or_default();
-            if said
-                .split(|byte| *byte == b'\n')
-                .any(|line| line == b"READY=1")
-            {
-                return true;
-            }
-        }
-        false
+        (0..AT_ONCE)
+            .map_while(|_| self.read())
+            .any(|said| said.ready && said.sender == Some(program))
     }
 
-    /// Waits until it says that it serves, `ended` (a pidfd) becomes readable, or the time is over.
-    pub fn wait(&self, ended: impl AsFd, patience: Duration) -> io::Result<Heard> {
+    fn read(&self) -> Option<Said> {
+        let mut bytes = [0; 256];
+        // For its sender alone: descriptors that come with it find no room.
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut into = [IoSliceMut::new(&mut bytes)];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let length = recvmsg(&self.socket, &mut into, &mut control, flags)
+            .ok()?
+            .bytes;
+        let sender = control.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmCredentials(sender) => Some(sender.pid),
+            _ => None,
+        });
+        let mut lines = (bytes.get(..length).unwrap_or_default()).split(|byte| *byte == b'\n');
+        let ready = lines.any(|line| line == b"READY=1");
+        Some(Said { sender, ready })
+    }
+
+    /// Waits until the program says that it serves, `ended` (its pidfd) becomes readable, or the time is over.
+    pub fn wait(&self, program: Pid, ended: impl AsFd, patience: Duration) -> io::Result<Heard> {
         let deadline = Instant::now() + patience;
         loop {
-            if self.heard() {
+            if self.heard(program) {
                 return Ok(Heard::Ready);
+            }
+            // Looked at here, since poll(2) does not as long as anybody says anything.
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Heard::Nothing);
             }
             let mut polled = [
                 PollFd::new(&self.socket, PollFlags::IN),
                 PollFd::new(&ended, PollFlags::IN),
             ];
-            let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = timespec(left);
-            match poll(&mut polled, Some(&timeout)) {
-                Ok(0) => return Ok(Heard::Nothing),
+            match poll(&mut polled, Some(&timespec(left))) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
             let [_, ended] = &polled;
-            if ended.revents().contains(PollFlags::IN) && !self.heard() {
-                return Ok(Heard::Ended);
+            if ended.revents().contains(PollFlags::IN) {
+                let heard = self.heard(program);
+                return Ok(if heard { Heard::Ready } else { Heard::Ended });
             }
         }
     }
+}
+
+/// A datagram.
+struct Said {
+    sender: Option<Pid>,
+    ready: bool,
 }
 
 /// A duration as poll(2) wants it.
@@ -113,3 +147,6 @@ impl Drop for Readiness {
         let _ = fs::remove_file(&self.path);
     }
 }
+
+#[cfg(test)]
+mod tests;

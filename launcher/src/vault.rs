@@ -9,61 +9,78 @@ use bartizan_local::{FrameError, read_frame, write_frame};
 /// How long the vault may take for a step: a TPM's extension is slow, and a new store is written.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The link to the vault, and all steps that it agreed to: a vault that takes the place of one that ended is told all of them.
+/// The link to the vault, and what a vault that takes the place of one that ended is told: all steps that this one agreed to, and
+/// that the boot was stopped, whether it heard of that or not.
+///
+/// A step that was sent and not answered is not among them: the boot is stopped at it. Registers that outlive the vault (a TPM's)
+/// may hold it nevertheless. What is told again does not explain them then, and the next vault opens nothing.
 #[derive(Debug)]
 pub struct Vault {
-    link: UnixStream,
+    /// `None` once a step was not answered: whatever came over it now would be an answer to that one.
+    link: Option<UnixStream>,
     told: Vec<VaultStep>,
     extended: u32,
 }
 
 impl Vault {
-    /// A vault that was just started, told who signs releases.
-    pub fn begin(link: UnixStream, release_key: Vec<u8>) -> Result<Self, VaultError> {
-        let mut vault = Self {
-            link,
+    /// A vault that was just started, and was told nothing.
+    #[must_use]
+    pub const fn new(link: UnixStream) -> Self {
+        Self {
+            link: Some(link),
             told: Vec::new(),
             extended: 0,
-        };
-        vault.tell(VaultStep::Begin {
+        }
+    }
+
+    /// Tells it who signs releases: the first step.
+    pub fn begin(&mut self, release_key: Vec<u8>) -> Result<(), VaultError> {
+        self.tell(VaultStep::Begin {
             release_key,
             extended: 0,
-        })?;
-        Ok(vault)
+        })
     }
 
     /// Tells it a step; it takes effect only when this succeeds.
     pub fn tell(&mut self, step: VaultStep) -> Result<(), VaultError> {
-        match exchange(&mut self.link, &step)? {
-            VaultAnswer::Done { extended } => {
-                self.extended = extended;
-                // What was refused is not told again.
-                self.told.push(step);
-                Ok(())
-            }
-            VaultAnswer::Refused { refusal, extended } => {
-                self.extended = extended;
-                Err(VaultError::Refused(refusal))
-            }
-        }
+        self.exchange(&step)?;
+        // What was refused is not told again.
+        self.told.push(step);
+        Ok(())
     }
 
-    /// Tells a new vault everything that the one before agreed to.
+    /// Tells it that the boot is stopped. That is told again also if this fails: a vault that takes its place would be told
+    /// of a boot in which nothing was wrong.
+    pub fn stop(&mut self, refusal: Refusal) -> Result<(), VaultError> {
+        let step = VaultStep::Fail(refusal);
+        let told = self.exchange(&step);
+        self.told.push(step);
+        told
+    }
+
+    /// Tells a new vault everything that the one before agreed to, and of the boot's stop.
     pub fn tell_again(&mut self, link: UnixStream) -> Result<(), VaultError> {
-        self.link = link;
-        for step in &self.told {
-            let step = match step {
-                VaultStep::Begin { release_key, .. } => &VaultStep::Begin {
-                    release_key: release_key.clone(),
-                    extended: self.extended,
-                },
-                other => other,
-            };
-            if let VaultAnswer::Refused { refusal, .. } = exchange(&mut self.link, step)? {
-                return Err(VaultError::Refused(refusal));
+        self.link = Some(link);
+        let extended = self.extended;
+        for mut step in self.told.clone() {
+            if let VaultStep::Begin { extended: held, .. } = &mut step {
+                *held = extended;
             }
+            self.exchange(&step)?;
         }
         Ok(())
+    }
+
+    fn exchange(&mut self, step: &VaultStep) -> Result<(), VaultError> {
+        let link = self.link.as_mut().ok_or(FrameError::Closed)?;
+        let answer = exchange(link, step).inspect_err(|_| self.link = None)?;
+        let (VaultAnswer::Done { extended } | VaultAnswer::Refused { extended, .. }) = answer;
+        // One that is told again counts from the start: the registers hold all the same what the one before extended.
+        self.extended = self.extended.max(extended);
+        match answer {
+            VaultAnswer::Done { .. } => Ok(()),
+            VaultAnswer::Refused { refusal, .. } => Err(VaultError::Refused(refusal)),
+        }
     }
 }
 
@@ -93,3 +110,6 @@ fn exchange(link: &mut UnixStream, step: &VaultStep) -> Result<VaultAnswer, Fram
     write_frame(link, step, VaultStep::MAX_FRAME)?;
     read_frame(link, VaultStep::MAX_FRAME)
 }
+
+#[cfg(test)]
+mod tests;

@@ -245,7 +245,8 @@ fn describe(manifest: &Manifest) -> Value {
             "sha384": strings(&component.sha384),
             "start": component.start.as_ref().map(|start| json!({
                 "phase": start.phase.name(), "user": start.user, "arguments": start.arguments,
-                "capabilities": start.capabilities, "inherits": start.inherits,
+                "capabilities": start.capabilities.iter().map(|one| one.name()).collect::<Vec<_>>(),
+                "inherits": start.inherits,
                 "environment": start.environment,
                 "link": start.link.map(|link| match link {
                     Link::Vault => "vault",

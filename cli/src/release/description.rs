@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bartizan_attestation::boot::{
-    self, Component, Hasher, Link, Manifest, Part, Phase, Sha384, Start,
+    self, Capability, Component, Hasher, Link, Manifest, Part, Phase, Sha384, Start,
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
 
@@ -49,8 +49,8 @@ struct DescribedStart {
     user: String,
     #[serde(default)]
     arguments: Vec<String>,
-    #[serde(default)]
-    capabilities: Vec<String>,
+    #[serde(default, deserialize_with = "capabilities")]
+    capabilities: Vec<Capability>,
     #[serde(default)]
     inherits: Vec<String>,
     #[serde(default)]
@@ -254,6 +254,12 @@ fn phase<'de, D: Deserializer<'de>>(from: D) -> Result<Phase, D::Error> {
 
 fn some_phase<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Phase>, D::Error> {
     phase(from).map(Some)
+}
+
+fn capabilities<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Capability>, D::Error> {
+    let names = Vec::<String>::deserialize(from)?;
+    let named = names.iter().map(|name| Capability::named(name));
+    named.collect::<Result<_, _>>().map_err(D::Error::custom)
 }
 
 fn part<'de, D: Deserializer<'de>>(from: D) -> Result<Part, D::Error> {

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-use bartizan_boot::{Bundle, Component, File, Manifest, Part, Phase, Sha384};
+use bartizan_boot::{Bundle, Component, File, Link, Manifest, Part, Phase, Sha384, Start};
 use bartizan_cose::{Curve, PublicKey, Sign, SignError};
 
 pub(crate) struct Key(EcdsaKeyPair);
@@ -69,6 +69,24 @@ fn component(phase: Phase, name: &str) -> Component {
         name: name.into(),
         path: Some(format!("/usr/lib/bartizan/{name}")),
         sha384: vec![Sha384::of(name.as_bytes())],
-        start: None,
+        start: start(phase),
     }
+}
+
+/// What each boot needs of a phase: a vault, and a stage that leads on to the next part.
+fn start(phase: Phase) -> Option<Start> {
+    let link = match phase {
+        Phase::Card => Link::Vault,
+        Phase::Devices | Phase::Coordinator => Link::Coordinator,
+        Phase::Hypervisor | Phase::Enclave => return None,
+    };
+    Some(Start {
+        phase,
+        user: "nobody".into(),
+        arguments: Vec::new(),
+        capabilities: Vec::new(),
+        inherits: Vec::new(),
+        link: Some(link),
+        environment: Vec::new(),
+    })
 }

@@ -76,12 +76,6 @@ impl Host {
         while let Some(due) = self.sequence.due().cloned() {
             self.measure(phase, &due)?;
         }
-        if let Told::Not(_) = self.vault {
-            return Err(Refusal::Manifest(format!(
-                "the release starts no vault in phase {}",
-                Phase::Card
-            )));
-        }
         self.sequence.complete(phase)?;
         self.tell(VaultStep::Complete(phase))?;
         // What travelled in the bundle was measured by now.
@@ -99,13 +93,8 @@ impl Host {
             if start.link == Some(Link::Vault) {
                 continue;
             }
-            let link = self.start(phase, component, start)?;
-            if link.is_some() && stage.is_some() {
-                return Err(Refusal::Manifest(format!(
-                    "the release starts two stages of the coordinator in phase {phase}"
-                )));
-            }
-            stage = stage.or(link);
+            // A manifest has one at most in a phase.
+            stage = self.start(phase, component, start)?.or(stage);
         }
         Ok(stage)
     }
@@ -165,13 +154,11 @@ impl Host {
         };
         let steps = std::mem::take(steps);
         let link = self.start(phase, component, start)?;
-        let link = link.ok_or_else(|| no_stage(phase))?;
-        let mut vault = Vault::begin(link, self.release_key.spki_der())?;
-        for step in steps {
-            vault.tell(step)?;
-        }
+        let mut vault = Vault::new(link.ok_or_else(|| no_stage(phase))?);
+        let begun = vault.begin(self.release_key.spki_der());
+        let told = begun.and_then(|()| steps.into_iter().try_for_each(|step| vault.tell(step)));
         self.vault = Told::Vault(component.name.clone(), vault);
-        Ok(())
+        self.agreed(told)
     }
 
     fn start(
@@ -197,15 +184,19 @@ impl Host {
                 steps.push(step);
                 Ok(())
             }
-            Told::Vault(name, vault) => {
+            Told::Vault(_, vault) => {
                 let told = vault.tell(step);
-                if let Err(VaultError::Away(_)) = &told {
-                    // Its next answer would be one to something else.
-                    self.family.end(name);
-                }
-                Ok(told?)
+                self.agreed(told)
             }
         }
+    }
+
+    /// A vault that does not answer is ended: what it makes of the step is not known.
+    fn agreed(&mut self, told: Result<(), VaultError>) -> Result<(), Refusal> {
+        if let (Err(VaultError::Away(_)), Told::Vault(name, _)) = (&told, &self.vault) {
+            self.family.end(name);
+        }
+        Ok(told?)
     }
 
     /// Everything that was started is ready: the versions count from now on.
@@ -216,8 +207,14 @@ impl Host {
     /// Stops the boot: no step is taken any more, and the vault opens nothing that was not open yet.
     pub(super) fn stop(&mut self, refusal: &Refusal) {
         self.sequence.fail(refusal);
-        // One that does not run, or does not answer and is ended for that, opens nothing.
-        let _ = self.tell(VaultStep::Fail(refusal.clone()));
+        if let Told::Vault(_, vault) = &mut self.vault {
+            let told = vault.stop(refusal.clone());
+            if let Err(error) = self.agreed(told) {
+                eprintln!(
+                    "the vault is told when it is started again that the boot is stopped: {error}"
+                );
+            }
+        }
     }
 
     /// Starts again what ends, for ever; returns only when nothing is left to be waited for.

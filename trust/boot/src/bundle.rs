@@ -5,7 +5,7 @@ use bartizan_cose::cbor::{self, CborError};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Decoder, Encode};
 
-use crate::{Link, ManifestError, Part, Phase, Sha384, VerifiedManifest};
+use crate::{ManifestError, Part, Sha384, VerifiedManifest};
 
 /// A bundle. Nothing in it is believed before its manifest was verified and the files were measured.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -67,12 +67,6 @@ pub enum UnfitBundleError {
         /// What it is.
         found: Sha384,
     },
-    /// Nothing leads the boot on from it.
-    #[error(
-        "it starts no stage of the coordinator at the end of phase {}; give one component `link: coordinator` there, and sign the release anew",
-        Phase::Coordinator
-    )]
-    NoStage,
 }
 
 /// Most files.
@@ -111,12 +105,6 @@ impl Bundle {
         let manifest = verified.manifest();
         if manifest.part != Part::Bundle {
             return Err(UnfitBundleError::Part(manifest.part));
-        }
-        let leads_on = manifest
-            .started_in(Phase::Coordinator)
-            .any(|(_, start)| start.link == Some(Link::Coordinator));
-        if !leads_on {
-            return Err(UnfitBundleError::NoStage);
         }
         let travelling = manifest.components.iter();
         for component in travelling.filter(|component| component.path.is_none()) {

@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Decoder, Encode};
 
-use crate::{Phase, Sha384};
+use crate::{Capability, Phase, Sha384};
 
 /// A file that is measured.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -38,10 +38,11 @@ pub struct Start {
     /// Its arguments. `{NAME}` stands for the path of that component, as it was measured.
     #[cbor(n(2), decode_with = "at_most_texts")]
     pub arguments: Vec<String>,
-    /// The capabilities that it keeps, as capabilities(7) names them without `CAP_`, in lower case.
-    #[cbor(n(3), decode_with = "at_most_texts")]
-    pub capabilities: Vec<String>,
-    /// Components whose descriptors it is handed beside those of its arguments: a name, or all that begin with `NAME/`.
+    /// The capabilities that it keeps.
+    #[cbor(n(3), decode_with = "at_most_capabilities")]
+    pub capabilities: Vec<Capability>,
+    /// Components whose descriptors it is handed beside those of its arguments: a name, or all that begin with `NAME/`. A
+    /// bundle's may be of the base.
     #[cbor(n(4), decode_with = "at_most_texts")]
     pub inherits: Vec<String>,
     /// The link to the launcher that it is given.
@@ -92,7 +93,7 @@ pub enum ComponentError {
         /// The phase of its start.
         started: Phase,
     },
-    /// An argument or a list names a component that is not measured before the start.
+    /// An argument names a component that is not measured before the start, or of `inherits` a name nothing that is.
     #[error("`{name}` is started with `{missing}`, which is not measured by then")]
     Missing {
         /// Which is started.
@@ -102,7 +103,7 @@ pub enum ComponentError {
     },
     /// A text is too long, or holds what no argument can.
     #[error(
-        "`{0}` is started with an argument, user, variable or capability of more than {MAX_TEXT} bytes, or with a zero byte in it"
+        "`{0}` is started with an argument, user, variable or inherited name of more than {MAX_TEXT} bytes, or with a zero byte in it"
     )]
     Text(String),
 }
@@ -128,6 +129,13 @@ fn at_most_texts<C>(
     context: &mut C,
 ) -> Result<Vec<String>, minicbor::decode::Error> {
     bartizan_cose::cbor::at_most::<MAX_TEXTS, C, String>(from, context)
+}
+
+fn at_most_capabilities<C>(
+    from: &mut Decoder<'_>,
+    context: &mut C,
+) -> Result<Vec<Capability>, minicbor::decode::Error> {
+    bartizan_cose::cbor::at_most::<MAX_TEXTS, C, Capability>(from, context)
 }
 
 impl Component {
@@ -157,15 +165,10 @@ impl Component {
                     started: start.phase,
                 });
             }
-            let texts = [
-                &start.arguments,
-                &start.capabilities,
-                &start.inherits,
-                &start.environment,
-            ];
+            let texts = [&start.arguments, &start.inherits, &start.environment];
             let fit = texts.iter().all(|texts| {
                 texts.len() as u64 <= MAX_TEXTS && texts.iter().all(|text| is_text(text))
-            });
+            }) && start.capabilities.len() as u64 <= MAX_TEXTS;
             let variables = start.variables().count() == start.environment.len();
             if !fit || !variables || start.user.is_empty() || !is_text(&start.user) {
                 return Err(ComponentError::Text(name()));
@@ -202,12 +205,14 @@ impl Start {
     #[must_use]
     pub fn inherits(&self, component: &str) -> bool {
         self.named().any(|name| name == component)
-            || self.inherits.iter().any(|name| {
-                component
-                    .strip_prefix(name.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
+            || self.inherits.iter().any(|name| covers(name, component))
     }
+}
+
+/// Whether a name in `inherits` stands for that component.
+pub(crate) fn covers(name: &str, component: &str) -> bool {
+    let rest = component.strip_prefix(name);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The component that an argument stands for.

@@ -39,6 +39,7 @@
 
 mod appraisal;
 mod bundle;
+mod capability;
 mod component;
 mod event;
 mod fetch;
@@ -53,6 +54,7 @@ mod sha384;
 
 pub use appraisal::{AppraisedBoot, BootAppraisalError};
 pub use bundle::{Bundle, BundleError, File, UnfitBundleError};
+pub use capability::{Capability, UnknownCapability};
 pub use component::{Component, ComponentError, Link, Start, placeholder};
 pub use event::{Event, Measured};
 pub use fetch::{BundleRefusal, BundleReply, BundleRequest};

@@ -6,7 +6,8 @@ use bartizan_cose::cbor::{self, CborError};
 use bartizan_cose::{CoseError, MessageType, PublicKey, Sign, SignError, Unverified, sign1};
 use minicbor::{Decode, Decoder, Encode};
 
-use crate::{Component, ComponentError, Part, Phase, Sha384, Start};
+use crate::component::covers;
+use crate::{Component, ComponentError, Link, Part, Phase, Sha384, Start};
 
 /// A release manifest, its components in the order in which they are measured.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -64,6 +65,26 @@ pub enum ManifestError {
     /// A phase has nothing to be measured.
     #[error("phase {0} has no component")]
     EmptyPhase(Phase),
+    /// Not each link that its boot needs is there, or one too many.
+    #[error(
+        "a manifest of the {part} has exactly one component with `link: {link}`, started in phase {}; this one has {}",
+        .due, phases(.found)
+    )]
+    Link {
+        /// The manifest's part.
+        part: Part,
+        /// Which link.
+        link: &'static str,
+        /// When it is due.
+        due: Phase,
+        /// When there is one.
+        found: Vec<Phase>,
+    },
+    /// A bundle has a vault: it is told of the base, too.
+    #[error(
+        "`{0}` has `link: vault`, which nothing of a bundle can have; a boot's one vault is the base's"
+    )]
+    Vault(String),
     /// The product's name is too long.
     #[error("the product's name must have 1 to {MAX_PRODUCT} bytes")]
     Product,
@@ -139,30 +160,122 @@ impl Manifest {
                 return Err(ManifestError::EmptyPhase(phase));
             }
         }
+        self.check_links()?;
         self.components.iter().try_for_each(|c| self.check_start(c))
     }
 
-    /// Whatever a program is started with has been measured by then; a vault's, before the vault itself.
+    /// The vault is told of a boot from its first phase on, and in each part one stage leads on to the next.
+    fn check_links(&self) -> Result<(), ManifestError> {
+        let linked = |link: Link| {
+            let started = self.components.iter();
+            started.filter(move |one| one.start.as_ref().and_then(|start| start.link) == Some(link))
+        };
+        let exactly = |link, name, due| {
+            let found: Vec<_> = linked(link)
+                .filter_map(|one| Some(one.start.as_ref()?.phase))
+                .collect();
+            match *found {
+                [phase] if phase == due => Ok(()),
+                _ => Err(ManifestError::Link {
+                    part: self.part,
+                    link: name,
+                    due,
+                    found,
+                }),
+            }
+        };
+        let leads_on = match self.part {
+            Part::Base => {
+                exactly(Link::Vault, "vault", Phase::Card)?;
+                Phase::Devices
+            }
+            Part::Bundle => {
+                if let Some(vault) = linked(Link::Vault).next() {
+                    return Err(ManifestError::Vault(vault.name.clone()));
+                }
+                Phase::Coordinator
+            }
+        };
+        exactly(Link::Coordinator, "coordinator", leads_on)
+    }
+
+    /// Whatever a program is started with has been measured by then. What a bundle's inherits may be of the base, too:
+    /// [`crate::Sequence::accept`] looks at that, which has both.
     fn check_start(&self, component: &Component) -> Result<(), ManifestError> {
         let Some(start) = &component.start else {
             return Ok(());
         };
-        let measured = |name: &str| {
-            let mut all = self.components.iter();
-            match start.link {
-                Some(crate::Link::Vault) => all
-                    .take_while(|other| other.name != component.name)
-                    .any(|other| other.name == name),
-                _ => all.any(|other| other.name == name && other.phase <= start.phase),
-            }
+        let measured = || self.measured_before(component, start);
+        let unnamed = start
+            .named()
+            .find(|name| measured().all(|other| other.name != *name));
+        let uninherited = match self.part {
+            Part::Base => self.inherits_nothing(component, start, &[]),
+            Part::Bundle => None,
         };
-        match start.named().find(|name| !measured(name)) {
-            Some(missing) => Err(ComponentError::Missing {
-                name: component.name.clone(),
-                missing: missing.into(),
-            }
-            .into()),
+        match unnamed.or(uninherited) {
+            Some(missing) => Err(missing_of(component, missing).into()),
             None => Ok(()),
+        }
+    }
+
+    /// What of a program's `inherits` names neither a component of `base` nor one that is measured before it is started.
+    pub(crate) fn check_inherited(&self, base: &[Component]) -> Result<(), ComponentError> {
+        let programs = self.components.iter();
+        let mut programs = programs.filter_map(|one| Some((one, one.start.as_ref()?)));
+        let missing = programs.find_map(|(one, start)| {
+            let name = self.inherits_nothing(one, start, base)?;
+            Some(missing_of(one, name))
+        });
+        missing.map_or(Ok(()), Err)
+    }
+
+    fn inherits_nothing<'a>(
+        &self,
+        component: &Component,
+        start: &'a Start,
+        base: &[Component],
+    ) -> Option<&'a str> {
+        let mut names = start.inherits.iter().map(String::as_str);
+        names.find(|name| {
+            let measured = self.measured_before(component, start);
+            !base
+                .iter()
+                .chain(measured)
+                .any(|other| covers(name, &other.name))
+        })
+    }
+
+    /// The components that are measured before a program is started: with a vault's start nothing is waited for.
+    fn measured_before(
+        &self,
+        component: &Component,
+        start: &Start,
+    ) -> impl Iterator<Item = &Component> {
+        let vault = start.link == Some(Link::Vault);
+        self.components
+            .iter()
+            .take_while(move |other| !vault || other.name != component.name)
+            .filter(move |other| other.phase <= start.phase)
+    }
+}
+
+fn missing_of(component: &Component, missing: &str) -> ComponentError {
+    ComponentError::Missing {
+        name: component.name.clone(),
+        missing: missing.into(),
+    }
+}
+
+fn phases(found: &[Phase]) -> String {
+    match found {
+        [] => "none".into(),
+        found => {
+            let named: Vec<_> = found
+                .iter()
+                .map(|phase| format!("one in phase {phase}"))
+                .collect();
+            named.join(", ")
         }
     }
 }

@@ -88,6 +88,12 @@ impl Sequence {
         if let Some(taken) = taken {
             return Err(Refusal::Taken(taken.name.clone()));
         }
+        if let Some(base) = &self.base {
+            let inherited = manifest
+                .manifest()
+                .check_inherited(&base.manifest().components);
+            inherited.map_err(|error| Refusal::Manifest(error.to_string()))?;
+        }
         let event = Event::measurement(Measured::Release {
             part,
             version,

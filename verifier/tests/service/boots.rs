@@ -27,6 +27,24 @@ pub(crate) struct Factory {
     manifests: [Manifest; 2],
 }
 
+/// What each boot needs of a phase: a vault, and a stage that leads on to the next part.
+fn start(phase: Phase) -> Option<Start> {
+    let link = match phase {
+        Phase::Card => Link::Vault,
+        Phase::Devices | Phase::Coordinator => Link::Coordinator,
+        Phase::Hypervisor | Phase::Enclave => return None,
+    };
+    Some(Start {
+        phase,
+        user: "nobody".into(),
+        arguments: Vec::new(),
+        capabilities: Vec::new(),
+        inherits: Vec::new(),
+        link: Some(link),
+        environment: Vec::new(),
+    })
+}
+
 /// A boot: its log, and the phases that the card's vault has seen.
 #[derive(Clone)]
 pub(crate) struct Boot {
@@ -41,7 +59,7 @@ impl Factory {
             name: name.into(),
             path: Some(format!("/usr/lib/bartizan/{name}")),
             sha384: vec![Sha384::of(name.as_bytes())],
-            start: None,
+            start: start(phase),
         };
         let manifest = |part, components| Manifest {
             product: "bartizan".into(),
@@ -51,15 +69,6 @@ impl Factory {
         };
         let mut stage2 = component(Phase::Coordinator, "stage2");
         stage2.path = None;
-        stage2.start = Some(Start {
-            phase: Phase::Coordinator,
-            user: "bartizan".into(),
-            arguments: Vec::new(),
-            capabilities: Vec::new(),
-            inherits: Vec::new(),
-            link: Some(Link::Coordinator),
-            environment: Vec::new(),
-        });
         let manifests = [
             manifest(
                 Part::Base,
@@ -98,13 +107,6 @@ impl Factory {
             }],
         };
         (self.registration(&bundle.manifest), bundle)
-    }
-
-    /// A bundle from which no second stage is started.
-    pub(crate) fn unled_bundle(&self) -> (Value, Bundle) {
-        let mut unled = self.next();
-        unled.manifests[1].components[0].start = None;
-        unled.bundle(1, b"stage2")
     }
 
     /// A base, in the clothes of a bundle.

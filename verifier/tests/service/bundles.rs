@@ -152,8 +152,6 @@ async fn what_no_host_could_be_booted_from_is_not_published() {
     register(&bench, registration).await;
     let (base, base_as_bundle) = factory.base_as_bundle();
     register(&bench, base).await;
-    let (unled, unled_bundle) = factory.unled_bundle();
-    register(&bench, unled).await;
 
     for (bytes, expected) in [
         (Vec::new(), "bundle-malformed"),
@@ -174,7 +172,6 @@ async fn what_no_host_could_be_booted_from_is_not_published() {
     for (bundle, expected) in [
         (unsigned, "bundle-malformed"),
         (base_as_bundle, "bundle-refused"),
-        (unled_bundle, "bundle-refused"),
         (empty, "bundle-refused"),
         (altered, "bundle-refused"),
         (forged, "bundle-refused"),

@@ -1,9 +1,9 @@
 use proptest::prelude::*;
 
-use super::scene::{Key, base, bundle, component, start};
+use super::scene::{Key, base, bundle, component, linked, start};
 use crate::{
-    Bundle, BundleRefusal, BundleReply, BundleRequest, ComponentError, File, Link, Manifest,
-    ManifestError, Part, Phase, SignManifestError, Start, UnfitBundleError, VerifiedManifest,
+    Bundle, BundleRefusal, BundleReply, BundleRequest, Capability, ComponentError, File, Link,
+    Manifest, ManifestError, Part, Phase, SignManifestError, UnfitBundleError, VerifiedManifest,
 };
 
 fn refused(manifest: &Manifest) -> ManifestError {
@@ -106,16 +106,144 @@ fn impossible_manifests_are_not_signed() {
 /// The vault is started before the rest of its phase is measured.
 #[test]
 fn the_vault_is_started_with_what_is_measured_before_it() {
-    let late = changed(|manifest| {
-        let vault = &mut manifest.components[1];
-        vault.start = start(Phase::Card, &["{card}"]);
-        vault.start.as_mut().unwrap().link = Some(Link::Vault);
-    });
-    let missing = matches!(
-        late,
-        ManifestError::Component(ComponentError::Missing { .. })
+    let with = |arguments: &[&str], inherits: &[&str]| {
+        changed(|manifest| {
+            let mut vaults = start(Phase::Card, arguments).unwrap();
+            vaults.inherits = inherits.iter().map(|name| (*name).into()).collect();
+            manifest.components[1].start = linked(Some(vaults), Link::Vault);
+        })
+    };
+    for late in [with(&["{card}"], &[]), with(&[], &["card"])] {
+        let missing = matches!(
+            &late,
+            ManifestError::Component(ComponentError::Missing { missing, .. }) if missing == "card"
+        );
+        assert!(missing, "{late}");
+    }
+}
+
+#[test]
+fn what_a_program_of_the_base_inherits_is_measured_by_then() {
+    let inheriting = |phase, names: &[&str]| {
+        let mut manifest = base();
+        let mut devices = start(phase, &[]).unwrap();
+        devices.inherits = names.iter().map(|name| (*name).into()).collect();
+        manifest.components[3].start = Some(devices);
+        manifest
+    };
+    for right in ["card", "qemu", "qemu/qemu-system-x86_64", "stage1"] {
+        let manifest = inheriting(Phase::Devices, &["vault.yaml", right]);
+        manifest.sign(&Key::generate()).unwrap();
+    }
+    for wrong in ["qemv", "qemu/", "qemu/qemu", "", "hypervisor"] {
+        let error = refused(&inheriting(Phase::Devices, &["vault.yaml", wrong]));
+        let missing = matches!(
+            &error,
+            ManifestError::Component(ComponentError::Missing { name, missing })
+                if name == "devices" && missing == wrong
+        );
+        assert!(missing, "{error}");
+    }
+    // Another's of a later phase.
+    let mut early = base();
+    early.components[2].start = start(Phase::Card, &[]);
+    let card = early.components[2].start.as_mut().unwrap();
+    card.inherits = vec!["qemu".into()];
+    let error = refused(&early);
+    assert!(
+        error.to_string().contains("not measured by then"),
+        "{error}"
     );
-    assert!(missing, "{late}");
+}
+
+/// Nobody would be told of the boot, or would ask for its next phases; or two would.
+#[test]
+fn a_part_has_the_links_that_its_boot_needs() {
+    type Change = fn(&mut Manifest);
+    let bases: [(Change, &str, &[Phase]); 7] = [
+        (|m| m.components[1].start = None, "vault", &[]),
+        (
+            |m| m.components[1].start.as_mut().unwrap().link = None,
+            "vault",
+            &[],
+        ),
+        (
+            |m| m.components[1].start.as_mut().unwrap().phase = Phase::Devices,
+            "vault",
+            &[Phase::Devices],
+        ),
+        (
+            |m| m.components[2].start = linked(start(Phase::Card, &[]), Link::Vault),
+            "vault",
+            &[Phase::Card, Phase::Card],
+        ),
+        (|m| m.components[5].start = None, "coordinator", &[]),
+        (
+            |m| m.components[2].start = linked(start(Phase::Card, &[]), Link::Coordinator),
+            "coordinator",
+            &[Phase::Card, Phase::Devices],
+        ),
+        (
+            |m| m.components[2].start = linked(start(Phase::Devices, &[]), Link::Coordinator),
+            "coordinator",
+            &[Phase::Devices, Phase::Devices],
+        ),
+    ];
+    let bundles: [(Change, &str, &[Phase]); 4] = [
+        (|m| m.components[0].start = None, "coordinator", &[]),
+        (
+            |m| m.components[0].start.as_mut().unwrap().link = None,
+            "coordinator",
+            &[],
+        ),
+        (
+            |m| m.components[0].start.as_mut().unwrap().phase = Phase::Hypervisor,
+            "coordinator",
+            &[Phase::Hypervisor],
+        ),
+        (
+            |m| m.components[1].start = linked(start(Phase::Hypervisor, &[]), Link::Coordinator),
+            "coordinator",
+            &[Phase::Coordinator, Phase::Hypervisor],
+        ),
+    ];
+    for (manifest, changes) in [(base(), &bases[..]), (bundle(), &bundles[..])] {
+        for (change, name, started) in changes {
+            let mut changed = manifest.clone();
+            change(&mut changed);
+            match refused(&changed) {
+                ManifestError::Link { link, found, .. } => {
+                    assert_eq!((link, &found[..]), (*name, *started));
+                }
+                other => panic!("{other}"),
+            }
+        }
+    }
+    let mut second = bundle();
+    second.components[1].start = linked(start(Phase::Hypervisor, &[]), Link::Vault);
+    assert!(matches!(refused(&second), ManifestError::Vault(name) if name == "hypervisor"));
+}
+
+#[test]
+fn a_capability_has_one_name_and_no_other_is_read() {
+    let mut manifest = base();
+    let start = manifest.components[1].start.as_mut().unwrap();
+    start.capabilities = Capability::ALL.into();
+    let bytes = bartizan_cose::cbor::encode(&manifest);
+    let read: Manifest = bartizan_cose::cbor::decode_strict(&bytes).unwrap();
+    assert_eq!(read, manifest);
+    for one in Capability::ALL {
+        assert_eq!(Capability::named(one.name()), Ok(one));
+    }
+    for none in ["KILL", "cap_kill", "sys_admin", "kil1", ""] {
+        let said = Capability::named(none).unwrap_err().to_string();
+        assert!(said.contains("dac_override, kill"), "{said}");
+    }
+    // As long as the right one, so that nothing else is wrong with it.
+    let at = bytes.windows(4).position(|four| four == b"kill").unwrap();
+    let altered = [&bytes[..at], b"kil1", &bytes[at + 4..]].concat();
+    let refused = bartizan_cose::cbor::decode_strict::<Manifest>(&altered).unwrap_err();
+    assert!(refused.to_string().contains("kil1"), "{refused}");
 }
 
 #[test]
@@ -190,21 +318,6 @@ fn a_bundle_that_would_stop_each_boot_is_found_before() {
     altered.files[0].contents[0] ^= 1;
     let altered = verify(&altered).unwrap_err();
     assert!(matches!(altered, UnfitBundleError::Other { name, .. } if name == "stage2"));
-    // Nobody would ask the launcher for the phases after it: never started, by itself, or too late.
-    let unled = |change: fn(&mut Option<Start>)| {
-        let mut manifest = bundle();
-        change(&mut manifest.components[0].start);
-        let mut unled = fit(&key);
-        unled.manifest = manifest.sign(&key).unwrap().into();
-        verify(&unled).unwrap_err()
-    };
-    for change in [
-        (|start| *start = None) as fn(&mut Option<Start>),
-        |start| start.as_mut().unwrap().link = None,
-        |start| start.as_mut().unwrap().phase = Phase::Hypervisor,
-    ] {
-        assert!(matches!(unled(change), UnfitBundleError::NoStage));
-    }
 }
 
 #[test]

@@ -63,9 +63,17 @@ pub(super) fn start(phase: Phase, arguments: &[&str]) -> Option<Start> {
     })
 }
 
+pub(super) fn linked(start: Option<Start>, link: Link) -> Option<Start> {
+    let link = Some(link);
+    start.map(|start| Start { link, ..start })
+}
+
 pub(super) fn base() -> Manifest {
     let mut vault = component(Phase::Card, "vault");
-    vault.start = start(Phase::Card, &["--config", "{vault.yaml}"]);
+    let arguments = &["--config", "{vault.yaml}"];
+    vault.start = linked(start(Phase::Card, arguments), Link::Vault);
+    let mut stage1 = component(Phase::Devices, "stage1");
+    stage1.start = linked(start(Phase::Devices, &[]), Link::Coordinator);
     Manifest {
         product: "bartizan".into(),
         part: Part::Base,
@@ -76,6 +84,7 @@ pub(super) fn base() -> Manifest {
             component(Phase::Card, "card"),
             component(Phase::Devices, "devices"),
             component(Phase::Devices, "qemu/qemu-system-x86_64"),
+            stage1,
         ],
     }
 }
@@ -83,10 +92,7 @@ pub(super) fn base() -> Manifest {
 pub(super) fn bundle() -> Manifest {
     let mut stage2 = component(Phase::Coordinator, "stage2");
     stage2.path = None;
-    stage2.start = start(Phase::Coordinator, &[]);
-    if let Some(start) = &mut stage2.start {
-        start.link = Some(Link::Coordinator);
-    }
+    stage2.start = linked(start(Phase::Coordinator, &[]), Link::Coordinator);
     Manifest {
         product: "bartizan".into(),
         part: Part::Bundle,

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::scene::{Boot, Key, Step, base, booted, bundle, digest, steps};
+use super::scene::{Boot, Key, Step, base, booted, bundle, digest, start, steps};
 use crate::{Measured, Phase, Refusal, Register, Sequence, Sha384};
 
 #[test]
@@ -150,10 +150,48 @@ fn the_bundle_cannot_speak_of_what_the_base_has() {
     }
 }
 
+/// What a bundle's programs inherit is looked for in both parts, since neither signer's description has both.
+#[test]
+fn what_a_program_of_the_bundle_inherits_is_of_the_base_or_measured_by_then() {
+    let key = Key::generate();
+    let mut base_alone = Boot::new(&key);
+    let steps = steps(&key);
+    let second = steps
+        .iter()
+        .rposition(|step| matches!(step, Step::Accept(_)))
+        .unwrap();
+    for step in &steps[..second] {
+        base_alone.take(step.clone()).unwrap();
+    }
+    let accepts = |name: &str| {
+        let mut manifest = bundle();
+        let mut hypervisors = start(Phase::Hypervisor, &[]).unwrap();
+        hypervisors.inherits = vec![name.into()];
+        manifest.components[1].start = Some(hypervisors);
+        let mut sequence = base_alone.sequence.clone();
+        sequence.accept(key.signed(&manifest), 0)
+    };
+    for right in [
+        "qemu",
+        "qemu/qemu-system-x86_64",
+        "devices",
+        "measurer",
+        "stage2",
+    ] {
+        accepts(right).unwrap();
+    }
+    for wrong in ["qemu-system", "enclave", "measurer/lib"] {
+        match accepts(wrong).unwrap_err() {
+            Refusal::Manifest(said) => assert!(said.contains(wrong), "{said}"),
+            other => panic!("{other}"),
+        }
+    }
+}
+
 proptest! {
     /// Whatever order steps come in: a phase has ended only if the whole way to it was walked.
     #[test]
-    fn no_other_order_goes_on(picks in prop::collection::vec(0_usize..16, 0..40)) {
+    fn no_other_order_goes_on(picks in prop::collection::vec(0_usize..18, 0..40)) {
         let key = Key::generate();
         let steps = steps(&key);
         let mut boot = Boot::new(&key);

@@ -1,5 +1,5 @@
 use bartizan_attestation::boot::{
-    Component, EventLog, Manifest, Part, Phase, Refusal, Register, Sha384, VaultAnswer,
+    Component, EventLog, Link, Manifest, Part, Phase, Refusal, Register, Sha384, Start, VaultAnswer,
 };
 use bartizan_attestation::cose::Sign;
 
@@ -101,9 +101,27 @@ fn manifests(versions: [u64; 2]) -> [Manifest; 2] {
                 name: name.into(),
                 path: Some(format!("/{name}")),
                 sha384: vec![Sha384::of(name.as_bytes())],
-                start: None,
+                start: start(phase),
             })
             .collect(),
+    })
+}
+
+/// What each boot needs of a phase: a vault, and a stage that leads on to the next part.
+fn start(phase: Phase) -> Option<Start> {
+    let link = match phase {
+        Phase::Card => Link::Vault,
+        Phase::Devices | Phase::Coordinator => Link::Coordinator,
+        Phase::Hypervisor | Phase::Enclave => return None,
+    };
+    Some(Start {
+        phase,
+        user: "nobody".into(),
+        arguments: Vec::new(),
+        capabilities: Vec::new(),
+        inherits: Vec::new(),
+        link: Some(link),
+        environment: Vec::new(),
     })
 }
 

@@ -1,0 +1,60 @@
+//! Boots for real, of programs that stand in for a host's: this very test program, told by its environment whom it plays.
+//! They become other users, which takes root.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod release;
+mod stand_in;
+
+use bartizan_boot::{Phase, VaultStep};
+use bartizan_launcher::boot::{Boot, Card, Done, Stopped};
+use bartizan_launcher::family::Family;
+
+use release::Host;
+
+/// As the launcher's main program does, without waiting for what the stages say.
+fn boot(host: &Host) -> Result<Boot<Done>, Box<Stopped>> {
+    let family = Family::new(host.folder().into(), Some(host.folder().into()));
+    let boot = Boot::<Card>::begin(&host.base(), &host.key.public(), None, family)?;
+    let (boot, _) = boot.card()?.devices()?;
+    let (boot, _) = boot.bundle(&host.bundle())?;
+    boot.launch()?.launch()
+}
+
+/// Otherwise the next vault would be told of phases that went well, and of nothing that did not.
+#[test]
+fn a_vault_that_ends_before_it_hears_that_the_boot_is_stopped_hears_it_when_it_is_back() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "become root: `cargo xtask test` runs this"
+    );
+    for (killed_at, well) in [
+        (stand_in::RELEASE, None),
+        ("devices", Some(Phase::Card)),
+        ("enclave/kernel", Some(Phase::Hypervisor)),
+    ] {
+        let host = Host::whose_vault_is_killed_at(killed_at);
+        let Stopped {
+            host: mut running,
+            refusal,
+        } = *boot(&host).unwrap_err();
+        // Until the second vault has heard enough, and ends for good.
+        running.watch(|_| {}).unwrap();
+        let told = host.told();
+        let begin = |step: &VaultStep| matches!(step, VaultStep::Begin { .. });
+        assert_eq!(told.iter().filter(|step| begin(step)).count(), 2);
+        let again = told.iter().rposition(begin).unwrap();
+        let (first, second) = told.split_at(again);
+        // Whatever was answered: all but the step at which it was killed.
+        let (unanswered, answered) = first.split_last().unwrap();
+        let (last, before) = second.split_last().unwrap();
+        assert_eq!(stand_in::name(unanswered), Some(killed_at));
+        assert_eq!(before[1..], answered[1..]);
+        assert_eq!(last, &VaultStep::Fail(refusal));
+        let completed = before.iter().rev().find_map(|step| match step {
+            VaultStep::Complete(phase) => Some(*phase),
+            _ => None,
+        });
+        assert_eq!(completed, well);
+    }
+}

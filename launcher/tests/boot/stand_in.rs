@@ -1,0 +1,80 @@
+//! Whom this program plays where the launcher starts it.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::exit;
+use std::time::Duration;
+
+use bartizan_boot::{VaultAnswer, VaultStep};
+use bartizan_local::{inherited_link, notify_ready, read_frame, write_frame};
+use rustix::process::{Signal, getpid, kill_process};
+
+/// What it is started with.
+pub(crate) const PROGRAM: [&str; 3] = ["stand_in::plays_its_role", "--exact", "--nocapture"];
+
+/// Names the role.
+pub(crate) const ROLE: &str = "STAND_IN";
+/// The role of a vault.
+pub(crate) const VAULT: &str = "vault";
+/// Names the file into which a vault writes what it is told.
+pub(crate) const TOLD: &str = "STAND_IN_TOLD";
+/// Names the step at which a vault is killed, as [`name`] does.
+pub(crate) const KILLED_AT: &str = "STAND_IN_KILLED_AT";
+
+/// The name of a manifest.
+pub(crate) const RELEASE: &str = "a release";
+
+/// The exit code of a program that is not to be started again.
+const NOT_AGAIN: i32 = 78;
+
+/// Not a test where nobody has given it a role.
+#[test]
+fn plays_its_role() {
+    if std::env::var(ROLE).is_ok_and(|role| role == VAULT) {
+        vault();
+    }
+    // A stage says nothing, and ends.
+}
+
+/// Agrees to everything, and ends for good once the boot is stopped, or nothing is said any more.
+fn vault() -> ! {
+    let told = std::env::var(TOLD).unwrap();
+    let killed_at = std::env::var(KILLED_AT).unwrap();
+    let mut told = append(Path::new(&told));
+    let mut link = inherited_link().unwrap();
+    link.set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    notify_ready().unwrap();
+    let mut extended = 0;
+    while let Ok(step) = read_frame::<VaultStep>(&mut link, VaultStep::MAX_FRAME) {
+        write_frame(&mut told, &step, VaultStep::MAX_FRAME).unwrap();
+        if name(&step) == Some(&killed_at) {
+            kill_process(getpid(), Signal::KILL).unwrap();
+        }
+        extended += 1;
+        write_frame(
+            &mut link,
+            &VaultAnswer::Done { extended },
+            VaultStep::MAX_FRAME,
+        )
+        .unwrap();
+        if matches!(step, VaultStep::Fail(_)) {
+            break;
+        }
+    }
+    exit(NOT_AGAIN)
+}
+
+/// Of a release or a component.
+pub(crate) fn name(step: &VaultStep) -> Option<&str> {
+    match step {
+        VaultStep::Release(_) => Some(RELEASE),
+        VaultStep::Measure { name, .. } => Some(name),
+        _ => None,
+    }
+}
+
+fn append(path: &Path) -> File {
+    let mut options = File::options();
+    options.create(true).append(true).open(path).unwrap()
+}
