@@ -18,7 +18,7 @@ use crate::binary::Binary;
 use crate::clock::{now_ms, now_s};
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
-use crate::storage::{Cleared, Fork, ForkSign, Reported, Reporter};
+use crate::storage::{Cleared, Fork, ForkSign, Reported, Reporter, StorageError};
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +74,11 @@ enum CounterError {
     /// The random number generator failed.
     #[error("the random number generator failed; see the system's log")]
     NoRandomness,
+    /// The service is ending.
+    #[error(
+        "the verifier is shutting down; see GET /v1/revocations/history for whether it was done"
+    )]
+    Stopped,
     /// There is nothing to clear.
     #[error("the vault of card {0} was not found to be a fork; see `bartizan host list`")]
     NoFork(CardId),
@@ -89,6 +94,7 @@ impl ProblemType for CounterError {
         match self {
             Self::Statement(_) => ("vault-statement-refused", StatusCode::UNPROCESSABLE_ENTITY),
             Self::NoRandomness => ("no-randomness", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Stopped => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
             Self::NoFork(_) => ("no-fork", StatusCode::NOT_FOUND),
             Self::OfKey(_) => ("fork-of-key", StatusCode::CONFLICT),
         }
@@ -157,13 +163,20 @@ pub(super) async fn clear(
         field: "card",
         expected: "64 lower-case hexadecimal digits",
     })?;
-    match service.storage.clear_fork(card).await? {
-        Cleared::Done => {}
-        Cleared::NoFork => return Err(CounterError::NoFork(card).into()),
-        Cleared::OfKey => return Err(CounterError::OfKey(card).into()),
+    // A task of its own: what was done is logged, whether or not the client stays.
+    let clearing = tokio::spawn(async move {
+        let (storage, operator) = (&service.storage, operator.name);
+        let cleared = storage.clear_fork(card, &operator, now_ms()).await?;
+        if cleared == Cleared::Done {
+            tracing::warn!(%card, operator, "fork cleared");
+        }
+        Ok::<_, StorageError>(cleared)
+    });
+    match clearing.await.map_err(|_| CounterError::Stopped)?? {
+        Cleared::Done => Ok(StatusCode::NO_CONTENT),
+        Cleared::NoFork => Err(CounterError::NoFork(card).into()),
+        Cleared::OfKey => Err(CounterError::OfKey(card).into()),
     }
-    tracing::warn!(%card, operator = operator.name, "fork cleared");
-    Ok(StatusCode::NO_CONTENT)
 }
 
 impl From<Fork> for ForkDocument {

@@ -8,7 +8,9 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::card_keys::KeyId;
+use super::decisions::{self, Decision, DecisionKind};
 use super::enrolment::card_id;
+use super::revocations::RevocationKind;
 use super::{Storage, StorageError, as_integer, as_unsigned};
 
 /// Forks that are listed at most.
@@ -115,13 +117,21 @@ impl Storage {
         Ok(as_unsigned(count))
     }
 
-    /// Forgets that a vault was a fork, and its counter: whoever reports in next is taken. Not so where a key named two successors.
-    pub async fn clear_fork(&self, card: CardId) -> Result<Cleared, StorageError> {
+    /// Takes a vault for no fork any more, by an operator, and forgets its counter: whoever reports in next is taken. Not so where a
+    /// key named two successors.
+    pub async fn clear_fork(
+        &self,
+        card: CardId,
+        operator: &str,
+        now_ms: u64,
+    ) -> Result<Cleared, StorageError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        match of(&mut transaction, card).await?.map(|fork| fork.sign) {
-            None => return Ok(Cleared::NoFork),
-            Some(ForkSign::Key) => return Ok(Cleared::OfKey),
-            Some(ForkSign::Counter) => {}
+        let Some(fork) = of(&mut transaction, card).await? else {
+            return Ok(Cleared::NoFork);
+        };
+        match fork.sign {
+            ForkSign::Key => return Ok(Cleared::OfKey),
+            ForkSign::Counter => {}
         }
         for forget in [
             "DELETE FROM vault_forks WHERE card = ?",
@@ -132,6 +142,15 @@ impl Storage {
                 .execute(&mut *transaction)
                 .await?;
         }
+        let decision = Decision {
+            at_ms: now_ms,
+            operator: operator.into(),
+            what: DecisionKind::ForkCleared,
+            kind: RevocationKind::Host,
+            subject: card.to_string(),
+            why: Some(format!("{}, then {}", fork.former, fork.latter)),
+        };
+        decisions::insert(&mut transaction, &decision).await?;
         transaction.commit().await?;
         Ok(Cleared::Done)
     }

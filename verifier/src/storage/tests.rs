@@ -9,6 +9,7 @@ use crate::config::{Keep, Retention};
 mod bundles;
 mod card_keys;
 mod counters;
+mod decisions;
 mod evidence;
 mod full_disk;
 mod join_codes;
