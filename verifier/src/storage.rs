@@ -110,7 +110,10 @@ impl Storage {
             .connect_with(options.read_only(true))
             .await
             .map_err(cannot_open)?;
-        Ok(Self { writer, readers })
+        let storage = Self { writer, readers };
+        // What a process that was killed had not stored to its end.
+        storage.try_drop_loose_pieces().await;
+        Ok(storage)
     }
 
     /// Whether the database answers.
