@@ -87,6 +87,16 @@ enum CounterError {
         "the identity key of card {0} is in two places, and whose the successor is that is recorded is not known; revoke the card, and enrol the host anew"
     )]
     OfKey(CardId),
+    /// Who of the two has the present key is not known.
+    #[error(
+        "the identity key of card {card} was succeeded from {address} while both of its vaults may have had the former one: the successor may be the copy's, which would then be the only host; revoke the card, and enrol the host anew"
+    )]
+    Succeeded {
+        /// Whose fork.
+        card: CardId,
+        /// The address that it was asked from.
+        address: String,
+    },
 }
 
 impl ProblemType for CounterError {
@@ -97,6 +107,7 @@ impl ProblemType for CounterError {
             Self::Stopped => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
             Self::NoFork(_) => ("no-fork", StatusCode::NOT_FOUND),
             Self::OfKey(_) => ("fork-of-key", StatusCode::CONFLICT),
+            Self::Succeeded { .. } => ("fork-with-successor", StatusCode::CONFLICT),
         }
     }
 }
@@ -145,7 +156,10 @@ pub(super) async fn report(
     }
 }
 
-/// Clears a fork: whoever reports in next with that card is taken. Not one that a key was found by (409 `fork-of-key`).
+/// Clears a fork: whoever reports in next with that card is taken.
+///
+/// Not one that a key was found by (409 `fork-of-key`), nor where the two can have different keys, since one was succeeded and still
+/// accepted when the former reported in (409 `fork-with-successor`).
 #[utoipa::path(
     delete, path = "/v1/hosts/{card}/fork", tag = "operator",
     params(("card" = String, Path, description = "The card id: 64 hexadecimal digits.")),
@@ -176,6 +190,7 @@ pub(super) async fn clear(
         Cleared::Done => Ok(StatusCode::NO_CONTENT),
         Cleared::NoFork => Err(CounterError::NoFork(card).into()),
         Cleared::OfKey => Err(CounterError::OfKey(card).into()),
+        Cleared::Succeeded { address } => Err(CounterError::Succeeded { card, address }.into()),
     }
 }
 

@@ -11,6 +11,7 @@ mod card_keys;
 mod counters;
 mod decisions;
 mod evidence;
+mod forks;
 mod full_disk;
 mod join_codes;
 mod lists;

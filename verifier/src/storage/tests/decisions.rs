@@ -1,9 +1,8 @@
 //! Whose doing it was stays, also where it was undone.
 
-use bartizan_attestation::vault_counter::{FIRST_MARK, Machine, Statement};
-
+use super::forks::fork;
 use super::*;
-use crate::storage::{Cleared, Decision, DecisionKind, Reporter};
+use crate::storage::{Cleared, Decision, DecisionKind};
 
 const CARD: CardId = CardId([7; 32]);
 
@@ -15,28 +14,6 @@ fn revocation(reason: &str) -> Revocation {
         operator: "ann".into(),
         created_at_ms: 1,
     }
-}
-
-/// Two report in from one state.
-async fn fork(storage: &Storage) {
-    for name in ["first", "second"] {
-        let machine = Machine::new(name.into(), [1; 16]).unwrap();
-        let statement = Statement {
-            version: Statement::VERSION,
-            card: CARD,
-            counter: 1,
-            mark: FIRST_MARK,
-            random: [u8::try_from(name.len()).unwrap(); 32],
-            machine: machine.clone(),
-        };
-        let from = Reporter {
-            machine: Some(machine),
-            address: format!("{name}:1"),
-            at_ms: 5,
-        };
-        storage.report_in(&statement, &from, [9; 32]).await.unwrap();
-    }
-    assert!(storage.fork_of(CARD).await.unwrap().is_some());
 }
 
 async fn decisions(storage: &Storage) -> Vec<Decision> {
@@ -68,7 +45,7 @@ async fn what_was_undone_stays_written_down() {
         let reinstated = storage.reinstate(kind, subject, "bob", 2).await;
         assert_eq!(reinstated.unwrap(), done);
     }
-    fork(storage).await;
+    fork(storage, CARD, 1).await;
     for outcome in [Cleared::Done, Cleared::NoFork] {
         let cleared = storage.clear_fork(CARD, "cat", 3).await;
         assert_eq!(cleared.unwrap(), outcome);
@@ -107,7 +84,7 @@ async fn nothing_is_done_that_is_not_written_down() {
     let (kind, subject) = (RevocationKind::Application, HOSTILE);
     let revoked = async || storage.is_revoked(kind, subject).await.unwrap();
     storage.revoke(&revocation("stolen")).await.unwrap();
-    fork(storage).await;
+    fork(storage, CARD, 1).await;
     let fails =
         "CREATE TRIGGER fails BEFORE INSERT ON decisions BEGIN SELECT raise(ABORT, 'full'); END";
     sqlx::query(fails).execute(&storage.writer).await.unwrap();
