@@ -117,11 +117,14 @@ impl Storage {
         forks.iter().map(read).collect()
     }
 
-    /// How many forks there are.
+    /// How many forks there are of cards that are not revoked: others are done with.
     pub async fn count_forks(&self) -> Result<u64, StorageError> {
-        let count = sqlx::query_scalar("SELECT count(*) FROM vault_forks")
-            .fetch_one(&self.readers)
-            .await?;
+        let count = sqlx::query_scalar(
+            "SELECT count(*) FROM vault_forks WHERE lower(hex(card)) NOT IN
+                 (SELECT subject FROM revocations WHERE kind = 'host')",
+        )
+        .fetch_one(&self.readers)
+        .await?;
         Ok(as_unsigned(count))
     }
 

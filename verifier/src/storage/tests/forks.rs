@@ -98,3 +98,30 @@ async fn a_fork_whose_two_can_have_different_keys_is_not_cleared() {
         assert_eq!(cleared, Cleared::Done);
     }
 }
+
+/// What nobody can clear is done with once its card is revoked.
+#[tokio::test]
+async fn forks_of_revoked_cards_are_not_counted() {
+    let database = with_hosts().await;
+    let storage = &database.storage;
+    let other = CardId([0xab; 32]);
+    for card in [CARD, other] {
+        fork(storage, card, 1000).await;
+    }
+    assert_eq!(storage.count_forks().await.unwrap(), 2);
+    let mut revocation = Revocation {
+        kind: RevocationKind::Application,
+        subject: other.to_string(),
+        reason: "copied".into(),
+        operator: "ann".into(),
+        created_at_ms: 1,
+    };
+    storage.revoke(&revocation).await.unwrap();
+    assert_eq!(storage.count_forks().await.unwrap(), 2);
+    revocation.kind = RevocationKind::Host;
+    storage.revoke(&revocation).await.unwrap();
+    assert_eq!(storage.count_forks().await.unwrap(), 1);
+    // It is refused all the same, also where the revocation is taken back.
+    assert!(storage.fork_of(other).await.unwrap().is_some());
+    assert_eq!(storage.forks().await.unwrap().len(), 2);
+}
