@@ -111,6 +111,8 @@ impl Anchors {
         // Whatever was answered: a link that failed does not tell whether there is a new one.
         let read = self.read().await;
         match (rotated, read) {
+            // What is new is by another order, which nobody here had heard of.
+            (Err(refused @ VaultError::Refused(_)), _) => Err(refused.into()),
             (Err(error), _) if self.ca().sha256() == former => Err(error.into()),
             (Ok(_), Err(error)) => Err(AnchorsError::NotTaken(Box::new(error))),
             (_, read) => read.map(|()| self.known()),
