@@ -71,7 +71,7 @@ async fn nobody_is_told_of_a_ca_before_the_server_is_its() {
     let [old, new_der] = [stand_in.fleet.der.clone(), new.der.clone()];
     stand_in.replace_fleet(new);
     anchors.learn().await.unwrap();
-    assert_eq!(*anchors.known().lineage.present, new_der);
+    assert_eq!(*anchors.known().lineage().present, new_der);
     stand_in.refuse(true);
     identity.follow().await.unwrap_err();
     assert_eq!(*identity.lineage().present, old);
