@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use bartizan_attestation::certificates::{
-    ChainError, FleetCa, FleetCaError, Lineage, LineageError, Usage, VerifiedCertificate,
-    verify_chain,
+    ChainError, FleetCa, LineageError, LinkedCa, Usage, VerifiedCertificate, verify_chain,
 };
 
 use crate::clock::now_s;
@@ -21,17 +20,9 @@ const PERIOD: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Anchors {
     vault: Vault,
-    known: RwLock<Known>,
+    /// The present CA, pinned, which leads to the former ones for as long as what they certified may be valid.
+    known: RwLock<LinkedCa>,
     one_at_a_time: tokio::sync::Mutex<()>,
-}
-
-/// What is known of the fleet's CAs.
-#[derive(Clone, Debug)]
-pub struct Known {
-    /// The present one, pinned, which leads to the former ones for as long as what they certified may be valid.
-    pub ca: Arc<FleetCa>,
-    /// All of them, for who pins a former one.
-    pub lineage: Arc<Lineage>,
 }
 
 /// The fleet's CAs could not be learnt or replaced.
@@ -43,9 +34,6 @@ pub enum AnchorsError {
     /// The vault has none yet.
     #[error("the vault has no fleet CA; run `bartizan-verifier init` first")]
     None,
-    /// The vault's is none.
-    #[error(transparent)]
-    FleetCa(#[from] FleetCaError),
     /// It was replaced, and what took its place is not taken here.
     #[error(
         "the fleet CA was replaced, and the new one is not taken here yet: {0}; do not order another one; see that the clocks of this machine and its vault's agree"
@@ -61,7 +49,7 @@ impl ProblemType for AnchorsError {
         match self {
             Self::Vault(error) => error.kind(),
             Self::NotTaken(_) => ("fleet-ca-not-taken", StatusCode::SERVICE_UNAVAILABLE),
-            Self::None | Self::FleetCa(_) | Self::Lineage(_) => {
+            Self::None | Self::Lineage(_) => {
                 ("vault-unexpected", StatusCode::INTERNAL_SERVER_ERROR)
             }
         }
@@ -70,7 +58,7 @@ impl ProblemType for AnchorsError {
     fn retry_after_s(&self) -> Option<u64> {
         match self {
             Self::Vault(error) => error.retry_after_s(),
-            Self::NotTaken(_) | Self::None | Self::FleetCa(_) | Self::Lineage(_) => None,
+            Self::NotTaken(_) | Self::None | Self::Lineage(_) => None,
         }
     }
 }
@@ -79,20 +67,16 @@ impl Anchors {
     /// Asks the vault.
     pub async fn open(vault: Vault) -> Result<Self, AnchorsError> {
         let lineage = vault.fleet_cas().await?.ok_or(AnchorsError::None)?;
-        let ca = FleetCa::from_der(&lineage.present)?.with_lineage(&lineage)?;
         Ok(Self {
             vault,
-            known: RwLock::new(Known {
-                ca: Arc::new(ca),
-                lineage: Arc::new(lineage),
-            }),
+            known: RwLock::new(LinkedCa::present(lineage)?),
             one_at_a_time: tokio::sync::Mutex::default(),
         })
     }
 
     /// What is known now.
     #[must_use]
-    pub fn known(&self) -> Known {
+    pub fn known(&self) -> LinkedCa {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known.clone()
     }
@@ -100,17 +84,19 @@ impl Anchors {
     /// The present CA, and what it leads to.
     #[must_use]
     pub fn ca(&self) -> Arc<FleetCa> {
-        self.known().ca
+        Arc::clone(self.known().ca())
     }
 
     /// Has the vault replace the CA by an administrator's order, and takes the new one.
-    pub async fn rotate(&self, order: Vec<u8>) -> Result<Known, AnchorsError> {
+    pub async fn rotate(&self, order: Vec<u8>) -> Result<LinkedCa, AnchorsError> {
         let _turn = self.one_at_a_time.lock().await;
         let former = self.ca().sha256();
         let rotated = self.vault.rotate_fleet_ca(order).await;
         // Whatever was answered: a link that failed does not tell whether there is a new one.
         let read = self.read().await;
         match (rotated, read) {
+            // What is new is by another order, which nobody here had heard of.
+            (Err(refused @ VaultError::Refused(_)), _) => Err(refused.into()),
             (Err(error), _) if self.ca().sha256() == former => Err(error.into()),
             (Ok(_), Err(error)) => Err(AnchorsError::NotTaken(Box::new(error))),
             (_, read) => read.map(|()| self.known()),
@@ -122,15 +108,15 @@ impl Anchors {
         &self,
         chain: &[Vec<u8>],
         usage: Usage,
-    ) -> Result<(Known, VerifiedCertificate), ChainError> {
+    ) -> Result<(LinkedCa, VerifiedCertificate), ChainError> {
         let known = self.known();
-        match verify_chain(chain, &known.ca, now_s(), usage) {
+        match verify_chain(chain, known.ca(), now_s(), usage) {
             Err(ChainError::ForeignCa) => {}
             verified => return Ok((known, verified?)),
         }
         self.refresh().await;
         let known = self.known();
-        let verified = verify_chain(chain, &known.ca, now_s(), usage)?;
+        let verified = verify_chain(chain, known.ca(), now_s(), usage)?;
         Ok((known, verified))
     }
 
@@ -149,15 +135,9 @@ impl Anchors {
 
     async fn read(&self) -> Result<(), AnchorsError> {
         let lineage = self.vault.fleet_cas().await?.ok_or(AnchorsError::None)?;
-        if *self.known().lineage == lineage {
-            return Ok(());
+        if let Some(known) = self.known().rolled(&lineage, now_s())? {
+            *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
         }
-        let ca = self.ca().rolled(&lineage, now_s())?;
-        let known = Known {
-            ca: Arc::new(ca),
-            lineage: Arc::new(lineage),
-        };
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = known;
         Ok(())
     }
 }
@@ -167,20 +147,5 @@ pub async fn keep_known(anchors: &Anchors) {
     loop {
         tokio::time::sleep(PERIOD).await;
         anchors.refresh().await;
-    }
-}
-
-impl Known {
-    /// The certificates (DER) of all CAs whose clients are of the fleet now.
-    #[must_use]
-    pub fn cas(&self) -> Vec<Vec<u8>> {
-        let now = now_s();
-        let former = (self.ca.linked())
-            .filter(|(_, (begin, end))| (*begin..=*end).contains(&now))
-            .filter_map(|(sha256, _)| self.ca.named(&hex::encode(sha256), now));
-        std::iter::once(self.ca.der())
-            .chain(former)
-            .map(<[u8]>::to_vec)
-            .collect()
     }
 }

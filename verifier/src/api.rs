@@ -25,6 +25,7 @@ mod body;
 mod boots;
 mod bundles;
 mod counters;
+mod decisions;
 mod documents;
 mod enrolment;
 mod firmware;
@@ -134,6 +135,7 @@ pub fn router(service: Arc<Service>) -> Router {
                 .post(revocations::revoke)
                 .delete(revocations::reinstate),
         )
+        .route("/v1/revocations/history", get(decisions::history))
         .route(
             "/v1/operators/{name}/standing",
             get(revocations::operator_standing),

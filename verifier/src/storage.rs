@@ -1,4 +1,4 @@
-//! What must outlive the process: hosts, join codes, profiles, releases, revocations, boots and verdicts, in
+//! What must outlive the process: hosts, join codes, profiles, releases, revocations and other decisions, boots and verdicts, in
 //! SQLite.
 //!
 //! There is one connection that writes and a few that read. The journal is a write-ahead log with
@@ -19,6 +19,7 @@ mod bundles;
 mod card_keys;
 mod commit;
 mod counters;
+mod decisions;
 mod enrolment;
 mod error;
 mod firmware;
@@ -39,6 +40,7 @@ pub use bundles::{NewBundle, Published, PublishedBundle};
 pub use card_keys::{HostStanding, KeyId, Succeeded, Succeeding};
 pub use commit::{Recorded, VerdictLog};
 pub use counters::Reported;
+pub use decisions::{Decision, DecisionKind, NumberedDecision};
 pub use enrolment::{
     EnrolledHost, EnrolledTpm, HostCursor, HostCursorError, JoinCode, JoinCodeError,
 };
@@ -108,7 +110,10 @@ impl Storage {
             .connect_with(options.read_only(true))
             .await
             .map_err(cannot_open)?;
-        Ok(Self { writer, readers })
+        let storage = Self { writer, readers };
+        // What a process that was killed had not stored to its end.
+        storage.try_drop_loose_pieces().await;
+        Ok(storage)
     }
 
     /// Whether the database answers.

@@ -3,11 +3,13 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use axum::http::StatusCode;
-use bartizan_attestation::certificates::{ChainError, Lineage, Usage, verify_chain};
+use bartizan_attestation::certificates::{
+    ChainError, FleetCa, Lineage, LinkedCa, Usage, verify_chain,
+};
 use bartizan_attestation::keys::{Purpose, VaultRequest};
 use bartizan_channel::{Acceptor, ChannelError, Identity};
 
-use crate::anchors::{Anchors, AnchorsError, Known};
+use crate::anchors::{Anchors, AnchorsError};
 use crate::clock::now_s;
 use crate::problem::ProblemType;
 use crate::rotation::Rotates;
@@ -28,7 +30,7 @@ pub struct TlsIdentity {
 struct Current {
     acceptor: Acceptor,
     /// The fleet's CAs, of which the present one certified it.
-    known: Known,
+    known: LinkedCa,
     /// DER.
     certificate: Vec<u8>,
     /// SHA-256 over the key's DER SubjectPublicKeyInfo.
@@ -110,13 +112,13 @@ impl TlsIdentity {
     /// then.
     #[must_use]
     pub fn lineage(&self) -> Arc<Lineage> {
-        Arc::clone(&self.read().known.lineage)
+        Arc::clone(self.read().known.lineage())
     }
 
     /// Has an identity by the present fleet CA made, if the current one is not.
     pub async fn follow(&self) -> Result<(), TlsIdentityError> {
         let _turn = self.one_at_a_time.lock().await;
-        if self.read().known.ca.sha256() == self.anchors.ca().sha256() {
+        if self.read().known.ca().sha256() == self.anchors.ca().sha256() {
             return Ok(());
         }
         self.replace().await
@@ -158,18 +160,30 @@ async fn make(
     let chain = vault.certificates(request).await?;
     let (known, _) = anchors.issued(&chain, Usage::TlsServer).await?;
     // The present one's: who has followed to it knows no server of a former one's.
-    let certificate = verify_chain(&chain, &known.ca.alone(), now_s(), Usage::TlsServer)?;
+    let certificate = verify_chain(&chain, &known.ca().alone(), now_s(), Usage::TlsServer)?;
     let leaf = chain.first().cloned().unwrap_or_default();
     let signer = Arc::new(VaultSigner::new(vault.clone(), leaf.clone()));
-    let shown = [chain, known.lineage.new_with_old()].concat();
+    let shown = [chain, known.lineage().new_with_old()].concat();
     let identity = Arc::new(Identity::new(shown, signer));
     Ok(Current {
-        acceptor: Acceptor::new(move || Arc::clone(&identity), &known.cas())?,
+        acceptor: Acceptor::new(move || Arc::clone(&identity), &cas(known.ca()))?,
         known,
         certificate: leaf,
         key: certificate.public_key.sha256(),
         validity: (certificate.not_before, certificate.not_after),
     })
+}
+
+/// The certificates (DER) of all CAs whose clients are of the fleet now.
+fn cas(present: &FleetCa) -> Vec<Vec<u8>> {
+    let now = now_s();
+    let former = (present.linked())
+        .filter(|(_, (begin, end))| (*begin..=*end).contains(&now))
+        .filter_map(|(sha256, _)| present.named(&hex::encode(sha256), now));
+    std::iter::once(present.der())
+        .chain(former)
+        .map(<[u8]>::to_vec)
+        .collect()
 }
 
 impl Rotates for TlsIdentity {
@@ -178,7 +192,7 @@ impl Rotates for TlsIdentity {
 
     fn validity(&self) -> (u64, u64) {
         let current = self.read();
-        if current.known.ca.sha256() == self.anchors.ca().sha256() {
+        if current.known.ca().sha256() == self.anchors.ca().sha256() {
             current.validity
         } else {
             // The fleet CA was replaced since: it is due.

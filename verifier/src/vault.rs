@@ -209,7 +209,9 @@ impl Shared {
             .turn(cause, DEADLINE)
             .ok_or_else(|| away(io::ErrorKind::TimedOut.into()))?;
         let mut unanswered = None;
-        if let Some(link) = self.links.take() {
+        // An order is refused when it comes again: it is sent once, over a link that is no former vault's.
+        let once = matches!(request, VaultRequest::RotateFleetCa { .. });
+        if let Some(link) = self.links.take().filter(|_| !once) {
             match self.ask_over(link, request) {
                 Ok(reply) => return Ok(reply),
                 Err(error) => unanswered = Some(error),

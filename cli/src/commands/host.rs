@@ -96,7 +96,8 @@ pub(crate) enum Host {
     /// Take a host again whose vault was found to be a fork: whoever reports in next with that card is the right one.
     ///
     /// See to it first that there is one only: end what was copied, or enrol one of the two anew. Where a card identity key named two
-    /// successors (`sign: key`) there is no such way: revoke the card, and enrol the host anew.
+    /// successors (`sign: key`), or one of the two may have named one meanwhile, there is no such way: revoke the card, and enrol the host
+    /// anew.
     #[command(after_help = "Example: bartizan host clear-fork 4f1a…")]
     ClearFork {
         /// The card's id, as `bartizan host list` has it.

@@ -1,4 +1,4 @@
-//! `bartizan revocation`: hosts, guests and applications that get no token any more, operators whose word counts no more.
+//! `bartizan revocation`: hosts, guests and applications that get no token any more, operators whose word counts no more; who decided so.
 
 use std::process::ExitCode;
 
@@ -7,6 +7,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
 use crate::output::Output;
+use crate::utc::utc;
 use crate::verifier::{Verifier, segment};
 
 #[derive(Subcommand)]
@@ -36,6 +37,12 @@ pub(crate) enum Revocation {
         kind: Kind,
         /// Which.
         subject: String,
+        #[command(flatten)]
+        verifier: Verifier,
+    },
+    /// Who revoked what, took it back, and cleared which forks; the newest first.
+    #[command(after_help = "Example: bartizan revocation history --json")]
+    History {
         #[command(flatten)]
         verifier: Verifier,
     },
@@ -94,6 +101,15 @@ pub(crate) fn run(command: Revocation, output: Output) -> Result<ExitCode> {
                 &json!({ "ok": true }),
                 &format!("{} {subject} no longer revoked", kind.name()),
             );
+        }
+        Revocation::History { verifier } => {
+            let mut decisions = verifier.list("/v1/revocations/history", "decisions")?;
+            for decision in decisions.as_array_mut().into_iter().flatten() {
+                let at_ms = decision["at_ms"].as_u64();
+                decision["at"] = at_ms.map(utc).into();
+            }
+            let columns = ["at", "operator", "decision", "kind", "subject", "why"];
+            output.table(&decisions, &columns);
         }
         Revocation::List { verifier } => {
             let revocations = verifier.list("/v1/revocations", "revocations")?;

@@ -71,6 +71,11 @@ enum PublishError {
         Storage::BUNDLES_OF_A_KEY
     )]
     Superseded,
+    /// Somebody else dropped some of it while it was being stored.
+    #[error(
+        "pieces of the bundle were dropped while it was being stored, as a second verifier does that is started with this database; see that there is one only, and try again"
+    )]
+    Torn,
     /// None of that key is published and in force.
     #[error(
         "no bundle of this release key is published and in force; see `bartizan release list` and `bartizan release publish`"
@@ -94,6 +99,7 @@ impl ProblemType for PublishError {
             Self::Unregistered(_) => ("bundle-release-unknown", StatusCode::CONFLICT),
             Self::Unfit(_) => ("bundle-refused", StatusCode::UNPROCESSABLE_ENTITY),
             Self::Superseded => ("bundle-superseded", StatusCode::CONFLICT),
+            Self::Torn => ("bundle-torn", StatusCode::SERVICE_UNAVAILABLE),
             Self::None => ("bundle-not-published", StatusCode::NOT_FOUND),
             Self::ServingBusy => ("bundles-busy", StatusCode::SERVICE_UNAVAILABLE),
             Self::Ending => ("shutting-down", StatusCode::SERVICE_UNAVAILABLE),
@@ -150,15 +156,23 @@ impl FromRequest<Arc<Service>> for NewBytes {
 pub(super) async fn publish(
     State(service): State<Arc<Service>>,
     operator: Operator,
-    NewBytes { bytes, turn }: NewBytes,
+    new: NewBytes,
 ) -> Result<Json<PublishedDocument>, Problem> {
-    // The turn goes with the memory, also where the client goes away meanwhile.
-    let reading = move || {
-        let read = read(&bytes);
-        (read, bytes, turn)
-    };
+    // A task of its own: a bundle that arrived is stored to its end, or not at all, whether or not the client stays.
+    let publishing = tokio::spawn(publish_whole(service, operator, new));
+    let published = publishing.await.map_err(|_| PublishError::Ending)??;
+    Ok(Json(published))
+}
+
+/// The turn goes with the memory.
+async fn publish_whole(
+    service: Arc<Service>,
+    operator: Operator,
+    NewBytes { bytes, turn: _turn }: NewBytes,
+) -> Result<PublishedDocument, Problem> {
+    let reading = move || (read(&bytes), bytes);
     let read = tokio::task::spawn_blocking(reading).await;
-    let (read, bytes, turn) = read.map_err(|_| PublishError::Ending)?;
+    let (read, bytes) = read.map_err(|_| PublishError::Ending)?;
     let (bundle, manifest) = read?;
     let storage = &service.storage;
     let key = storage.release_key_of(&manifest).await?;
@@ -167,10 +181,10 @@ pub(super) async fn publish(
     let verifying = move || {
         let verified = bundle.verify(&key);
         drop(bundle);
-        (verified, Sha384::of(&bytes), bytes, turn)
+        (verified, Sha384::of(&bytes), bytes)
     };
     let verified = tokio::task::spawn_blocking(verifying).await;
-    let (verified, sha384, bytes, turn) = verified.map_err(|_| PublishError::Ending)?;
+    let (verified, sha384, bytes) = verified.map_err(|_| PublishError::Ending)?;
     let verified = verified.map_err(PublishError::from)?;
     let new = NewBundle {
         manifest: &manifest,
@@ -183,16 +197,16 @@ pub(super) async fn publish(
         Published::Kept => {}
         Published::Superseded => return Err(PublishError::Superseded.into()),
         Published::Retired => return Err(PublishError::Unregistered(manifest).into()),
+        Published::Torn => return Err(PublishError::Torn.into()),
     }
-    drop(turn);
     let release = verified.manifest();
     tracing::warn!(%manifest, version = release.version, operator = operator.name, "bundle published");
-    Ok(Json(PublishedDocument {
+    Ok(PublishedDocument {
         manifest: manifest.to_string(),
         version: release.version,
         product: release.product.clone(),
         sha384: sha384.to_string(),
-    }))
+    })
 }
 
 /// A bundle, and the digest of what claims to be its manifest: nobody has verified either.

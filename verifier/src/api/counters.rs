@@ -18,7 +18,7 @@ use crate::binary::Binary;
 use crate::clock::{now_ms, now_s};
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
-use crate::storage::{Cleared, Fork, ForkSign, Reported, Reporter};
+use crate::storage::{Cleared, Fork, ForkSign, Reported, Reporter, StorageError};
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +74,11 @@ enum CounterError {
     /// The random number generator failed.
     #[error("the random number generator failed; see the system's log")]
     NoRandomness,
+    /// The service is ending.
+    #[error(
+        "the verifier is shutting down; see GET /v1/revocations/history for whether it was done"
+    )]
+    Stopped,
     /// There is nothing to clear.
     #[error("the vault of card {0} was not found to be a fork; see `bartizan host list`")]
     NoFork(CardId),
@@ -82,6 +87,16 @@ enum CounterError {
         "the identity key of card {0} is in two places, and whose the successor is that is recorded is not known; revoke the card, and enrol the host anew"
     )]
     OfKey(CardId),
+    /// Who of the two has the present key is not known.
+    #[error(
+        "the identity key of card {card} was succeeded from {address} while both of its vaults may have had the former one: the successor may be the copy's, which would then be the only host; revoke the card, and enrol the host anew"
+    )]
+    Succeeded {
+        /// Whose fork.
+        card: CardId,
+        /// The address that it was asked from.
+        address: String,
+    },
 }
 
 impl ProblemType for CounterError {
@@ -89,8 +104,10 @@ impl ProblemType for CounterError {
         match self {
             Self::Statement(_) => ("vault-statement-refused", StatusCode::UNPROCESSABLE_ENTITY),
             Self::NoRandomness => ("no-randomness", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Stopped => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
             Self::NoFork(_) => ("no-fork", StatusCode::NOT_FOUND),
             Self::OfKey(_) => ("fork-of-key", StatusCode::CONFLICT),
+            Self::Succeeded { .. } => ("fork-with-successor", StatusCode::CONFLICT),
         }
     }
 }
@@ -139,7 +156,10 @@ pub(super) async fn report(
     }
 }
 
-/// Clears a fork: whoever reports in next with that card is taken. Not one that a key was found by (409 `fork-of-key`).
+/// Clears a fork: whoever reports in next with that card is taken.
+///
+/// Not one that a key was found by (409 `fork-of-key`), nor where the two can have different keys, since one was succeeded and still
+/// accepted when the former reported in (409 `fork-with-successor`).
 #[utoipa::path(
     delete, path = "/v1/hosts/{card}/fork", tag = "operator",
     params(("card" = String, Path, description = "The card id: 64 hexadecimal digits.")),
@@ -157,13 +177,21 @@ pub(super) async fn clear(
         field: "card",
         expected: "64 lower-case hexadecimal digits",
     })?;
-    match service.storage.clear_fork(card).await? {
-        Cleared::Done => {}
-        Cleared::NoFork => return Err(CounterError::NoFork(card).into()),
-        Cleared::OfKey => return Err(CounterError::OfKey(card).into()),
+    // A task of its own: what was done is logged, whether or not the client stays.
+    let clearing = tokio::spawn(async move {
+        let (storage, operator) = (&service.storage, operator.name);
+        let cleared = storage.clear_fork(card, &operator, now_ms()).await?;
+        if cleared == Cleared::Done {
+            tracing::warn!(%card, operator, "fork cleared");
+        }
+        Ok::<_, StorageError>(cleared)
+    });
+    match clearing.await.map_err(|_| CounterError::Stopped)?? {
+        Cleared::Done => Ok(StatusCode::NO_CONTENT),
+        Cleared::NoFork => Err(CounterError::NoFork(card).into()),
+        Cleared::OfKey => Err(CounterError::OfKey(card).into()),
+        Cleared::Succeeded { address } => Err(CounterError::Succeeded { card, address }.into()),
     }
-    tracing::warn!(%card, operator = operator.name, "fork cleared");
-    Ok(StatusCode::NO_CONTENT)
 }
 
 impl From<Fork> for ForkDocument {

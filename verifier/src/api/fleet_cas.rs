@@ -139,7 +139,7 @@ pub(super) async fn rotate(
     let rotating = tokio::spawn(async move {
         let known = service.anchors.rotate(wish.order.0).await?;
         drop(share);
-        let certificate = hex::encode(known.ca.sha256());
+        let certificate = hex::encode(known.ca().sha256());
         tracing::warn!(operator = operator.name, certificate, "fleet CA replaced");
         // From now on nothing new is the former CA's. What is not done here is tried again by its schedule, or is good by the links.
         let shown = service.tls.follow().await;
@@ -148,7 +148,7 @@ pub(super) async fn rotate(
         if let Err(error) = service.token_keys.replace().await {
             tracing::warn!(%error, "the token key's certificate is the former fleet CA's still");
         }
-        Ok::<_, FleetCaRouteError>(FleetCaDocument::from(&*known.lineage))
+        Ok::<_, FleetCaRouteError>(FleetCaDocument::from(&**known.lineage()))
     });
     let rotated = rotating.await.map_err(|_| VaultError::Stopped)??;
     Ok(Json(rotated))

@@ -1,12 +1,11 @@
 //! Having the vault certify a card, and what it answers.
 
 use axum::http::StatusCode;
-use bartizan_attestation::certificates::{ChainError, Usage, VerifiedCertificate};
+use bartizan_attestation::certificates::{ChainError, LinkedCa, Usage, VerifiedCertificate};
 use bartizan_attestation::identity::CardId;
 use bartizan_attestation::keys::VaultRequest;
 
 use super::documents::EnrolledDocument;
-use crate::anchors::Known;
 use crate::problem::ProblemType;
 use crate::service::Service;
 use crate::vault::VaultError;
@@ -45,7 +44,7 @@ pub(super) struct Issued {
     pub(super) card: CardId,
     pub(super) verified: VerifiedCertificate,
     /// The fleet's CAs, of which the present one certified it.
-    pub(super) known: Known,
+    pub(super) known: LinkedCa,
     /// DER.
     pub(super) certificate: Vec<u8>,
 }
@@ -67,9 +66,9 @@ pub(super) async fn issue(service: &Service, request: VaultRequest) -> Result<Is
 }
 
 /// What a host gets that the present one of these CAs certified.
-pub(super) fn document(known: &Known, certificate: Vec<u8>) -> EnrolledDocument {
+pub(super) fn document(known: &LinkedCa, certificate: Vec<u8>) -> EnrolledDocument {
     EnrolledDocument {
         chain: vec![certificate.into()],
-        fleet_ca: known.ca.der().to_vec().into(),
+        fleet_ca: known.ca().der().to_vec().into(),
     }
 }

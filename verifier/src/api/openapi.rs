@@ -4,8 +4,8 @@ use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    boots, bundles, counters, enrolment, firmware, fleet_cas, keys, open, operations, profiles,
-    releases, reports, revocations, succession, tpm, verdicts,
+    boots, bundles, counters, decisions, enrolment, firmware, fleet_cas, keys, open, operations,
+    profiles, releases, reports, revocations, succession, tpm, verdicts,
 };
 
 /// The document as indented JSON, with a newline at its end.
@@ -62,6 +62,7 @@ pub fn document() -> String {
         revocations::list,
         revocations::revoke,
         revocations::reinstate,
+        decisions::history,
         revocations::operator_standing,
         keys::list,
         keys::history,

@@ -15,7 +15,7 @@ use super::listing::{PageQuery, PageShare, Paid};
 use crate::clock::now_ms;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
-use crate::storage::{Revocation, RevocationCursorError, RevocationKind};
+use crate::storage::{Revocation, RevocationCursorError, RevocationKind, StorageError};
 
 /// A revocation was not made or taken back.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,11 @@ enum RevocationRouteError {
     /// Operators cannot lock themselves out.
     #[error("an operator cannot revoke itself; ask another operator")]
     Oneself,
+    /// The service is ending.
+    #[error(
+        "the verifier is shutting down; see GET /v1/revocations/history for whether it was done"
+    )]
+    Stopped,
 }
 
 impl ProblemType for RevocationRouteError {
@@ -33,6 +38,7 @@ impl ProblemType for RevocationRouteError {
         match self {
             Self::NotFound => ("no-revocation", StatusCode::NOT_FOUND),
             Self::Oneself => ("revocation-of-oneself", StatusCode::CONFLICT),
+            Self::Stopped => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 }
@@ -49,7 +55,7 @@ impl ProblemType for RevocationRouteError {
 pub(super) async fn revoke(
     State(service): State<Arc<Service>>,
     operator: Operator,
-    input::Json(wish, _share): input::Json<NewRevocationDocument>,
+    input::Json(wish, share): input::Json<NewRevocationDocument>,
 ) -> Result<StatusCode, Problem> {
     wish.kind.check(&wish.subject)?;
     if !(1..=1000).contains(&wish.reason.len()) {
@@ -69,14 +75,24 @@ pub(super) async fn revoke(
         operator: operator.name,
         created_at_ms: now_ms(),
     };
-    service.storage.revoke(&revocation).await?;
-    let Revocation {
-        kind,
-        subject,
-        operator,
-        ..
-    } = revocation;
-    tracing::warn!(kind = kind.word(), subject, operator, "revoked");
+    // A task of its own: what was done is logged, whether or not the client stays.
+    let revoking = tokio::spawn(async move {
+        let done = service.storage.revoke(&revocation).await?;
+        drop(share);
+        let Revocation {
+            kind,
+            subject,
+            operator,
+            ..
+        } = revocation;
+        if done {
+            tracing::warn!(kind = kind.word(), subject, operator, "revoked");
+        }
+        Ok::<_, StorageError>(())
+    });
+    revoking
+        .await
+        .map_err(|_| RevocationRouteError::Stopped)??;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -128,7 +144,7 @@ pub(super) async fn operator_standing(
     Ok(Json(OperatorStandingDocument { operator, revoked }))
 }
 
-/// Takes a revocation back.
+/// Takes a revocation back. That it was made, and taken back by whom, stays in `GET /v1/revocations/history`.
 #[utoipa::path(
     delete, path = "/v1/revocations", tag = "operator",
     params(RevocationQuery),
@@ -142,19 +158,25 @@ pub(super) async fn reinstate(
     operator: Operator,
     Parameters(query): Parameters<RevocationQuery>,
 ) -> Result<StatusCode, Problem> {
-    if !service
-        .storage
-        .reinstate(query.kind, &query.subject)
-        .await?
-    {
-        return Err(RevocationRouteError::NotFound.into());
+    let reinstating = tokio::spawn(async move {
+        let (storage, operator) = (&service.storage, operator.name);
+        let (kind, subject) = (query.kind, query.subject);
+        let done = storage.reinstate(kind, &subject, &operator, now_ms());
+        let done = done.await?;
+        if done {
+            tracing::warn!(
+                kind = kind.word(),
+                subject,
+                operator,
+                "revocation taken back"
+            );
+        }
+        Ok::<_, StorageError>(done)
+    });
+    let done = reinstating.await;
+    if done.map_err(|_| RevocationRouteError::Stopped)?? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(RevocationRouteError::NotFound.into())
     }
-    let (kind, subject) = (query.kind.word(), query.subject);
-    tracing::warn!(
-        kind,
-        subject,
-        operator = operator.name,
-        "revocation taken back"
-    );
-    Ok(StatusCode::NO_CONTENT)
 }

@@ -265,7 +265,7 @@ async fn succeed_listed(
 /// Who asks.
 struct Asked {
     host: Booting,
-    /// Whether the key that certified it was superseded, and its overlap is over.
+    /// Whether the connection's key was superseded, and its overlap is over.
     key_ended: bool,
     from: SocketAddr,
 }
@@ -328,8 +328,9 @@ async fn answer(
     match recorded {
         Succeeded::Certificate(certificate) => Ok(document(&service.anchors.known(), certificate)),
         // A host's own vault names the same key until that one is in use. Where a second one is named there are two that have the
-        // key: a copy, a store that was put back, or a thief, and which of them named the first is not known.
-        Succeeded::OtherSuccessor if !asked.key_ended => {
+        // key: a copy, a store that was put back, or a thief, and which of them named the first is not known. A key whose overlap is
+        // over names nobody, whoever hands it in.
+        Succeeded::OtherSuccessor if !is_ended(service, card, from).await? => {
             let reporter = Reporter {
                 machine: None,
                 address: asked.from.to_string(),
@@ -346,6 +347,12 @@ async fn answer(
         Succeeded::Taken => Err(SucceedError::KeyTaken),
         Succeeded::NotListed => Err(SucceedError::NotListed),
     }
+}
+
+/// Whether the key that names a successor was superseded, and its overlap is over. It need not be the connection's.
+async fn is_ended(service: &Service, card: CardId, key: &KeyId) -> Result<bool, StorageError> {
+    let standing = service.storage.host_standing(card, key, now_ms()).await?;
+    Ok(standing.key_ended)
 }
 
 /// The TPM that the host enrolled with holds the next key, as it held the first: that one was proved by a secret, together with the

@@ -8,7 +8,9 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::card_keys::KeyId;
+use super::decisions::{self, Decision, DecisionKind};
 use super::enrolment::card_id;
+use super::revocations::RevocationKind;
 use super::{Storage, StorageError, as_integer, as_unsigned};
 
 /// Forks that are listed at most.
@@ -48,7 +50,7 @@ pub struct Fork {
 }
 
 /// What came of the wish to take a fork for none.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Cleared {
     /// It is done.
     Done,
@@ -56,10 +58,16 @@ pub enum Cleared {
     NoFork,
     /// A key is in two places: whose the recorded successor is nobody knows.
     OfKey,
+    /// The key was succeeded, and the former one still accepted when the two reported in: whoever did that may be the copy.
+    Succeeded {
+        /// The address that it was asked from.
+        address: String,
+    },
 }
 
 impl Storage {
-    /// Records that a card's key names two successors; answers what is recorded.
+    /// Records that a card's key names two successors; answers what is recorded. In the place of a fork that a counter was found by,
+    /// which could be cleared.
     pub async fn fork_of_key(
         &self,
         card: CardId,
@@ -67,7 +75,9 @@ impl Storage {
         from: &Reporter,
     ) -> Result<Fork, StorageError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        if let Some(known) = of(&mut transaction, card).await? {
+        if let Some(known) = of(&mut transaction, card).await?
+            && known.sign == ForkSign::Key
+        {
             return Ok(known);
         }
         let first = sqlx::query(
@@ -107,21 +117,35 @@ impl Storage {
         forks.iter().map(read).collect()
     }
 
-    /// How many forks there are.
+    /// How many forks there are of cards that are not revoked: others are done with.
     pub async fn count_forks(&self) -> Result<u64, StorageError> {
-        let count = sqlx::query_scalar("SELECT count(*) FROM vault_forks")
-            .fetch_one(&self.readers)
-            .await?;
+        let count = sqlx::query_scalar(
+            "SELECT count(*) FROM vault_forks WHERE lower(hex(card)) NOT IN
+                 (SELECT subject FROM revocations WHERE kind = 'host')",
+        )
+        .fetch_one(&self.readers)
+        .await?;
         Ok(as_unsigned(count))
     }
 
-    /// Forgets that a vault was a fork, and its counter: whoever reports in next is taken. Not so where a key named two successors.
-    pub async fn clear_fork(&self, card: CardId) -> Result<Cleared, StorageError> {
+    /// Takes a vault for no fork any more, by an operator, and forgets its counter: whoever reports in next is taken. Not so where a
+    /// key named two successors, or the two can have different keys.
+    pub async fn clear_fork(
+        &self,
+        card: CardId,
+        operator: &str,
+        now_ms: u64,
+    ) -> Result<Cleared, StorageError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        match of(&mut transaction, card).await?.map(|fork| fork.sign) {
-            None => return Ok(Cleared::NoFork),
-            Some(ForkSign::Key) => return Ok(Cleared::OfKey),
-            Some(ForkSign::Counter) => {}
+        let Some(fork) = of(&mut transaction, card).await? else {
+            return Ok(Cleared::NoFork);
+        };
+        match fork.sign {
+            ForkSign::Key => return Ok(Cleared::OfKey),
+            ForkSign::Counter => {}
+        }
+        if let Some(address) = succeeded_meanwhile(&mut transaction, &fork).await? {
+            return Ok(Cleared::Succeeded { address });
         }
         for forget in [
             "DELETE FROM vault_forks WHERE card = ?",
@@ -132,9 +156,33 @@ impl Storage {
                 .execute(&mut *transaction)
                 .await?;
         }
+        let decision = Decision {
+            at_ms: now_ms,
+            operator: operator.into(),
+            what: DecisionKind::ForkCleared,
+            kind: RevocationKind::Host,
+            subject: card.to_string(),
+            why: Some(format!("{}, then {}", fork.former, fork.latter)),
+        };
+        decisions::insert(&mut transaction, &decision).await?;
         transaction.commit().await?;
         Ok(Cleared::Done)
     }
+}
+
+/// From where a key was succeeded that was still accepted when the former of the two reported in. Where there is none, both had the
+/// present key: no other was accepted.
+async fn succeeded_meanwhile(
+    connection: &mut SqliteConnection,
+    fork: &Fork,
+) -> Result<Option<String>, StorageError> {
+    let address = sqlx::query_scalar(
+        "SELECT coalesce(address, 'unknown') FROM superseded_card_keys
+         WHERE card = ? AND accepted_until_ms > ? ORDER BY superseded_at_ms DESC LIMIT 1",
+    )
+    .bind(fork.card.0.as_slice())
+    .bind(as_integer(fork.former.at_ms));
+    Ok(address.fetch_optional(connection).await?)
 }
 
 /// The fork that a card's vault was found to be.
@@ -164,7 +212,7 @@ pub(super) async fn insert(
         machine.map(|machine| machine.boot().to_vec())
     };
     sqlx::query(
-        "INSERT INTO vault_forks
+        "INSERT OR REPLACE INTO vault_forks
              (card, of_key, former_machine, former_boot, former_address, former_at_ms, machine, boot,
               address, found_at_ms)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

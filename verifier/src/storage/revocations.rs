@@ -11,6 +11,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use utoipa::ToSchema;
 
+use super::decisions::{self, Decision, DecisionKind};
 use super::page::{CHUNK, Reading};
 use super::{Page, PageLimit, Storage, StorageError, as_integer, as_unsigned};
 use crate::problem::ProblemType;
@@ -76,7 +77,7 @@ impl RevocationKind {
         }
     }
 
-    fn from_word(word: &str) -> Option<Self> {
+    pub(super) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.word() == word)
     }
 
@@ -122,9 +123,10 @@ pub(super) fn every_boot(guest: &GuestIdentity) -> String {
 }
 
 impl Storage {
-    /// Revokes; a subject that is revoked already stays so with its first reason.
-    pub async fn revoke(&self, revocation: &Revocation) -> Result<(), StorageError> {
-        sqlx::query(
+    /// Revokes; `false` if the subject is revoked already: it stays so with its first reason.
+    pub async fn revoke(&self, revocation: &Revocation) -> Result<bool, StorageError> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let done = sqlx::query(
             "INSERT INTO revocations (kind, subject, reason, operator, created_at_ms)
              VALUES (?, ?, ?, ?, ?) ON CONFLICT (kind, subject) DO NOTHING",
         )
@@ -133,23 +135,52 @@ impl Storage {
         .bind(&revocation.reason)
         .bind(&revocation.operator)
         .bind(as_integer(revocation.created_at_ms))
-        .execute(&self.writer)
+        .execute(&mut *transaction)
         .await?;
-        Ok(())
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        let decision = Decision {
+            at_ms: revocation.created_at_ms,
+            operator: revocation.operator.clone(),
+            what: DecisionKind::Revoked,
+            kind: revocation.kind,
+            subject: revocation.subject.clone(),
+            why: Some(revocation.reason.clone()),
+        };
+        decisions::insert(&mut transaction, &decision).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 
-    /// Takes a revocation back; `false` if there is none.
+    /// Takes a revocation back, by an operator; `false` if there is none.
     pub async fn reinstate(
         &self,
         kind: RevocationKind,
         subject: &str,
+        operator: &str,
+        now_ms: u64,
     ) -> Result<bool, StorageError> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         let done = sqlx::query("DELETE FROM revocations WHERE kind = ? AND subject = ?")
             .bind(kind.word())
             .bind(subject)
-            .execute(&self.writer)
+            .execute(&mut *transaction)
             .await?;
-        Ok(done.rows_affected() == 1)
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        let decision = Decision {
+            at_ms: now_ms,
+            operator: operator.into(),
+            what: DecisionKind::Reinstated,
+            kind,
+            subject: subject.into(),
+            why: None,
+        };
+        decisions::insert(&mut transaction, &decision).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// Whether a subject is revoked.

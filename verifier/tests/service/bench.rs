@@ -1,6 +1,7 @@
 //! A whole verifier without its sockets: the API over a real database and the stand-in vault.
 
 use bartizan_attestation::certificates::Role;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, to_bytes};
@@ -102,9 +103,9 @@ impl Bench {
     pub(crate) async fn dispatch(&self, peer: &Peer, request: Request<Body>) -> Response {
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(peer.clone());
-        parts
-            .extensions
-            .insert(Origin(([192, 0, 2, 7], 4711).into()));
+        // Unless the request says where it comes from.
+        let from = Origin(([192, 0, 2, 7], 4711).into());
+        parts.extensions.get_or_insert(from);
         parts.extensions.insert(Cut::default());
         let request = Request::from_parts(parts, body);
         self.router.clone().oneshot(request).await.unwrap()
@@ -150,6 +151,23 @@ impl Bench {
             .method(method)
             .uri(path)
             .header(header::CONTENT_LENGTH, body.len())
+            .body(body.into())
+            .unwrap();
+        self.send(peer, request).await
+    }
+
+    /// A POST from another address than those of the others.
+    pub(crate) async fn post_from(
+        &self,
+        from: SocketAddr,
+        peer: &Peer,
+        path: &str,
+        body: Value,
+    ) -> Answer {
+        let body = body.to_string();
+        let request = Request::post(path)
+            .header(header::CONTENT_LENGTH, body.len())
+            .extension(Origin(from))
             .body(body.into())
             .unwrap();
         self.send(peer, request).await

@@ -28,7 +28,7 @@ pub(crate) struct Factory {
 }
 
 /// What each boot needs of a phase: a vault, and a stage that leads on to the next part.
-fn start(phase: Phase) -> Option<Start> {
+fn started_in(phase: Phase) -> Option<Start> {
     let link = match phase {
         Phase::Card => Link::Vault,
         Phase::Devices | Phase::Coordinator => Link::Coordinator,
@@ -59,7 +59,7 @@ impl Factory {
             name: name.into(),
             path: Some(format!("/usr/lib/bartizan/{name}")),
             sha384: vec![Sha384::of(name.as_bytes())],
-            start: start(phase),
+            start: started_in(phase),
         };
         let manifest = |part, components| Manifest {
             product: "bartizan".into(),

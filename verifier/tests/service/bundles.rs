@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
@@ -9,6 +10,8 @@ use bartizan_attestation::boot::{Bundle, Sha384};
 use bartizan_channel::{Connector, https};
 use http_body_util::channel::{Channel, Sender};
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, SqliteConnection};
 
 use crate::bench::{Answer, Bench, operator, problem};
 use crate::boots::{Factory, peer, start};
@@ -239,6 +242,46 @@ async fn one_is_published_at_a_time_and_bodies_that_stall_are_given_up() {
     let (stalled, ()) = tokio::join!(stalls, busy);
     assert_eq!(problem(&stalled), "body-too-slow");
     assert_eq!(publish(&bench, &bundle).await.0, StatusCode::OK);
+}
+
+/// Between two pieces: they are no use to anybody, and the next to publish does not begin beside them.
+#[tokio::test]
+async fn a_bundle_that_is_being_stored_is_stored_though_its_operator_goes_away() {
+    let factory = Factory::new();
+    let (bench, host) = start(&factory).await;
+    let (registration, bundle) = factory.bundle(1, &vec![7; 40 * MIB]);
+    register(&bench, registration).await;
+    let options = SqliteConnectOptions::new().filename(&bench.service.config.database);
+    let mut database = SqliteConnection::connect_with(&options).await.unwrap();
+    let mut asked = Box::pin(publish(&bench, &bundle));
+    loop {
+        let pieces = sqlx::query_scalar("SELECT count(*) FROM bundle_pieces");
+        let pieces: i64 = tokio::select! {
+            biased;
+            answer = &mut asked => panic!("{answer:?}"),
+            pieces = pieces.fetch_one(&mut database) => pieces.unwrap(),
+        };
+        if pieces > 0 {
+            break;
+        }
+    }
+    drop(asked);
+    // No further piece is written meanwhile: it is busy for as long as that takes.
+    let written = sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut database);
+    written.await.unwrap();
+    assert_eq!(served(&bench, &factory, &host).await, None);
+    let refused = publish(&bench, &bundle).await;
+    assert_eq!(problem(&refused), "publishing-busy");
+    let go_on = sqlx::raw_sql("ROLLBACK").execute(&mut database);
+    go_on.await.unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    let bytes = loop {
+        if let Some(bytes) = served(&bench, &factory, &host).await {
+            break bytes;
+        }
+        assert!(Instant::now() < deadline, "it is not stored");
+    };
+    assert!(bytes == bundle.to_bytes());
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::bench::{Answer, Bench, operator, peer, problem};
 use crate::host::Host;
 
 /// A statement of a host's vault, as it is handed in.
-fn statement(host: &Host, name: &str, counter: u64, mark: Mark) -> Value {
+pub(crate) fn statement(host: &Host, name: &str, counter: u64, mark: Mark) -> Value {
     let statement = Statement {
         version: Statement::VERSION,
         card: host.card,
@@ -25,7 +25,7 @@ fn statement(host: &Host, name: &str, counter: u64, mark: Mark) -> Value {
     json!({ "statement": Binary::encode(&signed) })
 }
 
-async fn report(bench: &Bench, host: &Host, statement: &Value) -> Answer {
+pub(crate) async fn report(bench: &Bench, host: &Host, statement: &Value) -> Answer {
     let path = "/v1/hosts/counter";
     bench.post(&peer(host), path, statement.clone()).await
 }

@@ -13,6 +13,7 @@ mod boots;
 mod bundles;
 mod connections;
 mod counters;
+mod decisions;
 mod durability;
 mod enrolment;
 mod fairness;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bartizan_attestation::keys::VaultRefusal;
 use bartizan_channel::Connector;
-use bartizan_verifier::anchors::{Anchors, keep_known};
+use bartizan_verifier::anchors::{Anchors, AnchorsError, keep_known};
 use bartizan_verifier::rotation::Rotates as _;
 use bartizan_verifier::tls_identity::TlsIdentity;
 use bartizan_verifier::token_keys::TokenKeys;
-use bartizan_verifier::vault::Vault;
+use bartizan_verifier::vault::{Vault, VaultError};
 
 use crate::fleet::Authority;
 use crate::stand_in_vault::StandInVault;
@@ -70,7 +71,7 @@ async fn nobody_is_told_of_a_ca_before_the_server_is_its() {
     let [old, new_der] = [stand_in.fleet.der.clone(), new.der.clone()];
     stand_in.replace_fleet(new);
     anchors.learn().await.unwrap();
-    assert_eq!(*anchors.known().lineage.present, new_der);
+    assert_eq!(*anchors.known().lineage().present, new_der);
     stand_in.refuse(true);
     identity.follow().await.unwrap_err();
     assert_eq!(*identity.lineage().present, old);
@@ -127,4 +128,38 @@ async fn a_fleet_ca_that_was_replaced_unheard_is_known_in_a_while() {
         () = keep_known(&anchors) => {}
         known = tokio::time::timeout(Duration::from_secs(600), known) => known.unwrap(),
     }
+}
+
+/// Who has it replaced next names the former one: that was not their doing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_the_vault_refuses_is_refused_though_another_was_unheard() {
+    let directory = tempfile::tempdir().unwrap();
+    let stand_in = StandInVault::start(directory.path(), Authority::fleet());
+    let vault = Vault::new(stand_in.socket.clone());
+    let anchors = Anchors::open(vault).await.unwrap();
+    let new = Authority::fleet();
+    let expected = new.ca().sha256();
+    stand_in.replace_fleet(new);
+    let refused = anchors.rotate(Vec::new()).await;
+    let by_vault = matches!(
+        refused,
+        Err(AnchorsError::Vault(VaultError::Refused(
+            VaultRefusal::Rotation(_)
+        )))
+    );
+    assert!(by_vault, "{refused:?}");
+    assert_eq!(anchors.ca().sha256(), expected, "it is known by now");
+}
+
+/// An order that was followed is refused when it comes again: it is not sent again because its answer was lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_whose_answer_is_lost_is_done() {
+    let directory = tempfile::tempdir().unwrap();
+    let stand_in = StandInVault::start(directory.path(), Authority::fleet());
+    let vault = Vault::new(stand_in.socket.clone());
+    let anchors = Anchors::open(vault).await.unwrap();
+    let former = anchors.ca().sha256();
+    stand_in.lose_answers(true);
+    anchors.rotate(Vec::new()).await.unwrap();
+    assert_ne!(anchors.ca().sha256(), former);
 }

@@ -19,6 +19,7 @@ use bartizan_attestation::keys::{
     VaultRequest,
 };
 use bartizan_attestation::result::{check_claims_json, compact, signing_input};
+use bartizan_attestation::rotation::RotationRefusal;
 use bartizan_attestation::succession;
 use bartizan_local::{read_frame, write_frame};
 use bartizan_verifier::clock::now_s;
@@ -191,6 +192,7 @@ impl Keys {
                 VaultRequest::RotateToken { .. }
                     | VaultRequest::IssueHost { .. }
                     | VaultRequest::IssueSuccessor { .. }
+                    | VaultRequest::RotateFleetCa { .. }
             );
             let reply = if self.refuses.load(Ordering::SeqCst) {
                 VaultReply::Refused(VaultRefusal::Store("told to refuse".into()))
@@ -288,6 +290,19 @@ impl Keys {
             } => {
                 let servers = self.servers.lock().unwrap();
                 VaultReply::Signature(servers[&certificate].sign_der(&message).unwrap())
+            }
+            // Every order is one to replace the first CA.
+            VaultRequest::RotateFleetCa { .. } => {
+                let fleet = Authority::fleet();
+                let lineage = self.fleet.replaced_by(&fleet);
+                match self.replaced.set(Replaced { fleet, lineage }) {
+                    Ok(()) => VaultReply::FleetCas(Some(self.lineage())),
+                    Err(_) => {
+                        let (named, present) = ("the first".into(), "another".into());
+                        let refusal = RotationRefusal::OtherCa { named, present };
+                        VaultReply::Refused(VaultRefusal::Rotation(refusal))
+                    }
+                }
             }
             VaultRequest::Revoke { purpose, id } => self.revoke(purpose, &id),
             VaultRequest::History => VaultReply::History((0..3).map(event).collect()),

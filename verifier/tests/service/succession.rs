@@ -11,6 +11,7 @@ use bartizan_attestation::identity::CardId;
 use bartizan_attestation::keys::VaultKind;
 use bartizan_attestation::succession::Successor;
 use bartizan_attestation::tpm::PublicArea;
+use bartizan_attestation::vault_counter::FIRST_MARK;
 use bartizan_verifier::binary::Binary;
 use bartizan_verifier::clock::now_s;
 use bartizan_verifier::peer::Peer;
@@ -18,6 +19,7 @@ use bartizan_verifier::storage::{EnrolledHost, EnrolledTpm};
 use serde_json::{Value, json};
 
 use crate::bench::{Answer, Bench, operator, peer, problem};
+use crate::counters::{report, statement};
 use crate::enrolment::join_code;
 use crate::fleet::Authority;
 use crate::host::Host;
@@ -63,6 +65,15 @@ fn named(host: &Host, next: &EphemeralKey) -> Vec<u8> {
     let chain = [host.authority.der.clone()];
     let successor = Successor::new(next.csr().unwrap());
     successor.sign(&chain, &host.authority.key).unwrap()
+}
+
+/// Another machine than that of the others.
+const ELSEWHERE: ([u8; 4], u16) = ([198, 51, 100, 9], 815);
+
+async fn hand_in_elsewhere(bench: &Bench, peer: &Peer, signed: &[u8]) -> Answer {
+    let wish = json!({ "succession": Binary::encode(signed) });
+    let path = "/v1/hosts/succeed";
+    bench.post_from(ELSEWHERE.into(), peer, path, wish).await
 }
 
 async fn hand_in(bench: &Bench, peer: &Peer, signed: &[u8]) -> Answer {
@@ -185,7 +196,8 @@ async fn a_key_that_names_two_successors_is_in_two_places() {
     let (first, next) = (enrolled(&bench, "host-1").await, key());
     let answer = succeed(&bench, &first, &next).await;
     certificate(&bench, &answer, first.card, &next);
-    let refused = succeed(&bench, &first, &key()).await;
+    let other = named(&first, &key());
+    let refused = hand_in_elsewhere(&bench, &peer(&first), &other).await;
     let expected = (StatusCode::FORBIDDEN, "vault-forked");
     assert_eq!((refused.0, problem(&refused)), expected);
     let second = with(&bench, &first, &next);
@@ -195,8 +207,10 @@ async fn a_key_that_names_two_successors_is_in_two_places() {
     }
     let host = listed(&bench).await.remove(0);
     assert_eq!(host["fork"]["sign"], "key");
-    for who in host["fork"]["reporters"].as_array().unwrap() {
-        assert_eq!(who["address"], "192.0.2.7:4711");
+    let reporters = host["fork"]["reporters"].as_array().unwrap();
+    let addresses: Vec<_> = reporters.iter().map(|who| &who["address"]).collect();
+    assert_eq!(addresses, ["192.0.2.7:4711", "198.51.100.9:815"]);
+    for who in reporters {
         assert!(who.get("machine").is_none(), "{who}");
     }
     // The successor that is recorded may be the thief's.
@@ -208,6 +222,31 @@ async fn a_key_that_names_two_successors_is_in_two_places() {
         (kept.0, problem(&kept)),
         (StatusCode::CONFLICT, "fork-of-key")
     );
+}
+
+/// A copy names its successor first, and only then reports in: cleared, it alone would be left.
+#[tokio::test]
+async fn a_fork_is_not_cleared_where_a_copy_may_have_named_its_successor() {
+    let bench = Bench::start().await;
+    let (first, next) = (enrolled(&bench, "host-1").await, key());
+    let answer = hand_in_elsewhere(&bench, &peer(&first), &named(&first, &next)).await;
+    certificate(&bench, &answer, first.card, &next);
+    let copy = with(&bench, &first, &next);
+    let reported = report(&bench, &copy, &statement(&copy, "copy", 1, FIRST_MARK)).await;
+    assert_eq!(reported.0, StatusCode::OK, "{}", reported.1);
+    let original = statement(&first, "original", 1, FIRST_MARK);
+    let refused = report(&bench, &first, &original).await;
+    assert_eq!(problem(&refused), "vault-forked");
+    assert_eq!(listed(&bench).await[0]["fork"]["sign"], "counter");
+    let path = format!("/v1/hosts/{}/fork", first.card);
+    let kept = bench
+        .call(&operator(), Method::DELETE, &path, Value::Null)
+        .await;
+    let expected = (StatusCode::CONFLICT, "fork-with-successor");
+    assert_eq!((kept.0, problem(&kept)), expected);
+    let said = kept.1["detail"].as_str().unwrap();
+    assert!(said.contains("198.51.100.9:815"), "{said}");
+    assert_eq!(problem(&nonce(&bench, &first).await), "vault-forked");
 }
 
 /// What a former CA's key certifies from now on counts for a while, and is not made to last.
@@ -318,6 +357,17 @@ async fn what_the_former_key_certified_is_judged_in_the_overlap_and_refused_afte
     assert_eq!(certificate(&bench, &late, former.card, &next), issued);
     let refused = succeed(&bench, &former, &key()).await;
     assert_eq!(problem(&refused), "card-key-superseded");
+    // Nor does it make a fork of a host whose present key has connected: what was found on a discarded disk names nobody.
+    let found = named(&former, &key());
+    let refused = hand_in(&bench, &peer(&host), &found).await;
+    assert_eq!(problem(&refused), "card-key-superseded");
+    bench.nonce(&host, &by_next).await;
+    // The other way round it does: who connects with a former key has two words of one in its overlap.
+    let third = key();
+    let answer = succeed(&bench, &host, &third).await;
+    certificate(&bench, &answer, host.card, &third);
+    let refused = hand_in(&bench, &peer(&former), &named(&host, &key())).await;
+    assert_eq!(problem(&refused), "vault-forked");
 }
 
 #[tokio::test]

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::storage::{KeyId, Succeeded, Succeeding};
 
-const CARD: CardId = CardId([1; 32]);
+pub(super) const CARD: CardId = CardId([1; 32]);
 
-async fn with_hosts() -> Database {
+pub(super) async fn with_hosts() -> Database {
     let database = database().await;
     for card in [1, 2] {
         let host = EnrolledHost {
@@ -26,7 +26,7 @@ async fn with_hosts() -> Database {
     database
 }
 
-async fn succeed(storage: &Storage, from: u8, to: u8, now_ms: u64) -> Succeeded {
+pub(super) async fn succeed(storage: &Storage, from: u8, to: u8, now_ms: u64) -> Succeeded {
     let change = Succeeding {
         card: CARD,
         from: [from; 32],

@@ -65,7 +65,10 @@ async fn what_is_due_is_answered_and_the_same_again_alike() {
     );
     assert_eq!(storage.fork_of(CARD).await.unwrap(), None);
     assert_eq!(storage.count_forks().await.unwrap(), 0);
-    assert_eq!(storage.clear_fork(CARD).await.unwrap(), Cleared::NoFork);
+    assert_eq!(
+        storage.clear_fork(CARD, "ann", 6).await.unwrap(),
+        Cleared::NoFork
+    );
     // And that was no reason to forget the counter.
     assert_eq!(
         report(storage, "first", &second, 14).await,
@@ -113,7 +116,10 @@ async fn a_cleared_one_goes_on_with_whoever_comes_first() {
     let storage = &database.storage;
     report(storage, "first", &statement(1, FIRST_MARK, 1), 11).await;
     report(storage, "second", &statement(1, FIRST_MARK, 2), 12).await;
-    assert_eq!(storage.clear_fork(CARD).await.unwrap(), Cleared::Done);
+    assert_eq!(
+        storage.clear_fork(CARD, "ann", 6).await.unwrap(),
+        Cleared::Done
+    );
     assert_eq!(storage.count_forks().await.unwrap(), 0);
     let next = statement(2, [11; 32], 3);
     assert_eq!(

@@ -78,7 +78,9 @@ async fn a_join_code_is_good_for_nothing_while_its_operator_is_revoked() {
     assert!(matches!(anns, Err(JoinCodeError::NotAccepted)), "{anns:?}");
     let bobs = storage.use_join_code(&[2; 32], "h1", 150).await;
     assert_eq!(bobs.unwrap(), by("bob"));
-    let reinstated = storage.reinstate(RevocationKind::Operator, "ann").await;
+    let reinstated = storage
+        .reinstate(RevocationKind::Operator, "ann", "bob", 2)
+        .await;
     assert!(reinstated.unwrap());
     let anns = storage.use_join_code(&[1; 32], "h1", 150).await;
     assert_eq!(anns.unwrap(), by("ann"));

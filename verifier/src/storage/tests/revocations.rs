@@ -43,7 +43,7 @@ async fn a_revoked_vm_is_revoked_in_every_boot() {
     assert_eq!(listed.rows.len(), 2);
     assert!(
         storage
-            .reinstate(RevocationKind::Guest, &revocation.subject)
+            .reinstate(RevocationKind::Guest, &revocation.subject, "bob", 2)
             .await
             .unwrap()
     );

@@ -5,6 +5,8 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
+use bartizan_attestation::boot::Bundle;
+use bartizan_channel::https;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -83,24 +85,11 @@ async fn so_many_are_served_at_once_and_the_others_are_told_to_come_again() {
     }
 }
 
-#[tokio::test]
-async fn who_takes_a_bundle_too_slowly_is_left() {
-    let factory = Factory::new();
-    let limits = "bundles: 1, memory_wait_s: 60, body_grace_s: 8, body_bytes_per_s: 1099511627776";
-    let (bench, bytes) = serving(&factory, limits).await;
-    let host = Host::enrolled(&bench.vault.fleet);
-    let taken = ask(&bench, &factory, &host).await.into_body();
-    // The place becomes free although the first has not gone.
-    let other = Host::enrolled(&bench.vault.fleet);
-    assert!(served(&bench, &factory, &other).await.unwrap() == bytes);
-    assert!(is_broken_off(taken).await);
-}
-
 /// Through the real binary: hyper looks at no answer for which the socket has no room.
 #[tokio::test]
-async fn who_takes_nothing_loses_its_connection() {
+async fn who_takes_nothing_loses_its_connection_and_its_place() {
     let factory = Factory::new();
-    let limits = "connections_per_host: 1, body_grace_s: 1, body_bytes_per_s: 1099511627776";
+    let limits = "bundles: 1, memory_wait_s: 60, connections_per_host: 1, body_grace_s: 1";
     let stack = crate::connections::start(&configuration(&factory, limits));
     let (fleet, address) = (&stack.vault.fleet, stack.verifier.address);
     let (registration, bundle) = factory.bundle(1, &vec![7; 48 * MIB]);
@@ -126,6 +115,15 @@ async fn who_takes_nothing_loses_its_connection() {
     while answers().await.is_err() {
         assert!(Instant::now() < until, "the connection is kept");
     }
+    let other = Host::enrolled(fleet);
+    let mut other = connect(&host_client(fleet, &other), address).await;
+    let (method, path, body) = ("GET", path(&factory), Vec::new());
+    let request = https::Request { method, path, body };
+    let taken = other
+        .send(request, Bundle::MAX_LEN, DEADLINE)
+        .await
+        .unwrap();
+    assert!(taken.body == bundle.to_bytes());
     let mut rest = Vec::new();
     let _reset = stalling.read_to_end(&mut rest).await;
     assert!(rest.len() < 48 * MIB);
