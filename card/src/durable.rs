@@ -6,7 +6,10 @@ use std::path::Path;
 
 /// Replaces a file: a crash leaves the old one or the new one.
 pub(crate) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let partial = path.with_extension("partial");
+    // Of each file its own: others may be replaced beside it, by another process.
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    let partial = path.with_file_name(name);
     let mut file = OpenOptions::new()
         .create(true)
         .write(true)
@@ -16,6 +19,12 @@ pub(crate) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&partial, path)?;
     // The rename itself must be durable too.
+    sync_folder_of(path)
+}
+
+/// Makes an empty file; one that is there stays.
+pub(crate) fn make(path: &Path) -> io::Result<()> {
+    OpenOptions::new().create(true).append(true).open(path)?;
     sync_folder_of(path)
 }
 

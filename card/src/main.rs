@@ -18,7 +18,7 @@ use bartizan_attestation::keys::NextKey;
 use bartizan_attestation::vault_counter::Machine;
 use bartizan_card::bundles::Bundles;
 use bartizan_card::machine::this_machine;
-use bartizan_card::operations::{self, Aside, Operations, OperationsLog};
+use bartizan_card::operations::{self, Aside, Clock, Operations, OperationsLog};
 use bartizan_card::service::Card;
 use bartizan_card::{
     Config, anchors, confinement, enroll, reporting_in, server, succession, unenrolled, verifier,
@@ -66,6 +66,10 @@ enum Command {
         /// starts next.
         #[arg(long, required = true)]
         set_aside: bool,
+        /// The log was written while the clock was ahead, and the clock is right now: the next log begins by it, and not where the
+        /// former ended. An order that was issued in that time ahead can be done once more when that time comes.
+        #[arg(long)]
+        clock_is_right: bool,
     },
     /// Renew this host's certificate now, for the same key; a card that runs sees to its certificates by itself, at half of their life.
     /// A key that was begun and waits for its certificate gets it, and takes the present one's place.
@@ -133,9 +137,18 @@ fn execute(command: Command) -> Result<()> {
             confinement::restrict_access(&config)?;
             runtime()?.block_on(run(&config, &machine, listeners))
         }
-        Command::Log { config, .. } => {
+        Command::Log {
+            config,
+            clock_is_right,
+            ..
+        } => {
             let config = Config::load(&config)?;
-            match operations::set_aside(&config.state_dir)? {
+            let clock = if clock_is_right {
+                Clock::Right
+            } else {
+                Clock::Compared
+            };
+            match operations::set_aside(&config.state_dir, clock)? {
                 Aside::Put(path) => println!("the former log is {}", path.display()),
                 Aside::Gone => println!("the former log was gone; a new one begins"),
                 Aside::AtNextStart => println!(

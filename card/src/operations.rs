@@ -23,12 +23,12 @@ use crate::server::Serves;
 use crate::service::Card;
 use crate::unix_now;
 
-pub use log::{Aside, LogFileError};
+pub use log::{Aside, Clock, LogFileError};
 use log::{Begun, Log};
 
 /// Puts the log of operations aside, broken or not, and begins another that names it. A card that has it does so when it starts next.
-pub fn set_aside(state_dir: &Path) -> Result<Aside, LogFileError> {
-    log::set_aside(state_dir, unix_now())
+pub fn set_aside(state_dir: &Path, clock: Clock) -> Result<Aside, LogFileError> {
+    log::set_aside(state_dir, unix_now(), clock)
 }
 
 /// The log of operations: opened before the card is confined, and before there is an identity.

@@ -333,7 +333,7 @@ mod tests {
         let known = Operators::open(folder.path(), 60);
         assert_eq!(judge(&known, Ok(false), "ann", NOW), Ok(()));
         // Where the next one would be written.
-        let in_the_way = folder.path().join("operators.partial");
+        let in_the_way = folder.path().join("operators.json.partial");
         fs::create_dir(&in_the_way).unwrap();
         assert_eq!(judge(&known, Ok(true), "ann", NOW + 1), revoked("ann"));
         let again = Operators::open(folder.path(), 60);

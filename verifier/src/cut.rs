@@ -16,7 +16,7 @@ impl Cut {
     }
 
     /// Returns once somebody wants it.
-    pub(crate) async fn wanted(&self) {
+    pub async fn wanted(&self) {
         self.0.notified().await;
     }
 

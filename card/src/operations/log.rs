@@ -20,8 +20,8 @@ use super::refusals::Refusals;
 use file::{Files, LogFile};
 
 pub use file::LogFileError;
-pub use set_aside::Aside;
 pub(super) use set_aside::set_aside;
+pub use set_aside::{Aside, Clock};
 
 /// Orders of one operator: each is in the log for ever, whatever the least role of an operator may do.
 const ORDERS: Rate = Rate {

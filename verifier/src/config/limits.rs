@@ -92,7 +92,7 @@ impl Default for Limits {
             boot_body_bytes: 3 << 20,
             request_memory_bytes: 512 << 20,
             stranger_memory_bytes: 16 << 20,
-            bundles: 16,
+            bundles: 64,
             nonces_per_guest: 1024,
             nonces_per_host: 65_536,
             nonces: 262_144,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use bartizan_attestation::boot::Sha384;
 
 use crate::problem::ProblemType;
 
@@ -37,6 +38,16 @@ pub enum StorageError {
         /// The table.
         table: &'static str,
     },
+    /// A release that is registered, and that an earlier version took.
+    #[error(
+        "the registered release {manifest} is none that this version takes: {why}; sign it anew, register that, and retire this one"
+    )]
+    ReleaseRefused {
+        /// Its manifest.
+        manifest: Sha384,
+        /// Why.
+        why: String,
+    },
     /// The service is ending.
     #[error("the verifier is shutting down; try again")]
     Closed,
@@ -54,11 +65,12 @@ impl ProblemType for StorageError {
             Self::Open { .. } | Self::Migrate { .. } | Self::Query(_) | Self::Closed => {
                 ("storage-unavailable", StatusCode::SERVICE_UNAVAILABLE)
             }
+            Self::ReleaseRefused { .. } => ("release-refused", StatusCode::CONFLICT),
             Self::Damaged { .. } => ("storage-damaged", StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
 
     fn retry_after_s(&self) -> Option<u64> {
-        (!matches!(self, Self::Damaged { .. })).then_some(1)
+        (!matches!(self, Self::Damaged { .. } | Self::ReleaseRefused { .. })).then_some(1)
     }
 }

@@ -128,8 +128,16 @@ impl Storage {
             .await?;
             if let Some(row) = row {
                 found.push(verified(&row).map_err(|error| {
-                    tracing::error!(%manifest, %error, "a registered release is damaged");
-                    DAMAGED
+                    tracing::error!(%manifest, %error, "a registered release is refused");
+                    match error {
+                        KeptReleaseError::Row(_)
+                        | KeptReleaseError::Key(_)
+                        | KeptReleaseError::Manifest(ManifestError::Signature { .. }) => DAMAGED,
+                        KeptReleaseError::Manifest(error) => StorageError::ReleaseRefused {
+                            manifest: *manifest,
+                            why: error.to_string(),
+                        },
+                    }
                 })?);
             }
         }

@@ -46,6 +46,16 @@ pub enum LogFileError {
         /// Who this is.
         this: u32,
     },
+    /// It was written while the clock was ahead, or the clock is behind now.
+    #[error(
+        "the log's newest record is of {newest_s}, and it is {now_s} (seconds since 1970): set the clock right; if it is, and was ahead when the log was written, add `--clock-is-right`"
+    )]
+    ClockBehind {
+        /// The newest record's time.
+        newest_s: u64,
+        /// The clock's.
+        now_s: u64,
+    },
     /// There is nothing to put aside.
     #[error("there is no log of operations in {path}", path = .0.display())]
     None(PathBuf),
@@ -77,6 +87,8 @@ pub(super) struct Files {
     pub(super) next: PathBuf,
     /// There while the card that has the log is to put it aside.
     pub(super) wanted: PathBuf,
+    /// The same, by a clock that an administrator says is right.
+    pub(super) wanted_by_the_clock: PathBuf,
     lock: PathBuf,
 }
 
@@ -89,6 +101,7 @@ impl Files {
             head: named("head"),
             next: named("next"),
             wanted: named("set-aside"),
+            wanted_by_the_clock: named("set-aside-by-the-clock"),
             lock: named("lock"),
         }
     }
@@ -149,7 +162,7 @@ pub(super) fn aside_name(number: u64) -> String {
     format!("operations-{number}.log")
 }
 
-fn number_of(name: &str) -> Option<u64> {
+pub(super) fn number_of(name: &str) -> Option<u64> {
     let number = name.strip_prefix("operations-")?.strip_suffix(".log")?;
     number.parse().ok()
 }

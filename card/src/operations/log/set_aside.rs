@@ -9,9 +9,21 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest::{Context, SHA384};
 use bartizan_attestation::operation::log::{AsideFile, Event, Head, Record, SetAside};
 
-use super::file::{Files, LogFileError, aside_name, at, newest_s};
+use super::file::{Files, LogFileError, aside_name, at, newest_s, number_of};
 use super::hex;
 use crate::durable;
+
+/// How far a log may have ended ahead of the clock, in seconds, without anybody's word on which of the two is right.
+const MOST_AHEAD_S: u64 = 600;
+
+/// What is known of the clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Clock {
+    /// Nothing: the next log begins no earlier than the former ended.
+    Compared,
+    /// It is right, and was ahead when the former log was written: the next one begins by it.
+    Right,
+}
 
 /// What came of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,68 +37,93 @@ pub enum Aside {
 }
 
 /// Puts the log aside, broken or not.
-pub(crate) fn set_aside(state_dir: &Path, now_s: u64) -> Result<Aside, LogFileError> {
+pub(crate) fn set_aside(state_dir: &Path, now_s: u64, clock: Clock) -> Result<Aside, LogFileError> {
     check_user(state_dir)?;
     let files = Files::of(state_dir);
     match files.lock() {
-        Ok(_lock) => put(&files, now_s),
+        Ok(_lock) => put(&files, now_s, clock),
         Err(LogFileError::Held(_)) => {
-            durable::replace(&files.wanted, b"").map_err(at(&files.wanted))?;
+            let wanted = match clock {
+                Clock::Compared => &files.wanted,
+                Clock::Right => &files.wanted_by_the_clock,
+            };
+            durable::make(wanted).map_err(at(wanted))?;
             Ok(Aside::AtNextStart)
         }
         Err(error) => Err(error),
     }
 }
 
-/// The same for whoever has the lock, if it was wanted of the card before. A failure leaves the log as it is.
+/// The same for whoever has the lock, if it was wanted of the card before. What fails is tried at the next start again.
 pub(super) fn if_wanted(files: &Files, now_s: u64) {
-    if !files.wanted.exists() {
+    let clock = if files.wanted_by_the_clock.exists() {
+        Clock::Right
+    } else if files.wanted.exists() {
+        Clock::Compared
+    } else {
         return;
-    }
-    match put(files, now_s) {
-        Ok(_) | Err(LogFileError::None(_)) => {}
+    };
+    match put(files, now_s, clock) {
+        Ok(_) => {
+            tracing::warn!("the log of operations was put aside, as an administrator wanted");
+        }
+        // There is none: the one that begins now is not what was meant.
+        Err(LogFileError::None(_)) => {
+            let _tried_again = forget(files);
+        }
         Err(error) => {
             tracing::error!(%error, "the log of operations could not be put aside");
-            return;
         }
-    }
-    tracing::warn!("the log of operations was put aside, as an administrator wanted");
-    if let Err(error) = durable::remove(&files.wanted) {
-        tracing::error!(%error, "it will be put aside again at the next start");
     }
 }
 
-fn put(files: &Files, now_s: u64) -> Result<Aside, LogFileError> {
+fn put(files: &Files, now_s: u64, clock: Clock) -> Result<Aside, LogFileError> {
     let begun = begun(files);
     let (opened, file) = match begun {
         Some(begun) => begun,
-        None => begin(files, now_s)?,
+        None => begin(files, now_s, clock)?,
     };
     let mut line = opened.line().ok_or(LogFileError::TooLong)?;
     let head = Head::empty().after(&line);
     line.push(b'\n');
     files.note(&head)?;
     durable::replace(&files.log, &line).map_err(at(&files.log))?;
-    durable::remove(&files.next).map_err(at(&files.next))?;
+    forget(files)?;
     Ok(file.map_or(Aside::Gone, |name| Aside::Put(files.folder.join(name))))
 }
 
-/// What a try that was interrupted has begun, where the former log is where that says.
+/// Nothing is begun nor wanted any more.
+fn forget(files: &Files) -> Result<(), LogFileError> {
+    let mut all = [&files.next, &files.wanted, &files.wanted_by_the_clock].into_iter();
+    all.try_for_each(|file| durable::remove(file).map_err(at(file)))
+}
+
+/// What a try that was interrupted has begun: the former log is where that says, and nothing was written since.
 fn begun(files: &Files) -> Option<(Record, Option<String>)> {
     if fs::metadata(&files.log).is_ok_and(|log| log.len() > 0) {
         return None;
     }
-    let opened = Record::parse(&fs::read(&files.next).ok()?)?;
+    let next = fs::read(&files.next).ok()?;
+    let opened = Record::parse(&next)?;
     let Event::Opened { after: Some(after) } = &opened.event else {
         return None;
     };
-    let file = after.file.clone()?;
-    let is_there = files.aside().ok()?.contains(&file.name);
-    is_there.then_some((opened, Some(file.name)))
+    let noted = files.noted().unwrap_or_default();
+    if noted != after.head && noted != Some(Head::empty().after(&next)) {
+        return None;
+    }
+    let name = after.file.as_ref().map(|file| file.name.clone());
+    let aside = files.aside().ok()?;
+    let is_there = name.as_ref().is_none_or(|name| aside.contains(name));
+    is_there.then_some((opened, name))
 }
 
 /// Writes down how the next log begins, and moves the former one.
-fn begin(files: &Files, now_s: u64) -> Result<(Record, Option<String>), LogFileError> {
+fn begin(
+    files: &Files,
+    now_s: u64,
+    clock: Clock,
+) -> Result<(Record, Option<String>), LogFileError> {
     // One that cannot be read says nothing.
     let noted = files.noted().unwrap_or_default();
     let aside = files.aside()?;
@@ -108,7 +145,13 @@ fn begin(files: &Files, now_s: u64) -> Result<(Record, Option<String>), LogFileE
         }
     };
     // Where the clock was set back, orders that were done are not to be new.
-    let newest_s = name.as_ref().map_or(0, |name| newest_s(&now_at(name)));
+    let newest_s = match clock {
+        Clock::Right => 0,
+        Clock::Compared => name.as_ref().map_or(0, |name| newest_s(&now_at(name))),
+    };
+    if newest_s > now_s.saturating_add(MOST_AHEAD_S) {
+        return Err(LogFileError::ClockBehind { newest_s, now_s });
+    }
     let described = |name: String| {
         let path = now_at(&name);
         let sha384 = sha384(&path).map_err(at(&path))?;
@@ -144,15 +187,10 @@ fn check_user(state_dir: &Path) -> Result<(), LogFileError> {
     Err(LogFileError::OtherUser { path, owner, this })
 }
 
+/// The names count up, whatever the clock does.
 fn unused(aside: &[String], now_s: u64) -> String {
-    let mut number = now_s;
-    loop {
-        let name = aside_name(number);
-        if !aside.contains(&name) {
-            return name;
-        }
-        number += 1;
-    }
+    let latest = aside.last().and_then(|name| number_of(name));
+    aside_name(latest.map_or(now_s, |latest| now_s.max(latest.saturating_add(1))))
 }
 
 fn sha384(path: &Path) -> io::Result<String> {

@@ -46,7 +46,6 @@ fn an_edit_stops_operations_until_the_log_is_put_aside() {
     assert_eq!(aside.count(), 1);
 }
 
-/// Without a card, and once a log: what was wanted of a card is wanted no more.
 #[test]
 fn a_log_is_put_aside_while_no_card_runs() {
     let mut scene = Running::start("");

@@ -119,7 +119,12 @@ fn row(record: &Record) -> Value {
             "expires_at": expires_at,
         }),
         Event::Ended { begun, outcome } => json!({
-            "event": "ended", "what": format!("record {begun}"), "begun": begun,
+            "event": "ended", "what": format!("record {begun}"), "begun": begun, "ended": match outcome {
+                Outcome::Done => "done",
+                Outcome::Refused { .. } => "refused",
+                Outcome::Unknown { .. } => "unknown",
+                Outcome::Interrupted => "interrupted",
+            },
             "outcome": match outcome {
                 Outcome::Done => "done".to_owned(),
                 Outcome::Refused { detail } | Outcome::Unknown { detail } => detail.clone(),

@@ -144,7 +144,7 @@ pub enum OperationRefusal {
     VaultAway(#[n(0)] String),
     /// The vault was asked for a key, and did not answer.
     #[n(19)]
-    #[error("whether the key was rotated is not known: {0}; see `bartizan key list host`")]
+    #[error("whether the key was rotated is not known: {0}; see `bartizan key history host`")]
     RotationUnknown(#[n(0)] String),
 }
 

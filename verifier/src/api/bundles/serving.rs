@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use bartizan_attestation::identity::CardId;
 use http_body_util::channel::{Channel, Sender};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Pace;
@@ -42,6 +42,8 @@ pub(super) struct Turn {
     serving: Serving,
     /// Once it has one.
     place: Option<OwnedSemaphorePermit>,
+    /// Told when the turn is given back.
+    over: Arc<Notify>,
 }
 
 impl Serving {
@@ -77,6 +79,7 @@ impl Serving {
             cut,
             serving: self.clone(),
             place: None,
+            over: Arc::default(),
         }
     }
 
@@ -104,6 +107,8 @@ impl Drop for Turn {
         if turns.is_latest(self) {
             turns.latest.remove(&self.card);
         }
+        drop(turns);
+        self.over.notify_one();
     }
 }
 
@@ -183,5 +188,10 @@ async fn feed(
             Err(_) => break,
         }
     }
-    Ok(())
+    // The last pieces are on their way, and hold the turn until they are taken.
+    let over = Arc::clone(&turn.over);
+    drop(turn);
+    timeout_at(begun + pace.due(bundle.size), over.notified())
+        .await
+        .map_err(|_| BrokenOffError::TooSlow)
 }

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::http::StatusCode;
+use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use bartizan_attestation::boot::Bundle;
 use bartizan_channel::https;
+use bartizan_verifier::cut::Cut;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -83,6 +84,25 @@ async fn so_many_are_served_at_once_and_the_others_are_told_to_come_again() {
     for host in [&other, &host, &other] {
         assert!(served(&bench, &factory, host).await.unwrap() == bytes);
     }
+}
+
+/// What is on its way at the end holds the place, too.
+#[tokio::test]
+async fn who_does_not_take_the_last_of_a_bundle_is_left() {
+    let factory = Factory::new();
+    let (bench, _) = serving(&factory, "body_grace_s: 1").await;
+    // All of it waits to be taken at once.
+    let (registration, small) = factory.bundle(2, b"stage2");
+    register(&bench, registration).await;
+    assert_eq!(publish(&bench, &small).await.0, StatusCode::OK);
+    let host = Host::enrolled(&bench.vault.fleet);
+    let cut = Cut::default();
+    let request = Request::get(path(&factory)).extension(cut.clone());
+    let request = request.body(Body::empty()).unwrap();
+    let response = bench.dispatch(&peer(&host, &[]), request).await;
+    let cut_off = tokio::time::timeout(DEADLINE, cut.wanted()).await;
+    assert!(cut_off.is_ok(), "the connection is kept");
+    drop(response);
 }
 
 /// Through the real binary: hyper looks at no answer for which the socket has no room.

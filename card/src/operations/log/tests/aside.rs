@@ -5,7 +5,7 @@ use bartizan_attestation::operation::log::SetAside;
 use super::*;
 
 fn put(folder: &Folder, now_s: u64) -> PathBuf {
-    match set_aside(folder.0.path(), now_s).unwrap() {
+    match set_aside(folder.0.path(), now_s, Clock::Compared).unwrap() {
         Aside::Put(path) => path,
         other => panic!("{other:?}"),
     }
@@ -23,7 +23,7 @@ fn opened(folder: &Folder) -> (SetAside, u64) {
 #[test]
 fn a_log_that_is_put_aside_is_named_by_the_next() {
     let folder = Folder::new();
-    let nothing = set_aside(folder.0.path(), NOW);
+    let nothing = set_aside(folder.0.path(), NOW, Clock::Compared);
     assert!(matches!(nothing, Err(LogFileError::None(_))));
     folder.filled();
     folder.write(&folder.lines()[..5]);
@@ -42,7 +42,7 @@ fn a_log_that_is_put_aside_is_named_by_the_next() {
     // Its file may be gone, and its head unreadable.
     fs::remove_file(folder.path("operations.log")).unwrap();
     fs::write(folder.path("operations.head"), "{").unwrap();
-    let gone = set_aside(folder.0.path(), NOW + 5).unwrap();
+    let gone = set_aside(folder.0.path(), NOW + 5, Clock::Compared).unwrap();
     assert_eq!(gone, Aside::Gone);
     assert_eq!(folder.lines().len(), 1);
     folder.open().read(0, 1).unwrap();
@@ -57,7 +57,7 @@ fn nobody_but_the_cards_user_puts_a_log_aside() {
     if other(12_345).is_err() {
         return;
     }
-    let refused = set_aside(folder.0.path(), NOW);
+    let refused = set_aside(folder.0.path(), NOW, Clock::Compared);
     assert!(
         matches!(refused, Err(LogFileError::OtherUser { owner: 12_345, .. })),
         "{refused:?}"
@@ -70,7 +70,7 @@ fn a_log_that_a_card_has_is_put_aside_when_that_starts_next() {
     let folder = Folder::new();
     folder.filled();
     let running = folder.open();
-    let wanted = set_aside(folder.0.path(), NOW).unwrap();
+    let wanted = set_aside(folder.0.path(), NOW, Clock::Compared).unwrap();
     assert_eq!(wanted, Aside::AtNextStart);
     running.refuse(None, &OperationRefusal::Replayed, 9, NOW);
     drop(running);
@@ -79,6 +79,64 @@ fn a_log_that_a_card_has_is_put_aside_when_that_starts_next() {
     // Once.
     drop(folder.open());
     assert_eq!(folder.lines().len(), 1);
+    // Also where it was done by hand meanwhile.
+    let running = folder.open();
+    set_aside(folder.0.path(), NOW, Clock::Compared).unwrap();
+    drop(running);
+    let by_hand = put(&folder, NOW);
+    drop(folder.open());
+    let name = by_hand.file_name().unwrap().to_str().unwrap().to_owned();
+    assert_eq!(opened(&folder).0.file.unwrap().name, name);
+}
+
+/// Otherwise no order would be done before the time that was wrong.
+#[test]
+fn a_log_from_while_the_clock_was_ahead_takes_a_word_on_the_clock() {
+    for running in [false, true] {
+        let folder = Folder::new();
+        folder.filled();
+        let earlier = NOW - 100_000;
+        let refused = set_aside(folder.0.path(), earlier, Clock::Compared);
+        assert!(
+            matches!(refused, Err(LogFileError::ClockBehind { newest_s: NOW, now_s }) if now_s == earlier),
+            "{refused:?}"
+        );
+        assert_eq!(folder.lines().len(), 6);
+        let card = running.then(|| folder.open());
+        set_aside(folder.0.path(), earlier, Clock::Right).unwrap();
+        drop(card);
+        drop(Log::open(folder.0.path(), earlier).unwrap());
+        assert_eq!(opened(&folder).1, earlier);
+    }
+}
+
+/// A try that came to its end but for its last step is not taken up when the next log is gone.
+#[test]
+fn what_was_begun_is_not_resumed_after_more_was_written() {
+    let folder = Folder::new();
+    folder.filled();
+    put(&folder, NOW + 5);
+    let first = folder.lines()[0].clone();
+    fs::write(folder.path("operations.next"), &first).unwrap();
+    let log = folder.open();
+    log.refuse(None, &OperationRefusal::Replayed, 9, NOW + 70);
+    drop(log);
+    fs::remove_file(folder.path("operations.log")).unwrap();
+    set_aside(folder.0.path(), NOW + 90, Clock::Compared).unwrap();
+    let (after, at_s) = opened(&folder);
+    assert_eq!((after.head.unwrap().count, at_s), (2, NOW + 90));
+}
+
+/// The latest name is the latest log's, also where the clock was set back.
+#[test]
+fn names_count_up() {
+    let folder = Folder::new();
+    folder.filled();
+    let first = put(&folder, NOW + 5);
+    let second = put(&folder, NOW - 5);
+    let files = Files::of(folder.0.path()).aside().unwrap();
+    let named = [first, second].map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+    assert_eq!(files, named);
 }
 
 /// A clock that is set back makes no order new that was done.
@@ -150,7 +208,7 @@ fn whoever_is_interrupted_loses_no_log() {
         let log = folder.open();
         assert_eq!(matches!(&*log.state(), State::Kept(_)), is_believed);
         drop(log);
-        let _again = set_aside(folder.0.path(), NOW + 6).unwrap();
+        let _again = set_aside(folder.0.path(), NOW + 6, Clock::Compared).unwrap();
         folder.open().read(0, 1).unwrap();
         // From the present log each former one is named, down to the first.
         let mut named = Vec::new();
@@ -179,7 +237,10 @@ fn a_log_that_names_nothing_is_not_begun_beside_one_that_was_put_aside() {
         fs::remove_file(folder.path(gone)).unwrap();
     }
     assert_eq!(broken(&folder.open()), LogError::Unnamed(name.clone()));
-    assert_eq!(set_aside(folder.0.path(), NOW).unwrap(), Aside::Gone);
+    assert_eq!(
+        set_aside(folder.0.path(), NOW, Clock::Compared).unwrap(),
+        Aside::Gone
+    );
     assert_eq!(opened(&folder).0.file.unwrap().name, name);
     folder.open().read(0, 1).unwrap();
 }
