@@ -144,12 +144,25 @@ impl AsRef<[u8]> for Piece {
 /// The body of the answer. Three pieces are in memory at once: one is read, one waits, one is being sent.
 pub(super) fn serve(storage: Storage, bundle: PublishedBundle, pace: Pace, turn: Turn) -> Body {
     let (mut sender, body) = Channel::<Bytes, BrokenOffError>::new(1);
-    let cut = turn.cut.clone();
     tokio::spawn(async move {
-        if let Err(error) = feed(&storage, &bundle, pace, &mut sender, turn).await {
+        let (begun, cut, over) = (Instant::now(), turn.cut.clone(), Arc::clone(&turn.over));
+        let broken_off = |error: &BrokenOffError| {
             tracing::info!(%error, sha384 = %bundle.sha384, "a bundle was not served to its end");
-            sender.abort(error);
             cut.cut();
+        };
+        match feed(&storage, &bundle, (begun, pace), &mut sender, turn).await {
+            Ok(()) => {
+                drop(sender);
+                // The last pieces are on their way, and hold the turn until they are taken.
+                let taken = timeout_at(begun + pace.due(bundle.size), over.notified()).await;
+                if taken.is_err() {
+                    broken_off(&BrokenOffError::TooSlow);
+                }
+            }
+            Err(error) => {
+                broken_off(&error);
+                sender.abort(error);
+            }
         }
     });
     Body::new(body)
@@ -158,11 +171,11 @@ pub(super) fn serve(storage: Storage, bundle: PublishedBundle, pace: Pace, turn:
 async fn feed(
     storage: &Storage,
     bundle: &PublishedBundle,
-    pace: Pace,
+    (begun, pace): (Instant, Pace),
     sender: &mut Sender<Bytes, BrokenOffError>,
     turn: Turn,
 ) -> Result<(), BrokenOffError> {
-    let (begun, turn) = (Instant::now(), Arc::new(turn));
+    let turn = Arc::new(turn);
     let mut taken = 0;
     for number in 0.. {
         if taken >= bundle.size {
@@ -188,10 +201,5 @@ async fn feed(
             Err(_) => break,
         }
     }
-    // The last pieces are on their way, and hold the turn until they are taken.
-    let over = Arc::clone(&turn.over);
-    drop(turn);
-    timeout_at(begun + pace.due(bundle.size), over.notified())
-        .await
-        .map_err(|_| BrokenOffError::TooSlow)
+    Ok(())
 }
