@@ -70,29 +70,24 @@ impl Vault {
             .connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let socket = || self.0.socket.clone();
-        let away = |error| VaultError::Away {
-            socket: socket(),
-            error,
-        };
-        let unanswered = |error| VaultError::Unanswered {
-            socket: socket(),
-            error,
-        };
         if let Some(open) = connection.take() {
             match exchange(open, request, &mut connection) {
                 Ok(reply) => return refused(reply),
                 Err(Failed::Unheard(_)) => {}
-                Err(Failed::Unanswered(error)) => return Err(unanswered(error)),
+                Err(failed) => return Err(self.failed(failed)),
             }
         }
         let fresh = UnixStream::connect(&self.0.socket)
-            .map_err(FrameError::from)
-            .map_err(away)?;
-        match exchange(fresh, request, &mut connection) {
-            Ok(reply) => refused(reply),
-            Err(Failed::Unheard(error)) => Err(away(error)),
-            Err(Failed::Unanswered(error)) => Err(unanswered(error)),
+            .map_err(|error| self.failed(Failed::Unheard(error.into())))?;
+        let reply = exchange(fresh, request, &mut connection);
+        refused(reply.map_err(|failed| self.failed(failed))?)
+    }
+
+    fn failed(&self, failed: Failed) -> VaultError {
+        let socket = self.0.socket.clone();
+        match failed {
+            Failed::Unheard(error) => VaultError::Away { socket, error },
+            Failed::Unanswered(error) => VaultError::Unanswered { socket, error },
         }
     }
 

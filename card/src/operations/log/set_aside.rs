@@ -78,8 +78,7 @@ pub(super) fn if_wanted(files: &Files, now_s: u64) {
 }
 
 fn put(files: &Files, now_s: u64, clock: Clock) -> Result<Aside, LogFileError> {
-    let begun = begun(files);
-    let (opened, file) = match begun {
+    let (opened, moved) = match begun(files) {
         Some(begun) => begun,
         None => begin(files, now_s, clock)?,
     };
@@ -89,7 +88,7 @@ fn put(files: &Files, now_s: u64, clock: Clock) -> Result<Aside, LogFileError> {
     files.note(&head)?;
     durable::replace(&files.log, &line).map_err(at(&files.log))?;
     forget(files)?;
-    Ok(file.map_or(Aside::Gone, |name| Aside::Put(files.folder.join(name))))
+    Ok(moved.map_or(Aside::Gone, |name| Aside::Put(files.folder.join(name))))
 }
 
 /// Nothing is begun nor wanted any more.
@@ -118,7 +117,7 @@ fn begun(files: &Files) -> Option<(Record, Option<String>)> {
     is_there.then_some((opened, name))
 }
 
-/// Writes down how the next log begins, and moves the former one.
+/// Writes down how the next log begins, and moves the former one, if it is there.
 fn begin(
     files: &Files,
     now_s: u64,
@@ -127,37 +126,30 @@ fn begin(
     // One that cannot be read says nothing.
     let noted = files.noted().unwrap_or_default();
     let aside = files.aside()?;
-    let moves = files.log.exists();
-    let name = if moves {
-        Some(unused(&aside, now_s))
+    // The file to be named, and where it is now: the log's, or else the latest, which nothing names.
+    let former = if files.log.exists() {
+        Some((unused(&aside, now_s), files.log.clone()))
     } else {
-        // One that nothing names.
-        aside.last().cloned()
+        let latest = aside.last();
+        latest.map(|name| (name.clone(), files.folder.join(name)))
     };
-    if noted.is_none() && name.is_none() && !files.head.exists() {
+    if noted.is_none() && former.is_none() && !files.head.exists() {
         return Err(LogFileError::None(files.folder.clone()));
     }
-    let now_at = |name: &String| {
-        if moves {
-            files.log.clone()
-        } else {
-            files.folder.join(name)
-        }
-    };
     // Where the clock was set back, orders that were done are not to be new.
-    let newest_s = match clock {
-        Clock::Right => 0,
-        Clock::Compared => name.as_ref().map_or(0, |name| newest_s(&now_at(name))),
+    let newest_s = match (clock, &former) {
+        (Clock::Compared, Some((_, path))) => newest_s(path),
+        (Clock::Compared, None) | (Clock::Right, _) => 0,
     };
     if newest_s > now_s.saturating_add(MOST_AHEAD_S) {
         return Err(LogFileError::ClockBehind { newest_s, now_s });
     }
-    let described = |name: String| {
-        let path = now_at(&name);
-        let sha384 = sha384(&path).map_err(at(&path))?;
+    let described = |(name, path): &(String, PathBuf)| {
+        let sha384 = sha384(path).map_err(at(path))?;
+        let name = name.clone();
         Ok::<_, LogFileError>(AsideFile { name, sha384 })
     };
-    let file = name.clone().map(described).transpose()?;
+    let file = former.as_ref().map(described).transpose()?;
     let opened = Record {
         index: 0,
         at_s: now_s.max(newest_s),
@@ -168,12 +160,13 @@ fn begin(
     };
     let line = opened.line().ok_or(LogFileError::TooLong)?;
     durable::replace(&files.next, &line).map_err(at(&files.next))?;
-    if let Some(name) = &name
-        && moves
-    {
-        fs::rename(&files.log, files.folder.join(name)).map_err(at(&files.log))?;
+    match former {
+        Some((name, path)) if path == files.log => {
+            fs::rename(&path, files.folder.join(&name)).map_err(at(&path))?;
+            Ok((opened, Some(name)))
+        }
+        _ => Ok((opened, None)),
     }
-    Ok((opened, name.filter(|_| moves)))
 }
 
 /// Files of root's are none that the card can write to.
