@@ -30,7 +30,7 @@ fn number(error: &anyhow::Error) -> u8 {
     if error.downcast_ref::<ConfigError>().is_some() {
         return 2;
     }
-    let away = match (error.downcast_ref(), error.downcast_ref()) {
+    let away = match (error.downcast_ref(), error.downcast_ref().map(cause)) {
         (Some(EnrollError::Vault(error)), _) => is_vault_away(error),
         (Some(EnrollError::Channel(error) | EnrollError::Unanswered(error)), _) => {
             error.fault() == Fault::Away
@@ -41,6 +41,14 @@ fn number(error: &anyhow::Error) -> u8 {
         _ => matches!(error.downcast_ref(), Some(CardError::Vault(error)) if is_vault_away(error)),
     };
     if away { 69 } else { 1 }
+}
+
+/// What a succession that was begun is not finished for.
+fn cause(error: &SuccessionError) -> &SuccessionError {
+    match error {
+        SuccessionError::Begun(error) => error,
+        error => error,
+    }
 }
 
 const fn is_vault_away(error: &VaultError) -> bool {
@@ -108,6 +116,7 @@ mod tests {
             (SuccessionError::Refused(away()).into(), 69),
             (SuccessionError::Refused(cannot).into(), 69),
             (SuccessionError::Refused(unsigned).into(), 1),
+            (SuccessionError::Begun(Box::new(away().into())).into(), 69),
             (anyhow::anyhow!("something else"), 1),
         ] {
             assert_eq!(number(&error), expected, "{error}");

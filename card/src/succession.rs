@@ -14,7 +14,7 @@ use bartizan_attestation::certificates::{
 use bartizan_attestation::host::CardRefusal;
 use bartizan_attestation::identity::CardId;
 use bartizan_attestation::keys::{
-    Chain, KeyDescription, NextKey, Purpose, VaultReply, VaultRequest,
+    BegunSuccession, Chain, KeyDescription, NextKey, Purpose, VaultReply, VaultRequest,
 };
 
 use crate::service::Card;
@@ -35,6 +35,9 @@ pub enum SuccessionError {
     /// The verifier did not do it.
     #[error(transparent)]
     Refused(#[from] CardRefusal),
+    /// The vault has begun, and names the same key until its certificate is there: the card finishes it by itself.
+    #[error("it is begun, and a card that runs goes on trying: {0}")]
+    Begun(#[source] Box<SuccessionError>),
     /// The certificate that is in use is good no more.
     #[error("this host's certificate is refused: {0}; if it has expired, enrol the host anew")]
     InUse(#[source] ChainError),
@@ -91,7 +94,16 @@ async fn succeed_once(card: &Card, next: NextKey) -> Result<VerifiedCertificate,
     let VaultReply::Succession(begun) = card.vault.ask_async(begin).await? else {
         return Err(VaultError::Unexpected.into());
     };
-    let chain = card.verifier.succeed(&begun).await?;
+    let finished = finish(card, &begun).await;
+    finished.map_err(|error| SuccessionError::Begun(error.into()))
+}
+
+/// Has the verifier certify what the vault has begun, and the vault install it.
+async fn finish(
+    card: &Card,
+    begun: &BegunSuccession,
+) -> Result<VerifiedCertificate, SuccessionError> {
+    let chain = card.verifier.succeed(begun).await?;
     let trusted = card.anchors.ca().alone();
     let new = verify_new(&chain, &trusted, card.id)?;
     let chain: Chain = chain.into_iter().map(Into::into).collect();

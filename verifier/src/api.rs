@@ -42,6 +42,7 @@ mod releases;
 mod reports;
 mod revocations;
 mod succession;
+mod to_its_end;
 mod tpm;
 mod verdicts;
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
@@ -78,40 +79,42 @@ fn child_process() {
     let config: Config = serde_saphyr::from_str(&config).unwrap();
     let boots = Boots::open(&config.state_dir).unwrap();
     let knows_tcp = landlock_knows_tcp();
-    restrict_access(&config).unwrap();
-    restrict_system_calls(&config).unwrap();
-    match act {
-        "listen" => drop(std::net::TcpListener::bind("127.0.0.1:0")),
-        "execute" => drop(Command::new("/usr/bin/true").spawn()),
-        "raw socket" => drop(rustix::net::socket(
-            rustix::net::AddressFamily::PACKET,
-            rustix::net::SocketType::RAW,
-            None,
-        )),
-        "resolve" => {
-            assert!(("localhost", 1).to_socket_addrs().unwrap().next().is_some());
-            // Nobody has it: the question goes to name servers, if there are any.
-            assert!(("bartizan.invalid", 1).to_socket_addrs().is_err());
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        restrict_access(&config).unwrap();
+        restrict_system_calls(&config).unwrap();
+        match act {
+            "listen" => drop(std::net::TcpListener::bind("127.0.0.1:0")),
+            "execute" => drop(Command::new("/usr/bin/true").spawn()),
+            "raw socket" => drop(rustix::net::socket(
+                rustix::net::AddressFamily::PACKET,
+                rustix::net::SocketType::RAW,
+                None,
+            )),
+            "resolve" => {
+                assert!(("localhost", 1).to_socket_addrs().unwrap().next().is_some());
+                // Nobody has it: the question goes to name servers, if there are any.
+                assert!(("bartizan.invalid", 1).to_socket_addrs().is_err());
+            }
+            "serve" => {
+                assert_eq!(boots.next([1; 16]).unwrap(), 1);
+                assert_eq!(boots.latest([1; 16]).unwrap(), 1);
+                let answers = config.state_dir.join("operators.json");
+                durable::replace(&answers, b"{}").unwrap();
+                durable::remove(&answers).unwrap();
+                std::net::TcpStream::connect(address).unwrap();
+                let refused = std::net::TcpStream::connect(other.local_addr().unwrap());
+                let refused = refused.err().map(|error| error.kind());
+                assert_eq!(refused, knows_tcp.then_some(ErrorKind::PermissionDenied));
+                let refused = fs::read("/proc/self/status").unwrap_err();
+                assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+                let random = || aws_lc_rs::rand::fill(&mut [0]).unwrap();
+                std::thread::spawn(random).join().unwrap();
+            }
+            other => panic!("unknown act {other}"),
         }
-        "serve" => {
-            assert_eq!(boots.next([1; 16]).unwrap(), 1);
-            assert_eq!(boots.latest([1; 16]).unwrap(), 1);
-            let answers = config.state_dir.join("operators.json");
-            durable::replace(&answers, b"{}").unwrap();
-            durable::remove(&answers).unwrap();
-            std::net::TcpStream::connect(address).unwrap();
-            let refused = std::net::TcpStream::connect(other.local_addr().unwrap());
-            let refused = refused.err().map(|error| error.kind());
-            assert_eq!(refused, knows_tcp.then_some(ErrorKind::PermissionDenied));
-            let refused = fs::read("/proc/self/status").unwrap_err();
-            assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
-            let random = || aws_lc_rs::rand::fill(&mut [0]).unwrap();
-            std::thread::spawn(random).join().unwrap();
-        }
-        other => panic!("unknown act {other}"),
-    }
-    // At once: the harness needs more.
-    std::process::exit(0);
+    }));
+    // At once, also from a panic: the harness needs more, and would die of that.
+    std::process::exit(i32::from(done.is_err()));
 }
 
 /// From Linux 6.7 on; what older kernels do not restrict is said in the log.

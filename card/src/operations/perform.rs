@@ -90,12 +90,9 @@ impl Operations {
         let done = succession::succeed(&self.card, NextKey::New).await;
         done.map(|_| OperationReply::Done)
             .map_err(|error| match error {
-                SuccessionError::Vault(VaultError::Unanswered { .. }) => {
-                    OperationRefusal::RotationUnknown(error.to_string())
-                }
-                error => OperationRefusal::NotRotated(format!(
-                    "{error}; once the vault has begun, the card goes on trying"
-                )),
+                SuccessionError::Vault(VaultError::Unanswered { .. })
+                | SuccessionError::Begun(_) => OperationRefusal::RotationUnknown(error.to_string()),
+                error => OperationRefusal::NotRotated(error.to_string()),
             })
     }
 

@@ -2,6 +2,7 @@
 
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitStatus};
 
 use super::*;
@@ -45,23 +46,25 @@ fn child_process() {
     let folder = std::path::PathBuf::from(std::env::var_os(FOLDER).unwrap());
     let service = folder.join("service");
     let _service = UnixListener::bind(&service).unwrap();
-    confine().unwrap();
-    match act.as_str() {
-        "listen" => drop(UnixListener::bind(folder.join("another"))),
-        "tcp" => drop(std::net::TcpStream::connect("127.0.0.1:1")),
-        "kill" => drop(rustix::process::kill_process(
-            rustix::process::Pid::INIT,
-            rustix::process::Signal::URG,
-        )),
-        "execute" => drop(Command::new("/bin/true").spawn()),
-        "serve" => {
-            UnixStream::connect(&service).unwrap();
-            // The allocator's own question is answered as if there were no such call.
-            assert!(std::fs::File::open("/dev/null").is_err());
-            std::thread::spawn(|| ()).join().unwrap();
-            // At once: the harness needs more.
-            std::process::exit(0);
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        confine().unwrap();
+        match act.as_str() {
+            "listen" => drop(UnixListener::bind(folder.join("another"))),
+            "tcp" => drop(std::net::TcpStream::connect("127.0.0.1:1")),
+            "kill" => drop(rustix::process::kill_process(
+                rustix::process::Pid::INIT,
+                rustix::process::Signal::URG,
+            )),
+            "execute" => drop(Command::new("/bin/true").spawn()),
+            "serve" => {
+                UnixStream::connect(&service).unwrap();
+                // The allocator's own question is answered as if there were no such call.
+                assert!(std::fs::File::open("/dev/null").is_err());
+                std::thread::spawn(|| ()).join().unwrap();
+            }
+            other => panic!("unknown act {other}"),
         }
-        other => panic!("unknown act {other}"),
-    }
+    }));
+    // At once, also from a panic: the harness needs more, and would die of that.
+    std::process::exit(i32::from(done.is_err()));
 }

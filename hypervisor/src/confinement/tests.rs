@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
@@ -87,41 +88,43 @@ fn child_process() {
     let Ok(act) = std::env::var(ACT) else { return };
     let (process, act) = act.split_once(": ").unwrap();
     let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap());
-    match process {
-        "daemon" => daemon_in(&folder),
-        _ => supervisor_in(&folder),
-    }
-    let listed = fs::File::open("/dev/null").unwrap();
-    let become_user = |uid| {
-        let uid = Uid::from_raw(uid);
-        rustix::thread::set_thread_res_uid(uid, uid, uid)
-    };
-    match act {
-        "root" => drop(become_user(0)),
-        // Whether the kernel would let this process is another matter.
-        "guest" => drop(become_user(GUEST)),
-        "another guest" => drop(become_user(GUEST + 1)),
-        "another group" => {
-            let gid = Gid::from_raw(GROUP + 1);
-            let _unchanged = rustix::thread::set_thread_res_gid(gid, gid, gid);
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        match process {
+            "daemon" => daemon_in(&folder),
+            _ => supervisor_in(&folder),
         }
-        "groups" => drop(rustix::thread::set_thread_groups(&[Gid::from_raw(GROUP)])),
-        "network" => drop(std::net::UdpSocket::bind("127.0.0.1:0")),
-        "chroot" => drop(rustix::process::chroot("/")),
-        "descriptor" => drop(rustix::process::pidfd_getfd(
-            &listed,
-            0,
-            PidfdGetfdFlags::empty(),
-        )),
-        "files" => {
-            files(&folder);
-            let made = fs::create_dir(folder.join("run/folder"));
-            assert_eq!(made.is_ok(), process == "daemon", "{made:?}");
+        let listed = fs::File::open("/dev/null").unwrap();
+        let become_user = |uid| {
+            let uid = Uid::from_raw(uid);
+            rustix::thread::set_thread_res_uid(uid, uid, uid)
+        };
+        match act {
+            "root" => drop(become_user(0)),
+            // Whether the kernel would let this process is another matter.
+            "guest" => drop(become_user(GUEST)),
+            "another guest" => drop(become_user(GUEST + 1)),
+            "another group" => {
+                let gid = Gid::from_raw(GROUP + 1);
+                let _unchanged = rustix::thread::set_thread_res_gid(gid, gid, gid);
+            }
+            "groups" => drop(rustix::thread::set_thread_groups(&[Gid::from_raw(GROUP)])),
+            "network" => drop(std::net::UdpSocket::bind("127.0.0.1:0")),
+            "chroot" => drop(rustix::process::chroot("/")),
+            "descriptor" => drop(rustix::process::pidfd_getfd(
+                &listed,
+                0,
+                PidfdGetfdFlags::empty(),
+            )),
+            "files" => {
+                files(&folder);
+                let made = fs::create_dir(folder.join("run/folder"));
+                assert_eq!(made.is_ok(), process == "daemon", "{made:?}");
+            }
+            other => panic!("unknown act {other}"),
         }
-        other => panic!("unknown act {other}"),
-    }
-    // At once: the harness needs more.
-    std::process::exit(0);
+    }));
+    // At once, also from a panic: the harness needs more, and would die of that.
+    std::process::exit(i32::from(done.is_err()));
 }
 
 fn files(folder: &Path) {

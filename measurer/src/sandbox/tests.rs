@@ -1,6 +1,7 @@
 //! Each forbidden act is tried by a process of its own: this test program, started anew.
 
 use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 
 use super::*;
@@ -45,31 +46,33 @@ fn child_process() {
     let Ok(act) = std::env::var(ACT) else { return };
     // As the measurer does: the first key is made outside, where the generator may look for its files.
     bartizan_attestation::csr::EphemeralKey::generate().unwrap();
-    shut().unwrap();
-    match act.as_str() {
-        "open" => drop(std::fs::File::open("/dev/null")),
-        "socket" => drop(std::net::TcpListener::bind("127.0.0.1:0")),
-        "kill" => drop(rustix::process::kill_process(
-            rustix::process::Pid::INIT,
-            rustix::process::Signal::URG,
-        )),
-        "executable memory" => executable_memory(),
-        // Else it outlives its supervisor, by itself or in a child.
-        "outlive" => drop(rustix::process::set_parent_process_death_signal(None)),
-        "fork" => drop(Command::new("/usr/bin/true").status()),
-        "serve" => {
-            let buffer = crate::snapshot_buffer::SnapshotBuffer::allocate(1 << 20).unwrap();
-            assert_eq!(buffer.bytes().len(), 1 << 20);
-            bartizan_attestation::csr::EphemeralKey::generate()
-                .unwrap()
-                .csr()
-                .unwrap();
-            drop(vec![1_u8; 64 << 20]);
-            // At once: the test harness needs more.
-            std::process::exit(0);
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        shut().unwrap();
+        match act.as_str() {
+            "open" => drop(std::fs::File::open("/dev/null")),
+            "socket" => drop(std::net::TcpListener::bind("127.0.0.1:0")),
+            "kill" => drop(rustix::process::kill_process(
+                rustix::process::Pid::INIT,
+                rustix::process::Signal::URG,
+            )),
+            "executable memory" => executable_memory(),
+            // Else it outlives its supervisor, by itself or in a child.
+            "outlive" => drop(rustix::process::set_parent_process_death_signal(None)),
+            "fork" => drop(Command::new("/usr/bin/true").status()),
+            "serve" => {
+                let buffer = crate::snapshot_buffer::SnapshotBuffer::allocate(1 << 20).unwrap();
+                assert_eq!(buffer.bytes().len(), 1 << 20);
+                bartizan_attestation::csr::EphemeralKey::generate()
+                    .unwrap()
+                    .csr()
+                    .unwrap();
+                drop(vec![1_u8; 64 << 20]);
+            }
+            other => panic!("unknown act {other}"),
         }
-        other => panic!("unknown act {other}"),
-    }
+    }));
+    // At once, also from a panic: the harness needs more, and would die of that.
+    std::process::exit(i32::from(done.is_err()));
 }
 
 #[expect(unsafe_code, reason = "asks for memory that the sandbox refuses")]

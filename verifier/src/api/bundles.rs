@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 use super::access::{Booting, Operator};
 use super::body::{Pace, arrival, bounded};
 use super::input::{InputError, Segment};
+use super::to_its_end::to_its_end;
 use crate::clock::now_ms;
 use crate::cut::Cut;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
@@ -102,7 +103,7 @@ impl ProblemType for PublishError {
             Self::Torn => ("bundle-torn", StatusCode::SERVICE_UNAVAILABLE),
             Self::None => ("bundle-not-published", StatusCode::NOT_FOUND),
             Self::ServingBusy => ("bundles-busy", StatusCode::SERVICE_UNAVAILABLE),
-            Self::Ending => ("shutting-down", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Ending => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 
@@ -158,10 +159,8 @@ pub(super) async fn publish(
     operator: Operator,
     new: NewBytes,
 ) -> Result<Json<PublishedDocument>, Problem> {
-    // A task of its own: a bundle that arrived is stored to its end, or not at all, whether or not the client stays.
-    let publishing = tokio::spawn(publish_whole(service, operator, new));
-    let published = publishing.await.map_err(|_| PublishError::Ending)??;
-    Ok(Json(published))
+    let published = to_its_end(publish_whole(service, operator, new));
+    published.await.map(Json)
 }
 
 /// The turn goes with the memory.

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::access::{AccessError, Host, Operator};
 use super::input::{self, InputError, Segment};
+use super::to_its_end::to_its_end;
 use crate::binary::Binary;
 use crate::clock::{now_ms, now_s};
 use crate::problem::{Problem, ProblemDocument, ProblemType};
@@ -74,11 +75,6 @@ enum CounterError {
     /// The random number generator failed.
     #[error("the random number generator failed; see the system's log")]
     NoRandomness,
-    /// The service is ending.
-    #[error(
-        "the verifier is shutting down; see GET /v1/revocations/history for whether it was done"
-    )]
-    Stopped,
     /// There is nothing to clear.
     #[error("the vault of card {0} was not found to be a fork; see `bartizan host list`")]
     NoFork(CardId),
@@ -104,7 +100,6 @@ impl ProblemType for CounterError {
         match self {
             Self::Statement(_) => ("vault-statement-refused", StatusCode::UNPROCESSABLE_ENTITY),
             Self::NoRandomness => ("no-randomness", StatusCode::INTERNAL_SERVER_ERROR),
-            Self::Stopped => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
             Self::NoFork(_) => ("no-fork", StatusCode::NOT_FOUND),
             Self::OfKey(_) => ("fork-of-key", StatusCode::CONFLICT),
             Self::Succeeded { .. } => ("fork-with-successor", StatusCode::CONFLICT),
@@ -128,7 +123,7 @@ pub(super) async fn report(
     State(service): State<Arc<Service>>,
     host: Host,
     Extension(Origin(from)): Extension<Origin>,
-    input::Json(handed_in, _share): input::Json<CounterDocument>,
+    input::Json(handed_in, share): input::Json<CounterDocument>,
 ) -> Result<Json<MarkDocument>, Problem> {
     let statement = handed_in.statement.0;
     let statement = Statement::verify(&statement, host.card, &service.anchors.ca(), now_s())
@@ -140,20 +135,23 @@ pub(super) async fn report(
     };
     let mut next = [0; 32];
     rand::fill(&mut next).map_err(|_| CounterError::NoRandomness)?;
-    match service
-        .storage
-        .report_in(&statement, &reporter, next)
-        .await?
-    {
-        Reported::Mark(mark) => Ok(Json(MarkDocument {
-            counter: statement.counter,
-            mark: mark.to_vec().into(),
-        })),
-        Reported::Fork(fork) => {
-            tracing::error!("{fork}");
-            Err(AccessError::VaultForked(fork).into())
+    // Whose vault is a fork may not keep that from the log by going away.
+    to_its_end(async move {
+        let reported = service.storage.report_in(&statement, &reporter, next);
+        let reported = reported.await?;
+        drop(share);
+        match reported {
+            Reported::Mark(mark) => Ok(Json(MarkDocument {
+                counter: statement.counter,
+                mark: mark.to_vec().into(),
+            })),
+            Reported::Fork(fork) => {
+                tracing::error!("{fork}");
+                Err(Problem::from(AccessError::VaultForked(fork)))
+            }
         }
-    }
+    })
+    .await
 }
 
 /// Clears a fork: whoever reports in next with that card is taken.
@@ -177,8 +175,7 @@ pub(super) async fn clear(
         field: "card",
         expected: "64 lower-case hexadecimal digits",
     })?;
-    // A task of its own: what was done is logged, whether or not the client stays.
-    let clearing = tokio::spawn(async move {
+    let cleared = to_its_end(async move {
         let (storage, operator) = (&service.storage, operator.name);
         let cleared = storage.clear_fork(card, &operator, now_ms()).await?;
         if cleared == Cleared::Done {
@@ -186,7 +183,7 @@ pub(super) async fn clear(
         }
         Ok::<_, StorageError>(cleared)
     });
-    match clearing.await.map_err(|_| CounterError::Stopped)?? {
+    match cleared.await? {
         Cleared::Done => Ok(StatusCode::NO_CONTENT),
         Cleared::NoFork => Err(CounterError::NoFork(card).into()),
         Cleared::OfKey => Err(CounterError::OfKey(card).into()),

@@ -19,6 +19,7 @@ use super::documents::{
 use super::input::{self, InputError, Parameters};
 use super::issuing::{IssueError, document, issue};
 use super::listing::{PageQuery, PageShare, Paid};
+use super::to_its_end::to_its_end;
 use super::tpm::{self, TpmError};
 use crate::clock::now_ms;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
@@ -68,9 +69,6 @@ enum EnrolmentError {
         "that card identity key was succeeded by another, or is the key of a card that began with another; enrol with an empty store"
     )]
     KeyTaken,
-    /// The service is ending.
-    #[error("the verifier is shutting down; try again")]
-    Stopped,
 }
 
 impl ProblemType for EnrolmentError {
@@ -85,7 +83,6 @@ impl ProblemType for EnrolmentError {
             Self::KeyOfTpm => ("card-key-of-tpm", StatusCode::FORBIDDEN),
             Self::OtherTpm { .. } => ("host-of-other-tpm", StatusCode::FORBIDDEN),
             Self::KeyTaken => ("card-key-taken", StatusCode::CONFLICT),
-            Self::Stopped => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 
@@ -112,7 +109,7 @@ impl ProblemType for EnrolmentError {
 pub(super) async fn add_join_code(
     State(service): State<Arc<Service>>,
     operator: Operator,
-    input::Json(wish, _share): input::Json<NewJoinCodeDocument>,
+    input::Json(wish, share): input::Json<NewJoinCodeDocument>,
 ) -> Result<(StatusCode, Json<JoinCodeDocument>), Problem> {
     check_name(&wish.name)?;
     if !(1..=MAX_LIFETIME_S).contains(&wish.lifetime_s) {
@@ -135,16 +132,20 @@ pub(super) async fn add_join_code(
             .map_or(Ok(VaultKind::Software), kind)?,
         another_tpm: wish.another_tpm,
     };
-    (service.storage)
-        .add_join_code(&sha256(&code), &wish.name, &good_for, now, expires_at_ms)
-        .await?;
-    let (operator, vault) = (good_for.operator, good_for.vault.name());
-    tracing::info!(operator, host = wish.name, vault, "join code made");
-    let document = JoinCodeDocument {
-        code: code.to_vec().into(),
-        expires_at_ms,
-    };
-    Ok((StatusCode::CREATED, Json(document)))
+    to_its_end(async move {
+        let (storage, host, hash) = (&service.storage, wish.name, sha256(&code));
+        let added = storage.add_join_code(&hash, &host, &good_for, now, expires_at_ms);
+        added.await?;
+        drop(share);
+        let (operator, vault) = (good_for.operator, good_for.vault.name());
+        tracing::info!(operator, host, vault, "join code made");
+        let document = JoinCodeDocument {
+            code: code.to_vec().into(),
+            expires_at_ms,
+        };
+        Ok::<_, StorageError>((StatusCode::CREATED, Json(document)))
+    })
+    .await
 }
 
 /// Enrols a host: certifies its card's identity key in exchange for a join code.
@@ -162,13 +163,12 @@ pub(super) async fn enroll(
 ) -> Result<(StatusCode, Json<EnrolledDocument>), Problem> {
     check_name(&host.name)?;
     let vault = kind(&host.vault)?;
-    // A task of its own: a host that was certified is listed, whether or not the client stays.
-    let enrolling = tokio::spawn(async move {
+    let enrolled = to_its_end(async move {
         let enrolled = enrol(&service, host, vault).await;
         drop(share);
         enrolled
-    });
-    let enrolled = enrolling.await.map_err(|_| EnrolmentError::Stopped)??;
+    })
+    .await?;
     Ok((StatusCode::CREATED, Json(enrolled)))
 }
 

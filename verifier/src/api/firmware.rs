@@ -14,6 +14,7 @@ use super::access::Operator;
 use super::boots::card_id;
 use super::input::{self, InputError, Parameters, Segment};
 use super::listing::{PageQuery, PageShare, Paid};
+use super::to_its_end::to_its_end;
 use crate::binary::Binary;
 use crate::clock::now_ms;
 use crate::config::{FirmwarePcrs, is_firmware_pcr};
@@ -225,7 +226,7 @@ pub(super) async fn shown(
 pub(super) async fn register(
     State(service): State<Arc<Service>>,
     operator: Operator,
-    input::Json(document, _share): input::Json<NewReferenceDocument>,
+    input::Json(document, share): input::Json<NewReferenceDocument>,
 ) -> Result<Json<RegisteredReferenceDocument>, Problem> {
     let (name, pcrs) = (document.name, document.pcrs.0);
     if !(1..=MAX_NAME).contains(&name.len()) || name.contains(char::is_control) {
@@ -235,20 +236,23 @@ pub(super) async fn register(
         return Err(ReferenceError::Pcrs.into());
     }
     let demanded = service.config.measured_boot.firmware_of(true);
-    let mut demanded = demanded.into_iter().flat_map(FirmwarePcrs::numbers);
-    if let Some(lacking) = demanded.find(|pcr| !pcrs.contains_key(pcr)) {
+    let lacking =
+        (demanded.into_iter().flat_map(FirmwarePcrs::numbers)).find(|pcr| !pcrs.contains_key(pcr));
+    if let Some(lacking) = lacking {
         return Err(ReferenceError::Lacking(lacking).into());
     }
-    let registered = service
-        .storage
-        .register_firmware(&name, &pcrs, &operator.name, now_ms());
-    if !registered.await? {
-        return Err(ReferenceError::TooMany.into());
-    }
-    let id = FirmwareReference::id_of(&pcrs).to_string();
-    let operator = operator.name;
-    tracing::warn!(%id, name, operator, "firmware reference registered");
-    Ok(Json(RegisteredReferenceDocument { id }))
+    to_its_end(async move {
+        let (storage, operator) = (&service.storage, operator.name);
+        let registered = storage.register_firmware(&name, &pcrs, &operator, now_ms());
+        if !registered.await? {
+            return Err(Problem::from(ReferenceError::TooMany));
+        }
+        drop(share);
+        let id = FirmwareReference::id_of(&pcrs).to_string();
+        tracing::warn!(%id, name, operator, "firmware reference registered");
+        Ok(Json(RegisteredReferenceDocument { id }))
+    })
+    .await
 }
 
 /// The references that were ever registered.
@@ -290,14 +294,16 @@ pub(super) async fn retire(
     Segment(name): Segment,
 ) -> Result<StatusCode, Problem> {
     let id = id(&name)?;
-    let retired = service
-        .storage
-        .retire_firmware(&id, &operator.name, now_ms());
-    if !retired.await? {
-        return Err(ReferenceError::NotFound.into());
-    }
-    tracing::warn!(%id, operator = operator.name, "firmware reference retired");
-    Ok(StatusCode::NO_CONTENT)
+    to_its_end(async move {
+        let (storage, operator) = (&service.storage, operator.name);
+        let retired = storage.retire_firmware(&id, &operator, now_ms());
+        if !retired.await? {
+            return Err(Problem::from(ReferenceError::NotFound));
+        }
+        tracing::warn!(%id, operator, "firmware reference retired");
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }
 
 fn id(text: &str) -> Result<Sha384, InputError> {

@@ -12,13 +12,13 @@ use utoipa::ToSchema;
 
 use super::access::Operator;
 use super::input;
+use super::to_its_end::to_its_end;
 use crate::anchors::AnchorsError;
 use crate::binary::Binary;
 use crate::clock::now_s;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
 use crate::tls_identity::TlsIdentityError;
-use crate::vault::VaultError;
 
 /// The fleet CA was not replaced.
 #[derive(Debug, thiserror::Error)]
@@ -136,7 +136,7 @@ pub(super) async fn rotate(
         let signer = order.operator().to_owned();
         return Err(FleetCaRouteError::OtherOperator { signer }.into());
     }
-    let rotating = tokio::spawn(async move {
+    let rotated = to_its_end(async move {
         let known = service.anchors.rotate(wish.order.0).await?;
         drop(share);
         let certificate = hex::encode(known.ca().sha256());
@@ -150,6 +150,5 @@ pub(super) async fn rotate(
         }
         Ok::<_, FleetCaRouteError>(FleetCaDocument::from(&**known.lineage()))
     });
-    let rotated = rotating.await.map_err(|_| VaultError::Stopped)??;
-    Ok(Json(rotated))
+    rotated.await.map(Json)
 }

@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::access::Operator;
 use super::input::{InputError, Parameters, Segment};
 use super::listing::{PageShare, Paid};
+use super::to_its_end::to_its_end;
 use crate::binary::Binary;
 use crate::clock::now_s;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
@@ -285,8 +286,7 @@ pub(super) async fn rotate(
     operator: Operator,
     Segment(kind): Segment<RotatedKind>,
 ) -> Result<Json<RotatedKeyDocument>, Problem> {
-    // A task of its own: a rotation that was begun is ended, whether or not the client stays.
-    let rotating = tokio::spawn(async move {
+    let rotated = to_its_end(async move {
         let (certificate, not_after) = match kind {
             RotatedKind::Token => {
                 let key = service.token_keys.replace().await?;
@@ -307,8 +307,7 @@ pub(super) async fn rotate(
             not_after,
         })
     });
-    let rotated = rotating.await.map_err(|_| VaultError::Stopped)??;
-    Ok(Json(rotated))
+    rotated.await.map(Json)
 }
 
 /// Has the verifier's vault make another sealing key, seal its keys and its store by it, and destroy the former one. The vault answers
@@ -324,10 +323,12 @@ pub(super) async fn rotate_sealing(
     State(service): State<Arc<Service>>,
     operator: Operator,
 ) -> Result<StatusCode, Problem> {
-    let rotated = service.vault.rotate_sealing().await;
-    rotated.map_err(KeyRouteError::from)?;
-    tracing::info!(operator = operator.name, "sealing key rotated");
-    Ok(StatusCode::NO_CONTENT)
+    to_its_end(async move {
+        service.vault.rotate_sealing().await?;
+        tracing::info!(operator = operator.name, "sealing key rotated");
+        Ok::<_, KeyRouteError>(StatusCode::NO_CONTENT)
+    })
+    .await
 }
 
 /// Destroys a key before its end. One that is in use gives way to a new one first. Results that a revoked token key signed are good
@@ -356,14 +357,13 @@ pub(super) async fn revoke(
         }
         .into());
     }
-    let revoking = tokio::spawn(async move {
+    to_its_end(async move {
         match kind {
             RotatedKind::Token => service.token_keys.revoke(key).await?,
             RotatedKind::TlsServer => service.tls.revoke(key).await?,
         }
         tracing::warn!(operator = operator.name, ?kind, id, "key revoked");
-        Ok::<_, KeyRouteError>(())
-    });
-    revoking.await.map_err(|_| VaultError::Stopped)??;
-    Ok(StatusCode::NO_CONTENT)
+        Ok::<_, KeyRouteError>(StatusCode::NO_CONTENT)
+    })
+    .await
 }

@@ -12,6 +12,7 @@ use super::body::Body;
 use super::documents::{ProfileRevisionDocument, ProfilesDocument};
 use super::input::{Parameters, Segment};
 use super::listing::{AnswerPayer, PageQuery, PageShare, Paid};
+use super::to_its_end::to_its_end;
 use crate::clock::now_ms;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
@@ -86,25 +87,21 @@ pub(super) async fn put(
     let text = String::from_utf8(profile.to_json())
         .map_err(|_| StorageError::Damaged { table: "profiles" })?;
     drop(profile);
-    let now = now_ms();
-    let revision = service
-        .storage
-        .put_profile(&application, &text, &operator.name, now)
-        .await?;
-    tracing::info!(
-        application,
-        revision,
-        operator = operator.name,
-        "profile put"
-    );
-    let document = ProfileRevisionDocument {
-        application,
-        revision,
-        operator: operator.name,
-        created_at_ms: now,
-        profile: raw(text)?,
-    };
-    Ok(Paid::new(&document, share))
+    to_its_end(async move {
+        let (storage, operator, now) = (&service.storage, operator.name, now_ms());
+        let put = storage.put_profile(&application, &text, &operator, now);
+        let revision = put.await?;
+        tracing::info!(application, revision, operator, "profile put");
+        let document = ProfileRevisionDocument {
+            application,
+            revision,
+            operator,
+            created_at_ms: now,
+            profile: raw(text)?,
+        };
+        Ok::<_, StorageError>(Paid::new(&document, share))
+    })
+    .await
 }
 
 /// The application's current profile.
@@ -155,15 +152,16 @@ pub(super) async fn withdraw(
     operator: Operator,
     Segment(application): Segment,
 ) -> Result<StatusCode, Problem> {
-    if !service
-        .storage
-        .withdraw_profile(&application, &operator.name, now_ms())
-        .await?
-    {
-        return Err(ProfileRouteError::NotFound.into());
-    }
-    tracing::info!(application, operator = operator.name, "profile withdrawn");
-    Ok(StatusCode::NO_CONTENT)
+    to_its_end(async move {
+        let (storage, operator) = (&service.storage, operator.name);
+        let withdrawn = storage.withdraw_profile(&application, &operator, now_ms());
+        if !withdrawn.await? {
+            return Err(Problem::from(ProfileRouteError::NotFound));
+        }
+        tracing::info!(application, operator, "profile withdrawn");
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }
 
 /// The applications that have a profile.

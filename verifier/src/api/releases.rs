@@ -12,11 +12,12 @@ use utoipa::ToSchema;
 use super::access::Operator;
 use super::input::{self, InputError, Parameters, Segment};
 use super::listing::{PageQuery, PageShare, Paid};
+use super::to_its_end::to_its_end;
 use crate::binary::Binary;
 use crate::clock::now_ms;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
-use crate::storage::Release;
+use crate::storage::{Release, StorageError};
 
 /// A release was not registered or retired.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +124,7 @@ impl From<Release> for ReleaseDocument {
 pub(super) async fn register(
     State(service): State<Arc<Service>>,
     operator: Operator,
-    input::Json(document, _share): input::Json<NewReleaseDocument>,
+    input::Json(document, share): input::Json<NewReleaseDocument>,
 ) -> Result<StatusCode, Problem> {
     let key = PublicKey::from_spki_der(&document.key.0).map_err(ReleaseError::from)?;
     if !service
@@ -136,13 +137,15 @@ pub(super) async fn register(
     }
     let signed = document.manifest.0;
     let release = VerifiedManifest::verify(&signed, &key).map_err(ReleaseError::from)?;
-    let storage = &service.storage;
-    storage
-        .register_release(&release, &signed, &key, &operator.name, now_ms())
-        .await?;
-    let (manifest, operator) = (release.sha384(), operator.name);
-    tracing::warn!(%manifest, operator, "release registered");
-    Ok(StatusCode::NO_CONTENT)
+    to_its_end(async move {
+        let (storage, operator) = (&service.storage, operator.name);
+        let registered = storage.register_release(&release, &signed, &key, &operator, now_ms());
+        registered.await?;
+        drop(share);
+        tracing::warn!(manifest = %release.sha384(), operator, "release registered");
+        Ok::<_, StorageError>(StatusCode::NO_CONTENT)
+    })
+    .await
 }
 
 /// The releases that were ever registered.
@@ -184,15 +187,16 @@ pub(super) async fn retire(
     Segment(name): Segment,
 ) -> Result<StatusCode, Problem> {
     let manifest = manifest(&name)?;
-    let storage = &service.storage;
-    if !storage
-        .retire_release(&manifest, &operator.name, now_ms())
-        .await?
-    {
-        return Err(ReleaseError::NotFound.into());
-    }
-    tracing::warn!(%manifest, operator = operator.name, "release retired");
-    Ok(StatusCode::NO_CONTENT)
+    to_its_end(async move {
+        let (storage, operator) = (&service.storage, operator.name);
+        let retired = storage.retire_release(&manifest, &operator, now_ms());
+        if !retired.await? {
+            return Err(Problem::from(ReleaseError::NotFound));
+        }
+        tracing::warn!(%manifest, operator, "release retired");
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
 }
 
 fn manifest(text: &str) -> Result<Sha384, InputError> {

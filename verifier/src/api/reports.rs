@@ -12,6 +12,7 @@ use super::access::Host;
 use super::body::Body;
 use super::documents::{JudgementDocument, NonceDocument, NonceRequestDocument, ReportDocument};
 use super::input::{self, InputError};
+use super::to_its_end::to_its_end;
 use crate::clock::now_ms;
 use crate::judge::{self, JudgeError, Submission};
 use crate::problem::{Problem, ProblemDocument};
@@ -89,8 +90,7 @@ pub(super) async fn submit(
 ) -> Result<Json<JudgementDocument>, Problem> {
     let refused = service.quota.check_host(host.card, Instant::now());
     refused.map_err(JudgeError::from)?;
-    // A task of its own: what was begun is ended, and its memory counted, whether or not the client stays.
-    let judging = tokio::spawn(async move {
+    let judgement = to_its_end(async move {
         let Body { bytes, share } = body;
         // Megabytes of base64: not on the threads that serve.
         let submission = tokio::task::spawn_blocking(move || read_submission(&bytes))
@@ -99,8 +99,8 @@ pub(super) async fn submit(
         let judgement = judge::judge(&service, host.card, host.firmware, submission).await?;
         drop(share);
         Ok::<_, Problem>(judgement)
-    });
-    let judgement = judging.await.map_err(|_| JudgeError::Stopped)??;
+    })
+    .await?;
     Ok(Json(JudgementDocument {
         verdict: judgement.verdict,
         token: judgement.token,

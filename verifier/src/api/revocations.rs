@@ -12,6 +12,7 @@ use super::documents::{
 };
 use super::input::{self, InputError, Parameters, Segment};
 use super::listing::{PageQuery, PageShare, Paid};
+use super::to_its_end::to_its_end;
 use crate::clock::now_ms;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
@@ -26,11 +27,6 @@ enum RevocationRouteError {
     /// Operators cannot lock themselves out.
     #[error("an operator cannot revoke itself; ask another operator")]
     Oneself,
-    /// The service is ending.
-    #[error(
-        "the verifier is shutting down; see GET /v1/revocations/history for whether it was done"
-    )]
-    Stopped,
 }
 
 impl ProblemType for RevocationRouteError {
@@ -38,7 +34,6 @@ impl ProblemType for RevocationRouteError {
         match self {
             Self::NotFound => ("no-revocation", StatusCode::NOT_FOUND),
             Self::Oneself => ("revocation-of-oneself", StatusCode::CONFLICT),
-            Self::Stopped => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 }
@@ -75,8 +70,7 @@ pub(super) async fn revoke(
         operator: operator.name,
         created_at_ms: now_ms(),
     };
-    // A task of its own: what was done is logged, whether or not the client stays.
-    let revoking = tokio::spawn(async move {
+    to_its_end(async move {
         let done = service.storage.revoke(&revocation).await?;
         drop(share);
         let Revocation {
@@ -89,10 +83,8 @@ pub(super) async fn revoke(
             tracing::warn!(kind = kind.word(), subject, operator, "revoked");
         }
         Ok::<_, StorageError>(())
-    });
-    revoking
-        .await
-        .map_err(|_| RevocationRouteError::Stopped)??;
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -158,7 +150,7 @@ pub(super) async fn reinstate(
     operator: Operator,
     Parameters(query): Parameters<RevocationQuery>,
 ) -> Result<StatusCode, Problem> {
-    let reinstating = tokio::spawn(async move {
+    let done = to_its_end(async move {
         let (storage, operator) = (&service.storage, operator.name);
         let (kind, subject) = (query.kind, query.subject);
         let done = storage.reinstate(kind, &subject, &operator, now_ms());
@@ -173,8 +165,7 @@ pub(super) async fn reinstate(
         }
         Ok::<_, StorageError>(done)
     });
-    let done = reinstating.await;
-    if done.map_err(|_| RevocationRouteError::Stopped)?? {
+    if done.await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(RevocationRouteError::NotFound.into())

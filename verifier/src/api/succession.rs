@@ -26,6 +26,7 @@ use super::counters::Origin;
 use super::documents::EnrolledDocument;
 use super::input;
 use super::issuing::{IssueError, Issued, document, issue};
+use super::to_its_end::to_its_end;
 use crate::binary::Binary;
 use crate::clock::{now_ms, now_s};
 use crate::problem::{Problem, ProblemDocument, ProblemType};
@@ -172,8 +173,7 @@ pub(super) async fn succeed(
     Extension(Origin(from)): Extension<Origin>,
     input::Json(wish, share): input::Json<SuccessionDocument>,
 ) -> Result<Json<EnrolledDocument>, Problem> {
-    // A task of its own: what the vault certified is recorded, whether or not the client stays.
-    let succeeding = tokio::spawn(async move {
+    let succeeded = to_its_end(async move {
         let asked = Asked {
             host,
             key_ended,
@@ -183,8 +183,7 @@ pub(super) async fn succeed(
         drop(share);
         succeeded
     });
-    let succeeded = succeeding.await.map_err(|_| SucceedError::Stopped)??;
-    Ok(Json(succeeded))
+    succeeded.await.map(Json)
 }
 
 async fn succeed_listed(

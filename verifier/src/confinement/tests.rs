@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
@@ -58,31 +59,33 @@ fn child_process() {
         database.display()
     ))
     .unwrap();
-    restrict_access(&config).unwrap();
-    if act != "access" {
-        restrict_system_calls().unwrap();
-    }
-    match act.as_str() {
-        "access" => {
-            std::fs::write(&database, "").unwrap();
-            let elsewhere = std::fs::read("/etc/passwd").unwrap_err();
-            assert_eq!(elsewhere.kind(), ErrorKind::PermissionDenied);
-            let elsewhere = std::fs::write("/tmp/bartizan-elsewhere", "").unwrap_err();
-            assert_eq!(elsewhere.kind(), ErrorKind::PermissionDenied);
-            TcpListener::bind("127.0.0.1:0").unwrap();
-            let to_host = TcpStream::connect(host.local_addr().unwrap()).unwrap_err();
-            assert_eq!(to_host.kind(), ErrorKind::PermissionDenied);
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        restrict_access(&config).unwrap();
+        if act != "access" {
+            restrict_system_calls().unwrap();
         }
-        "serve" => {
-            std::fs::write(&database, "").unwrap();
-            std::fs::remove_file(&database).unwrap();
-            std::thread::spawn(|| ()).join().unwrap();
+        match act.as_str() {
+            "access" => {
+                std::fs::write(&database, "").unwrap();
+                let elsewhere = std::fs::read("/etc/passwd").unwrap_err();
+                assert_eq!(elsewhere.kind(), ErrorKind::PermissionDenied);
+                let elsewhere = std::fs::write("/tmp/bartizan-elsewhere", "").unwrap_err();
+                assert_eq!(elsewhere.kind(), ErrorKind::PermissionDenied);
+                TcpListener::bind("127.0.0.1:0").unwrap();
+                let to_host = TcpStream::connect(host.local_addr().unwrap()).unwrap_err();
+                assert_eq!(to_host.kind(), ErrorKind::PermissionDenied);
+            }
+            "serve" => {
+                std::fs::write(&database, "").unwrap();
+                std::fs::remove_file(&database).unwrap();
+                std::thread::spawn(|| ()).join().unwrap();
+            }
+            "listen" => drop(TcpListener::bind("127.0.0.1:0")),
+            "connect" => drop(TcpStream::connect(host.local_addr().unwrap())),
+            "execute" => drop(Command::new("/usr/bin/true").spawn()),
+            other => panic!("unknown act {other}"),
         }
-        "listen" => drop(TcpListener::bind("127.0.0.1:0")),
-        "connect" => drop(TcpStream::connect(host.local_addr().unwrap())),
-        "execute" => drop(Command::new("/usr/bin/true").spawn()),
-        other => panic!("unknown act {other}"),
-    }
-    // At once: the harness needs more.
-    std::process::exit(0);
+    }));
+    // At once, also from a panic: the harness needs more, and would die of that.
+    std::process::exit(i32::from(done.is_err()));
 }

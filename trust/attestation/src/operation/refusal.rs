@@ -35,13 +35,13 @@ pub enum OperationRefusal {
     /// It is past its end.
     #[n(4)]
     #[error(
-        "the order expired at {expires_at}, it is {now_s} here (seconds since 1970); sign it anew, and compare the clocks"
+        "the order expired at {expires_at}, it is {now_s} here (seconds since 1970, by the host's clock, or by its log's newest record where that is later); sign it anew, and compare the clocks"
     )]
     Expired {
         /// Its end.
         #[n(0)]
         expires_at: u64,
-        /// The host's time.
+        /// The host's time: its clock's, or its log's newest record's where that is later.
         #[n(1)]
         now_s: u64,
     },
