@@ -25,6 +25,7 @@ mod error;
 mod firmware;
 mod forks;
 mod host_boots;
+mod migrations;
 mod page;
 mod profiles;
 mod releases;
@@ -94,7 +95,7 @@ impl Storage {
             .connect_with(options.clone())
             .await
             .map_err(cannot_open)?;
-        sqlx::migrate!()
+        migrations::all()
             .run(&writer)
             .await
             .map_err(|source| StorageError::Migrate {

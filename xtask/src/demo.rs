@@ -16,8 +16,10 @@ const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
 /// How the host's programs are built.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Build {
-    /// Quickly: for the demo and the tests.
+    /// Quickly: for the demo.
     Debug,
+    /// Quickly, and the tests with them: in the features of either, so that nothing is built twice.
+    Tests,
     /// As they are meant to run: for what is measured or runs long.
     Release,
 }
@@ -45,18 +47,25 @@ pub(crate) fn run(json: bool) -> Result<()> {
 /// Builds what the stack is started from; what is there already costs nothing.
 pub(crate) fn stage(build: Build) -> Result<Stage> {
     let (name, programs, flags): (_, _, &[&str]) = match build {
-        Build::Debug => ("build: host programs", "debug", &[]),
-        Build::Release => ("build: host programs (release)", "release", &["--release"]),
+        Build::Debug => (
+            "build: host programs",
+            "debug",
+            &["--bins", "--exclude=xtask"],
+        ),
+        Build::Tests => (
+            "build: host programs and tests",
+            "debug",
+            &["--all-targets"],
+        ),
+        Build::Release => (
+            "build: host programs (release)",
+            "release",
+            &["--bins", "--exclude=xtask", "--release"],
+        ),
     };
     step(name, || {
         let mut build = sh::cargo();
-        build.args([
-            "build",
-            "--workspace",
-            "--bins",
-            "--exclude=xtask",
-            "--locked",
-        ]);
+        build.args(["build", "--workspace", "--locked"]);
         sh::quiet(build.args(flags)).map(drop)
     })?;
     step("build: launcher and guest programs (static)", || {

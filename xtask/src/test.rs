@@ -1,5 +1,7 @@
 //! Every test: checks, unit and property tests, then the end-to-end tests on the real stack.
 
+use std::process::Command;
+
 use anyhow::Result;
 
 use crate::progress::step;
@@ -8,52 +10,40 @@ use crate::{check, components, demo, kernels, sh};
 /// Runs all of them, or the end-to-end tests whose name contains `filter`.
 pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     components::setup()?;
+    components::demand_root("test")?;
     if filter.is_none() {
         check::run()?;
-        step("unit and property tests", || {
-            sh::loud(sh::cargo().args([
-                "test",
-                "--workspace",
-                "--exclude=bartizan-tests",
-                "--locked",
-                "--quiet",
-            ]))
-        })?;
     }
-    components::demand_root("test")?;
-    let stage = demo::stage(demo::Build::Debug)?;
+    let stage = demo::stage(demo::Build::Tests)?;
     if filter.is_none() {
+        step("unit and property tests", || {
+            sh::loud(tests().arg("--quiet"))
+        })?;
         // Ignored elsewhere, since only here are there kernels to boot.
         let kernels = kernels::ensure()?;
         step("measuring booted kernels, 4- and 5-level paging", || {
-            sh::loud(
-                stage
-                    .environment(&mut sh::cargo())
-                    .env("BARTIZAN_TEST_KERNEL_GENERIC", &kernels.generic)
-                    .env("BARTIZAN_TEST_KERNEL_BACKPORTS", &kernels.backports)
-                    .args([
-                        "test",
-                        "--package=bartizan-measurer",
-                        "--test=measuring",
-                        "--locked",
-                    ])
-                    .args(["guest::", "--", "--ignored", "--test-threads=1"]),
-            )
+            let mut tests = tests();
+            stage
+                .environment(&mut tests)
+                .env("BARTIZAN_TEST_KERNEL_GENERIC", &kernels.generic)
+                .env("BARTIZAN_TEST_KERNEL_BACKPORTS", &kernels.backports);
+            sh::loud(tests.args(["--test=measuring", "guest::", "--", "--ignored", ALONE]))
         })?;
     }
     step("end-to-end tests", || {
-        sh::loud(
-            stage
-                .environment(&mut sh::cargo())
-                .args([
-                    "test",
-                    "--package=bartizan-tests",
-                    "--locked",
-                    "--",
-                    "--nocapture",
-                    "--test-threads=1",
-                ])
-                .args(filter),
-        )
+        let mut tests = tests();
+        stage.environment(&mut tests);
+        tests.args(["--test=end_to_end", "--", "--nocapture", ALONE]);
+        sh::loud(tests.args(filter))
     })
+}
+
+/// One after the other.
+const ALONE: &str = "--test-threads=1";
+
+/// Of the whole workspace, whichever are run: else cargo builds all that they need anew, in their features alone.
+fn tests() -> Command {
+    let mut cargo = sh::cargo();
+    cargo.args(["test", "--workspace", "--locked"]);
+    cargo
 }

@@ -48,15 +48,10 @@ impl Drop for VaultProcess {
 /// Built where this test's own binary was.
 fn vault_binary() -> PathBuf {
     let verifier = Path::new(env!("CARGO_BIN_EXE_bartizan-verifier"));
+    // Of the whole workspace, with a test: in the features that `cargo xtask test` builds everything in.
     let built = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "bartizan-vault",
-            "--bin",
-            "bartizan-vault",
-        ])
+        .args(["build", "--quiet", "--workspace"])
+        .args(["--bin", "bartizan-vault", "--test", "back_ends"])
         .args(cfg!(not(debug_assertions)).then_some("--release"))
         .status()
         .unwrap();

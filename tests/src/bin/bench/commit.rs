@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use bartizan_attestation::digest::sha256;
 use bartizan_attestation::identity::GuestIdentity;
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::runtime::{Builder, Runtime};
@@ -13,6 +14,9 @@ use uuid::Uuid;
 
 use crate::exchange::Granted;
 use crate::samples::timed;
+
+/// The verifier's schema.
+const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../verifier/migrations");
 
 /// A database like the verifier's.
 pub(crate) struct Database {
@@ -30,7 +34,8 @@ impl Database {
             .synchronous(SqliteSynchronous::Full);
         let connection = runtime.block_on(async {
             let mut connection = options.connect().await?;
-            sqlx::migrate!("../verifier/migrations")
+            Migrator::new(Path::new(MIGRATIONS))
+                .await?
                 .run(&mut connection)
                 .await?;
             anyhow::Ok(connection)
