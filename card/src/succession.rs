@@ -35,7 +35,7 @@ pub enum SuccessionError {
     /// The verifier did not do it.
     #[error(transparent)]
     Refused(#[from] CardRefusal),
-    /// The vault has begun, and names the same key until its certificate is there: the card finishes it by itself.
+    /// The vault has made a key, and names it until its certificate is there: the card finishes it by itself.
     #[error("it is begun, and a card that runs goes on trying: {0}")]
     Begun(#[source] Box<SuccessionError>),
     /// The certificate that is in use is good no more.
@@ -95,7 +95,11 @@ async fn succeed_once(card: &Card, next: NextKey) -> Result<VerifiedCertificate,
         return Err(VaultError::Unexpected.into());
     };
     let finished = finish(card, &begun).await;
-    finished.map_err(|error| SuccessionError::Begun(error.into()))
+    finished.map_err(|error| match next {
+        NextKey::New => SuccessionError::Begun(error.into()),
+        // The key in use is certified again: nothing waits.
+        NextKey::Same => error,
+    })
 }
 
 /// Has the verifier certify what the vault has begun, and the vault install it.

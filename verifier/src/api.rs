@@ -68,7 +68,9 @@ pub enum RoutingError {
     #[error("the request has a Transfer-Encoding; send the body with its Content-Length alone")]
     Coding,
     /// The request's body did not arrive, or the answer was not ready, in time.
-    #[error("the request took more than {0} s; send its body faster, or try again")]
+    #[error(
+        "the request took more than {0} s; send its body faster; what it changes may have been done: look, and try again"
+    )]
     Timeout(u64),
 }
 

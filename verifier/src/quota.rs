@@ -1,5 +1,5 @@
 //! How many verdicts there may be of one VM and of one host, so that no guest can fill the disk, and how often a
-//! host may renew its certificate and hand its boot in.
+//! host may renew its certificate, hand its boot in and report in.
 //!
 //! A verdict costs one unit for each KiB that is kept of it for ever, at least one. Each VM, and each
 //! host, has a bucket of units that fills at a steady rate: what is kept of a VM in a day is at most a
@@ -16,11 +16,13 @@ use crate::problem::ProblemType;
 
 mod boots;
 mod buckets;
+mod counters;
 mod renewals;
 #[cfg(test)]
 mod tests;
 
 pub use boots::{BootQuota, BootQuotaError};
+pub use counters::{CounterQuota, CounterQuotaError};
 pub use renewals::{RenewalQuota, RenewalQuotaError};
 
 use buckets::{Buckets, Rate};

@@ -18,7 +18,7 @@ use crate::memory::MemoryBudget;
 use crate::metrics::Metrics;
 use crate::nonces::NonceBook;
 use crate::profile_cache::ProfileCache;
-use crate::quota::{BootQuota, RenewalQuota, VerdictQuota};
+use crate::quota::{BootQuota, CounterQuota, RenewalQuota, VerdictQuota};
 use crate::quoted::Quoted;
 use crate::rotation::keep_fresh;
 use crate::server::Server;
@@ -105,6 +105,7 @@ pub async fn run(
         quota: VerdictQuota::new(&config.verdicts),
         renewals: RenewalQuota::default(),
         boots: BootQuota::default(),
+        counters: CounterQuota::default(),
         enrolling: tokio::sync::Mutex::default(),
         challenges: Challenges::default(),
         quoted: Quoted::default(),
@@ -144,7 +145,8 @@ pub async fn run(
     serving.join_all().await;
     rotating.abort();
     let _aborted = rotating.await;
-    // The last holders of the verdict log are gone now: the writer finishes what was handed to it.
+    // What changes something is ended all the same: each such task holds the verdict log, whose writer finishes what was handed to it and
+    // ends with the last of them.
     drop(service);
     let _finished = verdict_writer.await;
     storage.close().await;

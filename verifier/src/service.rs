@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::nonces::NonceBook;
 use crate::payer::Payer;
 use crate::profile_cache::ProfileCache;
-use crate::quota::{BootQuota, RenewalQuota, VerdictQuota};
+use crate::quota::{BootQuota, CounterQuota, RenewalQuota, VerdictQuota};
 use crate::quoted::Quoted;
 use crate::storage::{Storage, VerdictLog};
 use crate::tls_identity::TlsIdentity;
@@ -37,6 +37,8 @@ pub struct Service {
     pub renewals: RenewalQuota,
     /// How many more logs of hosts' boots.
     pub boots: BootQuota,
+    /// How many more reports of hosts' counters.
+    pub counters: CounterQuota,
     /// One host is enrolled at a time.
     pub enrolling: tokio::sync::Mutex<()>,
     /// What hosts' TPMs have yet to prove.

@@ -95,6 +95,6 @@ for unused in kvm_amd kvm_intel powernow_k8 acpi_cpufreq aesni_intel ghash_clmul
     crc32_pclmul sha512_ssse3 sha256_ssse3 sha1_ssse3; do
     echo "blacklist $unused"
 done > "$root/etc/modprobe.d/unused.conf"
-# Else each first boot, and all are, has systemd enable its units anew.
-echo 4b617274697a616e4b617274697a616e > "$root/etc/machine-id"
+# Else each first boot, and all are, has systemd enable its units anew. Any other would do.
+echo 42617274697a616e42617274697a616e > "$root/etc/machine-id"
 : > "$root/etc/fstab"

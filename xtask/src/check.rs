@@ -13,8 +13,11 @@ pub(crate) fn run() -> Result<()> {
     })?;
     step("layers", layers::run)?;
     step("clippy", || {
-        clippy(&["--workspace"])?;
-        clippy(&["--manifest-path=fuzz/Cargo.toml", "--target-dir=target"])
+        clippy(&["--workspace", "--all-targets"])?;
+        // Not among all targets, since no plain `cargo test` runs it.
+        clippy(&["--workspace", "--test=end_to_end"])?;
+        let fuzz = ["--manifest-path=fuzz/Cargo.toml", "--target-dir=target"];
+        clippy(&[fuzz.as_slice(), &["--all-targets"]].concat())
     })?;
     step("documentation", || {
         let arguments = [
@@ -31,6 +34,17 @@ pub(crate) fn run() -> Result<()> {
         )
         .map(drop)
     })?;
+    // What is tested is built in the features of the tests too.
+    step("the host's programs in their own features", || {
+        let bins = [
+            "check",
+            "--workspace",
+            "--exclude=xtask",
+            "--bins",
+            "--locked",
+        ];
+        sh::quiet(sh::cargo().args(bins)).map(drop)
+    })?;
     let deny = components::ensure_cargo_deny()?;
     step("licences, bans, sources", || {
         // Advisories are fetched from the network and change by the day: `cargo deny check advisories` is for
@@ -42,5 +56,5 @@ pub(crate) fn run() -> Result<()> {
 fn clippy(whose: &[&str]) -> Result<()> {
     let mut clippy = sh::cargo();
     clippy.arg("clippy").args(whose);
-    sh::quiet(clippy.args(["--all-targets", "--locked", "--", "-D", "warnings"])).map(drop)
+    sh::quiet(clippy.args(["--locked", "--", "-D", "warnings"])).map(drop)
 }

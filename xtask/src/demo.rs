@@ -18,7 +18,7 @@ const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
 pub(crate) enum Build {
     /// Quickly: for the demo.
     Debug,
-    /// Quickly, and the tests with them: in the features of either, so that nothing is built twice.
+    /// Quickly, and the end-to-end tests: in the features of all tests, so that nothing is built twice.
     Tests,
     /// As they are meant to run: for what is measured or runs long.
     Release,
@@ -55,7 +55,7 @@ pub(crate) fn stage(build: Build) -> Result<Stage> {
         Build::Tests => (
             "build: host programs and tests",
             "debug",
-            &["--all-targets"],
+            &["--bins", "--test=end_to_end"],
         ),
         Build::Release => (
             "build: host programs (release)",

@@ -10,15 +10,18 @@ use crate::{check, components, demo, kernels, sh};
 /// Runs all of them, or the end-to-end tests whose name contains `filter`.
 pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     components::setup()?;
-    components::demand_root("test")?;
     if filter.is_none() {
         check::run()?;
-    }
-    let stage = demo::stage(demo::Build::Tests)?;
-    if filter.is_none() {
+        step("build: unit and property tests", || {
+            sh::quiet(tests().arg("--no-run")).map(drop)
+        })?;
         step("unit and property tests", || {
             sh::loud(tests().arg("--quiet"))
         })?;
+    }
+    components::demand_root("test")?;
+    let stage = demo::stage(demo::Build::Tests)?;
+    if filter.is_none() {
         // Ignored elsewhere, since only here are there kernels to boot.
         let kernels = kernels::ensure()?;
         step("measuring booted kernels, 4- and 5-level paging", || {

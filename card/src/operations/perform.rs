@@ -90,8 +90,10 @@ impl Operations {
         let done = succession::succeed(&self.card, NextKey::New).await;
         done.map(|_| OperationReply::Done)
             .map_err(|error| match error {
-                SuccessionError::Vault(VaultError::Unanswered { .. })
-                | SuccessionError::Begun(_) => OperationRefusal::RotationUnknown(error.to_string()),
+                SuccessionError::Vault(VaultError::Unanswered { .. }) => {
+                    OperationRefusal::RotationUnknown(error.to_string())
+                }
+                SuccessionError::Begun(why) => OperationRefusal::RotationBegun(why.to_string()),
                 error => OperationRefusal::NotRotated(error.to_string()),
             })
     }
@@ -134,9 +136,9 @@ pub(super) fn outcome(done: &Result<OperationReply, OperationRefusal>) -> Outcom
             Outcome::refused(&refusal.to_string())
         }
         Ok(OperationReply::Refused(refusal)) | Err(refusal) => match refusal {
-            OperationRefusal::HypervisorAway(_) | OperationRefusal::RotationUnknown(_) => {
-                Outcome::unknown(&refusal.to_string())
-            }
+            OperationRefusal::HypervisorAway(_)
+            | OperationRefusal::RotationUnknown(_)
+            | OperationRefusal::RotationBegun(_) => Outcome::unknown(&refusal.to_string()),
             refusal => Outcome::refused(&refusal.to_string()),
         },
         Ok(

@@ -2,6 +2,7 @@
 //! measured as well as what lies below, and what lies between is no RAM.
 
 use anyhow::{Context, Result, ensure};
+use bartizan_attestation::measurement::HashAlgorithm;
 use bartizan_tests::nginx::Nginx;
 use bartizan_tests::stack::{Guest, GuestSpec};
 
@@ -18,6 +19,8 @@ const PAGE: u64 = 4096;
 const GIB: u64 = 1 << 30;
 /// The guest's RAM: q35 has 2 GiB of it below the hole and 3 above.
 const RAM_MIB: u64 = 5 << 10;
+/// Where the pages lie is all that is new here: each algorithm has its case in [`crate::agreement`].
+const ALGORITHM: &[HashAlgorithm] = &[HashAlgorithm::Sha384];
 /// 4 KiB pages of a huge one.
 const HUGE: u64 = 512;
 
@@ -75,7 +78,7 @@ fn code_of_nginx(guest: &mut Guest) -> Result<()> {
     };
     pages.inside(guest, "sha256sum")?;
     all_above(&pages.frames(guest)?)?;
-    agree(guest, pages)
+    agree(guest, pages, ALGORITHM)
 }
 
 /// Two huge pages of a kind, whole, and a few pages about the seam between them.
@@ -94,8 +97,8 @@ fn huge_pages(guest: &mut Guest, kind: &str, counted_as: &str) -> Result<()> {
         count,
     };
     all_above(&pages(0, 2 * HUGE).frames(guest)?)?;
-    agree(guest, pages(0, 2 * HUGE))?;
-    agree(guest, pages(HUGE - 3, 7))?;
+    agree(guest, pages(0, 2 * HUGE), ALGORITHM)?;
+    agree(guest, pages(HUGE - 3, 7), ALGORITHM)?;
     holder.stop(guest)
 }
 

@@ -33,6 +33,8 @@ fn child(act: &str) -> (ExitStatus, Option<String>) {
     let ended = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "--ignored", "--nocapture", "--test-threads=1"])
         .arg("confinement::tests::child_process")
+        // Whoever asks for one has a panic look for files.
+        .env_remove("RUST_BACKTRACE")
         .env(ACT, act)
         .env(FOLDER, folder.path())
         .output()

@@ -13,6 +13,7 @@ use super::access::{Booting, Operator};
 use super::firmware::Pcrs;
 use super::input::{self, InputError, Segment};
 use super::listing::{PageShare, Paid};
+use super::to_its_end::to_its_end;
 use crate::binary::Binary;
 use crate::boots::{self, HandedIn, Quote};
 use crate::peer::ChannelBinding;
@@ -133,7 +134,7 @@ pub(super) async fn hand_in(
     State(service): State<Arc<Service>>,
     host: Booting,
     binding: Option<Extension<ChannelBinding>>,
-    input::Json(document, _share): input::Json<BootLogDocument>,
+    input::Json(document, share): input::Json<BootLogDocument>,
 ) -> Result<Json<AcceptedBootDocument>, Problem> {
     let handed_in = HandedIn {
         card: host.card,
@@ -144,7 +145,11 @@ pub(super) async fn hand_in(
         firmware: document.firmware.map(|log| log.0),
         binding: binding.map(|Extension(binding)| binding),
     };
-    let accepted = boots::accept(&service, handed_in).await?;
+    let accepting = async move {
+        let _share = share;
+        boots::accept(&service, handed_in).await
+    };
+    let accepted = to_its_end(accepting).await?;
     let [base, bundle] = accepted.map(|manifest| manifest.to_string());
     Ok(Json(AcceptedBootDocument { base, bundle }))
 }

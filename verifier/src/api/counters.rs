@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use aws_lc_rs::rand;
 use axum::extract::State;
@@ -18,6 +19,7 @@ use super::to_its_end::to_its_end;
 use crate::binary::Binary;
 use crate::clock::{now_ms, now_s};
 use crate::problem::{Problem, ProblemDocument, ProblemType};
+use crate::quota::CounterQuotaError;
 use crate::service::Service;
 use crate::storage::{Cleared, Fork, ForkSign, Reported, Reporter, StorageError};
 
@@ -72,6 +74,9 @@ enum CounterError {
     /// The statement is not this host's vault's.
     #[error(transparent)]
     Statement(#[from] StatementError),
+    /// The host reports in too often.
+    #[error(transparent)]
+    Quota(#[from] CounterQuotaError),
     /// The random number generator failed.
     #[error("the random number generator failed; see the system's log")]
     NoRandomness,
@@ -99,10 +104,18 @@ impl ProblemType for CounterError {
     fn kind(&self) -> (&'static str, StatusCode) {
         match self {
             Self::Statement(_) => ("vault-statement-refused", StatusCode::UNPROCESSABLE_ENTITY),
+            Self::Quota(error) => error.kind(),
             Self::NoRandomness => ("no-randomness", StatusCode::INTERNAL_SERVER_ERROR),
             Self::NoFork(_) => ("no-fork", StatusCode::NOT_FOUND),
             Self::OfKey(_) => ("fork-of-key", StatusCode::CONFLICT),
             Self::Succeeded { .. } => ("fork-with-successor", StatusCode::CONFLICT),
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::Quota(error) => error.retry_after_s(),
+            _ => None,
         }
     }
 }
@@ -125,6 +138,8 @@ pub(super) async fn report(
     Extension(Origin(from)): Extension<Origin>,
     input::Json(handed_in, share): input::Json<CounterDocument>,
 ) -> Result<Json<MarkDocument>, Problem> {
+    let spent = service.counters.spend(host.card, from.ip(), Instant::now());
+    spent.map_err(CounterError::from)?;
     let statement = handed_in.statement.0;
     let statement = Statement::verify(&statement, host.card, &service.anchors.ca(), now_s())
         .map_err(CounterError::from)?;
@@ -137,10 +152,9 @@ pub(super) async fn report(
     rand::fill(&mut next).map_err(|_| CounterError::NoRandomness)?;
     // Whose vault is a fork may not keep that from the log by going away.
     to_its_end(async move {
+        let _share = share;
         let reported = service.storage.report_in(&statement, &reporter, next);
-        let reported = reported.await?;
-        drop(share);
-        match reported {
+        match reported.await? {
             Reported::Mark(mark) => Ok(Json(MarkDocument {
                 counter: statement.counter,
                 mark: mark.to_vec().into(),

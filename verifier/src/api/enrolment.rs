@@ -133,10 +133,10 @@ pub(super) async fn add_join_code(
         another_tpm: wish.another_tpm,
     };
     to_its_end(async move {
+        let _share = share;
         let (storage, host, hash) = (&service.storage, wish.name, sha256(&code));
         let added = storage.add_join_code(&hash, &host, &good_for, now, expires_at_ms);
         added.await?;
-        drop(share);
         let (operator, vault) = (good_for.operator, good_for.vault.name());
         tracing::info!(operator, host, vault, "join code made");
         let document = JoinCodeDocument {

@@ -243,11 +243,11 @@ pub(super) async fn register(
     }
     to_its_end(async move {
         let (storage, operator) = (&service.storage, operator.name);
+        let _share = share;
         let registered = storage.register_firmware(&name, &pcrs, &operator, now_ms());
         if !registered.await? {
             return Err(Problem::from(ReferenceError::TooMany));
         }
-        drop(share);
         let id = FirmwareReference::id_of(&pcrs).to_string();
         tracing::warn!(%id, name, operator, "firmware reference registered");
         Ok(Json(RegisteredReferenceDocument { id }))

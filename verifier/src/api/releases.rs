@@ -139,9 +139,9 @@ pub(super) async fn register(
     let release = VerifiedManifest::verify(&signed, &key).map_err(ReleaseError::from)?;
     to_its_end(async move {
         let (storage, operator) = (&service.storage, operator.name);
+        let _share = share;
         let registered = storage.register_release(&release, &signed, &key, &operator, now_ms());
         registered.await?;
-        drop(share);
         tracing::warn!(manifest = %release.sha384(), operator, "release registered");
         Ok::<_, StorageError>(StatusCode::NO_CONTENT)
     })

@@ -1,6 +1,9 @@
 //! What changes something is ended, and logged, whether or not its client stays: a request's own future is dropped with its connection.
 
+use std::panic::resume_unwind;
+
 use axum::http::StatusCode;
+use tokio::task::JoinError;
 
 use crate::problem::{Problem, ProblemType};
 
@@ -34,5 +37,9 @@ where
 {
     // A problem is logged where it is made: by the task too.
     let task = tokio::spawn(async { work.await.map_err(Into::into) });
-    task.await.map_err(|_| TaskError::Stopped)?
+    match task.await.map_err(JoinError::try_into_panic) {
+        Ok(done) => done,
+        Err(Ok(panic)) => resume_unwind(panic),
+        Err(Err(_)) => Err(TaskError::Stopped.into()),
+    }
 }

@@ -77,7 +77,15 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
         let files = Migrator::new(folder).await.unwrap();
         let shown = |of: &Migrator| -> Vec<_> {
-            let shown = |it: &Migration| (it.version, it.description.clone(), it.checksum.clone());
+            let shown = |it: &Migration| {
+                let kind = (it.migration_type, it.no_tx);
+                (
+                    it.version,
+                    it.description.clone(),
+                    kind,
+                    it.checksum.clone(),
+                )
+            };
             of.iter().map(shown).collect()
         };
         assert_eq!(shown(&all()), shown(&files));

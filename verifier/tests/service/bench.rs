@@ -18,7 +18,7 @@ use bartizan_verifier::metrics::Metrics;
 use bartizan_verifier::nonces::NonceBook;
 use bartizan_verifier::peer::Peer;
 use bartizan_verifier::profile_cache::ProfileCache;
-use bartizan_verifier::quota::{BootQuota, RenewalQuota, VerdictQuota};
+use bartizan_verifier::quota::{BootQuota, CounterQuota, RenewalQuota, VerdictQuota};
 use bartizan_verifier::service::Service;
 use bartizan_verifier::storage::{Storage, VerdictLog};
 use bartizan_verifier::tls_identity::TlsIdentity;
@@ -71,6 +71,7 @@ impl Bench {
             quota: VerdictQuota::new(&config.verdicts),
             renewals: RenewalQuota::default(),
             boots: BootQuota::default(),
+            counters: CounterQuota::default(),
             enrolling: tokio::sync::Mutex::default(),
             challenges: api::Challenges::default(),
             quoted: bartizan_verifier::quoted::Quoted::default(),

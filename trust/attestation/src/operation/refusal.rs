@@ -146,6 +146,12 @@ pub enum OperationRefusal {
     #[n(19)]
     #[error("whether the key was rotated is not known: {0}; see `bartizan key history host`")]
     RotationUnknown(#[n(0)] String),
+    /// The vault has made the next key; it is not certified yet.
+    #[n(20)]
+    #[error(
+        "the rotation is begun and not finished: {0}; the card goes on trying, see `bartizan key history host`"
+    )]
+    RotationBegun(#[n(0)] String),
 }
 
 impl OperationRefusal {
@@ -173,6 +179,7 @@ impl OperationRefusal {
             Self::HypervisorUnreached(_) => "hypervisor-unreached",
             Self::VaultAway(_) => "vault-away",
             Self::RotationUnknown(_) => "rotation-unknown",
+            Self::RotationBegun(_) => "rotation-begun",
         }
     }
 }
