@@ -80,6 +80,22 @@ fn a_card_identity_key_is_rotated_by_an_administrator() {
 }
 
 #[test]
+fn a_card_identity_key_that_was_begun_is_no_refused_one() {
+    let scene = Running::start("");
+    let ann = scene.operator("ann", Role::Administrator);
+    let key = RotatableKey::Card;
+    let rotate = || Operation::RotateKeys { key };
+    let verifier = scene.verifier.as_ref().unwrap();
+    verifier.certify(false);
+    assert_eq!(scene.refusal(&ann, rotate()), "rotation-begun");
+    assert_eq!(scene.events()[2], "ended 1 unknown");
+    assert!(scene.vault.installed.try_recv().is_err());
+    verifier.certify(true);
+    assert_eq!(scene.order(&ann, rotate()), OperationReply::Done);
+    scene.vault.installed.recv_timeout(crate::DEADLINE).unwrap();
+}
+
+#[test]
 fn a_report_key_is_rotated_by_the_hypervisor_for_an_administrator() {
     let scene = Running::start("");
     let (ann, bob) = (

@@ -2,7 +2,7 @@
 //! answer on a connection of its own. Who drops it takes the verifier away.
 
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -24,6 +24,7 @@ pub(crate) struct StandInVerifier {
     revoked: Arc<Mutex<Vec<String>>>,
     told: Arc<Mutex<Told>>,
     bundle: Arc<Mutex<Served>>,
+    certifies: Arc<AtomicBool>,
     asked_for_cas: Arc<AtomicUsize>,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -68,8 +69,10 @@ impl StandInVerifier {
         let told = Arc::new(Mutex::new(Told { lineage, tokens }));
         let asked_for_cas = Arc::new(AtomicUsize::new(0));
         let bundle = Arc::<Mutex<Served>>::default();
+        let certifies = Arc::new(AtomicBool::new(true));
         let state = State {
             bundle: Arc::clone(&bundle),
+            certifies: Arc::clone(&certifies),
             fleet,
             lineage: shown,
             told: Arc::clone(&told),
@@ -93,6 +96,7 @@ impl StandInVerifier {
             revoked,
             told,
             bundle,
+            certifies,
             asked_for_cas,
             end: Some(end),
             thread: Some(thread),
@@ -102,6 +106,11 @@ impl StandInVerifier {
     /// From now on this is what comes of asking for a bundle.
     pub(crate) fn serve(&self, served: Served) {
         *self.bundle.lock().unwrap() = served;
+    }
+
+    /// Whether from now on a host's next key gets a certificate.
+    pub(crate) fn certify(&self, certifies: bool) {
+        self.certifies.store(certifies, Ordering::SeqCst);
     }
 
     /// From now on it tells this.
@@ -134,6 +143,7 @@ struct State {
     told: Arc<Mutex<Told>>,
     revoked: Arc<Mutex<Vec<String>>>,
     bundle: Arc<Mutex<Served>>,
+    certifies: Arc<AtomicBool>,
     asked_for_cas: Arc<AtomicUsize>,
 }
 
@@ -228,6 +238,9 @@ impl State {
         let fleet = &self.fleet;
         let told = self.told.lock().unwrap().clone();
         let revoked = self.revoked.lock().unwrap().clone();
+        if head.starts_with("POST /v1/hosts/succeed ") && !self.certifies.load(Ordering::SeqCst) {
+            return json!({ "chain": [] });
+        }
         if head.starts_with("POST /v1/hosts/succeed ") {
             let wish: Value = serde_json::from_str(body).unwrap();
             let known = fleet.ca().with_lineage(&told.lineage).unwrap();
