@@ -97,7 +97,7 @@ async fn succeed_once(card: &Card, next: NextKey) -> Result<VerifiedCertificate,
     let finished = finish(card, &begun).await;
     finished.map_err(|error| match next {
         NextKey::New => SuccessionError::Begun(error.into()),
-        // The key in use is certified again: nothing waits.
+        // No other key was asked for: where one waits, it was begun before.
         NextKey::Same => error,
     })
 }
