@@ -9,7 +9,7 @@ use bartizan_attestation::keys::Purpose;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-pub use devices::{PinSource, Tcti, TokenConfig, TpmConfig, UnknownTcti};
+pub use devices::{Connects, PinSource, Tcti, TokenConfig, TpmConfig, UnknownTcti};
 
 /// Configuration of `bartizan-vault`.
 #[derive(Clone, Debug, Deserialize)]

@@ -15,7 +15,7 @@ use bartizan_confinement::{
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{Resource, getrlimit};
 
-use crate::config::{Sealing, Tcti};
+use crate::config::{Connects, Sealing, Tcti};
 use system_calls::ALLOWED;
 
 /// The process could not be confined. The vault does not serve then.
@@ -83,15 +83,18 @@ pub fn restrict_system_calls(sealing: &Sealing) -> Result<(), ConfinementError> 
     SystemRandom::new()
         .fill(&mut first)
         .map_err(|_| ConfinementError::Random)?;
-    let (further, absent): (&[SystemCall], &[SystemCall]) = match sealing {
+    let (further, absent): (&[&[SystemCall]], &[SystemCall]) = match sealing {
         Sealing::KeyFile(_) | Sealing::PassphraseFile(_) => (&[], &[]),
         Sealing::Tpm2(tpm) => match tpm.tcti {
-            Tcti::Device(_) => (tpm2::DEVICE, &[]),
-            Tcti::Swtpm { .. } => (tpm2::SWTPM, &[]),
+            Tcti::Device(_) => (&[tpm2::DEVICE], &[]),
+            Tcti::Swtpm { .. } => (&[tpm2::SWTPM], &[]),
         },
-        Sealing::Pkcs11(_) => (pkcs11::ALLOWED, pkcs11::ABSENT),
+        Sealing::Pkcs11(token) => match token.connects {
+            None => (&[pkcs11::ALLOWED], pkcs11::ABSENT),
+            Some(Connects::Unix) => (&[pkcs11::ALLOWED, pkcs11::CONNECTING], &[]),
+        },
     };
-    Filter::only(&[ALLOWED, further].concat(), absent)?.install()?;
+    Filter::only(&[&[ALLOWED], further].concat().concat(), absent)?.install()?;
     Ok(())
 }
 

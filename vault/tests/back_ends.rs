@@ -10,6 +10,8 @@
 mod daemon;
 #[path = "conformance/programs.rs"]
 mod programs;
+#[path = "conformance/served/server.rs"]
+mod server;
 #[path = "conformance/swtpm/simulator.rs"]
 #[expect(dead_code, reason = "the conformance suite needs more of it")]
 mod simulator;
@@ -23,6 +25,7 @@ use std::process::Command;
 use bartizan_attestation::keys::{VaultKind, VaultRefusal, VaultReply, VaultRequest};
 use daemon::{Daemon, Folder};
 use programs::demand;
+use server::Server;
 use simulator::Simulator;
 use tokens::{MODULE, PIN, Tokens};
 
@@ -103,13 +106,20 @@ fn with_token(role: &str) -> (Folder, Tokens) {
     let tokens = Tokens::make(folder.path());
     tokens.add("bartizan");
     let token = format!(
-        "module: {MODULE}, token: bartizan, pin: {{file: {}}}, reads: [{}], writes: [{}]",
-        tokens.pin().display(),
+        "module: {MODULE}, reads: [{}], writes: [{}]",
         folder.path().join("softhsm2.conf").display(),
         tokens.folder().display(),
     );
-    seal(&folder, &format!("{{pkcs11: {{{token}}}}}"));
+    keep_in_token(&folder, &tokens, &token);
     (folder, tokens)
+}
+
+fn keep_in_token(folder: &Folder, tokens: &Tokens, by: &str) {
+    let token = format!(
+        "token: bartizan, pin: {{file: {}}}, {by}",
+        tokens.pin().display()
+    );
+    seal(folder, &format!("{{pkcs11: {{{token}}}}}"));
 }
 
 /// How many private keys of a purpose the token has, by an independent program.
@@ -139,6 +149,25 @@ fn a_confined_vault_finds_its_token_again() {
     tokens.take_away();
     refuses(&daemon);
     tokens.put_back();
+    rotate(&daemon);
+    let daemon = Daemon::start(daemon.kill());
+    rotate(&daemon);
+    is_confined(&daemon);
+}
+
+#[test]
+fn a_confined_vault_finds_the_process_again_that_has_its_token() {
+    let (folder, tokens) = with_token("verifier");
+    let by = format!("module: {}, connects: unix", server::MODULE);
+    keep_in_token(&folder, &tokens, &by);
+    let path = folder.path().to_owned();
+    let mut server = Server::start(&path);
+    let daemon = Daemon::start(folder);
+    serves(&daemon, VaultKind::Pkcs11);
+    assert_eq!(keys_in_token(&path, "tls-server"), 32);
+    server.kill();
+    refuses(&daemon);
+    server.start_again();
     rotate(&daemon);
     let daemon = Daemon::start(daemon.kill());
     rotate(&daemon);

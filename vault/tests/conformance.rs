@@ -16,12 +16,16 @@ mod cases;
 mod programs;
 #[path = "conformance/rig.rs"]
 mod rig;
+#[path = "conformance/served.rs"]
+mod served;
 #[path = "conformance/softhsm.rs"]
 mod softhsm;
 #[path = "conformance/software.rs"]
 mod software;
 #[path = "conformance/swtpm.rs"]
 mod swtpm;
+#[path = "conformance/softhsm/tokens.rs"]
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -44,6 +48,7 @@ const BACK_ENDS: &[BackEnd] = &[
     ("software", software::set_up, &[]),
     ("tpm2", swtpm::set_up, swtpm::CASES),
     ("pkcs11", softhsm::set_up, softhsm::CASES),
+    ("pkcs11_served", served::set_up, &[]),
 ];
 
 fn main() -> ExitCode {
@@ -67,7 +72,8 @@ fn in_child(name: &str) -> Result<(), Failed> {
     let output = Command::new(std::env::current_exe()?)
         .env(CASE, name)
         .env(FOLDER, folder.path())
-        .env("SOFTHSM2_CONF", softhsm::configuration(folder.path()))
+        .env("SOFTHSM2_CONF", tokens::configuration(folder.path()))
+        .env(served::ADDRESS, served::address(folder.path()))
         .output()?;
     if output.status.success() {
         return Ok(());

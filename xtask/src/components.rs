@@ -76,6 +76,14 @@ const COMPONENTS: &[Component] = &[
         package: "softhsm2",
     },
     Component {
+        program: "p11-kit",
+        package: "p11-kit",
+    },
+    Component {
+        program: "/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so",
+        package: "p11-kit-modules",
+    },
+    Component {
         program: "pkcs11-tool",
         package: "opensc",
     },

@@ -69,6 +69,17 @@ pub struct TokenConfig {
     /// Where the module makes, replaces and removes files while the vault serves: SoftHSM's tokens.
     #[serde(default)]
     pub writes: Vec<PathBuf>,
+    /// How the module reaches another process that has the token, if one has it.
+    #[serde(default)]
+    pub connects: Option<Connects>,
+}
+
+/// How a PKCS #11 module reaches the process that has the token: p11-kit's server, or what the HSM's maker runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Connects {
+    /// By a Unix socket.
+    Unix,
 }
 
 /// Where a PIN comes from.

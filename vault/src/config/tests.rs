@@ -126,6 +126,12 @@ fn a_token_has_its_pin_from_a_file_or_the_terminal_and_there_is_one_back_end() {
         assert_eq!(token.pin, source);
     }
     assert!(token("'1234'").is_err());
+    let connects = token("prompt, connects: unix");
+    let Sealing::Pkcs11(connects) = connects.unwrap().sealing else {
+        panic!("no token")
+    };
+    assert_eq!(connects.connects, Some(Connects::Unix));
+    assert!(token("prompt, connects: vsock").is_err());
     let both = "{key_file: /x, pkcs11: {module: /m.so, token: t, pin: prompt}}";
     assert!(load_sealed(both, "").is_err());
 }

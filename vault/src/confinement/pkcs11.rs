@@ -33,6 +33,16 @@ pub(super) const ALLOWED: &[SystemCall] = &[
     ),
 ];
 
+/// What a module needs beyond that which reaches its token through another process, as p11-kit's does.
+pub(super) const CONNECTING: &[SystemCall] = &[
+    only(
+        libc::SYS_socket,
+        When::is(0, libc::AF_UNIX),
+        "another connection, after the process that has the token ended",
+    ),
+    always(libc::SYS_connect, "likewise"),
+];
+
 /// What fails without an end of the process.
 pub(super) const ABSENT: &[SystemCall] = &[always(
     libc::SYS_socket,

@@ -2,8 +2,6 @@
 
 #[path = "softhsm/cases.rs"]
 mod cases;
-#[path = "softhsm/tokens.rs"]
-mod tokens;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,31 +10,41 @@ use bartizan_vault::backend::{Backend, Generation};
 use bartizan_vault::pkcs11::{Pin, Pkcs11, TokenName};
 
 use crate::rig::{Rig, Store};
+use crate::tokens::{MODULE, Tokens};
 pub(crate) use cases::CASES;
-pub(crate) use tokens::{MODULE, PIN, Tokens, configuration};
 
 pub(crate) fn set_up(folder: &Path) -> Box<dyn Rig> {
-    let tokens = Tokens::make(folder);
-    for store in [Store::First, Store::Second] {
-        tokens.add(&label(store));
-    }
-    Box::new(tokens)
+    Box::new(tokens(folder))
 }
 
 pub(crate) fn label(store: Store) -> String {
     format!("vault {store:?}")
 }
 
+/// By a module that reaches them.
+pub(crate) fn open(module: &str, store: Store, tokens: &Tokens) -> Arc<dyn Backend> {
+    let token = TokenName {
+        module: module.into(),
+        label: label(store),
+        serial: None,
+    };
+    let backend = Pkcs11::open(token, Pin::from_file(&tokens.pin()).unwrap()).unwrap();
+    backend.begin_sealing(Generation([0; 32])).unwrap();
+    Arc::new(backend)
+}
+
+/// Both stores' tokens.
+pub(crate) fn tokens(folder: &Path) -> Tokens {
+    let tokens = Tokens::make(folder);
+    for store in [Store::First, Store::Second] {
+        tokens.add(&label(store));
+    }
+    tokens
+}
+
 impl Rig for Tokens {
     fn open(&self, store: Store) -> Arc<dyn Backend> {
-        let token = TokenName {
-            module: MODULE.into(),
-            label: label(store),
-            serial: None,
-        };
-        let backend = Pkcs11::open(token, Pin::from_file(&self.pin()).unwrap()).unwrap();
-        backend.begin_sealing(Generation([0; 32])).unwrap();
-        Arc::new(backend)
+        open(MODULE, store, self)
     }
 
     fn has_device(&self) -> bool {

@@ -69,6 +69,10 @@ impl Folder {
             .arg(self.config())
             // Of the vaults whose keys are in a token.
             .env("SOFTHSM2_CONF", self.path().join("softhsm2.conf"))
+            .env(
+                "P11_KIT_SERVER_ADDRESS",
+                format!("unix:path={}", self.path().join("token.sock").display()),
+            )
             .stderr(Stdio::piped());
         command
     }

@@ -12,10 +12,11 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 
-use super::{MODULE, PIN, label};
+use super::label;
 use crate::Case;
 use crate::programs::demand;
 use crate::rig::{Rig, Store};
+use crate::tokens::{MODULE, PIN};
 
 pub(crate) const CASES: &[Case] = &[
     ("keys_cannot_be_read_out", keys_cannot_be_read_out),
