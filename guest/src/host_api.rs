@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use vsock::VsockStream;
 
 use crate::http::{self, HttpError, Response};
@@ -27,7 +27,7 @@ pub struct HostApi {
 }
 
 /// A problem document of the API (RFC 9457).
-#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Problem {
     /// What kind of problem: `urn:bartizan:problem:…`.
     #[serde(rename = "type")]

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod control_groups;
 pub mod daemon;
 pub mod enrolled;
+pub mod hsm;
 pub mod launcher;
 pub mod layout;
 pub mod maker;

@@ -198,7 +198,9 @@ impl Token {
         self.folder.join("softhsm2.conf")
     }
 
-    fn pin(&self) -> PathBuf {
+    /// The file with its user's PIN.
+    #[must_use]
+    pub fn pin(&self) -> PathBuf {
         self.folder.join("pin")
     }
 }

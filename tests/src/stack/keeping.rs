@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde_json::Value;
 
+use crate::hsm::Hsm;
 use crate::token::{Token, Tpm};
 
 /// Of each vault the device that keeps its keys.
@@ -42,6 +43,15 @@ impl Kept {
             kind: "pkcs11",
             sealing: token.sealing()?,
             environment: Some(token.variable()?),
+        })
+    }
+
+    /// In a PKCS #11 token that another process has.
+    pub fn in_hsm(hsm: &Hsm) -> Result<Self> {
+        Ok(Self {
+            kind: "pkcs11",
+            sealing: hsm.sealing()?,
+            environment: Some(hsm.variable()?),
         })
     }
 }

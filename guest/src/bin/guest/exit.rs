@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use bartizan_guest::{AttestationError, EnrollError, HostApiError, RenewError};
+use bartizan_guest::{AttestationError, EnrollError, HostApiError, Problem, RenewError};
 
 const REFUSED: u8 = 1;
 const UNAVAILABLE: u8 = 69;
@@ -23,8 +23,16 @@ pub(crate) fn message(error: &anyhow::Error) -> String {
     text
 }
 
-fn number(error: &anyhow::Error) -> u8 {
-    let host = error
+/// What the host said, where it is the host that refused.
+pub(crate) fn problem(error: &anyhow::Error) -> Option<&Problem> {
+    match host(error) {
+        Some(HostApiError::Refused(problem)) => Some(problem),
+        _ => None,
+    }
+}
+
+fn host(error: &anyhow::Error) -> Option<&HostApiError> {
+    error
         .downcast_ref::<AttestationError>()
         .and_then(|error| match error {
             AttestationError::Host(host) => Some(host),
@@ -37,8 +45,11 @@ fn number(error: &anyhow::Error) -> u8 {
         .or_else(|| match error.downcast_ref::<RenewError>() {
             Some(RenewError::Host(host)) => Some(host),
             _ => None,
-        });
-    match host {
+        })
+}
+
+fn number(error: &anyhow::Error) -> u8 {
+    match host(error) {
         Some(HostApiError::Unreachable(_) | HostApiError::Http(_)) => UNAVAILABLE,
         Some(HostApiError::Refused(problem)) if problem.status >= 500 => UNAVAILABLE,
         _ => REFUSED,

@@ -144,7 +144,9 @@ fn main() -> ExitCode {
         Err(error) => {
             let message = exit::message(&error);
             if arguments.json {
-                println!("{}", json!({ "ok": false, "error": message }));
+                let problem = exit::problem(&error);
+                let said = json!({ "ok": false, "error": message, "problem": problem });
+                println!("{said}");
             }
             eprintln!("bartizan-guest: {message}");
             exit::code(&error)
