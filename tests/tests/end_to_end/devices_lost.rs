@@ -11,6 +11,7 @@ use bartizan_tests::token::{Token, Tpm};
 use serde_json::Value;
 
 use crate::Case;
+use crate::secrets::{self, Door};
 use crate::world::World;
 
 pub(crate) const CASES: &[Case] = &[
@@ -45,6 +46,7 @@ fn tpms(_: &mut World) -> Result<()> {
     })?;
     let [mut of_verifier, mut of_host] = made.context("TPMs")?;
     let mut web = main_job(&stack)?;
+    secrets::are_in_the_devices_alone(&[Door::of_host(&stack)?, Door::of_verifier(&stack)?])?;
     // A crash: what the TPM had not stored is lost, its registers are. The verifier's keys are bound to none.
     under_load(&stack, &mut web, &mut Crashing(&mut of_verifier), false)?;
     // The process of a TPM that itself goes on, as a machine's does when what speaks for it is started anew.
@@ -76,6 +78,8 @@ fn tokens(_: &mut World) -> Result<()> {
     })?;
     let (of_verifier, mut of_host) = made.context("tokens")?;
     let mut web = main_job(&stack)?;
+    // SoftHSM is a library, so that its keys are in the process that loads it: of the host, p11-kit's.
+    secrets::are_in_the_devices_alone(&[Door::of_host(&stack)?])?;
     under_load(&stack, &mut web, &mut Drawn(of_verifier), false)?;
     under_load(&stack, &mut web, &mut Served(&mut of_host), true)
 }

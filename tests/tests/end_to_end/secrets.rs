@@ -1,6 +1,7 @@
 //! The private keys of the vaults, searched for in the memory of every process and in every file: found in the vault that
 //! has them, so that the search is known to find them, and nowhere else.
 
+mod answers;
 mod forms;
 mod memory;
 mod scalars;
@@ -8,7 +9,7 @@ mod scalars;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -101,13 +102,8 @@ fn in_their_vault_alone(world: &mut World) -> Result<()> {
     let (code, answer) = web.attest("--application nginx --pid $(cat /run/nginx.pid)")?;
     ensure!(code == Some(0), "{answer}");
     let vaults = [
-        of_host(stack)?,
-        Vault::of(
-            "the verifier's vault",
-            Process::of(stack.verifier_vault.pid()?)?,
-            stack.users.verifier,
-            &stack.layout.path("run/verifier-vault/vault.sock"),
-        )?,
+        Vault::of(&Door::of_host(stack)?)?,
+        Vault::of(&Door::of_verifier(stack)?)?,
     ];
     for (at, wanted) in [
         (0, [Purpose::CardIdentity, Purpose::TlsClient].as_slice()),
@@ -177,6 +173,7 @@ fn in_their_vault_alone(world: &mut World) -> Result<()> {
             );
         }
     }
+    answers::give_nothing_away(stack, &needles)?;
     let mut files = 0;
     search_files(&stack.layout.path(""), &needles, &all, &mut files)?;
     ensure!(files > 40, "{files} files only were searched");
@@ -188,30 +185,67 @@ fn in_their_vault_alone(world: &mut World) -> Result<()> {
     Ok(())
 }
 
-fn of_host(stack: &Stack) -> Result<Vault> {
-    Vault::of(
-        "the host's vault",
-        Process::of(stack.host.vault.pid()?)?,
-        stack.users.card,
-        &stack.host.layout.path("run/vault/vault.sock"),
-    )
+/// Vaults whose keys are in a device have the private number of none, though each was used just now.
+pub(crate) fn are_in_the_devices_alone(doors: &[Door]) -> Result<()> {
+    for door in doors {
+        let keys = door.keys()?;
+        ensure!(keys.len() > 1, "{} has no keys", door.name);
+        let found = scalars::in_memory(door.process, &keys)?;
+        let purposes: Vec<_> = found.iter().map(|scalar| scalar.purpose).collect();
+        ensure!(found.is_empty(), "{} has {purposes:?} keys", door.name);
+    }
+    Ok(())
+}
+
+/// Where a vault is asked.
+pub(crate) struct Door {
+    name: &'static str,
+    process: Process,
+    /// Who may ask it.
+    client: Account,
+    socket: PathBuf,
+}
+
+impl Door {
+    pub(crate) fn of_host(stack: &Stack) -> Result<Self> {
+        Ok(Self {
+            name: "the host's vault",
+            process: Process::of(stack.host.vault.pid()?)?,
+            client: stack.users.card,
+            socket: stack.host.layout.path("run/vault/vault.sock"),
+        })
+    }
+
+    pub(crate) fn of_verifier(stack: &Stack) -> Result<Self> {
+        Ok(Self {
+            name: "the verifier's vault",
+            process: Process::of(stack.verifier_vault.pid()?)?,
+            client: stack.users.verifier,
+            socket: stack.layout.path("run/verifier-vault/vault.sock"),
+        })
+    }
+
+    fn ask(&self, request: &VaultRequest) -> Result<VaultReply> {
+        let mut link = self.client.connect(&self.socket)?;
+        link.set_read_timeout(Some(PATIENCE))?;
+        write_frame(&mut link, request, VaultRequest::MAX_FRAME)?;
+        Ok(read_frame(&mut link, VaultRequest::MAX_FRAME)?)
+    }
+
+    fn keys(&self) -> Result<Vec<KeyDescription>> {
+        match self.ask(&VaultRequest::Describe)? {
+            VaultReply::Description { keys, .. } => Ok(keys),
+            other => bail!("{} does not describe itself: {other:?}", self.name),
+        }
+    }
 }
 
 impl Vault {
-    /// `client`: who may ask it.
-    fn of(name: &'static str, process: Process, client: Account, socket: &Path) -> Result<Self> {
-        let mut link = client.connect(socket)?;
-        link.set_read_timeout(Some(PATIENCE))?;
-        write_frame(&mut link, &VaultRequest::Describe, VaultRequest::MAX_FRAME)?;
-        let keys: Vec<KeyDescription> = match read_frame(&mut link, VaultRequest::MAX_FRAME)? {
-            VaultReply::Description { keys, .. } => keys,
-            other => bail!("{name} does not describe itself: {other:?}"),
-        };
-        let scalars = scalars::in_memory(process, &keys)?;
+    fn of(door: &Door) -> Result<Self> {
         Ok(Self {
-            name,
-            process,
-            scalars,
+            name: door.name,
+            process: door.process,
+            scalars: scalars::in_memory(door.process, &door.keys()?)?,
         })
     }
 }
