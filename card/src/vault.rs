@@ -159,6 +159,7 @@ impl From<VaultError> for CardRefusal {
     fn from(error: VaultError) -> Self {
         match error {
             VaultError::Refused(VaultRefusal::NoKey { .. }) => Self::NotEnrolled,
+            VaultError::Refused(VaultRefusal::DeviceAway(_)) => Self::VaultAway(error.to_string()),
             VaultError::Refused(refusal) => Self::VaultRefused(refusal.to_string()),
             error @ (VaultError::Away { .. }
             | VaultError::Unanswered { .. }

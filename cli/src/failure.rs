@@ -56,7 +56,8 @@ fn number(error: &anyhow::Error) -> u8 {
                 | OperationRefusal::HypervisorUnreached(_)
                 | OperationRefusal::VaultAway(_)
                 | OperationRefusal::HypervisorAway(_)
-                | OperationRefusal::RotationUnknown(_),
+                | OperationRefusal::RotationUnknown(_)
+                | OperationRefusal::RotationBegun(_),
             ),
         ) => UNAVAILABLE,
         _ => FAILED,

@@ -101,7 +101,7 @@ impl Boot {
         Ok(BootDescription {
             measured: self.demanded.is_some() || self.measured_before,
             log: progress.log().to_cbor().into(),
-            registers: registers.map_err(|error| VaultRefusal::Store(error.to_string()))?,
+            registers: registers.map_err(crate::vault::store)?,
             phases: progress.phases().to_vec(),
             stopped: progress.stopped().cloned(),
             firmware: progress.firmware().map(|log| log.to_vec().into()),

@@ -9,6 +9,7 @@ mod succession;
 mod tpm;
 mod verifier;
 
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bartizan_attestation::boot::{VaultAnswer, VaultStep};
@@ -19,7 +20,7 @@ use bartizan_attestation::keys::{
 };
 use minicbor::bytes::ByteVec;
 
-use crate::backend::{Backend, Encoding, NewKey, StoredKey};
+use crate::backend::{Backend, BackendError, Encoding, NewKey, StoredKey};
 use crate::boot::{AfterCard, Boot, Reached};
 use crate::config::{MeasuredBoot, NamedOperator, Role};
 use crate::handshake::is_certificate_verify;
@@ -371,7 +372,14 @@ fn not_kept(error: KeyringError) -> VaultRefusal {
     }
 }
 
-fn store(error: impl std::fmt::Display) -> VaultRefusal {
+pub(crate) fn store(error: impl Error + 'static) -> VaultRefusal {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(found) = cause {
+        if matches!(found.downcast_ref(), Some(BackendError::Away { .. })) {
+            return VaultRefusal::DeviceAway(error.to_string());
+        }
+        cause = found.source();
+    }
     VaultRefusal::Store(error.to_string())
 }
 

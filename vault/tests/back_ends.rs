@@ -75,7 +75,7 @@ fn refuses(daemon: &Daemon) {
     let rotate = VaultRequest::RotateToken { lifetime_s: 3600 };
     for _ in 0..2 {
         match daemon.ask(&rotate) {
-            VaultReply::Refused(VaultRefusal::Store(why)) => {
+            VaultReply::Refused(VaultRefusal::DeviceAway(why)) => {
                 assert!(why.contains("is away"), "{why}")
             }
             other => panic!("{other:?}"),

@@ -254,7 +254,10 @@ pub fn plain(chain: Chain) -> Vec<Vec<u8>> {
 impl ProblemType for VaultError {
     fn kind(&self) -> (&'static str, StatusCode) {
         match self {
-            Self::Away { .. } | Self::Link(_) | Self::Stopped => {
+            Self::Away { .. }
+            | Self::Link(_)
+            | Self::Stopped
+            | Self::Refused(VaultRefusal::DeviceAway(_)) => {
                 ("vault-away", StatusCode::SERVICE_UNAVAILABLE)
             }
             Self::Refused(VaultRefusal::NotSignable(_)) => {
@@ -274,6 +277,13 @@ impl ProblemType for VaultError {
     }
 
     fn retry_after_s(&self) -> Option<u64> {
-        matches!(self, Self::Away { .. } | Self::Link(_) | Self::Stopped).then_some(1)
+        matches!(
+            self,
+            Self::Away { .. }
+                | Self::Link(_)
+                | Self::Stopped
+                | Self::Refused(VaultRefusal::DeviceAway(_))
+        )
+        .then_some(1)
     }
 }

@@ -90,9 +90,29 @@ fn a_card_identity_key_that_was_begun_is_no_refused_one() {
     assert_eq!(scene.refusal(&ann, rotate()), "rotation-begun");
     assert_eq!(scene.events()[2], "ended 1 unknown");
     assert!(scene.vault.installed.try_recv().is_err());
+    let OperationReply::Keys(shown) = scene.order(&ann, Operation::ListKeys) else {
+        panic!("no keys");
+    };
+    let waits = shown.keys.iter().find(|key| key.chain.is_empty()).unwrap();
     verifier.certify(true);
     assert_eq!(scene.order(&ann, rotate()), OperationReply::Done);
+    assert_eq!(
+        scene.installed().public_key.sha256(),
+        *waits.id,
+        "another key"
+    );
+}
+
+#[test]
+fn where_the_vault_does_not_say_that_it_installed_the_key_the_end_is_unknown() {
+    let scene = Running::start("");
+    let ann = scene.operator("ann", Role::Administrator);
+    let key = RotatableKey::Card;
+    scene.vault.be_silent(true);
+    let refused = scene.refusal(&ann, Operation::RotateKeys { key });
     scene.vault.installed.recv_timeout(crate::DEADLINE).unwrap();
+    assert_eq!(refused, "rotation-unknown");
+    assert_eq!(scene.events()[2], "ended 1 unknown");
 }
 
 #[test]

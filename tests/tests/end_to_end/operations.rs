@@ -97,12 +97,17 @@ impl<'s> Forge<'s> {
             OperationReply::Refused(refusal) if refusal.word() == word => {}
             other => bail!("not `{word}`: {other:?}"),
         }
-        let last = self.stack.operator.must(&["host", "log", "--last", "5"])?;
-        let is_it = |row: &Value| row["event"] == "refused" && row["outcome"] == word;
-        let logged = last.as_array().is_some_and(|rows| rows.iter().any(is_it));
-        ensure!(logged, "`{word}` is not in the log: {last}");
-        Ok(())
+        logged(self.stack, word)
     }
+}
+
+/// That an order was refused with this word is in the log.
+fn logged(stack: &Stack, word: &str) -> Result<()> {
+    let last = stack.operator.must(&["host", "log", "--last", "5"])?;
+    let is_it = |row: &Value| row["event"] == "refused" && row["outcome"] == word;
+    let logged = last.as_array().is_some_and(|rows| rows.iter().any(is_it));
+    ensure!(logged, "`{word}` is not in the log: {last}");
+    Ok(())
 }
 
 fn unsigned(world: &mut World) -> Result<()> {
@@ -187,6 +192,7 @@ fn beyond_the_role(world: &mut World) -> Result<()> {
             ran.code == Some(1) && ran.stderr.contains("needs"),
             "{ran:?}"
         );
+        logged(stack, "role")?;
         operator.must(allowed)?;
     }
     // A runner gets as far as the hypervisor.
@@ -217,6 +223,7 @@ fn revoked(world: &mut World) -> Result<()> {
         ran.code == Some(1) && ran.stderr.contains("revoked"),
         "{ran:?}"
     );
+    logged(stack, "operator-revoked")?;
     stack.runner.must(&["vm", "list"])?;
     Ok(())
 }

@@ -36,15 +36,21 @@ impl Operation<'_> {
             (keyring.identity().cloned(), keyring.successor().cloned())
         };
         let identity = identity.ok_or(VaultRefusal::NoKey { purpose })?;
-        let next = match (waiting, next) {
-            (Some(waiting), _) => waiting,
-            (None, NextKey::New) => self.make_successor()?,
-            (None, NextKey::Same) => identity.clone(),
+        let begun = match (waiting, next) {
+            (Some(waiting), _) => self.named(&identity, &waiting),
+            (None, NextKey::New) => self.begin_new(&identity),
+            (None, NextKey::Same) => self.named(&identity, &identity),
         };
-        let csr = request(&self.issuer(&next)?)?;
+        begun.map(VaultReply::Succession)
+    }
+
+    /// The key in use names the next one.
+    fn named(&self, identity: &Record, next: &Record) -> Result<BegunSuccession, VaultRefusal> {
+        let purpose = Purpose::CardIdentity;
+        let csr = request(&self.issuer(next)?)?;
         let signer = IdentitySigner {
             operation: self,
-            key: &identity,
+            key: identity,
         };
         let certificates: Vec<_> = identity.chain.iter().map(|der| der.to_vec()).collect();
         let signed = Successor::new(csr).sign(&certificates, &signer);
@@ -57,13 +63,14 @@ impl Operation<'_> {
                 .certify(purpose, &next.stored(), &sha256(&signed));
             word.map_err(store)?
         };
-        Ok(VaultReply::Succession(BegunSuccession {
+        Ok(BegunSuccession {
             signed: signed.into(),
             certified,
-        }))
+        })
     }
 
-    fn make_successor(&self) -> Result<Record, VaultRefusal> {
+    /// Makes the next key. It waits from when it is in the store: who is refused knows that none does.
+    fn begin_new(&self, identity: &Record) -> Result<BegunSuccession, VaultRefusal> {
         let purpose = Purpose::CardIdentity;
         let key = self.backend.generate(purpose).map_err(store)?;
         let record = Record {
@@ -74,13 +81,16 @@ impl Operation<'_> {
             chain: Vec::new(),
             not_after: u64::MAX,
         };
-        let added = self.write().add_successor(record.clone(), self.now);
-        if let Err(error) = added {
+        let id = record.id;
+        let begun = self.named(identity, &record).and_then(|begun| {
+            let added = self.write().add_successor(record, self.now);
+            added.map(|()| begun).map_err(store)
+        });
+        if begun.is_err() {
             // Else a token would fill up with keys that no record names.
-            self.destroy_unkept(purpose, &record.id, &key);
-            return Err(store(error));
+            self.destroy_unkept(purpose, &id, &key);
         }
-        Ok(record)
+        begun
     }
 
     /// Keeps the chain: the first, for the key that it names the card by; or, once there is one, another of the same card by the same

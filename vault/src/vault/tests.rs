@@ -20,6 +20,7 @@ mod measured_boot;
 mod rotation;
 mod succession;
 mod taken_over;
+mod watched;
 
 const NOW: u64 = 1_795_000_000;
 

@@ -86,13 +86,12 @@ fn who_has_ordered_as_much_as_may_be_waits_and_others_do_not() {
         expires_at: now() + 1,
     };
     // The log's time stands still there for a while.
-    let ahead_s = 600;
-    append(&scene, now() + ahead_s, (0..4096).map(begun));
+    let ahead = now() + 600;
+    append(&scene, ahead, (0..4096).map(begun));
     scene.start_again();
     let order_of = |operator: &Operator| {
         let mut order = scene.order_of(Operation::ListGuests);
-        order.issued_at += ahead_s;
-        order.expires_at += ahead_s;
+        (order.issued_at, order.expires_at) = (ahead, ahead + 60);
         operator.sign(&order)
     };
     assert_eq!(scene.word(&order_of(&ann)), "too-many");
@@ -113,11 +112,11 @@ fn an_operator_whose_certificate_has_ended_by_the_log_is_refused() {
         operator: None,
         count: 1,
     };
-    append(&scene, now() + year_s, [more].into_iter());
+    let in_a_year = now() + year_s;
+    append(&scene, in_a_year, [more].into_iter());
     scene.start_again();
     let mut order = scene.order_of(Operation::ListGuests);
-    order.issued_at += year_s;
-    order.expires_at += year_s;
+    (order.issued_at, order.expires_at) = (in_a_year, in_a_year + 60);
     assert_eq!(scene.word(&ann.sign(&order)), "signer");
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use bartizan_attestation::certificates::Role;
+use bartizan_attestation::certificates::{Role, Usage, VerifiedCertificate, verify_chain};
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::host::{MAX_FRAME, OperationReply, OperationRequest};
 use bartizan_attestation::identity::CardId;
@@ -93,6 +93,13 @@ impl Running {
     pub(super) fn order(&self, operator: &Operator, operation: Operation) -> OperationReply {
         let order = operator.sign(&self.order_of(operation));
         self.hand_in(&order).reply()
+    }
+
+    /// The card's certificate that the vault was told to install.
+    pub(super) fn installed(&self) -> VerifiedCertificate {
+        let installed = self.vault.installed.recv_timeout(DEADLINE).unwrap();
+        let installed: Vec<_> = installed.into_iter().map(Vec::from).collect();
+        verify_chain(&installed, &self.fleet.ca(), now(), Usage::Card).unwrap()
     }
 
     /// The word for why it is refused.

@@ -41,6 +41,10 @@ pub enum VaultRefusal {
     #[n(4)]
     #[error("the key store failed: {0}")]
     Store(#[n(0)] String),
+    /// The device that holds the keys cannot be reached, or lost what it had: it is sought again at the next request.
+    #[n(50)]
+    #[error("the device that holds the keys does not answer: {0}")]
+    DeviceAway(#[n(0)] String),
     /// The fleet has its first operator, and the vault's configuration does not name this one.
     #[n(5)]
     #[error(

@@ -1,6 +1,7 @@
 //! A card's identity goes from one key to the next, and the host stays who it is.
 
 use std::sync::Barrier;
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use bartizan_attestation::cose::PublicKey;
@@ -8,6 +9,7 @@ use bartizan_attestation::keys::{BegunSuccession, KeyKind};
 use bartizan_attestation::succession::Successor;
 use bartizan_attestation::vault_counter::{Machine, Statement};
 
+use super::watched::Watched;
 use super::*;
 
 pub(super) fn begin(vault: &Vault, next: NextKey, now: u64) -> VaultReply {
@@ -182,6 +184,22 @@ fn what_was_begun_is_resumed_and_never_piles_up() {
     let chain = certificates(issue(&verifier.vault, first.signed.to_vec(), NOW));
     certificates(install(&vault, chain, ca.der(), NOW));
     assert_eq!(identities(&vault), [(next.sha256(), true)]);
+}
+
+#[test]
+fn where_the_key_in_use_names_none_no_key_waits() {
+    let (_verifier, host, _ca) = fleet();
+    let Opened { vault, folder } = host;
+    drop(vault);
+    let (vault, watched) = Watched::again(Role::Host, &folder);
+    let before = identities(&vault);
+    watched.signs.store(false, Ordering::SeqCst);
+    refusal(begin(&vault, NextKey::New, NOW));
+    assert_eq!(identities(&vault), before);
+    assert_eq!(watched.destroyed.load(Ordering::SeqCst), 1);
+    watched.signs.store(true, Ordering::SeqCst);
+    begun(&vault, NextKey::New, NOW);
+    assert_eq!(identities(&vault).len(), 2);
 }
 
 #[test]

@@ -1,14 +1,11 @@
 //! What a verifier that was taken over asks its vault for.
 
-use bartizan_attestation::boot::Sha384;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
-use bartizan_attestation::keys::VaultKind;
 use bartizan_attestation::result::check_claims_json;
 
+use super::watched::Watched;
 use super::*;
-use crate::backend::{BackendError, NewKey};
-use crate::registers::{Register, RegisterValues};
 
 fn key() -> (EphemeralKey, Vec<u8>) {
     let key = EphemeralKey::generate().unwrap();
@@ -155,57 +152,6 @@ fn no_token_key_is_dropped_whose_results_may_be_valid() {
     certificates(rotate(NOW + 3601));
 }
 
-/// The software back end, and how often it made a key or signed.
-struct Counted {
-    backend: Software,
-    uses: AtomicUsize,
-}
-
-impl Backend for Counted {
-    fn kind(&self) -> VaultKind {
-        self.backend.kind()
-    }
-
-    fn generate(&self, purpose: Purpose) -> Result<NewKey, BackendError> {
-        self.uses.fetch_add(1, Ordering::SeqCst);
-        self.backend.generate(purpose)
-    }
-
-    fn sign(
-        &self,
-        purpose: Purpose,
-        key: &StoredKey<'_>,
-        message: &[u8],
-        encoding: Encoding,
-    ) -> Result<Vec<u8>, BackendError> {
-        self.uses.fetch_add(1, Ordering::SeqCst);
-        self.backend.sign(purpose, key, message, encoding)
-    }
-
-    fn authenticate(&self, store: &[u8]) -> Result<[u8; 32], BackendError> {
-        self.backend.authenticate(store)
-    }
-
-    fn next_sealing(
-        &self,
-        generation: crate::backend::Generation,
-    ) -> Result<Box<dyn crate::backend::NextSealing + '_>, BackendError> {
-        self.backend.next_sealing(generation)
-    }
-
-    fn destroy(&self, purpose: Purpose, key: &StoredKey<'_>) -> Result<(), BackendError> {
-        self.backend.destroy(purpose, key)
-    }
-
-    fn extend(&self, register: Register, digest: &Sha384) -> Result<(), BackendError> {
-        self.backend.extend(register, digest)
-    }
-
-    fn registers(&self) -> Result<RegisterValues, BackendError> {
-        self.backend.registers()
-    }
-}
-
 #[test]
 fn a_token_key_that_is_refused_costs_no_signature_of_the_fleet_ca() {
     let Opened { vault, folder } = begun();
@@ -213,16 +159,8 @@ fn a_token_key_that_is_refused_costs_no_signature_of_the_fleet_ca() {
         rotate_token(&vault, NOW);
     }
     drop(vault);
-    let root = RootKey::make_file(&folder.path().join("root.key")).unwrap();
-    let counted = Arc::new(Counted {
-        backend: Software::new(root),
-        uses: AtomicUsize::new(0),
-    });
-    let backend: Arc<dyn Backend> = counted.clone();
-    let stored = StoredKeyring::read(&folder.path().join("keys")).unwrap();
-    let keyring = stored.open(Arc::clone(&backend)).unwrap();
-    let vault = Vault::new(Role::Verifier, backend, keyring);
-    let uses = || counted.uses.load(Ordering::SeqCst);
+    let (vault, watched) = Watched::again(Role::Verifier, &folder);
+    let uses = || watched.uses.load(Ordering::SeqCst);
     let rotate = VaultRequest::RotateToken { lifetime_s: 3600 };
     let refused = refusal(vault.answer(rotate, NOW));
     assert!(matches!(refused, VaultRefusal::Overlap { .. }));

@@ -69,7 +69,7 @@ fn serve(folder: &Path) -> Child {
     let mut said = String::new();
     let mut lines = BufReader::new(process.stdout.take().unwrap());
     lines.read_line(&mut said).unwrap();
-    assert!(said.contains(ADDRESS), "{said}");
+    assert!(said.contains(&address(folder)), "{said}");
     process
 }
 
