@@ -6,7 +6,7 @@ use std::fs;
 use bartizan_attestation::certificates::Role;
 use bartizan_attestation::host::{CardReply, CardRequest, MAX_FRAME, OperationReply};
 use bartizan_attestation::operation::Operation;
-use bartizan_attestation::operation::log::{Event, Head, Record};
+use bartizan_attestation::operation::log::{Event, Head, Outcome, Record};
 use bartizan_local::{read_frame, write_frame};
 
 use super::running::{Operator, Running, again, stop};
@@ -87,7 +87,14 @@ fn who_has_ordered_as_much_as_may_be_waits_and_others_do_not() {
     };
     // The log's time stands still there for a while.
     let ahead = now() + 600;
-    append(&scene, ahead, (0..4096).map(begun));
+    let ended = |begun| {
+        let outcome = Outcome::Done;
+        Event::Ended { begun, outcome }
+    };
+    let written = fs::read_to_string(scene.path("state/operations.log")).unwrap();
+    let next = written.lines().count() as u64;
+    let order = |number| [begun(number), ended(next + 2 * number)];
+    append(&scene, ahead, (0..4096).flat_map(order));
     scene.start_again();
     let order_of = |operator: &Operator| {
         let mut order = scene.order_of(Operation::ListGuests);
