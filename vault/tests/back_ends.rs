@@ -19,8 +19,9 @@ mod simulator;
 mod tokens;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use bartizan_attestation::keys::{VaultKind, VaultRefusal, VaultReply, VaultRequest};
 use daemon::{Daemon, Folder};
@@ -172,6 +173,51 @@ fn a_confined_vault_finds_the_process_again_that_has_its_token() {
     let daemon = Daemon::start(daemon.kill());
     rotate(&daemon);
     is_confined(&daemon);
+}
+
+/// The same command at a terminal of its own, where somebody types.
+fn at_a_terminal(vault: Command) -> Command {
+    let words = [vault.get_program()].into_iter().chain(vault.get_args());
+    let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &words.join(" ")]);
+    script.arg("/dev/null");
+    for (name, value) in vault.get_envs() {
+        script.env(name, value.unwrap());
+    }
+    script.stdin(Stdio::piped()).stdout(Stdio::piped());
+    script
+}
+
+/// What is shown until then, and a line that comes after it.
+fn types(terminal: &mut Child, after: &str, line: &str) -> String {
+    let mut shown = Vec::new();
+    let output = terminal.stdout.as_mut().unwrap();
+    while !shown.ends_with(after.as_bytes()) {
+        let mut byte = [0];
+        output.read_exact(&mut byte).unwrap();
+        shown.extend(byte);
+    }
+    writeln!(terminal.stdin.as_mut().unwrap(), "{line}").unwrap();
+    String::from_utf8(shown).unwrap()
+}
+
+#[test]
+fn a_pin_is_asked_for_at_the_terminal_and_not_shown() {
+    let (folder, tokens) = with_token("verifier");
+    let file = format!("{{file: {}}}", tokens.pin().display());
+    folder.configure(|text| text.replace(&file, "prompt"));
+    let mut terminal = None;
+    let daemon = Daemon::start_by(folder, at_a_terminal, |vault| {
+        let shown = types(vault, "PIN of token bartizan: ", PIN);
+        assert!(!shown.contains(PIN), "{shown}");
+        terminal = vault.stdout.take();
+    });
+    serves(&daemon, VaultKind::Pkcs11);
+    drop(daemon);
+    let mut shown = String::new();
+    terminal.unwrap().read_to_string(&mut shown).unwrap();
+    assert!(!shown.contains(PIN), "{shown}");
 }
 
 /// Whoever starts vaults again would lock the token.

@@ -37,8 +37,7 @@ impl Pin {
     /// Asks at the terminal, without showing what is typed.
     pub fn ask(token: &str) -> Result<Self, PinError> {
         let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
-        write!(terminal, "PIN of token {token}: ")?;
-        let typed = read_unseen(&terminal);
+        let typed = read_unseen(&terminal, &format!("PIN of token {token}: "));
         writeln!(terminal)?;
         Self::new(&typed?)
     }
@@ -54,13 +53,16 @@ impl Pin {
     }
 }
 
-fn read_unseen(terminal: &File) -> io::Result<Zeroizing<Vec<u8>>> {
+/// Nothing is shown from before the prompt on: who sees it may type.
+fn read_unseen(mut terminal: &File, prompt: &str) -> io::Result<Zeroizing<Vec<u8>>> {
     let before = tcgetattr(terminal)?;
     let mut unseen = before.clone();
     unseen.local_modes.remove(LocalModes::ECHO);
     tcsetattr(terminal, OptionalActions::Flush, &unseen)?;
     let mut line = Zeroizing::new(Vec::with_capacity(256));
-    let read = BufReader::new(terminal).read_until(b'\n', &mut line);
+    // Byte by byte: a buffer would not be wiped.
+    let read = (terminal.write_all(prompt.as_bytes()))
+        .and_then(|()| BufReader::with_capacity(1, terminal).read_until(b'\n', &mut line));
     tcsetattr(terminal, OptionalActions::Flush, &before)?;
     read?;
     Ok(line)

@@ -89,22 +89,29 @@ impl Folder {
 impl Daemon {
     /// Starts a vault and waits until it says that it serves.
     pub(crate) fn start(folder: Folder) -> Self {
+        Self::start_by(folder, |vault| vault, |_| ())
+    }
+
+    /// Starts it by another command, and does something before it is ready.
+    pub(crate) fn start_by(
+        folder: Folder,
+        by: impl FnOnce(Command) -> Command,
+        meanwhile: impl FnOnce(&mut Child),
+    ) -> Self {
         let notify = folder.0.path().join("notify.sock");
         let _absent = fs::remove_file(&notify);
         let ready = UnixDatagram::bind(&notify).unwrap();
         ready.set_read_timeout(Some(DEADLINE)).unwrap();
-        let child = folder
-            .command()
-            .env("NOTIFY_SOCKET", &notify)
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
+        let mut vault = folder.command();
+        vault.env("NOTIFY_SOCKET", &notify).stderr(Stdio::inherit());
+        let child = by(vault).spawn().unwrap();
         let socket = folder.socket();
-        let daemon = Self {
+        let mut daemon = Self {
             child,
             folder: Some(folder),
             socket,
         };
+        meanwhile(&mut daemon.child);
         let mut said = [0; 16];
         let length = ready.recv(&mut said).unwrap();
         assert_eq!(&said[..length], b"READY=1");
