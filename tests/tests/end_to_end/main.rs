@@ -14,6 +14,7 @@ mod hostile;
 mod kernel;
 mod lanes;
 mod large;
+mod machine;
 mod main_job;
 mod operations;
 mod pages;
