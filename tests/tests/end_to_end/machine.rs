@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use bartizan_tests::launcher::{Booted, Launcher};
-use bartizan_tests::layout::Layout;
+use bartizan_tests::layout::{Layout, text};
+use bartizan_tests::operator::Operator;
 use bartizan_tests::stack::{Configs, Releases, Stack, Users};
 use serde_json::{Value, json};
 
@@ -35,6 +36,22 @@ impl Machine {
         })
     }
 
+    /// The host that a stack began with.
+    pub(crate) fn of_host(stack: &Stack) -> Result<Self> {
+        let file = |name: &str| text(&stack.layout.path(name));
+        Ok(Self {
+            layout: stack.layout.clone(),
+            releases: stack.host.releases.clone(),
+            configs: Configs {
+                vault: file("vault.yaml")?,
+                card: file("card.yaml")?,
+                devices: file("devices.yaml")?,
+                hypervisor: file("hypervisor.yaml")?,
+                fleet_ca: text(&stack.operator.fleet_ca())?,
+            },
+        })
+    }
+
     /// Signs its releases, and registers them.
     pub(crate) fn sign(&self) -> Result<()> {
         self.releases.sign(&self.layout, &self.configs, [1, 1])?;
@@ -49,6 +66,22 @@ impl Machine {
                 bail!("{why}\n{}", launcher.last_words(&why))
             }
         }
+    }
+
+    /// The operator, at this machine.
+    pub(crate) fn operator(&self, stack: &Stack) -> Operator {
+        let card = self.layout.path("run/card/operations.sock");
+        stack.operator.at(card)
+    }
+
+    /// Puts its vault's store, what that was sealed by, and its card's state aside: its next boot finds none of them.
+    pub(crate) fn put_aside(&self, users: &Users) -> Result<()> {
+        for (name, account) in [("vault", users.vault), ("card", users.card)] {
+            let state = self.layout.path(&format!("state/{name}"));
+            fs::rename(&state, state.with_extension("aside"))?;
+            self.layout.state(name, account)?;
+        }
+        Ok(())
     }
 
     /// Gets another one's store and root key. Whoever has these signs no releases by that; this machine's are its own.
@@ -94,7 +127,7 @@ impl Machine {
 }
 
 /// Changes a configuration file in place.
-fn change(config: &Path, change: impl FnOnce(&mut Value)) -> Result<()> {
+pub(crate) fn change(config: &Path, change: impl FnOnce(&mut Value)) -> Result<()> {
     let mut value: Value = serde_json::from_str(&fs::read_to_string(config)?)?;
     change(&mut value);
     Ok(fs::write(config, value.to_string())?)
