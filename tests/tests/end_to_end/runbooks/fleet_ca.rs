@@ -2,14 +2,19 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
+use bartizan_channel::{ChannelError, Fault};
 use bartizan_tests::layout::text as path;
 use bartizan_tests::operator::Operator;
 use bartizan_tests::stack::Stack;
 use serde_json::json;
+use uuid::Uuid;
 
-use super::{Runbook, text};
+use super::{Runbook, current, text};
+use crate::compromised::Hypervisor;
+use crate::compromised::tls_client::TlsClient;
 use crate::machine::Machine;
+use crate::requests::Answer;
 use crate::world::World;
 
 /// A file that no host has: a record that names it gets as far as that.
@@ -23,6 +28,11 @@ pub(super) fn carried_out(_: &mut World) -> Result<()> {
     let record = description(&stack, "former", &anchor)?;
     let launch = path(&stack.layout.path("former.launch"))?;
     former.must(&["vm", "sign", &record, "--output", &launch])?;
+    let keys = former.must(&["key", "list", "host"])?;
+    let tls_key = current(&keys, "tls-client")?;
+    let guest = Hypervisor(&stack.host).next_boot(Uuid::new_v4())?;
+    let served = TlsClient::stolen(&stack.host, &tls_key, &former)?.ask_nonce(guest)?;
+    ensure!(served.status == 200, "{served:?}");
 
     put_aside(&mut stack)?;
     stack.verifier_vault.start_again()?;
@@ -38,6 +48,8 @@ pub(super) fn carried_out(_: &mut World) -> Result<()> {
         ];
         book.must_as(stack.users.verifier, "", "service init", &names)?;
         stack.verifier.start_again()?;
+        let of_former = TlsClient::stolen(&stack.host, &tls_key, &founder)?;
+        untrusted(of_former.ask_nonce(guest))?;
 
         host.releases = host.releases.by(&founder);
         host.configs.fleet_ca = path(&founder.fleet_ca())?;
@@ -108,7 +120,7 @@ fn put_aside(stack: &mut Stack) -> Result<()> {
 fn description(stack: &Stack, name: &str, anchor: &str) -> Result<String> {
     let image = path(&stack.layout.images()?.join(IMAGE))?;
     let record = json!({
-        "version": 1, "name": name, "uuid": uuid::Uuid::new_v4().to_string(), "role": "demo",
+        "version": 1, "name": name, "uuid": Uuid::new_v4().to_string(), "role": "demo",
         "cpus": 1, "memory_mib": 64,
         "boot": { "kernel": {
             "image": { "path": image, "sha384": "00".repeat(48) }, "command_line": "quiet",
@@ -118,6 +130,14 @@ fn description(stack: &Stack, name: &str, anchor: &str) -> Result<String> {
     stack
         .layout
         .config(&format!("{name}.yaml"), &record.to_string())
+}
+
+/// That the verifier took this for nobody's certificate.
+fn untrusted(asked: Result<Answer>) -> Result<()> {
+    match asked.map_err(|error| error.downcast::<ChannelError>()) {
+        Err(Ok(error)) if error.fault() == Fault::Untrusted => Ok(()),
+        other => bail!("a host of the former fleet: {other:?}"),
+    }
 }
 
 fn refused(operator: &Operator, command: &[&str], word: &str) -> Result<()> {
