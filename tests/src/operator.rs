@@ -1,8 +1,10 @@
 //! What an operator does, done with the command line that operators use.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -11,6 +13,7 @@ use bartizan_channel::Connector;
 use bartizan_channel::https::{self, Endpoint};
 use serde_json::Value;
 
+use crate::accounts::Account;
 use crate::layout::{Layout, text};
 
 /// How long the verifier may take.
@@ -84,20 +87,39 @@ impl Operator {
 
     /// Runs a command and returns how it went.
     pub fn run(&self, arguments: &[&str]) -> Result<Ran> {
-        let output = Command::new(&self.program)
+        let output = self.command(arguments).output();
+        let output = output.with_context(|| format!("could not run {}", self.program.display()))?;
+        Ok(output.into())
+    }
+
+    /// The same as another user of the machine, with some standard input: a vault answers one user alone.
+    pub fn run_as(&self, user: Account, arguments: &[&str], input: &str) -> Result<Ran> {
+        let mut child = self
+            .command(arguments)
+            .uid(user.uid)
+            .gid(user.gid)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("could not run {}", self.program.display()))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A command that does not read its input is no failure.
+            stdin.write_all(input.as_bytes()).ok();
+        }
+        Ok(child.wait_with_output()?.into())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
             .arg("--json")
             .args(arguments)
             .env("BARTIZAN_OPERATOR", &self.folder)
             .env("BARTIZAN_VERIFIER", &self.verifier)
             .env("BARTIZAN_CARD", &self.card)
-            .env_remove("BARTIZAN_HOST")
-            .output()
-            .with_context(|| format!("could not run {}", self.program.display()))?;
-        Ok(Ran {
-            code: output.status.code(),
-            json: serde_json::from_slice(&output.stdout).unwrap_or(Value::Null),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+            .env_remove("BARTIZAN_HOST");
+        command
     }
 
     /// Runs a command that must succeed and returns the JSON that it printed.
@@ -140,5 +162,15 @@ impl Operator {
     pub fn digest(&self, file: &Path) -> Result<String> {
         let answer = self.must(&["vm", "digest", &text(file)?])?;
         Ok(answer["sha384"].as_str().context("a digest")?.to_owned())
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            json: serde_json::from_slice(&output.stdout).unwrap_or(Value::Null),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
     }
 }

@@ -194,11 +194,22 @@ fn the_sealing_key_is_rotated_and_survives_kill_9() {
     let rotate = VaultRequest::RotateTlsClient { lifetime_s: HOUR_S };
     let certificate = host.certificates(&rotate).remove(0);
     let folder = host.kill();
-    let before = fs::read(folder.root_key()).unwrap();
+    let of =
+        |folder: &Folder| [folder.root_key(), folder.store()].map(|file| fs::read(file).unwrap());
+    let [former_key, former_store] = of(&folder);
     let host = Daemon::start(folder);
     assert_eq!(host.ask(&VaultRequest::RotateSealing), VaultReply::Done);
     let folder = host.kill();
-    assert_ne!(fs::read(folder.root_key()).unwrap(), before);
+    let [key, store] = of(&folder);
+    assert_ne!(key, former_key);
+    // Whoever has the former key file opens what it has sealed, and nothing that was sealed since.
+    fs::write(folder.root_key(), &former_key).unwrap();
+    let (_, said) = folder.start_in_vain();
+    assert!(said.contains("the root key is another one"), "{said}");
+    fs::write(folder.store(), former_store).unwrap();
+    let folder = Daemon::start(folder).kill();
+    fs::write(folder.root_key(), key).unwrap();
+    fs::write(folder.store(), store).unwrap();
     let host = Daemon::start(folder);
     let reply = host.ask(&sign_tls(certificate));
     assert!(matches!(reply, VaultReply::Signature(_)), "{reply:?}");

@@ -36,6 +36,11 @@ pub struct Configs {
     pub fleet_ca: String,
 }
 
+/// Where releases and their key are in a host's layout.
+const FOLDER: &str = "release";
+/// The private half.
+const KEY: &str = "release.pk8";
+
 /// What the hypervisor needs beyond its user's rights: to start QEMU and measurers as other users, to signal them, and
 /// to make their control groups.
 const HYPERVISOR_CAPABILITIES: &[&str] = &["setuid", "setgid", "kill", "dac_override"];
@@ -63,23 +68,42 @@ const QEMU_FINDS: &[(&str, &str, &[&str])] = &[
 impl Releases {
     /// A release key.
     pub fn new(layout: &Layout, operator: &Operator) -> Result<Self> {
-        let folder = layout.path("release");
-        fs::create_dir_all(&folder)?;
-        let key = folder.join("release.pk8");
+        let key = Self::key_file(layout)?;
         let made = operator.must(&["release", "key", &text(&key)?])?;
+        Self::of_made(layout, operator, &made)
+    }
+
+    /// Of a release key that was made at [`Releases::key_file`]; `made` is what the command said.
+    pub fn of_made(layout: &Layout, operator: &Operator, made: &Value) -> Result<Self> {
         Ok(Self {
-            folder,
+            folder: layout.path(FOLDER),
             operator: operator.clone(),
             key_sha256: made["sha256"].as_str().context("a key has an id")?.into(),
             vault_environment: Vec::new(),
         })
     }
 
+    /// Where the release key is, in a folder that is made.
+    pub fn key_file(layout: &Layout) -> Result<PathBuf> {
+        let folder = layout.path(FOLDER);
+        fs::create_dir_all(&folder)?;
+        Ok(folder.join(KEY))
+    }
+
+    /// The same, registered by another operator from now on.
+    #[must_use]
+    pub fn by(&self, operator: &Operator) -> Self {
+        Self {
+            operator: operator.clone(),
+            ..self.clone()
+        }
+    }
+
     /// The same key, for another host's releases.
     pub fn with_key_of(layout: &Layout, other: &Self) -> Result<Self> {
-        let folder = layout.path("release");
+        let folder = layout.path(FOLDER);
         fs::create_dir_all(&folder)?;
-        for name in ["release.pk8", "release.pk8.pub"] {
+        for name in [KEY, "release.pk8.pub"] {
             fs::copy(other.folder.join(name), folder.join(name))?;
         }
         Ok(Self {
@@ -164,7 +188,7 @@ impl Releases {
     pub fn sign_one(&self, to: &Path, description: &Value) -> Result<()> {
         let described = to.with_extension("yaml");
         fs::write(&described, description.to_string())?;
-        let key = self.folder.join("release.pk8");
+        let key = self.folder.join(KEY);
         self.operator.must(&[
             "release",
             "sign",

@@ -1,6 +1,8 @@
 //! What an attacker can do who took over processes of an enrolled host: they have those processes' users, and with
 //! these the links to the next process. The processes behind the links are the real ones.
 
+pub(crate) mod tls_client;
+
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -133,9 +135,7 @@ impl Card<'_> {
 
     fn ask(self, request: &VaultRequest) -> Result<VaultReply> {
         let socket = self.0.layout.path("run/vault/vault.sock");
-        let mut link = connect(self.0.users.card, &socket)?;
-        write_frame(&mut link, request, VaultRequest::MAX_FRAME)?;
-        Ok(read_frame(&mut link, VaultRequest::MAX_FRAME)?)
+        ask_vault(self.0.users.card, &socket, request)
     }
 
     /// A key of its own, certified by the vault for as long as it likes.
@@ -199,6 +199,12 @@ pub(crate) fn opened(report: &[u8]) -> Result<Report> {
 pub(crate) fn chain_of(report: &[u8]) -> Result<Vec<Vec<u8>>> {
     let message = Unverified::parse(report, MessageType::Report)?;
     Ok(message.chain().to_vec())
+}
+
+fn ask_vault(card: Account, socket: &Path, request: &VaultRequest) -> Result<VaultReply> {
+    let mut link = connect(card, socket)?;
+    write_frame(&mut link, request, VaultRequest::MAX_FRAME)?;
+    Ok(read_frame(&mut link, VaultRequest::MAX_FRAME)?)
 }
 
 fn connect(user: Account, socket: &Path) -> Result<UnixStream> {

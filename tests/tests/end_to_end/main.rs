@@ -14,6 +14,7 @@ mod hostile;
 mod kernel;
 mod lanes;
 mod large;
+mod machine;
 mod main_job;
 mod operations;
 mod pages;
@@ -67,6 +68,7 @@ fn groups() -> Vec<Group> {
         beside(operations::CASES),
         beside(hostile::CASES),
         beside(forks::CASES),
+        beside(runbooks::OF_THEIR_OWN),
         alone(processes::CASES),
         alone(secrets::CASES),
         beside(rotations::fleet_ca::CASES),

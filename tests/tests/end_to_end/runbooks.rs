@@ -1,20 +1,28 @@
 //! The runbooks of compromised keys, carried out with the commands that RUNBOOKS.md gives.
 
-use std::collections::VecDeque;
+mod book;
+mod card_identity;
+mod fleet_ca;
+mod release_key;
+mod sealing_key;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use bartizan_attestation::host::{CardReply, CardRequest};
+use bartizan_attestation::keys::KeyKind;
 use bartizan_tests::layout;
-use bartizan_tests::operator::{Operator, Ran};
+use bartizan_tests::operator::Operator;
 use bartizan_tests::stack::{Guest, GuestSpec, SECOND_OPERATOR};
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::Case;
-use crate::compromised::Hypervisor;
+use crate::compromised::tls_client::TlsClient;
 use crate::requests::{Enrolled, ask_nonce, attest, nonce, request, some_page};
+use crate::rotations;
 use crate::world::World;
+use book::RUNBOOKS;
+pub(crate) use book::Runbook;
 
 pub(crate) const CASES: &[Case] = &[
     ("runbooks::each_section_has_its_case", sections),
@@ -22,87 +30,61 @@ pub(crate) const CASES: &[Case] = &[
     ("runbooks::tls_server_key", tls_server_key),
     ("runbooks::tls_client_key", tls_client_key),
     ("runbooks::report_and_guest_key", report_and_guest_key),
-    ("runbooks::card_identity", card_identity),
+    ("runbooks::card_identity", card_identity::carried_out),
+    ("runbooks::sealing_key", sealing_key::carried_out),
     ("runbooks::operators_key", operators_key),
-    ("runbooks::release_key", release_key),
 ];
 
-const RUNBOOKS: &str = include_str!("../../../RUNBOOKS.md");
+/// On stacks of their own: what they change is the fleet's.
+pub(crate) const OF_THEIR_OWN: &[Case] = &[
+    ("runbooks::release_key", release_key::carried_out),
+    ("runbooks::fleet_ca", fleet_ca::carried_out),
+];
+
 /// How long a guest may take to be started again.
 const RESTART: Duration = Duration::from_secs(240);
 const NGINX: &str = "--application nginx --pid $(cat /run/nginx.pid)";
 
-/// A section's commands that are not done yet.
-pub(crate) struct Runbook<'o> {
-    operator: &'o Operator,
-    commands: VecDeque<&'static str>,
-}
-
-impl<'o> Runbook<'o> {
-    /// That of the section, or of the one within a section, with this title.
-    pub(crate) fn of(title: &str, operator: &'o Operator) -> Result<Self> {
-        let heading = format!("## {title}\n");
-        let (_, rest) = RUNBOOKS.split_once(&heading).context("the section")?;
-        let section = rest.split("\n## ").next().unwrap_or_default();
-        let commands = section.lines().filter(|line| line.starts_with("bartizan "));
-        Ok(Self {
-            operator,
-            commands: commands.collect(),
-        })
-    }
-
-    /// What is left is for another operator to do.
-    pub(crate) fn by(self, operator: &'o Operator) -> Self {
-        Self { operator, ..self }
-    }
-
-    /// Carries the next command out, which must begin so.
-    fn next(&mut self, begins: &str, names: &[(&str, &str)]) -> Result<Ran> {
-        let command = self.commands.pop_front().context("no command is left")?;
-        let words = command.strip_prefix("bartizan ").unwrap_or(command);
-        ensure!(words.starts_with(begins), "`{begins}` expected: {words}");
-        let put_in = |word: &str| match word.strip_prefix('$') {
-            None => Ok(word.to_owned()),
-            Some(name) => names
-                .iter()
-                .find(|(known, _)| *known == name)
-                .map(|(_, value)| (*value).to_owned())
-                .with_context(|| format!("${name} stands for nothing")),
-        };
-        let words = words.split(' ').map(put_in).collect::<Result<Vec<_>>>()?;
-        let words: Vec<_> = words.iter().map(String::as_str).collect();
-        self.operator.run(&words)
-    }
-
-    pub(crate) fn must(&mut self, begins: &str, names: &[(&str, &str)]) -> Result<Value> {
-        let ran = self.next(begins, names)?;
-        ensure!(ran.code == Some(0), "`{begins}`: {ran:?}");
-        Ok(ran.json)
-    }
-
-    pub(crate) fn end(self) -> Result<()> {
-        ensure!(self.commands.is_empty(), "not done: {:?}", self.commands);
-        Ok(())
+/// The section for a kind of key, and the case that carries it out.
+const fn section(kind: KeyKind) -> (&'static str, &'static str) {
+    match kind {
+        KeyKind::FleetCa => ("The fleet CA", "runbooks::fleet_ca"),
+        KeyKind::Card => ("A host's card identity", "runbooks::card_identity"),
+        KeyKind::TlsServer => ("The verifier's TLS server key", "runbooks::tls_server_key"),
+        KeyKind::TlsClient => ("A host's TLS client key", "runbooks::tls_client_key"),
+        KeyKind::Token => ("A token key", "runbooks::token_key"),
+        KeyKind::Report => ("A report key", "runbooks::report_and_guest_key"),
+        KeyKind::Guest => ("A guest's key", "runbooks::report_and_guest_key"),
+        KeyKind::Operator => ("An operator's key", "runbooks::operators_key"),
+        KeyKind::Sealing => ("A vault's sealing key", "runbooks::sealing_key"),
     }
 }
 
+/// Of what no vault has, and of what nobody has stolen yet.
+const FURTHER: [(&str, &str); 2] = [
+    ("The release key", "runbooks::release_key"),
+    (
+        "Another one, before anything happened",
+        "rotations::fleet_ca_is_followed",
+    ),
+];
+
+/// One for each kind of key, and no other; each with commands, and a case.
 fn sections(_: &mut World) -> Result<()> {
-    let titles: Vec<_> = (RUNBOOKS.lines())
-        .filter_map(|line| line.strip_prefix("## "))
+    let known: Vec<_> = (KeyKind::ALL.into_iter().map(section))
+        .chain(FURTHER)
         .collect();
-    let known = [
-        "A token key",
-        "The verifier's TLS server key",
-        "A host's TLS client key",
-        "A report key",
-        "A guest's key",
-        "A host's card identity",
-        "An operator's key",
-        "The release key",
-        // Another fleet: a test of the verifier's. Another one, before anything happened: `rotations::fleet_ca_is_followed`.
-        "The fleet CA",
-    ];
-    ensure!(titles == known, "{titles:?}");
+    let expected: BTreeSet<_> = known.iter().map(|(title, _)| *title).collect();
+    let titles = (RUNBOOKS.lines()).filter_map(|line| line.strip_prefix("##"));
+    let titles: BTreeSet<_> = titles
+        .map(|rest| rest.trim_start_matches('#').trim())
+        .collect();
+    ensure!(titles == expected, "{titles:?}");
+    let cases = [CASES, OF_THEIR_OWN, rotations::fleet_ca::CASES].concat();
+    for (title, case) in known {
+        book::commands(title)?;
+        ensure!(cases.iter().any(|(name, _)| *name == case), "no {case}");
+    }
     Ok(())
 }
 
@@ -119,13 +101,14 @@ fn tls_server_key(world: &mut World) -> Result<()> {
 }
 
 fn revoke_at_verifier(operator: &Operator, title: &str, kind: &str, web: &mut Guest) -> Result<()> {
-    let mut book = Runbook::of(title, operator)?;
-    let keys = book.must("key list verifier", &[])?;
-    let stolen = current(&keys, kind)?;
-    let names = [("KEY", stolen.as_str())];
-    book.must(&format!("key revoke {kind}"), &names)?;
-    let events = book.must("key history verifier", &[])?;
-    book.end()?;
+    let (stolen, events) = Runbook::carried_out(title, operator, |book| {
+        let keys = book.must("key list verifier", &[])?;
+        let stolen = current(&keys, kind)?;
+        let names = [("KEY", stolen.as_str())];
+        book.must(&format!("key revoke {kind}"), &names)?;
+        let events = book.must("key history verifier", &[])?;
+        Ok((stolen, events))
+    })?;
     told(&events, &stolen, &["revoked", "destroyed"])?;
     let after = operator.must(&["key", "list", "verifier"])?;
     ensure!(current(&after, kind)? != stolen, "it is in use: {after}");
@@ -135,19 +118,29 @@ fn revoke_at_verifier(operator: &Operator, title: &str, kind: &str, web: &mut Gu
 fn tls_client_key(world: &mut World) -> Result<()> {
     let (stack, web) = world.web()?;
     let operator = &stack.operator;
-    let card = Enrolled::of(web)?.guest.card.to_string();
-    let stolen = current(&operator.must(&["key", "list", "host"])?, "tls-client")?;
-    let mut book = Runbook::of("A host's TLS client key", operator)?;
-    book.must("key rotate tls-client", &[])?;
-    let events = book.must("key history host", &[])?;
-    told(&events, &stolen, &["certified", "superseded"])?;
-    affirmed(web)?;
-    let names = [("CARD", card.as_str())];
-    book.must("revocation add host", &names)?;
-    let refused = ask_nonce(web).and_then(|answer| answer.must_refuse("host-revoked"));
-    book.must("revocation remove host", &names)?;
-    refused?;
-    book.end()?;
+    let guest = Enrolled::of(web)?.guest;
+    let card = guest.card.to_string();
+    let id = current(&operator.must(&["key", "list", "host"])?, "tls-client")?;
+    let stolen = TlsClient::stolen(&stack.host, &id, operator)?;
+    Runbook::carried_out("A host's TLS client key", operator, |book| {
+        book.must("key rotate tls-client", &[])?;
+        let events = book.must("key history host", &[])?;
+        told(&events, &id, &["certified", "superseded"])?;
+        let keys = operator.must(&["key", "list", "host"])?;
+        ensure!(current(&keys, "tls-client")? != id, "it is in use: {keys}");
+        affirmed(web)?;
+        // It speaks as the host to the end of its certificate, if nothing else is done.
+        let answer = stolen.ask_nonce(guest)?;
+        ensure!(answer.status == 200, "{answer:?}");
+        let names = [("CARD", card.as_str())];
+        book.must("revocation add host", &names)?;
+        let refused = stolen
+            .ask_nonce(guest)
+            .and_then(|answer| answer.must_refuse("host-revoked"))
+            .and_then(|()| ask_nonce(web)?.must_refuse("host-revoked"));
+        book.must("revocation remove host", &names)?;
+        refused
+    })?;
     affirmed(web)
 }
 
@@ -160,12 +153,12 @@ fn report_and_guest_key(world: &mut World) -> Result<()> {
         ..GuestSpec::new("book")
     })?;
     affirmed(&mut guest)?;
-    let mut book = Runbook::of("A report key", operator)?;
-    let rotated = book.must("key rotate report", &[("VM", "book")])?;
+    let (rotated, events) = Runbook::carried_out("A report key", operator, |book| {
+        let rotated = book.must("key rotate report", &[("VM", "book")])?;
+        Ok((rotated, book.must("key history host", &[])?))
+    })?;
     let new = text(&rotated["id"])?;
     let stolen = text(&rotated["destroyed"])?;
-    let events = book.must("key history host", &[])?;
-    book.end()?;
     told(&events, &stolen, &["certified"])?;
     told(&events, &new, &["certified"])?;
     affirmed(&mut guest)?;
@@ -179,12 +172,12 @@ fn report_and_guest_key(world: &mut World) -> Result<()> {
         ("VM", "book"),
         ("RECORD", record.as_str()),
     ];
-    let mut book = Runbook::of("A guest's key", operator)?;
-    book.must("revocation add guest", &names)?;
-    attest(&mut guest, &under_way)?.must_refuse("guest-revoked")?;
-    book.must("vm stop", &names)?;
-    book.must("vm run", &names)?;
-    book.end()?;
+    Runbook::carried_out("A guest's key", operator, |book| {
+        book.must("revocation add guest", &names)?;
+        attest(&mut guest, &under_way)?.must_refuse("guest-revoked")?;
+        book.must("vm stop", &names)?;
+        book.must("vm run", &names)
+    })?;
     guest.agent = guest.door.wait(RESTART)?;
     let after = Enrolled::of(&mut guest)?;
     ensure!(after.guest.boot == before.guest.boot + 1, "{}", after.guest);
@@ -195,75 +188,25 @@ fn report_and_guest_key(world: &mut World) -> Result<()> {
     Ok(())
 }
 
-/// At a second host. Its enrolment anew, with a store of its own, is what [`World::two_hosts`] does to any host that joins.
-fn card_identity(world: &mut World) -> Result<()> {
-    let (stack, web, host) = world.two_hosts()?;
-    let hypervisor = Hypervisor(host);
-    let guest = hypervisor.next_boot(Uuid::new_v4())?;
-    hypervisor.nonce(guest)?;
-    let card = guest.card.to_string();
-    let operator = host.operator.clone();
-    let mut book = Runbook::of("A host's card identity", &operator)?;
-    book.must("revocation add host", &[("CARD", card.as_str())])?;
-    let refused = match hypervisor.ask(&CardRequest::Nonce { guest }) {
-        Ok(CardReply::Refused(refusal)) if refusal.to_string().contains("host-revoked") => Ok(()),
-        other => Err(anyhow::anyhow!("not refused: {other:?}")),
-    };
-    // What operators order of it is refused, too: it may not ask how they stand.
-    let ordered = book.next("vm list", &[]);
-    let code = book.must("host join-code", &[("NAME", "host-2")]);
-    stack
-        .operator
-        .must(&["revocation", "remove", "host", &card])?;
-    refused?;
-    ensure!(
-        ordered?.code != Some(0),
-        "a revoked host did what it was ordered"
-    );
-    ensure!(!text(&code?["code"])?.is_empty(), "no join code");
-    // The other host is not concerned.
-    affirmed(web)
-}
-
 fn operators_key(world: &mut World) -> Result<()> {
     let stack = world.stack()?;
-    let mut book = Runbook::of("An operator's key", &stack.operator)?;
     stack.second_operator.must(&["vm", "list"])?;
-    book.must("revocation add operator", &[("NAME", SECOND_OPERATOR)])?;
-    let ordered = stack.second_operator.run(&["vm", "list"]);
-    let asked = stack.second_operator.run(&["key", "list", "verifier"]);
-    let listed = book.must("revocation list", &[]);
-    let restore = ["revocation", "remove", "operator", SECOND_OPERATOR];
-    stack.operator.must(&restore)?;
-    for ran in [ordered?, asked?] {
-        let refused = ran.code == Some(1) && ran.stderr.contains("revoked");
-        ensure!(refused, "{ran:?}");
-    }
-    let listed = listed?;
-    let is_it = |row: &Value| row["kind"] == "operator" && row["subject"] == SECOND_OPERATOR;
-    ensure!(rows(&listed)?.iter().any(is_it), "{listed}");
-    book.end()
-}
-
-/// That a key which left the configuration takes its releases along is a test of the verifier's.
-fn release_key(world: &mut World) -> Result<()> {
-    let (stack, web) = world.web()?;
-    let operator = &stack.operator;
-    affirmed(web)?;
-    // Other hosts' releases stay.
-    let card = Enrolled::of(web)?.guest.card.to_string();
-    let boots = operator.must(&["host", "boots", &card])?;
-    let bundle = text(&rows(&boots)?.first().context("a boot")?["bundle"])?;
-    let mut book = Runbook::of("The release key", operator)?;
-    let listed = book.must("release list", &[])?;
-    let in_force = |row: &Value| row["manifest"] == *bundle && row["state"] == "in force";
-    ensure!(rows(&listed)?.iter().any(in_force), "{listed}");
-    book.must("release retire", &[("MANIFEST", &bundle)])?;
-    book.end()?;
-    let refused = ask_nonce(web).and_then(|answer| answer.must_refuse("boot-release-unknown"));
-    stack.host.releases.register()?;
-    refused?;
-    affirmed(web)
+    Runbook::carried_out("An operator's key", &stack.operator, |book| {
+        book.must("revocation add operator", &[("NAME", SECOND_OPERATOR)])?;
+        let ordered = stack.second_operator.run(&["vm", "list"]);
+        let asked = stack.second_operator.run(&["key", "list", "verifier"]);
+        let listed = book.must("revocation list", &[]);
+        let restore = ["revocation", "remove", "operator", SECOND_OPERATOR];
+        stack.operator.must(&restore)?;
+        for ran in [ordered?, asked?] {
+            let refused = ran.code == Some(1) && ran.stderr.contains("revoked");
+            ensure!(refused, "{ran:?}");
+        }
+        let listed = listed?;
+        let is_it = |row: &Value| row["kind"] == "operator" && row["subject"] == SECOND_OPERATOR;
+        ensure!(rows(&listed)?.iter().any(is_it), "{listed}");
+        Ok(())
+    })
 }
 
 /// The id of the key of a kind that is in use.

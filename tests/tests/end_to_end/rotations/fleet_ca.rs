@@ -39,35 +39,36 @@ fn followed(world: &mut World) -> Result<()> {
     let old = read(&operator.fleet_ca())?;
     let pinned = stack.layout.path("former-fleet-ca.pem");
     fs::copy(operator.fleet_ca(), &pinned)?;
-    let mut book = Runbook::of("Another one, before anything happened", operator)?;
     let over = AtomicBool::new(false);
     let affirmed = AtomicU32::new(0);
-    thread::scope(|scope| {
-        let guest = scope.spawn(|| attest_until(web, &over, &affirmed));
-        let rotated = rotate_meanwhile(stack, &mut book, &affirmed);
-        over.store(true, Ordering::SeqCst);
-        let attested = guest.join().unwrap_or_else(|_| bail!("a panic"));
-        attested.and(rotated)
-    })?;
-    let new = read(&operator.fleet_ca())?;
-    let host = describe(stack)?;
-    ensure!(old.sha256() != new.sha256(), "the folder did not follow");
-    ensure!(*host.fleet_cas.present == *new.der(), "the host did not");
+    Runbook::carried_out("Another one, before anything happened", operator, |book| {
+        thread::scope(|scope| {
+            let guest = scope.spawn(|| attest_until(web, &over, &affirmed));
+            let rotated = rotate_meanwhile(stack, book, &affirmed);
+            over.store(true, Ordering::SeqCst);
+            let attested = guest.join().unwrap_or_else(|_| bail!("a panic"));
+            attested.and(rotated)
+        })?;
+        let new = read(&operator.fleet_ca())?;
+        let host = describe(stack)?;
+        ensure!(old.sha256() != new.sha256(), "the folder did not follow");
+        ensure!(*host.fleet_cas.present == *new.der(), "the host did not");
 
-    let events = book.must("key history verifier", &[])?;
-    former_key_is_gone(operator, &old, &events)?;
-    openssl_follows(stack, &pinned, &host.fleet_cas)?;
-    // Who is certified by the former CA orders and asks as before, and follows by a command.
-    let second = &stack.second_operator;
-    second.must(&["vm", "list"])?;
-    let mut book = book.by(second);
-    let rolled = book.must("operator roll-fleet-ca", &[])?;
-    book.end()?;
-    let again = second.must(&["operator", "roll-fleet-ca"])?;
-    ensure!(rolled["rolled"] == true, "{rolled}");
-    ensure!(again["rolled"] == false, "{again}");
-    second.must(&["vm", "list"])?;
-    second.must(&["key", "list", "verifier"])?;
+        let events = book.must("key history verifier", &[])?;
+        former_key_is_gone(operator, &old, &events)?;
+        openssl_follows(stack, &pinned, &host.fleet_cas)?;
+        // Who is certified by the former CA orders and asks as before, and follows by a command.
+        let second = &stack.second_operator;
+        second.must(&["vm", "list"])?;
+        book.by(second);
+        let rolled = book.must("operator roll-fleet-ca", &[])?;
+        let again = second.must(&["operator", "roll-fleet-ca"])?;
+        ensure!(rolled["rolled"] == true, "{rolled}");
+        ensure!(again["rolled"] == false, "{again}");
+        second.must(&["vm", "list"])?;
+        second.must(&["key", "list", "verifier"])?;
+        Ok(())
+    })?;
     stranger_is_refused(stack)?;
 
     // A guest that is launched with the new one, beside that which was with the former one, whose key is renewed.
