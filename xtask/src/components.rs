@@ -40,6 +40,10 @@ const COMPONENTS: &[Component] = &[
         package: "util-linux",
     },
     Component {
+        program: "script",
+        package: "bsdutils",
+    },
+    Component {
         program: "openssl",
         package: "openssl",
     },
