@@ -50,7 +50,7 @@ pub(crate) fn stage(build: Build) -> Result<Stage> {
         Build::Debug => (
             "build: host programs",
             "debug",
-            &["--bins", "--exclude=xtask"],
+            &["--bins", "--exclude=xtask", "--exclude=bartizan-fuzz"],
         ),
         Build::Tests => (
             "build: host programs and tests",
@@ -60,7 +60,12 @@ pub(crate) fn stage(build: Build) -> Result<Stage> {
         Build::Release => (
             "build: host programs (release)",
             "release",
-            &["--bins", "--exclude=xtask", "--release"],
+            &[
+                "--bins",
+                "--exclude=xtask",
+                "--exclude=bartizan-fuzz",
+                "--release",
+            ],
         ),
     };
     step(name, || {

@@ -24,7 +24,10 @@ pub(crate) fn run(seconds: u64, filter: Option<&str>) -> Result<()> {
             "build",
             "--release",
             "--locked",
-            "--manifest-path=fuzz/Cargo.toml",
+            "--package=bartizan-fuzz",
+            "--features=targets",
+            "--bins",
+            "--target-dir=fuzz/target",
             "--target",
             TARGET,
         ]))
