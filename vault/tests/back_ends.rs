@@ -176,7 +176,7 @@ fn a_confined_vault_finds_the_process_again_that_has_its_token() {
 }
 
 /// The same command at a terminal of its own, where somebody types.
-fn at_a_terminal(vault: Command) -> Command {
+fn at_a_terminal(vault: &mut Command) {
     let words = [vault.get_program()].into_iter().chain(vault.get_args());
     let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
     let mut script = Command::new("script");
@@ -186,7 +186,7 @@ fn at_a_terminal(vault: Command) -> Command {
         script.env(name, value.unwrap());
     }
     script.stdin(Stdio::piped()).stdout(Stdio::piped());
-    script
+    *vault = script;
 }
 
 /// What is shown until then, and a line that comes after it.

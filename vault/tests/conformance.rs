@@ -73,7 +73,7 @@ fn in_child(name: &str) -> Result<(), Failed> {
         .env(CASE, name)
         .env(FOLDER, folder.path())
         .env("SOFTHSM2_CONF", tokens::configuration(folder.path()))
-        .env(served::ADDRESS, served::address(folder.path()))
+        .envs([served::environment(folder.path())])
         .output()?;
     if output.status.success() {
         return Ok(());

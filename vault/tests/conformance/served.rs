@@ -11,7 +11,7 @@ use bartizan_vault::backend::Backend;
 use crate::rig::{Rig, Store};
 use crate::softhsm;
 use crate::tokens::Tokens;
-pub(crate) use server::{ADDRESS, address};
+pub(crate) use server::environment;
 use server::{MODULE, Server};
 
 struct Served {

@@ -89,13 +89,13 @@ impl Folder {
 impl Daemon {
     /// Starts a vault and waits until it says that it serves.
     pub(crate) fn start(folder: Folder) -> Self {
-        Self::start_by(folder, |vault| vault, |_| ())
+        Self::start_by(folder, |_| (), |_| ())
     }
 
     /// Starts it by another command, and does something before it is ready.
     pub(crate) fn start_by(
         folder: Folder,
-        by: impl FnOnce(Command) -> Command,
+        by: impl FnOnce(&mut Command),
         meanwhile: impl FnOnce(&mut Child),
     ) -> Self {
         let notify = folder.0.path().join("notify.sock");
@@ -104,7 +104,8 @@ impl Daemon {
         ready.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut vault = folder.command();
         vault.env("NOTIFY_SOCKET", &notify).stderr(Stdio::inherit());
-        let child = by(vault).spawn().unwrap();
+        by(&mut vault);
+        let child = vault.spawn().unwrap();
         let socket = folder.socket();
         let mut daemon = Self {
             child,

@@ -12,18 +12,16 @@ use crate::tokens::{self, configuration};
 
 /// The module that connects to it, as Debian has it.
 pub(crate) const MODULE: &str = "/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so";
-/// Tells the module to whom.
-pub(crate) const ADDRESS: &str = "P11_KIT_SERVER_ADDRESS";
-
 /// The server of a folder's tokens. Killed when dropped.
 pub(crate) struct Server {
     folder: PathBuf,
     process: Child,
 }
 
-/// What [`ADDRESS`] must be.
-pub(crate) fn address(folder: &Path) -> String {
-    format!("unix:path={}", socket(folder).display())
+/// What tells the module to whom it connects.
+pub(crate) fn environment(folder: &Path) -> (&'static str, String) {
+    let address = format!("unix:path={}", socket(folder).display());
+    ("P11_KIT_SERVER_ADDRESS", address)
 }
 
 fn socket(folder: &Path) -> PathBuf {
@@ -69,7 +67,8 @@ fn serve(folder: &Path) -> Child {
     let mut said = String::new();
     let mut lines = BufReader::new(process.stdout.take().unwrap());
     lines.read_line(&mut said).unwrap();
-    assert!(said.contains(&address(folder)), "{said}");
+    let (name, value) = environment(folder);
+    assert!(said.starts_with(&format!("{name}={value}")), "{said}");
     process
 }
 
