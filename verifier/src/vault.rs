@@ -21,6 +21,7 @@ use bartizan_attestation::keys::{
 use bartizan_local::{FrameError, read_frame, write_frame};
 
 use crate::problem::ProblemType;
+use crate::task::{TaskError, blocking};
 
 mod links;
 mod signer;
@@ -79,9 +80,9 @@ pub enum VaultError {
         "the vault gave an answer of another kind; see that vault and verifier are of one version"
     )]
     UnexpectedReply,
-    /// The task that asked was stopped.
-    #[error("the verifier is shutting down; try again")]
-    Stopped,
+    /// The question was not asked to its end.
+    #[error(transparent)]
+    Task(#[from] TaskError),
 }
 
 impl Vault {
@@ -188,10 +189,7 @@ impl Vault {
 
     async fn ask(&self, request: VaultRequest) -> Result<VaultReply, VaultError> {
         let shared = Arc::clone(&self.shared);
-        let reply = tokio::task::spawn_blocking(move || shared.ask(&request, Cause::Request))
-            .await
-            .map_err(|_| VaultError::Stopped)??;
-        match reply {
+        match blocking(move || shared.ask(&request, Cause::Request)).await?? {
             VaultReply::Refused(refusal) => Err(refusal.into()),
             reply => Ok(reply),
         }
@@ -254,9 +252,7 @@ pub fn plain(chain: Chain) -> Vec<Vec<u8>> {
 impl ProblemType for VaultError {
     fn kind(&self) -> (&'static str, StatusCode) {
         match self {
-            Self::Away { .. } | Self::Link(_) | Self::Stopped => {
-                ("vault-away", StatusCode::SERVICE_UNAVAILABLE)
-            }
+            Self::Away { .. } | Self::Link(_) => ("vault-away", StatusCode::SERVICE_UNAVAILABLE),
             Self::Refused(VaultRefusal::NotSignable(_)) => {
                 ("not-signable", StatusCode::UNPROCESSABLE_ENTITY)
             }
@@ -270,10 +266,15 @@ impl ProblemType for VaultError {
             Self::Refused(VaultRefusal::NoKey { .. }) => ("no-key", StatusCode::NOT_FOUND),
             Self::Refused(_) => ("vault-refused", StatusCode::SERVICE_UNAVAILABLE),
             Self::UnexpectedReply => ("vault-unexpected", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Task(error) => error.kind(),
         }
     }
 
     fn retry_after_s(&self) -> Option<u64> {
-        matches!(self, Self::Away { .. } | Self::Link(_) | Self::Stopped).then_some(1)
+        match self {
+            Self::Away { .. } | Self::Link(_) => Some(1),
+            Self::Refused(_) | Self::UnexpectedReply => None,
+            Self::Task(error) => error.retry_after_s(),
+        }
     }
 }

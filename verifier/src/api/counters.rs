@@ -14,14 +14,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::access::{AccessError, Host, Operator};
+use super::body::Bodiless;
 use super::input::{self, InputError, Segment};
-use super::to_its_end::to_its_end;
 use crate::binary::Binary;
 use crate::clock::{now_ms, now_s};
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::quota::CounterQuotaError;
 use crate::service::Service;
 use crate::storage::{Cleared, Fork, ForkSign, Reported, Reporter, StorageError};
+use crate::task::to_its_end;
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -151,8 +152,7 @@ pub(super) async fn report(
     let mut next = [0; 32];
     rand::fill(&mut next).map_err(|_| CounterError::NoRandomness)?;
     // Whose vault is a fork may not keep that from the log by going away.
-    to_its_end(async move {
-        let _share = share;
+    to_its_end(share, async move {
         let reported = service.storage.report_in(&statement, &reporter, next);
         match reported.await? {
             Reported::Mark(mark) => Ok(Json(MarkDocument {
@@ -184,12 +184,13 @@ pub(super) async fn clear(
     State(service): State<Arc<Service>>,
     operator: Operator,
     Segment(card): Segment,
+    Bodiless(share): Bodiless,
 ) -> Result<StatusCode, Problem> {
     let card: CardId = card.parse().map_err(|_| InputError::Field {
         field: "card",
         expected: "64 lower-case hexadecimal digits",
     })?;
-    let cleared = to_its_end(async move {
+    let cleared = to_its_end(share, async move {
         let (storage, operator) = (&service.storage, operator.name);
         let cleared = storage.clear_fork(card, &operator, now_ms()).await?;
         if cleared == Cleared::Done {
