@@ -4,8 +4,9 @@
 //! The link is synchronous: TLS asks for a signature inside a handshake, where nothing can be awaited.
 //! Each question has a deadline; a connection that fails is dropped and the question is asked once
 //! more over a new one, so that a vault that was restarted is not noticed. That is safe because no
-//! answer of a vault is worse for having been made twice; a rotation of the fleet CA is refused the second
-//! time, and [`crate::anchors`] looks what came of it.
+//! answer of a vault is worse for having been made twice, but two, which are asked for once: a rotation of the
+//! fleet CA is refused the second time, and [`crate::anchors`] looks what came of it; one of the sealing key is done
+//! once more, which has the vault busy for as long again.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -207,8 +208,11 @@ impl Shared {
             .turn(cause, DEADLINE)
             .ok_or_else(|| away(io::ErrorKind::TimedOut.into()))?;
         let mut unanswered = None;
-        // An order is refused when it comes again: it is sent once, over a link that is no former vault's.
-        let once = matches!(request, VaultRequest::RotateFleetCa { .. });
+        // Sent once, over a link that is no former vault's.
+        let once = matches!(
+            request,
+            VaultRequest::RotateFleetCa { .. } | VaultRequest::RotateSealing
+        );
         if let Some(link) = self.links.take().filter(|_| !once) {
             match self.ask_over(link, request) {
                 Ok(reply) => return Ok(reply),

@@ -327,9 +327,17 @@ pub(super) async fn rotate_sealing(
     Bodiless(share): Bodiless,
 ) -> Result<StatusCode, Problem> {
     to_its_end(share, async move {
-        service.vault.rotate_sealing().await?;
-        tracing::info!(operator = operator.name, "sealing key rotated");
-        Ok::<_, KeyRouteError>(StatusCode::NO_CONTENT)
+        let rotated = service.vault.rotate_sealing().await;
+        let operator = operator.name;
+        match rotated {
+            Ok(()) => tracing::info!(operator, "sealing key rotated"),
+            // An answer that was lost does not tell.
+            Err(error) => {
+                tracing::warn!(operator, %error, "sealing key not rotated, or not known to be");
+                return Err(KeyRouteError::from(error));
+            }
+        }
+        Ok(StatusCode::NO_CONTENT)
     })
     .await
 }
