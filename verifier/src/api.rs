@@ -42,7 +42,6 @@ mod releases;
 mod reports;
 mod revocations;
 mod succession;
-mod to_its_end;
 mod tpm;
 mod verdicts;
 

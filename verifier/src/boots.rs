@@ -29,6 +29,7 @@ use crate::problem::ProblemType;
 use crate::quota::BootQuotaError;
 use crate::service::Service;
 use crate::storage::{BootedRelease, HostBoot, PcrValues, StorageError};
+use crate::task::{TaskError, blocking};
 
 /// A boot is not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -94,9 +95,9 @@ pub enum BootError {
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The service is ending.
-    #[error("the verifier is shutting down; try again")]
-    Stopped,
+    /// It was not ended.
+    #[error(transparent)]
+    Task(#[from] TaskError),
 }
 
 impl ProblemType for BootError {
@@ -120,7 +121,7 @@ impl ProblemType for BootError {
             Self::NotAccepted { .. } => ("boot-not-accepted", StatusCode::FORBIDDEN),
             Self::Quota(error) => error.kind(),
             Self::Storage(error) => error.kind(),
-            Self::Stopped => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Task(error) => error.kind(),
         }
     }
 
@@ -130,6 +131,7 @@ impl ProblemType for BootError {
             Self::Quota(error) => error.retry_after_s(),
             Self::Storage(error) => error.retry_after_s(),
             Self::Firmware(error) => error.retry_after_s(),
+            Self::Task(error) => error.retry_after_s(),
             _ => None,
         }
     }
@@ -249,14 +251,6 @@ async fn check_quote(
     let mut others = pcrs;
     others.retain(|pcr, _| ![own.measurement, own.authority].contains(pcr));
     Ok(Some(others))
-}
-
-/// Work on what a host sent, beside what serves others.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, BootError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| BootError::Stopped)
 }
 
 /// Checks that the boot of a host's TLS certificate is an accepted one; with a TPM, that it has quoted on a connection with that

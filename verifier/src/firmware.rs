@@ -18,6 +18,7 @@ use crate::config::FirmwarePcrs;
 use crate::problem::ProblemType;
 use crate::service::Service;
 use crate::storage::{FirmwareReference, HostFirmware, PcrValues, StorageError};
+use crate::task::{TaskError, blocking};
 
 /// What a host's firmware was compared with.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -89,9 +90,9 @@ pub enum FirmwareError {
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The service is ending.
-    #[error("the verifier is shutting down; try again")]
-    Stopped,
+    /// It was not ended.
+    #[error(transparent)]
+    Task(#[from] TaskError),
 }
 
 impl ProblemType for FirmwareError {
@@ -107,13 +108,14 @@ impl ProblemType for FirmwareError {
             Self::NoReference => ("firmware-without-reference", StatusCode::FORBIDDEN),
             Self::OtherFirmware { .. } => ("firmware-unknown", StatusCode::FORBIDDEN),
             Self::Storage(error) => error.kind(),
-            Self::Stopped => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Task(error) => error.kind(),
         }
     }
 
     fn retry_after_s(&self) -> Option<u64> {
         match self {
             Self::Storage(error) => error.retry_after_s(),
+            Self::Task(error) => error.retry_after_s(),
             _ => None,
         }
     }
@@ -183,9 +185,7 @@ async fn explained(log: Vec<u8>, quoted: PcrValues) -> Result<(Vec<u8>, PcrValue
         FirmwareLog::parse(&log)?.explains(&quoted)?;
         Ok((log, quoted))
     };
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| FirmwareError::Stopped)?
+    blocking(work).await?
 }
 
 /// The reference whose every value is quoted, and which has all PCRs that are demanded; of those that are not met, the error names

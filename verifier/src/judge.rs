@@ -29,6 +29,7 @@ use crate::metrics::status_word;
 use crate::profile_cache::CurrentProfile;
 use crate::service::Service;
 use crate::storage::{BootedRelease, Evidence, Recorded, Standing, Verdict, VerdictSummary};
+use crate::task::blocking;
 
 mod error;
 
@@ -138,9 +139,7 @@ async fn verify(
         // The page digests have served their purpose once the report is appraised: they are not kept.
         Ok((verified, report.message))
     };
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| JudgeError::Stopped)?
+    blocking(work).await?
 }
 
 fn use_nonce(service: &Service, verified: &VerifiedReport) -> Result<(), JudgeError> {
@@ -199,9 +198,7 @@ async fn appraised(
         );
         result::claims(&verified, &appraisal, &issue)
     };
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| JudgeError::Stopped)
+    Ok(blocking(work).await?)
 }
 
 fn firmware_claims(firmware: ComparedFirmware) -> FirmwareClaims {

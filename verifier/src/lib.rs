@@ -37,6 +37,7 @@ pub mod run;
 pub mod server;
 pub mod service;
 pub mod storage;
+pub mod task;
 pub mod tls_identity;
 pub mod token_keys;
 pub mod vault;

@@ -1,6 +1,7 @@
 //! `bartizan-verifier`: see `--help`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bartizan_verifier::config::{Config, ConfigError};
@@ -15,6 +16,10 @@ use tracing_subscriber::EnvFilter;
 mod arguments;
 
 use arguments::{Arguments, Command};
+
+/// How long a thread that asks the vault, or reads what somebody sent, may take when all else has ended: one question, as the vault
+/// answers it or not.
+const LAST_THREADS: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -58,7 +63,11 @@ fn execute(command: Command) -> anyhow::Result<()> {
             let config = Config::load(&configured.config)?;
             // Before the runtime: threads inherit it from the one that made them.
             restrict_access(&config)?;
-            runtime()?.block_on(serve(config))
+            let runtime = runtime()?;
+            let served = runtime.block_on(serve(config));
+            // Dropped, it would wait for its threads for ever.
+            runtime.shutdown_timeout(LAST_THREADS);
+            served
         }
     }
 }

@@ -23,13 +23,7 @@ impl Payer {
     /// Who pays for a connection whose client is not known yet.
     #[must_use]
     pub fn network(address: IpAddr) -> Self {
-        Self::Network(match address.to_canonical() {
-            IpAddr::V4(address) => IpAddr::V4(address),
-            IpAddr::V6(address) => {
-                let subnet = u128::from(address) & (u128::MAX << 64);
-                IpAddr::V6(Ipv6Addr::from(subnet))
-            }
-        })
+        Self::Network(network(address))
     }
 
     /// Who pays for what a client asks for.
@@ -46,6 +40,18 @@ impl Payer {
     #[must_use]
     pub const fn is_stranger(&self) -> bool {
         matches!(self, Self::Network(_))
+    }
+}
+
+/// The network that an address is of: itself, or the first half of an IPv6 address.
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let subnet = u128::from(address) & (u128::MAX << 64);
+            IpAddr::V6(Ipv6Addr::from(subnet))
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use bartizan_attestation::identity::CardId;
 use bartizan_attestation::profile::ApplicationProfile;
 
 use crate::storage::{Storage, StorageError};
+use crate::task::blocking;
 
 /// Most profiles that are kept parsed.
 const KEPT: usize = 32;
@@ -62,10 +63,8 @@ impl ProfileCache {
         };
         let revision = stored.revision;
         let parse = move || ApplicationProfile::from_json(stored.body.as_bytes());
-        let profile = tokio::task::spawn_blocking(parse)
-            .await
-            .map_err(|_| StorageError::Closed)?
-            .map_err(|_| StorageError::Damaged { table: "profiles" })?;
+        let profile =
+            (blocking(parse).await?).map_err(|_| StorageError::Damaged { table: "profiles" })?;
         let current = Arc::new(CurrentProfile { revision, profile });
         self.keep(Arc::clone(&current));
         Ok(Some(current))

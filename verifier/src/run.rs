@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::anchors::{Anchors, AnchorsError, keep_known};
 use crate::api::Challenges;
@@ -32,6 +32,9 @@ use crate::vault::{Vault, VaultError};
 const VAULT_PATIENCE: Duration = Duration::from_secs(30);
 /// Between two tries to reach it.
 const VAULT_TRY: Duration = Duration::from_millis(100);
+/// How long what was begun may take to be ended once no connection is left. With the time that connections may take before, and blocked
+/// threads after, it is less than the 90 s after which systemd kills.
+const LAST_WORK: Duration = Duration::from_secs(60);
 
 /// The service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -145,12 +148,27 @@ pub async fn run(
     serving.join_all().await;
     rotating.abort();
     let _aborted = rotating.await;
-    // What changes something is ended all the same: each such task holds the verdict log, whose writer finishes what was handed to it and
-    // ends with the last of them.
+    // What changes something is ended though its client is gone: each such task holds the service, and the service the verdict log, whose
+    // writer finishes what was handed to it and ends with the last of them.
     drop(service);
-    let _finished = verdict_writer.await;
-    storage.close().await;
+    let last_work = async {
+        let _finished = verdict_writer.await;
+        storage.close().await;
+    };
+    end_in_time(last_work).await;
     Ok(())
+}
+
+/// Waits for what was begun, and gives it up in the end: a vault that does not answer has it take as long as there are tasks that ask.
+async fn end_in_time(last_work: impl Future<Output = ()>) {
+    let seconds = LAST_WORK.as_secs();
+    tracing::info!(seconds, "waiting for what was begun");
+    if timeout(LAST_WORK, last_work).await.is_err() {
+        tracing::warn!(
+            seconds,
+            "what was begun has not ended and is given up; what operators had done lately may be done or not, and may not be logged: look"
+        );
+    }
 }
 
 async fn await_vault(vault: &Vault) -> Result<Anchors, RunError> {
@@ -179,4 +197,22 @@ async fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, RunError> 
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::{LAST_WORK, end_in_time};
+    use tokio::time::Instant;
+
+    /// In the test's time, which goes on when nothing else does.
+    #[tokio::test(start_paused = true)]
+    async fn what_never_ends_is_given_up() {
+        let begun = Instant::now();
+        end_in_time(ready(())).await;
+        assert_eq!(begun.elapsed().as_secs(), 0);
+        end_in_time(pending()).await;
+        assert_eq!(begun.elapsed().as_secs(), LAST_WORK.as_secs());
+    }
 }

@@ -4,8 +4,9 @@
 //! The link is synchronous: TLS asks for a signature inside a handshake, where nothing can be awaited.
 //! Each question has a deadline; a connection that fails is dropped and the question is asked once
 //! more over a new one, so that a vault that was restarted is not noticed. That is safe because no
-//! answer of a vault is worse for having been made twice; a rotation of the fleet CA is refused the second
-//! time, and [`crate::anchors`] looks what came of it.
+//! answer of a vault is worse for having been made twice, but two, which are asked for once: a rotation of the
+//! fleet CA is refused the second time, and [`crate::anchors`] looks what came of it; one of the sealing key is done
+//! once more, which has the vault busy for as long again.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -21,6 +22,7 @@ use bartizan_attestation::keys::{
 use bartizan_local::{FrameError, read_frame, write_frame};
 
 use crate::problem::ProblemType;
+use crate::task::{TaskError, blocking};
 
 mod links;
 mod signer;
@@ -79,9 +81,9 @@ pub enum VaultError {
         "the vault gave an answer of another kind; see that vault and verifier are of one version"
     )]
     UnexpectedReply,
-    /// The task that asked was stopped.
-    #[error("the verifier is shutting down; try again")]
-    Stopped,
+    /// The question was not asked to its end.
+    #[error(transparent)]
+    Task(#[from] TaskError),
 }
 
 impl Vault {
@@ -188,10 +190,7 @@ impl Vault {
 
     async fn ask(&self, request: VaultRequest) -> Result<VaultReply, VaultError> {
         let shared = Arc::clone(&self.shared);
-        let reply = tokio::task::spawn_blocking(move || shared.ask(&request, Cause::Request))
-            .await
-            .map_err(|_| VaultError::Stopped)??;
-        match reply {
+        match blocking(move || shared.ask(&request, Cause::Request)).await?? {
             VaultReply::Refused(refusal) => Err(refusal.into()),
             reply => Ok(reply),
         }
@@ -209,8 +208,11 @@ impl Shared {
             .turn(cause, DEADLINE)
             .ok_or_else(|| away(io::ErrorKind::TimedOut.into()))?;
         let mut unanswered = None;
-        // An order is refused when it comes again: it is sent once, over a link that is no former vault's.
-        let once = matches!(request, VaultRequest::RotateFleetCa { .. });
+        // Sent once, over a link that is no former vault's.
+        let once = matches!(
+            request,
+            VaultRequest::RotateFleetCa { .. } | VaultRequest::RotateSealing
+        );
         if let Some(link) = self.links.take().filter(|_| !once) {
             match self.ask_over(link, request) {
                 Ok(reply) => return Ok(reply),
@@ -254,10 +256,7 @@ pub fn plain(chain: Chain) -> Vec<Vec<u8>> {
 impl ProblemType for VaultError {
     fn kind(&self) -> (&'static str, StatusCode) {
         match self {
-            Self::Away { .. }
-            | Self::Link(_)
-            | Self::Stopped
-            | Self::Refused(VaultRefusal::DeviceAway(_)) => {
+            Self::Away { .. } | Self::Link(_) | Self::Refused(VaultRefusal::DeviceAway(_)) => {
                 ("vault-away", StatusCode::SERVICE_UNAVAILABLE)
             }
             Self::Refused(VaultRefusal::NotSignable(_)) => {
@@ -273,17 +272,17 @@ impl ProblemType for VaultError {
             Self::Refused(VaultRefusal::NoKey { .. }) => ("no-key", StatusCode::NOT_FOUND),
             Self::Refused(_) => ("vault-refused", StatusCode::SERVICE_UNAVAILABLE),
             Self::UnexpectedReply => ("vault-unexpected", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Task(error) => error.kind(),
         }
     }
 
     fn retry_after_s(&self) -> Option<u64> {
-        matches!(
-            self,
-            Self::Away { .. }
-                | Self::Link(_)
-                | Self::Stopped
-                | Self::Refused(VaultRefusal::DeviceAway(_))
-        )
-        .then_some(1)
+        match self {
+            Self::Away { .. } | Self::Link(_) | Self::Refused(VaultRefusal::DeviceAway(_)) => {
+                Some(1)
+            }
+            Self::Refused(_) | Self::UnexpectedReply => None,
+            Self::Task(error) => error.retry_after_s(),
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -19,7 +19,7 @@ use crate::payer::Payer;
 use crate::problem::{Problem, ProblemType};
 use crate::service::Service;
 
-/// The least that a body is charged, in bytes: what a request costs however small it is.
+/// The least that a request is charged, in bytes: what it costs however small its body is.
 const LEAST_CHARGE: usize = 64 << 10;
 
 /// What the bodies of a route may be.
@@ -50,6 +50,10 @@ pub(super) struct Body {
     /// To be kept until nothing of the request is in memory any more.
     pub(super) share: Share,
 }
+
+/// The share of the memory of a request that has no body, or one that is paid for otherwise: the least.
+#[derive(Debug)]
+pub(super) struct Bodiless(pub(super) Share);
 
 /// How slowly a body may arrive, or be taken.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +126,18 @@ impl FromRequest<Arc<Service>> for Body {
         let bytes = arrival(body, size, Pace::of(&service.config.limits)).await?;
         let bytes = bytes.into();
         Ok(Self { bytes, share })
+    }
+}
+
+impl FromRequestParts<Arc<Service>> for Bodiless {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        service: &Arc<Service>,
+    ) -> Result<Self, Self::Rejection> {
+        let taken = service.take_memory(&payer(parts), LEAST_CHARGE).await;
+        Ok(Self(taken.map_err(BodyError::from)?))
     }
 }
 

@@ -13,13 +13,13 @@ use super::access::{Booting, Operator};
 use super::firmware::Pcrs;
 use super::input::{self, InputError, Segment};
 use super::listing::{PageShare, Paid};
-use super::to_its_end::to_its_end;
 use crate::binary::Binary;
 use crate::boots::{self, HandedIn, Quote};
 use crate::peer::ChannelBinding;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
 use crate::storage::HostBoot;
+use crate::task::to_its_end;
 
 /// The log of a boot.
 #[derive(Deserialize, ToSchema)]
@@ -145,11 +145,8 @@ pub(super) async fn hand_in(
         firmware: document.firmware.map(|log| log.0),
         binding: binding.map(|Extension(binding)| binding),
     };
-    let accepting = async move {
-        let _share = share;
-        boots::accept(&service, handed_in).await
-    };
-    let accepted = to_its_end(accepting).await?;
+    let accepting = async move { boots::accept(&service, handed_in).await };
+    let accepted = to_its_end(share, accepting).await?;
     let [base, bundle] = accepted.map(|manifest| manifest.to_string());
     Ok(Json(AcceptedBootDocument { base, bundle }))
 }

@@ -16,14 +16,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::ToSchema;
 
 use super::access::{Booting, Operator};
-use super::body::{Pace, arrival, bounded};
+use super::body::{Bodiless, Pace, arrival, bounded};
 use super::input::{InputError, Segment};
-use super::to_its_end::to_its_end;
 use crate::clock::now_ms;
 use crate::cut::Cut;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
 use crate::storage::{NewBundle, Published, Storage};
+use crate::task::{blocking, to_its_end};
 
 mod serving;
 
@@ -85,9 +85,6 @@ enum PublishError {
     /// As many hosts as may are being served.
     #[error("bundles are being served to as many hosts as may be at once; try again")]
     ServingBusy,
-    /// The task that looked at it was given up.
-    #[error("the verifier is shutting down; try again")]
-    Ending,
 }
 
 impl ProblemType for PublishError {
@@ -103,12 +100,11 @@ impl ProblemType for PublishError {
             Self::Torn => ("bundle-torn", StatusCode::SERVICE_UNAVAILABLE),
             Self::None => ("bundle-not-published", StatusCode::NOT_FOUND),
             Self::ServingBusy => ("bundles-busy", StatusCode::SERVICE_UNAVAILABLE),
-            Self::Ending => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 
     fn retry_after_s(&self) -> Option<u64> {
-        matches!(self, Self::Busy | Self::ServingBusy | Self::Ending).then_some(1)
+        matches!(self, Self::Busy | Self::ServingBusy).then_some(1)
     }
 }
 
@@ -157,21 +153,20 @@ impl FromRequest<Arc<Service>> for NewBytes {
 pub(super) async fn publish(
     State(service): State<Arc<Service>>,
     operator: Operator,
+    Bodiless(share): Bodiless,
     new: NewBytes,
 ) -> Result<Json<PublishedDocument>, Problem> {
-    let published = to_its_end(publish_whole(service, operator, new));
+    let published = to_its_end(share, publish_whole(service, operator, new));
     published.await.map(Json)
 }
 
-/// The turn goes with the memory.
+/// The turn goes with the memory, which is beside that of other requests.
 async fn publish_whole(
     service: Arc<Service>,
     operator: Operator,
     NewBytes { bytes, turn: _turn }: NewBytes,
 ) -> Result<PublishedDocument, Problem> {
-    let reading = move || (read(&bytes), bytes);
-    let read = tokio::task::spawn_blocking(reading).await;
-    let (read, bytes) = read.map_err(|_| PublishError::Ending)?;
+    let (read, bytes) = blocking(move || (read(&bytes), bytes)).await?;
     let (bundle, manifest) = read?;
     let storage = &service.storage;
     let key = storage.release_key_of(&manifest).await?;
@@ -182,8 +177,7 @@ async fn publish_whole(
         drop(bundle);
         (verified, Sha384::of(&bytes), bytes)
     };
-    let verified = tokio::task::spawn_blocking(verifying).await;
-    let (verified, sha384, bytes) = verified.map_err(|_| PublishError::Ending)?;
+    let (verified, sha384, bytes) = blocking(verifying).await?;
     let verified = verified.map_err(PublishError::from)?;
     let new = NewBundle {
         manifest: &manifest,

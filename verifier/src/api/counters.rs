@@ -14,14 +14,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::access::{AccessError, Host, Operator};
+use super::body::Bodiless;
 use super::input::{self, InputError, Segment};
-use super::to_its_end::to_its_end;
 use crate::binary::Binary;
 use crate::clock::{now_ms, now_s};
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::quota::CounterQuotaError;
 use crate::service::Service;
 use crate::storage::{Cleared, Fork, ForkSign, Reported, Reporter, StorageError};
+use crate::task::{blocking, to_its_end};
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -138,21 +139,25 @@ pub(super) async fn report(
     Extension(Origin(from)): Extension<Origin>,
     input::Json(handed_in, share): input::Json<CounterDocument>,
 ) -> Result<Json<MarkDocument>, Problem> {
-    let spent = service.counters.spend(host.card, from.ip(), Instant::now());
-    spent.map_err(CounterError::from)?;
-    let statement = handed_in.statement.0;
-    let statement = Statement::verify(&statement, host.card, &service.anchors.ca(), now_s())
-        .map_err(CounterError::from)?;
-    let reporter = Reporter {
-        machine: Some(statement.machine.clone()),
-        address: from.to_string(),
-        at_ms: now_ms(),
-    };
-    let mut next = [0; 32];
-    rand::fill(&mut next).map_err(|_| CounterError::NoRandomness)?;
     // Whose vault is a fork may not keep that from the log by going away.
-    to_its_end(async move {
-        let _share = share;
+    to_its_end(share, async move {
+        let (signed, card, ca) = (handed_in.statement.0, host.card, service.anchors.ca());
+        let verified = blocking(move || Statement::verify(&signed, card, &ca, now_s()));
+        let statement = verified.await?.map_err(CounterError::from)?;
+        let spent = service.counters.spend(card, from.ip(), Instant::now());
+        // Nor by reporting in without end: that it is one is written once.
+        if let Err(exhausted) = spent
+            && !service.storage.would_be_fork(&statement).await?
+        {
+            return Err(Problem::from(CounterError::from(exhausted)));
+        }
+        let reporter = Reporter {
+            machine: Some(statement.machine.clone()),
+            address: from.to_string(),
+            at_ms: now_ms(),
+        };
+        let mut next = [0; 32];
+        rand::fill(&mut next).map_err(|_| CounterError::NoRandomness)?;
         let reported = service.storage.report_in(&statement, &reporter, next);
         match reported.await? {
             Reported::Mark(mark) => Ok(Json(MarkDocument {
@@ -161,7 +166,7 @@ pub(super) async fn report(
             })),
             Reported::Fork(fork) => {
                 tracing::error!("{fork}");
-                Err(Problem::from(AccessError::VaultForked(fork)))
+                Err(AccessError::VaultForked(fork).into())
             }
         }
     })
@@ -184,12 +189,13 @@ pub(super) async fn clear(
     State(service): State<Arc<Service>>,
     operator: Operator,
     Segment(card): Segment,
+    Bodiless(share): Bodiless,
 ) -> Result<StatusCode, Problem> {
     let card: CardId = card.parse().map_err(|_| InputError::Field {
         field: "card",
         expected: "64 lower-case hexadecimal digits",
     })?;
-    let cleared = to_its_end(async move {
+    let cleared = to_its_end(share, async move {
         let (storage, operator) = (&service.storage, operator.name);
         let cleared = storage.clear_fork(card, &operator, now_ms()).await?;
         if cleared == Cleared::Done {

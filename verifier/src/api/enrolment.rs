@@ -19,12 +19,12 @@ use super::documents::{
 use super::input::{self, InputError, Parameters};
 use super::issuing::{IssueError, document, issue};
 use super::listing::{PageQuery, PageShare, Paid};
-use super::to_its_end::to_its_end;
 use super::tpm::{self, TpmError};
 use crate::clock::now_ms;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
 use crate::storage::{EnrolledHost, HostCursorError, JoinCode, JoinCodeError, StorageError};
+use crate::task::to_its_end;
 use crate::vault::VaultError;
 
 /// Longest life of a join code: one week.
@@ -132,8 +132,7 @@ pub(super) async fn add_join_code(
             .map_or(Ok(VaultKind::Software), kind)?,
         another_tpm: wish.another_tpm,
     };
-    to_its_end(async move {
-        let _share = share;
+    to_its_end(share, async move {
         let (storage, host, hash) = (&service.storage, wish.name, sha256(&code));
         let added = storage.add_join_code(&hash, &host, &good_for, now, expires_at_ms);
         added.await?;
@@ -163,13 +162,8 @@ pub(super) async fn enroll(
 ) -> Result<(StatusCode, Json<EnrolledDocument>), Problem> {
     check_name(&host.name)?;
     let vault = kind(&host.vault)?;
-    let enrolled = to_its_end(async move {
-        let enrolled = enrol(&service, host, vault).await;
-        drop(share);
-        enrolled
-    })
-    .await?;
-    Ok((StatusCode::CREATED, Json(enrolled)))
+    let enrolled = to_its_end(share, async move { enrol(&service, host, vault).await });
+    Ok((StatusCode::CREATED, Json(enrolled.await?)))
 }
 
 /// The enrolled hosts.

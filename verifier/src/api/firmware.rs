@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::access::Operator;
+use super::body::Bodiless;
 use super::boots::card_id;
 use super::input::{self, InputError, Parameters, Segment};
 use super::listing::{PageQuery, PageShare, Paid};
-use super::to_its_end::to_its_end;
 use crate::binary::Binary;
 use crate::clock::now_ms;
 use crate::config::{FirmwarePcrs, is_firmware_pcr};
@@ -22,6 +22,7 @@ use crate::firmware::{self, MatchedReference};
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
 use crate::storage::{FirmwareReference, PcrValues, Storage};
+use crate::task::to_its_end;
 
 /// Longest name of a reference in bytes.
 const MAX_NAME: usize = 128;
@@ -241,9 +242,8 @@ pub(super) async fn register(
     if let Some(lacking) = lacking {
         return Err(ReferenceError::Lacking(lacking).into());
     }
-    to_its_end(async move {
+    to_its_end(share, async move {
         let (storage, operator) = (&service.storage, operator.name);
-        let _share = share;
         let registered = storage.register_firmware(&name, &pcrs, &operator, now_ms());
         if !registered.await? {
             return Err(Problem::from(ReferenceError::TooMany));
@@ -292,9 +292,10 @@ pub(super) async fn retire(
     State(service): State<Arc<Service>>,
     operator: Operator,
     Segment(name): Segment,
+    Bodiless(share): Bodiless,
 ) -> Result<StatusCode, Problem> {
     let id = id(&name)?;
-    to_its_end(async move {
+    to_its_end(share, async move {
         let (storage, operator) = (&service.storage, operator.name);
         let retired = storage.retire_firmware(&id, &operator, now_ms());
         if !retired.await? {

@@ -12,12 +12,12 @@ use utoipa::ToSchema;
 
 use super::access::Operator;
 use super::input;
-use super::to_its_end::to_its_end;
 use crate::anchors::AnchorsError;
 use crate::binary::Binary;
 use crate::clock::now_s;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
+use crate::task::to_its_end;
 use crate::tls_identity::TlsIdentityError;
 
 /// The fleet CA was not replaced.
@@ -136,9 +136,8 @@ pub(super) async fn rotate(
         let signer = order.operator().to_owned();
         return Err(FleetCaRouteError::OtherOperator { signer }.into());
     }
-    let rotated = to_its_end(async move {
+    let rotated = to_its_end(share, async move {
         let known = service.anchors.rotate(wish.order.0).await?;
-        drop(share);
         let certificate = hex::encode(known.ca().sha256());
         tracing::warn!(operator = operator.name, certificate, "fleet CA replaced");
         // From now on nothing new is the former CA's. What is not done here is tried again by its schedule, or is good by the links.

@@ -12,14 +12,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::Operator;
+use super::body::Bodiless;
 use super::input::{InputError, Parameters, Segment};
 use super::listing::{PageShare, Paid};
-use super::to_its_end::to_its_end;
 use crate::binary::Binary;
 use crate::clock::now_s;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::rotation::Rotates as _;
 use crate::service::Service;
+use crate::task::to_its_end;
 use crate::tls_identity::TlsIdentityError;
 use crate::token_keys::TokenKeysError;
 use crate::vault::{VaultError, plain};
@@ -285,8 +286,9 @@ pub(super) async fn rotate(
     State(service): State<Arc<Service>>,
     operator: Operator,
     Segment(kind): Segment<RotatedKind>,
+    Bodiless(share): Bodiless,
 ) -> Result<Json<RotatedKeyDocument>, Problem> {
-    let rotated = to_its_end(async move {
+    let rotated = to_its_end(share, async move {
         let (certificate, not_after) = match kind {
             RotatedKind::Token => {
                 let key = service.token_keys.replace().await?;
@@ -322,11 +324,20 @@ pub(super) async fn rotate(
 pub(super) async fn rotate_sealing(
     State(service): State<Arc<Service>>,
     operator: Operator,
+    Bodiless(share): Bodiless,
 ) -> Result<StatusCode, Problem> {
-    to_its_end(async move {
-        service.vault.rotate_sealing().await?;
-        tracing::info!(operator = operator.name, "sealing key rotated");
-        Ok::<_, KeyRouteError>(StatusCode::NO_CONTENT)
+    to_its_end(share, async move {
+        let rotated = service.vault.rotate_sealing().await;
+        let operator = operator.name;
+        match rotated {
+            Ok(()) => tracing::info!(operator, "sealing key rotated"),
+            // An answer that was lost does not tell.
+            Err(error) => {
+                tracing::warn!(operator, %error, "sealing key not rotated, or not known to be");
+                return Err(KeyRouteError::from(error));
+            }
+        }
+        Ok(StatusCode::NO_CONTENT)
     })
     .await
 }
@@ -348,6 +359,7 @@ pub(super) async fn revoke(
     State(service): State<Arc<Service>>,
     operator: Operator,
     Segment((kind, id)): Segment<(RotatedKind, String)>,
+    Bodiless(share): Bodiless,
 ) -> Result<StatusCode, Problem> {
     let mut key = [0; 32];
     if hex::decode_to_slice(&id, &mut key).is_err() || hex::encode(key) != id {
@@ -357,7 +369,7 @@ pub(super) async fn revoke(
         }
         .into());
     }
-    to_its_end(async move {
+    to_its_end(share, async move {
         match kind {
             RotatedKind::Token => service.token_keys.revoke(key).await?,
             RotatedKind::TlsServer => service.tls.revoke(key).await?,

@@ -8,15 +8,15 @@ use bartizan_attestation::profile::{ApplicationProfile, ProfileError};
 use serde_json::value::RawValue;
 
 use super::access::Operator;
-use super::body::Body;
+use super::body::{Bodiless, Body};
 use super::documents::{ProfileRevisionDocument, ProfilesDocument};
 use super::input::{Parameters, Segment};
 use super::listing::{AnswerPayer, PageQuery, PageShare, Paid};
-use super::to_its_end::to_its_end;
 use crate::clock::now_ms;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
 use crate::storage::StorageError;
+use crate::task::{blocking, to_its_end, to_its_end_and_sent};
 
 /// A profile was not put, shown or withdrawn.
 #[derive(Debug, thiserror::Error)]
@@ -35,9 +35,6 @@ enum ProfileRouteError {
     /// There is none.
     #[error("this application has no profile; see GET /v1/profiles")]
     NotFound,
-    /// The service is ending.
-    #[error("the verifier is shutting down; try again")]
-    Stopped,
 }
 
 impl ProblemType for ProfileRouteError {
@@ -49,7 +46,6 @@ impl ProblemType for ProfileRouteError {
                 StatusCode::UNPROCESSABLE_ENTITY,
             ),
             Self::NotFound => ("no-profile", StatusCode::NOT_FOUND),
-            Self::Stopped => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 }
@@ -68,40 +64,35 @@ pub(super) async fn put(
     State(service): State<Arc<Service>>,
     operator: Operator,
     Segment(application): Segment,
-    body: Body,
+    Body { bytes, share }: Body,
 ) -> Result<Paid, Problem> {
-    let Body { bytes, share } = body;
-    let parse = move || ApplicationProfile::from_json(&bytes).map(|profile| (profile, share));
-    let (profile, share) = tokio::task::spawn_blocking(parse)
-        .await
-        .map_err(|_| ProfileRouteError::Stopped)?
-        .map_err(ProfileRouteError::from)?;
-    if profile.document().application != application {
-        let profile = profile.document().application.clone();
-        return Err(ProfileRouteError::OtherApplication {
-            profile,
-            path: application,
+    let put = to_its_end_and_sent(share, async move {
+        let parse = move || ApplicationProfile::from_json(&bytes);
+        let profile = blocking(parse).await?.map_err(ProfileRouteError::from)?;
+        if profile.document().application != application {
+            let profile = profile.document().application.clone();
+            return Err(Problem::from(ProfileRouteError::OtherApplication {
+                profile,
+                path: application,
+            }));
         }
-        .into());
-    }
-    let text = String::from_utf8(profile.to_json())
-        .map_err(|_| StorageError::Damaged { table: "profiles" })?;
-    drop(profile);
-    to_its_end(async move {
+        let text = String::from_utf8(profile.to_json())
+            .map_err(|_| StorageError::Damaged { table: "profiles" })?;
+        drop(profile);
         let (storage, operator, now) = (&service.storage, operator.name, now_ms());
         let put = storage.put_profile(&application, &text, &operator, now);
         let revision = put.await?;
         tracing::info!(application, revision, operator, "profile put");
-        let document = ProfileRevisionDocument {
+        Ok(ProfileRevisionDocument {
             application,
             revision,
             operator,
             created_at_ms: now,
             profile: raw(text)?,
-        };
-        Ok::<_, StorageError>(Paid::new(&document, share))
-    })
-    .await
+        })
+    });
+    let (document, share) = put.await?;
+    Ok(Paid::new(&document, share))
 }
 
 /// The application's current profile.
@@ -151,8 +142,9 @@ pub(super) async fn withdraw(
     State(service): State<Arc<Service>>,
     operator: Operator,
     Segment(application): Segment,
+    Bodiless(share): Bodiless,
 ) -> Result<StatusCode, Problem> {
-    to_its_end(async move {
+    to_its_end(share, async move {
         let (storage, operator) = (&service.storage, operator.name);
         let withdrawn = storage.withdraw_profile(&application, &operator, now_ms());
         if !withdrawn.await? {

@@ -10,14 +10,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::access::Operator;
+use super::body::Bodiless;
 use super::input::{self, InputError, Parameters, Segment};
 use super::listing::{PageQuery, PageShare, Paid};
-use super::to_its_end::to_its_end;
 use crate::binary::Binary;
 use crate::clock::now_ms;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
 use crate::storage::{Release, StorageError};
+use crate::task::to_its_end;
 
 /// A release was not registered or retired.
 #[derive(Debug, thiserror::Error)]
@@ -137,9 +138,8 @@ pub(super) async fn register(
     }
     let signed = document.manifest.0;
     let release = VerifiedManifest::verify(&signed, &key).map_err(ReleaseError::from)?;
-    to_its_end(async move {
+    to_its_end(share, async move {
         let (storage, operator) = (&service.storage, operator.name);
-        let _share = share;
         let registered = storage.register_release(&release, &signed, &key, &operator, now_ms());
         registered.await?;
         tracing::warn!(manifest = %release.sha384(), operator, "release registered");
@@ -185,9 +185,10 @@ pub(super) async fn retire(
     State(service): State<Arc<Service>>,
     operator: Operator,
     Segment(name): Segment,
+    Bodiless(share): Bodiless,
 ) -> Result<StatusCode, Problem> {
     let manifest = manifest(&name)?;
-    to_its_end(async move {
+    to_its_end(share, async move {
         let (storage, operator) = (&service.storage, operator.name);
         let retired = storage.retire_release(&manifest, &operator, now_ms());
         if !retired.await? {

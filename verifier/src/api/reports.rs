@@ -12,11 +12,11 @@ use super::access::Host;
 use super::body::Body;
 use super::documents::{JudgementDocument, NonceDocument, NonceRequestDocument, ReportDocument};
 use super::input::{self, InputError};
-use super::to_its_end::to_its_end;
 use crate::clock::now_ms;
 use crate::judge::{self, JudgeError, Submission};
 use crate::problem::{Problem, ProblemDocument};
 use crate::service::Service;
+use crate::task::{blocking, to_its_end};
 
 /// Issues a nonce for a report of one of the host's guests.
 #[utoipa::path(
@@ -86,19 +86,15 @@ pub(super) async fn issue_nonce(
 pub(super) async fn submit(
     State(service): State<Arc<Service>>,
     host: Host,
-    body: Body,
+    Body { bytes, share }: Body,
 ) -> Result<Json<JudgementDocument>, Problem> {
     let refused = service.quota.check_host(host.card, Instant::now());
     refused.map_err(JudgeError::from)?;
-    let judgement = to_its_end(async move {
-        let Body { bytes, share } = body;
-        // Megabytes of base64: not on the threads that serve.
-        let submission = tokio::task::spawn_blocking(move || read_submission(&bytes))
-            .await
-            .map_err(|_| JudgeError::Stopped)??;
-        let judgement = judge::judge(&service, host.card, host.firmware, submission).await?;
-        drop(share);
-        Ok::<_, Problem>(judgement)
+    let judgement = to_its_end(share, async move {
+        // Megabytes of base64.
+        let submission = blocking(move || read_submission(&bytes)).await??;
+        let judged = judge::judge(&service, host.card, host.firmware, submission);
+        Ok::<_, Problem>(judged.await?)
     })
     .await?;
     Ok(Json(JudgementDocument {

@@ -7,16 +7,17 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::access::{Host, Operator};
+use super::body::Bodiless;
 use super::documents::{
     NewRevocationDocument, OperatorStandingDocument, RevocationQuery, RevocationsDocument,
 };
 use super::input::{self, InputError, Parameters, Segment};
 use super::listing::{PageQuery, PageShare, Paid};
-use super::to_its_end::to_its_end;
 use crate::clock::now_ms;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
 use crate::storage::{Revocation, RevocationCursorError, RevocationKind, StorageError};
+use crate::task::to_its_end;
 
 /// A revocation was not made or taken back.
 #[derive(Debug, thiserror::Error)]
@@ -70,9 +71,8 @@ pub(super) async fn revoke(
         operator: operator.name,
         created_at_ms: now_ms(),
     };
-    to_its_end(async move {
+    to_its_end(share, async move {
         let done = service.storage.revoke(&revocation).await?;
-        drop(share);
         let Revocation {
             kind,
             subject,
@@ -149,8 +149,9 @@ pub(super) async fn reinstate(
     State(service): State<Arc<Service>>,
     operator: Operator,
     Parameters(query): Parameters<RevocationQuery>,
+    Bodiless(share): Bodiless,
 ) -> Result<StatusCode, Problem> {
-    let done = to_its_end(async move {
+    let done = to_its_end(share, async move {
         let (storage, operator) = (&service.storage, operator.name);
         let (kind, subject) = (query.kind, query.subject);
         let done = storage.reinstate(kind, &subject, &operator, now_ms());

@@ -26,13 +26,13 @@ use super::counters::Origin;
 use super::documents::EnrolledDocument;
 use super::input;
 use super::issuing::{IssueError, Issued, document, issue};
-use super::to_its_end::to_its_end;
 use crate::binary::Binary;
 use crate::clock::{now_ms, now_s};
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::quota::RenewalQuotaError;
 use crate::service::Service;
 use crate::storage::{self, EnrolledTpm, KeyId, Reporter, StorageError, Succeeded};
+use crate::task::{TaskError, blocking, to_its_end};
 
 /// A host that wants a certificate for the key that comes after its present one, or for the same.
 #[derive(Deserialize, ToSchema)]
@@ -109,9 +109,9 @@ pub(super) enum SucceedError {
     /// The database failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The service is ending.
-    #[error("the verifier is shutting down; try again")]
-    Stopped,
+    /// It was not ended.
+    #[error(transparent)]
+    Task(#[from] TaskError),
 }
 
 impl From<PublicAreaError> for SucceedError {
@@ -135,7 +135,7 @@ impl ProblemType for SucceedError {
             Self::OtherIssued => ("vault-unexpected", StatusCode::INTERNAL_SERVER_ERROR),
             Self::Access(error) => error.kind(),
             Self::Storage(error) => error.kind(),
-            Self::Stopped => ("stopping", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Task(error) => error.kind(),
         }
     }
 
@@ -145,6 +145,7 @@ impl ProblemType for SucceedError {
             Self::Issue(error) => error.retry_after_s(),
             Self::Access(error) => error.retry_after_s(),
             Self::Storage(error) => error.retry_after_s(),
+            Self::Task(error) => error.retry_after_s(),
             _ => None,
         }
     }
@@ -173,17 +174,13 @@ pub(super) async fn succeed(
     Extension(Origin(from)): Extension<Origin>,
     input::Json(wish, share): input::Json<SuccessionDocument>,
 ) -> Result<Json<EnrolledDocument>, Problem> {
-    let succeeded = to_its_end(async move {
-        let asked = Asked {
-            host,
-            key_ended,
-            from,
-        };
-        let succeeded = succeed_listed(&service, asked, wish).await;
-        drop(share);
-        succeeded
-    });
-    succeeded.await.map(Json)
+    let asked = Asked {
+        host,
+        key_ended,
+        from,
+    };
+    let succeeding = async move { succeed_listed(&service, asked, wish).await };
+    to_its_end(share, succeeding).await.map(Json)
 }
 
 async fn succeed_listed(
@@ -292,8 +289,7 @@ async fn verified(
         };
         Ok((verified, wish))
     };
-    let verified = tokio::task::spawn_blocking(verify).await;
-    verified.map_err(|_| SucceedError::Stopped)?
+    blocking(verify).await?
 }
 
 async fn certify(

@@ -11,6 +11,7 @@ use crate::nonces::NonceError;
 use crate::problem::ProblemType;
 use crate::quota::QuotaError;
 use crate::storage::StorageError;
+use crate::task::TaskError;
 use crate::token_keys::TokenKeysError;
 
 /// A report was not judged: there is neither verdict nor token.
@@ -94,9 +95,9 @@ pub enum JudgeError {
     /// The verdict could not be made durable.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The work was stopped.
-    #[error("the verifier is shutting down; try again")]
-    Stopped,
+    /// It was not ended.
+    #[error(transparent)]
+    Task(#[from] TaskError),
 }
 
 impl ProblemType for JudgeError {
@@ -119,7 +120,7 @@ impl ProblemType for JudgeError {
             Self::Quota(error) => return error.kind(),
             Self::Signing(error) => return error.kind(),
             Self::Storage(error) => return error.kind(),
-            Self::Stopped => return ("stopping", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Task(error) => return error.kind(),
         };
         (kind, StatusCode::FORBIDDEN)
     }
@@ -130,6 +131,7 @@ impl ProblemType for JudgeError {
             Self::Quota(error) => error.retry_after_s(),
             Self::Signing(error) => error.retry_after_s(),
             Self::Storage(error) => error.retry_after_s(),
+            Self::Task(error) => error.retry_after_s(),
             _ => None,
         }
     }

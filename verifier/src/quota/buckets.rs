@@ -63,7 +63,7 @@ impl<K: Eq + Hash> Buckets<K> {
     }
 }
 
-/// A bucket for each host, or each key of it, of a thing that takes one unit.
+/// A bucket for each host, or each key or network of it, of a thing that takes one unit.
 #[derive(Debug)]
 pub(super) struct OfHosts<K = CardId>(Mutex<Buckets<K>>);
 

@@ -13,6 +13,7 @@ use super::retention::Dropper;
 use super::verdicts::{insert, raise_boot};
 use super::{Storage, StorageError, Verdict};
 use crate::config::Retention;
+use crate::task::TaskError;
 
 /// Most verdicts in one commit, and most that wait for the next.
 const GROUP: usize = 256;
@@ -66,8 +67,8 @@ impl VerdictLog {
         self.entries
             .send(entry)
             .await
-            .map_err(|_| StorageError::Closed)?;
-        recorded.await.map_err(|_| StorageError::Closed)?
+            .map_err(|_| TaskError::Stopped)?;
+        recorded.await.map_err(|_| TaskError::Stopped)?
     }
 }
 

@@ -41,8 +41,7 @@ impl Storage {
             if known.statement_sha256 == digest {
                 return Ok(Reported::Mark(known.mark));
             }
-            let due = known.counter.checked_add(1) == Some(statement.counter);
-            if !due || known.mark != statement.mark {
+            if !known.is_followed_by(statement) {
                 let fork = Fork {
                     card,
                     sign: ForkSign::Counter,
@@ -76,6 +75,19 @@ impl Storage {
         transaction.commit().await?;
         Ok(Reported::Mark(next))
     }
+
+    /// Whether a verified statement would be found to be a fork's. Writes nothing.
+    pub async fn would_be_fork(&self, statement: &Statement) -> Result<bool, StorageError> {
+        let known = sqlx::query("SELECT * FROM vault_counters WHERE card = ?")
+            .bind(statement.card.0.as_slice())
+            .fetch_optional(&self.readers)
+            .await?;
+        let known = known.as_ref().map(Known::read).transpose()?;
+        Ok(known.is_some_and(|known| {
+            let repeated = known.statement_sha256 == sha256(&statement.encode());
+            !repeated && !known.is_followed_by(statement)
+        }))
+    }
 }
 
 /// The last statement of a vault.
@@ -87,6 +99,11 @@ struct Known {
 }
 
 impl Known {
+    fn is_followed_by(&self, statement: &Statement) -> bool {
+        let due = self.counter.checked_add(1) == Some(statement.counter);
+        due && self.mark == statement.mark
+    }
+
     fn read(row: &SqliteRow) -> Result<Self, StorageError> {
         let counter = row.try_get::<&[u8], _>("counter")?;
         Ok(Self {

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use bartizan_attestation::boot::Sha384;
 
 use crate::problem::ProblemType;
+use crate::task::TaskError;
 
 /// The database failed. Sources are shared: one failed commit is the failure of all in its group.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -48,9 +49,9 @@ pub enum StorageError {
         /// Why.
         why: String,
     },
-    /// The service is ending.
-    #[error("the verifier is shutting down; try again")]
-    Closed,
+    /// The work with it was not ended.
+    #[error(transparent)]
+    Task(#[from] TaskError),
 }
 
 impl From<sqlx::Error> for StorageError {
@@ -62,15 +63,20 @@ impl From<sqlx::Error> for StorageError {
 impl ProblemType for StorageError {
     fn kind(&self) -> (&'static str, StatusCode) {
         match self {
-            Self::Open { .. } | Self::Migrate { .. } | Self::Query(_) | Self::Closed => {
+            Self::Open { .. } | Self::Migrate { .. } | Self::Query(_) => {
                 ("storage-unavailable", StatusCode::SERVICE_UNAVAILABLE)
             }
             Self::ReleaseRefused { .. } => ("release-refused", StatusCode::CONFLICT),
             Self::Damaged { .. } => ("storage-damaged", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Task(error) => error.kind(),
         }
     }
 
     fn retry_after_s(&self) -> Option<u64> {
-        (!matches!(self, Self::Damaged { .. } | Self::ReleaseRefused { .. })).then_some(1)
+        match self {
+            Self::Open { .. } | Self::Migrate { .. } | Self::Query(_) => Some(1),
+            Self::ReleaseRefused { .. } | Self::Damaged { .. } => None,
+            Self::Task(error) => error.retry_after_s(),
+        }
     }
 }

@@ -7,6 +7,9 @@ use bartizan_verifier::peer::Peer;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, operator, problem};
+use crate::fleet::Authority;
+use crate::process::{Verifier, configure, connect, exchange, operator_client};
+use crate::stand_in_vault::StandInVault;
 
 async fn keys(bench: &Bench, kind: &str) -> Vec<Value> {
     let (status, answer) = bench.get(&operator(), "/v1/keys").await;
@@ -80,6 +83,30 @@ async fn a_key_is_revoked_where_there_is_no_room_for_another() {
     let last = current(&after)["id"].as_str().unwrap();
     let refused = revoke(&bench, "token", last).await;
     assert_eq!(problem(&refused), "too-many-valid-keys");
+}
+
+/// It may have been done: it is not asked for again, and who wanted it is in the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealing_keys_rotation_whose_answer_is_lost_is_logged_and_not_done_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let vault = StandInVault::start(directory.path(), Authority::fleet());
+    let verifier = Verifier::start(&configure(directory.path(), &vault.socket, ""));
+    let mut as_ann = connect(&operator_client(&vault.fleet), verifier.address).await;
+    let path = "/v1/keys/sealing/rotate";
+    let done = exchange(&mut as_ann, "POST", path, Value::Null).await;
+    assert_eq!((done.unwrap().0, vault.sealed_anew()), (204, 1));
+    vault.lose_answers(true);
+    let (_, refused) = exchange(&mut as_ann, "POST", path, Value::Null)
+        .await
+        .unwrap();
+    assert_eq!(refused["type"], "urn:bartizan:problem:vault-away");
+    assert_eq!(vault.sealed_anew(), 2);
+    let logging = move || verifier.until_said("sealing key not rotated, or not known to be");
+    let logged = tokio::task::spawn_blocking(logging).await.unwrap();
+    assert_eq!(
+        (&logged["level"], &logged["fields"]["operator"]),
+        (&json!("WARN"), &json!("ann"))
+    );
 }
 
 #[tokio::test]

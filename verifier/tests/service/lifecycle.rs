@@ -2,19 +2,23 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::process::{Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_channel::Connector;
 use bartizan_verifier::api::openapi;
+use bartizan_verifier::binary::Binary;
 use bartizan_verifier::pem::{self, Label};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::fleet::Authority;
-use crate::process::{Verifier, client, command, configure, connect, exchange, identity};
-use crate::stand_in_vault::StandInVault;
+use crate::process::{
+    DEADLINE, Verifier, client, command, configure, connect, exchange, identity, operator_client,
+};
+use crate::stand_in_vault::{Gate, StandInVault};
 
 fn init(directory: &std::path::Path, csr: &[u8]) -> Output {
     std::fs::write(directory.join("ann.csr"), csr).unwrap();
@@ -85,25 +89,86 @@ fn init_refuses_what_is_no_request() {
     assert!(!directory.path().join("ann.pem").exists());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn it_ends_on_sigterm_with_what_is_under_way_done() {
     let directory = tempfile::tempdir().unwrap();
     let vault = StandInVault::start(directory.path(), Authority::fleet());
     let verifier = Verifier::start(&configure(directory.path(), &vault.socket, ""));
-    let connector = Connector::anonymous(vault.fleet.ca().der()).unwrap();
-    let mut connection = connect(&connector, verifier.address).await;
-    exchange(&mut connection, "GET", "/healthz", Value::Null)
+    let anonymous = Connector::anonymous(vault.fleet.ca().der()).unwrap();
+    let mut idle = connect(&anonymous, verifier.address).await;
+    exchange(&mut idle, "GET", "/healthz", Value::Null)
         .await
         .unwrap();
-    let status = tokio::task::spawn_blocking(|| verifier.terminate())
-        .await
-        .unwrap();
+    let mut as_ann = connect(&operator_client(&vault.fleet), verifier.address).await;
+    vault.making.hold(true);
+    let path = "/v1/keys/token/rotate";
+    let rotating =
+        tokio::spawn(async move { exchange(&mut as_ann, "POST", path, Value::Null).await });
+    until_one_waits(&vault.making).await;
+    let status = tokio::task::spawn_blocking(move || {
+        verifier.terminate();
+        verifier.until_said("ending");
+        vault.making.hold(false);
+        verifier.ended()
+    });
+    let (rotated, key) = rotating.await.unwrap().unwrap();
+    assert_eq!((rotated, &key["kind"]), (200, &json!("token")), "{key}");
+    let status = status.await.unwrap();
     assert!(status.success(), "{status}");
-    assert!(
-        exchange(&mut connection, "GET", "/healthz", Value::Null)
-            .await
-            .is_err()
-    );
+    let closed = exchange(&mut idle, "GET", "/healthz", Value::Null).await;
+    assert!(closed.is_err());
+}
+
+/// No connection is left that holds it up: what the vault certified is recorded all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_ends_with_that_done_whose_client_is_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let vault = StandInVault::start(directory.path(), Authority::fleet());
+    let configuration = configure(directory.path(), &vault.socket, "");
+    let verifier = Verifier::start(&configuration);
+    let (ann, making) = (operator_client(&vault.fleet), Arc::clone(&vault.making));
+    let mut as_ann = connect(&ann, verifier.address).await;
+    let wish = json!({"name": "host-1", "lifetime_s": 60});
+    let (_, code) = exchange(&mut as_ann, "POST", "/v1/join-codes", wish)
+        .await
+        .unwrap();
+    drop(as_ann);
+
+    let csr = Binary::encode(&EphemeralKey::generate().unwrap().csr().unwrap());
+    let wish =
+        json!({"join_code": code["code"], "name": "host-1", "csr": csr, "vault": "development"});
+    let anonymous = Connector::anonymous(vault.fleet.ca().der()).unwrap();
+    let mut as_host = connect(&anonymous, verifier.address).await;
+    making.hold(true);
+    tokio::select! {
+        answer = exchange(&mut as_host, "POST", "/v1/hosts", wish) => panic!("answered: {answer:?}"),
+        () = until_one_waits(&making) => {}
+    }
+    drop(as_host);
+    let status = tokio::task::spawn_blocking(move || {
+        verifier.terminate();
+        verifier.until_said("waiting for what was begun");
+        making.hold(false);
+        verifier.ended()
+    });
+    let status = status.await.unwrap();
+    assert!(status.success(), "{status}");
+
+    let verifier = Verifier::start(&configuration);
+    let mut as_ann = connect(&ann, verifier.address).await;
+    let (_, listed) = exchange(&mut as_ann, "GET", "/v1/hosts", Value::Null)
+        .await
+        .unwrap();
+    assert_eq!(listed["hosts"][0]["name"], "host-1", "{listed}");
+}
+
+async fn until_one_waits(gate: &Gate) {
+    let waits = async {
+        while gate.waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waits).await.unwrap();
 }
 
 #[test]

@@ -288,6 +288,39 @@ async fn one_profile_and_one_verdict_are_paid_for_until_they_were_sent() {
 }
 
 #[tokio::test]
+async fn what_changes_something_without_a_body_is_paid_for_too() {
+    let extra = "limits: {memory_wait_s: 1}";
+    let bench = Arc::new(Bench::start_with(Authority::fleet(), extra).await);
+    let mine = Payer::Operator("ann".into());
+    let mut held = Vec::new();
+    while let Ok(share) = bench.service.memory.try_take(&mine, 64 << 10) {
+        held.push(share);
+    }
+    let (id, digest) = ("a".repeat(64), "a".repeat(96));
+    let mut asked = tokio::task::JoinSet::new();
+    for (method, path) in [
+        (Method::DELETE, format!("/v1/firmware/{digest}")),
+        (Method::DELETE, format!("/v1/releases/{digest}")),
+        (Method::DELETE, "/v1/profiles/nginx".to_owned()),
+        (Method::DELETE, format!("/v1/hosts/{id}/fork")),
+        (
+            Method::DELETE,
+            format!("/v1/revocations?kind=host&subject={id}"),
+        ),
+        (Method::DELETE, format!("/v1/keys/token/{id}")),
+        (Method::POST, "/v1/keys/token/rotate".to_owned()),
+        (Method::POST, "/v1/keys/sealing/rotate".to_owned()),
+    ] {
+        let bench = Arc::clone(&bench);
+        asked.spawn(async move {
+            let answer = bench.call(&operator(), method, &path, Value::Null).await;
+            assert_eq!(problem(&answer), "client-memory-exhausted", "{path}");
+        });
+    }
+    asked.join_all().await;
+}
+
+#[tokio::test]
 async fn reports_that_wait_for_one_profile_have_it_read_once() {
     let bench = Bench::start().await;
     let (path, body) = ("/v1/profiles/nginx", profile("nginx"));

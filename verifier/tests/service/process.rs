@@ -26,6 +26,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) struct Verifier {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// What it logs.
+    log: mpsc::Receiver<Value>,
 }
 
 /// The command `bartizan-verifier`.
@@ -56,21 +58,36 @@ impl Verifier {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let (found, address) = mpsc::channel();
+        let lines = BufReader::new(child.stderr.take().unwrap());
+        let (logged, log) = mpsc::channel();
         std::thread::spawn(move || {
-            for line in log.lines().map_while(Result::ok) {
-                let entry: Value = serde_json::from_str(&line).unwrap_or_default();
-                if entry["fields"]["message"] == "ready" {
-                    let text = entry["fields"]["addresses"].as_str().unwrap();
-                    found
-                        .send(text.trim_matches(['[', ']']).parse().unwrap())
-                        .unwrap();
-                }
+            for line in lines.lines().map_while(Result::ok) {
+                // Read to its end though nobody listens: it must not wait for that.
+                let _heard = logged.send(serde_json::from_str(&line).unwrap_or_default());
             }
         });
-        let address = address.recv_timeout(DEADLINE).unwrap();
-        Self { child, address }
+        let mut verifier = Self {
+            child,
+            address: ([0; 4], 0).into(),
+            log,
+        };
+        let ready = verifier.until_said("ready");
+        let text = ready["fields"]["addresses"].as_str().unwrap();
+        verifier.address = text.trim_matches(['[', ']']).parse().unwrap();
+        verifier
+    }
+
+    /// Waits until it logs a message; answers the whole entry.
+    pub(crate) fn until_said(&self, message: &str) -> Value {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let entry = self.log.recv_timeout(left);
+            let entry = entry.unwrap_or_else(|error| panic!("it never says `{message}`: {error}"));
+            if entry["fields"]["message"] == message {
+                return entry;
+            }
+        }
     }
 
     /// SIGKILL.
@@ -79,8 +96,8 @@ impl Verifier {
         self.child.wait().unwrap();
     }
 
-    /// SIGTERM; says how it ended.
-    pub(crate) fn terminate(mut self) -> ExitStatus {
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -89,6 +106,10 @@ impl Verifier {
                 .unwrap()
                 .success()
         );
+    }
+
+    /// How it ended, once it has.
+    pub(crate) fn ended(mut self) -> ExitStatus {
         let until = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

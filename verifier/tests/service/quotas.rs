@@ -1,9 +1,12 @@
-//! No guest, and no host, gets verdicts without end, and no host has its boots looked at without end.
+//! No guest, and no host, gets verdicts without end, and no host has its boots looked at, or reports in, without end.
 
 use axum::http::StatusCode;
+use bartizan_attestation::vault_counter::FIRST_MARK;
+use bartizan_verifier::binary::Binary;
 use serde_json::json;
 
 use crate::bench::{Bench, peer, problem};
+use crate::counters::{report, statement};
 use crate::fleet::Authority;
 use crate::host::{Guest, Host};
 
@@ -80,4 +83,44 @@ async fn a_host_that_hands_its_boot_in_without_end_waits() {
     assert_eq!(problem(&refused), "host-boots-exhausted");
     let other = Host::enrolled(&bench.vault.fleet);
     assert_eq!(problem(&hand_in(&other).await), "boot-log-malformed");
+}
+
+#[tokio::test]
+async fn a_host_that_reports_in_without_end_waits_and_its_fork_is_found_all_the_same() {
+    let bench = Bench::start().await;
+    let host = Host::enrolled(&bench.vault.fleet);
+    let first = statement(&host, "host", 1, FIRST_MARK);
+    let refused = loop {
+        let answer = report(&bench, &host, &first).await;
+        if answer.0 != StatusCode::OK {
+            break answer;
+        }
+    };
+    assert_eq!(refused.0, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(problem(&refused), "host-counters-exhausted");
+    let elsewhere = ([192, 0, 2, 8], 4711).into();
+    let (peer, path) = (peer(&host), "/v1/hosts/counter");
+    let again = bench.post_from(elsewhere, &peer, path, first).await;
+    assert_eq!(again.0, StatusCode::OK, "{again:?}");
+    let other = Host::enrolled(&bench.vault.fleet);
+    let of_other = statement(&other, "other", 1, FIRST_MARK);
+    assert_eq!(report(&bench, &other, &of_other).await.0, StatusCode::OK);
+    // One of the two that have this vault may have used that up to keep the other from being heard.
+    let copy = statement(&host, "the-other", 1, FIRST_MARK);
+    let found = report(&bench, &host, &copy).await;
+    assert_eq!(problem(&found), "vault-forked", "{found:?}");
+}
+
+/// Known attack: whoever may speak for a host, with a part of its vault or behind the same address, keeps it from reporting in.
+#[tokio::test]
+async fn what_a_hosts_own_key_has_not_signed_takes_nothing_from_it() {
+    let bench = Bench::start().await;
+    let host = Host::enrolled(&bench.vault.fleet);
+    let garbage = json!({ "statement": Binary::encode(b"nothing") });
+    for _ in 0..40 {
+        let refused = report(&bench, &host, &garbage).await;
+        assert_eq!(problem(&refused), "vault-statement-refused", "{refused:?}");
+    }
+    let first = statement(&host, "host", 1, FIRST_MARK);
+    assert_eq!(report(&bench, &host, &first).await.0, StatusCode::OK);
 }

@@ -42,6 +42,8 @@ pub(crate) struct StandInVault {
     replaced: Arc<OnceLock<Replaced>>,
     /// How many TLS keys it has made.
     made_servers: Arc<AtomicUsize>,
+    /// How often it has made another sealing key.
+    sealed_anew: Arc<AtomicUsize>,
 }
 
 /// Whether what comes to it goes on now, or waits.
@@ -60,6 +62,7 @@ struct Waiting {
 struct Keys {
     fleet: Arc<Authority>,
     made_servers: Arc<AtomicUsize>,
+    sealed_anew: Arc<AtomicUsize>,
     refuses: Arc<AtomicBool>,
     /// Whether the fleet CA was made, as far as anybody was told.
     shows_fleet: Arc<AtomicBool>,
@@ -89,9 +92,11 @@ impl StandInVault {
         let (results, making) = (Arc::<Gate>::default(), Arc::<Gate>::default());
         let replaced = Arc::<OnceLock<_>>::default();
         let made_servers = Arc::<AtomicUsize>::default();
+        let sealed_anew = Arc::<AtomicUsize>::default();
         let keys = Arc::new(Keys {
             replaced: Arc::clone(&replaced),
             made_servers: Arc::clone(&made_servers),
+            sealed_anew: Arc::clone(&sealed_anew),
             fleet: Arc::clone(&fleet),
             shows_fleet: Arc::clone(&shows_fleet),
             refuses: Arc::clone(&refuses),
@@ -119,6 +124,7 @@ impl StandInVault {
             making,
             replaced,
             made_servers,
+            sealed_anew,
         }
     }
 
@@ -139,6 +145,11 @@ impl StandInVault {
     /// How many TLS keys it has made.
     pub(crate) fn made_servers(&self) -> usize {
         self.made_servers.load(Ordering::SeqCst)
+    }
+
+    /// How often it has made another sealing key.
+    pub(crate) fn sealed_anew(&self) -> usize {
+        self.sealed_anew.load(Ordering::SeqCst)
     }
 
     /// From now on there is no fleet CA, until one is made.
@@ -193,6 +204,7 @@ impl Keys {
                     | VaultRequest::IssueHost { .. }
                     | VaultRequest::IssueSuccessor { .. }
                     | VaultRequest::RotateFleetCa { .. }
+                    | VaultRequest::RotateSealing
             );
             let reply = if self.refuses.load(Ordering::SeqCst) {
                 VaultReply::Refused(VaultRefusal::Store("told to refuse".into()))
@@ -303,6 +315,10 @@ impl Keys {
                         VaultReply::Refused(VaultRefusal::Rotation(refusal))
                     }
                 }
+            }
+            VaultRequest::RotateSealing => {
+                self.sealed_anew.fetch_add(1, Ordering::SeqCst);
+                VaultReply::Done
             }
             VaultRequest::Revoke { purpose, id } => self.revoke(purpose, &id),
             VaultRequest::History => VaultReply::History((0..3).map(event).collect()),

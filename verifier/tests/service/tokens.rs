@@ -158,8 +158,12 @@ async fn a_rotation_is_ended_though_the_operator_went_away() {
     bench.vault.making.hold(true);
     let path = "/v1/keys/token/rotate";
     let ann = operator();
+    let memory = &bench.service.memory;
+    let whole = memory.free();
     let asked = bench.post(&ann, path, Value::Null);
     bench.until_waiting(&bench.vault.making, asked, 1).await;
+    // Whoever asks and goes away in a loop has no end of tasks otherwise.
+    assert!(memory.free() < whole);
     bench.vault.making.hold(false);
     let until = Instant::now() + DEADLINE;
     while published(&bench).await.len() < 2 {

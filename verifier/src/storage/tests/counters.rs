@@ -49,16 +49,20 @@ async fn what_is_due_is_answered_and_the_same_again_alike() {
     let database = database().await;
     let storage = &database.storage;
     let first = statement(1, FIRST_MARK, 1);
+    let second = statement(2, [11; 32], 2);
+    assert!(!storage.would_be_fork(&second).await.unwrap());
     assert_eq!(
         report(storage, "first", &first, 11).await,
         Reported::Mark([11; 32])
     );
+    for next in [&first, &second] {
+        assert!(!storage.would_be_fork(next).await.unwrap());
+    }
     // The answer was lost: no new mark.
     assert_eq!(
         report(storage, "first", &first, 12).await,
         Reported::Mark([11; 32])
     );
-    let second = statement(2, [11; 32], 2);
     assert_eq!(
         report(storage, "first", &second, 13).await,
         Reported::Mark([13; 32])
@@ -91,6 +95,8 @@ async fn whoever_goes_on_from_what_is_used_up_is_a_fork() {
         let storage = &database.storage;
         report(storage, "first", &statement(1, FIRST_MARK, 1), 11).await;
         report(storage, "first", &statement(2, [11; 32], 2), 12).await;
+        assert!(storage.would_be_fork(&forked).await.unwrap(), "{forked:?}");
+        assert_eq!(storage.count_forks().await.unwrap(), 0);
         assert_eq!(
             report(storage, "second", &forked, 13).await,
             fork(),
