@@ -10,7 +10,7 @@ use bartizan_boot::{Bundle, Component, Link, Manifest, Part, Phase, Sha384, Star
 use bartizan_cose::{Curve, PublicKey, Sign, SignError};
 use bartizan_local::read_frame;
 
-use crate::stand_in::{KILLED_AT, PROGRAM, ROLE, TOLD, VAULT};
+use crate::stand_in::{HYPERVISOR, KILLED_AT, PROGRAM, ROLE, TOLD, VAULT};
 
 pub(crate) struct Key(EcdsaKeyPair);
 
@@ -31,12 +31,30 @@ impl Sign for Key {
 pub(crate) struct Host {
     pub(crate) key: Key,
     folder: tempfile::TempDir,
-    killed_at: &'static str,
+    fault: Fault,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy)]
+enum Fault {
+    /// The vault is killed as soon as it hears of that.
+    VaultKilledAt(&'static str),
+    /// The hypervisor ends before it is ready.
+    HypervisorEnds,
 }
 
 impl Host {
     /// Its vault is killed as soon as it hears of that.
     pub(crate) fn whose_vault_is_killed_at(killed_at: &'static str) -> Self {
+        Self::with(Fault::VaultKilledAt(killed_at))
+    }
+
+    /// Its hypervisor ends before it is ready.
+    pub(crate) fn whose_hypervisor_ends() -> Self {
+        Self::with(Fault::HypervisorEnds)
+    }
+
+    fn with(fault: Fault) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // The stand-ins are of another user, and find the launcher's sockets here.
         set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
@@ -44,7 +62,7 @@ impl Host {
         Self {
             key: Key(key),
             folder,
-            killed_at,
+            fault,
         }
     }
 
@@ -59,24 +77,29 @@ impl Host {
     }
 
     pub(crate) fn base(&self) -> Vec<u8> {
-        let mut vault = stand_in(Phase::Card, VAULT, Phase::Card, Link::Vault);
+        let mut vault = stand_in(Phase::Card, VAULT, Phase::Card, Some(Link::Vault));
         if let Some(start) = &mut vault.start {
             let told = self.folder().join("told");
-            start.environment.extend([
-                format!("{TOLD}={}", told.display()),
-                format!("{KILLED_AT}={}", self.killed_at),
-            ]);
+            start.environment.push(format!("{TOLD}={}", told.display()));
+            if let Fault::VaultKilledAt(step) = self.fault {
+                start.environment.push(format!("{KILLED_AT}={step}"));
+            }
         }
-        let stage1 = stand_in(Phase::Card, "stage1", Phase::Devices, Link::Coordinator);
+        let link = Some(Link::Coordinator);
+        let stage1 = stand_in(Phase::Card, "stage1", Phase::Devices, link);
         let devices = self.file(Phase::Devices, "devices");
         self.sign(Part::Base, vec![vault, stage1, devices])
     }
 
     pub(crate) fn bundle(&self) -> Vec<u8> {
-        let phase = Phase::Coordinator;
+        let (phase, next) = (Phase::Coordinator, Phase::Hypervisor);
+        let hypervisor = match self.fault {
+            Fault::VaultKilledAt(_) => self.file(next, HYPERVISOR),
+            Fault::HypervisorEnds => stand_in(next, HYPERVISOR, next, None),
+        };
         let components = vec![
-            stand_in(phase, "stage2", phase, Link::Coordinator),
-            self.file(Phase::Hypervisor, "hypervisor"),
+            stand_in(phase, "stage2", phase, Some(Link::Coordinator)),
+            hypervisor,
             self.file(Phase::Enclave, "enclave/kernel"),
         ];
         let bundle = Bundle {
@@ -104,14 +127,14 @@ impl Host {
 }
 
 /// This program, playing that role.
-fn stand_in(phase: Phase, role: &str, started: Phase, link: Link) -> Component {
+fn stand_in(phase: Phase, role: &str, started: Phase, link: Option<Link>) -> Component {
     let start = Start {
         phase: started,
         user: "nobody".into(),
         arguments: PROGRAM.map(Into::into).into(),
         capabilities: Vec::new(),
         inherits: Vec::new(),
-        link: Some(link),
+        link,
         environment: vec![format!("{ROLE}={role}")],
     };
     Component {

@@ -16,9 +16,11 @@ pub(crate) const PROGRAM: [&str; 3] = ["stand_in::plays_its_role", "--exact", "-
 pub(crate) const ROLE: &str = "STAND_IN";
 /// The role of a vault.
 pub(crate) const VAULT: &str = "vault";
+/// The role of a hypervisor.
+pub(crate) const HYPERVISOR: &str = "hypervisor";
 /// Names the file into which a vault writes what it is told.
 pub(crate) const TOLD: &str = "STAND_IN_TOLD";
-/// Names the step at which a vault is killed, as [`name`] does.
+/// Names the step at which a vault is killed, as [`name`] does, if it is.
 pub(crate) const KILLED_AT: &str = "STAND_IN_KILLED_AT";
 
 /// The name of a manifest.
@@ -33,13 +35,13 @@ fn plays_its_role() {
     if std::env::var(ROLE).is_ok_and(|role| role == VAULT) {
         vault();
     }
-    // A stage says nothing, and ends.
+    // A stage, or a hypervisor, says nothing, and ends.
 }
 
 /// Agrees to everything, and ends for good once the boot is stopped, or nothing is said any more.
 fn vault() -> ! {
     let told = std::env::var(TOLD).unwrap();
-    let killed_at = std::env::var(KILLED_AT).unwrap();
+    let killed_at = std::env::var(KILLED_AT).ok();
     let mut told = append(Path::new(&told));
     let mut link = inherited_link().unwrap();
     link.set_read_timeout(Some(Duration::from_secs(30)))
@@ -48,7 +50,7 @@ fn vault() -> ! {
     let mut extended = 0;
     while let Ok(step) = read_frame::<VaultStep>(&mut link, VaultStep::MAX_FRAME) {
         write_frame(&mut told, &step, VaultStep::MAX_FRAME).unwrap();
-        if name(&step) == Some(&killed_at) {
+        if killed_at.is_some() && name(&step) == killed_at.as_deref() {
             kill_process(getpid(), Signal::KILL).unwrap();
         }
         extended += 1;
