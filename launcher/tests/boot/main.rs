@@ -92,3 +92,19 @@ fn a_hypervisor_that_is_never_ready_stops_the_boot_before_the_enclave() {
     assert_eq!(last, &VaultStep::Fail(refusal));
     assert_eq!(before.last(), Some(&VaultStep::Complete(Phase::Hypervisor)));
 }
+
+/// Programs and settings of each phase that starts a daemon; all must have been ready for the boot to be done.
+#[test]
+fn what_is_swapped_between_hashing_and_start_is_not_what_is_started() {
+    must_be_root();
+    let host = Host::whose_files_are_swapped();
+    let booted = boot(&host).unwrap_or_else(|stopped| panic!("{}", stopped.refusal));
+    booted.into_host().watch(|said| panic!("{said}")).unwrap();
+    assert_eq!(host.told().last(), Some(&VaultStep::Booted));
+    for name in ["card", "devices", stand_in::HYPERVISOR] {
+        for file in [name.to_owned(), format!("{name}.yaml")] {
+            let now = std::fs::read_to_string(host.folder().join(&file));
+            assert_eq!(now.unwrap(), stand_in::SWAPPED, "{file} was not swapped");
+        }
+    }
+}
