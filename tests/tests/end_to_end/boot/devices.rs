@@ -2,13 +2,13 @@
 
 use std::fs;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use bartizan_attestation::boot::{EventLog, Phase};
 use bartizan_tests::stack::Stack;
 use bartizan_tests::token::{Token, Tpm};
-use serde_json::json;
 
-use super::rig::{Rig, part};
+use super::rig::{Rig, alter};
+use super::shut::Vault;
 use crate::Case;
 use crate::rotations::card::openssl_accepts;
 use crate::world::World;
@@ -50,22 +50,18 @@ fn tpm(world: &mut World) -> Result<()> {
     rig.end()?;
     let why = rig.boot()?.stopped()?;
     ensure!(why.contains("extended already"), "{why}");
-    rig.shut_after(Phase::Card, "a second boot")?;
+    rig.shut_after(Phase::Card, Vault::Runs, "a second boot")?;
     rig.end()?;
 
     // The machine is started anew, with an altered card.
     tpm.kill()?;
     tpm.start_again()?;
     let mut altered = rig.describe([1, 1])?;
-    let described = part(&mut altered[0], "bartizan-card").context("a card")?;
-    let copy = rig.copy(described["path"].as_str().context("a path")?)?;
-    described["path"] = json!(copy);
+    let copy = rig.copied(&mut altered, "bartizan-card")?;
     rig.sign(&altered)?;
-    let mut bytes = fs::read(&copy)?;
-    bytes[100] ^= 1;
-    fs::write(&copy, bytes)?;
+    alter(&copy)?;
     rig.boot()?.stopped()?;
-    rig.shut_after(Phase::Card, "an altered card")?;
+    rig.shut_after(Phase::Card, Vault::Runs, "an altered card")?;
     rig.end()?;
 
     // And once more, as it was released: the keys are there, and the card is who it was.
