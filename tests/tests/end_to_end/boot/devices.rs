@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::{Result, ensure};
 use bartizan_attestation::boot::{EventLog, Phase};
+use bartizan_attestation::keys::BootDescription;
 use bartizan_tests::stack::Stack;
 use bartizan_tests::token::{Token, Tpm};
 
@@ -33,8 +34,7 @@ fn tpm(world: &mut World) -> Result<()> {
     // Another key of that TPM comes after the first: what follows holds for it.
     rig.rotate_card(stack)?;
     certifies(&rig, stack, "tpm2")?;
-    let described = rig.vault_describes()?;
-    EventLog::from_cbor(&described.log)?.explains(&described.registers)?;
+    let described = explained(&rig)?;
 
     // A vault that is killed takes the boot up, of which the TPM's registers are still full.
     let vault = rig.launcher()?.daemon("bartizan-vault");
@@ -88,11 +88,22 @@ fn token(world: &mut World) -> Result<()> {
     certifies(&rig, stack, "pkcs11")?;
     rig.rotate_card(stack)?;
     certifies(&rig, stack, "pkcs11")?;
+    let described = explained(&rig)?;
     rig.end()?;
     rig.boot()?.done()?;
     ensure!(rig.card()? == card, "another card");
     certifies(&rig, stack, "pkcs11")?;
+    let again = explained(&rig)?;
+    ensure!(again.registers == described.registers, "another boot");
     rig.end()
+}
+
+/// What the vault tells of the boot, whose log replays to its registers.
+fn explained(rig: &Rig) -> Result<BootDescription> {
+    let described = rig.vault_describes()?;
+    let log = EventLog::from_cbor(&described.log)?;
+    log.explains(&described.registers)?;
+    Ok(described)
 }
 
 /// The vault certifies a report key, and openssl accepts the chain; the certificates name the kind of vault.
