@@ -6,11 +6,18 @@
 mod release;
 mod stand_in;
 
-use bartizan_boot::{Phase, VaultStep};
+use bartizan_boot::{Phase, Refusal, VaultStep};
 use bartizan_launcher::boot::{Boot, Card, Done, Stopped};
 use bartizan_launcher::family::Family;
 
 use release::Host;
+
+fn must_be_root() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "become root: `cargo xtask test` runs this"
+    );
+}
 
 /// As the launcher's main program does, without waiting for what the stages say.
 fn boot(host: &Host) -> Result<Boot<Done>, Box<Stopped>> {
@@ -24,10 +31,7 @@ fn boot(host: &Host) -> Result<Boot<Done>, Box<Stopped>> {
 /// Otherwise the next vault would be told of phases that went well, and of nothing that did not.
 #[test]
 fn a_vault_that_ends_before_it_hears_that_the_boot_is_stopped_hears_it_when_it_is_back() {
-    assert!(
-        rustix::process::geteuid().is_root(),
-        "become root: `cargo xtask test` runs this"
-    );
+    must_be_root();
     for (killed_at, well) in [
         (stand_in::RELEASE, None),
         ("devices", Some(Phase::Card)),
@@ -56,5 +60,51 @@ fn a_vault_that_ends_before_it_hears_that_the_boot_is_stopped_hears_it_when_it_i
             _ => None,
         });
         assert_eq!(completed, well);
+    }
+}
+
+/// What is measured when it is ready is not even looked at.
+#[test]
+fn a_hypervisor_that_is_never_ready_stops_the_boot_before_the_enclave() {
+    must_be_root();
+    let host = Host::whose_hypervisor_ends();
+    let Stopped {
+        host: mut running,
+        refusal,
+    } = *boot(&host).unwrap_err();
+    let Refusal::NotStarted {
+        phase,
+        component,
+        why,
+    } = &refusal
+    else {
+        panic!("{refusal}");
+    };
+    assert_eq!(
+        (*phase, component.as_str()),
+        (Phase::Hypervisor, stand_in::HYPERVISOR)
+    );
+    assert!(why.starts_with("it ended"), "{why}");
+    // Nor is it started again.
+    running.watch(|said| panic!("{said}")).unwrap();
+    let told = host.told();
+    let (last, before) = told.split_last().unwrap();
+    assert_eq!(last, &VaultStep::Fail(refusal));
+    assert_eq!(before.last(), Some(&VaultStep::Complete(Phase::Hypervisor)));
+}
+
+/// Programs and settings of each phase that starts a daemon; all must have been ready for the boot to be done.
+#[test]
+fn what_is_swapped_between_hashing_and_start_is_not_what_is_started() {
+    must_be_root();
+    let host = Host::whose_files_are_swapped();
+    let booted = boot(&host).unwrap_or_else(|stopped| panic!("{}", stopped.refusal));
+    booted.into_host().watch(|said| panic!("{said}")).unwrap();
+    assert_eq!(host.told().last(), Some(&VaultStep::Booted));
+    for name in ["card", "devices", stand_in::HYPERVISOR] {
+        for file in [name.to_owned(), format!("{name}.yaml")] {
+            let now = std::fs::read_to_string(host.folder().join(&file));
+            assert_eq!(now.unwrap(), stand_in::SWAPPED, "{file} was not swapped");
+        }
     }
 }

@@ -10,7 +10,9 @@ use bartizan_boot::{Bundle, Component, Link, Manifest, Part, Phase, Sha384, Star
 use bartizan_cose::{Curve, PublicKey, Sign, SignError};
 use bartizan_local::read_frame;
 
-use crate::stand_in::{KILLED_AT, PROGRAM, ROLE, TOLD, VAULT};
+use crate::stand_in::{
+    DAEMON, HYPERVISOR, KILLED_AT, PROGRAM, ROLE, SETTINGS, SWAPS_IN, TOLD, VAULT,
+};
 
 pub(crate) struct Key(EcdsaKeyPair);
 
@@ -31,12 +33,37 @@ impl Sign for Key {
 pub(crate) struct Host {
     pub(crate) key: Key,
     folder: tempfile::TempDir,
-    killed_at: &'static str,
+    fault: Fault,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy)]
+enum Fault {
+    /// The vault is killed as soon as it hears of that.
+    VaultKilledAt(&'static str),
+    /// The hypervisor ends before it is ready.
+    HypervisorEnds,
+    /// Files are swapped as soon as they were hashed.
+    FilesSwapped,
 }
 
 impl Host {
     /// Its vault is killed as soon as it hears of that.
     pub(crate) fn whose_vault_is_killed_at(killed_at: &'static str) -> Self {
+        Self::with(Fault::VaultKilledAt(killed_at))
+    }
+
+    /// Its hypervisor ends before it is ready.
+    pub(crate) fn whose_hypervisor_ends() -> Self {
+        Self::with(Fault::HypervisorEnds)
+    }
+
+    /// Somebody swaps the files of its daemons as soon as they were hashed.
+    pub(crate) fn whose_files_are_swapped() -> Self {
+        Self::with(Fault::FilesSwapped)
+    }
+
+    fn with(fault: Fault) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // The stand-ins are of another user, and find the launcher's sockets here.
         set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
@@ -44,7 +71,7 @@ impl Host {
         Self {
             key: Key(key),
             folder,
-            killed_at,
+            fault,
         }
     }
 
@@ -59,26 +86,41 @@ impl Host {
     }
 
     pub(crate) fn base(&self) -> Vec<u8> {
-        let mut vault = stand_in(Phase::Card, VAULT, Phase::Card, Link::Vault);
+        let mut vault = stand_in(Phase::Card, VAULT, Phase::Card, Some(Link::Vault));
         if let Some(start) = &mut vault.start {
-            let told = self.folder().join("told");
-            start.environment.extend([
-                format!("{TOLD}={}", told.display()),
-                format!("{KILLED_AT}={}", self.killed_at),
-            ]);
+            let folder = self.folder().display();
+            let environment = &mut start.environment;
+            environment.push(format!("{TOLD}={folder}/told"));
+            match self.fault {
+                Fault::VaultKilledAt(step) => environment.push(format!("{KILLED_AT}={step}")),
+                Fault::FilesSwapped => environment.push(format!("{SWAPS_IN}={folder}")),
+                Fault::HypervisorEnds => {}
+            }
         }
-        let stage1 = stand_in(Phase::Card, "stage1", Phase::Devices, Link::Coordinator);
-        let devices = self.file(Phase::Devices, "devices");
-        self.sign(Part::Base, vec![vault, stage1, devices])
+        let link = Some(Link::Coordinator);
+        let stage1 = stand_in(Phase::Card, "stage1", Phase::Devices, link);
+        let mut components = vec![vault];
+        components.extend(match self.fault {
+            Fault::FilesSwapped => self.daemon(Phase::Card, "card"),
+            _ => Vec::new(),
+        });
+        components.push(stage1);
+        components.extend(match self.fault {
+            Fault::FilesSwapped => self.daemon(Phase::Devices, "devices"),
+            _ => vec![self.file(Phase::Devices, "devices", "devices")],
+        });
+        self.sign(Part::Base, components)
     }
 
     pub(crate) fn bundle(&self) -> Vec<u8> {
-        let phase = Phase::Coordinator;
-        let components = vec![
-            stand_in(phase, "stage2", phase, Link::Coordinator),
-            self.file(Phase::Hypervisor, "hypervisor"),
-            self.file(Phase::Enclave, "enclave/kernel"),
-        ];
+        let (phase, next) = (Phase::Coordinator, Phase::Hypervisor);
+        let mut components = vec![stand_in(phase, "stage2", phase, Some(Link::Coordinator))];
+        components.extend(match self.fault {
+            Fault::VaultKilledAt(_) => vec![self.file(next, HYPERVISOR, HYPERVISOR)],
+            Fault::HypervisorEnds => vec![stand_in(next, HYPERVISOR, next, None)],
+            Fault::FilesSwapped => self.daemon(next, HYPERVISOR),
+        });
+        components.push(self.file(Phase::Enclave, "enclave/kernel", "kernel"));
         let bundle = Bundle {
             manifest: self.sign(Part::Bundle, components).into(),
             files: Vec::new(),
@@ -86,9 +128,23 @@ impl Host {
         bundle.to_bytes()
     }
 
-    fn file(&self, phase: Phase, name: &str) -> Component {
+    /// A daemon that takes its settings from a file, both in the host's folder.
+    fn daemon(&self, phase: Phase, name: &str) -> Vec<Component> {
+        let settings = format!("{name}.yaml");
+        let program = self.folder().join(name);
+        std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+        let mut start = start(phase, DAEMON, None);
+        start.arguments.push(format!("{{{settings}}}"));
+        let daemon = Component {
+            start: Some(start),
+            ..component(phase, name, &program)
+        };
+        vec![self.file(phase, &settings, SETTINGS), daemon]
+    }
+
+    fn file(&self, phase: Phase, name: &str, contents: &str) -> Component {
         let path = self.folder().join(name.replace('/', "-"));
-        std::fs::write(&path, name).unwrap();
+        std::fs::write(&path, contents).unwrap();
         component(phase, name, &path)
     }
 
@@ -104,19 +160,22 @@ impl Host {
 }
 
 /// This program, playing that role.
-fn stand_in(phase: Phase, role: &str, started: Phase, link: Link) -> Component {
-    let start = Start {
-        phase: started,
+fn stand_in(phase: Phase, role: &str, started: Phase, link: Option<Link>) -> Component {
+    Component {
+        start: Some(start(started, role, link)),
+        ..component(phase, role, &std::env::current_exe().unwrap())
+    }
+}
+
+fn start(phase: Phase, role: &str, link: Option<Link>) -> Start {
+    Start {
+        phase,
         user: "nobody".into(),
         arguments: PROGRAM.map(Into::into).into(),
         capabilities: Vec::new(),
         inherits: Vec::new(),
-        link: Some(link),
+        link,
         environment: vec![format!("{ROLE}={role}")],
-    };
-    Component {
-        start: Some(start),
-        ..component(phase, role, &std::env::current_exe().unwrap())
     }
 }
 

@@ -18,6 +18,7 @@ mod fleet_cas;
 mod history;
 mod measured_boot;
 mod rotation;
+mod sealing;
 mod succession;
 mod taken_over;
 mod watched;

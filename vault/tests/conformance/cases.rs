@@ -69,7 +69,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-const PURPOSES: [Purpose; 5] = [
+pub(crate) const PURPOSES: [Purpose; 5] = [
     Purpose::FleetCa,
     Purpose::CardIdentity,
     Purpose::TlsServer,

@@ -373,20 +373,34 @@ async fn no_other_boot_is_accepted() {
             measured: failed,
         });
     };
-    for (log, expected) in [
-        (change(&|events| drop(events.remove(1))), "boot-refused"),
-        (change(&|events| events.swap(1, 2)), "boot-refused"),
+    let guest = host.guest(1, 1);
+    let digests = [Sha384::of(b"card"), Sha384::of(b"evil")];
+    for (log, expected, named) in [
+        (
+            change(&|events| drop(events.remove(1))),
+            "boot-refused",
+            &[][..],
+        ),
+        (change(&|events| events.swap(1, 2)), "boot-refused", &[]),
         (
             change(&|events| events.insert(1, events[1].clone())),
             "boot-refused",
+            &[],
         ),
-        (change(&evil), "boot-refused"),
-        (change(&stopped), "boot-stopped"),
+        (change(&evil), "boot-refused", &digests),
+        (change(&stopped), "boot-stopped", &[]),
     ] {
         let refused = hand_in(&bench, &booted, &log).await;
         assert_eq!(problem(&refused), expected, "{}", refused.1);
+        let detail = refused.1["detail"].as_str().unwrap();
+        for digest in named {
+            assert!(detail.contains(&digest.to_string()), "{detail}");
+        }
         // What its registers would be: another boot than the certificate's, had it been allowed.
         assert_ne!(log.replay(), boot.log.replay());
+        // Nor is the host served by its certificate alone.
+        let asked = nonce(&bench, &booted, &guest).await;
+        assert_eq!(problem(&asked), "boot-not-accepted", "{}", asked.1);
     }
     let wrong = bench
         .post(&booted, "/v1/hosts/boot", json!({ "log": "AAAA" }))

@@ -1,11 +1,12 @@
 //! What the verifier makes of a host's boot.
 
 use anyhow::{Context, Result, bail, ensure};
-use bartizan_attestation::boot::EventLog;
+use bartizan_attestation::boot::{EventLog, Phase};
 use bartizan_tests::stack::Stack;
 use serde_json::Value;
 
-use super::rig::Rig;
+use super::rig::{Rig, alter};
+use super::shut::Vault;
 use crate::Case;
 use crate::world::World;
 
@@ -65,6 +66,16 @@ fn registered_only(world: &mut World) -> Result<()> {
     rig.releases.register()?;
     stack.renew(&rig.layout, &rig.configs.card)?;
     ensure!(boots(stack, &card)?.len() == 2, "a boot is missing");
+
+    // The same releases, and a configuration that is not theirs: the host says so by a key of the first phase, and is served nothing.
+    rig.end()?;
+    alter(&rig.configs.hypervisor)?;
+    let why = rig.boot()?.stopped()?;
+    ensure!(why.contains("`hypervisor.yaml`"), "{why}");
+    rig.shut_after(Phase::Hypervisor, Vault::Runs, &why)?;
+    let said = refused(&rig, stack, "boot-stopped")?;
+    ensure!(said.contains("phase 4 (hypervisor)"), "{said}");
+    ensure!(boots(stack, &card)?.len() == 2, "a boot was accepted");
     rig.end()
 }
 

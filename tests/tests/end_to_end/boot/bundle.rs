@@ -11,6 +11,7 @@ use bartizan_tests::stack::{Releases, Stack};
 use serde_json::{Value, json};
 
 use super::rig::{Rig, digests, part};
+use super::shut::Vault;
 use crate::Case;
 use crate::world::World;
 
@@ -27,7 +28,7 @@ fn from_the_verifier(world: &mut World) -> Result<()> {
     let second = rig.take_bundle()?;
     let why = rig.boot()?.stopped()?;
     ensure!(why.contains("not enrolled"), "{why}");
-    rig.shut_after(Phase::Coordinator, &why)?;
+    rig.shut_after(Phase::Coordinator, Vault::Runs, &why)?;
     stack.enroll(&rig.layout, &rig.configs.card, "d1", &[])?;
     rig.end()?;
 
@@ -104,7 +105,7 @@ fn stopped(rig: &mut Rig, says: &[&str]) -> Result<String> {
     for said in says {
         ensure!(why.contains(said), "{why}");
     }
-    rig.shut_after(Phase::Coordinator, &why)?;
+    rig.shut_after(Phase::Coordinator, Vault::Runs, &why)?;
     rig.end()?;
     Ok(why)
 }

@@ -2,13 +2,14 @@
 
 use std::fs;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use bartizan_attestation::boot::{EventLog, Phase};
+use bartizan_attestation::keys::BootDescription;
 use bartizan_tests::stack::Stack;
 use bartizan_tests::token::{Token, Tpm};
-use serde_json::json;
 
-use super::rig::{Rig, part};
+use super::rig::{Rig, alter};
+use super::shut::Vault;
 use crate::Case;
 use crate::rotations::card::openssl_accepts;
 use crate::world::World;
@@ -33,8 +34,7 @@ fn tpm(world: &mut World) -> Result<()> {
     // Another key of that TPM comes after the first: what follows holds for it.
     rig.rotate_card(stack)?;
     certifies(&rig, stack, "tpm2")?;
-    let described = rig.vault_describes()?;
-    EventLog::from_cbor(&described.log)?.explains(&described.registers)?;
+    let described = explained(&rig)?;
 
     // A vault that is killed takes the boot up, of which the TPM's registers are still full.
     let vault = rig.launcher()?.daemon("bartizan-vault");
@@ -50,22 +50,18 @@ fn tpm(world: &mut World) -> Result<()> {
     rig.end()?;
     let why = rig.boot()?.stopped()?;
     ensure!(why.contains("extended already"), "{why}");
-    rig.shut_after(Phase::Card, "a second boot")?;
+    rig.shut_after(Phase::Card, Vault::Runs, "a second boot")?;
     rig.end()?;
 
     // The machine is started anew, with an altered card.
     tpm.kill()?;
     tpm.start_again()?;
     let mut altered = rig.describe([1, 1])?;
-    let described = part(&mut altered[0], "bartizan-card").context("a card")?;
-    let copy = rig.copy(described["path"].as_str().context("a path")?)?;
-    described["path"] = json!(copy);
+    let copy = rig.copied(&mut altered, "bartizan-card")?;
     rig.sign(&altered)?;
-    let mut bytes = fs::read(&copy)?;
-    bytes[100] ^= 1;
-    fs::write(&copy, bytes)?;
+    alter(&copy)?;
     rig.boot()?.stopped()?;
-    rig.shut_after(Phase::Card, "an altered card")?;
+    rig.shut_after(Phase::Card, Vault::Runs, "an altered card")?;
     rig.end()?;
 
     // And once more, as it was released: the keys are there, and the card is who it was.
@@ -92,11 +88,22 @@ fn token(world: &mut World) -> Result<()> {
     certifies(&rig, stack, "pkcs11")?;
     rig.rotate_card(stack)?;
     certifies(&rig, stack, "pkcs11")?;
+    let described = explained(&rig)?;
     rig.end()?;
     rig.boot()?.done()?;
     ensure!(rig.card()? == card, "another card");
     certifies(&rig, stack, "pkcs11")?;
+    let again = explained(&rig)?;
+    ensure!(again.registers == described.registers, "another boot");
     rig.end()
+}
+
+/// What the vault tells of the boot, whose log replays to its registers.
+fn explained(rig: &Rig) -> Result<BootDescription> {
+    let described = rig.vault_describes()?;
+    let log = EventLog::from_cbor(&described.log)?;
+    log.explains(&described.registers)?;
+    Ok(described)
 }
 
 /// The vault certifies a report key, and openssl accepts the chain; the certificates name the kind of vault.

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use bartizan_attestation::boot::{Bundle, Phase};
+use bartizan_attestation::boot::{Bundle, VerifiedManifest};
 use bartizan_attestation::certificates::{Subject, Usage};
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::identity::{CardId, GuestIdentity};
@@ -174,6 +174,35 @@ impl Rig {
         text(&copy)
     }
 
+    /// Has a component be a copy, of this host's own: its path.
+    pub(super) fn copied(&mut self, releases: &mut [Value; 2], component: &str) -> Result<String> {
+        let described = releases
+            .iter_mut()
+            .find_map(|release| part(release, component));
+        let described = described.with_context(|| format!("no component {component}"))?;
+        let copy = self.copy(described["path"].as_str().context("a path")?)?;
+        described["path"] = json!(copy);
+        Ok(copy)
+    }
+
+    /// The same of a program's library, which the signed base names and its description does not.
+    pub(super) fn copied_library(&mut self, library: &str) -> Result<String> {
+        let key = self.releases.public_key().with_extension("");
+        let key = EphemeralKey::from_pkcs8_der(&fs::read(key)?)?;
+        let signed = fs::read(self.releases.base())?;
+        let verified = VerifiedManifest::verify(&signed, &key.public_key())?;
+        let mut manifest = verified.manifest().clone();
+        let mut components = manifest.components.iter_mut();
+        let component = components.find(|component| component.name == library);
+        let path = &mut component
+            .with_context(|| format!("no library {library}"))?
+            .path;
+        let copy = self.copy(path.as_deref().context("a path")?)?;
+        *path = Some(copy.clone());
+        fs::write(self.releases.base(), manifest.sign(&key)?)?;
+        Ok(copy)
+    }
+
     /// Has other bytes travel in the bundle than those that it was signed with.
     pub(super) fn exchange_in_bundle(&self, component: &str) -> Result<()> {
         let mut bundle = Bundle::from_bytes(&fs::read(self.releases.bundle())?)?;
@@ -204,43 +233,6 @@ impl Rig {
         launcher.context("the host was not booted")?.end()?;
         // A socket that is left is no vault.
         fs::remove_file(self.layout.path("run/vault/vault.sock")).ok();
-        Ok(())
-    }
-
-    /// Whatever the phase, or one after it, opens is shut: asked of the vault, which may not even run.
-    pub(super) fn shut_after(&self, phase: Phase, what: &str) -> Result<()> {
-        let socket = self.layout.path("run/vault/vault.sock");
-        if !socket.exists() {
-            ensure!(phase == Phase::Card, "{what}: the vault does not run");
-            return Ok(());
-        }
-        if phase == Phase::Card {
-            for request in [
-                VaultRequest::CreateCardIdentity,
-                VaultRequest::RotateTlsClient { lifetime_s: 60 },
-            ] {
-                match self.ask(&request)? {
-                    VaultReply::Refused(refusal) if is_shut(&refusal) => {}
-                    other => bail!("{what}: {other:?}"),
-                }
-            }
-        }
-        let shut = match self.certify_report_key()? {
-            VaultReply::Refused(refusal) => is_shut(&refusal),
-            _ => false,
-        };
-        ensure!(shut == (phase <= Phase::Hypervisor), "{what}: a report key");
-        let described = self.vault_describes()?;
-        let ended = usize::from(phase.number()) - 1;
-        ensure!(
-            described.phases.len() == ended,
-            "{what}: {:?}",
-            described.phases
-        );
-        ensure!(
-            described.stopped.is_some(),
-            "{what}: the vault does not know why"
-        );
         Ok(())
     }
 
@@ -297,6 +289,14 @@ pub(super) fn part<'r>(release: &'r mut Value, name: &str) -> Option<&'r mut Val
     components
         .iter_mut()
         .find(|component| component["name"] == name)
+}
+
+/// Has one bit of a file be another.
+pub(super) fn alter(file: &str) -> Result<()> {
+    let mut bytes = fs::read(file)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    Ok(fs::write(file, bytes)?)
 }
 
 /// How many digests a text names.

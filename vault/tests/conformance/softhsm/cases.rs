@@ -14,6 +14,7 @@ use cryptoki::types::AuthPin;
 
 use super::label;
 use crate::Case;
+use crate::cases::PURPOSES;
 use crate::programs::demand;
 use crate::rig::{Rig, Store};
 use crate::tokens::{MODULE, PIN};
@@ -34,6 +35,15 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
+/// What the keys of all purposes are called, in their order.
+const NAMES: [&str; PURPOSES.len()] = [
+    "fleet-ca",
+    "card-identity",
+    "tls-server",
+    "tls-client",
+    "token",
+];
+
 fn tool() -> Command {
     let mut tool = Command::new("pkcs11-tool");
     tool.args(["--module", MODULE, "--login", "--pin", PIN]);
@@ -43,33 +53,28 @@ fn tool() -> Command {
 
 fn keys_cannot_be_read_out(rig: &dyn Rig) {
     let backend = rig.open(Store::First);
-    let id = backend
-        .generate(Purpose::CardIdentity)
-        .unwrap()
-        .public
-        .sha256();
+    let ids = PURPOSES.map(|purpose| backend.generate(purpose).unwrap().public.sha256());
     let listed = demand(tool().args(["--list-objects", "--type", "privkey"]));
-    assert!(
-        listed.contains("bartizan-vault/1/card-identity"),
-        "{listed}"
-    );
-    for said in [
-        "sensitive",
-        "always sensitive",
-        "never extractable",
-        "local",
-    ] {
-        assert!(listed.contains(said), "{said}: {listed}");
+    let objects: Vec<_> = listed.split("Private Key Object").skip(1).collect();
+    assert_eq!(objects.len(), PURPOSES.len(), "{listed}");
+    for (name, id) in NAMES.into_iter().zip(ids) {
+        let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = objects.iter().find(|object| object.contains(&hex));
+        let object = found.unwrap_or_else(|| panic!("no key for {name}: {listed}"));
+        for said in [
+            &format!("bartizan-vault/1/{name}\n"),
+            "Usage:      sign\n",
+            "sensitive, always sensitive, never extractable, local",
+        ] {
+            assert!(object.contains(said), "{name}: {said}: {object}");
+        }
     }
-    assert!(listed.contains("Usage:      sign\n"), "{listed}");
-    let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert!(listed.contains(&hex), "{listed}");
     let listed = demand(tool().args(["--list-objects", "--type", "secrkey"]));
     assert!(listed.contains("never extractable"), "{listed}");
     drop(backend);
     let session = session();
     let keys = session.find_objects(&[Attribute::Token(true)]).unwrap();
-    assert_eq!(keys.len(), 2, "the identity, and the store's key");
+    assert_eq!(keys.len(), PURPOSES.len() + 1, "those, and the store's key");
     for key in keys {
         let value = AttributeType::Value;
         let found = session.get_attribute_info(key, &[value]).unwrap();
