@@ -56,6 +56,7 @@ fn number(error: &anyhow::Error) -> u8 {
                 | OperationRefusal::HypervisorUnreached(_)
                 | OperationRefusal::VaultAway(_)
                 | OperationRefusal::HypervisorAway(_)
+                | OperationRefusal::VerifierAway(_)
                 | OperationRefusal::RotationUnknown(_),
             ),
         ) => UNAVAILABLE,

@@ -1,6 +1,7 @@
 //! Doing what was authorised and written down.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bartizan_attestation::host::{
     BootShown, KeysShown, LogPage, OperationReply, OperatorReply, OperatorRequest,
@@ -10,9 +11,12 @@ use bartizan_attestation::operation::log::Outcome;
 use bartizan_attestation::operation::{Operation, OperationRefusal, RotatableKey, SignedOrder};
 
 use super::log::Begun;
-use super::{Operations, hypervisor};
+use super::{Operations, hypervisor, verifier};
 use crate::succession::{self, SuccessionError};
 use crate::vault::VaultError;
+
+/// How long the boot may take to be handed in and judged: of each way there and back the verifier's deadline is 20 s.
+const ATTESTING: Duration = Duration::from_secs(120);
 
 impl Operations {
     /// Does it. That it is written down is what `_begun` proves.
@@ -37,6 +41,7 @@ impl Operations {
                 key: RotatableKey::Card,
             } => return self.rotate_identity().await,
             Operation::RotateReportKey { vm } => OperatorRequest::RotateReportKey { vm },
+            Operation::AttestHost => return self.attest_host().await,
             Operation::ShowBoot => return self.show_boot().await,
             Operation::ListKeys => return self.list_keys().await,
             Operation::KeyHistory => return self.key_history().await,
@@ -48,6 +53,21 @@ impl Operations {
         hypervisor::ask(&self.hypervisor, &request)
             .await
             .map(OperationReply::Guests)
+    }
+
+    async fn attest_host(&self) -> Result<OperationReply, OperationRefusal> {
+        let not_attested = OperationRefusal::NotAttested;
+        match tokio::time::timeout(ATTESTING, self.card.verifier.attest()).await {
+            Ok(Ok(Some(accepted))) => Ok(OperationReply::Attested(accepted)),
+            Ok(Ok(None)) => Err(not_attested(
+                "its vault demands no measured boot, so that none was measured".into(),
+            )),
+            Ok(Err(refusal)) => Err(verifier::begun(refusal, not_attested)),
+            Err(_) => {
+                let why = format!("nothing has come of it in {} s", ATTESTING.as_secs());
+                Err(OperationRefusal::VerifierAway(why))
+            }
+        }
     }
 
     async fn show_boot(&self) -> Result<OperationReply, OperationRefusal> {
@@ -138,7 +158,9 @@ pub(super) fn outcome(done: &Result<OperationReply, OperationRefusal>) -> Outcom
         Ok(OperationReply::Refused(refusal)) | Err(refusal) => match refusal {
             OperationRefusal::HypervisorAway(_)
             | OperationRefusal::RotationUnknown(_)
-            | OperationRefusal::RotationBegun(_) => Outcome::unknown(&refusal.to_string()),
+            | OperationRefusal::RotationBegun(_)
+            | OperationRefusal::VerifierAway(_)
+            | OperationRefusal::VerifierUnclear(_) => Outcome::unknown(&refusal.to_string()),
             refusal => Outcome::refused(&refusal.to_string()),
         },
         Ok(
@@ -148,7 +170,8 @@ pub(super) fn outcome(done: &Result<OperationReply, OperationRefusal>) -> Outcom
             | OperationReply::Log(_)
             | OperationReply::Boot(_)
             | OperationReply::Keys(_)
-            | OperationReply::KeyHistory(_),
+            | OperationReply::KeyHistory(_)
+            | OperationReply::Attested(_),
         ) => Outcome::Done,
     }
 }

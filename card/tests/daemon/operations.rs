@@ -1,5 +1,6 @@
 //! Orders at the card's socket: what is done, what is refused, and what the log says of both.
 
+mod attesting;
 mod log;
 mod refused;
 mod running;

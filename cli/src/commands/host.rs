@@ -1,5 +1,6 @@
 //! `bartizan host`: the hosts of the fleet.
 
+mod attest;
 pub(crate) mod firmware;
 mod log;
 
@@ -70,6 +71,16 @@ pub(crate) enum Host {
         /// Only so many records, the last ones.
         #[arg(long)]
         last: Option<u64>,
+        #[command(flatten)]
+        card: Card,
+    },
+    /// Have this host prove its present boot to the verifier now: its event log, and with a TPM a quote and its firmware's log.
+    ///
+    /// It is the card that says what the verifier answered; what the verifier has accepted it says itself: `bartizan host boots`.
+    ///
+    /// Exit code: 0 accepted, 1 refused or not done, 2 wrong usage, 69 the card, its vault or the verifier is away.
+    #[command(after_help = "Examples:\n  bartizan host attest\n  bartizan host attest --json")]
+    Attest {
         #[command(flatten)]
         card: Card,
     },
@@ -181,6 +192,7 @@ pub(crate) fn run(command: Host, output: Output) -> Result<ExitCode> {
             let shown = json!({ "ok": true, "card": card });
             output.result(&shown, &format!("{name} is enrolled as {card}"));
         }
+        Host::Attest { card } => return attest::run(&card, output),
         Host::Log { last, card } => log::show(&card, last, output)?,
         Host::Boots { host, verifier } => {
             let path = format!("/v1/hosts/{}/boots", segment(&host));

@@ -105,6 +105,9 @@ pub enum Operation {
         #[n(0)]
         vm: String,
     },
+    /// Prove this host's present boot to the verifier now, whatever that knows of it.
+    #[n(30)]
+    AttestHost,
 }
 
 /// A key that an operator may have rotated.
@@ -150,6 +153,7 @@ impl Operation {
             Self::ListKeys => "list-keys",
             Self::KeyHistory => "key-history",
             Self::RotateReportKey { .. } => "rotate-report-key",
+            Self::AttestHost => "attest-host",
         }
     }
 
@@ -163,9 +167,11 @@ impl Operation {
             | Self::ShowBoot
             | Self::ListKeys
             | Self::KeyHistory => Role::Observer,
-            Self::RunGuest { .. } | Self::StopGuest { .. } | Self::ReadConsole { .. } => {
-                Role::Runner
-            }
+            // The last one changes nothing, but the verifier judges so many boots of a host and no more.
+            Self::RunGuest { .. }
+            | Self::StopGuest { .. }
+            | Self::ReadConsole { .. }
+            | Self::AttestHost => Role::Runner,
             Self::RotateKeys { .. } | Self::RotateReportKey { .. } => Role::Administrator,
         }
     }
@@ -175,7 +181,11 @@ impl Operation {
     pub fn arguments(&self) -> BTreeMap<String, String> {
         let named = match self {
             Self::RunGuest { record } => vec![("record_sha256", hex::encode(sha256(record)))],
-            Self::ListGuests | Self::ShowBoot | Self::ListKeys | Self::KeyHistory => Vec::new(),
+            Self::ListGuests
+            | Self::ShowBoot
+            | Self::ListKeys
+            | Self::KeyHistory
+            | Self::AttestHost => Vec::new(),
             Self::ShowGuest { vm } | Self::RotateReportKey { vm } => vec![("vm", vm.clone())],
             Self::StopGuest { vm, force } => {
                 vec![("vm", vm.clone()), ("force", force.to_string())]
@@ -208,7 +218,8 @@ impl Operation {
             | Self::ReadLog { .. }
             | Self::ShowBoot
             | Self::ListKeys
-            | Self::KeyHistory => true,
+            | Self::KeyHistory
+            | Self::AttestHost => true,
         }
     }
 }

@@ -53,6 +53,7 @@ fn each() -> Vec<Operation> {
         Operation::ListKeys,
         Operation::KeyHistory,
         Operation::RotateReportKey { vm: vm() },
+        Operation::AttestHost,
     ]
 }
 
