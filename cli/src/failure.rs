@@ -57,7 +57,8 @@ fn number(error: &anyhow::Error) -> u8 {
                 | OperationRefusal::VaultAway(_)
                 | OperationRefusal::HypervisorAway(_)
                 | OperationRefusal::VerifierAway(_)
-                | OperationRefusal::RotationUnknown(_),
+                | OperationRefusal::RotationUnknown(_)
+                | OperationRefusal::RenewalUnknown(_),
             ),
         ) => UNAVAILABLE,
         _ => FAILED,

@@ -14,7 +14,7 @@ use bartizan_attestation::boot::{Phase, Sha384};
 use bartizan_attestation::cose::{MessageType, Unverified};
 use bartizan_attestation::host::{
     AcceptedBoot, AcceptedRelease, KeysShown, MAX_FRAME, OperationReply, OperationRequest,
-    OperatorRefusal, OperatorReply, ReportKeyRotated,
+    OperatorRefusal, OperatorReply, RenewedCertificate, ReportKeyRotated,
 };
 use bartizan_attestation::identity::CardId;
 use bartizan_attestation::keys::{
@@ -420,6 +420,41 @@ fn what_the_verifier_said_of_a_hosts_boot_is_told_from_no_answer() {
             ),
             _ if judged == false => assert_eq!(said["problem"], "boot-release-unknown"),
             _ => assert!(said["error"].is_string(), "{said}"),
+        }
+        fs::remove_file(&socket).unwrap();
+    }
+}
+
+#[test]
+fn a_host_is_certified_anew_by_an_order() {
+    let installed = Installed::new();
+    installed.certify_operator();
+    let socket = installed.path("card.sock");
+    let renew = ["--json", "host", "renew", "--card"];
+    let renew = [&renew[..], &[socket.to_str().unwrap()]].concat();
+    let renewed = RenewedCertificate {
+        key: [5; 32].into(),
+        not_after: 60,
+    };
+    let refused = |refusal| OperationReply::Refused(refusal);
+    let (kind, detail) = ("host-renewals-exhausted".to_owned(), "often".to_owned());
+    for (answer, code) in [
+        (OperationReply::Renewed(renewed), 0),
+        (refused(OperationRefusal::NotRenewed("x".into())), 1),
+        (refused(OperationRefusal::HostRefused { kind, detail }), 1),
+        (refused(OperationRefusal::RenewalUnknown("x".into())), 69),
+        (refused(OperationRefusal::VerifierAway("x".into())), 69),
+    ] {
+        let serving = card(&socket, answer);
+        let output = installed.run(&renew, "");
+        let ordered = serving.join().unwrap().0.operation;
+        assert_eq!(ordered, Operation::RenewCertificate);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let said = json(&output);
+        assert_eq!(said["ok"], code == 0);
+        if code == 0 {
+            assert_eq!(said["key"], "05".repeat(32));
+            assert_eq!(said["valid_until"], "1970-01-01T00:01:00Z");
         }
         fs::remove_file(&socket).unwrap();
     }

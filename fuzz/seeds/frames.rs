@@ -6,7 +6,7 @@ use bartizan_attestation::host::{
     AcceptedBoot, AcceptedRelease, CardReply, CardRequest, Enrollment, FromMeasurer, GuestState,
     GuestStatus, GuestSummary, HostDescription, Judgement, KeysShown, MeasurerContext,
     OperationReply, OperatorRefusal, OperatorReply, OperatorRequest, Outcome, RamRange,
-    ReportKeyRotated, SupervisorReply, SupervisorRequest, ToMeasurer,
+    RenewedCertificate, ReportKeyRotated, SupervisorReply, SupervisorRequest, ToMeasurer,
 };
 use bartizan_attestation::keys::{
     Chain, KeyDescription, KeyEvent, KeyEventKind, KeyKind, Purpose, VaultKind, VaultReply,
@@ -156,7 +156,12 @@ fn operator() -> Vec<Seed> {
         quoted: true,
         firmware: Some("ovmf".into()),
     };
+    let renewed = RenewedCertificate {
+        key: ByteArray::from([7; 32]),
+        not_after: 9,
+    };
     vec![
+        seed(15, "operation-renewed", &OperationReply::Renewed(renewed)),
         seed(2, "operator-rotate", &rotate),
         seed(15, "operation-keys", &OperationReply::Keys(shown)),
         seed(

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bartizan_attestation::host::{
     BootShown, KeysShown, LogPage, OperationReply, OperatorReply, OperatorRequest,
+    RenewedCertificate,
 };
 use bartizan_attestation::keys::{NextKey, Purpose, VaultReply, VaultRequest};
 use bartizan_attestation::operation::log::Outcome;
@@ -42,6 +43,7 @@ impl Operations {
             } => return self.rotate_identity().await,
             Operation::RotateReportKey { vm } => OperatorRequest::RotateReportKey { vm },
             Operation::AttestHost => return self.attest_host().await,
+            Operation::RenewCertificate => return self.renew_certificate().await,
             Operation::ShowBoot => return self.show_boot().await,
             Operation::ListKeys => return self.list_keys().await,
             Operation::KeyHistory => return self.key_history().await,
@@ -106,6 +108,24 @@ impl Operations {
         }
     }
 
+    async fn renew_certificate(&self) -> Result<OperationReply, OperationRefusal> {
+        let done = succession::succeed(&self.card, NextKey::Same).await;
+        match done {
+            Ok(new) => Ok(OperationReply::Renewed(RenewedCertificate {
+                key: new.public_key.sha256().into(),
+                not_after: new.not_after,
+            })),
+            Err(SuccessionError::Vault(error @ VaultError::Unanswered { .. })) => {
+                Err(OperationRefusal::RenewalUnknown(error.to_string()))
+            }
+            Err(SuccessionError::Vault(error @ VaultError::Away { .. })) => Err(not_told(&error)),
+            Err(SuccessionError::Refused(refusal)) => {
+                Err(verifier::begun(refusal, OperationRefusal::NotRenewed))
+            }
+            Err(error) => Err(OperationRefusal::NotRenewed(error.to_string())),
+        }
+    }
+
     async fn rotate_identity(&self) -> Result<OperationReply, OperationRefusal> {
         let done = succession::succeed(&self.card, NextKey::New).await;
         done.map(|_| OperationReply::Done)
@@ -160,7 +180,8 @@ pub(super) fn outcome(done: &Result<OperationReply, OperationRefusal>) -> Outcom
             | OperationRefusal::RotationUnknown(_)
             | OperationRefusal::RotationBegun(_)
             | OperationRefusal::VerifierAway(_)
-            | OperationRefusal::VerifierUnclear(_) => Outcome::unknown(&refusal.to_string()),
+            | OperationRefusal::VerifierUnclear(_)
+            | OperationRefusal::RenewalUnknown(_) => Outcome::unknown(&refusal.to_string()),
             refusal => Outcome::refused(&refusal.to_string()),
         },
         Ok(
@@ -171,7 +192,8 @@ pub(super) fn outcome(done: &Result<OperationReply, OperationRefusal>) -> Outcom
             | OperationReply::Boot(_)
             | OperationReply::Keys(_)
             | OperationReply::KeyHistory(_)
-            | OperationReply::Attested(_),
+            | OperationReply::Attested(_)
+            | OperationReply::Renewed(_),
         ) => Outcome::Done,
     }
 }

@@ -46,6 +46,8 @@ struct Judging {
     refuses: Option<&'static str>,
     /// The problem with its boot.
     refuses_boot: Option<&'static str>,
+    /// The problem with its renewals.
+    refuses_renewals: Option<&'static str>,
     /// What was handed in.
     handed_in: Vec<Value>,
 }
@@ -136,6 +138,11 @@ impl StandInVerifier {
     /// From now on this is the problem with a host's boot, if there is one.
     pub(crate) fn refuse_boot(&self, problem: Option<&'static str>) {
         self.judging.lock().unwrap().refuses_boot = problem;
+    }
+
+    /// From now on this is the problem with a host that wants another certificate, if there is one.
+    pub(crate) fn refuse_renewals(&self, problem: Option<&'static str>) {
+        self.judging.lock().unwrap().refuses_renewals = problem;
     }
 
     /// The boots that were handed in.
@@ -238,8 +245,7 @@ async fn answer(state: &State, acceptor: &Acceptor, stream: TcpStream) -> Option
         stream.write_all(&answer).await.ok()?;
         return stream.shutdown().await.ok();
     }
-    let refuses = state.judging.lock().unwrap().refuses;
-    if let Some(problem) = refuses.filter(|_| client.is_some()) {
+    if let Some(problem) = state.refuses(&head).filter(|_| client.is_some()) {
         stream.write_all(&refusal(problem)).await.ok()?;
         return stream.shutdown().await.ok();
     }
@@ -272,6 +278,14 @@ fn refusal(problem: &str) -> Vec<u8> {
 }
 
 impl State {
+    /// The problem with what is asked.
+    fn refuses(&self, head: &str) -> Option<&'static str> {
+        let judging = self.judging.lock().unwrap();
+        let renews = head.starts_with("POST /v1/hosts/succeed ");
+        let of_renewals = judging.refuses_renewals.filter(|_| renews);
+        judging.refuses.or(of_renewals)
+    }
+
     /// A boot of two releases.
     fn judge(&self, body: &str) -> Vec<u8> {
         let mut judging = self.judging.lock().unwrap();

@@ -5,7 +5,6 @@ use std::os::unix::fs::chown;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use bartizan_tests::daemon::{Daemon, Recipe};
 use bartizan_tests::launcher::{Booted, Launcher};
 use bartizan_tests::layout::Layout;
 use bartizan_tests::stack::{Configs, Releases, Stack};
@@ -141,17 +140,11 @@ impl Machine {
         }
     }
 
-    /// Has the card ask the verifier for something.
+    /// Has the host ask the verifier for something.
     fn renew(&self, stack: &Stack) -> Result<()> {
-        let recipe = Recipe {
-            program: self.layout.program("bartizan-card"),
-            arguments: vec!["renew".into(), "--config".into(), self.configs.card.clone()],
-            account: stack.users.card,
-            capabilities: &[],
-            environment: Vec::new(),
-            log: self.layout.path("renew.log"),
-        };
-        Daemon::run_once(&recipe, "")
+        let card = self.layout.path("run/card/operations.sock");
+        let operator = stack.operator.at(card);
+        operator.must(&["host", "renew"]).map(drop)
     }
 }
 

@@ -20,7 +20,7 @@ pub use measurer::{
 };
 pub use operation::{
     AcceptedBoot, AcceptedRelease, BootShown, KeysShown, LogPage, OPERATION_FRAME, OperationReply,
-    OperationRequest,
+    OperationRequest, RenewedCertificate,
 };
 pub use operator::{GuestState, GuestSummary, OperatorRefusal, OperatorReply, OperatorRequest};
 pub use supervisor::{Enrollment, GuestStatus, Superseded, SupervisorReply, SupervisorRequest};

@@ -108,6 +108,9 @@ pub enum Operation {
     /// Prove this host's present boot to the verifier now, whatever that knows of it.
     #[n(30)]
     AttestHost,
+    /// Have this host certified anew, for the same card identity key; where another waits for its certificate, for that one.
+    #[n(31)]
+    RenewCertificate,
 }
 
 /// A key that an operator may have rotated.
@@ -154,6 +157,7 @@ impl Operation {
             Self::KeyHistory => "key-history",
             Self::RotateReportKey { .. } => "rotate-report-key",
             Self::AttestHost => "attest-host",
+            Self::RenewCertificate => "renew-certificate",
         }
     }
 
@@ -172,7 +176,9 @@ impl Operation {
             | Self::StopGuest { .. }
             | Self::ReadConsole { .. }
             | Self::AttestHost => Role::Runner,
-            Self::RotateKeys { .. } | Self::RotateReportKey { .. } => Role::Administrator,
+            Self::RotateKeys { .. } | Self::RotateReportKey { .. } | Self::RenewCertificate => {
+                Role::Administrator
+            }
         }
     }
 
@@ -185,7 +191,8 @@ impl Operation {
             | Self::ShowBoot
             | Self::ListKeys
             | Self::KeyHistory
-            | Self::AttestHost => Vec::new(),
+            | Self::AttestHost
+            | Self::RenewCertificate => Vec::new(),
             Self::ShowGuest { vm } | Self::RotateReportKey { vm } => vec![("vm", vm.clone())],
             Self::StopGuest { vm, force } => {
                 vec![("vm", vm.clone()), ("force", force.to_string())]
@@ -219,7 +226,8 @@ impl Operation {
             | Self::ShowBoot
             | Self::ListKeys
             | Self::KeyHistory
-            | Self::AttestHost => true,
+            | Self::AttestHost
+            | Self::RenewCertificate => true,
         }
     }
 }

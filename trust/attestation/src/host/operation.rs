@@ -1,6 +1,6 @@
 //! Operator's CLI → card.
 
-use minicbor::bytes::ByteVec;
+use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::decode::Error;
 use minicbor::{Decode, Decoder, Encode};
 
@@ -59,6 +59,21 @@ pub enum OperationReply {
     /// The verifier accepts how this host was booted.
     #[n(30)]
     Attested(#[n(0)] AcceptedBoot),
+    /// This host has another certificate.
+    #[n(31)]
+    Renewed(#[n(0)] RenewedCertificate),
+}
+
+/// A certificate of a card's that takes the place of another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct RenewedCertificate {
+    /// SHA-256 over the SubjectPublicKeyInfo of the card identity key that it is for.
+    #[n(0)]
+    pub key: ByteArray<32>,
+    /// Its last second, since the Unix epoch.
+    #[n(1)]
+    pub not_after: u64,
 }
 
 /// What the verifier says of a boot that it accepts. It is the card's word that it does.

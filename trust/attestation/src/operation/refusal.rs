@@ -175,6 +175,16 @@ pub enum OperationRefusal {
     #[n(24)]
     #[error("this host's boot was not handed in: {0}")]
     NotAttested(#[n(0)] String),
+    /// There is no other certificate.
+    #[n(25)]
+    #[error("this host's certificate was not renewed: {0}")]
+    NotRenewed(#[n(0)] String),
+    /// The vault was to install another certificate, and did not answer.
+    #[n(26)]
+    #[error(
+        "whether this host's certificate was renewed is not known: {0}; see `bartizan key list host`"
+    )]
+    RenewalUnknown(#[n(0)] String),
 }
 
 impl OperationRefusal {
@@ -207,6 +217,8 @@ impl OperationRefusal {
             Self::VerifierAway(_) => "verifier-away",
             Self::VerifierUnclear(_) => "verifier-unclear",
             Self::NotAttested(_) => "not-attested",
+            Self::NotRenewed(_) => "not-renewed",
+            Self::RenewalUnknown(_) => "renewal-unknown",
         }
     }
 }
