@@ -6,7 +6,6 @@ use bartizan_attestation::host::CardRefusal;
 use bartizan_card::config::ConfigError;
 use bartizan_card::enroll::EnrollError;
 use bartizan_card::service::CardError;
-use bartizan_card::succession::SuccessionError;
 use bartizan_card::vault::VaultError;
 use bartizan_channel::Fault;
 
@@ -30,25 +29,15 @@ fn number(error: &anyhow::Error) -> u8 {
     if error.downcast_ref::<ConfigError>().is_some() {
         return 2;
     }
-    let away = match (error.downcast_ref(), error.downcast_ref().map(cause)) {
-        (Some(EnrollError::Vault(error)), _) => is_vault_away(error),
-        (Some(EnrollError::Channel(error) | EnrollError::Unanswered(error)), _) => {
+    let away = match error.downcast_ref() {
+        Some(EnrollError::Vault(error)) => is_vault_away(error),
+        Some(EnrollError::Channel(error) | EnrollError::Unanswered(error)) => {
             error.fault() == Fault::Away
         }
-        (Some(EnrollError::Refused(refusal)), _) => is_away(refusal),
-        (_, Some(SuccessionError::Vault(error))) => is_vault_away(error),
-        (_, Some(SuccessionError::Refused(refusal))) => is_away(refusal),
+        Some(EnrollError::Refused(refusal)) => is_away(refusal),
         _ => matches!(error.downcast_ref(), Some(CardError::Vault(error)) if is_vault_away(error)),
     };
     if away { 69 } else { 1 }
-}
-
-/// What a succession that was begun is not finished for.
-fn cause(error: &SuccessionError) -> &SuccessionError {
-    match error {
-        SuccessionError::Begun(error) => error,
-        error => error,
-    }
 }
 
 const fn is_vault_away(error: &VaultError) -> bool {
@@ -103,20 +92,14 @@ mod tests {
             socket: "/run/vault".into(),
             error: io::Error::from(io::ErrorKind::NotFound).into(),
         };
-        let away = || CardRefusal::VerifierAway("down".into());
-        let problem = String::new();
-        let status = 503;
-        let cannot = CardRefusal::VerifierRefused { status, problem };
+        let away = CardRefusal::VerifierAway("down".into());
         let unsigned = CardRefusal::LinkUnusable("not signed".into());
         for (error, expected) in [
             (EnrollError::Vault(vault()).into(), 69),
+            (EnrollError::Refused(away).into(), 69),
+            (EnrollError::Refused(unsigned).into(), 1),
             (CardError::Vault(vault()).into(), 69),
             (CardError::NotEnrolled.into(), 1),
-            (SuccessionError::Vault(vault()).into(), 69),
-            (SuccessionError::Refused(away()).into(), 69),
-            (SuccessionError::Refused(cannot).into(), 69),
-            (SuccessionError::Refused(unsigned).into(), 1),
-            (SuccessionError::Begun(Box::new(away().into())).into(), 69),
             (anyhow::anyhow!("something else"), 1),
         ] {
             assert_eq!(number(&error), expected, "{error}");

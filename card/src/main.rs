@@ -14,12 +14,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bartizan_attestation::certificates::FleetCa;
-use bartizan_attestation::keys::NextKey;
 use bartizan_attestation::vault_counter::Machine;
 use bartizan_card::bundles::Bundles;
 use bartizan_card::machine::this_machine;
 use bartizan_card::operations::{self, Aside, Clock, Operations, OperationsLog};
-use bartizan_card::service::Card;
 use bartizan_card::{
     Config, anchors, confinement, enroll, reporting_in, server, succession, unenrolled, verifier,
 };
@@ -70,16 +68,6 @@ enum Command {
         /// former ended. An order that was issued in that time ahead can be done once more when that time comes.
         #[arg(long)]
         clock_is_right: bool,
-    },
-    /// Renew this host's certificate now, for the same key; a card that runs sees to its certificates by itself, at half of their life.
-    /// A key that was begun and waits for its certificate gets it, and takes the present one's place.
-    ///
-    /// Exit code: 0 renewed, 1 refused, 2 wrong usage or configuration, 69 the vault or the verifier is away.
-    #[command(after_help = "Example: bartizan-card renew --config /etc/bartizan/card.yaml")]
-    Renew {
-        /// The configuration, YAML.
-        #[arg(long)]
-        config: PathBuf,
     },
     /// Enrol this host, once. The join code is read from standard input.
     ///
@@ -155,15 +143,6 @@ fn execute(command: Command) -> Result<()> {
                     "the card that runs has the log, and puts it aside when it starts next: end its process, and the launcher starts it again"
                 ),
             }
-            Ok(())
-        }
-        Command::Renew { config } => {
-            let config = Config::load(&config)?;
-            let renewed = runtime()?.block_on(async {
-                let card = tokio::task::block_in_place(|| Card::open(&config))?;
-                anyhow::Ok(succession::succeed(&card, NextKey::Same).await?)
-            })?;
-            println!("renewed; valid until {} s after 1970", renewed.not_after);
             Ok(())
         }
         Command::Enroll {

@@ -10,6 +10,7 @@ mod hypervisor;
 mod log;
 mod perform;
 mod refusals;
+mod verifier;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -108,7 +109,8 @@ impl Operations {
         checked.map_err(|refusal| match refusal {
             CardRefusal::OperatorRevoked(name) => OperationRefusal::OperatorRevoked(name),
             CardRefusal::RevocationsUnknown(why) => OperationRefusal::StandingUnknown(why),
-            other => OperationRefusal::StandingUnasked(other.to_string()),
+            other => verifier::host_refused(&other)
+                .unwrap_or_else(|| OperationRefusal::StandingUnasked(other.to_string())),
         })
     }
 

@@ -74,7 +74,10 @@ pub async fn keep_certified(card: &Card) {
 }
 
 /// Gets a certificate now, due or not. Where a key is begun already, for that one.
-pub async fn succeed(card: &Card, next: NextKey) -> Result<VerifiedCertificate, SuccessionError> {
+pub(crate) async fn succeed(
+    card: &Card,
+    next: NextKey,
+) -> Result<VerifiedCertificate, SuccessionError> {
     let done = succeed_once(card, next).await;
     if done.is_err() {
         // A key may wait for its certificate now.
@@ -142,7 +145,7 @@ async fn succeed_if_due(card: &Card) -> Result<Duration, SuccessionError> {
     let identities = || keys.iter().filter(identity);
     let in_use = identities().rfind(|key| !key.chain.is_empty());
     let in_use = in_use.ok_or(VaultError::Unexpected)?.chain.clone();
-    // Another process of this host's may have had it replaced.
+    // The vault may have installed it, and its answer been lost.
     card.replace_chain(in_use.clone());
     let waits = identities().any(|key| key.chain.is_empty());
     let now = unix_now();

@@ -29,10 +29,12 @@ use crate::vault::VaultError;
 mod booted;
 mod bundle;
 mod idle;
+mod problem;
 
 pub use booted::tell;
 use booted::{Heard, Told, is_not_accepted};
 use idle::{Age, Idle};
+pub(crate) use problem::Problem;
 
 /// How long the verifier may take.
 const DEADLINE: Duration = Duration::from_secs(20);

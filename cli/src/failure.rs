@@ -56,8 +56,10 @@ fn number(error: &anyhow::Error) -> u8 {
                 | OperationRefusal::HypervisorUnreached(_)
                 | OperationRefusal::VaultAway(_)
                 | OperationRefusal::HypervisorAway(_)
+                | OperationRefusal::VerifierAway(_)
                 | OperationRefusal::RotationUnknown(_)
-                | OperationRefusal::RotationBegun(_),
+                | OperationRefusal::RotationBegun(_)
+                | OperationRefusal::RenewalUnknown(_),
             ),
         ) => UNAVAILABLE,
         _ => FAILED,

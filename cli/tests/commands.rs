@@ -10,10 +10,11 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use bartizan_attestation::boot::{Phase, Sha384};
 use bartizan_attestation::cose::{MessageType, Unverified};
 use bartizan_attestation::host::{
-    KeysShown, MAX_FRAME, OperationReply, OperationRequest, OperatorRefusal, OperatorReply,
-    ReportKeyRotated,
+    AcceptedBoot, AcceptedRelease, KeysShown, MAX_FRAME, OperationReply, OperationRequest,
+    OperatorRefusal, OperatorReply, RenewedCertificate, ReportKeyRotated,
 };
 use bartizan_attestation::identity::CardId;
 use bartizan_attestation::keys::{
@@ -359,6 +360,104 @@ fn a_hosts_keys_and_what_became_of_them_are_shown() {
     let expected = serde_json::json!([{"number": 1, "at_s": 60, "at": "1970-01-01T00:01:00Z", "kind": "report",
         "id": "03".repeat(32), "event": "not-destroyed", "why": "away"}]);
     assert_eq!(told, expected);
+}
+
+#[test]
+fn what_the_verifier_said_of_a_hosts_boot_is_told_from_no_answer() {
+    let installed = Installed::new();
+    installed.certify_operator();
+    let socket = installed.path("card.sock");
+    let attest = ["--json", "host", "attest", "--card"];
+    let attest = [&attest[..], &[socket.to_str().unwrap()]].concat();
+    let release = AcceptedRelease {
+        manifest: Sha384::of(b"a manifest"),
+        version: 7,
+    };
+    let accepted = AcceptedBoot {
+        base: release.clone(),
+        bundle: release,
+        phase: Phase::Hypervisor,
+        quoted: false,
+        firmware: None,
+    };
+    let refused = OperationRefusal::HostRefused {
+        kind: "boot-release-unknown".into(),
+        detail: "version 7 of the base".into(),
+    };
+    for (answer, code, judged) in [
+        (OperationReply::Attested(accepted), 0, Value::Bool(true)),
+        (OperationReply::Refused(refused), 1, Value::Bool(false)),
+        (
+            OperationReply::Refused(OperationRefusal::NotAttested("x".into())),
+            1,
+            Value::Null,
+        ),
+        (
+            OperationReply::Refused(OperationRefusal::VerifierUnclear("x".into())),
+            1,
+            Value::Null,
+        ),
+        (
+            OperationReply::Refused(OperationRefusal::VerifierAway("x".into())),
+            69,
+            Value::Null,
+        ),
+        (OperationReply::Done, 1, Value::Null),
+    ] {
+        let serving = card(&socket, answer);
+        let output = installed.run(&attest, "");
+        assert_eq!(serving.join().unwrap().0.operation, Operation::AttestHost);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let said = json(&output);
+        assert_eq!(
+            (&said["ok"], &said["accepted"]),
+            (&(code == 0).into(), &judged)
+        );
+        match code {
+            0 => assert_eq!(
+                (&said["releases"][0]["version"], &said["phase"]),
+                (&7.into(), &4.into())
+            ),
+            _ if judged == false => assert_eq!(said["problem"], "boot-release-unknown"),
+            _ => assert!(said["error"].is_string(), "{said}"),
+        }
+        fs::remove_file(&socket).unwrap();
+    }
+}
+
+#[test]
+fn a_host_is_certified_anew_by_an_order() {
+    let installed = Installed::new();
+    installed.certify_operator();
+    let socket = installed.path("card.sock");
+    let renew = ["--json", "host", "renew", "--card"];
+    let renew = [&renew[..], &[socket.to_str().unwrap()]].concat();
+    let renewed = RenewedCertificate {
+        key: [5; 32].into(),
+        not_after: 60,
+    };
+    let refused = |refusal| OperationReply::Refused(refusal);
+    let (kind, detail) = ("host-renewals-exhausted".to_owned(), "often".to_owned());
+    for (answer, code) in [
+        (OperationReply::Renewed(renewed), 0),
+        (refused(OperationRefusal::NotRenewed("x".into())), 1),
+        (refused(OperationRefusal::HostRefused { kind, detail }), 1),
+        (refused(OperationRefusal::RenewalUnknown("x".into())), 69),
+        (refused(OperationRefusal::VerifierAway("x".into())), 69),
+    ] {
+        let serving = card(&socket, answer);
+        let output = installed.run(&renew, "");
+        let ordered = serving.join().unwrap().0.operation;
+        assert_eq!(ordered, Operation::RenewCertificate);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let said = json(&output);
+        assert_eq!(said["ok"], code == 0);
+        if code == 0 {
+            assert_eq!(said["key"], "05".repeat(32));
+            assert_eq!(said["valid_until"], "1970-01-01T00:01:00Z");
+        }
+        fs::remove_file(&socket).unwrap();
+    }
 }
 
 #[test]

@@ -49,6 +49,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
                 b"urn:bartizan:operator:alice:administrator".to_vec(),
             ),
             ("operation", "order", order().encode()),
+            ("operation", "attest", attest().encode()),
             ("vault_counter", "statement", statement().encode()),
             ("vault_counter", "message", signed_statement()),
             ("succession", "successor", successor().encode()),
@@ -95,6 +96,14 @@ fn order() -> Order {
         nonce: vec![7; 32].into(),
         issued_at: NOW_S,
         expires_at: NOW_S + 120,
+    }
+}
+
+/// One whose operation has no arguments either, but another role.
+fn attest() -> Order {
+    Order {
+        operation: Operation::AttestHost,
+        ..order()
     }
 }
 

@@ -1,11 +1,12 @@
 //! Frames of the local links; the target's first byte selects the message type.
 
+use bartizan_attestation::boot::{Phase, Sha384};
 use bartizan_attestation::certificates::{FormerFleetCa, Lineage, Usage};
 use bartizan_attestation::host::{
-    CardReply, CardRequest, Enrollment, FromMeasurer, GuestState, GuestStatus, GuestSummary,
-    HostDescription, Judgement, KeysShown, MeasurerContext, OperationReply, OperatorRefusal,
-    OperatorReply, OperatorRequest, Outcome, RamRange, ReportKeyRotated, SupervisorReply,
-    SupervisorRequest, ToMeasurer,
+    AcceptedBoot, AcceptedRelease, CardReply, CardRequest, Enrollment, FromMeasurer, GuestState,
+    GuestStatus, GuestSummary, HostDescription, Judgement, KeysShown, MeasurerContext,
+    OperationReply, OperatorRefusal, OperatorReply, OperatorRequest, Outcome, RamRange,
+    RenewedCertificate, ReportKeyRotated, SupervisorReply, SupervisorRequest, ToMeasurer,
 };
 use bartizan_attestation::keys::{
     Chain, KeyDescription, KeyEvent, KeyEventKind, KeyKind, Purpose, VaultKind, VaultReply,
@@ -144,13 +145,34 @@ fn operator() -> Vec<Seed> {
             chain: chain(),
         }],
     };
+    let release = AcceptedRelease {
+        manifest: Sha384([7; 48]),
+        version: 3,
+    };
+    let accepted = AcceptedBoot {
+        base: release.clone(),
+        bundle: release,
+        phase: Phase::Hypervisor,
+        quoted: true,
+        firmware: Some("ovmf".into()),
+    };
+    let renewed = RenewedCertificate {
+        key: ByteArray::from([7; 32]),
+        not_after: 9,
+    };
     vec![
+        seed(15, "operation-renewed", &OperationReply::Renewed(renewed)),
         seed(2, "operator-rotate", &rotate),
         seed(15, "operation-keys", &OperationReply::Keys(shown)),
         seed(
             15,
             "operation-history",
             &OperationReply::KeyHistory(events()),
+        ),
+        seed(
+            15,
+            "operation-attested",
+            &OperationReply::Attested(accepted),
         ),
         seed(
             2,

@@ -256,11 +256,6 @@ impl Stack {
         host::enroll(layout, &self.users, &self.operator, card_config, name, wish)
     }
 
-    /// Has an enrolled host renew its certificate now, by a process of its own.
-    pub fn renew(&self, layout: &Layout, card_config: &str) -> Result<()> {
-        host::renew(layout, &self.users, card_config)
-    }
-
     /// Registers what `bartizan profile` computed from a Debian package and those that it needs.
     pub fn register_package(
         &self,

@@ -16,6 +16,7 @@ use std::time::Instant;
 use axum::http::StatusCode;
 use bartizan_attestation::boot::{
     BootAppraisalError, EventLog, LogError, Phase, Register, RegisterValues, Sha384,
+    VerifiedManifest,
 };
 use bartizan_attestation::cose::PublicKey;
 use bartizan_attestation::identity::CardId;
@@ -23,7 +24,7 @@ use bartizan_attestation::tpm::{QuoteError, verify_quote};
 
 use crate::clock::{now_ms, now_s};
 use crate::config::RegisterPcrs;
-use crate::firmware::{self, ComparedFirmware, FirmwareError};
+use crate::firmware::{self, ComparedFirmware, FirmwareError, MatchedReference};
 use crate::peer::ChannelBinding;
 use crate::problem::ProblemType;
 use crate::quota::BootQuotaError;
@@ -167,8 +168,21 @@ pub struct Quote {
     pub pcrs: BTreeMap<u8, Sha384>,
 }
 
+/// A boot that is accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The releases that it is of: the base, the bundle.
+    pub releases: [BootedRelease; 2],
+    /// The last phase that has ended.
+    pub phase: Phase,
+    /// Whether a TPM has quoted its registers.
+    pub quoted: bool,
+    /// The reference that the host's firmware is one of.
+    pub firmware: Option<MatchedReference>,
+}
+
 /// Judges a boot, and keeps it.
-pub async fn accept(service: &Arc<Service>, handed_in: HandedIn) -> Result<[Sha384; 2], BootError> {
+pub async fn accept(service: &Arc<Service>, handed_in: HandedIn) -> Result<Accepted, BootError> {
     let HandedIn {
         card,
         certified,
@@ -186,7 +200,8 @@ pub async fn accept(service: &Arc<Service>, handed_in: HandedIn) -> Result<[Sha3
     // A boot has two releases; a log that says more is none.
     let named: Vec<_> = read.releases().copied().take(2).collect();
     let known = service.storage.releases_in_force(&named).await?;
-    let appraised = blocking(move || read.appraise(&known)).await??;
+    let appraise = move || read.appraise(&known).map(|appraised| (appraised, known));
+    let (appraised, known) = blocking(appraise).await??;
     if appraised.phases() != certified {
         return Err(BootError::OtherBoot {
             certified: self::named(&certified),
@@ -194,12 +209,11 @@ pub async fn accept(service: &Arc<Service>, handed_in: HandedIn) -> Result<[Sha3
         });
     }
     let due = Phase::Hypervisor;
-    let &[base, bundle] = appraised.releases() else {
+    let phase = appraised.completed().filter(|last| *last >= due);
+    let releases: Result<[_; 2], _> = booted_releases(appraised.releases(), &known).try_into();
+    let (Ok(releases), Some(phase)) = (releases, phase) else {
         return Err(BootError::UnderWay { due });
     };
-    if appraised.completed() < Some(due) {
-        return Err(BootError::UnderWay { due });
-    }
     let registers = appraised.registers();
     let quoted = check_quote(service, card, quote, binding, registers).await?;
     let has_quoted = quoted.is_some();
@@ -208,16 +222,36 @@ pub async fn accept(service: &Arc<Service>, handed_in: HandedIn) -> Result<[Sha3
         .map_err(Box::new)?;
     let boot = HostBoot {
         phases: certified,
-        releases: [base, bundle],
+        releases: releases.each_ref().map(|release| release.manifest),
         appraised_at_ms: now_ms(),
     };
     service.storage.add_host_boot(card, &boot, &log).await?;
+    let matched = firmware.as_ref().and_then(|of| of.reference.clone());
     if has_quoted {
         let quoted = &service.quoted;
         quoted.add(certificate, not_after, firmware, now_s());
     }
+    let [base, bundle] = boot.releases;
     tracing::info!(%card, %base, %bundle, "boot accepted");
-    Ok(boot.releases)
+    Ok(Accepted {
+        releases,
+        phase,
+        quoted: has_quoted,
+        firmware: matched,
+    })
+}
+
+/// What is known of the releases that a boot is of.
+fn booted_releases(manifests: &[Sha384], known: &[VerifiedManifest]) -> Vec<BootedRelease> {
+    let known = |manifest| known.iter().find(|known| known.sha384() == manifest);
+    let found = manifests.iter().filter_map(known);
+    found
+        .map(|known| BootedRelease {
+            manifest: *known.sha384(),
+            product: known.manifest().product.clone(),
+            version: known.manifest().version,
+        })
+        .collect()
 }
 
 /// With a TPM, the registers are what the TPM says that they are, now and on this connection. Answers what it says of the other PCRs.

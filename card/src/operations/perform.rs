@@ -1,18 +1,23 @@
 //! Doing what was authorised and written down.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bartizan_attestation::host::{
     BootShown, KeysShown, LogPage, OperationReply, OperatorReply, OperatorRequest,
+    RenewedCertificate,
 };
 use bartizan_attestation::keys::{NextKey, Purpose, VaultReply, VaultRequest};
 use bartizan_attestation::operation::log::Outcome;
 use bartizan_attestation::operation::{Operation, OperationRefusal, RotatableKey, SignedOrder};
 
 use super::log::Begun;
-use super::{Operations, hypervisor};
+use super::{Operations, hypervisor, verifier};
 use crate::succession::{self, SuccessionError};
 use crate::vault::VaultError;
+
+/// How long the boot may take to be handed in and judged: of each way there and back the verifier's deadline is 20 s.
+const ATTESTING: Duration = Duration::from_secs(120);
 
 impl Operations {
     /// Does it. That it is written down is what `_begun` proves.
@@ -37,6 +42,8 @@ impl Operations {
                 key: RotatableKey::Card,
             } => return self.rotate_identity().await,
             Operation::RotateReportKey { vm } => OperatorRequest::RotateReportKey { vm },
+            Operation::AttestHost => return self.attest_host().await,
+            Operation::RenewCertificate => return self.renew_certificate().await,
             Operation::ShowBoot => return self.show_boot().await,
             Operation::ListKeys => return self.list_keys().await,
             Operation::KeyHistory => return self.key_history().await,
@@ -48,6 +55,21 @@ impl Operations {
         hypervisor::ask(&self.hypervisor, &request)
             .await
             .map(OperationReply::Guests)
+    }
+
+    async fn attest_host(&self) -> Result<OperationReply, OperationRefusal> {
+        let not_attested = OperationRefusal::NotAttested;
+        match tokio::time::timeout(ATTESTING, self.card.verifier.attest()).await {
+            Ok(Ok(Some(accepted))) => Ok(OperationReply::Attested(accepted)),
+            Ok(Ok(None)) => Err(not_attested(
+                "its vault demands no measured boot, so that none was measured".into(),
+            )),
+            Ok(Err(refusal)) => Err(verifier::begun(refusal, not_attested)),
+            Err(_) => {
+                let why = format!("nothing has come of it in {} s", ATTESTING.as_secs());
+                Err(OperationRefusal::VerifierAway(why))
+            }
+        }
     }
 
     async fn show_boot(&self) -> Result<OperationReply, OperationRefusal> {
@@ -83,6 +105,24 @@ impl Operations {
         match told.map_err(|error| not_told(&error))? {
             VaultReply::History(events) => Ok(OperationReply::KeyHistory(events)),
             _ => Err(not_told(&VaultError::Unexpected)),
+        }
+    }
+
+    async fn renew_certificate(&self) -> Result<OperationReply, OperationRefusal> {
+        let done = succession::succeed(&self.card, NextKey::Same).await;
+        match done {
+            Ok(new) => Ok(OperationReply::Renewed(RenewedCertificate {
+                key: new.public_key.sha256().into(),
+                not_after: new.not_after,
+            })),
+            Err(SuccessionError::Vault(error @ VaultError::Unanswered { .. })) => {
+                Err(OperationRefusal::RenewalUnknown(error.to_string()))
+            }
+            Err(SuccessionError::Vault(error @ VaultError::Away { .. })) => Err(not_told(&error)),
+            Err(SuccessionError::Refused(refusal)) => {
+                Err(verifier::begun(refusal, OperationRefusal::NotRenewed))
+            }
+            Err(error) => Err(OperationRefusal::NotRenewed(error.to_string())),
         }
     }
 
@@ -148,7 +188,10 @@ pub(super) fn outcome(done: &Result<OperationReply, OperationRefusal>) -> Outcom
         Ok(OperationReply::Refused(refusal)) | Err(refusal) => match refusal {
             OperationRefusal::HypervisorAway(_)
             | OperationRefusal::RotationUnknown(_)
-            | OperationRefusal::RotationBegun(_) => Outcome::unknown(&refusal.to_string()),
+            | OperationRefusal::RotationBegun(_)
+            | OperationRefusal::VerifierAway(_)
+            | OperationRefusal::VerifierUnclear(_)
+            | OperationRefusal::RenewalUnknown(_) => Outcome::unknown(&refusal.to_string()),
             refusal => Outcome::refused(&refusal.to_string()),
         },
         Ok(
@@ -158,7 +201,9 @@ pub(super) fn outcome(done: &Result<OperationReply, OperationRefusal>) -> Outcom
             | OperationReply::Log(_)
             | OperationReply::Boot(_)
             | OperationReply::Keys(_)
-            | OperationReply::KeyHistory(_),
+            | OperationReply::KeyHistory(_)
+            | OperationReply::Attested(_)
+            | OperationReply::Renewed(_),
         ) => Outcome::Done,
     }
 }

@@ -1,23 +1,24 @@
 //! Telling the verifier how this host was booted. It serves no host before it knows.
 //!
-//! Told once the boot is done, and again whenever the verifier says that it does not accept it: its operators may have
-//! registered a release meanwhile, or its database may be another one.
+//! Told once the boot is done, again whenever the verifier says that it does not accept it, since its operators may have
+//! registered a release meanwhile, or its database may be another one; and when an operator orders it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bartizan_attestation::boot::{Phase, Sha384};
-use bartizan_attestation::host::CardRefusal;
+use bartizan_attestation::host::{AcceptedBoot, AcceptedRelease, CardRefusal};
 use bartizan_attestation::keys::{BootDescription, TpmQuote, VaultReply, VaultRequest};
 use bartizan_channel::https::{Request, Response};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
-use serde::de::IgnoredAny;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::{DEADLINE, MAX_ANSWER, Verifier, unanswered, understand};
+use super::problem::is_problem;
+use super::{DEADLINE, MAX_ANSWER, Verifier, unanswered, unclear, understand};
 use crate::service::Card;
 use crate::vault::VaultError;
 
@@ -57,6 +58,18 @@ enum Sent {
     WentOn(Box<BootDescription>),
 }
 
+/// What the verifier says of a boot that it accepts.
+#[derive(Deserialize)]
+struct Answer {
+    base: String,
+    base_version: u64,
+    bundle: String,
+    bundle_version: u64,
+    phase: String,
+    quoted: bool,
+    firmware: Option<String>,
+}
+
 #[derive(Debug, Default)]
 struct Telling {
     /// When it was refused last, and how.
@@ -74,15 +87,6 @@ impl Told {
 /// Whether that is the verifier's word that it does not accept this host's boot.
 pub(super) fn is_not_accepted(refusal: &CardRefusal) -> bool {
     is_problem(refusal, "boot-not-accepted")
-}
-
-pub(super) fn is_problem(refusal: &CardRefusal, kind: &str) -> bool {
-    let CardRefusal::VerifierRefused { problem, .. } = refusal else {
-        return false;
-    };
-    let problem: Value = serde_json::from_str(problem).unwrap_or_default();
-    let found = problem.get("type").and_then(Value::as_str);
-    found.and_then(|found| found.strip_prefix("urn:bartizan:problem:")) == Some(kind)
 }
 
 /// Tells the verifier as soon as the boot is done.
@@ -114,13 +118,29 @@ impl Verifier {
         {
             return Err(refusal.clone());
         }
+        Ok(match self.hand_in_and_note(&mut telling).await? {
+            Some(_) => Heard::Accepted,
+            None => Heard::NothingToTell,
+        })
+    }
+
+    /// Hands the boot's log in now, whatever the verifier has said of it so far; none where the boot was not measured.
+    pub(crate) async fn attest(&self) -> Result<Option<AcceptedBoot>, CardRefusal> {
+        let mut telling = self.told.telling.lock().await;
+        self.hand_in_and_note(&mut telling).await
+    }
+
+    async fn hand_in_and_note(
+        &self,
+        telling: &mut Telling,
+    ) -> Result<Option<AcceptedBoot>, CardRefusal> {
         match self.hand_in(&mut telling.certified).await {
-            Ok(heard) => {
-                if heard == Heard::Accepted {
+            Ok(accepted) => {
+                if accepted.is_some() {
                     self.told.accepted.fetch_add(1, Ordering::SeqCst);
                 }
                 telling.refused = None;
-                Ok(heard)
+                Ok(accepted)
             }
             // That is not for long.
             Err(CardRefusal::BootUnderWay) => Err(CardRefusal::BootUnderWay),
@@ -131,17 +151,20 @@ impl Verifier {
         }
     }
 
-    async fn hand_in(&self, certified: &mut Vec<Sha384>) -> Result<Heard, CardRefusal> {
+    async fn hand_in(
+        &self,
+        certified: &mut Vec<Sha384>,
+    ) -> Result<Option<AcceptedBoot>, CardRefusal> {
         let mut boot = self.describe_boot().await?;
         if !boot.measured {
-            return Ok(Heard::NothingToTell);
+            return Ok(None);
         }
         for _ in 0..TRIES {
             match self.hand_in_as(boot, certified).await? {
                 Sent::Answered(response) => {
-                    understand::<IgnoredAny>(&response)?;
+                    let accepted = understand::<Answer>(&response)?.accepted()?;
                     tracing::info!("the verifier accepts how this host was booted");
-                    return Ok(Heard::Accepted);
+                    return Ok(Some(accepted));
                 }
                 Sent::WentOn(since) => boot = *since,
             }
@@ -200,6 +223,27 @@ impl Verifier {
     }
 }
 
+impl Answer {
+    fn accepted(self) -> Result<AcceptedBoot, CardRefusal> {
+        let release = |manifest: &str, version| {
+            let manifest = manifest.parse();
+            manifest.map(|manifest| AcceptedRelease { manifest, version })
+        };
+        let base = release(&self.base, self.base_version);
+        let bundle = release(&self.bundle, self.bundle_version);
+        let (Ok(base), Ok(bundle), Some(phase)) = (base, bundle, Phase::named(&self.phase)) else {
+            return Err(unclear("it names no boot that it accepts"));
+        };
+        Ok(AcceptedBoot {
+            base,
+            bundle,
+            phase,
+            quoted: self.quoted,
+            firmware: self.firmware,
+        })
+    }
+}
+
 fn quoted(quote: &TpmQuote) -> Value {
     let pcrs = quote.pcrs.iter();
     let pcrs: BTreeMap<_, _> = pcrs
@@ -208,4 +252,42 @@ fn quoted(quote: &TpmQuote) -> Value {
     json!({
         "attested": B64.encode(&*quote.attested), "signature": B64.encode(&*quote.signature), "pcrs": pcrs,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_accepted_boot_is_named_as_it_should_be() {
+        let manifest = "ab".repeat(48);
+        let right = json!({
+            "base": manifest, "base_version": 3, "bundle": "cd".repeat(48), "bundle_version": 4,
+            "phase": "enclave", "quoted": true, "firmware": "ovmf",
+        });
+        let read = |answer: &Value| {
+            let (status, body) = (200, answer.to_string().into_bytes());
+            understand::<Answer>(&Response { status, body })?.accepted()
+        };
+        let accepted = read(&right).unwrap();
+        assert_eq!(accepted.base.manifest.to_string(), manifest);
+        assert_eq!((accepted.base.version, accepted.bundle.version), (3, 4));
+        assert_eq!(accepted.phase, Phase::Enclave);
+        assert!(accepted.quoted && accepted.firmware.as_deref() == Some("ovmf"));
+        for (member, wrong) in [
+            ("base", json!("ab")),
+            ("bundle", Value::Null),
+            ("bundle_version", json!(-1)),
+            ("phase", json!("guest")),
+            ("quoted", json!("yes")),
+        ] {
+            let mut answer = right.clone();
+            answer[member] = wrong;
+            let refused = read(&answer);
+            assert!(
+                matches!(refused, Err(CardRefusal::VerifierUnclear(_))),
+                "{member}: {refused:?}"
+            );
+        }
+    }
 }

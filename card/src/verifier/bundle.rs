@@ -7,7 +7,8 @@ use bartizan_attestation::host::CardRefusal;
 use bartizan_channel::https::{Request, Response};
 use bartizan_channel::{ChannelError, Fault};
 
-use super::{Verifier, booted};
+use super::Verifier;
+use super::problem::is_problem;
 
 /// The problem by which the verifier says that it has none.
 const NONE: &str = "bundle-not-published";
@@ -72,7 +73,7 @@ fn served(response: Response) -> Result<Vec<u8>, BundleRefusal> {
         status,
         problem: problem.clone(),
     };
-    if booted::is_problem(&refusal, NONE) {
+    if is_problem(&refusal, NONE) {
         return Err(BundleRefusal::NotPublished);
     }
     Err(BundleRefusal::VerifierRefused { status, problem })

@@ -1,5 +1,6 @@
 //! Orders at the card's socket: what is done, what is refused, and what the log says of both.
 
+mod attesting;
 mod log;
 mod refused;
 mod running;
@@ -7,7 +8,7 @@ mod stand_in_hypervisor;
 
 use running::{Running, again, stop};
 
-use bartizan_attestation::certificates::Role;
+use bartizan_attestation::certificates::{Role, Subject, Usage};
 use bartizan_attestation::host::{OperationReply, OperatorReply, OperatorRequest};
 use bartizan_attestation::operation::{Operation, RotatableKey};
 
@@ -77,6 +78,67 @@ fn a_card_identity_key_is_rotated_by_an_administrator() {
     }
     // The next order is for the same host.
     scene.order(&bob, Operation::ListGuests);
+}
+
+#[test]
+fn a_certificate_is_renewed_for_the_same_key_by_an_administrator() {
+    let scene = Running::start("");
+    let (ann, bob) = (
+        scene.operator("ann", Role::Administrator),
+        scene.operator("bob", Role::Runner),
+    );
+    let renew = || Operation::RenewCertificate;
+    assert_eq!(scene.refusal(&bob, renew()), "role");
+    assert!(scene.vault.installed.try_recv().is_err());
+    let OperationReply::Renewed(new) = scene.order(&ann, renew()) else {
+        panic!("not renewed");
+    };
+    // A card's first key is what it is named by.
+    assert_eq!(*new.key, scene.host.0);
+    let installed = scene.vault.installed.recv_timeout(crate::DEADLINE).unwrap();
+    let subject = Subject::in_certificate(&installed[0], Usage::Card);
+    assert_eq!(subject.unwrap().card(), Some(scene.host));
+    let events = scene.events();
+    assert_eq!(
+        events[2..4],
+        ["begun ann renew-certificate", "ended 2 done"]
+    );
+}
+
+#[test]
+fn a_certificate_that_is_not_renewed_stays() {
+    let mut scene = Running::start("launch_grace_s: 600");
+    let ann = scene.operator("ann", Role::Administrator);
+    let verifier = || scene.verifier.as_ref().unwrap();
+    verifier().certify(false);
+    assert_eq!(
+        scene.refusal(&ann, Operation::RenewCertificate),
+        "not-renewed"
+    );
+    verifier().refuse_renewals(Some("host-renewals-exhausted"));
+    assert_eq!(
+        scene.refusal(&ann, Operation::RenewCertificate),
+        "host-refused"
+    );
+    let events = scene.events();
+    assert_eq!(
+        [&events[2], &events[4]],
+        ["ended 1 refused", "ended 3 refused"]
+    );
+    drop(scene.verifier.take());
+    assert_eq!(
+        scene.refusal(&ann, Operation::RenewCertificate),
+        "verifier-away"
+    );
+    let events = scene.events();
+    assert_eq!(
+        events
+            .iter()
+            .filter(|event| event.ends_with(" unknown"))
+            .count(),
+        1
+    );
+    assert!(scene.vault.installed.try_recv().is_err());
 }
 
 #[test]

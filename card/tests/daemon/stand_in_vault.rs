@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
+use bartizan_attestation::boot::{RegisterValues, Sha384};
 use bartizan_attestation::certificates::Lineage;
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::keys::{
-    BegunSuccession, Chain, KeyDescription, KeyEvent, KeyEventKind, KeyKind, NextKey, Purpose,
-    VaultKind, VaultRefusal, VaultReply, VaultRequest,
+    BegunSuccession, BootDescription, Chain, KeyDescription, KeyEvent, KeyEventKind, KeyKind,
+    NextKey, Purpose, VaultKind, VaultRefusal, VaultReply, VaultRequest,
 };
 use bartizan_attestation::succession::Successor;
 use bartizan_local::{read_frame, write_frame};
@@ -28,6 +29,7 @@ pub(crate) struct StandInVault {
     enrolled: Arc<AtomicBool>,
     rolls: Arc<AtomicBool>,
     silent: Arc<AtomicBool>,
+    measured: Arc<AtomicBool>,
     clients: Clients,
 }
 
@@ -44,6 +46,7 @@ struct Keys {
     enrolled: Arc<AtomicBool>,
     rolls: Arc<AtomicBool>,
     silent: Arc<AtomicBool>,
+    measured: Arc<AtomicBool>,
     installed: mpsc::Sender<Chain>,
     rolled: mpsc::Sender<Lineage>,
 }
@@ -66,6 +69,7 @@ impl StandInVault {
         let enrolled = Arc::new(AtomicBool::new(true));
         let rolls = Arc::new(AtomicBool::new(true));
         let silent = Arc::new(AtomicBool::new(false));
+        let measured = Arc::new(AtomicBool::new(false));
         let (sender, installed) = mpsc::channel();
         let (followed, rolled) = mpsc::channel();
         let clients = Clients::default();
@@ -78,6 +82,7 @@ impl StandInVault {
             enrolled: Arc::clone(&enrolled),
             rolls: Arc::clone(&rolls),
             silent: Arc::clone(&silent),
+            measured: Arc::clone(&measured),
             installed: sender,
             rolled: followed,
         });
@@ -95,6 +100,7 @@ impl StandInVault {
             enrolled,
             rolls,
             silent,
+            measured,
             clients,
         }
     }
@@ -117,6 +123,11 @@ impl StandInVault {
     /// From now on fleet CAs are followed, or no longer.
     pub(crate) fn roll(&self, rolls: bool) {
         self.rolls.store(rolls, Ordering::SeqCst);
+    }
+
+    /// From now on the boot was measured.
+    pub(crate) fn measure(&self) {
+        self.measured.store(true, Ordering::SeqCst);
     }
 
     /// From now on TLS handshakes are signed, or no longer.
@@ -164,6 +175,8 @@ impl Keys {
                 id: self.card.lock().unwrap().key.public_key().sha256().into(),
                 what: KeyEventKind::Made,
             }]),
+            VaultRequest::DescribeBoot => VaultReply::Boot(self.boot()),
+            VaultRequest::Quote { .. } => VaultReply::Quote(None),
             VaultRequest::BeginSuccession { next } => self.begin(next),
             VaultRequest::InstallCardIdentity { chain, .. } => {
                 let (mut card, der) = (self.card.lock().unwrap(), chain[0].to_vec());
@@ -212,6 +225,18 @@ impl Keys {
         let in_use = identity(&card.key, vec![card.der.clone().into()]);
         let waits = next.as_ref().map(|next| identity(next, Vec::new()));
         [in_use].into_iter().chain(waits).collect()
+    }
+
+    /// Of four phases; nobody looks at its log.
+    fn boot(&self) -> BootDescription {
+        BootDescription {
+            measured: self.measured.load(Ordering::SeqCst),
+            log: b"a log".to_vec().into(),
+            registers: RegisterValues::ZERO,
+            phases: vec![Sha384::ZERO; 4],
+            stopped: None,
+            firmware: None,
+        }
     }
 
     fn begin(&self, wish: NextKey) -> VaultReply {

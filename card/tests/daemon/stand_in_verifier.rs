@@ -25,6 +25,7 @@ pub(crate) struct StandInVerifier {
     told: Arc<Mutex<Told>>,
     bundle: Arc<Mutex<Served>>,
     certifies: Arc<AtomicBool>,
+    judging: Arc<Mutex<Judging>>,
     asked_for_cas: Arc<AtomicUsize>,
     end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -36,6 +37,19 @@ pub(crate) struct Told {
     pub(crate) lineage: Lineage,
     /// The token keys' certificates, DER.
     pub(crate) tokens: Vec<Vec<u8>>,
+}
+
+/// What it makes of hosts and their boots.
+#[derive(Clone, Default)]
+struct Judging {
+    /// The problem with all that a host asks, but that it hands in.
+    refuses: Option<&'static str>,
+    /// The problem with its boot.
+    refuses_boot: Option<&'static str>,
+    /// The problem with its renewals.
+    refuses_renewals: Option<&'static str>,
+    /// What was handed in.
+    handed_in: Vec<Value>,
 }
 
 /// What is answered to whoever asks for a bundle.
@@ -70,9 +84,11 @@ impl StandInVerifier {
         let asked_for_cas = Arc::new(AtomicUsize::new(0));
         let bundle = Arc::<Mutex<Served>>::default();
         let certifies = Arc::new(AtomicBool::new(true));
+        let judging = Arc::<Mutex<Judging>>::default();
         let state = State {
             bundle: Arc::clone(&bundle),
             certifies: Arc::clone(&certifies),
+            judging: Arc::clone(&judging),
             fleet,
             lineage: shown,
             told: Arc::clone(&told),
@@ -97,6 +113,7 @@ impl StandInVerifier {
             told,
             bundle,
             certifies,
+            judging,
             asked_for_cas,
             end: Some(end),
             thread: Some(thread),
@@ -111,6 +128,26 @@ impl StandInVerifier {
     /// Whether from now on a host's next key gets a certificate.
     pub(crate) fn certify(&self, certifies: bool) {
         self.certifies.store(certifies, Ordering::SeqCst);
+    }
+
+    /// From now on this is the problem with whatever a host asks, if there is one.
+    pub(crate) fn refuse(&self, problem: Option<&'static str>) {
+        self.judging.lock().unwrap().refuses = problem;
+    }
+
+    /// From now on this is the problem with a host's boot, if there is one.
+    pub(crate) fn refuse_boot(&self, problem: Option<&'static str>) {
+        self.judging.lock().unwrap().refuses_boot = problem;
+    }
+
+    /// From now on this is the problem with a host that wants another certificate, if there is one.
+    pub(crate) fn refuse_renewals(&self, problem: Option<&'static str>) {
+        self.judging.lock().unwrap().refuses_renewals = problem;
+    }
+
+    /// The boots that were handed in.
+    pub(crate) fn handed_in(&self) -> Vec<Value> {
+        self.judging.lock().unwrap().handed_in.clone()
     }
 
     /// From now on it tells this.
@@ -144,6 +181,7 @@ struct State {
     revoked: Arc<Mutex<Vec<String>>>,
     bundle: Arc<Mutex<Served>>,
     certifies: Arc<AtomicBool>,
+    judging: Arc<Mutex<Judging>>,
     asked_for_cas: Arc<AtomicUsize>,
 }
 
@@ -201,6 +239,16 @@ async fn answer(state: &State, acceptor: &Acceptor, stream: TcpStream) -> Option
         stream.write_all(&answer).await.ok()?;
         return stream.shutdown().await.ok();
     }
+    if head.starts_with("POST /v1/hosts/boot ") {
+        assert!(client.is_some(), "the card shows who it is");
+        let answer = state.judge(&body);
+        stream.write_all(&answer).await.ok()?;
+        return stream.shutdown().await.ok();
+    }
+    if let Some(problem) = state.refuses(&head).filter(|_| client.is_some()) {
+        stream.write_all(&refusal(problem)).await.ok()?;
+        return stream.shutdown().await.ok();
+    }
     let body = if head.starts_with("POST /v1/hosts ") {
         state.enroll(&body)
     } else {
@@ -223,7 +271,35 @@ fn with_length(status: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
+fn refusal(problem: &str) -> Vec<u8> {
+    let document =
+        json!({ "type": format!("urn:bartizan:problem:{problem}"), "detail": "told to refuse" });
+    with_length("403 Forbidden", document.to_string().as_bytes())
+}
+
 impl State {
+    /// The problem with what is asked.
+    fn refuses(&self, head: &str) -> Option<&'static str> {
+        let judging = self.judging.lock().unwrap();
+        let renews = head.starts_with("POST /v1/hosts/succeed ");
+        let of_renewals = judging.refuses_renewals.filter(|_| renews);
+        judging.refuses.or(of_renewals)
+    }
+
+    /// A boot of two releases.
+    fn judge(&self, body: &str) -> Vec<u8> {
+        let mut judging = self.judging.lock().unwrap();
+        judging.handed_in.push(serde_json::from_str(body).unwrap());
+        if let Some(problem) = judging.refuses_boot {
+            return refusal(problem);
+        }
+        let accepted = json!({
+            "base": "ab".repeat(48), "base_version": 3, "bundle": "cd".repeat(48), "bundle_version": 4,
+            "phase": "hypervisor", "quoted": false, "firmware": null,
+        });
+        with_length("200 OK", accepted.to_string().as_bytes())
+    }
+
     /// By the present CA; from then on it tells of that one, where it has not before.
     fn enroll(&self, body: &str) -> Value {
         let wish: Value = serde_json::from_str(body).unwrap();

@@ -1,5 +1,6 @@
 //! `bartizan host`: the hosts of the fleet.
 
+mod attest;
 pub(crate) mod firmware;
 mod log;
 
@@ -8,13 +9,16 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, Result};
+use bartizan_attestation::host::OperationReply;
 use bartizan_attestation::identity::CardId;
+use bartizan_attestation::operation::Operation;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::card::Card;
+use crate::card::{Card, CardError};
 use crate::output::Output;
 use crate::program::{ProgramError, beside};
+use crate::utc::utc;
 use crate::verifier::{Verifier, segment};
 
 /// The card's program, beside this one or on the path.
@@ -70,6 +74,26 @@ pub(crate) enum Host {
         /// Only so many records, the last ones.
         #[arg(long)]
         last: Option<u64>,
+        #[command(flatten)]
+        card: Card,
+    },
+    /// Have this host prove its present boot to the verifier now: its event log, and with a TPM a quote and its firmware's log.
+    ///
+    /// It is the card that says what the verifier answered; what the verifier has accepted it says itself: `bartizan host boots`.
+    ///
+    /// Exit code: 0 accepted, 1 refused or not done, 2 wrong usage, 69 the card, its vault or the verifier is away.
+    #[command(after_help = "Examples:\n  bartizan host attest\n  bartizan host attest --json")]
+    Attest {
+        #[command(flatten)]
+        card: Card,
+    },
+    /// Have this host certified anew now, for the same key; a card sees to its certificates by itself, at half of their life.
+    ///
+    /// Where a key that was begun waits for its certificate (`bartizan key rotate card`), it is for that one, which takes the present one's place.
+    ///
+    /// Exit code: 0 renewed, 1 refused, 2 wrong usage, 69 the card, its vault or the verifier is away.
+    #[command(after_help = "Examples:\n  bartizan host renew\n  bartizan host renew --json")]
+    Renew {
         #[command(flatten)]
         card: Card,
     },
@@ -180,6 +204,17 @@ pub(crate) fn run(command: Host, output: Output) -> Result<ExitCode> {
             let card = answer["card"].as_str().unwrap_or_default();
             let shown = json!({ "ok": true, "card": card });
             output.result(&shown, &format!("{name} is enrolled as {card}"));
+        }
+        Host::Attest { card } => return attest::run(&card, output),
+        Host::Renew { card } => {
+            let OperationReply::Renewed(new) = card.order(Operation::RenewCertificate)? else {
+                return Err(CardError::Unexpected.into());
+            };
+            let key: String = new.key.iter().map(|byte| format!("{byte:02x}")).collect();
+            let until = utc(new.not_after.saturating_mul(1000));
+            let shown =
+                json!({ "ok": true, "key": key, "not_after": new.not_after, "valid_until": until });
+            output.result(&shown, &format!("renewed; valid until {until}"));
         }
         Host::Log { last, card } => log::show(&card, last, output)?,
         Host::Boots { host, verifier } => {

@@ -117,19 +117,6 @@ impl Drop for Host {
     }
 }
 
-/// `bartizan-card renew`, as the card's user.
-pub(super) fn renew(layout: &Layout, users: &Users, config: &str) -> Result<()> {
-    let recipe = Recipe {
-        program: layout.program("bartizan-card"),
-        arguments: vec!["renew".into(), "--config".into(), config.into()],
-        account: users.card,
-        capabilities: &[],
-        environment: Vec::new(),
-        log: layout.path("card-renew.log"),
-    };
-    Daemon::run_once(&recipe, "")
-}
-
 /// `bartizan host enroll`, as the card's user.
 pub(super) fn enroll(
     layout: &Layout,

@@ -109,11 +109,20 @@ impl Machine {
         }
     }
 
-    /// Has the card ask the verifier for something.
+    /// Has the host ask the verifier for something.
     pub(crate) fn renew(&self, stack: &Stack) -> Result<()> {
-        // An error tells the end of the log: nothing of a time before.
-        fs::remove_file(self.layout.path("card-renew.log")).ok();
-        stack.renew(&self.layout, &self.configs.card)
+        let card = self.layout.path("run/card/operations.sock");
+        let operator = stack.operator.at(card);
+        operator.must(&["host", "renew"]).map(drop)
+    }
+
+    /// The same, until it is served: its card repeats for a while what it was refused for.
+    pub(crate) fn served(&self, stack: &Stack) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = self.renew(stack) {
+            ensure!(Instant::now() < deadline, "never served: {error:#}");
+        }
+        Ok(())
     }
 
     /// The same, which the verifier must refuse for this reason; what was said.

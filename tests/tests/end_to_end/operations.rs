@@ -38,6 +38,7 @@ pub(crate) const CASES: &[Case] = &[
         around_the_card,
     ),
     ("operations::tls_client_key_is_rotated", rotated),
+    ("operations::host_proves_its_boot_when_ordered", attested),
     ("operations::edited_log_is_noticed", edited_log),
 ];
 
@@ -242,6 +243,43 @@ fn rotated(world: &mut World) -> Result<()> {
     stack.operator.must(&["key", "rotate", "tls-client"])?;
     let (code, answer) = web.attest("--application nginx --pid $(cat /run/nginx.pid)")?;
     ensure!(code == Some(0), "{answer}");
+    Ok(())
+}
+
+/// Now, not when it was booted: what the verifier has not heard of since is in the log of both.
+fn attested(world: &mut World) -> Result<()> {
+    let stack = world.stack()?;
+    let this = Forge::of(stack, &stack.operator)?.host.to_string();
+    let refused = stack.observer.run(&["host", "attest"])?;
+    ensure!(
+        refused.code == Some(1) && refused.stderr.contains("needs"),
+        "{refused:?}"
+    );
+    let attested = stack.runner.must(&["host", "attest"])?;
+    ensure!(attested["accepted"] == true, "{attested}");
+    ensure!(attested["quoted"] == false, "{attested}");
+    let shown = stack.operator.must(&["boot", "show"])?;
+    let boots = stack.operator.must(&["host", "boots", &this])?;
+    for (at, part) in ["base", "bundle"].into_iter().enumerate() {
+        let (judged, own) = (&attested["releases"][at], &shown["releases"][at]);
+        ensure!(
+            judged["part"] == part && judged["version"] == own["version"],
+            "{attested}, {shown}"
+        );
+        ensure!(boots[0][part] == judged["manifest"], "{attested}, {boots}");
+    }
+    let log = stack.observer.must(&["host", "log", "--last", "20"])?;
+    let rows = log.as_array().context("a log")?;
+    let begun = rows
+        .iter()
+        .find(|row| row["operation"] == "attest-host" && row["event"] == "begun");
+    let begun = begun.context("it is not in the log")?;
+    ensure!(begun["operator"] == "rae", "{begun}");
+    let ended = rows.iter().find(|row| row["begun"] == begun["index"]);
+    ensure!(
+        ended.context("its end is not in the log")?["outcome"] == "done",
+        "{log}"
+    );
     Ok(())
 }
 

@@ -5,8 +5,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::measurement::Digest;
-use bartizan_tests::daemon::{Daemon, Recipe};
-use bartizan_tests::layout::text;
 use bartizan_tests::stack::{Guest, GuestSpec};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
@@ -132,19 +130,8 @@ fn host_renewal(world: &mut World) -> Result<()> {
         Ok(B64.decode(listed["certificate"].as_str().unwrap_or_default())?)
     };
     let before = certificate()?;
-    let renew = Recipe {
-        program: host.layout.program("bartizan-card"),
-        arguments: vec![
-            "renew".into(),
-            "--config".into(),
-            text(&host.layout.path("card.yaml"))?,
-        ],
-        account: host.users.card,
-        capabilities: &[],
-        environment: Vec::new(),
-        log: host.layout.path("card-renew.log"),
-    };
-    Daemon::run_once(&renew, "")?;
+    let renewed = host.operator.must(&["host", "renew"])?;
+    ensure!(renewed["key"].is_string(), "{renewed}");
     let after = certificate()?;
     ensure!(after != before, "the verifier lists the former certificate");
 

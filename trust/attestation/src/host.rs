@@ -19,7 +19,8 @@ pub use measurer::{
     FromMeasurer, MeasurerContext, Outcome, RamRange, ReportKeyRotated, ToMeasurer,
 };
 pub use operation::{
-    BootShown, KeysShown, LogPage, OPERATION_FRAME, OperationReply, OperationRequest,
+    AcceptedBoot, AcceptedRelease, BootShown, KeysShown, LogPage, OPERATION_FRAME, OperationReply,
+    OperationRequest, RenewedCertificate,
 };
 pub use operator::{GuestState, GuestSummary, OperatorRefusal, OperatorReply, OperatorRequest};
 pub use supervisor::{Enrollment, GuestStatus, Superseded, SupervisorReply, SupervisorRequest};

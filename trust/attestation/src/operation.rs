@@ -105,6 +105,12 @@ pub enum Operation {
         #[n(0)]
         vm: String,
     },
+    /// Prove this host's present boot to the verifier now, whatever that knows of it.
+    #[n(30)]
+    AttestHost,
+    /// Have this host certified anew, for the same card identity key; where another waits for its certificate, for that one.
+    #[n(31)]
+    RenewCertificate,
 }
 
 /// A key that an operator may have rotated.
@@ -150,6 +156,8 @@ impl Operation {
             Self::ListKeys => "list-keys",
             Self::KeyHistory => "key-history",
             Self::RotateReportKey { .. } => "rotate-report-key",
+            Self::AttestHost => "attest-host",
+            Self::RenewCertificate => "renew-certificate",
         }
     }
 
@@ -163,10 +171,14 @@ impl Operation {
             | Self::ShowBoot
             | Self::ListKeys
             | Self::KeyHistory => Role::Observer,
-            Self::RunGuest { .. } | Self::StopGuest { .. } | Self::ReadConsole { .. } => {
-                Role::Runner
+            // The last one changes nothing, but the verifier judges so many boots of a host and no more.
+            Self::RunGuest { .. }
+            | Self::StopGuest { .. }
+            | Self::ReadConsole { .. }
+            | Self::AttestHost => Role::Runner,
+            Self::RotateKeys { .. } | Self::RotateReportKey { .. } | Self::RenewCertificate => {
+                Role::Administrator
             }
-            Self::RotateKeys { .. } | Self::RotateReportKey { .. } => Role::Administrator,
         }
     }
 
@@ -175,7 +187,12 @@ impl Operation {
     pub fn arguments(&self) -> BTreeMap<String, String> {
         let named = match self {
             Self::RunGuest { record } => vec![("record_sha256", hex::encode(sha256(record)))],
-            Self::ListGuests | Self::ShowBoot | Self::ListKeys | Self::KeyHistory => Vec::new(),
+            Self::ListGuests
+            | Self::ShowBoot
+            | Self::ListKeys
+            | Self::KeyHistory
+            | Self::AttestHost
+            | Self::RenewCertificate => Vec::new(),
             Self::ShowGuest { vm } | Self::RotateReportKey { vm } => vec![("vm", vm.clone())],
             Self::StopGuest { vm, force } => {
                 vec![("vm", vm.clone()), ("force", force.to_string())]
@@ -208,7 +225,9 @@ impl Operation {
             | Self::ReadLog { .. }
             | Self::ShowBoot
             | Self::ListKeys
-            | Self::KeyHistory => true,
+            | Self::KeyHistory
+            | Self::AttestHost
+            | Self::RenewCertificate => true,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::firmware::Pcrs;
 use super::input::{self, InputError, Segment};
 use super::listing::{PageShare, Paid};
 use crate::binary::Binary;
-use crate::boots::{self, HandedIn, Quote};
+use crate::boots::{self, Accepted, HandedIn, Quote};
 use crate::peer::ChannelBinding;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
@@ -64,8 +64,33 @@ impl From<QuoteDocument> for Quote {
 pub(super) struct AcceptedBootDocument {
     /// The base's manifest: its SHA-384, 96 hexadecimal digits.
     base: String,
-    /// The bundle's.
+    /// The base's version.
+    base_version: u64,
+    /// The bundle's manifest.
     bundle: String,
+    /// The bundle's version.
+    bundle_version: u64,
+    /// The last phase that has ended: `hypervisor` or `enclave`.
+    phase: &'static str,
+    /// Whether the host's TPM has quoted the boot's registers.
+    quoted: bool,
+    /// The name of the reference that the host's firmware is one of; null where it was compared with none, or is of none.
+    firmware: Option<String>,
+}
+
+impl From<Accepted> for AcceptedBootDocument {
+    fn from(accepted: Accepted) -> Self {
+        let [base, bundle] = accepted.releases;
+        Self {
+            base: base.manifest.to_string(),
+            base_version: base.version,
+            bundle: bundle.manifest.to_string(),
+            bundle_version: bundle.version,
+            phase: accepted.phase.name(),
+            quoted: accepted.quoted,
+            firmware: accepted.firmware.map(|reference| reference.name),
+        }
+    }
 }
 
 /// The boots that are kept of a host.
@@ -146,9 +171,7 @@ pub(super) async fn hand_in(
         binding: binding.map(|Extension(binding)| binding),
     };
     let accepting = async move { boots::accept(&service, handed_in).await };
-    let accepted = to_its_end(share, accepting).await?;
-    let [base, bundle] = accepted.map(|manifest| manifest.to_string());
-    Ok(Json(AcceptedBootDocument { base, bundle }))
+    Ok(Json(to_its_end(share, accepting).await?.into()))
 }
 
 /// The boots of a host that were accepted, the last 32.

@@ -241,7 +241,10 @@ async fn a_host_is_served_once_its_boot_was_accepted_and_its_results_say_of_whic
 
     let (status, accepted) = hand_in(&bench, &booted, &boot.log).await;
     assert_eq!(status, StatusCode::OK, "{accepted}");
-    let expected = json!({ "base": factory.digest(0), "bundle": factory.digest(1) });
+    let expected = json!({
+        "base": factory.digest(0), "base_version": 1, "bundle": factory.digest(1), "bundle_version": 1,
+        "phase": "hypervisor", "quoted": false, "firmware": null,
+    });
     assert_eq!(accepted, expected);
 
     let (status, answer) = nonce(&bench, &booted, &guest).await;

@@ -241,6 +241,10 @@ async fn demanded_firmware_is_that_of_a_reference_in_force() {
     let (_, added) = scene.add_reference("ovmf", &shows).await;
     let (status, answer) = scene.hand_in(&shows, Some(OVMF)).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(
+        (&answer["quoted"], &answer["firmware"]),
+        (&json!(true), &json!("ovmf"))
+    );
     let claimed = scene.claimed().await;
     assert_eq!(claimed["reference"]["name"], "ovmf");
     // A reference that is retired counts no longer with the next request; in force again, it does.

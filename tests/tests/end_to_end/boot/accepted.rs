@@ -1,5 +1,7 @@
 //! What the verifier makes of a host's boot.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, bail, ensure};
 use bartizan_attestation::boot::{EventLog, Phase};
 use bartizan_tests::stack::Stack;
@@ -15,6 +17,9 @@ pub(super) const CASES: &[Case] = &[(
     registered_only,
 )];
 
+/// A card repeats a refusal for two seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 fn registered_only(world: &mut World) -> Result<()> {
     let mut rig = Rig::new(world, "b8")?;
     let stack = world.stack()?;
@@ -25,10 +30,17 @@ fn registered_only(world: &mut World) -> Result<()> {
 
     // The boot went well, by a key that the verifier knows; but nobody has registered these releases.
     refused(&rig, stack, "boot-release-unknown")?;
+    let judged = rig.at_host(stack).run(&["host", "attest"])?;
+    ensure!(judged.code == Some(1), "{judged:?}");
+    ensure!(judged.json["accepted"] == false, "{judged:?}");
+    ensure!(
+        judged.json["problem"] == "boot-release-unknown",
+        "{judged:?}"
+    );
     ensure!(boots(stack, &card)?.is_empty(), "a boot was accepted");
 
     rig.releases.register()?;
-    stack.renew(&rig.layout, &rig.configs.card)?;
+    served(&rig, stack)?;
     let accepted = boots(stack, &card)?;
     let [accepted] = accepted.as_slice() else {
         bail!("{} boots were accepted", accepted.len());
@@ -56,7 +68,7 @@ fn registered_only(world: &mut World) -> Result<()> {
     );
     refused(&rig, stack, "boot-release-unknown")?;
     rig.releases.register()?;
-    stack.renew(&rig.layout, &rig.configs.card)?;
+    served(&rig, stack)?;
 
     // Another version is another boot.
     rig.end()?;
@@ -64,7 +76,7 @@ fn registered_only(world: &mut World) -> Result<()> {
     rig.boot()?.done()?;
     refused(&rig, stack, "boot-release-unknown")?;
     rig.releases.register()?;
-    stack.renew(&rig.layout, &rig.configs.card)?;
+    served(&rig, stack)?;
     ensure!(boots(stack, &card)?.len() == 2, "a boot is missing");
 
     // The same releases, and a configuration that is not theirs: the host says so by a key of the first phase, and is served nothing.
@@ -81,7 +93,7 @@ fn registered_only(world: &mut World) -> Result<()> {
 
 /// The host asks for something, and is refused for its boot.
 pub(super) fn refused(rig: &Rig, stack: &Stack, kind: &str) -> Result<String> {
-    match stack.renew(&rig.layout, &rig.configs.card) {
+    match rig.renew(stack) {
         Ok(()) => bail!("the host was served, where {kind} is due"),
         Err(error) => {
             let said = format!("{error:#}");
@@ -89,6 +101,15 @@ pub(super) fn refused(rig: &Rig, stack: &Stack, kind: &str) -> Result<String> {
             Ok(said)
         }
     }
+}
+
+/// The host asks for something, and is served, once it has asked anew.
+pub(super) fn served(rig: &Rig, stack: &Stack) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = rig.renew(stack) {
+        ensure!(Instant::now() < deadline, "never served: {error:#}");
+    }
+    Ok(())
 }
 
 fn boots(stack: &Stack, card: &str) -> Result<Vec<Value>> {

@@ -10,6 +10,7 @@ use bartizan_tests::layout::text;
 use bartizan_tests::stack::{Releases, Stack};
 use serde_json::{Value, json};
 
+use super::accepted::served;
 use super::rig::{Rig, digests, part};
 use super::shut::Vault;
 use crate::Case;
@@ -40,7 +41,7 @@ fn from_the_verifier(world: &mut World) -> Result<()> {
     ensure!(booted.phases.len() == 5, "{:?}", booted.phases);
     ensure!(!rig.releases.bundle().exists(), "the host has a file");
     rig.releases.register_one(&rig.releases.base())?;
-    stack.renew(&rig.layout, &rig.configs.card)?;
+    served(&rig, stack)?;
     rig.end()?;
 
     // An older one, by operators or by a verifier that was set back.

@@ -8,7 +8,7 @@ use bartizan_tests::stack::Stack;
 use bartizan_tests::token::Tpm;
 use serde_json::{Value, json};
 
-use super::accepted::refused;
+use super::accepted::{refused, served};
 use super::rig::{self, Rig};
 use crate::Case;
 use crate::world::World;
@@ -43,7 +43,7 @@ impl Machine {
         machine.boot(OVMF, OVMF)?;
         let (layout, configs) = (&machine.rig.layout, &machine.rig.configs);
         stack.enroll(layout, &configs.card, name, &["--vault", "tpm2"])?;
-        stack.renew(layout, &configs.card)?;
+        served(&machine.rig, stack)?;
         machine.card = machine.rig.card()?.to_string();
         Ok(machine)
     }
@@ -64,7 +64,7 @@ impl Machine {
     }
 
     fn served(&self, stack: &Stack) -> Result<()> {
-        stack.renew(&self.rig.layout, &self.rig.configs.card)
+        served(&self.rig, stack)
     }
 
     fn shown(&self, stack: &Stack) -> Result<Value> {

@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 use serde_json::{Value, json};
 
+use super::accepted::served;
 use super::rig::Rig;
 use crate::Case;
 use crate::world::World;
@@ -57,7 +58,7 @@ fn no_other_tpm(world: &mut World) -> Result<()> {
     );
     // Its certificates are of one kind, so that the verifier knows it.
     first.releases.register()?;
-    stack.renew(&first.layout, &first.configs.card)?;
+    served(&first, stack)?;
     let shown = shown(&first)?;
     first.end()?;
 

@@ -115,12 +115,21 @@ impl Rig {
         subject.card().context("a card")
     }
 
+    /// The fleet's operator, at this host.
+    pub(super) fn at_host(&self, stack: &Stack) -> Operator {
+        let card = self.layout.path("run/card/operations.sock");
+        stack.operator.at(card)
+    }
+
+    /// Has its operator renew its certificate.
+    pub(super) fn renew(&self, stack: &Stack) -> Result<()> {
+        self.at_host(stack).must(&["host", "renew"]).map(drop)
+    }
+
     /// Has its operator rotate the key of its card identity, which stays who it is.
     pub(super) fn rotate_card(&self, stack: &Stack) -> Result<()> {
         let card = self.card()?;
-        let operator = stack
-            .operator
-            .at(self.layout.path("run/card/operations.sock"));
+        let operator = self.at_host(stack);
         let key = || -> Result<Value> {
             let hosts = operator.must(&["host", "list"])?;
             let mut hosts = hosts.as_array().context("hosts")?.iter();

@@ -50,7 +50,7 @@ fn retired(book: &mut Runbook<'_>, stack: &Stack, former: &Machine) -> Result<()
     former.refused(stack, UNKNOWN)?;
     // In force again, so that it is seen to go with the key.
     former.releases.register()?;
-    former.renew(stack)
+    former.served(stack)
 }
 
 /// The host's releases, signed with a new key and configured for that.

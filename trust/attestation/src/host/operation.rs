@@ -1,10 +1,11 @@
 //! Operator's CLI → card.
 
-use minicbor::bytes::ByteVec;
+use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::decode::Error;
 use minicbor::{Decode, Decoder, Encode};
 
 use super::operator::OperatorReply;
+use crate::boot::{Phase, Sha384};
 use crate::cbor::at_most;
 use crate::cose::MAX_CHAIN;
 use crate::identity::CardId;
@@ -55,6 +56,57 @@ pub enum OperationReply {
     /// What became of this host's keys, as its vault remembers it.
     #[n(21)]
     KeyHistory(#[cbor(n(0), decode_with = "at_most_events")] Vec<KeyEvent>),
+    /// The verifier accepts how this host was booted.
+    #[n(30)]
+    Attested(#[n(0)] AcceptedBoot),
+    /// This host has another certificate.
+    #[n(31)]
+    Renewed(#[n(0)] RenewedCertificate),
+}
+
+/// A certificate of a card's that takes the place of another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct RenewedCertificate {
+    /// SHA-256 over the SubjectPublicKeyInfo of the card identity key that it is for.
+    #[n(0)]
+    pub key: ByteArray<32>,
+    /// Its last second, since the Unix epoch.
+    #[n(1)]
+    pub not_after: u64,
+}
+
+/// What the verifier says of a boot that it accepts. It is the card's word that it does.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct AcceptedBoot {
+    /// The base that it is of.
+    #[n(0)]
+    pub base: AcceptedRelease,
+    /// The bundle.
+    #[n(1)]
+    pub bundle: AcceptedRelease,
+    /// The last phase that has ended.
+    #[n(2)]
+    pub phase: Phase,
+    /// Whether a TPM has quoted the registers for it.
+    #[n(3)]
+    pub quoted: bool,
+    /// The name of the reference that the host's firmware is one of; none where it was compared with none, or is of none.
+    #[n(4)]
+    pub firmware: Option<String>,
+}
+
+/// A release that a boot is of.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct AcceptedRelease {
+    /// The digest of its manifest.
+    #[n(0)]
+    pub manifest: Sha384,
+    /// Its version.
+    #[n(1)]
+    pub version: u64,
 }
 
 /// The keys of a host's vault.

@@ -152,6 +152,39 @@ pub enum OperationRefusal {
         "the rotation is begun and not finished: {0}; the card goes on trying, see `bartizan key history host`"
     )]
     RotationBegun(#[n(0)] String),
+    /// The verifier refuses this host, whoever orders what.
+    #[n(21)]
+    #[error("the verifier refuses this host: {detail} ({kind})")]
+    HostRefused {
+        /// In a word, as the verifier has it: the last part of its problem's type.
+        #[n(0)]
+        kind: String,
+        /// Why.
+        #[n(1)]
+        detail: String,
+    },
+    /// The verifier has not answered.
+    #[n(22)]
+    #[error("the verifier does not answer: {0}; what came of the order is not known")]
+    VerifierAway(#[n(0)] String),
+    /// The verifier has answered something else.
+    #[n(23)]
+    #[error("{0}; what came of the order is not known")]
+    VerifierUnclear(#[n(0)] String),
+    /// There is nothing to hand in, or it could not be handed in.
+    #[n(24)]
+    #[error("this host's boot was not handed in: {0}")]
+    NotAttested(#[n(0)] String),
+    /// There is no other certificate.
+    #[n(25)]
+    #[error("this host's certificate was not renewed: {0}")]
+    NotRenewed(#[n(0)] String),
+    /// The vault was to install another certificate, and did not answer.
+    #[n(26)]
+    #[error(
+        "whether this host's certificate was renewed is not known: {0}; see `bartizan key list host`"
+    )]
+    RenewalUnknown(#[n(0)] String),
 }
 
 impl OperationRefusal {
@@ -180,6 +213,12 @@ impl OperationRefusal {
             Self::VaultAway(_) => "vault-away",
             Self::RotationUnknown(_) => "rotation-unknown",
             Self::RotationBegun(_) => "rotation-begun",
+            Self::HostRefused { .. } => "host-refused",
+            Self::VerifierAway(_) => "verifier-away",
+            Self::VerifierUnclear(_) => "verifier-unclear",
+            Self::NotAttested(_) => "not-attested",
+            Self::NotRenewed(_) => "not-renewed",
+            Self::RenewalUnknown(_) => "renewal-unknown",
         }
     }
 }

@@ -53,6 +53,8 @@ fn each() -> Vec<Operation> {
         Operation::ListKeys,
         Operation::KeyHistory,
         Operation::RotateReportKey { vm: vm() },
+        Operation::AttestHost,
+        Operation::RenewCertificate,
     ]
 }
 
@@ -111,9 +113,10 @@ fn whoever_looks_changes_nothing() {
             "key-history"
         ]
     );
-    for key in ["rotate-keys", "rotate-report-key"] {
+    for key in ["rotate-keys", "rotate-report-key", "renew-certificate"] {
         assert!(!of(Role::Runner).contains(&key));
     }
+    assert!(of(Role::Runner).contains(&"attest-host"));
     assert_eq!(of(Role::Administrator).len(), each().len());
 }
 
