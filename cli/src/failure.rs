@@ -57,6 +57,7 @@ fn number(error: &anyhow::Error) -> u8 {
                 | OperationRefusal::VaultAway(_)
                 | OperationRefusal::HypervisorAway(_)
                 | OperationRefusal::VerifierAway(_)
+                | OperationRefusal::VerifierBusy(_)
                 | OperationRefusal::RotationUnknown(_)
                 | OperationRefusal::RotationBegun(_)
                 | OperationRefusal::RenewalUnknown(_),

@@ -437,13 +437,14 @@ fn a_host_is_certified_anew_by_an_order() {
         not_after: 60,
     };
     let refused = |refusal| OperationReply::Refused(refusal);
-    let (kind, detail) = ("host-renewals-exhausted".to_owned(), "often".to_owned());
+    let (kind, detail) = ("card-key-superseded".to_owned(), "another".to_owned());
     for (answer, code) in [
         (OperationReply::Renewed(renewed), 0),
         (refused(OperationRefusal::NotRenewed("x".into())), 1),
         (refused(OperationRefusal::HostRefused { kind, detail }), 1),
         (refused(OperationRefusal::RenewalUnknown("x".into())), 69),
         (refused(OperationRefusal::VerifierAway("x".into())), 69),
+        (refused(OperationRefusal::VerifierBusy("x".into())), 69),
     ] {
         let serving = card(&socket, answer);
         let output = installed.run(&renew, "");

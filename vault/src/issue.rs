@@ -1,5 +1,7 @@
 //! Certificates: what each usage's says, built here from typed facts, signed by a key of the vault.
 
+use std::sync::OnceLock;
+
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::certificates::tcb_info::{self, TcbInfo};
@@ -15,6 +17,7 @@ use rcgen::{
 use time::OffsetDateTime;
 
 use crate::backend::{Backend, Encoding, StoredKey};
+use crate::vault::store;
 
 /// Seconds by which certificates begin earlier, for clocks that are behind.
 const BACKDATED_S: u64 = 60;
@@ -25,6 +28,8 @@ pub(crate) struct IssuerKey<'a> {
     pub(crate) purpose: Purpose,
     pub(crate) key: StoredKey<'a>,
     pub(crate) public: PublicKey,
+    /// Why it did not sign, which the library's error cannot say.
+    pub(crate) failed: &'a OnceLock<VaultRefusal>,
 }
 
 /// What a certificate shall say.
@@ -160,6 +165,7 @@ impl SigningKey for IssuerKey<'_> {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
         self.backend.sign(self.purpose, &self.key, message, Encoding::Der).map_err(|error| {
             tracing::error!(%error, purpose = ?self.purpose, "a certificate could not be signed");
+            self.failed.get_or_init(|| store(error));
             rcgen::Error::RemoteKeyError
         })
     }

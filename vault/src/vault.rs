@@ -10,7 +10,7 @@ mod tpm;
 mod verifier;
 
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bartizan_attestation::boot::{VaultAnswer, VaultStep};
 use bartizan_attestation::cose::PublicKey;
@@ -20,7 +20,7 @@ use bartizan_attestation::keys::{
 };
 use minicbor::bytes::ByteVec;
 
-use crate::backend::{Backend, BackendError, Encoding, NewKey, StoredKey};
+use crate::backend::{Backend, BackendError, DeviceError, Encoding, NewKey, StoredKey};
 use crate::boot::{AfterCard, Boot, Reached};
 use crate::config::{MeasuredBoot, NamedOperator, Role};
 use crate::handshake::is_certificate_verify;
@@ -93,6 +93,7 @@ impl Vault {
             succeeding: &self.succeeding,
             boot: &self.boot,
             now,
+            failed: OnceLock::new(),
         };
         self.rotate_sealing_if_due(&operation, &request);
         // The former identity or sealing key is destroyed: whatever took it up before has used it by then, and what comes after
@@ -111,6 +112,7 @@ impl Vault {
         match done {
             Ok(reply) => reply,
             Err(refusal) => {
+                let refusal = operation.failed.into_inner().unwrap_or(refusal);
                 tracing::warn!(%refusal, "refused");
                 VaultReply::Refused(refusal)
             }
@@ -128,6 +130,8 @@ struct Operation<'a> {
     succeeding: &'a Mutex<()>,
     boot: &'a Boot,
     now: u64,
+    /// Why a key did not sign, if one did not: what was to be signed is not at fault.
+    failed: OnceLock<VaultRefusal>,
 }
 
 impl Operation<'_> {
@@ -343,6 +347,7 @@ impl Operation<'_> {
             purpose: record.purpose,
             key: record.stored(),
             public: PublicKey::from_spki_der(&record.public).map_err(store)?,
+            failed: &self.failed,
         })
     }
 
@@ -375,7 +380,12 @@ fn not_kept(error: KeyringError) -> VaultRefusal {
 pub(crate) fn store(error: impl Error + 'static) -> VaultRefusal {
     let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
     while let Some(found) = cause {
-        if matches!(found.downcast_ref(), Some(BackendError::Away { .. })) {
+        // A token that refused the PIN is not asked again.
+        let away = match found.downcast_ref() {
+            Some(BackendError::Away { source, .. }) => !matches!(source, DeviceError::Pin),
+            _ => false,
+        };
+        if away {
             return VaultRefusal::DeviceAway(error.to_string());
         }
         cause = found.source();

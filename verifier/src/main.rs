@@ -17,8 +17,7 @@ mod arguments;
 
 use arguments::{Arguments, Command};
 
-/// How long a thread that asks the vault, or reads what somebody sent, may take when all else has ended: one question, as the vault
-/// answers it or not.
+/// How long a thread that asks the vault, or reads what somebody sent, may take when all else has ended: one try.
 const LAST_THREADS: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {

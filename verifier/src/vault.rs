@@ -4,9 +4,9 @@
 //! The link is synchronous: TLS asks for a signature inside a handshake, where nothing can be awaited.
 //! Each question has a deadline; a connection that fails is dropped and the question is asked once
 //! more over a new one, so that a vault that was restarted is not noticed. That is safe because no
-//! answer of a vault is worse for having been made twice, but two, which are asked for once: a rotation of the
+//! answer of a vault is worse for having been made twice, but three, which are asked for once: a rotation of the
 //! fleet CA is refused the second time, and [`crate::anchors`] looks what came of it; one of the sealing key is done
-//! once more, which has the vault busy for as long again.
+//! once more, which has the vault busy for as long again; a key that was destroyed is not there the second time.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -211,7 +211,9 @@ impl Shared {
         // Sent once, over a link that is no former vault's.
         let once = matches!(
             request,
-            VaultRequest::RotateFleetCa { .. } | VaultRequest::RotateSealing
+            VaultRequest::RotateFleetCa { .. }
+                | VaultRequest::RotateSealing
+                | VaultRequest::Revoke { .. }
         );
         if let Some(link) = self.links.take().filter(|_| !once) {
             match self.ask_over(link, request) {
@@ -278,10 +280,9 @@ impl ProblemType for VaultError {
 
     fn retry_after_s(&self) -> Option<u64> {
         match self {
-            Self::Away { .. } | Self::Link(_) | Self::Refused(VaultRefusal::DeviceAway(_)) => {
-                Some(1)
-            }
-            Self::Refused(_) | Self::UnexpectedReply => None,
+            Self::Away { .. } | Self::Refused(VaultRefusal::DeviceAway(_)) => Some(1),
+            // It may have been done.
+            Self::Link(_) | Self::Refused(_) | Self::UnexpectedReply => None,
             Self::Task(error) => error.retry_after_s(),
         }
     }

@@ -5,15 +5,16 @@ use bartizan_attestation::operation::OperationRefusal;
 
 use crate::verifier::Problem;
 
-/// The verifier's word that it refuses this host, or what this host asked; none where it cannot answer, or somebody else does.
+/// The verifier's word that it refuses this host (403), or has had enough of it for now (429); none where it says something else, or
+/// somebody else does.
 pub(super) fn host_refused(refusal: &CardRefusal) -> Option<OperationRefusal> {
-    match refusal {
-        CardRefusal::VerifierRefused {
-            status: 400..=499, ..
-        } => {
-            let Problem { kind, detail } = Problem::of(refusal)?;
-            Some(OperationRefusal::HostRefused { kind, detail })
-        }
+    let CardRefusal::VerifierRefused { status, .. } = refusal else {
+        return None;
+    };
+    let Problem { kind, detail } = Problem::of(refusal)?;
+    match status {
+        403 => Some(OperationRefusal::HostRefused { kind, detail }),
+        429 => Some(OperationRefusal::VerifierBusy(format!("{detail} ({kind})"))),
         _ => None,
     }
 }
@@ -31,6 +32,7 @@ pub(super) fn begun(
         CardRefusal::VerifierRefused { status, .. } if status >= 500 => {
             OperationRefusal::VerifierAway(refusal.to_string())
         }
+        CardRefusal::VerifierRefused { status: 409, .. } => not_done(refusal.to_string()),
         CardRefusal::VerifierRefused { .. } | CardRefusal::VerifierUnclear(_) => {
             OperationRefusal::VerifierUnclear(refusal.to_string())
         }
@@ -58,6 +60,9 @@ mod tests {
             (refused(503, FORKED), "verifier-away"),
             (refused(502, "<html>"), "verifier-away"),
             (refused(404, "<html>"), "verifier-unclear"),
+            (refused(408, FORKED), "verifier-unclear"),
+            (refused(409, FORKED), "not-attested"),
+            (refused(429, FORKED), "verifier-busy"),
             (CardRefusal::VerifierUnclear("x".into()), "verifier-unclear"),
             (CardRefusal::VerifierAway("down".into()), "verifier-away"),
             (CardRefusal::VaultAway("down".into()), "vault-away"),
@@ -73,7 +78,12 @@ mod tests {
     fn an_operator_is_told_why_in_the_verifiers_words() {
         let told = host_refused(&refused(403, FORKED)).unwrap().to_string();
         assert!(told.contains("twice (vault-forked)"), "{told}");
-        for other in [refused(503, FORKED), refused(403, "<html>")] {
+        for other in [
+            refused(408, FORKED),
+            refused(409, FORKED),
+            refused(503, FORKED),
+            refused(403, "<html>"),
+        ] {
             assert_eq!(host_refused(&other), None);
         }
     }

@@ -14,6 +14,7 @@ use bartizan_channel::https::{Request, Response};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
@@ -40,6 +41,8 @@ pub(super) struct Told {
     accepted: AtomicU64,
     /// One at a time.
     telling: Mutex<Telling>,
+    /// An order to do so is under way.
+    attesting: Mutex<()>,
 }
 
 /// What came of the telling.
@@ -124,16 +127,25 @@ impl Verifier {
         })
     }
 
-    /// Hands the boot's log in now, whatever the verifier has said of it so far; none where the boot was not measured.
+    /// Hands the boot's log in now, whatever the verifier has said of it so far; none where the boot was not measured. One at a time: who
+    /// is to be told because the verifier asked waits for one at most.
     pub(crate) async fn attest(&self) -> Result<Option<AcceptedBoot>, CardRefusal> {
+        let Ok(_turn) = self.told.attesting.try_lock() else {
+            return Err(CardRefusal::Busy(
+                "another order to prove this host's boot is under way".into(),
+            ));
+        };
         let mut telling = self.told.telling.lock().await;
-        self.hand_in_and_note(&mut telling).await
+        let handed_in = self.hand_in_and_note(&mut telling).await?;
+        let read = |response| understand::<Answer>(&response)?.accepted();
+        handed_in.map(read).transpose()
     }
 
+    /// What the verifier answered where it accepts it.
     async fn hand_in_and_note(
         &self,
         telling: &mut Telling,
-    ) -> Result<Option<AcceptedBoot>, CardRefusal> {
+    ) -> Result<Option<Response>, CardRefusal> {
         match self.hand_in(&mut telling.certified).await {
             Ok(accepted) => {
                 if accepted.is_some() {
@@ -151,10 +163,7 @@ impl Verifier {
         }
     }
 
-    async fn hand_in(
-        &self,
-        certified: &mut Vec<Sha384>,
-    ) -> Result<Option<AcceptedBoot>, CardRefusal> {
+    async fn hand_in(&self, certified: &mut Vec<Sha384>) -> Result<Option<Response>, CardRefusal> {
         let mut boot = self.describe_boot().await?;
         if !boot.measured {
             return Ok(None);
@@ -162,9 +171,10 @@ impl Verifier {
         for _ in 0..TRIES {
             match self.hand_in_as(boot, certified).await? {
                 Sent::Answered(response) => {
-                    let accepted = understand::<Answer>(&response)?.accepted()?;
+                    // What else it says of the boot is for who asks: an older verifier says less.
+                    understand::<IgnoredAny>(&response)?;
                     tracing::info!("the verifier accepts how this host was booted");
-                    return Ok(Some(accepted));
+                    return Ok(Some(response));
                 }
                 Sent::WentOn(since) => boot = *since,
             }

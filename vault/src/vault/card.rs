@@ -166,6 +166,7 @@ impl Sign for IdentitySigner<'_> {
         let signed = backend.sign(self.key.purpose, &key, to_be_signed, Encoding::Fixed);
         signed.map_err(|error| {
             tracing::error!(%error, "the card identity key did not sign");
+            self.operation.failed.get_or_init(|| store(error));
             SignError::Key
         })
     }

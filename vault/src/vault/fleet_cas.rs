@@ -91,6 +91,7 @@ impl Operation<'_> {
                 blob: &key.blob,
             },
             public: key.public.clone(),
+            failed: &self.failed,
         };
         let (der, not_after) = fleet_ca(&name, self.now, FLEET_CA_S, &issuer())?;
         let (began, ends) = present.validity();

@@ -69,7 +69,7 @@ impl Operation<'_> {
         })
     }
 
-    /// Makes the next key. It waits from when it is in the store: who is refused knows that none does.
+    /// Makes the next key. It waits from when it is in the store, and is there before anybody hears of it.
     fn begin_new(&self, identity: &Record) -> Result<BegunSuccession, VaultRefusal> {
         let purpose = Purpose::CardIdentity;
         let key = self.backend.generate(purpose).map_err(store)?;
@@ -81,16 +81,16 @@ impl Operation<'_> {
             chain: Vec::new(),
             not_after: u64::MAX,
         };
-        let id = record.id;
-        let begun = self.named(identity, &record).and_then(|begun| {
-            let added = self.write().add_successor(record, self.now);
-            added.map(|()| begun).map_err(store)
-        });
+        let begun = self.named(identity, &record);
         if begun.is_err() {
             // Else a token would fill up with keys that no record names.
-            self.destroy_unkept(purpose, &id, &key);
+            self.destroy_unkept(purpose, &record.id, &key);
         }
-        begun
+        let begun = begun?;
+        // Where that fails, it is not known whether the store on disk has it.
+        let added = self.write().add_successor(record, self.now);
+        added.map_err(store)?;
+        Ok(begun)
     }
 
     /// Keeps the chain: the first, for the key that it names the card by; or, once there is one, another of the same card by the same

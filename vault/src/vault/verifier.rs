@@ -44,6 +44,7 @@ impl Operation<'_> {
             purpose,
             key: stored,
             public: key.public.clone(),
+            failed: &self.failed,
         };
         let (der, not_after) = fleet_ca(name, self.now, FLEET_CA_S, &issuer)?;
         let record = Record {

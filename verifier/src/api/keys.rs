@@ -370,12 +370,21 @@ pub(super) async fn revoke(
         .into());
     }
     to_its_end(share, async move {
-        match kind {
-            RotatedKind::Token => service.token_keys.revoke(key).await?,
-            RotatedKind::TlsServer => service.tls.revoke(key).await?,
+        let revoked = match kind {
+            RotatedKind::Token => (service.token_keys.revoke(key).await).map_err(Into::into),
+            RotatedKind::TlsServer => service.tls.revoke(key).await.map_err(Into::into),
+        };
+        let operator = operator.name;
+        match revoked {
+            Ok(()) => {
+                tracing::warn!(operator, ?kind, id, "key revoked");
+                Ok(StatusCode::NO_CONTENT)
+            }
+            Err::<_, KeyRouteError>(error) => {
+                tracing::warn!(operator, ?kind, id, %error, "key not revoked, or not known to be");
+                Err(error)
+            }
         }
-        tracing::warn!(operator = operator.name, ?kind, id, "key revoked");
-        Ok::<_, KeyRouteError>(StatusCode::NO_CONTENT)
     })
     .await
 }

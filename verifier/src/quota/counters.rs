@@ -1,8 +1,8 @@
 //! How often a host may report in with its vault's counter: each is a durable write, over the connection that verdicts are written by.
 //!
-//! Only what the host's own key has signed is counted: who has no more of a copied vault than may speak to the verifier takes nothing
-//! from the host. What garbage costs until it is refused is a signature to verify, which the host's share of the memory bounds, as it
-//! does for its reports.
+//! Only what the host's own key has signed is counted: who has no more of a copied vault than may speak to the verifier takes none of
+//! the host's reports. What garbage costs until it is refused is a signature to verify: as many at once as the host's connections and
+//! its share of the memory allow, one after the other, without a rate.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};

@@ -185,6 +185,10 @@ pub enum OperationRefusal {
         "whether this host's certificate was renewed is not known: {0}; see `bartizan key list host`"
     )]
     RenewalUnknown(#[n(0)] String),
+    /// The verifier takes no more of this host for now, and has done nothing.
+    #[n(27)]
+    #[error("the verifier takes no more of this host for now: {0}")]
+    VerifierBusy(#[n(0)] String),
 }
 
 impl OperationRefusal {
@@ -219,6 +223,7 @@ impl OperationRefusal {
             Self::NotAttested(_) => "not-attested",
             Self::NotRenewed(_) => "not-renewed",
             Self::RenewalUnknown(_) => "renewal-unknown",
+            Self::VerifierBusy(_) => "verifier-busy",
         }
     }
 }

@@ -193,13 +193,44 @@ fn where_the_key_in_use_names_none_no_key_waits() {
     drop(vault);
     let (vault, watched) = Watched::again(Role::Host, &folder);
     let before = identities(&vault);
-    watched.signs.store(false, Ordering::SeqCst);
-    refusal(begin(&vault, NextKey::New, NOW));
-    assert_eq!(identities(&vault), before);
-    assert_eq!(watched.destroyed.load(Ordering::SeqCst), 1);
-    watched.signs.store(true, Ordering::SeqCst);
+    // The next key's own signature is the first, that of the key in use the second.
+    for signs in 0..2 {
+        watched.signs.store(signs, Ordering::SeqCst);
+        let refused = refusal(begin(&vault, NextKey::New, NOW));
+        assert!(matches!(refused, VaultRefusal::DeviceAway(_)), "{refused}");
+        assert_eq!(identities(&vault), before);
+        assert_eq!(watched.destroyed.load(Ordering::SeqCst), signs + 1);
+    }
+    watched.signs.store(usize::MAX, Ordering::SeqCst);
     begun(&vault, NextKey::New, NOW);
     assert_eq!(identities(&vault).len(), 2);
+}
+
+#[test]
+fn a_device_that_is_away_refuses_nothing_for_what_was_asked() {
+    let (verifier, host, _ca) = fleet();
+    drop((verifier.vault, host.vault));
+    let (verifier, of_verifier) = Watched::again(Role::Verifier, &verifier.folder);
+    let (host, of_host) = Watched::again(Role::Host, &host.folder);
+    of_host.signs.store(0, Ordering::SeqCst);
+    for reply in [
+        report_key(&host, NOW),
+        begin(&host, NextKey::Same, NOW),
+        host.answer(
+            VaultRequest::StateCounter {
+                machine: Machine::new("host-1".into(), [5; 16]).unwrap(),
+            },
+            NOW,
+        ),
+    ] {
+        let refused = refusal(reply);
+        assert!(matches!(refused, VaultRefusal::DeviceAway(_)), "{refused}");
+    }
+    of_host.signs.store(usize::MAX, Ordering::SeqCst);
+    let begun = begun(&host, NextKey::Same, NOW);
+    of_verifier.signs.store(0, Ordering::SeqCst);
+    let refused = refusal(issue(&verifier, begun.signed.to_vec(), NOW));
+    assert!(matches!(refused, VaultRefusal::DeviceAway(_)), "{refused}");
 }
 
 #[test]

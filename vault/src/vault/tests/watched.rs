@@ -1,11 +1,13 @@
 //! A back end that counts what it is asked for, and does not sign when it is told so.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bartizan_attestation::boot::Sha384;
 
 use super::*;
-use crate::backend::{BackendError, Encoding, Generation, NewKey, NextSealing, StoredKey};
+use crate::backend::{
+    BackendError, Device, DeviceError, Encoding, Generation, NewKey, NextSealing, StoredKey,
+};
 use crate::registers::{Register, RegisterValues};
 
 /// The software back end, watched.
@@ -13,8 +15,8 @@ pub(super) struct Watched {
     backend: Software,
     /// How often it made a key or signed.
     pub(super) uses: AtomicUsize,
-    /// Whether it signs, as a device might not for a moment.
-    pub(super) signs: AtomicBool,
+    /// How many signatures it makes from now on, as a device might be away then.
+    pub(super) signs: AtomicUsize,
     /// How often it destroyed a key.
     pub(super) destroyed: AtomicUsize,
 }
@@ -26,7 +28,7 @@ impl Watched {
         let watched = Arc::new(Self {
             backend: Software::new(root),
             uses: AtomicUsize::new(0),
-            signs: AtomicBool::new(true),
+            signs: AtomicUsize::new(usize::MAX),
             destroyed: AtomicUsize::new(0),
         });
         let backend: Arc<dyn Backend> = watched.clone();
@@ -54,8 +56,13 @@ impl Backend for Watched {
         encoding: Encoding,
     ) -> Result<Vec<u8>, BackendError> {
         self.uses.fetch_add(1, Ordering::SeqCst);
-        if !self.signs.load(Ordering::SeqCst) {
-            return Err(BackendError::Sign);
+        let left = |left: usize| left.checked_sub(1);
+        let signs = (self.signs).fetch_update(Ordering::SeqCst, Ordering::SeqCst, left);
+        if signs.is_err() {
+            return Err(BackendError::Away {
+                device: Device::Token,
+                source: DeviceError::Answer,
+            });
         }
         self.backend.sign(purpose, key, message, encoding)
     }
