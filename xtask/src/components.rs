@@ -40,6 +40,10 @@ const COMPONENTS: &[Component] = &[
         package: "util-linux",
     },
     Component {
+        program: "unshare",
+        package: "util-linux",
+    },
+    Component {
         program: "script",
         package: "bsdutils",
     },

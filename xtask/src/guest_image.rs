@@ -33,8 +33,8 @@ fn make(folder: &Path) -> Result<()> {
     let debs = folder.join("debs");
     fs::create_dir_all(&debs)?;
     sh::quiet(
-        sh::command("mmdebstrap")
-            .args(["--mode=root", "--variant=minbase", "--format=directory"])
+        sh::mmdebstrap()
+            .args(["--variant=minbase", "--format=directory"])
             // Keeps the packages of the essential set too, until the hook has copied them out.
             .arg("--skip=essential/unlink")
             .arg(format!("--include={PACKAGES}"))

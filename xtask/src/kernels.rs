@@ -40,8 +40,8 @@ pub(crate) fn ensure() -> Result<Kernels> {
 fn make(folder: &Path) -> Result<()> {
     let root = folder.join("root");
     sh::quiet(
-        sh::command("mmdebstrap")
-            .args(["--mode=root", "--variant=extract", "--format=directory"])
+        sh::mmdebstrap()
+            .args(["--variant=extract", "--format=directory"])
             .arg(format!("--include={PACKAGES}"))
             .arg(SUITE)
             .arg(&root)

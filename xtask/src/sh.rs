@@ -28,6 +28,14 @@ pub(crate) fn cargo() -> Command {
     command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
+/// mmdebstrap(1), which makes a root file system, as root. What it mounts there is gone with it, also where it is killed: whoever removes what is left then
+/// would go through the machine's own `/proc` and `/sys`.
+pub(crate) fn mmdebstrap() -> Command {
+    let mut command = command("unshare");
+    command.args(["--mount", "mmdebstrap", "--mode=root"]);
+    command
+}
+
 /// Runs a command quietly, with a heartbeat; shows its output when it fails.
 pub(crate) fn quiet(command: &mut Command) -> Result<Vec<String>> {
     let described = describe(command);
