@@ -13,6 +13,8 @@ use super::Host;
 use crate::agent::{Agent, Door};
 use crate::layout::text;
 
+/// For how long a guest may say nothing at its console before it lives: all of a boot, where the kernel is quiet and the machine busy.
+const SILENCE_S: u64 = 170;
 /// A real boot under TCG on two busy cores, with a margin.
 const BOOT_DEADLINE: Duration = Duration::from_secs(180);
 
@@ -81,9 +83,11 @@ impl Host {
         let agent = match door.wait(BOOT_DEADLINE) {
             Ok(agent) => agent,
             Err(error) => {
+                let shown = self.operator.run(&["vm", "show", &spec.name])?;
                 let console = self.operator.run(&["vm", "console", &spec.name])?;
                 bail!(
-                    "{error:#}; the end of its console:\n{}",
+                    "{error:#}: {}; the end of its console:\n{}",
+                    shown.json,
                     console.json["console"].as_str().unwrap_or_default()
                 );
             }
@@ -147,7 +151,7 @@ impl Host {
             "fleet_ca_sha256": anchor["fleet_ca_sha256"],
             "services": spec.services,
             "restart": spec.restart,
-            "boot_timeout_s": 90,
+            "boot_timeout_s": SILENCE_S,
         });
         if let Some(model) = &spec.cpu_model {
             record["cpu_model"] = json!(model);
