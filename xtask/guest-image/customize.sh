@@ -87,14 +87,15 @@ rm -f "$root"/etc/nginx/modules-enabled/*
 sed -i 's/^worker_processes .*/worker_processes 1;/' "$root/etc/nginx/nginx.conf"
 echo guest > "$root/etc/hostname"
 
-# An emulated processor needs half a minute to boot all that a machine may have: this guest has what it uses.
+# An emulated processor needs half a minute to boot all that a machine may have: this guest has what it uses. Checksums are the kernel's own code
+# from the first on: by the processor's instructions, emulated, a boot once took a directory of its disk for damaged that the next found whole.
 echo MODULES=list > "$root/etc/initramfs-tools/conf.d/used.conf"
 printf '%s\n' virtio_pci virtio_blk ext4 >> "$root/etc/initramfs-tools/modules"
-chroot "$root" update-initramfs -u
 for unused in kvm_amd kvm_intel powernow_k8 acpi_cpufreq aesni_intel ghash_clmulni_intel crct10dif_pclmul \
-    crc32_pclmul sha512_ssse3 sha256_ssse3 sha1_ssse3; do
+    crc32_pclmul crc32c_intel sha512_ssse3 sha256_ssse3 sha1_ssse3; do
     echo "blacklist $unused"
 done > "$root/etc/modprobe.d/unused.conf"
+chroot "$root" update-initramfs -u
 # Else each first boot, and all are, has systemd enable its units anew. Any other would do.
 echo 42617274697a616e42617274697a616e > "$root/etc/machine-id"
 : > "$root/etc/fstab"
