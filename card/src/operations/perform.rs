@@ -130,15 +130,12 @@ impl Operations {
         let done = succession::succeed(&self.card, NextKey::New).await;
         done.map(|_| OperationReply::Done)
             .map_err(|error| match error {
-                SuccessionError::Begun(why) if !may_have_been_done(&why) => {
-                    OperationRefusal::RotationBegun(why.to_string())
-                }
-                SuccessionError::Begun(error) => {
-                    OperationRefusal::RotationUnknown(error.to_string())
-                }
-                error if may_have_been_done(&error) => {
-                    OperationRefusal::RotationUnknown(error.to_string())
-                }
+                SuccessionError::Begun(why) => match *why {
+                    SuccessionError::Vault(VaultError::Unanswered { .. }) => {
+                        OperationRefusal::RotationUnknown(why.to_string())
+                    }
+                    _ => OperationRefusal::RotationBegun(why.to_string()),
+                },
                 SuccessionError::Vault(error) => not_rotated(&error),
                 error => OperationRefusal::NotRotated(error.to_string()),
             })
@@ -161,11 +158,6 @@ impl Operations {
             Err(error) => Err(not_rotated(&error)),
         }
     }
-}
-
-/// Whether the vault was asked for it, and what it did is not known.
-const fn may_have_been_done(error: &SuccessionError) -> bool {
-    matches!(error, SuccessionError::Vault(VaultError::Unanswered { .. }))
 }
 
 fn not_rotated(error: &VaultError) -> OperationRefusal {
