@@ -6,7 +6,7 @@ mod host;
 mod keeping;
 mod release;
 
-pub use guest::{Guest, GuestSpec};
+pub use guest::{Guest, GuestSpec, Init};
 pub use host::Host;
 pub use keeping::{Keeping, Kept};
 pub use release::{Configs, Releases};

@@ -78,9 +78,34 @@ RestartSec=1
 WantedBy=multi-user.target
 UNIT
 
+# In place of systemd, where a test needs no more of a guest than this (`init=`).
+cat > "$root/usr/local/sbin/bartizan-init" <<'INIT'
+#!/bin/sh
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+mount -o ro /dev/vdb /opt/bartizan
+mkdir -m 700 /run/bartizan
+modprobe vmw_vsock_virtio_transport
+ip link set lo up
+grep -q bartizan.enroll=no /proc/cmdline || /opt/bartizan/bin/bartizan-guest enroll --state /run/bartizan
+nginx
+# Whoever starts it returns before it has said who it is.
+for _ in $(seq 300); do
+    [ -s /run/nginx.pid ] && break
+    sleep 0.1
+done
+while :; do
+    /opt/bartizan/bin/bartizan-test-agent
+    sleep 1
+done
+INIT
+chmod 755 "$root/usr/local/sbin/bartizan-init"
+
 chroot "$root" systemctl enable --quiet opt-bartizan.mount bartizan-enroll.service bartizan-renew.service \
     bartizan-test-agent.service
 chroot "$root" systemctl disable --quiet apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer || true
+# Nobody sits at its terminals; at its console it says by its prompt that it lives.
+chroot "$root" systemctl mask --quiet getty-static.service getty@tty1.service e2scrub_reap.service \
+    systemd-update-utmp.service systemd-update-utmp-runlevel.service
 # nginx-light pulls in one dynamic module; without it the server is the package's own code and its libraries.
 rm -f "$root"/etc/nginx/modules-enabled/*
 # One worker: what is attested is one process, its master.

@@ -13,7 +13,7 @@ use crate::{components, guest_image, sh};
 const GUEST_PROGRAMS: &[&str] = &["bartizan-guest", "bartizan-sample", "bartizan-test-agent"];
 const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// How the host's programs are built.
+/// How the programs are built, the host's and the guests'.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Build {
     /// Quickly: for the demo.
@@ -74,22 +74,24 @@ pub(crate) fn stage(build: Build) -> Result<Stage> {
         sh::quiet(build.args(flags)).map(drop)
     })?;
     step("build: launcher and guest programs (static)", || {
-        let mut build = sh::cargo();
-        build
+        let mut cargo = sh::cargo();
+        cargo
             .env("RUSTFLAGS", "-C target-feature=+crt-static")
+            .env("CARGO_PROFILE_DEV_STRIP", "symbols")
             .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
-            .args(["build", "--release", "--locked"]);
+            .args(["build", "--locked"])
+            .args((build == Build::Release).then_some("--release"));
         // Its own target folder: other flags would have cargo build the host's programs anew each time.
-        build.args(["--target", GUEST_TARGET, "--target-dir", "target/guest"]);
-        build.args(["--package=bartizan-guest", "--package=bartizan-test-agent"]);
+        cargo.args(["--target", GUEST_TARGET, "--target-dir", "target/guest"]);
+        cargo.args(["--package=bartizan-guest", "--package=bartizan-test-agent"]);
         // Nothing that lies on the host's disk is part of its first process.
-        build.arg("--package=bartizan-launcher");
-        sh::quiet(&mut build).map(drop)
+        cargo.arg("--package=bartizan-launcher");
+        sh::quiet(&mut cargo).map(drop)
     })?;
     let image = guest_image::ensure()?;
     let target = sh::root().join("target");
-    let built = target.join("guest").join(GUEST_TARGET).join("release");
-    let program_disk = target.join("artifacts/programs.img");
+    let built = target.join("guest").join(GUEST_TARGET).join(programs);
+    let program_disk = target.join(format!("artifacts/programs-{programs}.img"));
     let in_guest: Vec<_> = GUEST_PROGRAMS.iter().map(|name| built.join(name)).collect();
     step("disk with the guest's programs", || {
         guest_image::program_disk(&in_guest, &program_disk)

@@ -34,6 +34,8 @@ pub struct GuestSpec {
     pub cpus: u32,
     /// QEMU's CPU model.
     pub cpu_model: Option<String>,
+    /// The first process.
+    pub init: Init,
     /// Kernel parameters beyond the usual ones.
     pub kernel_parameters: &'static str,
     /// Restart policy.
@@ -42,6 +44,15 @@ pub struct GuestSpec {
     pub budget: Option<Value>,
     /// Services of the host that it may reach; the tests' hand needs `test-agent`.
     pub services: &'static [&'static str],
+}
+
+/// What starts a guest's programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Init {
+    /// Debian's.
+    Systemd,
+    /// The image's own script: enrolment, nginx and the tests' hand, for a third of a boot's work.
+    Script,
 }
 
 /// A running guest with the tests' hand in it.
@@ -65,11 +76,32 @@ impl GuestSpec {
             memory_mib: 768,
             cpus: 2,
             cpu_model: None,
+            init: Init::Systemd,
             kernel_parameters: "",
             restart: "never",
             budget: None,
             services: &["test-agent"],
         }
+    }
+
+    /// A guest for what needs no more than nginx and the tests' hand: less RAM, and no systemd to boot.
+    pub fn small(name: &str) -> Self {
+        Self {
+            memory_mib: 512,
+            init: Init::Script,
+            ..Self::new(name)
+        }
+    }
+
+    fn command_line(&self) -> String {
+        let init = match self.init {
+            Init::Systemd => "",
+            Init::Script => " init=/usr/local/sbin/bartizan-init",
+        };
+        let more = self.kernel_parameters;
+        format!("{KERNEL_PARAMETERS}{init} {more}")
+            .trim_end()
+            .into()
     }
 }
 
@@ -142,7 +174,7 @@ impl Host {
             "boot": { "kernel": {
                 "image": file("vmlinuz")?,
                 "initrd": file("initrd.img")?,
-                "command_line": format!("{KERNEL_PARAMETERS} {}", spec.kernel_parameters).trim_end(),
+                "command_line": spec.command_line(),
             } },
             "disks": [
                 { "path": text(&disk)? },

@@ -91,7 +91,7 @@ fn tokens(_: &mut World) -> Result<()> {
 /// A guest's nginx is affirmed, by a token that the vault's device signed; a patched one is not.
 fn main_job(stack: &Stack) -> Result<Guest> {
     stack.register_package("nginx", "/usr/sbin/nginx", "nginx")?;
-    let mut web = stack.host.boot(&GuestSpec::new("web"))?;
+    let mut web = stack.host.boot(&GuestSpec::small("web"))?;
     let (code, answer) = web.attest("--application nginx --pid $(cat /run/nginx.pid)")?;
     ensure!(
         code == Some(0) && answer["status"] == "affirming",

@@ -29,7 +29,7 @@ fn large(world: &mut World) -> Result<()> {
     let guest = &mut stack.host.boot(&GuestSpec {
         memory_mib: RAM_MIB,
         cpu_model: Some("max,la57=off".into()),
-        ..GuestSpec::new("large")
+        ..GuestSpec::small("large")
     })?;
     edges_of_the_hole(guest)?;
     code_of_nginx(guest)?;

@@ -5,12 +5,14 @@ use std::os::unix::fs::chown;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use bartizan_tests::launcher::{Booted, Launcher};
 use bartizan_tests::layout::{Layout, text};
 use bartizan_tests::operator::Operator;
 use bartizan_tests::stack::{Configs, Releases, Stack, Users};
 use serde_json::{Value, json};
+
+use crate::asked;
 
 /// How long a card may take to report in.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -111,27 +113,17 @@ impl Machine {
 
     /// Has the host ask the verifier for something.
     pub(crate) fn renew(&self, stack: &Stack) -> Result<()> {
-        let card = self.layout.path("run/card/operations.sock");
-        let operator = stack.operator.at(card);
-        operator.must(&["host", "renew"]).map(drop)
+        asked::renew(&self.operator(stack))
     }
 
-    /// The same, until it is served: its card repeats for a while what it was refused for.
+    /// The same, until it is served.
     pub(crate) fn served(&self, stack: &Stack) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        while let Err(error) = self.renew(stack) {
-            ensure!(Instant::now() < deadline, "never served: {error:#}");
-        }
-        Ok(())
+        asked::served(&self.operator(stack))
     }
 
     /// The same, which the verifier must refuse for this reason; what was said.
     pub(crate) fn refused(&self, stack: &Stack, kind: &str) -> Result<String> {
-        let refused = self.renew(stack).err();
-        let said = refused.with_context(|| format!("served, where {kind} is due"))?;
-        let said = format!("{said:#}");
-        ensure!(said.contains(kind), "{kind} is due: {said}");
-        Ok(said)
+        asked::refused(&self.operator(stack), kind)
     }
 }
 

@@ -4,6 +4,7 @@
 //! A stack is started once and ended at the end, which the standard harness cannot do; see [`lanes`].
 
 mod agreement;
+mod asked;
 mod boot;
 mod compromised;
 mod decoy;

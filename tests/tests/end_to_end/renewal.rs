@@ -29,10 +29,7 @@ const NGINX: &str = "--application nginx --pid $(cat /run/nginx.pid)";
 fn renewal(world: &mut World) -> Result<()> {
     let (stack, web) = world.web()?;
     let foreign = Enrolled::of(web)?;
-    let mut renews = stack.host.boot(&GuestSpec {
-        memory_mib: 512,
-        ..GuestSpec::new("renews")
-    })?;
+    let mut renews = stack.host.boot(&GuestSpec::small("renews"))?;
     let before = Enrolled::of(&mut renews)?;
     let boot = boot_of(&mut renews)?;
     let under_way = before.sign(&request("nginx", nonce(&mut renews)?, some_page())?)?;

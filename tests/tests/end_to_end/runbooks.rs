@@ -148,10 +148,7 @@ fn tls_client_key(world: &mut World) -> Result<()> {
 fn report_and_guest_key(world: &mut World) -> Result<()> {
     let stack = world.stack()?;
     let operator = &stack.operator;
-    let mut guest = stack.host.boot(&GuestSpec {
-        memory_mib: 512,
-        ..GuestSpec::new("book")
-    })?;
+    let mut guest = stack.host.boot(&GuestSpec::small("book"))?;
     affirmed(&mut guest)?;
     let (rotated, events) = Runbook::carried_out("A report key", operator, |book| {
         let rotated = book.must("key rotate report", &[("VM", "book")])?;

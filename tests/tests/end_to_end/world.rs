@@ -1,87 +1,89 @@
 //! What the tests share. Each part is started when the first test needs it.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bartizan_tests::stack::{Guest, GuestSpec, Host, Stack};
 
 /// The stack and its guests.
 #[derive(Default)]
 pub(crate) struct World {
     // Guests and hosts before the stack: they are dropped in this order.
-    web: Option<Guest>,
-    other: Option<Guest>,
-    another_host: Option<Host>,
-    stack: Option<Stack>,
+    web: Part<Guest>,
+    other: Part<Guest>,
+    another_host: Part<Host>,
+    stack: Part<Stack>,
+}
+
+/// Started once. Where that failed, it fails for whoever needs it, at once and for the same reason.
+#[derive(Default)]
+enum Part<T> {
+    #[default]
+    Due,
+    Runs(T),
+    Failed(String),
 }
 
 impl World {
     /// The stack, with the profiles of nginx and of the sample registered.
     pub(crate) fn stack(&mut self) -> Result<&mut Stack> {
-        if self.stack.is_none() {
+        self.stack.get(|| {
             let stack = Stack::start()?;
             stack.register_package("nginx", "/usr/sbin/nginx", "nginx")?;
             stack.register_program("bartizan-sample", "ledger")?;
-            self.stack = Some(stack);
-        }
-        self.stack
-            .as_mut()
-            .ok_or_else(|| anyhow::anyhow!("no stack"))
+            Ok(stack)
+        })
     }
 
     /// The stack and the guest `web`, which runs nginx and is never tampered with.
     pub(crate) fn web(&mut self) -> Result<(&mut Stack, &mut Guest)> {
         self.stack()?;
-        let stack = self
-            .stack
-            .as_mut()
-            .ok_or_else(|| anyhow::anyhow!("no stack"))?;
-        if self.web.is_none() {
-            self.web = Some(stack.host.boot(&GuestSpec::new("web"))?);
-        }
-        let web = self
-            .web
-            .as_mut()
-            .ok_or_else(|| anyhow::anyhow!("no guest"))?;
+        let stack = self.stack.present()?;
+        let boot = || stack.host.boot(&GuestSpec::new("web"));
+        let web = self.web.get(boot)?;
         Ok((stack, web))
     }
 
     /// The stack, `web`, and a second guest of the same host.
     pub(crate) fn two(&mut self) -> Result<(&mut Stack, &mut Guest, &mut Guest)> {
         self.web()?;
-        let stack = self
-            .stack
-            .as_mut()
-            .ok_or_else(|| anyhow::anyhow!("no stack"))?;
-        if self.other.is_none() {
-            self.other = Some(stack.host.boot(&GuestSpec::new("other"))?);
-        }
-        let web = self
-            .web
-            .as_mut()
-            .ok_or_else(|| anyhow::anyhow!("no guest"))?;
-        let other = self
-            .other
-            .as_mut()
-            .ok_or_else(|| anyhow::anyhow!("no guest"))?;
+        let (stack, web) = (self.stack.present()?, self.web.present()?);
+        let boot = || stack.host.boot(&GuestSpec::new("other"));
+        let other = self.other.get(boot)?;
         Ok((stack, web, other))
     }
+
     /// The stack, `web`, and another host of the fleet, without guests.
     pub(crate) fn two_hosts(&mut self) -> Result<(&mut Stack, &mut Guest, &Host)> {
         self.web()?;
-        let stack = self
-            .stack
-            .as_mut()
-            .ok_or_else(|| anyhow::anyhow!("no stack"))?;
-        if self.another_host.is_none() {
-            self.another_host = Some(stack.another_host("host-2")?);
-        }
-        let web = self
-            .web
-            .as_mut()
-            .ok_or_else(|| anyhow::anyhow!("no guest"))?;
-        let host = self
-            .another_host
-            .as_ref()
-            .ok_or_else(|| anyhow::anyhow!("no host"))?;
+        let (stack, web) = (self.stack.present()?, self.web.present()?);
+        let host = self.another_host.get(|| stack.another_host("host-2"))?;
         Ok((stack, web, host))
+    }
+}
+
+impl<T> Part<T> {
+    fn get(&mut self, start: impl FnOnce() -> Result<T>) -> Result<&mut T> {
+        if let Self::Due = self {
+            // Also where it panics.
+            *self = Self::Failed("it did not start for an earlier case".into());
+            match start() {
+                Ok(part) => *self = Self::Runs(part),
+                Err(error) => {
+                    // Its console follows in what the first is told.
+                    let said = format!("{error:#}");
+                    let why = said.lines().next().unwrap_or_default();
+                    *self = Self::Failed(format!("it did not start for an earlier case: {why}"));
+                    return Err(error);
+                }
+            }
+        }
+        self.present()
+    }
+
+    fn present(&mut self) -> Result<&mut T> {
+        match self {
+            Self::Runs(part) => Ok(part),
+            Self::Failed(why) => bail!("{why}"),
+            Self::Due => bail!("it is not started"),
+        }
     }
 }

@@ -1,7 +1,5 @@
 //! What the verifier makes of a host's boot.
 
-use std::time::{Duration, Instant};
-
 use anyhow::{Context, Result, bail, ensure};
 use bartizan_attestation::boot::{EventLog, Phase};
 use bartizan_tests::stack::Stack;
@@ -17,9 +15,6 @@ pub(super) const CASES: &[Case] = &[(
     registered_only,
 )];
 
-/// A card repeats a refusal for two seconds.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 fn registered_only(world: &mut World) -> Result<()> {
     let mut rig = Rig::new(world, "b8")?;
     let stack = world.stack()?;
@@ -29,7 +24,7 @@ fn registered_only(world: &mut World) -> Result<()> {
     let card = rig.card()?.to_string();
 
     // The boot went well, by a key that the verifier knows; but nobody has registered these releases.
-    refused(&rig, stack, "boot-release-unknown")?;
+    rig.refused(stack, "boot-release-unknown")?;
     let judged = rig.at_host(stack).run(&["host", "attest"])?;
     ensure!(judged.code == Some(1), "{judged:?}");
     ensure!(judged.json["accepted"] == false, "{judged:?}");
@@ -40,7 +35,7 @@ fn registered_only(world: &mut World) -> Result<()> {
     ensure!(boots(stack, &card)?.is_empty(), "a boot was accepted");
 
     rig.releases.register()?;
-    served(&rig, stack)?;
+    rig.served(stack)?;
     let accepted = boots(stack, &card)?;
     let [accepted] = accepted.as_slice() else {
         bail!("{} boots were accepted", accepted.len());
@@ -66,17 +61,17 @@ fn registered_only(world: &mut World) -> Result<()> {
         bundle.context("the bundle")?["state"] == "retired",
         "{listed:?}"
     );
-    refused(&rig, stack, "boot-release-unknown")?;
+    rig.refused(stack, "boot-release-unknown")?;
     rig.releases.register()?;
-    served(&rig, stack)?;
+    rig.served(stack)?;
 
     // Another version is another boot.
     rig.end()?;
     rig.sign(&rig.describe([2, 2])?)?;
     rig.boot()?.done()?;
-    refused(&rig, stack, "boot-release-unknown")?;
+    rig.refused(stack, "boot-release-unknown")?;
     rig.releases.register()?;
-    served(&rig, stack)?;
+    rig.served(stack)?;
     ensure!(boots(stack, &card)?.len() == 2, "a boot is missing");
 
     // The same releases, and a configuration that is not theirs: the host says so by a key of the first phase, and is served nothing.
@@ -85,31 +80,10 @@ fn registered_only(world: &mut World) -> Result<()> {
     let why = rig.boot()?.stopped()?;
     ensure!(why.contains("`hypervisor.yaml`"), "{why}");
     rig.shut_after(Phase::Hypervisor, Vault::Runs, &why)?;
-    let said = refused(&rig, stack, "boot-stopped")?;
+    let said = rig.refused(stack, "boot-stopped")?;
     ensure!(said.contains("phase 4 (hypervisor)"), "{said}");
     ensure!(boots(stack, &card)?.len() == 2, "a boot was accepted");
     rig.end()
-}
-
-/// The host asks for something, and is refused for its boot.
-pub(super) fn refused(rig: &Rig, stack: &Stack, kind: &str) -> Result<String> {
-    match rig.renew(stack) {
-        Ok(()) => bail!("the host was served, where {kind} is due"),
-        Err(error) => {
-            let said = format!("{error:#}");
-            ensure!(said.contains(kind), "{said}");
-            Ok(said)
-        }
-    }
-}
-
-/// The host asks for something, and is served, once it has asked anew.
-pub(super) fn served(rig: &Rig, stack: &Stack) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while let Err(error) = rig.renew(stack) {
-        ensure!(Instant::now() < deadline, "never served: {error:#}");
-    }
-    Ok(())
 }
 
 fn boots(stack: &Stack, card: &str) -> Result<Vec<Value>> {

@@ -10,7 +10,6 @@ use bartizan_tests::layout::text;
 use bartizan_tests::stack::{Releases, Stack};
 use serde_json::{Value, json};
 
-use super::accepted::served;
 use super::rig::{Rig, digests, part};
 use super::shut::Vault;
 use crate::Case;
@@ -41,7 +40,7 @@ fn from_the_verifier(world: &mut World) -> Result<()> {
     ensure!(booted.phases.len() == 5, "{:?}", booted.phases);
     ensure!(!rig.releases.bundle().exists(), "the host has a file");
     rig.releases.register_one(&rig.releases.base())?;
-    served(&rig, stack)?;
+    rig.served(stack)?;
     rig.end()?;
 
     // An older one, by operators or by a verifier that was set back.

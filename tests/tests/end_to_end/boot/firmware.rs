@@ -8,7 +8,6 @@ use bartizan_tests::stack::Stack;
 use bartizan_tests::token::Tpm;
 use serde_json::{Value, json};
 
-use super::accepted::{refused, served};
 use super::rig::{self, Rig};
 use crate::Case;
 use crate::world::World;
@@ -43,7 +42,7 @@ impl Machine {
         machine.boot(OVMF, OVMF)?;
         let (layout, configs) = (&machine.rig.layout, &machine.rig.configs);
         stack.enroll(layout, &configs.card, name, &["--vault", "tpm2"])?;
-        served(&machine.rig, stack)?;
+        machine.rig.served(stack)?;
         machine.card = machine.rig.card()?.to_string();
         Ok(machine)
     }
@@ -64,7 +63,7 @@ impl Machine {
     }
 
     fn served(&self, stack: &Stack) -> Result<()> {
-        served(&self.rig, stack)
+        self.rig.served(stack)
     }
 
     fn shown(&self, stack: &Stack) -> Result<Value> {
@@ -108,12 +107,12 @@ fn altered(world: &mut World) -> Result<()> {
         ("another PCR", &loader[..], OVMF.to_vec()),
     ] {
         machine.boot_anew(measured, &log)?;
-        let said = refused(&machine.rig, stack, "firmware-log-not-quoted")?;
+        let said = machine.rig.refused(stack, "firmware-log-not-quoted")?;
         ensure!(rig::digests(&said) >= 2, "{what}: {said}");
     }
     // What is no log, and none at all, which nobody demands.
     machine.boot_anew(OVMF, b"no log")?;
-    refused(&machine.rig, stack, "firmware-log-malformed")?;
+    machine.rig.refused(stack, "firmware-log-malformed")?;
     machine.boot_anew(OVMF, OVMF)?;
     machine.served(stack)?;
     machine.rig.end()
@@ -144,7 +143,7 @@ fn reconfigure(stack: &mut Stack, config: &str) -> Result<()> {
 
 fn by_reference(machine: &mut Machine, stack: &Stack) -> Result<()> {
     // It was accepted when nobody demanded that.
-    refused(&machine.rig, stack, "firmware-without-reference")?;
+    machine.rig.refused(stack, "firmware-without-reference")?;
     let register = [
         "firmware",
         "register",
@@ -162,13 +161,13 @@ fn by_reference(machine: &mut Machine, stack: &Stack) -> Result<()> {
     // Another boot loader, measured and logged as it should be.
     let loader = changed(|events| events.insert(13, events[12].clone()))?;
     machine.boot_anew(&loader, &loader)?;
-    let said = refused(&machine.rig, stack, "firmware-unknown")?;
+    let said = machine.rig.refused(stack, "firmware-unknown")?;
     ensure!(rig::digests(&said) >= 2 && said.contains("PCR 4"), "{said}");
     machine.boot_anew(OVMF, OVMF)?;
     machine.served(stack)?;
 
     stack.operator.must(&["firmware", "retire", &id])?;
-    refused(&machine.rig, stack, "firmware-without-reference")?;
+    machine.rig.refused(stack, "firmware-without-reference")?;
     let listed = stack.operator.must(&["firmware", "list"])?;
     ensure!(
         listed[0]["state"] == "retired" && listed[0]["of"] == "0,2,4,7",

@@ -8,7 +8,6 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 use serde_json::{Value, json};
 
-use super::accepted::served;
 use super::rig::Rig;
 use crate::Case;
 use crate::world::World;
@@ -58,7 +57,7 @@ fn no_other_tpm(world: &mut World) -> Result<()> {
     );
     // Its certificates are of one kind, so that the verifier knows it.
     first.releases.register()?;
-    served(&first, stack)?;
+    first.served(stack)?;
     let shown = shown(&first)?;
     first.end()?;
 

@@ -19,6 +19,7 @@ use bartizan_tests::operator::Operator;
 use bartizan_tests::stack::{Configs, Releases, Stack, Users};
 use serde_json::{Value, json};
 
+use crate::asked;
 use crate::world::World;
 
 /// How long a vault may take.
@@ -121,9 +122,14 @@ impl Rig {
         stack.operator.at(card)
     }
 
-    /// Has its operator renew its certificate.
-    pub(super) fn renew(&self, stack: &Stack) -> Result<()> {
-        self.at_host(stack).must(&["host", "renew"]).map(drop)
+    /// Has its operator renew its certificate, until it is served.
+    pub(super) fn served(&self, stack: &Stack) -> Result<()> {
+        asked::served(&self.at_host(stack))
+    }
+
+    /// The same, which the verifier must refuse for this reason; what was said.
+    pub(super) fn refused(&self, stack: &Stack, kind: &str) -> Result<String> {
+        asked::refused(&self.at_host(stack), kind)
     }
 
     /// Has its operator rotate the key of its card identity, which stays who it is.

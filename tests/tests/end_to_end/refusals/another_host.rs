@@ -25,8 +25,7 @@ fn twin(world: &mut World) -> Result<()> {
     Hypervisor(there).next_boot(web.uuid)?;
     let twin = &mut there.boot(&GuestSpec {
         uuid: Some(web.uuid),
-        memory_mib: 512,
-        ..GuestSpec::new("twin")
+        ..GuestSpec::small("twin")
     })?;
     let (here, elsewhere) = (Enrolled::of(web)?, Enrolled::of(twin)?);
     ensure!(

@@ -37,9 +37,8 @@ fn not_enrolled(world: &mut World) -> Result<()> {
     let foreign = Enrolled::of(web)?;
     let stack = world.stack()?;
     let late = &mut stack.host.boot(&GuestSpec {
-        memory_mib: 512,
-        kernel_parameters: "systemd.mask=bartizan-enroll.service",
-        ..GuestSpec::new("late")
+        kernel_parameters: "bartizan.enroll=no",
+        ..GuestSpec::small("late")
     })?;
 
     let asked = request("nginx", nonce(late)?, some_page())?;
@@ -63,21 +62,17 @@ fn not_enrolled(world: &mut World) -> Result<()> {
 /// refused, and its nonce is of no use to the second.
 fn recycled_cid(world: &mut World) -> Result<()> {
     let stack = world.stack()?;
-    let small = |name| GuestSpec {
-        memory_mib: 512,
-        ..GuestSpec::new(name)
-    };
     let cid = |name: &str| {
         let shown = stack.operator.must(&["vm", "show", name])?;
         shown["cid"].as_u64().context("a CID")
     };
-    let mut first = stack.host.boot(&small("first"))?;
+    let mut first = stack.host.boot(&GuestSpec::small("first"))?;
     let first_cid = cid("first")?;
     let asked = request("nginx", nonce(&mut first)?, some_page())?;
     let signed = Enrolled::of(&mut first)?.sign(&asked)?;
     stack.operator.must(&["vm", "stop", "--force", "first"])?;
 
-    let second = &mut stack.host.boot(&small("second"))?;
+    let second = &mut stack.host.boot(&GuestSpec::small("second"))?;
     ensure!(cid("second")? == first_cid, "the CID was not given again");
     attest(second, &signed)?.must_refuse("wrong-signer")?;
     let signed = Enrolled::of(second)?.sign(&asked)?;

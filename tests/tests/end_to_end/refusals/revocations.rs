@@ -56,9 +56,8 @@ fn revoked_application(world: &mut World) -> Result<()> {
 fn revoked_operator(world: &mut World) -> Result<()> {
     let stack = world.stack()?;
     let spec = GuestSpec {
-        memory_mib: 512,
         restart: "always",
-        ..GuestSpec::new("bobs")
+        ..GuestSpec::small("bobs")
     };
     let signer = stack.second_operator.clone();
     let alice = std::mem::replace(&mut stack.host.operator, signer);

@@ -72,7 +72,7 @@ fn followed(world: &mut World) -> Result<()> {
     stranger_is_refused(stack)?;
 
     // A guest that is launched with the new one, beside that which was with the former one, whose key is renewed.
-    let mut late = stack.host.boot(&GuestSpec::new("late"))?;
+    let mut late = stack.host.boot(&GuestSpec::small("late"))?;
     for guest in [web, &mut late] {
         guest.agent.must("/opt/bartizan/bin/bartizan-guest renew")?;
         let (code, answer) = guest.attest(NGINX)?;

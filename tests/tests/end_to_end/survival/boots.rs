@@ -18,7 +18,7 @@ pub(super) fn new_identity(world: &mut World) -> Result<()> {
     let stack = world.stack()?;
     let mut phoenix = stack.host.boot(&GuestSpec {
         restart: "on-failure",
-        ..GuestSpec::new("phoenix")
+        ..GuestSpec::small("phoenix")
     })?;
     let before = affirmed_by_identity(stack, &mut phoenix)?;
     phoenix
@@ -55,7 +55,7 @@ pub(super) fn no_orphan(world: &mut World) -> Result<()> {
     let stack = world.stack()?;
     let record = stack
         .host
-        .record(&GuestSpec::new("orphan"), Uuid::new_v4())?;
+        .record(&GuestSpec::small("orphan"), Uuid::new_v4())?;
     let started = stack.operator.must(&["vm", "run", &record])?;
     let qemu = Process::of_json(&started["qemu_pid"])?;
     let measurer = measurer_of(stack, "orphan")?;
@@ -77,9 +77,8 @@ pub(super) fn no_orphan(world: &mut World) -> Result<()> {
 pub(super) fn stalled(world: &mut World) -> Result<()> {
     let stack = world.stack()?;
     let stalled = stack.host.boot(&GuestSpec {
-        memory_mib: 512,
         restart: "always",
-        ..GuestSpec::new("stalled")
+        ..GuestSpec::small("stalled")
     })?;
     let shown = stack.operator.must(&["vm", "show", "stalled"])?;
     let qemu = Process::of_json(&shown["qemu_pid"])?;
