@@ -36,7 +36,7 @@ A configuration, verifier.yaml:
       # What their own firmware must have measured, by `bartizan firmware list`; or: {all_hosts: …}, not_demanded
       firmware: {tpm_hosts: {pcrs: [0, 2, 4, 7]}}
 
-Exit status: 0 done, 1 failed or refused, 2 wrong usage or configuration, 69 the vault is not there.";
+Exit status: 0 done, 1 failed or refused, 2 wrong usage or configuration, 69 the vault, or the device that holds its keys, is not there.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]

@@ -19,6 +19,7 @@ pub mod clock;
 pub mod config;
 pub mod confinement;
 pub mod cut;
+mod ending;
 pub mod firmware;
 pub mod init;
 pub mod judge;

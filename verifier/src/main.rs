@@ -8,7 +8,7 @@ use bartizan_verifier::config::{Config, ConfigError};
 use bartizan_verifier::confinement::{restrict_access, restrict_system_calls};
 use bartizan_verifier::init::{Beginning, InitError, begin};
 use bartizan_verifier::run::{RunError, run};
-use bartizan_verifier::vault::{Vault, VaultError};
+use bartizan_verifier::vault::Vault;
 use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -112,24 +112,48 @@ fn log(json: bool) {
     }
 }
 
-/// 2 for a wrong configuration, 69 (EX_UNAVAILABLE of sysexits.h) where the vault is away, else 1.
+/// 2 for a wrong configuration, 69 (EX_UNAVAILABLE of sysexits.h) where the vault is away or its device, else 1.
 fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let away = error.chain().any(|cause| {
-        matches!(cause.downcast_ref(), Some(VaultError::Away { .. }))
-            || matches!(
-                cause.downcast_ref(),
-                Some(RunError::Vault(VaultError::Away { .. }))
-            )
-            || matches!(
-                cause.downcast_ref(),
-                Some(InitError::Vault(VaultError::Away { .. }))
-            )
-    });
+    let away = match error.downcast_ref() {
+        Some(InitError::Vault(error)) => error.is_away(),
+        _ => (error.downcast_ref()).is_some_and(RunError::is_vault_away),
+    };
     if away {
         ExitCode::from(69)
     } else if error.is::<ConfigError>() {
         ExitCode::from(2)
     } else {
         ExitCode::FAILURE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use bartizan_attestation::keys::VaultRefusal;
+    use bartizan_verifier::anchors::AnchorsError;
+    use bartizan_verifier::tls_identity::TlsIdentityError;
+    use bartizan_verifier::vault::VaultError;
+
+    use super::*;
+
+    #[test]
+    fn a_vault_or_device_that_is_away_is_an_outage_whoever_needs_it() {
+        let away = || VaultError::Away {
+            socket: "/run/vault".into(),
+            source: io::ErrorKind::NotFound.into(),
+        };
+        let device = || VaultError::from(VaultRefusal::DeviceAway("no TPM".into()));
+        let tls = RunError::TlsIdentity(TlsIdentityError::Vault(device()));
+        for (error, due) in [
+            (RunError::Anchors(AnchorsError::Vault(away())).into(), 69),
+            (tls.into(), 69),
+            (InitError::Vault(away()).into(), 69),
+            (InitError::NoCertificate.into(), 1),
+            (RunError::Anchors(AnchorsError::None).into(), 1),
+        ] {
+            assert_eq!(exit_code(&error), ExitCode::from(due), "{error}");
+        }
     }
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::anchors::{Anchors, AnchorsError, keep_known};
 use crate::api::Challenges;
 use crate::clock::now_ms;
 use crate::config::Config;
+use crate::ending::{TaskFailed, Tasks};
 use crate::memory::MemoryBudget;
 use crate::metrics::Metrics;
 use crate::nonces::NonceBook;
@@ -26,25 +27,18 @@ use crate::service::Service;
 use crate::storage::{Storage, StorageError, VerdictLog};
 use crate::tls_identity::{TlsIdentity, TlsIdentityError};
 use crate::token_keys::{TokenKeys, TokenKeysError};
-use crate::vault::{Vault, VaultError};
+use crate::vault::Vault;
 
 /// How long the vault may take to come up beside the verifier.
 const VAULT_PATIENCE: Duration = Duration::from_secs(30);
 /// Between two tries to reach it.
 const VAULT_TRY: Duration = Duration::from_millis(100);
-/// How long what was begun may take to be ended once no connection is left. With the time that connections may take before, and blocked
-/// threads after, it is less than the 90 s after which systemd kills.
-const LAST_WORK: Duration = Duration::from_secs(60);
-
-/// The service did not start.
+/// The service did not start, or did not run to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The vault did not do what was asked.
-    #[error(transparent)]
-    Vault(#[from] VaultError),
     /// There is no fleet CA, or it is none.
     #[error(transparent)]
-    Anchors(AnchorsError),
+    Anchors(#[from] AnchorsError),
     /// The database could not be opened.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -62,16 +56,37 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// It ran, and one of its tasks failed.
+    #[error(transparent)]
+    Task(#[from] TaskFailed),
 }
 
-/// Runs the service until `end` is ready. `ready` is called with the addresses once it serves.
+impl RunError {
+    /// Whether it is the vault that is away, or its device.
+    #[must_use]
+    pub const fn is_vault_away(&self) -> bool {
+        match self {
+            Self::Anchors(AnchorsError::Vault(error))
+            | Self::TlsIdentity(
+                TlsIdentityError::Vault(error)
+                | TlsIdentityError::Anchors(AnchorsError::Vault(error)),
+            )
+            | Self::TokenKeys(TokenKeysError::Vault(error)) => error.is_away(),
+            _ => false,
+        }
+    }
+}
+
+/// Runs the service until `end` is ready, or a task of it fails. `ready` is called with the addresses once it serves.
 pub async fn run(
     config: Config,
     end: impl Future<Output = ()>,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), RunError> {
     let vault = Vault::new(config.vault_socket.clone());
-    let anchors = Arc::new(await_vault(&vault).await?);
+    let deadline = Instant::now() + VAULT_PATIENCE;
+    let anchors = patiently(deadline, async || Ok(Anchors::open(vault.clone()).await?)).await?;
+    let anchors = Arc::new(anchors);
     let storage = Storage::open(&config.database).await?;
     // A key that was taken out of the configuration has signed nothing any more. Where nothing is demanded, none is named.
     if config.measured_boot.is_demanded() {
@@ -86,15 +101,16 @@ pub async fn run(
             ),
         }
     }
-    let tls = TlsIdentity::open(
-        vault.clone(),
-        Arc::clone(&anchors),
-        config.names.clone(),
-        config.tls_lifetime_s,
-    );
-    let tls = Arc::new(tls.await?);
-    let lifetime_s = config.token_key_lifetime_s;
-    let token_keys = TokenKeys::open(vault.clone(), Arc::clone(&anchors), lifetime_s).await?;
+    let open_tls = async || {
+        let (vault, anchors) = (vault.clone(), Arc::clone(&anchors));
+        Ok(TlsIdentity::open(vault, anchors, config.names.clone(), config.tls_lifetime_s).await?)
+    };
+    let tls = Arc::new(patiently(deadline, open_tls).await?);
+    let open_token_keys = async || {
+        let (vault, anchors) = (vault.clone(), Arc::clone(&anchors));
+        Ok(TokenKeys::open(vault, anchors, config.token_key_lifetime_s).await?)
+    };
+    let token_keys = patiently(deadline, open_token_keys).await?;
     let (verdicts, verdict_writer) = VerdictLog::start(storage.clone(), config.retention);
     let listeners = listen(&config.listen).await?;
     let addresses: Vec<_> = listeners
@@ -125,9 +141,9 @@ pub async fn run(
 
     let (ending, watch_end) = watch::channel(false);
     let server = Server::new(Arc::clone(&service), watch_end);
-    let mut serving = JoinSet::new();
+    let mut listening = JoinSet::new();
     for listener in listeners {
-        serving.spawn(server.clone().serve(listener));
+        listening.spawn(server.clone().serve(listener));
     }
     drop(server);
     let rotating = {
@@ -141,46 +157,29 @@ pub async fn run(
         })
     };
     ready(&addresses);
-    end.await;
-
+    let mut tasks = Tasks {
+        listeners: listening,
+        verdict_writer: verdict_writer.into(),
+        rotating: rotating.into(),
+    };
+    let ran = tasks.until(end).await;
     tracing::info!("ending");
     ending.send_replace(true);
-    serving.join_all().await;
-    rotating.abort();
-    let _aborted = rotating.await;
-    // What changes something is ended though its client is gone: each such task holds the service, and the service the verdict log, whose
-    // writer finishes what was handed to it and ends with the last of them.
-    drop(service);
-    let last_work = async {
-        let _finished = verdict_writer.await;
-        storage.close().await;
-    };
-    end_in_time(last_work).await;
-    Ok(())
+    let ended = tasks.end(service, storage.close()).await;
+    Ok(ran.and(ended)?)
 }
 
-/// Waits for what was begun, and gives it up in the end: a vault that does not answer has it take as long as there are tasks that ask.
-async fn end_in_time(last_work: impl Future<Output = ()>) {
-    let seconds = LAST_WORK.as_secs();
-    tracing::info!(seconds, "waiting for what was begun");
-    if timeout(LAST_WORK, last_work).await.is_err() {
-        tracing::warn!(
-            seconds,
-            "what was begun has not ended and is given up; what operators had done lately may be done or not, and may not be logged: look"
-        );
-    }
-}
-
-async fn await_vault(vault: &Vault) -> Result<Anchors, RunError> {
-    let deadline = Instant::now() + VAULT_PATIENCE;
+/// Tries to open something until the deadline, as long as only the vault or its device is away: they come up beside the verifier.
+async fn patiently<T>(
+    deadline: Instant,
+    mut open: impl AsyncFnMut() -> Result<T, RunError>,
+) -> Result<T, RunError> {
     loop {
-        match Anchors::open(vault.clone()).await {
-            Err(AnchorsError::Vault(VaultError::Away { .. })) if Instant::now() < deadline => {
+        match open().await {
+            Err(error) if error.is_vault_away() && Instant::now() < deadline => {
                 tokio::time::sleep(VAULT_TRY).await;
             }
-            // As every other failure of the vault's.
-            Err(AnchorsError::Vault(error)) => return Err(error.into()),
-            answer => return answer.map_err(RunError::Anchors),
+            opened => return opened,
         }
     }
 }
@@ -201,18 +200,58 @@ async fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, RunError> 
 
 #[cfg(test)]
 mod tests {
-    use std::future::{pending, ready};
+    use bartizan_attestation::keys::VaultRefusal;
 
-    use super::{LAST_WORK, end_in_time};
-    use tokio::time::Instant;
+    use super::*;
+    use crate::vault::VaultError;
 
-    /// In the test's time, which goes on when nothing else does.
+    fn device_away() -> RunError {
+        let refused = VaultRefusal::DeviceAway("no TPM".into());
+        RunError::TokenKeys(TokenKeysError::Vault(refused.into()))
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn what_never_ends_is_given_up() {
+    async fn a_device_is_waited_for_at_the_start_and_a_refusal_is_not() {
+        let deadline = Instant::now() + VAULT_PATIENCE;
+        let mut tries = 0;
+        let opened = patiently(deadline, async || {
+            tries += 1;
+            if tries < 3 {
+                Err(device_away())
+            } else {
+                Ok(tries)
+            }
+        });
+        assert_eq!(opened.await.unwrap(), 3);
         let begun = Instant::now();
-        end_in_time(ready(())).await;
-        assert_eq!(begun.elapsed().as_secs(), 0);
-        end_in_time(pending()).await;
-        assert_eq!(begun.elapsed().as_secs(), LAST_WORK.as_secs());
+        let refused = patiently(deadline, async || -> Result<(), _> {
+            Err(AnchorsError::None.into())
+        });
+        assert!(matches!(
+            refused.await,
+            Err(RunError::Anchors(AnchorsError::None))
+        ));
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        let gone = patiently(deadline, async || Err::<(), _>(device_away()));
+        assert!(gone.await.unwrap_err().is_vault_away());
+        assert!(Instant::now() >= deadline);
+    }
+
+    #[test]
+    fn whoever_needs_the_vault_first_says_that_it_is_away() {
+        let away = || VaultError::Away {
+            socket: "/run/vault".into(),
+            source: io::ErrorKind::NotFound.into(),
+        };
+        let anchors = || AnchorsError::Vault(away());
+        for error in [
+            RunError::Anchors(anchors()),
+            RunError::TlsIdentity(TlsIdentityError::Vault(away())),
+            RunError::TlsIdentity(TlsIdentityError::Anchors(anchors())),
+            RunError::TokenKeys(TokenKeysError::Vault(away())),
+        ] {
+            assert!(error.is_vault_away(), "{error}");
+        }
+        assert!(!RunError::Anchors(AnchorsError::None).is_vault_away());
     }
 }

@@ -86,6 +86,17 @@ pub enum VaultError {
     Task(#[from] TaskError),
 }
 
+impl VaultError {
+    /// Whether the vault was not asked, or the device that holds its keys is away: nothing was done.
+    #[must_use]
+    pub const fn is_away(&self) -> bool {
+        matches!(
+            self,
+            Self::Away { .. } | Self::Refused(VaultRefusal::DeviceAway(_))
+        )
+    }
+}
+
 impl Vault {
     /// A vault at `socket`; nothing is connected before the first question.
     #[must_use]
