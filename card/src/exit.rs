@@ -6,7 +6,6 @@ use bartizan_attestation::host::CardRefusal;
 use bartizan_card::config::ConfigError;
 use bartizan_card::enroll::EnrollError;
 use bartizan_card::service::CardError;
-use bartizan_card::vault::VaultError;
 use bartizan_channel::Fault;
 
 /// 2 for a wrong configuration, 69 (EX_UNAVAILABLE of sysexits.h) where vault or verifier are away, else 1.
@@ -30,21 +29,14 @@ fn number(error: &anyhow::Error) -> u8 {
         return 2;
     }
     let away = match error.downcast_ref() {
-        Some(EnrollError::Vault(error)) => is_vault_away(error),
+        Some(EnrollError::Vault(error)) => error.is_absent(),
         Some(EnrollError::Channel(error) | EnrollError::Unanswered(error)) => {
             error.fault() == Fault::Away
         }
         Some(EnrollError::Refused(refusal)) => is_away(refusal),
-        _ => matches!(error.downcast_ref(), Some(CardError::Vault(error)) if is_vault_away(error)),
+        _ => matches!(error.downcast_ref(), Some(CardError::Vault(error)) if error.is_absent()),
     };
     if away { 69 } else { 1 }
-}
-
-const fn is_vault_away(error: &VaultError) -> bool {
-    matches!(
-        error,
-        VaultError::Away { .. } | VaultError::Unanswered { .. }
-    )
 }
 
 const fn is_away(refusal: &CardRefusal) -> bool {
@@ -59,6 +51,8 @@ const fn is_away(refusal: &CardRefusal) -> bool {
 mod tests {
     use std::io;
 
+    use bartizan_attestation::keys::VaultRefusal;
+    use bartizan_card::vault::VaultError;
     use bartizan_channel::ChannelError;
 
     use super::*;
@@ -92,10 +86,12 @@ mod tests {
             socket: "/run/vault".into(),
             error: io::Error::from(io::ErrorKind::NotFound).into(),
         };
+        let device = VaultRefusal::DeviceAway("no TPM".into());
         let away = CardRefusal::VerifierAway("down".into());
         let unsigned = CardRefusal::LinkUnusable("not signed".into());
         for (error, expected) in [
             (EnrollError::Vault(vault()).into(), 69),
+            (EnrollError::Vault(device.into()).into(), 69),
             (EnrollError::Refused(away).into(), 69),
             (EnrollError::Refused(unsigned).into(), 1),
             (CardError::Vault(vault()).into(), 69),

@@ -1,6 +1,6 @@
 //! The card's TLS identity: short-lived, its key in the vault, replaced at half its life.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bartizan_attestation::keys::{Purpose, VaultReply, VaultRequest};
@@ -24,9 +24,26 @@ pub struct TlsIdentity {
     current: Mutex<Option<Current>>,
 }
 
+/// The identity as one handshake shows it.
+#[derive(Debug)]
+pub struct Shown {
+    /// The chain, and who signs for it.
+    pub identity: Arc<Identity>,
+    unsigned: Arc<OnceLock<VaultError>>,
+}
+
+impl Shown {
+    /// Why the vault did not sign this handshake: TLS tells of nothing but that it failed.
+    #[must_use]
+    pub fn unsigned(&self) -> Option<&VaultError> {
+        self.unsigned.get()
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Current {
-    identity: Arc<Identity>,
+    /// DER, leaf first; the vault has the leaf's key.
+    chain: Vec<Vec<u8>>,
     /// When it was made, in seconds since the Unix epoch.
     made: u64,
 }
@@ -54,19 +71,36 @@ impl TlsIdentity {
         }
     }
 
-    /// The identity to show now. While the vault is away a half-gone one goes on to its end.
-    pub fn current(&self) -> Result<Arc<Identity>, VaultError> {
+    /// The identity to show in a handshake now. While the vault is away a half-gone one goes on to its end.
+    pub fn current(&self) -> Result<Shown, VaultError> {
+        Ok(self.show(self.chain()?))
+    }
+
+    fn show(&self, chain: Vec<Vec<u8>>) -> Shown {
+        let unsigned = Arc::<OnceLock<_>>::default();
+        let signer = VaultSigner {
+            vault: self.vault.clone(),
+            certificate: chain.first().cloned().unwrap_or_default(),
+            unsigned: Arc::clone(&unsigned),
+        };
+        Shown {
+            identity: Arc::new(Identity::new(chain, Arc::new(signer))),
+            unsigned,
+        }
+    }
+
+    fn chain(&self) -> Result<Vec<Vec<u8>>, VaultError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let now = unix_now();
         if let Some(fresh) = current.as_ref().filter(|current| current.is_fresh(now)) {
-            return Ok(Arc::clone(&fresh.identity));
+            return Ok(fresh.chain.clone());
         }
         match make(&self.vault, now) {
-            Ok(made) => Ok(Arc::clone(&current.insert(made).identity)),
+            Ok(made) => Ok(current.insert(made).chain.clone()),
             Err(error) => match current.as_ref().filter(|current| current.is_valid(now)) {
                 Some(old) => {
                     tracing::warn!(%error, "TLS identity not renewed yet");
-                    Ok(Arc::clone(&old.identity))
+                    Ok(old.chain.clone())
                 }
                 None => Err(error),
             },
@@ -90,24 +124,22 @@ fn make(vault: &Vault, now: u64) -> Result<Current, VaultError> {
     let chain = vault.chain(&VaultRequest::RotateTlsClient {
         lifetime_s: LIFETIME_S,
     })?;
-    let chain: Vec<_> = chain.into_iter().map(Vec::from).collect();
-    let certificate = chain.first().cloned().ok_or(VaultError::Unexpected)?;
-    let signer = VaultSigner {
-        vault: vault.clone(),
-        certificate,
-    };
-    let identity = Arc::new(Identity::new(chain, Arc::new(signer)));
+    if chain.is_empty() {
+        return Err(VaultError::Unexpected);
+    }
     Ok(Current {
-        identity,
+        chain: chain.into_iter().map(Vec::from).collect(),
         made: now,
     })
 }
 
-/// Signs handshakes with the vault's key of one certificate.
+/// Signs one handshake with the vault's key of a certificate.
 #[derive(Debug)]
 struct VaultSigner {
     vault: Vault,
     certificate: Vec<u8>,
+    /// Why it did not.
+    unsigned: Arc<OnceLock<VaultError>>,
 }
 
 impl HandshakeSigner for VaultSigner {
@@ -128,6 +160,7 @@ impl HandshakeSigner for VaultSigner {
             Ok(_) => Err(HandshakeSignError),
             Err(error) => {
                 tracing::error!(%error, "the vault did not sign a TLS handshake");
+                let _one_is_enough = self.unsigned.set(error);
                 Err(HandshakeSignError)
             }
         }
@@ -141,14 +174,8 @@ mod tests {
     const NOW: u64 = 1_795_000_000;
 
     fn made(made: u64) -> Current {
-        let never = VaultSigner {
-            vault: Vault::new("/nowhere".into()),
-            certificate: Vec::new(),
-        };
-        Current {
-            identity: Arc::new(Identity::new(Vec::new(), Arc::new(never))),
-            made,
-        }
+        let chain = Vec::new();
+        Current { chain, made }
     }
 
     #[test]

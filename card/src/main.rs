@@ -43,7 +43,7 @@ struct Arguments {
 enum Command {
     /// Serve the hypervisor and operators.
     ///
-    /// Exit code: 0 told to stop, 1 failed, 2 wrong usage or configuration, 69 the vault is away.
+    /// Exit code: 0 told to stop, 1 failed, 2 wrong usage or configuration, 69 the vault is away, or the device that holds its keys.
     #[command(after_help = "Example: bartizan-card run --config /etc/bartizan/card.yaml")]
     Run {
         /// The configuration, YAML.
@@ -71,7 +71,7 @@ enum Command {
     },
     /// Enrol this host, once. The join code is read from standard input.
     ///
-    /// Exit code: 0 enrolled, 1 refused, 2 wrong usage or configuration, 69 the vault or the verifier is away.
+    /// Exit code: 0 enrolled, 1 refused, 2 wrong usage or configuration, 69 the vault, its device or the verifier is away.
     #[command(
         after_help = "Example: bartizan-card enroll --config card.yaml --name rack1-07 --fleet-ca fleet-ca.pem <join-code"
     )]

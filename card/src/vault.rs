@@ -52,6 +52,23 @@ pub enum VaultError {
     Unexpected,
 }
 
+impl VaultError {
+    /// Whether the vault was not asked, or the device that holds its keys is away: nothing was done.
+    #[must_use]
+    pub const fn is_away(&self) -> bool {
+        matches!(
+            self,
+            Self::Away { .. } | Self::Refused(VaultRefusal::DeviceAway(_))
+        )
+    }
+
+    /// Whether the vault or its device is not there, rather than that it would not: trying again can help. It may have been done.
+    #[must_use]
+    pub const fn is_absent(&self) -> bool {
+        self.is_away() || matches!(self, Self::Unanswered { .. })
+    }
+}
+
 impl Vault {
     /// The vault behind a socket.
     #[must_use]

@@ -370,13 +370,17 @@ impl Verifier {
 
     async fn open(&self) -> Result<(Connection, Age), CardRefusal> {
         let age = self.idle.age();
-        // Asked here, not in the handshake: the vault's refusal has a type of its own.
-        let identity = tokio::task::block_in_place(|| self.identity.current())?;
+        let shown = tokio::task::block_in_place(|| self.identity.current())?;
+        let identity = Arc::clone(&shown.identity);
         let connector =
             Connector::authenticated(move || Arc::clone(&identity), self.anchors.ca().der());
         let connector = connector.map_err(|error| unopened(&error))?;
         let opened = Connection::open(&connector, &self.endpoint, DEADLINE).await;
-        Ok((opened.map_err(|error| unopened(&error))?, age))
+        let opened = opened.map_err(|error| match shown.unsigned() {
+            Some(vault) if vault.is_absent() => CardRefusal::VaultAway(vault.to_string()),
+            _ => unopened(&error),
+        });
+        Ok((opened?, age))
     }
 }
 
@@ -429,7 +433,11 @@ pub(crate) fn busy(under_way: usize) -> CardRefusal {
 const fn is_unasked(refusal: &CardRefusal) -> bool {
     matches!(
         refusal,
-        CardRefusal::VerifierAway(_) | CardRefusal::Busy(_) | CardRefusal::LinkUnusable(_)
+        CardRefusal::VerifierAway(_)
+            | CardRefusal::Busy(_)
+            | CardRefusal::LinkUnusable(_)
+            | CardRefusal::VaultAway(_)
+            | CardRefusal::VaultRefused(_)
     )
 }
 

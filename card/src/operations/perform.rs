@@ -7,7 +7,7 @@ use bartizan_attestation::host::{
     BootShown, KeysShown, LogPage, OperationReply, OperatorReply, OperatorRequest,
     RenewedCertificate,
 };
-use bartizan_attestation::keys::{NextKey, Purpose, VaultRefusal, VaultReply, VaultRequest};
+use bartizan_attestation::keys::{NextKey, Purpose, VaultReply, VaultRequest};
 use bartizan_attestation::operation::log::Outcome;
 use bartizan_attestation::operation::{Operation, OperationRefusal, RotatableKey, SignedOrder};
 
@@ -118,7 +118,7 @@ impl Operations {
             Err(SuccessionError::Vault(error @ VaultError::Unanswered { .. })) => {
                 Err(OperationRefusal::RenewalUnknown(error.to_string()))
             }
-            Err(SuccessionError::Vault(error)) if is_away(&error) => Err(not_told(&error)),
+            Err(SuccessionError::Vault(error)) if error.is_away() => Err(not_told(&error)),
             Err(SuccessionError::Refused(refusal)) => {
                 Err(verifier::begun(refusal, OperationRefusal::NotRenewed))
             }
@@ -164,17 +164,9 @@ fn not_rotated(error: &VaultError) -> OperationRefusal {
     let why = error.to_string();
     match error {
         VaultError::Unanswered { .. } => OperationRefusal::RotationUnknown(why),
-        _ if is_away(error) => OperationRefusal::VaultAway(why),
+        _ if error.is_away() => OperationRefusal::VaultAway(why),
         _ => OperationRefusal::NotRotated(why),
     }
-}
-
-/// Whether the vault was not asked, or the device that holds its keys is away: nothing was done.
-const fn is_away(error: &VaultError) -> bool {
-    matches!(
-        error,
-        VaultError::Away { .. } | VaultError::Refused(VaultRefusal::DeviceAway(_))
-    )
 }
 
 fn not_told(error: &VaultError) -> OperationRefusal {

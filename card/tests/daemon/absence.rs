@@ -8,7 +8,7 @@ use bartizan_card::service::Card;
 
 use crate::configure;
 use crate::fleet::{Authority, fresh};
-use crate::stand_in_vault::StandInVault;
+use crate::stand_in_vault::{Signing, StandInVault};
 use crate::stand_in_verifier::StandInVerifier;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,14 +27,23 @@ async fn a_handshake_that_the_vault_does_not_sign_buys_no_grace() {
         card.answer(CardRequest::NextBoot { vm, operator })
     };
     assert!(matches!(launch().await, CardReply::Guest(_)));
-    vault.sign(false);
+    vault.sign(Signing::Refuses);
     let refused = launch().await;
     assert!(
         matches!(refused, CardReply::Refused(CardRefusal::LinkUnusable(_))),
         "{refused:?}"
     );
+    // What is away is said to be, and buys no grace either.
+    for away in [Signing::DeviceAway, Signing::Ends] {
+        vault.sign(away);
+        let refused = launch().await;
+        assert!(
+            matches!(refused, CardReply::Refused(CardRefusal::VaultAway(_))),
+            "{refused:?}"
+        );
+    }
     // Silence is what the grace is for.
-    vault.sign(true);
+    vault.sign(Signing::Signs);
     drop(verifier);
     let graced = launch().await;
     assert!(matches!(graced, CardReply::Guest(_)), "{graced:?}");

@@ -13,7 +13,7 @@ use bartizan_card::service::Card;
 use bartizan_local::{FrameError, read_frame, write_frame};
 
 use crate::fleet::{Authority, fresh};
-use crate::stand_in_vault::StandInVault;
+use crate::stand_in_vault::{Signing, StandInVault};
 use crate::stand_in_verifier::{Served, StandInVerifier};
 use crate::{DEADLINE, configure};
 
@@ -172,13 +172,13 @@ fn the_stage_is_told_why_there_is_none() {
         );
     }
     scene.serve(Served::Bytes(bytes()));
-    scene.vault.sign(false);
+    scene.vault.sign(Signing::Refuses);
     let unusable = scene.fetch();
     assert!(
         matches!(unusable, Err(BundleRefusal::LinkUnusable(_))),
         "{unusable:?}"
     );
-    scene.vault.sign(true);
+    scene.vault.sign(Signing::Signs);
     drop(scene.verifier.take());
     let away = scene.fetch();
     assert!(

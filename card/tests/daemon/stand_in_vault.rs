@@ -25,12 +25,23 @@ pub(crate) struct StandInVault {
     pub(crate) installed: mpsc::Receiver<Chain>,
     /// The fleet CAs that the card had it follow.
     pub(crate) rolled: mpsc::Receiver<Lineage>,
-    signs: Arc<AtomicBool>,
+    signing: Arc<Mutex<Signing>>,
     enrolled: Arc<AtomicBool>,
     rolls: Arc<AtomicBool>,
     silent: Arc<AtomicBool>,
     measured: Arc<AtomicBool>,
     clients: Clients,
+}
+
+/// What it does with TLS handshakes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Signing {
+    Signs,
+    Refuses,
+    /// It is there, and the device that has the key is not.
+    DeviceAway,
+    /// It ends when it was asked.
+    Ends,
 }
 
 /// The TLS client keys, by their certificates.
@@ -42,7 +53,7 @@ struct Keys {
     next: Mutex<Option<EphemeralKey>>,
     fleet_ca: Vec<u8>,
     clients: Clients,
-    signs: Arc<AtomicBool>,
+    signing: Arc<Mutex<Signing>>,
     enrolled: Arc<AtomicBool>,
     rolls: Arc<AtomicBool>,
     silent: Arc<AtomicBool>,
@@ -65,7 +76,7 @@ impl StandInVault {
     ) -> Self {
         let socket = directory.join("vault.sock");
         let listener = UnixListener::bind(&socket).unwrap();
-        let signs = Arc::new(AtomicBool::new(true));
+        let signing = Arc::new(Mutex::new(Signing::Signs));
         let enrolled = Arc::new(AtomicBool::new(true));
         let rolls = Arc::new(AtomicBool::new(true));
         let silent = Arc::new(AtomicBool::new(false));
@@ -78,7 +89,7 @@ impl StandInVault {
             next: Mutex::new(next),
             fleet_ca,
             clients: Arc::clone(&clients),
-            signs: Arc::clone(&signs),
+            signing: Arc::clone(&signing),
             enrolled: Arc::clone(&enrolled),
             rolls: Arc::clone(&rolls),
             silent: Arc::clone(&silent),
@@ -96,7 +107,7 @@ impl StandInVault {
             socket,
             installed,
             rolled,
-            signs,
+            signing,
             enrolled,
             rolls,
             silent,
@@ -130,15 +141,19 @@ impl StandInVault {
         self.measured.store(true, Ordering::SeqCst);
     }
 
-    /// From now on TLS handshakes are signed, or no longer.
-    pub(crate) fn sign(&self, signs: bool) {
-        self.signs.store(signs, Ordering::SeqCst);
+    /// From now on this becomes of TLS handshakes.
+    pub(crate) fn sign(&self, signing: Signing) {
+        *self.signing.lock().unwrap() = signing;
     }
 }
 
 impl Keys {
     fn serve(&self, mut link: UnixStream) {
         while let Ok(request) = read_frame(&mut link, VaultRequest::MAX_FRAME) {
+            let ends = *self.signing.lock().unwrap() == Signing::Ends;
+            if ends && matches!(request, VaultRequest::SignTls { .. }) {
+                return;
+            }
             let installs = matches!(request, VaultRequest::InstallCardIdentity { .. });
             let reply = self.answer(request);
             if installs && self.silent.load(Ordering::SeqCst) {
@@ -195,16 +210,21 @@ impl Keys {
                 self.clients.lock().unwrap().insert(leaf.clone(), key);
                 VaultReply::Certificates(vec![leaf.into(), card.der.clone().into()])
             }
-            VaultRequest::SignTls { .. } if !self.signs.load(Ordering::SeqCst) => {
-                VaultReply::Refused(VaultRefusal::Store("told to refuse".into()))
-            }
             VaultRequest::SignTls {
                 certificate,
                 message,
                 ..
             } => {
-                let clients = self.clients.lock().unwrap();
-                VaultReply::Signature(clients[&certificate].sign_der(&message).unwrap())
+                let refusal = match *self.signing.lock().unwrap() {
+                    Signing::Refuses => VaultRefusal::Store("told to refuse".into()),
+                    Signing::DeviceAway => VaultRefusal::DeviceAway("no TPM".into()),
+                    Signing::Signs | Signing::Ends => {
+                        let clients = self.clients.lock().unwrap();
+                        let signature = clients[&certificate].sign_der(&message).unwrap();
+                        return VaultReply::Signature(signature);
+                    }
+                };
+                VaultReply::Refused(refusal)
             }
             VaultRequest::StateCounter { .. } => VaultReply::Statement(b"a statement".to_vec()),
             VaultRequest::TakeMark { counter: 1, mark } if mark == [7; 32] => VaultReply::Done,
