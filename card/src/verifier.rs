@@ -38,6 +38,8 @@ pub(crate) use problem::Problem;
 
 /// How long the verifier may take.
 const DEADLINE: Duration = Duration::from_secs(20);
+/// How long this host's vault may take to make an identity for it, whoever else waits for that too.
+const VAULT_PATIENCE: Duration = Duration::from_secs(10);
 /// Largest answer in bytes.
 const MAX_ANSWER: usize = 1 << 20;
 /// Connections at once, idle ones included; further requests wait for their turn. Enough to keep a verifier busy, and
@@ -370,14 +372,23 @@ impl Verifier {
 
     async fn open(&self) -> Result<(Connection, Age), CardRefusal> {
         let age = self.idle.age();
+        let begun = Instant::now();
         let shown = tokio::task::block_in_place(|| self.identity.current())?;
+        // Whoever waits for the answer gives up now or soon, and must not take the vault's silence for the verifier's.
+        if begun.elapsed() > VAULT_PATIENCE {
+            let why =
+                "it took too long to make this host's TLS identity; the verifier was not asked";
+            return Err(CardRefusal::VaultAway(why.into()));
+        }
         let identity = Arc::clone(&shown.identity);
         let connector =
             Connector::authenticated(move || Arc::clone(&identity), self.anchors.ca().der());
         let connector = connector.map_err(|error| unopened(&error))?;
         let opened = Connection::open(&connector, &self.endpoint, DEADLINE).await;
         let opened = opened.map_err(|error| match shown.unsigned() {
-            Some(vault) if vault.is_absent() => CardRefusal::VaultAway(vault.to_string()),
+            Some(vault) if vault.is_absent() => CardRefusal::VaultAway(format!(
+                "the verifier was not asked, since its handshake was not signed: {vault}"
+            )),
             _ => unopened(&error),
         });
         Ok((opened?, age))
@@ -429,7 +440,7 @@ pub(crate) fn busy(under_way: usize) -> CardRefusal {
     ))
 }
 
-/// Whether the verifier cannot be asked at present, by whoever's fault: what it said before is still of use.
+/// Whether the verifier cannot be asked at present, or this host cannot say who it is: what it said before is still of use.
 const fn is_unasked(refusal: &CardRefusal) -> bool {
     matches!(
         refusal,
@@ -437,7 +448,6 @@ const fn is_unasked(refusal: &CardRefusal) -> bool {
             | CardRefusal::Busy(_)
             | CardRefusal::LinkUnusable(_)
             | CardRefusal::VaultAway(_)
-            | CardRefusal::VaultRefused(_)
     )
 }
 
@@ -509,11 +519,20 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_vault_that_is_away_is_no_absence_of_the_verifier() {
-        let refused = unreachable().is_revoked("ann").await;
+        let verifier = unreachable();
+        let refused = verifier.is_revoked("ann").await;
         assert!(
             matches!(refused, Err(CardRefusal::VaultAway(_))),
             "{refused:?}"
         );
+        // A result that is there already is not lost for it, nor what was known.
+        let certificates = verifier.token_certificates_if_there().await;
+        assert_eq!(certificates, Ok(Vec::new()));
+        let known = vec![ByteVec::from(b"known".to_vec())];
+        let long_ago = Instant::now().checked_sub(2 * CERTIFICATES_FRESH).unwrap();
+        *verifier.token_certificates.lock().unwrap() = Some((long_ago, known.clone()));
+        let certificates = verifier.token_certificates_if_there().await;
+        assert_eq!(certificates, Ok(known));
     }
 
     #[test]

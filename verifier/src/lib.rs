@@ -26,6 +26,7 @@ pub mod judge;
 pub mod memory;
 pub mod metrics;
 pub mod nonces;
+mod opening;
 pub mod payer;
 pub mod peer;
 pub mod pem;

@@ -115,8 +115,8 @@ fn log(json: bool) {
 /// 2 for a wrong configuration, 69 (EX_UNAVAILABLE of sysexits.h) where the vault is away or its device, else 1.
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     let away = match error.downcast_ref() {
-        Some(InitError::Vault(error)) => error.is_away(),
-        _ => (error.downcast_ref()).is_some_and(RunError::is_vault_away),
+        Some(InitError::Vault(error)) => error.is_absent(),
+        _ => (error.downcast_ref()).is_some_and(RunError::is_vault_absent),
     };
     if away {
         ExitCode::from(69)

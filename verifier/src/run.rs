@@ -3,36 +3,30 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
-use crate::anchors::{Anchors, AnchorsError, keep_known};
+use crate::anchors::{AnchorsError, keep_known};
 use crate::api::Challenges;
-use crate::clock::now_ms;
 use crate::config::Config;
 use crate::ending::{TaskFailed, Tasks};
 use crate::memory::MemoryBudget;
 use crate::metrics::Metrics;
 use crate::nonces::NonceBook;
+use crate::opening::Opened;
 use crate::profile_cache::ProfileCache;
 use crate::quota::{BootQuota, CounterQuota, RenewalQuota, VerdictQuota};
 use crate::quoted::Quoted;
 use crate::rotation::keep_fresh;
 use crate::server::Server;
 use crate::service::Service;
-use crate::storage::{Storage, StorageError, VerdictLog};
-use crate::tls_identity::{TlsIdentity, TlsIdentityError};
-use crate::token_keys::{TokenKeys, TokenKeysError};
+use crate::storage::{StorageError, VerdictLog};
+use crate::tls_identity::TlsIdentityError;
+use crate::token_keys::TokenKeysError;
 use crate::vault::Vault;
 
-/// How long the vault may take to come up beside the verifier.
-const VAULT_PATIENCE: Duration = Duration::from_secs(30);
-/// Between two tries to reach it.
-const VAULT_TRY: Duration = Duration::from_millis(100);
 /// The service did not start, or did not run to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -62,16 +56,16 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Whether it is the vault that is away, or its device.
+    /// Whether it is the vault that is not there, or its device.
     #[must_use]
-    pub const fn is_vault_away(&self) -> bool {
+    pub const fn is_vault_absent(&self) -> bool {
         match self {
             Self::Anchors(AnchorsError::Vault(error))
             | Self::TlsIdentity(
                 TlsIdentityError::Vault(error)
                 | TlsIdentityError::Anchors(AnchorsError::Vault(error)),
             )
-            | Self::TokenKeys(TokenKeysError::Vault(error)) => error.is_away(),
+            | Self::TokenKeys(TokenKeysError::Vault(error)) => error.is_absent(),
             _ => false,
         }
     }
@@ -83,34 +77,22 @@ pub async fn run(
     end: impl Future<Output = ()>,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), RunError> {
+    tokio::pin!(end);
     let vault = Vault::new(config.vault_socket.clone());
-    let deadline = Instant::now() + VAULT_PATIENCE;
-    let anchors = patiently(deadline, async || Ok(Anchors::open(vault.clone()).await?)).await?;
-    let anchors = Arc::new(anchors);
-    let storage = Storage::open(&config.database).await?;
-    // A key that was taken out of the configuration has signed nothing any more. Where nothing is demanded, none is named.
-    if config.measured_boot.is_demanded() {
-        let signers = config.measured_boot.signers();
-        let by = "the verifier's configuration";
-        let retired = storage.retire_releases_of_others(&signers, by, now_ms());
-        match retired.await? {
-            0 => {}
-            releases => tracing::warn!(
-                releases,
-                "retired what keys signed that the configuration does not name"
-            ),
+    let opened = tokio::select! {
+        biased;
+        () = &mut end => {
+            tracing::info!("told to end before it served");
+            return Ok(());
         }
-    }
-    let open_tls = async || {
-        let (vault, anchors) = (vault.clone(), Arc::clone(&anchors));
-        Ok(TlsIdentity::open(vault, anchors, config.names.clone(), config.tls_lifetime_s).await?)
+        opened = Opened::of(&config, &vault) => opened?,
     };
-    let tls = Arc::new(patiently(deadline, open_tls).await?);
-    let open_token_keys = async || {
-        let (vault, anchors) = (vault.clone(), Arc::clone(&anchors));
-        Ok(TokenKeys::open(vault, anchors, config.token_key_lifetime_s).await?)
-    };
-    let token_keys = patiently(deadline, open_token_keys).await?;
+    let Opened {
+        anchors,
+        storage,
+        tls,
+        token_keys,
+    } = opened;
     let (verdicts, verdict_writer) = VerdictLog::start(storage.clone(), config.retention);
     let listeners = listen(&config.listen).await?;
     let addresses: Vec<_> = listeners
@@ -169,21 +151,6 @@ pub async fn run(
     Ok(ran.and(ended)?)
 }
 
-/// Tries to open something until the deadline, as long as only the vault or its device is away: they come up beside the verifier.
-async fn patiently<T>(
-    deadline: Instant,
-    mut open: impl AsyncFnMut() -> Result<T, RunError>,
-) -> Result<T, RunError> {
-    loop {
-        match open().await {
-            Err(error) if error.is_vault_away() && Instant::now() < deadline => {
-                tokio::time::sleep(VAULT_TRY).await;
-            }
-            opened => return opened,
-        }
-    }
-}
-
 async fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, RunError> {
     let mut listeners = Vec::new();
     for address in addresses {
@@ -200,42 +167,8 @@ async fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, RunError> 
 
 #[cfg(test)]
 mod tests {
-    use bartizan_attestation::keys::VaultRefusal;
-
     use super::*;
     use crate::vault::VaultError;
-
-    fn device_away() -> RunError {
-        let refused = VaultRefusal::DeviceAway("no TPM".into());
-        RunError::TokenKeys(TokenKeysError::Vault(refused.into()))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_device_is_waited_for_at_the_start_and_a_refusal_is_not() {
-        let deadline = Instant::now() + VAULT_PATIENCE;
-        let mut tries = 0;
-        let opened = patiently(deadline, async || {
-            tries += 1;
-            if tries < 3 {
-                Err(device_away())
-            } else {
-                Ok(tries)
-            }
-        });
-        assert_eq!(opened.await.unwrap(), 3);
-        let begun = Instant::now();
-        let refused = patiently(deadline, async || -> Result<(), _> {
-            Err(AnchorsError::None.into())
-        });
-        assert!(matches!(
-            refused.await,
-            Err(RunError::Anchors(AnchorsError::None))
-        ));
-        assert_eq!(begun.elapsed(), Duration::ZERO);
-        let gone = patiently(deadline, async || Err::<(), _>(device_away()));
-        assert!(gone.await.unwrap_err().is_vault_away());
-        assert!(Instant::now() >= deadline);
-    }
 
     #[test]
     fn whoever_needs_the_vault_first_says_that_it_is_away() {
@@ -250,8 +183,8 @@ mod tests {
             RunError::TlsIdentity(TlsIdentityError::Anchors(anchors())),
             RunError::TokenKeys(TokenKeysError::Vault(away())),
         ] {
-            assert!(error.is_vault_away(), "{error}");
+            assert!(error.is_vault_absent(), "{error}");
         }
-        assert!(!RunError::Anchors(AnchorsError::None).is_vault_away());
+        assert!(!RunError::Anchors(AnchorsError::None).is_vault_absent());
     }
 }

@@ -87,12 +87,12 @@ pub enum VaultError {
 }
 
 impl VaultError {
-    /// Whether the vault was not asked, or the device that holds its keys is away: nothing was done.
+    /// Whether the vault or its device is not there, rather than that it would not: trying again can help. It may have been done.
     #[must_use]
-    pub const fn is_away(&self) -> bool {
+    pub const fn is_absent(&self) -> bool {
         matches!(
             self,
-            Self::Away { .. } | Self::Refused(VaultRefusal::DeviceAway(_))
+            Self::Away { .. } | Self::Link(_) | Self::Refused(VaultRefusal::DeviceAway(_))
         )
     }
 }

@@ -119,6 +119,17 @@ async fn it_ends_on_sigterm_with_what_is_under_way_done() {
     assert!(closed.is_err());
 }
 
+#[test]
+fn it_ends_on_sigterm_while_it_waits_for_its_vault() {
+    let directory = tempfile::tempdir().unwrap();
+    let nowhere = directory.path().join("no-vault");
+    let verifier = Verifier::begin(command(), &configure(directory.path(), &nowhere, ""));
+    verifier.until_said("waiting for the vault");
+    verifier.terminate();
+    verifier.until_said("told to end before it served");
+    assert!(verifier.ended().success());
+}
+
 /// No connection is left that holds it up: what the vault certified is recorded all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_ends_with_that_done_whose_client_is_gone() {

@@ -51,7 +51,16 @@ impl Verifier {
     }
 
     /// Starts it by a command of the test's own.
-    pub(crate) fn start_as(mut command: Command, configuration: &Path) -> Self {
+    pub(crate) fn start_as(command: Command, configuration: &Path) -> Self {
+        let mut verifier = Self::begin(command, configuration);
+        let ready = verifier.until_said("ready");
+        let text = ready["fields"]["addresses"].as_str().unwrap();
+        verifier.address = text.trim_matches(['[', ']']).parse().unwrap();
+        verifier
+    }
+
+    /// Starts it, ready or not; it has no address yet.
+    pub(crate) fn begin(mut command: Command, configuration: &Path) -> Self {
         let mut child = command
             .args(["--log-json", "run", "--config"])
             .arg(configuration)
@@ -66,15 +75,11 @@ impl Verifier {
                 let _heard = logged.send(serde_json::from_str(&line).unwrap_or_default());
             }
         });
-        let mut verifier = Self {
+        Self {
             child,
             address: ([0; 4], 0).into(),
             log,
-        };
-        let ready = verifier.until_said("ready");
-        let text = ready["fields"]["addresses"].as_str().unwrap();
-        verifier.address = text.trim_matches(['[', ']']).parse().unwrap();
-        verifier
+        }
     }
 
     /// Waits until it logs a message; answers the whole entry.
