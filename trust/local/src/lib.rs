@@ -22,6 +22,7 @@ pub mod admission;
 pub mod aio;
 pub mod attachment;
 mod descriptors;
+pub mod flow;
 mod frame;
 mod inherited;
 pub mod measured;
