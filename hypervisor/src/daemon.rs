@@ -11,6 +11,7 @@ mod anchors;
 mod backoff;
 mod certify;
 mod config;
+mod enclave;
 mod ended;
 mod folder;
 mod force;
@@ -26,12 +27,13 @@ mod places;
 mod process_id;
 mod registry;
 mod restart;
+mod running;
 mod started;
 mod stop;
 mod unheard;
 mod watch;
 
-pub use config::{Child, Config, ConfigError, Service};
+pub use config::{Child, Config, ConfigError, Enclave, Service};
 pub use guest::Guest;
 pub use keys::Enrolled;
 pub use link::{CardLink, LinkError, SupervisorLink};
@@ -56,8 +58,15 @@ pub async fn run(config: Config, ready: impl FnOnce()) -> anyhow::Result<()> {
     let serving = async {
         registry.adopt(running).await;
         let operators = operator::bind(&registry)?;
+        let enclaves = registry.config.enclave.as_ref();
+        let enclaves = enclaves.map(|config| anyhow::Ok((enclave::bind(config)?, config)));
+        let enclaves = enclaves.transpose()?;
         ready();
         tracing::info!(guests = registry.len(), "ready");
+        if let Some((listener, config)) = enclaves {
+            let (config, registry) = (config.clone(), Arc::clone(&registry));
+            tokio::spawn(async move { enclave::serve(listener, &config, &registry).await });
+        }
         operator::serve(operators, Arc::clone(&registry)).await;
         Ok(())
     };

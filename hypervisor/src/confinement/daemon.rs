@@ -36,6 +36,10 @@ fn rules(config: &Config) -> Rules {
     let rules = fleet_ca
         .into_iter()
         .fold(rules, |rules, path| rules.grant(path, Rights::Read));
+    let enclave = config.enclave.as_ref();
+    let enclave = enclave.and_then(|enclave| enclave.socket.parent());
+    let rules =
+        (enclave.into_iter()).fold(rules, |rules, folder| rules.grant(folder, Rights::Manage));
     let rules = (config.images.iter()).fold(rules, |rules, path| rules.grant(path, Rights::Write));
     let programs = [
         config.supervisor.program.as_path(),

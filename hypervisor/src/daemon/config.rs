@@ -53,6 +53,9 @@ pub struct Config {
     /// Limits of each guest's control group.
     #[serde(default)]
     pub limits: Limits,
+    /// Who decides what guests may do; nobody if absent, and all that is to be decided is denied.
+    #[serde(default)]
+    pub enclave: Option<Enclave>,
     /// Host services beside the attestation API that launch records may name.
     #[serde(default)]
     pub services: BTreeMap<String, Service>,
@@ -75,6 +78,18 @@ pub struct Child {
 
 fn named<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Users>, D::Error> {
     Users::deserialize(from).map(Some)
+}
+
+/// Where the enclave is met.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Enclave {
+    /// The socket at which its keeper connects it.
+    pub socket: PathBuf,
+    /// The user that the keeper runs as: no other may connect there.
+    pub keeper_uid: u32,
+    /// The devices' socket for decisions.
+    pub decisions_socket: PathBuf,
 }
 
 /// A host service that guests may reach over vsock.
@@ -189,6 +204,7 @@ impl Config {
     fn check_users(&self) -> Result<(), ConfigError> {
         let mut own = vec![self.devices_uid, rustix::process::geteuid().as_raw()];
         own.extend(&self.allowed_uids);
+        own.extend(self.enclave.as_ref().map(|enclave| enclave.keeper_uid));
         if let Some(supervisor) = self.supervisor.user {
             if supervisor.uid == 0 || supervisor.gid == 0 {
                 return Err(ConfigError::Root);

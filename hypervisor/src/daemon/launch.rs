@@ -88,6 +88,7 @@ pub(super) async fn start(
         noted.map_err(|error| refused(&error))?;
         folder::prepare(&directory, &guest).await?;
         // Acknowledged before there is a QEMU: what devices refuse is not started.
+        registry.running.runs(&started);
         let admission = started.admission();
         let admitted = registry.admissions.admit(record.uuid, admission).await;
         admitted.map_err(|error| refused(&error))

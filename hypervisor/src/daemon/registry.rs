@@ -21,6 +21,7 @@ use super::link::{CardLink, LinkError, SupervisorLink};
 use super::notes::Notes;
 use super::pending::Pending;
 use super::places::{Known, Place, Places};
+use super::running::Running;
 use super::started::{Started, StartedError};
 use super::watch::follow;
 use crate::clock::unix_now;
@@ -33,6 +34,7 @@ pub(super) struct Registry {
     pub(super) anchors: Arc<Anchors>,
     pub(super) admissions: Admissions,
     pub(super) notes: Notes,
+    pub(super) running: Running,
     places: Mutex<Places>,
     backoff: Mutex<Backoff>,
     _alone: Alone,
@@ -51,6 +53,7 @@ impl Registry {
             card,
             admissions,
             notes: Notes::new(config.started()),
+            running: Running::default(),
             places: Mutex::default(),
             backoff: Mutex::default(),
             _alone: alone,
@@ -98,13 +101,26 @@ impl Registry {
         if booted.is_err() {
             // Asked while nobody else can start it.
             if has_ended(&self.config, vm) {
-                self.admissions.dismiss(vm);
+                self.dismiss(vm);
             } else {
                 // Its start may have been late only.
                 self.wait_for(vm, Some(pending));
             }
         }
         booted
+    }
+
+    /// A boot that was started before runs on: its device is admitted, and it is told of.
+    pub(super) fn admit_again(&self, started: &Started) {
+        self.running.runs(started);
+        self.admissions
+            .admit_again(started.vm(), started.admission());
+    }
+
+    /// A VM's boot has ended, or does not begin.
+    pub(super) fn dismiss(&self, vm: Uuid) {
+        self.running.ended(vm);
+        self.admissions.dismiss(vm);
     }
 
     /// The guest with this name or UUID.
@@ -148,7 +164,7 @@ impl Registry {
             self.anchors.ask().await?;
         }
         self.notes.runs_on(&started)?;
-        self.admissions.admit_again(vm, started.admission());
+        self.admit_again(&started);
         let guest = Arc::new(Guest::new(
             status.clone(),
             verified.record,
@@ -162,7 +178,7 @@ impl Registry {
         let registry = Arc::clone(self);
         tokio::spawn(async move {
             follow(Arc::clone(&guest), &registry.config, events).await;
-            registry.admissions.dismiss(vm);
+            registry.dismiss(vm);
             registry.restart_ended(guest.identity).await;
         });
         Ok(status)

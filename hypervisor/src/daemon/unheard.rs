@@ -85,7 +85,7 @@ impl Registry {
         let unheard = Arc::new(Unheard::of(&started, &self.anchors.ca()));
         let placed = self.places().put_unheard(vm, start, unheard);
         placed.then(|| {
-            self.admissions.admit_again(vm, started.admission());
+            self.admit_again(&started);
             started.guest
         })
     }
@@ -101,7 +101,7 @@ impl Registry {
             loop {
                 tokio::time::sleep(delay).await;
                 if boot_has_ended(&self.config, &boot) {
-                    self.admissions.dismiss(vm);
+                    self.dismiss(vm);
                     return self.restart_ended(boot).await;
                 }
                 match self.take_up(vm).await {

@@ -7,14 +7,17 @@
 //! | hypervisor | card | [`CardRequest`] / [`CardReply`] |
 //! | hypervisor | a guest's supervisor | [`SupervisorRequest`] / [`SupervisorReply`] |
 //! | supervisor | measurer, both ways | [`ToMeasurer`] / [`FromMeasurer`] |
+//! | hypervisor | enclave, both ways | [`ToEnclave`] / [`FromEnclave`] |
 
 mod card;
+mod guests;
 mod measurer;
 mod operation;
 mod operator;
 mod supervisor;
 
 pub use card::{CardRefusal, CardReply, CardRequest, HostDescription, Judgement};
+pub use guests::{FROM_ENCLAVE_FRAME, FromEnclave, RunningGuest, TO_ENCLAVE_FRAME, ToEnclave};
 pub use measurer::{
     FromMeasurer, MeasurerContext, Outcome, RamRange, ReportKeyRotated, ToMeasurer,
 };

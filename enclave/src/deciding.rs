@@ -1,0 +1,221 @@
+//! Deciding on flows: pure, so that whoever brings questions and takes verdicts is somebody else.
+//!
+//! ```text
+//!   policies (set N) ──┐
+//!   guests, trust ─────┼─► one compiled form for each guest ──► a verdict for each question
+//!                      └─► what changes for a guest is a new epoch of it, which devices confirm
+//! ```
+//!
+//! Known attack: a verdict outlives what it was decided by. The epoch of a guest goes up with every set of policies, with what the guest is
+//! taken for, and with the guests that come and go on its segment, since rules may speak of a peer's role and labels.
+
+mod guest;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use bartizan_local::flow::{Epoch, Guest as GuestBoot, GuestEpoch, Question, Verdict};
+use bartizan_policy::{Policy, TooLarge, Trust};
+
+pub use guest::{Network, WatchedGuest};
+use verdict::{Peers, refusal};
+
+/// The policies that rule, and the guests that they rule.
+#[derive(Debug, Default)]
+pub struct Decider {
+    /// The number of the set; 0 where there is none yet.
+    set: u64,
+    policies: Vec<Policy>,
+    guests: BTreeMap<GuestBoot, WatchedGuest>,
+}
+
+impl Decider {
+    /// No policies, no guests: everything is denied.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The set that rules.
+    #[must_use]
+    pub const fn set(&self) -> u64 {
+        self.set
+    }
+
+    /// Takes a set of policies, for all guests or for none: answers the epochs that begin.
+    ///
+    /// # Errors
+    ///
+    /// The policies of some guest cannot be held together; the former set rules on.
+    pub fn take_policies(
+        &mut self,
+        set: u64,
+        policies: Vec<Policy>,
+    ) -> Result<Vec<GuestEpoch>, TooLarge> {
+        let guests = self.guests.iter();
+        let compiled = guests.map(|(_, guest)| guest.compile(&policies));
+        let compiled = compiled.collect::<Result<Vec<_>, _>>()?;
+        for (guest, compiled) in self.guests.values_mut().zip(compiled) {
+            guest.ruled_by(compiled);
+        }
+        (self.set, self.policies) = (set, policies);
+        Ok(self.epochs())
+    }
+
+    /// A guest runs; a former boot of its VM does not any more. Answers the epochs that begin.
+    pub fn runs(&mut self, boot: GuestBoot, mut guest: WatchedGuest) -> Vec<GuestEpoch> {
+        self.guests.retain(|other, _| other.vm != boot.vm);
+        guest.compile_or_deny(&self.policies);
+        let segment = guest.segment().map(str::to_owned);
+        self.guests.insert(boot, guest);
+        let mut begun = self.segment_changed(segment.as_deref());
+        if segment.is_none() {
+            begun.extend(self.epoch(boot));
+        }
+        begun
+    }
+
+    /// A guest has ended. Answers the epochs that begin.
+    pub fn ended(&mut self, boot: GuestBoot) -> Vec<GuestEpoch> {
+        match self.guests.remove(&boot) {
+            Some(guest) => self.segment_changed(guest.segment()),
+            None => Vec::new(),
+        }
+    }
+
+    /// Of all guests only these run. Answers the epochs that begin.
+    pub fn only(&mut self, run: impl Fn(&GuestBoot) -> bool) -> Vec<GuestEpoch> {
+        let gone: Vec<_> = self
+            .guests
+            .keys()
+            .filter(|boot| !run(boot))
+            .copied()
+            .collect();
+        gone.into_iter().flat_map(|boot| self.ended(boot)).collect()
+    }
+
+    /// What a guest is taken for now. Answers the epoch that begins, if that is something else.
+    pub fn trusts(&mut self, boot: GuestBoot, trust: Trust) -> Option<GuestEpoch> {
+        let guest = self.guests.get_mut(&boot)?;
+        if !guest.is_taken_for(trust) {
+            return None;
+        }
+        guest.compile_or_deny(&self.policies);
+        guest.changed();
+        self.epoch(boot)
+    }
+
+    /// Decides a question.
+    #[must_use]
+    pub fn decide(&self, question: &Question) -> Verdict {
+        let Some(guest) = self.guests.get(&question.guest) else {
+            return refusal(question, Epoch::default(), "no such guest is known to run");
+        };
+        let epoch = self.epoch_of(guest);
+        match guest.compiled() {
+            Ok(compiled) => {
+                let peers = Peers {
+                    guests: &self.guests,
+                    network: guest.network(),
+                };
+                verdict::of(question, epoch, compiled, &peers)
+            }
+            Err(too_large) => refusal(question, epoch, &too_large.to_string()),
+        }
+    }
+
+    /// The epochs of all guests that have a network.
+    #[must_use]
+    pub fn epochs(&self) -> Vec<GuestEpoch> {
+        let networked = self
+            .guests
+            .iter()
+            .filter(|(_, guest)| guest.segment().is_some());
+        let epochs = networked.map(|(boot, guest)| GuestEpoch {
+            guest: *boot,
+            epoch: self.epoch_of(guest),
+        });
+        epochs.collect()
+    }
+
+    /// Devices judge no packet of the guest by what was decided before. What they say of an epoch that was never begun counts for nothing.
+    pub fn confirmed(&mut self, confirmed: GuestEpoch) {
+        let set = self.set;
+        if let Some(guest) = self.guests.get_mut(&confirmed.guest) {
+            guest.confirmed(confirmed.epoch, set);
+        }
+    }
+
+    /// Devices are there anew, and have confirmed nothing.
+    pub fn nothing_is_confirmed(&mut self) {
+        self.guests.values_mut().for_each(WatchedGuest::unconfirmed);
+    }
+
+    /// The newest set by which every packet of every guest is judged.
+    #[must_use]
+    pub fn in_force(&self) -> u64 {
+        let networked = self
+            .guests
+            .values()
+            .filter(|guest| guest.segment().is_some());
+        networked
+            .map(WatchedGuest::in_force)
+            .min()
+            .unwrap_or(self.set)
+    }
+
+    fn epoch_of(&self, guest: &WatchedGuest) -> Epoch {
+        Epoch {
+            policy: self.set,
+            state: guest.state(),
+        }
+    }
+
+    fn epoch(&self, boot: GuestBoot) -> Option<GuestEpoch> {
+        let guest = self.guests.get(&boot)?;
+        guest.segment()?;
+        Some(GuestEpoch {
+            guest: boot,
+            epoch: self.epoch_of(guest),
+        })
+    }
+
+    /// Somebody came to a segment or left it.
+    fn segment_changed(&mut self, segment: Option<&str>) -> Vec<GuestEpoch> {
+        let Some(segment) = segment else {
+            return Vec::new();
+        };
+        let set = self.set;
+        let there = self
+            .guests
+            .iter_mut()
+            .filter(|(_, guest)| guest.segment() == Some(segment));
+        let begun = there.map(|(boot, guest)| {
+            guest.changed();
+            GuestEpoch {
+                guest: *boot,
+                epoch: Epoch {
+                    policy: set,
+                    state: guest.state(),
+                },
+            }
+        });
+        begun.collect()
+    }
+}
+
+/// The guest of a segment that has an address.
+fn guest_at<'g>(
+    guests: &'g BTreeMap<GuestBoot, WatchedGuest>,
+    segment: &str,
+    address: IpAddr,
+) -> Option<&'g WatchedGuest> {
+    let mut guests = guests
+        .values()
+        .filter(|guest| guest.segment() == Some(segment));
+    guests.find(|guest| guest.network().is_some_and(|network| network.has(address)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! A guest that runs on this host, and the policies that rule it.
+
+use std::net::IpAddr;
+
+use bartizan_local::flow::Epoch;
+use bartizan_policy::{Compiled, Guest, Policy, TooLarge, Trust};
+
+/// A guest.
+#[derive(Debug)]
+pub struct WatchedGuest {
+    guest: Guest,
+    network: Option<Network>,
+    compiled: Result<Compiled, TooLarge>,
+    /// Goes up with what is decided about it by anything but policies.
+    state: u64,
+    /// What devices have confirmed: the set, and the state with it.
+    confirmed: Epoch,
+}
+
+/// Where a guest is in a network.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Network {
+    /// The name of its segment: guests of one segment reach one another.
+    pub segment: String,
+    /// Its addresses, each with the length of its network's prefix.
+    pub addresses: Vec<(IpAddr, u8)>,
+}
+
+impl WatchedGuest {
+    /// A guest as its launch record has it, which no policy was compiled for yet.
+    #[must_use]
+    pub fn new(guest: Guest, network: Option<Network>) -> Self {
+        Self {
+            compiled: Compiled::of(&[], &guest),
+            guest,
+            network,
+            state: 0,
+            confirmed: Epoch::default(),
+        }
+    }
+
+    pub(super) const fn guest(&self) -> &Guest {
+        &self.guest
+    }
+
+    pub(super) const fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
+    }
+
+    pub(super) fn segment(&self) -> Option<&str> {
+        self.network
+            .as_ref()
+            .map(|network| network.segment.as_str())
+    }
+
+    pub(super) fn compile(&self, policies: &[Policy]) -> Result<Compiled, TooLarge> {
+        Compiled::of(policies, &self.guest)
+    }
+
+    pub(super) fn ruled_by(&mut self, compiled: Compiled) {
+        self.compiled = Ok(compiled);
+    }
+
+    /// A guest that came after its policies, or is taken for something else: where they cannot be held together everything is denied.
+    pub(super) fn compile_or_deny(&mut self, policies: &[Policy]) {
+        self.compiled = self.compile(policies);
+    }
+
+    pub(super) const fn compiled(&self) -> Result<&Compiled, TooLarge> {
+        match &self.compiled {
+            Ok(compiled) => Ok(compiled),
+            Err(error) => Err(*error),
+        }
+    }
+
+    /// Whether that is something else than before.
+    pub(super) fn is_taken_for(&mut self, trust: Trust) -> bool {
+        std::mem::replace(&mut self.guest.trust, trust) != trust
+    }
+
+    pub(super) const fn changed(&mut self) {
+        self.state += 1;
+    }
+
+    pub(super) const fn state(&self) -> u64 {
+        self.state
+    }
+
+    pub(super) fn confirmed(&mut self, epoch: Epoch, set: u64) {
+        if epoch.policy <= set && epoch.state <= self.state && epoch.holds_in(self.confirmed) {
+            self.confirmed = epoch;
+        }
+    }
+
+    pub(super) fn unconfirmed(&mut self) {
+        self.confirmed = Epoch::default();
+    }
+
+    pub(super) const fn in_force(&self) -> u64 {
+        self.confirmed.policy
+    }
+}
+
+impl Network {
+    pub(super) fn has(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|(own, _)| *own == address)
+    }
+
+    /// Whether an address is one of the segment's, whoever has it.
+    pub(super) fn is_near(&self, address: IpAddr) -> bool {
+        let mut own = self.addresses.iter();
+        own.any(|(own, prefix)| match (own, address) {
+            (IpAddr::V4(own), IpAddr::V4(address)) => {
+                let differ = own.to_bits() ^ address.to_bits();
+                differ.leading_zeros() >= u32::from(*prefix)
+            }
+            (IpAddr::V6(own), IpAddr::V6(address)) => {
+                let differ = own.to_bits() ^ address.to_bits();
+                differ.leading_zeros() >= u32::from(*prefix)
+            }
+            _ => false,
+        })
+    }
+}

@@ -1,0 +1,74 @@
+//! What goes to devices: verdicts as they are made, and each epoch once.
+
+use std::collections::BTreeMap;
+
+use bartizan_attestation::host::{FROM_ENCLAVE_FRAME, FromEnclave};
+use bartizan_local::flow::{Epoch, Guest as GuestBoot, ToDevices};
+use bartizan_local::{FrameError, aio, encode};
+use tokio::io::AsyncWrite;
+use tokio::sync::{mpsc, watch};
+
+use super::Saying;
+use crate::ruling::Ruling;
+
+/// Tells devices.
+pub(super) struct Telling<'t> {
+    ruling: &'t Ruling,
+    changes: watch::Receiver<u64>,
+    /// The epochs that devices were told.
+    told: BTreeMap<GuestBoot, Epoch>,
+}
+
+impl<'t> Telling<'t> {
+    /// Nothing was told yet.
+    pub(super) fn new(ruling: &'t Ruling) -> Self {
+        Self {
+            ruling,
+            changes: ruling.changes(),
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// Tells until the link fails.
+    pub(super) async fn run(
+        mut self,
+        mut link: impl AsyncWrite + Unpin,
+        mut sayings: mpsc::Receiver<Saying>,
+    ) -> FrameError {
+        loop {
+            let told = tokio::select! {
+                // Epochs first: what is decided by them then comes to whoever knows them.
+                biased;
+                Ok(()) = self.changes.changed() => self.epochs(&mut link).await,
+                Some(saying) = sayings.recv() => match saying {
+                    Saying::Say(saying) => tell(&mut link, &saying).await,
+                    Saying::Anew => {
+                        self.told.clear();
+                        self.epochs(&mut link).await
+                    }
+                },
+                else => return FrameError::Closed,
+            };
+            if let Err(error) = told {
+                return error;
+            }
+        }
+    }
+
+    async fn epochs(&mut self, link: &mut (impl AsyncWrite + Unpin)) -> Result<(), FrameError> {
+        let present = self.ruling.decider().epochs();
+        self.told
+            .retain(|guest, _| present.iter().any(|one| one.guest == *guest));
+        for one in present {
+            if self.told.insert(one.guest, one.epoch) != Some(one.epoch) {
+                tell(link, &ToDevices::Epoch(one)).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn tell(link: &mut (impl AsyncWrite + Unpin), saying: &ToDevices) -> Result<(), FrameError> {
+    let frame = FromEnclave::ForDevices(encode(saying).into());
+    aio::write_frame(link, &frame, FROM_ENCLAVE_FRAME).await
+}

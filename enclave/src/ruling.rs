@@ -1,0 +1,68 @@
+//! What rules at present, shared by the links of this enclave: one decider, and who waits for it to change.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bartizan_local::flow::Guest as GuestBoot;
+use bartizan_policy::{Policy, TooLarge, Trust};
+use tokio::sync::watch;
+
+use crate::deciding::Decider;
+
+/// What rules at present.
+#[derive(Debug)]
+pub struct Ruling {
+    decider: Mutex<Decider>,
+    /// Counts what has changed.
+    changes: watch::Sender<u64>,
+    /// The newest set by which every packet is judged.
+    in_force: watch::Sender<u64>,
+}
+
+impl Default for Ruling {
+    fn default() -> Self {
+        Self {
+            decider: Mutex::default(),
+            changes: watch::Sender::new(0),
+            in_force: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Ruling {
+    /// Has a set of policies rule from now on, for all guests or for none.
+    pub fn take_policies(&self, set: u64, policies: Vec<Policy>) -> Result<(), TooLarge> {
+        self.change(|decider| decider.take_policies(set, policies).map(drop))
+    }
+
+    /// What a boot of a guest was last found to be.
+    pub fn trust(&self, boot: GuestBoot, trust: Trust) {
+        self.change(|decider| decider.trusts(boot, trust));
+    }
+
+    /// Tells of each set that is in force for every packet of every guest, from its acknowledgement by devices on.
+    pub fn in_force(&self) -> watch::Receiver<u64> {
+        self.in_force.subscribe()
+    }
+
+    /// Changes something, and has everybody look at what is different then.
+    pub(crate) fn change<T>(&self, how: impl FnOnce(&mut Decider) -> T) -> T {
+        let (done, in_force) = {
+            let mut decider = self.decider();
+            let done = how(&mut decider);
+            (done, decider.in_force())
+        };
+        self.in_force
+            .send_if_modified(|former| std::mem::replace(former, in_force) != in_force);
+        self.changes.send_modify(|count| *count += 1);
+        done
+    }
+
+    /// Looks at what rules.
+    pub(crate) fn decider(&self) -> MutexGuard<'_, Decider> {
+        self.decider.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
