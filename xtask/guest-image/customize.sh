@@ -86,6 +86,13 @@ mount -o ro /dev/vdb /opt/bartizan
 mkdir -m 700 /run/bartizan
 modprobe vmw_vsock_virtio_transport
 ip link set lo up
+# What its launch record says, too: any other is refused by its host.
+address=$(sed -n 's/.*bartizan.ipv4=\([^ ]*\).*/\1/p' /proc/cmdline)
+if [ -n "$address" ]; then
+    modprobe virtio_net
+    ip address add "$address" dev eth0
+    ip link set eth0 up
+fi
 grep -q bartizan.enroll=no /proc/cmdline || /opt/bartizan/bin/bartizan-guest enroll --state /run/bartizan
 nginx
 # Whoever starts it returns before it has said who it is.

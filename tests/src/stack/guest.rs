@@ -44,6 +44,10 @@ pub struct GuestSpec {
     pub budget: Option<Value>,
     /// Services of the host that it may reach; the tests' hand needs `test-agent`.
     pub services: &'static [&'static str],
+    /// Its role.
+    pub role: &'static str,
+    /// Its IPv4 address in the network, with the length of the prefix; none where it has no network.
+    pub ipv4: Option<&'static str>,
 }
 
 /// What starts a guest's programs.
@@ -81,6 +85,8 @@ impl GuestSpec {
             restart: "never",
             budget: None,
             services: &["test-agent"],
+            role: "demo",
+            ipv4: None,
         }
     }
 
@@ -99,7 +105,9 @@ impl GuestSpec {
             Init::Script => " init=/usr/local/sbin/bartizan-init",
         };
         let more = self.kernel_parameters;
-        format!("{KERNEL_PARAMETERS}{init} {more}")
+        let address = self.ipv4.map(|address| format!(" bartizan.ipv4={address}"));
+        let address = address.unwrap_or_default();
+        format!("{KERNEL_PARAMETERS}{init}{address} {more}")
             .trim_end()
             .into()
     }
@@ -167,7 +175,7 @@ impl Host {
             "version": 1,
             "name": spec.name,
             "uuid": uuid.to_string(),
-            "role": "demo",
+            "role": spec.role,
             "labels": { "purpose": "demo" },
             "cpus": spec.cpus,
             "memory_mib": spec.memory_mib,
@@ -187,6 +195,9 @@ impl Host {
         });
         if let Some(model) = &spec.cpu_model {
             record["cpu_model"] = json!(model);
+        }
+        if let Some(address) = spec.ipv4 {
+            record["network"] = json!({ "segment": "front", "ipv4": address });
         }
         if let Some(budget) = &spec.budget {
             record["budget"] = budget.clone();
