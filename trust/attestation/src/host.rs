@@ -8,8 +8,10 @@
 //! | hypervisor | a guest's supervisor | [`SupervisorRequest`] / [`SupervisorReply`] |
 //! | supervisor | measurer, both ways | [`ToMeasurer`] / [`FromMeasurer`] |
 //! | hypervisor | enclave, both ways | [`ToEnclave`] / [`FromEnclave`] |
+//! | enclave | card | [`ForCard`] / [`FromCard`] |
 
 mod card;
+mod enclave;
 mod guests;
 mod measurer;
 mod operation;
@@ -17,6 +19,7 @@ mod operator;
 mod supervisor;
 
 pub use card::{CardRefusal, CardReply, CardRequest, HostDescription, Judgement};
+pub use enclave::{ENCLAVE_FRAME, ForCard, FromCard};
 pub use guests::{FROM_ENCLAVE_FRAME, FromEnclave, RunningGuest, TO_ENCLAVE_FRAME, ToEnclave};
 pub use measurer::{
     FromMeasurer, MeasurerContext, Outcome, RamRange, ReportKeyRotated, ToMeasurer,
