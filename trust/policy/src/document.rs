@@ -4,7 +4,8 @@ mod call;
 mod cidr;
 mod digest;
 mod hosts;
-mod list;
+pub(crate) mod list;
+pub(crate) mod name;
 mod path;
 mod range;
 mod rule;
@@ -14,6 +15,7 @@ pub use call::{Call, Index};
 pub use cidr::Cidr;
 pub use digest::Digest;
 pub use hosts::Hosts;
+pub use name::{MAX_NAME, NoName};
 pub use path::PathPattern;
 pub(crate) use range::Number;
 pub use range::Range;
@@ -29,7 +31,8 @@ use list::some;
 pub struct Policy {
     /// Of the language: 1.
     pub version: u32,
-    /// Its name, one in a fleet.
+    /// Its name, one in a fleet: `web`, `team-a/web`.
+    #[serde(deserialize_with = "name::policy")]
     pub name: String,
     /// Goes up with each issue of it: an older one is refused.
     pub serial: u64,
@@ -72,7 +75,8 @@ pub enum Mode {
 }
 
 /// A kind of operation.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A program is executed.
     Exec,
@@ -87,6 +91,23 @@ pub enum Kind {
 impl Kind {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Exec, Self::File, Self::Network, Self::Syscall];
+
+    /// As it is written.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exec => "exec",
+            Self::File => "file",
+            Self::Network => "network",
+            Self::Syscall => "syscall",
+        }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// What becomes of what no rule matches, by kind; left out, it is left to the other policies of the guest.

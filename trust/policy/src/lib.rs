@@ -3,6 +3,8 @@
 //! ```text
 //!  text ──► Policy ──┬─► Compiled::of(policies, guest) ──► decide(request) ──► Decision
 //!  YAML, JSON        └─► plain::decide(policies, guest, request), the same without an index: the oracle of tests
+//!
+//!  PolicySet ── authors' signatures, scopes, serials ──► AuthenticSet, whose policies may be in force
 //! ```
 //!
 //! A [`Policy`] selects guests, and has rules for four kinds of operation: `exec`, `file`, `network`, `syscall`. Of the rules of all
@@ -31,6 +33,7 @@
     )
 )]
 
+mod authors;
 mod compiled;
 mod decision;
 mod document;
@@ -38,17 +41,28 @@ mod guest;
 mod index;
 mod order;
 pub mod plain;
+mod policy_set;
 mod read;
 mod request;
+mod signed;
 
+pub use authors::{
+    Author, AuthorKey, Authors, MAX_AUTHORS, NoAuthorKey, NoAuthors, OutsideScope, PolicyNames,
+    Scope, ScopedGuests,
+};
 pub use compiled::{Compiled, TooLarge};
 pub use decision::{Decided, Decision, RuleName};
 pub use document::{
     Access, Argument, Call, Cidr, Defaults, Digest, Direction, Effect, Exec, File, Hosts, Index,
-    Kind, Mode, Network, PathPattern, Peer, Policy, Protocol, Range, Rule, Selection, Subject,
-    Syscall, What,
+    Kind, MAX_NAME, Mode, Network, NoName, PathPattern, Peer, Policy, Protocol, Range, Rule,
+    Selection, Subject, Syscall, What,
 };
 pub use guest::{Guest, Trust};
 pub use index::{Depended, Extent, Field};
+pub use policy_set::{
+    AuthenticSet, Issue, MAX_POLICIES, MAX_SEEN, MAX_SET_BYTES, NoSet, Origin, PolicySet, Seen,
+    SetRefusal,
+};
 pub use read::{Format, MAX_BYTES, ReadError, read};
 pub use request::{Flow, Known, MAX_NAMES, Operation, PeerGuest, Process, Request};
+pub use signed::{AuthenticPolicy, PolicyRefusal, Sha384, SignPolicyError, sign_policy};

@@ -3,7 +3,7 @@
 use crate::document::Policy;
 
 /// Most bytes of a policy.
-pub const MAX_BYTES: usize = 8 << 20;
+pub const MAX_BYTES: usize = 4 << 20;
 
 /// How a policy is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -18,7 +18,7 @@ pub struct Hosts {
 #[error(
     "`{0}` is no host's name: write db.example.com, or *.example.com for all below example.com"
 )]
-pub struct NoName(String);
+pub struct NoHosts(String);
 
 impl Hosts {
     /// The name, or that below which all are meant; in lower case.
@@ -43,9 +43,9 @@ impl Hosts {
 }
 
 impl FromStr for Hosts {
-    type Err = NoName;
+    type Err = NoHosts;
 
-    fn from_str(text: &str) -> Result<Self, NoName> {
+    fn from_str(text: &str) -> Result<Self, NoHosts> {
         let (name, below) = match text.strip_prefix("*.") {
             Some(name) => (name, true),
             None => (text, false),
@@ -59,7 +59,7 @@ impl FromStr for Hosts {
                     .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         };
         if name.len() > 253 || !name.split('.').all(is_label) {
-            return Err(NoName(text.into()));
+            return Err(NoHosts(text.into()));
         }
         Ok(Self {
             name: name.to_ascii_lowercase(),
@@ -69,9 +69,9 @@ impl FromStr for Hosts {
 }
 
 impl TryFrom<String> for Hosts {
-    type Error = NoName;
+    type Error = NoHosts;
 
-    fn try_from(text: String) -> Result<Self, NoName> {
+    fn try_from(text: String) -> Result<Self, NoHosts> {
         text.parse()
     }
 }

@@ -10,7 +10,7 @@ pub(super) fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 }
 
 /// A list that may not.
-pub(super) fn one_at_least<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+pub(crate) fn one_at_least<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     from: D,
 ) -> Result<Vec<T>, D::Error> {
     let list = Vec::deserialize(from)?;

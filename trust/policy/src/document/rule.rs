@@ -8,6 +8,7 @@ use super::{Effect, Exec, File, Mode, Network, Rule, Subject, Syscall, What};
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Written {
+    #[serde(deserialize_with = "super::name::rule")]
     name: String,
     effect: Effect,
     #[serde(default)]
