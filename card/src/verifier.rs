@@ -38,6 +38,9 @@ pub(crate) use problem::Problem;
 
 /// How long the verifier may take.
 const DEADLINE: Duration = Duration::from_secs(20);
+/// How long the verifier's refusal of a host that it does not know the boot of may be looked into where somebody waits for the answer to
+/// one question: less than they wait, so that they hear of the refusal, and do not take it for silence.
+const TELLING: Duration = Duration::from_secs(12);
 /// How long this host's vault may take to make an identity for it, whoever else waits for that too.
 const VAULT_PATIENCE: Duration = Duration::from_secs(10);
 /// Largest answer in bytes.
@@ -224,7 +227,7 @@ impl Verifier {
         }
         let path = format!("/v1/operators/{operator}/standing");
         let question = async {
-            let asked = self.exchange::<OperatorStanding>("GET", &path, Vec::new());
+            let asked = self.exchange_telling::<OperatorStanding>(TELLING, "GET", &path, Vec::new());
             asked.await.map(|standing| standing.revoked)
         };
         self.standings.ask(operator, question).await
@@ -335,12 +338,25 @@ impl Verifier {
         path: &str,
         body: Vec<u8>,
     ) -> Result<A, CardRefusal> {
+        self.exchange_telling(Duration::MAX, method, path, body)
+            .await
+    }
+
+    /// The same; what is not told within that time is as if there were nothing to tell.
+    async fn exchange_telling<A: DeserializeOwned>(
+        &self,
+        patience: Duration,
+        method: &'static str,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<A, CardRefusal> {
         let accepted = self.told.accepted();
         let refusal = match self.exchange_once(method, path, body.clone()).await {
             Err(refusal) if is_not_accepted(&refusal) => refusal,
             answer => return answer,
         };
-        match self.tell_boot(accepted).await? {
+        let telling = tokio::time::timeout(patience, self.tell_boot(accepted));
+        match telling.await.unwrap_or(Ok(Heard::NothingToTell))? {
             Heard::Accepted => self.exchange_once(method, path, body).await,
             Heard::NothingToTell => Err(refusal),
         }
