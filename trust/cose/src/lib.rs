@@ -2,7 +2,8 @@
 //!
 //! `18([protected, {}, payload, signature])`, tag 18 included. The protected header holds exactly
 //! `alg` = ES384 (-35, RFC 9053), `typ` (16, RFC 9596) and, where there is one, `x5chain` (33,
-//! RFC 9360), leaf first, without the fleet CA. External data is empty. One message has one
+//! RFC 9360), leaf first, without the fleet CA; in the types that name their key, in its place `kid` (4, RFC 9052
+//! section 3.1), the SHA-256 over its SubjectPublicKeyInfo. External data is empty. One message has one
 //! encoding: after parsing it is encoded again and compared, so that no other spelling is read.
 //!
 //! | attack | answer |
@@ -31,7 +32,7 @@ mod message;
 mod public_key;
 mod wire;
 
-pub use message::{CoseError, MessageType, Sign, SignError, Unverified, sign1};
+pub use message::{CoseError, MessageType, Sign, SignError, Unverified, sign1, sign1_by_named_key};
 pub use public_key::{BadSignature, Curve, Jwk, PublicKey, PublicKeyError};
 
 /// Most certificates in a chain.

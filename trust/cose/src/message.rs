@@ -23,6 +23,10 @@ pub enum MessageType {
     Succession,
     /// An administrator's order to replace the fleet CA; payload `RotationOrder`.
     FleetCaRotation,
+    /// A policy of an author; payload its YAML.
+    PolicyYaml,
+    /// A policy of an author; payload its JSON.
+    PolicyJson,
 }
 
 impl MessageType {
@@ -39,6 +43,8 @@ impl MessageType {
             Self::VaultCounter => "application/bartizan-vault-counter+cbor",
             Self::Succession => "application/bartizan-succession+cbor",
             Self::FleetCaRotation => "application/bartizan-fleet-ca-rotation+cbor",
+            Self::PolicyYaml => "application/bartizan-policy+yaml",
+            Self::PolicyJson => "application/bartizan-policy+json",
         }
     }
 
@@ -55,7 +61,15 @@ impl MessageType {
             Self::Operation => 320 << 10,
             Self::VaultCounter | Self::FleetCaRotation => 16 << 10,
             Self::Succession => 24 << 10,
+            // A policy of 4 MiB, and what is around it.
+            Self::PolicyYaml | Self::PolicyJson => (4 << 20) + 1024,
         }
+    }
+
+    /// Whether its messages name the key that they are to be signed by, in the place of a chain.
+    #[must_use]
+    pub const fn names_key(self) -> bool {
+        matches!(self, Self::PolicyYaml | Self::PolicyJson)
     }
 }
 
@@ -84,6 +98,9 @@ pub enum SignError {
         /// Size of the largest in bytes.
         largest: usize,
     },
+    /// Messages of the type have a chain, or name a key, where this one was to have the other.
+    #[error("a message of type `{0}` does not say so who signed it")]
+    Signer(&'static str),
     /// The message would be larger than its type allows.
     #[error("the message would have {size} bytes, at most {limit} are allowed")]
     TooLarge {
@@ -111,9 +128,14 @@ pub enum CoseError {
     /// Its unprotected header is not empty.
     #[error("the unprotected header is not empty; protect every header")]
     Unprotected,
-    /// Its protected header holds other labels than `alg`, `typ` and `x5chain`.
-    #[error("the protected header must hold alg, typ and at most x5chain, in this order")]
+    /// Its protected header holds other labels than `alg`, `typ`, and the `kid` or `x5chain` of its type.
+    #[error(
+        "the protected header must hold alg, typ, and the kid or at most x5chain, in this order"
+    )]
     Header,
+    /// Its `kid` does not have the length of a SHA-256.
+    #[error("a kid of {0} bytes; a key is named by 32")]
+    KeyId(usize),
     /// Its algorithm is not ES384.
     #[error("algorithm {0} is refused; sign with ES384 (-35)")]
     Algorithm(i64),
@@ -156,7 +178,30 @@ pub fn sign1(
             largest,
         });
     }
-    let protected = wire::protected(kind, chain);
+    sign(kind, payload, &Signer::Chain(chain.to_vec()), key)
+}
+
+/// Signs `payload` in a message that names its key, whose public half is `public`: for types of which
+/// [`MessageType::names_key`] says so.
+pub fn sign1_by_named_key(
+    kind: MessageType,
+    payload: &[u8],
+    public: &PublicKey,
+    key: &impl Sign,
+) -> Result<Vec<u8>, SignError> {
+    sign(kind, payload, &Signer::Key(public.sha256()), key)
+}
+
+fn sign(
+    kind: MessageType,
+    payload: &[u8],
+    signer: &Signer,
+    key: &impl Sign,
+) -> Result<Vec<u8>, SignError> {
+    if matches!(signer, Signer::Key(_)) != kind.names_key() {
+        return Err(SignError::Signer(kind.media_type()));
+    }
+    let protected = wire::protected(kind, signer);
     let signature = key.sign(&wire::to_be_signed(&protected, payload))?;
     if signature.len() != wire::SIGNATURE {
         return Err(SignError::SignatureLength(signature.len()));
@@ -170,11 +215,20 @@ pub fn sign1(
     }
 }
 
+/// How a message says who signed it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Signer {
+    /// By the chain of the key's certificate; empty where the reader knows the key.
+    Chain(Vec<Vec<u8>>),
+    /// By the SHA-256 over the key's SubjectPublicKeyInfo, of which the reader knows several.
+    Key([u8; 32]),
+}
+
 /// A well-formed message whose signature has not been checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unverified {
     protected: Vec<u8>,
-    chain: Vec<Vec<u8>>,
+    pub(super) signer: Signer,
     pub(super) payload: Vec<u8>,
     pub(super) signature: Vec<u8>,
 }
@@ -190,17 +244,17 @@ impl Unverified {
             });
         }
         let parts = wire::Parts::decode(bytes)?;
-        let chain = wire::decode_protected(parts.protected, kind)?;
+        let signer = wire::decode_protected(parts.protected, kind)?;
         if parts.signature.len() != wire::SIGNATURE {
             return Err(CoseError::SignatureLength(parts.signature.len()));
         }
-        let protected = wire::protected(kind, &chain);
+        let protected = wire::protected(kind, &signer);
         if wire::message(&protected, parts.payload, parts.signature) != bytes {
             return Err(CoseError::NotDeterministic);
         }
         Ok(Self {
             protected,
-            chain,
+            signer,
             payload: parts.payload.to_vec(),
             signature: parts.signature.to_vec(),
         })
@@ -209,7 +263,20 @@ impl Unverified {
     /// The chain in the message, leaf first; empty where it carries none. Verify it before use.
     #[must_use]
     pub fn chain(&self) -> &[Vec<u8>] {
-        &self.chain
+        match &self.signer {
+            Signer::Chain(chain) => chain,
+            Signer::Key(_) => &[],
+        }
+    }
+
+    /// The SHA-256 over the SubjectPublicKeyInfo of the key that it is to be signed by, where its type names one: says which key
+    /// to verify with, and nothing else.
+    #[must_use]
+    pub const fn key_sha256(&self) -> Option<&[u8; 32]> {
+        match &self.signer {
+            Signer::Chain(_) => None,
+            Signer::Key(sha256) => Some(sha256),
+        }
     }
 
     /// The payload as anybody could have written it: for the measurer, which is not told the signer's key and

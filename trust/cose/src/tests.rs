@@ -57,6 +57,49 @@ fn round_trip_with_chains_of_every_length() {
 }
 
 #[test]
+fn types_that_name_their_key_name_it_and_have_no_chain() {
+    let key = key();
+    let public = key.public_key();
+    for kind in [MessageType::PolicyYaml, MessageType::PolicyJson] {
+        let bytes = sign1_by_named_key(kind, b"payload", &public, &key).unwrap();
+        let message = Unverified::parse(&bytes, kind).unwrap();
+        assert_eq!(message.key_sha256(), Some(&public.sha256()));
+        assert!(message.chain().is_empty());
+        assert_eq!(message.verify(&public).unwrap(), b"payload");
+        let read = CoseSign1::from_tagged_slice(&bytes).unwrap();
+        assert_eq!(read.protected.header.key_id, public.sha256());
+        let unnamed = sign1(kind, b"payload", &[], &key).unwrap_err();
+        assert_eq!(unnamed, SignError::Signer(kind.media_type()));
+    }
+    let named = sign1_by_named_key(KIND, b"payload", &public, &key).unwrap_err();
+    assert_eq!(named, SignError::Signer(KIND.media_type()));
+    // The key's name in a message whose type has none, and one of another length.
+    let bytes = foreign(&key, |h| h.key_id(vec![0; 32]), |b| b);
+    assert!(matches!(
+        refused(&bytes.to_tagged_vec().unwrap()),
+        CoseError::Header
+    ));
+    for length in [0, 31, 33] {
+        let kind = MessageType::PolicyYaml;
+        let header = HeaderBuilder::new()
+            .algorithm(coset::iana::Algorithm::ES384)
+            .key_id(vec![0; length])
+            .value(16, coset::cbor::Value::Text(kind.media_type().into()));
+        let message = CoseSign1Builder::new()
+            .protected(header.build())
+            .payload(b"payload".to_vec())
+            .create_signature(&[], |bytes| key.sign(bytes).unwrap())
+            .build();
+        let refused = Unverified::parse(&message.to_tagged_vec().unwrap(), kind).unwrap_err();
+        // An empty one is left out by the other implementation.
+        assert!(matches!(
+            refused,
+            CoseError::KeyId(31 | 33) | CoseError::Header
+        ));
+    }
+}
+
+#[test]
 fn another_implementation_reads_what_we_write() {
     let key = key();
     let bytes = sign1(KIND, b"payload", &[vec![1], vec![2]], &key).unwrap();
@@ -277,21 +320,21 @@ proptest! {
         cut in any::<prop::sample::Index>(),
         patch in prop::collection::vec(any::<u8>(), 0..12),
     ) {
-        let protected = wire::protected(KIND, &[vec![1; 20], vec![2; 20]]);
+        let protected = wire::protected(KIND, &message::Signer::Chain(vec![vec![1; 20], vec![2; 20]]));
         let mut bytes = wire::message(&protected, &[3; 20], &[4; wire::SIGNATURE]);
         let at = at.index(bytes.len());
         let end = (at + cut.index(12)).min(bytes.len());
         bytes.splice(at..end, patch);
         if let Ok(message) = Unverified::parse(&bytes, KIND) {
             // What is read is what would be written.
-            let protected = wire::protected(KIND, message.chain());
+            let protected = wire::protected(KIND, &message.signer);
             prop_assert_eq!(wire::message(&protected, &message.payload, &message.signature), bytes);
         }
     }
 
     #[test]
     fn any_payload_round_trips(payload in prop::collection::vec(any::<u8>(), 0..2000)) {
-        let protected = wire::protected(KIND, &[]);
+        let protected = wire::protected(KIND, &message::Signer::Chain(Vec::new()));
         let bytes = wire::message(&protected, &payload, &[4; wire::SIGNATURE]);
         prop_assert_eq!(Unverified::parse(&bytes, KIND).unwrap().payload, payload);
     }

@@ -4,6 +4,7 @@ use minicbor::Decoder;
 use minicbor::data::Type;
 use minicbor::encode::Encoder;
 
+use super::message::Signer;
 use super::{CoseError, MAX_CERTIFICATE, MAX_CHAIN, MessageType};
 
 /// Length of an ES384 signature in bytes.
@@ -13,6 +14,7 @@ pub(super) const SIGNATURE: usize = 96;
 const TAG: u64 = 18;
 /// Header labels: RFC 9052 section 3.1, RFC 9596, RFC 9360.
 const ALG: i64 = 1;
+const KID: i64 = 4;
 const TYP: i64 = 16;
 const X5CHAIN: i64 = 33;
 /// ES384 (RFC 9053 section 2.1).
@@ -46,8 +48,8 @@ impl<'b> Parts<'b> {
     }
 }
 
-/// Reads the protected header of a message that is to be of type `kind`; answers its chain.
-pub(super) fn decode_protected(bytes: &[u8], kind: MessageType) -> Result<Vec<Vec<u8>>, CoseError> {
+/// Reads the protected header of a message that is to be of type `kind`; answers how it says who signed it.
+pub(super) fn decode_protected(bytes: &[u8], kind: MessageType) -> Result<Signer, CoseError> {
     let mut decoder = Decoder::new(bytes);
     let entries = decoder.map()?;
     if !matches!(entries, Some(2 | 3)) || decoder.i64()? != ALG {
@@ -57,6 +59,8 @@ pub(super) fn decode_protected(bytes: &[u8], kind: MessageType) -> Result<Vec<Ve
     if algorithm != ES384 {
         return Err(CoseError::Algorithm(algorithm));
     }
+    let key = kind.names_key().then(|| decode_kid(&mut decoder));
+    let key = key.transpose()?;
     if decoder.i64()? != TYP {
         return Err(CoseError::Header);
     }
@@ -69,13 +73,21 @@ pub(super) fn decode_protected(bytes: &[u8], kind: MessageType) -> Result<Vec<Ve
             found,
         });
     }
-    if entries == Some(2) {
-        return Ok(Vec::new());
+    match (key, entries) {
+        (Some(key), Some(3)) => Ok(Signer::Key(key)),
+        (Some(_), _) => Err(CoseError::Header),
+        (None, Some(2)) => Ok(Signer::Chain(Vec::new())),
+        (None, _) if decoder.i64()? != X5CHAIN => Err(CoseError::Header),
+        (None, _) => decode_chain(&mut decoder).map(Signer::Chain),
     }
-    if decoder.i64()? != X5CHAIN {
+}
+
+fn decode_kid(decoder: &mut Decoder<'_>) -> Result<[u8; 32], CoseError> {
+    if decoder.i64()? != KID {
         return Err(CoseError::Header);
     }
-    decode_chain(&mut decoder)
+    let kid = decoder.bytes()?;
+    kid.try_into().map_err(|_| CoseError::KeyId(kid.len()))
 }
 
 /// One certificate is a byte string, several an array of two or more (RFC 9360 section 2).
@@ -96,10 +108,19 @@ fn decode_chain(decoder: &mut Decoder<'_>) -> Result<Vec<Vec<u8>>, CoseError> {
 }
 
 /// The protected header.
-pub(super) fn protected(kind: MessageType, chain: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn protected(kind: MessageType, signer: &Signer) -> Vec<u8> {
+    let (key, chain) = match signer {
+        Signer::Chain(chain) => (None, chain.as_slice()),
+        Signer::Key(key) => (Some(key), [].as_slice()),
+    };
     built(0, |e| {
-        e.map(if chain.is_empty() { 2 } else { 3 })?;
-        e.i64(ALG)?.i64(ES384)?.i64(TYP)?.str(kind.media_type())?;
+        let further = key.is_some() || !chain.is_empty();
+        e.map(if further { 3 } else { 2 })?;
+        e.i64(ALG)?.i64(ES384)?;
+        if let Some(key) = key {
+            e.i64(KID)?.bytes(key)?;
+        }
+        e.i64(TYP)?.str(kind.media_type())?;
         if !chain.is_empty() {
             e.i64(X5CHAIN)?;
         }

@@ -1,0 +1,144 @@
+//! The policies of one guest, ready to decide.
+
+use crate::decision::{Decided, Decision, RuleName};
+use crate::document::{Effect, Kind, Policy};
+use crate::guest::Guest;
+use crate::index::{Depended, Outcome, Table};
+use crate::order::{default, of_kind, selecting};
+use crate::request::Request;
+
+/// Most rules of a kind.
+const MAX_RULES: usize = 1 << 16;
+/// Most bytes of an index.
+const MAX_BYTES: usize = 256 << 20;
+
+/// The policies that select a guest, indexed.
+#[derive(Debug)]
+pub struct Compiled {
+    exec: Rules,
+    file: Rules,
+    network: Rules,
+    syscall: Rules,
+    /// Whether a policy selects the guest.
+    any: bool,
+}
+
+/// They cannot be held together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum TooLarge {
+    /// Too many rules.
+    #[error("a guest's policies have {MAX_RULES} rules of a kind at most, these have {0}")]
+    Rules(usize),
+    /// Their rules look at too many fields.
+    #[error("a guest's policies look at too many labels of peers, or masks of arguments")]
+    Fields,
+    /// Their index is too large.
+    #[error(
+        "the index of a guest's policies takes {0} bytes, {MAX_BYTES} at most: use fewer ranges that overlap"
+    )]
+    Index(usize),
+}
+
+#[derive(Debug)]
+struct Rules {
+    kind: Kind,
+    table: Table,
+    /// In their order: policy, rule, effect.
+    named: Box<[(Box<str>, Box<str>, Effect)]>,
+    default: Effect,
+}
+
+impl Compiled {
+    /// Compiles those of the policies that select a guest.
+    pub fn of(policies: &[Policy], guest: &Guest) -> Result<Self, TooLarge> {
+        let policies = selecting(policies, guest);
+        let compiled = Self {
+            exec: Rules::of(&policies, Kind::Exec)?,
+            file: Rules::of(&policies, Kind::File)?,
+            network: Rules::of(&policies, Kind::Network)?,
+            syscall: Rules::of(&policies, Kind::Syscall)?,
+            any: !policies.is_empty(),
+        };
+        let bytes = Kind::ALL.map(|kind| compiled.rules(kind).table.bytes());
+        let bytes = bytes.into_iter().sum();
+        if bytes > MAX_BYTES {
+            return Err(TooLarge::Index(bytes));
+        }
+        Ok(compiled)
+    }
+
+    /// Decides a request of that guest.
+    #[must_use]
+    pub fn decide(&self, request: &Request<'_>) -> Decision<'_> {
+        let kind = request.operation.kind();
+        if !self.any {
+            return Decision {
+                effect: Effect::Deny,
+                by: Decided::NoPolicy,
+                audited: None,
+            };
+        }
+        let rules = self.rules(kind);
+        rules.decision(rules.table.look(request))
+    }
+
+    /// The same, with the fields that the decision depended on: it is that of every request that has the same in them.
+    #[must_use]
+    pub fn decide_widely(&self, request: &Request<'_>) -> (Decision<'_>, Vec<Depended>) {
+        if !self.any {
+            return (self.decide(request), Vec::new());
+        }
+        let rules = self.rules(request.operation.kind());
+        let outcome = rules.table.look(request);
+        (
+            rules.decision(outcome),
+            rules.table.depended(request, outcome),
+        )
+    }
+
+    const fn rules(&self, kind: Kind) -> &Rules {
+        match kind {
+            Kind::Exec => &self.exec,
+            Kind::File => &self.file,
+            Kind::Network => &self.network,
+            Kind::Syscall => &self.syscall,
+        }
+    }
+}
+
+impl Rules {
+    fn of(policies: &[&Policy], kind: Kind) -> Result<Self, TooLarge> {
+        let mut placed = of_kind(policies, kind);
+        if placed.len() > MAX_RULES {
+            return Err(TooLarge::Rules(placed.len()));
+        }
+        placed.sort_by_key(|placed| placed.precedence());
+        let rules: Vec<_> = placed.iter().map(|placed| placed.rule).collect();
+        let named = placed.iter().map(|placed| {
+            let name = placed.name();
+            (name.policy.into(), name.rule.into(), placed.rule.effect)
+        });
+        Ok(Self {
+            kind,
+            table: Table::new(&rules).ok_or(TooLarge::Fields)?,
+            named: named.collect(),
+            default: default(policies, kind),
+        })
+    }
+
+    fn decision(&self, outcome: Outcome) -> Decision<'_> {
+        let named = |place: u32| {
+            let (policy, rule, effect) = self.named.get(place as usize)?;
+            Some((RuleName { policy, rule }, *effect))
+        };
+        let decides = outcome.decides.and_then(named);
+        let audited = outcome
+            .first
+            .filter(|first| Some(*first) != outcome.decides);
+        Decision {
+            effect: decides.map_or(self.default, |(_, effect)| effect),
+            by: decides.map_or(Decided::Default(self.kind), |(rule, _)| Decided::Rule(rule)),
+            audited: audited.and_then(named),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! A rule as it is written: each kind has a field of its own, of which one is there.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Effect, Exec, File, Mode, Network, Rule, Subject, Syscall, What};
+
+/// See [`Rule`].
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Written {
+    #[serde(deserialize_with = "super::name::rule")]
+    name: String,
+    effect: Effect,
+    #[serde(default)]
+    mode: Mode,
+    #[serde(default)]
+    priority: i32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    on_unavailable: Option<Effect>,
+    #[serde(default)]
+    subject: Subject,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exec: Option<Exec>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    file: Option<File>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    network: Option<Network>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    syscall: Option<Syscall>,
+}
+
+/// It is about none, or about several.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "rule `{0}` is about {1} kinds of operation: give one of `exec`, `file`, `network`, `syscall`; `{{}}` after it means all of that kind"
+)]
+pub(super) struct NotOneKind(String, usize);
+
+impl TryFrom<Written> for Rule {
+    type Error = NotOneKind;
+
+    fn try_from(written: Written) -> Result<Self, NotOneKind> {
+        let Written {
+            name,
+            effect,
+            mode,
+            priority,
+            on_unavailable,
+            subject,
+            exec,
+            file,
+            network,
+            syscall,
+        } = written;
+        let kinds = [
+            exec.map(What::Exec),
+            file.map(What::File),
+            network.map(What::Network),
+            syscall.map(What::Syscall),
+        ];
+        let mut kinds = kinds.into_iter().flatten();
+        match (kinds.next(), kinds.count()) {
+            (Some(what), 0) => Ok(Self {
+                name,
+                effect,
+                mode,
+                priority,
+                on_unavailable,
+                subject,
+                what,
+            }),
+            (None, _) => Err(NotOneKind(name, 0)),
+            (Some(_), more) => Err(NotOneKind(name, 1 + more)),
+        }
+    }
+}
+
+impl From<Rule> for Written {
+    fn from(rule: Rule) -> Self {
+        let mut written = Self {
+            name: rule.name,
+            effect: rule.effect,
+            mode: rule.mode,
+            priority: rule.priority,
+            on_unavailable: rule.on_unavailable,
+            subject: rule.subject,
+            exec: None,
+            file: None,
+            network: None,
+            syscall: None,
+        };
+        match rule.what {
+            What::Exec(exec) => written.exec = Some(exec),
+            What::File(file) => written.file = Some(file),
+            What::Network(network) => written.network = Some(network),
+            What::Syscall(syscall) => written.syscall = Some(syscall),
+        }
+        written
+    }
+}

@@ -1,0 +1,106 @@
+//! From a path, or a host's name, to the rules whose patterns it matches.
+
+use std::collections::HashMap;
+
+use super::set::{Class, Place, Sets};
+
+/// A tree of segments: of paths from the root on, of names from their end on.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    nodes: Vec<Node>,
+}
+
+#[derive(Default, Debug)]
+struct Node {
+    children: HashMap<Box<str>, usize>,
+    /// Of what ends here.
+    here: Class,
+    /// Of what goes on from here, to no child.
+    below: Class,
+    /// Of what goes on from here with nothing in it, as a path does that ends in a slash.
+    nothing: Class,
+}
+
+/// What is gathered before the classes are known.
+#[derive(Default)]
+struct Gathered {
+    here: Vec<Place>,
+    below: Vec<Place>,
+}
+
+impl Tree {
+    /// Of patterns: segments, whether all below are meant, and the rule.
+    pub(crate) fn new<'p, S: Iterator<Item = &'p str>>(
+        patterns: impl Iterator<Item = (S, bool, Place)>,
+        sets: &mut Sets,
+    ) -> Self {
+        let mut nodes = vec![Node::default()];
+        let mut gathered = vec![Gathered::default()];
+        for (segments, below, place) in patterns {
+            let mut at = 0;
+            for segment in segments {
+                let new = nodes.len();
+                let Some(node) = nodes.get_mut(at) else {
+                    break;
+                };
+                at = *node.children.entry(segment.into()).or_insert(new);
+                if at == new {
+                    nodes.push(Node::default());
+                    gathered.push(Gathered::default());
+                }
+            }
+            if let Some(gathered) = gathered.get_mut(at) {
+                let list = if below {
+                    &mut gathered.below
+                } else {
+                    &mut gathered.here
+                };
+                list.push(place);
+            }
+        }
+        let mut tree = Self { nodes };
+        tree.settle(&gathered, sets);
+        tree
+    }
+
+    /// Gives each node its classes, with what is meant by those above it.
+    fn settle(&mut self, gathered: &[Gathered], sets: &mut Sets) {
+        let mut due = vec![(0, Vec::new())];
+        while let Some((at, above)) = due.pop() {
+            let (Some(node), Some(own)) = (self.nodes.get_mut(at), gathered.get(at)) else {
+                continue;
+            };
+            let with = |more: &[Place]| [&above, more].concat();
+            let below = with(&own.below);
+            node.here = sets.class(with(&own.here));
+            node.nothing = sets.class(above.clone());
+            node.below = sets.class(below.clone());
+            due.extend(node.children.values().map(|child| (*child, below.clone())));
+        }
+    }
+
+    /// The class of what has these segments.
+    pub(crate) fn find<'t>(&self, segments: impl Iterator<Item = &'t str>) -> Option<Class> {
+        let mut node = self.nodes.first()?;
+        let mut segments = segments.peekable();
+        while let Some(segment) = segments.next() {
+            match node.children.get(segment) {
+                Some(child) => node = self.nodes.get(*child)?,
+                None if segment.is_empty() && segments.peek().is_none() => {
+                    return Some(node.nothing);
+                }
+                None => return Some(node.below),
+            }
+        }
+        Some(node.here)
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.nodes.len() * size_of::<Node>()
+            + self
+                .nodes
+                .iter()
+                .map(|node| 64 * node.children.len())
+                .sum::<usize>()
+    }
+}

@@ -1,0 +1,172 @@
+//! Decides as plainly as the language is described, rule by rule: slow, and the oracle of the compiled form's tests.
+
+use crate::decision::{Decided, Decision};
+use crate::document::{
+    Argument, Digest, Effect, Exec, File, Mode, Network, PathPattern, Peer, Policy, Range, Rule,
+    Subject, Syscall, What,
+};
+use crate::guest::Guest;
+use crate::order::{default, of_kind, selecting};
+use crate::request::{Flow, Known, MAX_NAMES, Operation, Process, Request};
+
+/// Decides a request of a guest.
+#[must_use]
+pub fn decide<'p>(policies: &'p [Policy], guest: &Guest, request: &Request<'_>) -> Decision<'p> {
+    let policies = selecting(policies, guest);
+    let kind = request.operation.kind();
+    if policies.is_empty() {
+        return Decision {
+            effect: Effect::Deny,
+            by: Decided::NoPolicy,
+            audited: None,
+        };
+    }
+    let mut rules = of_kind(&policies, kind);
+    rules.retain(|placed| applies(placed.rule, request));
+    rules.sort_by_key(|placed| placed.precedence());
+    let decides = rules
+        .iter()
+        .find(|placed| placed.rule.mode == Mode::Enforce);
+    let audited = rules
+        .first()
+        .filter(|placed| placed.rule.mode == Mode::Audit);
+    Decision {
+        effect: decides.map_or_else(|| default(&policies, kind), |placed| placed.rule.effect),
+        by: decides.map_or(Decided::Default(kind), |placed| {
+            Decided::Rule(placed.name())
+        }),
+        audited: audited.map(|placed| (placed.name(), placed.rule.effect)),
+    }
+}
+
+/// Whether a field holds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Holds {
+    No,
+    /// What it would be compared with is not known.
+    Unknown,
+    Yes,
+}
+
+impl From<bool> for Holds {
+    fn from(holds: bool) -> Self {
+        if holds { Self::Yes } else { Self::No }
+    }
+}
+
+fn applies(rule: &Rule, request: &Request<'_>) -> bool {
+    let subject = subject(&rule.subject, &request.process);
+    let what = match (&rule.what, &request.operation) {
+        (What::Exec(exec), Operation::Exec { path, sha256 }) => programs(exec, path, *sha256),
+        (What::File(file), Operation::File { path, access }) => {
+            let File {
+                paths,
+                access: accesses,
+            } = file;
+            listed(paths.as_ref(), Some(path), |pattern: &PathPattern, path| {
+                pattern.matches(path)
+            })
+            .min(listed(accesses.as_ref(), Some(access), |one, access| {
+                one == access
+            }))
+        }
+        (What::Network(network), Operation::Network(flow)) => flows(network, flow),
+        (What::Syscall(syscall), Operation::Syscall { number, arguments }) => {
+            calls(syscall, *number, arguments)
+        }
+        _ => Holds::No,
+    };
+    match subject.min(what) {
+        Holds::Yes => true,
+        Holds::Unknown => rule.effect == Effect::Deny,
+        Holds::No => false,
+    }
+}
+
+/// Whether one of a list is it; a list that was left out is of everything.
+fn listed<L, T: Copy>(list: Option<&Vec<L>>, it: Known<T>, is: impl Fn(&L, T) -> bool) -> Holds {
+    let Some(list) = list else {
+        return Holds::Yes;
+    };
+    it.map_or(Holds::Unknown, |it| {
+        list.iter().any(|one| is(one, it)).into()
+    })
+}
+
+fn subject(subject: &Subject, process: &Process<'_>) -> Holds {
+    let path = |pattern: &PathPattern, path: &str| pattern.matches(path);
+    let uid = |range: &Range<u32>, uid| range.contains(uid);
+    listed(subject.executables.as_ref(), process.executable, path)
+        .min(listed(subject.sha256.as_ref(), process.sha256, is_digest))
+        .min(listed(subject.uids.as_ref(), process.uid, uid))
+}
+
+fn is_digest(digest: &Digest, bytes: &[u8; 32]) -> bool {
+    digest.0 == *bytes
+}
+
+fn programs(exec: &Exec, path: &str, sha256: Known<&[u8; 32]>) -> Holds {
+    let pattern = |pattern: &PathPattern, path: &str| pattern.matches(path);
+    listed(exec.paths.as_ref(), Some(path), pattern).min(listed(
+        exec.sha256.as_ref(),
+        sha256,
+        is_digest,
+    ))
+}
+
+fn flows(network: &Network, flow: &Flow<'_>) -> Holds {
+    let direction = network
+        .direction
+        .is_none_or(|direction| direction == flow.direction);
+    let of = |ports: &Range<u16>, port: Option<u16>| port.is_some_and(|port| ports.contains(port));
+    let types = |types: &Range<u8>, one: Option<u8>| one.is_some_and(|one| types.contains(one));
+    Holds::from(direction)
+        .min(listed(
+            network.protocols.as_ref(),
+            Some(flow.protocol),
+            |one, protocol| one.number() == protocol,
+        ))
+        .min(listed(network.ports.as_ref(), Some(flow.port), of))
+        .min(listed(
+            network.icmp_types.as_ref(),
+            Some(flow.icmp_type),
+            types,
+        ))
+        .min(peers(&network.peer, flow))
+}
+
+fn peers(peer: &Peer, flow: &Flow<'_>) -> Holds {
+    let roles = listed(peer.roles.as_ref(), flow.guest, |role, guest| {
+        guest.is_some_and(|guest| guest.role == role)
+    });
+    let label = |(key, value): (&String, &String)| match flow.guest {
+        None => Holds::Unknown,
+        Some(None) => Holds::No,
+        Some(Some(guest)) => (guest.labels.get(key) == Some(value)).into(),
+    };
+    let labels = peer.labels.iter().map(label).min().unwrap_or(Holds::Yes);
+    let names = Some(flow.names).filter(|names| names.len() <= MAX_NAMES);
+    let names = listed(peer.names.as_ref(), names, |hosts, names| {
+        names.iter().any(|name| hosts.matches(name))
+    });
+    listed(
+        peer.addresses.as_ref(),
+        Some(flow.address),
+        |cidr, address| cidr.contains(address),
+    )
+    .min(roles)
+    .min(labels)
+    .min(names)
+}
+
+fn calls(syscall: &Syscall, number: u32, arguments: &[u64; 6]) -> Holds {
+    let holds = |argument: &Argument| {
+        let bits = argument.index.of(arguments) & argument.mask;
+        Holds::from(argument.values.iter().any(|range| range.contains(bits)))
+    };
+    let arguments = syscall.arguments.iter().map(holds).min();
+    listed(syscall.calls.as_ref(), Some(number), |call, number| {
+        call.0 == number
+    })
+    .min(arguments.unwrap_or(Holds::Yes))
+}
