@@ -18,6 +18,8 @@ use crate::verifier::Verifier;
 
 /// Lifetime of a report key's certificate in seconds; the measurer renews at half.
 const REPORT_KEY_S: u64 = 3600;
+/// How long a certificate of the hypervisor for its link to the enclave is valid, in seconds.
+const HYPERVISOR_S: u64 = 3600;
 /// Lifetime of a guest key's certificate in seconds.
 const GUEST_KEY_S: u64 = 24 * 3600;
 
@@ -155,6 +157,11 @@ impl Card {
                     launch_measurement,
                     lifetime_s,
                 };
+                Ok(CardReply::Chain(self.vault.chain_async(request).await?))
+            }
+            CardRequest::CertifyHypervisor { csr } => {
+                let lifetime_s = HYPERVISOR_S;
+                let request = VaultRequest::CertifyHypervisor { csr, lifetime_s };
                 Ok(CardReply::Chain(self.vault.chain_async(request).await?))
             }
             CardRequest::CertifyGuestKey {

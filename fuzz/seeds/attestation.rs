@@ -183,10 +183,19 @@ fn rotation_order() -> RotationOrder {
 
 /// Each chain whole, and its leaf's contents; the CA, and what links it to the next.
 fn certificates() -> Vec<Seed> {
-    const NAMES: [&str; 7] = [
-        "card", "report", "guest", "client", "server", "operator", "token",
+    const NAMES: [&str; 10] = [
+        "card",
+        "report",
+        "guest",
+        "client",
+        "server",
+        "operator",
+        "token",
+        "enclave",
+        "evidence",
+        "hypervisor",
     ];
-    const CONTENTS: [&str; 7] = [
+    const CONTENTS: [&str; 10] = [
         "card-contents",
         "report-contents",
         "guest-contents",
@@ -194,6 +203,9 @@ fn certificates() -> Vec<Seed> {
         "server-contents",
         "operator-contents",
         "token-contents",
+        "enclave-contents",
+        "evidence-contents",
+        "hypervisor-contents",
     ];
     let mut seeds = Vec::new();
     for (index, usage) in (0..).zip(Usage::ALL) {

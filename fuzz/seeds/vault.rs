@@ -22,6 +22,15 @@ pub(crate) fn seeds(claims: &str) -> Vec<Seed> {
         launch_measurement,
         lifetime_s,
     };
+    let enclave = VaultRequest::CertifyEnclave {
+        tls: csr.clone(),
+        evidence: csr.clone(),
+        lifetime_s,
+    };
+    let hypervisor = VaultRequest::CertifyHypervisor {
+        csr: csr.clone(),
+        lifetime_s,
+    };
     let host = VaultRequest::IssueHost {
         csr: csr.clone(),
         name: "host-2".into(),
@@ -42,6 +51,8 @@ pub(crate) fn seeds(claims: &str) -> Vec<Seed> {
     vec![
         seed(0, "report-key", report_key),
         seed(0, "guest-key", guest_key),
+        seed(0, "enclave", enclave),
+        seed(0, "hypervisor", hypervisor),
         seed(0, "tls-client", handshake(Purpose::TlsClient, "client")),
         seed(1, "tls-server", handshake(Purpose::TlsServer, "server")),
         seed(1, "host", host),

@@ -36,6 +36,11 @@ fuzz_target!(|data: &[u8]| {
                 guest.card = VAULTS.card;
             }
         }
+        VaultRequest::CertifyEnclave { tls, evidence, .. } => {
+            *tls = signed_der(tls, &FLEET.guest_key);
+            *evidence = signed_der(evidence, &FLEET.report_key);
+        }
+        VaultRequest::CertifyHypervisor { csr, .. } => *csr = signed_der(csr, &FLEET.guest_key),
         VaultRequest::SignTls { certificate, .. } => certificate.clone_from(tls),
         VaultRequest::SignToken { certificate, .. } => certificate.clone_from(&VAULTS.token),
         VaultRequest::Describe => {}
@@ -47,6 +52,23 @@ fuzz_target!(|data: &[u8]| {
     match (vault.answer(request.clone(), NOW_S), request) {
         (VaultReply::Refused(_), _) | (VaultReply::Description { .. }, VaultRequest::Describe) => {}
         (VaultReply::Certificates(chain), request) => certifies(&chain, request, is_host),
+        (VaultReply::Enclave(chains), VaultRequest::CertifyEnclave { .. }) if is_host => {
+            let enclave = Subject::Enclave(VAULTS.card);
+            let keys = [
+                (Usage::EnclaveTls, &chains.tls, &FLEET.guest_key),
+                (Usage::Evidence, &chains.evidence, &FLEET.report_key),
+            ];
+            for (usage, chain, key) in keys {
+                let chain: Vec<_> = chain.iter().map(|der| der.to_vec()).collect();
+                let issued = verify_chain(&chain, &VAULTS.ca, NOW_S, usage);
+                let issued = issued.expect("what is issued is right");
+                assert_eq!(
+                    (&issued.subject, issued.public_key),
+                    (&enclave, key.public_key())
+                );
+                assert!(issued.not_after <= NOW_S + HOUR_S);
+            }
+        }
         (VaultReply::Signature(_), VaultRequest::SignTls { message, .. }) => {
             let side = if is_host { "client" } else { "server" };
             let head = format!("{:64}TLS 1.3, {side} CertificateVerify\0", "");
@@ -91,6 +113,9 @@ fn certifies(chain: &Chain, request: VaultRequest, by_host: bool) {
             Subject::Guest(guest),
             Some(launch_measurement),
         ),
+        VaultRequest::CertifyHypervisor { .. } if by_host => {
+            (Usage::Hypervisor, Subject::Hypervisor(VAULTS.card), None)
+        }
         other => panic!("{other:?} was answered by certificates"),
     };
     let chain: Vec<_> = chain.iter().map(|der| der.to_vec()).collect();

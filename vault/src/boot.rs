@@ -20,7 +20,7 @@ use crate::config::MeasuredBoot;
 use crate::keyring::Keyring;
 pub use link::{Link, LinkError};
 use progress::Progress;
-pub(crate) use reached::{AfterCard, AfterHypervisor, Opens, Reached};
+pub(crate) use reached::{AfterCard, AfterEnclave, AfterHypervisor, Opens, Reached};
 
 /// The boot of the host whose vault this is.
 #[derive(Debug)]

@@ -12,7 +12,11 @@ pub(crate) const YEAR_S: u64 = 365 * DAY_S;
 pub(crate) const fn longest_s(usage: Usage) -> u64 {
     match usage {
         Usage::Card | Usage::Operator => YEAR_S,
-        Usage::TlsClient | Usage::ReportKey => HOUR_S,
+        Usage::TlsClient
+        | Usage::ReportKey
+        | Usage::EnclaveTls
+        | Usage::Evidence
+        | Usage::Hypervisor => HOUR_S,
         Usage::GuestKey => DAY_S,
         // The verifier's configuration says how long; 24 hours if it does not.
         Usage::TlsServer | Usage::Token => 7 * DAY_S,

@@ -205,6 +205,14 @@ impl Operation<'_> {
                 let open = self.boot.reached()?;
                 self.certify_guest_key(open, &csr, guest, launch_measurement, lifetime_s)
             }
+            VaultRequest::CertifyEnclave {
+                tls,
+                evidence,
+                lifetime_s,
+            } => self.certify_enclave(self.boot.reached()?, &tls, &evidence, lifetime_s),
+            VaultRequest::CertifyHypervisor { csr, lifetime_s } => {
+                self.certify_hypervisor(self.boot.reached()?, &csr, lifetime_s)
+            }
         }
     }
 

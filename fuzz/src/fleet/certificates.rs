@@ -34,7 +34,8 @@ pub(super) fn cross(
 
 pub(super) fn chain(fleet: &Fleet, usage: Usage) -> Vec<Vec<u8>> {
     let guest = fleet.guest.to_string();
-    let host = format!("urn:bartizan:host:{}", fleet.guest.card);
+    let of_host = |kind: &str| format!("urn:bartizan:{kind}:{}", fleet.guest.card);
+    let (host, enclave) = (of_host("host"), of_host("enclave"));
     match usage {
         Usage::Card => vec![card(fleet)],
         Usage::ReportKey => {
@@ -52,6 +53,16 @@ pub(super) fn chain(fleet: &Fleet, usage: Usage) -> Vec<Vec<u8>> {
             vec![leaf(fleet, &fleet.operator_key, usage, name)]
         }
         Usage::Token => vec![leaf(fleet, &fleet.token_key, usage, "urn:bartizan:token")],
+        Usage::EnclaveTls | Usage::Evidence => {
+            vec![leaf(fleet, &fleet.report_key, usage, &enclave), card(fleet)]
+        }
+        Usage::Hypervisor => {
+            let hypervisor = of_host("hypervisor");
+            vec![
+                leaf(fleet, &fleet.report_key, usage, &hypervisor),
+                card(fleet),
+            ]
+        }
     }
 }
 

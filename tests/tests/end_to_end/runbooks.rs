@@ -51,7 +51,9 @@ const fn section(kind: KeyKind) -> (&'static str, &'static str) {
         KeyKind::FleetCa => ("The fleet CA", "runbooks::fleet_ca"),
         KeyKind::Card => ("A host's card identity", "runbooks::card_identity"),
         KeyKind::TlsServer => ("The verifier's TLS server key", "runbooks::tls_server_key"),
-        KeyKind::TlsClient => ("A host's TLS client key", "runbooks::tls_client_key"),
+        KeyKind::TlsClient | KeyKind::EnclaveTls | KeyKind::Evidence | KeyKind::Hypervisor => {
+            ("A host's TLS client key", "runbooks::tls_client_key")
+        }
         KeyKind::Token => ("A token key", "runbooks::token_key"),
         KeyKind::Report => ("A report key", "runbooks::report_and_guest_key"),
         KeyKind::Guest => ("A guest's key", "runbooks::report_and_guest_key"),

@@ -7,14 +7,17 @@
 //! | hypervisor | card | [`CardRequest`] / [`CardReply`] |
 //! | hypervisor | a guest's supervisor | [`SupervisorRequest`] / [`SupervisorReply`] |
 //! | supervisor | measurer, both ways | [`ToMeasurer`] / [`FromMeasurer`] |
+//! | enclave | card | [`ForCard`] / [`FromCard`] |
 
 mod card;
+mod enclave;
 mod measurer;
 mod operation;
 mod operator;
 mod supervisor;
 
 pub use card::{CardRefusal, CardReply, CardRequest, HostDescription, Judgement};
+pub use enclave::{ENCLAVE_FRAME, ForCard, FromCard};
 pub use measurer::{
     FromMeasurer, MeasurerContext, Outcome, RamRange, ReportKeyRotated, ToMeasurer,
 };

@@ -11,7 +11,7 @@ mod tpm;
 
 pub use history::{KeyEvent, KeyEventKind, KeyKind};
 pub use refusal::VaultRefusal;
-pub use reply::{BegunSuccession, BootDescription, KeyDescription, VaultReply};
+pub use reply::{BegunSuccession, BootDescription, EnclaveChains, KeyDescription, VaultReply};
 pub use request::{NextKey, VaultRequest};
 pub use tpm::{TpmCertified, TpmDescription, TpmObject, TpmQuote};
 

@@ -8,6 +8,8 @@
 //! | no session resumption, no tickets, no early data | a revocation bites at the next connection; nothing can be replayed |
 //! | private keys behind [`HandshakeSigner`] | they stay in a vault |
 //!
+//! Within a host the enclave accepts, with a certificate that is for clients: [`EnclaveConnector`].
+//!
 //! Paths are validated here (signatures, times, extended key usage); *who* the peer is, is its caller's to judge, from
 //! the chain that [`Acceptor::accept`] returns.
 
@@ -25,6 +27,7 @@
 mod acceptor;
 mod binding;
 mod connector;
+mod enclave;
 mod error;
 pub mod https;
 mod identity;
@@ -34,6 +37,7 @@ mod signer;
 pub use acceptor::{Acceptor, PeerChain};
 pub use binding::channel_binding;
 pub use connector::Connector;
+pub use enclave::EnclaveConnector;
 pub use error::{ChannelError, Fault};
 pub use identity::Identity;
 pub use signer::{HandshakeSignError, HandshakeSigner, LocalSigner};

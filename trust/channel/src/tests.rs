@@ -16,13 +16,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use super::*;
 
 /// A fleet CA and what it certifies.
-struct Fleet {
+pub(crate) struct Fleet {
     issuer: Issuer<'static, KeyPair>,
-    der: Vec<u8>,
+    pub(crate) der: Vec<u8>,
 }
 
 impl Fleet {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -33,7 +33,7 @@ impl Fleet {
         }
     }
 
-    fn identity(&self, usage: ExtendedKeyUsagePurpose, expired: bool) -> Arc<Identity> {
+    pub(crate) fn identity(&self, usage: ExtendedKeyUsagePurpose, expired: bool) -> Arc<Identity> {
         self.certified(usage, expired, &[])
     }
 
@@ -61,7 +61,7 @@ impl Fleet {
         Arc::new(Identity::new(chain, Arc::new(signer)))
     }
 
-    fn server(&self) -> Arc<Identity> {
+    pub(crate) fn server(&self) -> Arc<Identity> {
         self.identity(ExtendedKeyUsagePurpose::ServerAuth, false)
     }
 }
@@ -87,7 +87,7 @@ async fn shake(
     serving.await.unwrap()
 }
 
-fn acceptor(fleet: &Fleet, identity: Arc<Identity>) -> Acceptor {
+pub(crate) fn acceptor(fleet: &Fleet, identity: Arc<Identity>) -> Acceptor {
     Acceptor::new(move || Arc::clone(&identity), &[&fleet.der]).unwrap()
 }
 

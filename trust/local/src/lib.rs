@@ -27,6 +27,7 @@ mod frame;
 mod inherited;
 pub mod measured;
 mod peer;
+pub mod port;
 mod ready;
 
 pub use descriptors::{recv_with_descriptors, send_with_descriptors};

@@ -19,12 +19,20 @@ impl Opens for AfterCard {
     const PHASE: Phase = Phase::Card;
 }
 
-/// The end of the fourth phase: certificates of report and guest keys.
+/// The end of the fourth phase: certificates of report and guest keys, and of the hypervisor's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum AfterHypervisor {}
 
 impl Opens for AfterHypervisor {
     const PHASE: Phase = Phase::Hypervisor;
+}
+
+/// The end of the fifth phase: certificates of the enclave's keys.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AfterEnclave {}
+
+impl Opens for AfterEnclave {
+    const PHASE: Phase = Phase::Enclave;
 }
 
 /// The phase has ended, or no boot is demanded. Made by [`super::Boot::reached`] only.

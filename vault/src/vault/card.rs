@@ -4,12 +4,12 @@ use bartizan_attestation::certificates::{Subject, Usage};
 use bartizan_attestation::cose::{PublicKey, Sign, SignError};
 use bartizan_attestation::csr;
 use bartizan_attestation::identity::{CardId, GuestIdentity};
-use bartizan_attestation::keys::{Chain, Purpose, VaultRefusal, VaultReply};
+use bartizan_attestation::keys::{Chain, EnclaveChains, Purpose, VaultRefusal, VaultReply};
 use bartizan_attestation::measurement::Digest;
 
 use super::{Operation, Outcome, chain, leaf, store};
 use crate::backend::Encoding;
-use crate::boot::{AfterCard, AfterHypervisor, Reached};
+use crate::boot::{AfterCard, AfterEnclave, AfterHypervisor, Reached};
 use crate::issue::{Certificate, IssuerKey, refused};
 use crate::keyring::Record;
 use crate::lifetime::lifetime;
@@ -61,7 +61,9 @@ impl Operation<'_> {
         let subject = Subject::Measurer(guest);
         let launch = Some(launch_measurement);
         let lifetime_s = lifetime(Usage::ReportKey, lifetime_s)?;
-        self.certified_and_noted(Usage::ReportKey, subject, launch, lifetime_s, &key)
+        let chain =
+            self.certified_and_noted(Usage::ReportKey, subject, launch, lifetime_s, &key)?;
+        Ok(VaultReply::Certificates(chain))
     }
 
     pub(super) fn certify_guest_key(
@@ -77,7 +79,48 @@ impl Operation<'_> {
         let subject = Subject::Guest(guest);
         let launch = Some(launch_measurement);
         let lifetime_s = lifetime(Usage::GuestKey, lifetime_s)?;
-        self.certified_and_noted(Usage::GuestKey, subject, launch, lifetime_s, &key)
+        let chain = self.certified_and_noted(Usage::GuestKey, subject, launch, lifetime_s, &key)?;
+        Ok(VaultReply::Certificates(chain))
+    }
+
+    /// Only after the last phase: an enclave that was not measured has no certificate, and nobody then takes its word for anything.
+    pub(super) fn certify_enclave(
+        &self,
+        _open: Reached<AfterEnclave>,
+        tls: &[u8],
+        evidence: &[u8],
+        lifetime_s: u64,
+    ) -> Outcome {
+        let tls = csr::verify(tls).map_err(refused)?;
+        let evidence = csr::verify(evidence).map_err(refused)?;
+        // What a handshake has signed can then never be taken for evidence, nor the other way round.
+        if tls == evidence {
+            return Err(VaultRefusal::NotSignable(
+                "an enclave's TLS key and its evidence key are one key".into(),
+            ));
+        }
+        let subject = Subject::Enclave(self.card()?);
+        let certified = |usage, key| {
+            let lifetime_s = lifetime(usage, lifetime_s)?;
+            self.certified_and_noted(usage, subject.clone(), None, lifetime_s, key)
+        };
+        Ok(VaultReply::Enclave(EnclaveChains {
+            tls: certified(Usage::EnclaveTls, &tls)?,
+            evidence: certified(Usage::Evidence, &evidence)?,
+        }))
+    }
+
+    pub(super) fn certify_hypervisor(
+        &self,
+        _open: Reached<AfterHypervisor>,
+        csr: &[u8],
+        lifetime_s: u64,
+    ) -> Outcome {
+        let key = csr::verify(csr).map_err(refused)?;
+        let (usage, subject) = (Usage::Hypervisor, Subject::Hypervisor(self.card()?));
+        let lifetime_s = lifetime(usage, lifetime_s)?;
+        let chain = self.certified_and_noted(usage, subject, None, lifetime_s, &key)?;
+        Ok(VaultReply::Certificates(chain))
     }
 
     /// A card speaks for its own guests only.
@@ -105,12 +148,12 @@ impl Operation<'_> {
         launch_measurement: Option<Digest>,
         lifetime_s: u64,
         key: &PublicKey,
-    ) -> Outcome {
+    ) -> Result<Chain, VaultRefusal> {
         let issued = self.issued_by_card(usage, subject, launch_measurement, lifetime_s, key);
         let (chain, end) = issued?;
         let certificate = chain.first().map_or(&[][..], |leaf| leaf.as_slice());
         self.note_certified(usage.into(), key, certificate, end)?;
-        Ok(VaultReply::Certificates(chain))
+        Ok(chain)
     }
 
     fn issued_by_card(
@@ -127,6 +170,8 @@ impl Operation<'_> {
         let common_name = match usage {
             Usage::ReportKey => "measurer",
             Usage::GuestKey => "guest",
+            Usage::EnclaveTls | Usage::Evidence => "enclave",
+            Usage::Hypervisor => "hypervisor",
             _ => "host",
         };
         let wanted = Certificate {

@@ -183,9 +183,21 @@ fn only_hosts_and_operators_are_identified_by_their_certificates() {
     let card = named(Usage::Card, &format!("urn:bartizan:host:{}", host.card));
     let guest = host.guest(1, 1);
     let stranger = Host::enrolled(&Authority::fleet()).client(&key);
+    // TLS takes them, being for clients too; what a host may ask is not for them.
+    let by_card = |usage, kind: &str| {
+        let wish = Wish::new(usage, format!("urn:bartizan:{kind}:{}", host.card));
+        let leaf = host.authority.issue(&wish, &key.public_key());
+        vec![leaf, host.authority.der.clone()]
+    };
+    let enclave = by_card(Usage::EnclaveTls, "enclave");
+    let evidence = by_card(Usage::Evidence, "enclave");
+    let hypervisor = by_card(Usage::Hypervisor, "hypervisor");
     for other in [
         card,
         guest.chain,
+        enclave,
+        evidence,
+        hypervisor,
         stranger,
         Vec::new(),
         vec![b"junk".to_vec()],

@@ -205,6 +205,8 @@ impl<'a> Contents<'a> {
             Usage::Card | Usage::TlsClient => matches!(subject, Subject::Host(_)),
             Usage::ReportKey => matches!(subject, Subject::Measurer(_)),
             Usage::GuestKey => matches!(subject, Subject::Guest(_)),
+            Usage::EnclaveTls | Usage::Evidence => matches!(subject, Subject::Enclave(_)),
+            Usage::Hypervisor => matches!(subject, Subject::Hypervisor(_)),
             Usage::Operator => matches!(subject, Subject::Operator { .. }),
             Usage::Token => matches!(subject, Subject::Token),
             Usage::TlsServer => false,

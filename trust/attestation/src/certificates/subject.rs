@@ -17,6 +17,10 @@ pub enum Subject {
     Host(CardId),
     /// The measurer of one guest: `urn:bartizan:measurer:<card>:<vm uuid>:<boot>`.
     Measurer(GuestIdentity),
+    /// A host's enclave: `urn:bartizan:enclave:<card>`.
+    Enclave(CardId),
+    /// A host's hypervisor: `urn:bartizan:hypervisor:<card>`.
+    Hypervisor(CardId),
     /// A guest: `urn:bartizan:guest:<card>:<vm uuid>:<boot>`.
     Guest(GuestIdentity),
     /// An operator: `urn:bartizan:operator:<name>:<role>`; the name is 1 to 63 of `a-z 0-9 . _ -`.
@@ -78,7 +82,7 @@ impl Subject {
     #[must_use]
     pub const fn card(&self) -> Option<CardId> {
         match self {
-            Self::Host(card) => Some(*card),
+            Self::Host(card) | Self::Enclave(card) | Self::Hypervisor(card) => Some(*card),
             Self::Measurer(guest) | Self::Guest(guest) => Some(guest.card),
             Self::Operator { .. } | Self::Token | Self::Server => None,
         }
@@ -89,6 +93,8 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host(card) => write!(f, "urn:bartizan:host:{card}"),
+            Self::Enclave(card) => write!(f, "urn:bartizan:enclave:{card}"),
+            Self::Hypervisor(card) => write!(f, "urn:bartizan:hypervisor:{card}"),
             Self::Measurer(guest) => {
                 let urn = guest.to_string();
                 write!(f, "urn:bartizan:measurer:{}", urn.trim_start_matches(GUEST))
@@ -115,6 +121,8 @@ impl FromStr for Subject {
             .ok_or_else(unknown)?;
         let subject = match kind {
             "host" => Self::Host(name.parse()?),
+            "enclave" => Self::Enclave(name.parse()?),
+            "hypervisor" => Self::Hypervisor(name.parse()?),
             "measurer" => Self::Measurer(format!("{GUEST}{name}").parse()?),
             "guest" => Self::Guest(uri.parse()?),
             "operator" => {

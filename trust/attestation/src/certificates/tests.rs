@@ -54,7 +54,10 @@ fn a_card_is_who_its_certificate_says_whichever_key_it_has() {
         (own.card, own.card_key),
         (Some(fleet.card_id), Some(key_id.0))
     );
-    for usage in [Usage::ReportKey, Usage::GuestKey, Usage::TlsClient] {
+    for usage in Usage::ALL
+        .into_iter()
+        .filter(|usage| usage.issued_by_card())
+    {
         let leaf = fleet::params(usage, &fleet.subject(usage));
         let leaf = fleet::signed(&leaf, &fleet::key(), &second);
         let chain = [leaf, second.der().to_vec()];

@@ -70,11 +70,18 @@ pub enum Usage {
     Operator,
     /// The verifier's key for attestation results.
     Token,
+    /// The enclave on every link of its: to its card, to its hypervisor, to the verifier. Not for servers' names, though the enclave
+    /// is the one that accepts on links within the host: nothing that a card certifies can pass for the verifier.
+    EnclaveTls,
+    /// What the enclave signs evidence with.
+    Evidence,
+    /// The hypervisor towards its enclave.
+    Hypervisor,
 }
 
 impl Usage {
     /// Every usage.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Card,
         Self::ReportKey,
         Self::GuestKey,
@@ -82,6 +89,9 @@ impl Usage {
         Self::TlsServer,
         Self::Operator,
         Self::Token,
+        Self::EnclaveTls,
+        Self::Evidence,
+        Self::Hypervisor,
     ];
 
     /// The certificate's extended key usages, exactly: object identifiers as arcs.
@@ -119,7 +129,15 @@ impl Usage {
     /// Whether a card certifies it; otherwise the fleet CA does.
     #[must_use]
     pub const fn issued_by_card(self) -> bool {
-        matches!(self, Self::ReportKey | Self::GuestKey | Self::TlsClient)
+        matches!(
+            self,
+            Self::ReportKey
+                | Self::GuestKey
+                | Self::TlsClient
+                | Self::EnclaveTls
+                | Self::Evidence
+                | Self::Hypervisor
+        )
     }
 
     /// Certificates in its chain, the fleet CA's not counted.
@@ -131,10 +149,7 @@ impl Usage {
     /// Whether its certificate names the vault in a TcbInfo extension.
     #[must_use]
     pub const fn names_vault(self) -> bool {
-        matches!(
-            self,
-            Self::Card | Self::ReportKey | Self::GuestKey | Self::TlsClient
-        )
+        matches!(self, Self::Card) || self.issued_by_card()
     }
 
     /// Whether its TcbInfo extension carries a guest's launch measurement.
@@ -153,6 +168,9 @@ impl Usage {
             Self::TlsServer => "TLS server",
             Self::Operator => "operator",
             Self::Token => "token key",
+            Self::EnclaveTls => "enclave TLS",
+            Self::Evidence => "evidence key",
+            Self::Hypervisor => "hypervisor",
         }
     }
 
@@ -160,9 +178,11 @@ impl Usage {
     pub(super) const fn required_purpose(self) -> &'static [u8] {
         match self {
             Self::Card => ECA.der,
-            Self::ReportKey => ATTEST_LOC.der,
+            Self::ReportKey | Self::Evidence => ATTEST_LOC.der,
             Self::GuestKey => ASSERT_LOC.der,
-            Self::TlsClient | Self::Operator => CLIENT_AUTH.der,
+            Self::TlsClient | Self::Operator | Self::EnclaveTls | Self::Hypervisor => {
+                CLIENT_AUTH.der
+            }
             Self::TlsServer => SERVER_AUTH.der,
             Self::Token => JWT.der,
         }
@@ -176,9 +196,9 @@ impl Usage {
     const fn purposes(self) -> &'static [KeyPurpose] {
         match self {
             Self::Card => &[ECA, ATTEST_LOC, ASSERT_LOC, CLIENT_AUTH],
-            Self::ReportKey => &[ATTEST_LOC],
+            Self::ReportKey | Self::Evidence => &[ATTEST_LOC],
             Self::GuestKey => &[ASSERT_LOC],
-            Self::TlsClient => &[CLIENT_AUTH],
+            Self::TlsClient | Self::EnclaveTls | Self::Hypervisor => &[CLIENT_AUTH],
             Self::TlsServer => &[SERVER_AUTH],
             Self::Operator => &[CLIENT_AUTH, CODE_SIGNING],
             Self::Token => &[JWT],
@@ -211,6 +231,17 @@ mod tests {
         believed.sort_unstable();
         assert_eq!(believed, purposes);
         assert!(!believed.contains(&SERVER_AUTH.der));
+    }
+
+    #[test]
+    fn nothing_that_a_card_certifies_passes_for_a_server() {
+        let by_card = |usage: &Usage| *usage == Usage::Card || usage.issued_by_card();
+        for usage in Usage::ALL.into_iter().filter(by_card) {
+            assert!(
+                !usage.purposes_der().contains(&SERVER_AUTH.der),
+                "{usage:?}"
+            );
+        }
     }
 
     #[test]

@@ -68,6 +68,13 @@ pub enum CardRequest {
         #[n(1)]
         guest_chain: Chain,
     },
+    /// Certify the hypervisor's key for its link to the enclave. Answer: [`CardReply::Chain`].
+    #[n(6)]
+    CertifyHypervisor {
+        /// PKCS#10, DER.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        csr: Vec<u8>,
+    },
 }
 
 /// What the card answers.

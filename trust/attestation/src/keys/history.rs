@@ -37,11 +37,20 @@ pub enum KeyKind {
     /// What a vault seals its keys and its store with. It has no public half: it goes by a digest of its number.
     #[n(8)]
     Sealing,
+    /// The enclave's TLS key; the vault only certifies it.
+    #[n(9)]
+    EnclaveTls,
+    /// The enclave's evidence key; the vault only certifies it.
+    #[n(10)]
+    Evidence,
+    /// The hypervisor's TLS key; the vault only certifies it.
+    #[n(11)]
+    Hypervisor,
 }
 
 impl KeyKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::FleetCa,
         Self::Card,
         Self::TlsServer,
@@ -51,6 +60,9 @@ impl KeyKind {
         Self::Guest,
         Self::Operator,
         Self::Sealing,
+        Self::EnclaveTls,
+        Self::Evidence,
+        Self::Hypervisor,
     ];
 
     /// Its name on the command line and in the API.
@@ -66,6 +78,9 @@ impl KeyKind {
             Self::Guest => "guest",
             Self::Operator => "operator",
             Self::Sealing => "sealing",
+            Self::EnclaveTls => "enclave-tls",
+            Self::Evidence => "evidence",
+            Self::Hypervisor => "hypervisor",
         }
     }
 }
@@ -92,6 +107,9 @@ impl From<Usage> for KeyKind {
             Usage::TlsServer => Self::TlsServer,
             Usage::Operator => Self::Operator,
             Usage::Token => Self::Token,
+            Usage::EnclaveTls => Self::EnclaveTls,
+            Usage::Evidence => Self::Evidence,
+            Usage::Hypervisor => Self::Hypervisor,
         }
     }
 }

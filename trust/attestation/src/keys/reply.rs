@@ -69,6 +69,9 @@ pub enum VaultReply {
     /// To [`VaultRequest::BeginSuccession`].
     #[n(50)]
     Succession(#[n(0)] BegunSuccession),
+    /// To [`VaultRequest::CertifyEnclave`].
+    #[n(80)]
+    Enclave(#[n(0)] EnclaveChains),
 }
 
 impl VaultReply {
@@ -98,6 +101,18 @@ pub struct BootDescription {
     /// The event log of the host's own firmware ([`crate::boot::FirmwareLog`]), as the launcher read it.
     #[n(60)]
     pub firmware: Option<ByteVec>,
+}
+
+/// The chains of an enclave's two keys, each leaf first, without the fleet CA.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct EnclaveChains {
+    /// Its TLS key's.
+    #[n(0)]
+    pub tls: Chain,
+    /// Its evidence key's.
+    #[n(1)]
+    pub evidence: Chain,
 }
 
 /// A succession that a host's vault has begun.

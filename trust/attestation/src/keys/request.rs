@@ -234,6 +234,29 @@ pub enum VaultRequest {
     /// Make another sealing key, seal everything by it, and destroy the former one. Answer: [`VaultReply::Done`].
     #[n(70)]
     RotateSealing,
+    /// Certify the two keys that the enclave made in itself, which differ. Answer: [`VaultReply::Enclave`].
+    #[n(80)]
+    CertifyEnclave {
+        /// Of the TLS key: PKCS#10, DER.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        tls: Vec<u8>,
+        /// Of the evidence key: PKCS#10, DER.
+        #[cbor(n(1), with = "minicbor::bytes")]
+        evidence: Vec<u8>,
+        /// Lifetime in seconds.
+        #[n(2)]
+        lifetime_s: u64,
+    },
+    /// Certify the hypervisor's TLS key. Answer: chain.
+    #[n(81)]
+    CertifyHypervisor {
+        /// PKCS#10, DER.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        csr: Vec<u8>,
+        /// Lifetime in seconds.
+        #[n(1)]
+        lifetime_s: u64,
+    },
 }
 
 /// The card identity key that comes next.

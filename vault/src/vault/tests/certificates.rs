@@ -1,5 +1,7 @@
 //! Certificates: what each is for, who may have one, for how long.
 
+use bartizan_attestation::keys::EnclaveChains;
+
 use super::*;
 
 #[test]
@@ -65,6 +67,17 @@ fn every_certificate_is_what_its_usage_demands() {
             ),
         ),
     ];
+    let hypervisor = VaultRequest::CertifyHypervisor {
+        csr: csr(),
+        lifetime_s: 60,
+    };
+    let hypervisor = (Usage::Hypervisor, host.vault.answer(hypervisor, NOW));
+    let enclave = enclave(host.vault.answer(of_enclave(csr(), csr(), 60), NOW));
+    let enclave = [
+        (Usage::EnclaveTls, VaultReply::Certificates(enclave.tls)),
+        (Usage::Evidence, VaultReply::Certificates(enclave.evidence)),
+    ];
+    let issued = issued.into_iter().chain([hypervisor]).chain(enclave);
     for (usage, reply) in issued {
         let verified = verify_chain(&certificates(reply), &ca, NOW, usage).unwrap();
         assert_eq!(
@@ -75,11 +88,55 @@ fn every_certificate_is_what_its_usage_demands() {
                 NOW + 60
             }
         );
+        match usage {
+            Usage::EnclaveTls | Usage::Evidence => {
+                assert_eq!(verified.subject, Subject::Enclave(guest.card));
+            }
+            Usage::Hypervisor => {
+                assert_eq!(verified.subject, Subject::Hypervisor(guest.card));
+            }
+            _ => {}
+        }
         if usage == Usage::ReportKey {
             assert_eq!(verified.subject, Subject::Measurer(guest));
             assert_eq!(verified.launch_measurement, Some(Digest(vec![9; 48])));
         }
     }
+}
+
+fn of_enclave(tls: Vec<u8>, evidence: Vec<u8>, lifetime_s: u64) -> VaultRequest {
+    VaultRequest::CertifyEnclave {
+        tls,
+        evidence,
+        lifetime_s,
+    }
+}
+
+fn enclave(reply: VaultReply) -> EnclaveChains {
+    match reply {
+        VaultReply::Enclave(chains) => chains,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A handshake's signature must never pass for evidence.
+#[test]
+fn an_enclave_has_a_key_for_each_purpose_and_proves_both() {
+    let (_, host, _) = fleet();
+    let key = EphemeralKey::generate().unwrap();
+    let csr = || key.csr().unwrap();
+    let refused = |tls, evidence| {
+        let reply = host.vault.answer(of_enclave(tls, evidence, 60), NOW);
+        assert!(
+            matches!(reply, VaultReply::Refused(VaultRefusal::NotSignable(_))),
+            "{reply:?}"
+        );
+    };
+    refused(csr(), csr());
+    let mut forged = EphemeralKey::generate().unwrap().csr().unwrap();
+    *forged.last_mut().unwrap() ^= 1;
+    refused(csr(), forged.clone());
+    refused(forged, csr());
 }
 
 #[test]
@@ -112,6 +169,19 @@ fn no_certificate_lasts_longer_than_its_usage_may() {
                 };
                 host.vault.answer(request, NOW)
             }
+            Usage::Hypervisor => {
+                (host.vault).answer(VaultRequest::CertifyHypervisor { csr, lifetime_s }, NOW)
+            }
+            Usage::EnclaveTls | Usage::Evidence => {
+                let other = EphemeralKey::generate().unwrap().csr().unwrap();
+                match (host.vault).answer(of_enclave(csr, other, lifetime_s), NOW) {
+                    VaultReply::Enclave(chains) if usage == Usage::Evidence => {
+                        VaultReply::Certificates(chains.evidence)
+                    }
+                    VaultReply::Enclave(chains) => VaultReply::Certificates(chains.tls),
+                    refused => refused,
+                }
+            }
             Usage::TlsServer => {
                 let names = vec!["localhost".into()];
                 let request = VaultRequest::RotateTlsServer { names, lifetime_s };
@@ -123,6 +193,9 @@ fn no_certificate_lasts_longer_than_its_usage_may() {
     for (usage, longest_s) in [
         (Usage::TlsClient, HOUR_S),
         (Usage::ReportKey, HOUR_S),
+        (Usage::EnclaveTls, HOUR_S),
+        (Usage::Evidence, HOUR_S),
+        (Usage::Hypervisor, HOUR_S),
         (Usage::GuestKey, 24 * HOUR_S),
         (Usage::TlsServer, 7 * 24 * HOUR_S),
         (Usage::Token, 7 * 24 * HOUR_S),

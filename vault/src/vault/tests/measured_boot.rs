@@ -79,6 +79,25 @@ impl Waiting {
         self.host.vault.answer(request, NOW)
     }
 
+    fn certify_hypervisor(&self) -> VaultReply {
+        let csr = EphemeralKey::generate().unwrap().csr().unwrap();
+        let request = VaultRequest::CertifyHypervisor {
+            csr,
+            lifetime_s: 60,
+        };
+        self.host.vault.answer(request, NOW)
+    }
+
+    fn certify_enclave(&self) -> VaultReply {
+        let csr = || EphemeralKey::generate().unwrap().csr().unwrap();
+        let request = VaultRequest::CertifyEnclave {
+            tls: csr(),
+            evidence: csr(),
+            lifetime_s: 60,
+        };
+        self.host.vault.answer(request, NOW)
+    }
+
     fn described(&self) -> bartizan_attestation::keys::BootDescription {
         match self.host.vault.answer(VaultRequest::DescribeBoot, NOW) {
             VaultReply::Boot(description) => description,
@@ -172,6 +191,10 @@ fn keys_open_with_their_phases_and_certificates_carry_the_digests() {
         }
         if done < 4 {
             assert_eq!(shut(host.certify_report_key()), (Phase::Hypervisor, None));
+            assert_eq!(shut(host.certify_hypervisor()), (Phase::Hypervisor, None));
+        }
+        if done < 5 {
+            assert_eq!(shut(host.certify_enclave()), (Phase::Enclave, None));
         }
         host.take(step).unwrap();
     }
@@ -183,6 +206,18 @@ fn keys_open_with_their_phases_and_certificates_carry_the_digests() {
     let chain = certificates(host.certify_report_key());
     let report_key = verify_chain(&chain, &ca, NOW, Usage::ReportKey).unwrap();
     assert_eq!(report_key.phases, described.phases);
+    let VaultReply::Enclave(chains) = host.certify_enclave() else {
+        panic!("an enclave that was measured is certified");
+    };
+    let chains = [
+        (Usage::EnclaveTls, VaultReply::Certificates(chains.tls)),
+        (Usage::Evidence, VaultReply::Certificates(chains.evidence)),
+        (Usage::Hypervisor, host.certify_hypervisor()),
+    ];
+    for (usage, chain) in chains {
+        let key = verify_chain(&certificates(chain), &ca, NOW, usage).unwrap();
+        assert_eq!(key.phases, described.phases);
+    }
     let chain = certificates(host.rotate_tls());
     let client = verify_chain(&chain, &ca, NOW, Usage::TlsClient).unwrap();
     assert_eq!(client.phases, described.phases);

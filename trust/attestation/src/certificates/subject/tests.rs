@@ -15,6 +15,14 @@ fn uris_are_as_documented() {
     for (subject, uri) in [
         (Subject::Host(card), format!("urn:bartizan:host:{hex}")),
         (
+            Subject::Enclave(card),
+            format!("urn:bartizan:enclave:{hex}"),
+        ),
+        (
+            Subject::Hypervisor(card),
+            format!("urn:bartizan:hypervisor:{hex}"),
+        ),
+        (
             Subject::Measurer(guest),
             format!("urn:bartizan:measurer:{hex}:{vm}:2"),
         ),
@@ -54,6 +62,8 @@ fn other_spellings_are_refused() {
         "urn:bartizan:operator:al ice:runner",
         "urn:bartizan:operator:alice\0:runner",
         "urn:bartizan:host:",
+        "urn:bartizan:enclave:",
+        &format!("urn:bartizan:enclave:{hex}:1"),
         "urn:bartizan:server:x",
         "a TLS server",
         &format!("urn:bartizan:host:{}", hex.to_uppercase()),

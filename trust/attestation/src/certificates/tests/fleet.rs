@@ -57,6 +57,8 @@ impl Fleet {
             Usage::Card | Usage::TlsClient => Subject::Host(self.card_id),
             Usage::ReportKey => Subject::Measurer(self.guest()),
             Usage::GuestKey => Subject::Guest(self.guest()),
+            Usage::EnclaveTls | Usage::Evidence => Subject::Enclave(self.card_id),
+            Usage::Hypervisor => Subject::Hypervisor(self.card_id),
             Usage::TlsServer => Subject::Server,
             Usage::Operator => Subject::operator("alice", Role::Administrator).unwrap(),
             Usage::Token => Subject::Token,

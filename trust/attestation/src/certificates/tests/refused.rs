@@ -115,6 +115,9 @@ fn a_card_issues_for_itself_only() {
         (Usage::TlsClient, Subject::Host(other)),
         (Usage::ReportKey, Subject::Measurer(guest)),
         (Usage::GuestKey, Subject::Guest(guest)),
+        (Usage::EnclaveTls, Subject::Enclave(other)),
+        (Usage::Evidence, Subject::Enclave(other)),
+        (Usage::Hypervisor, Subject::Hypervisor(other)),
     ] {
         let chain = fleet.issue(usage, &key(), |p| p.subject_alt_names = vec![uri(&subject)]);
         let outcome = verify_chain(&chain, &fleet.anchor(), NOW, usage);
@@ -272,6 +275,9 @@ fn tcb_info_fits_the_usage() {
         (Usage::GuestKey, vec![tcb_info(None)]),
         (Usage::ReportKey, vec![tcb_info(None)]),
         (Usage::TlsClient, vec![tcb_info(launch())]),
+        (Usage::EnclaveTls, vec![tcb_info(launch())]),
+        (Usage::Evidence, vec![]),
+        (Usage::Hypervisor, vec![]),
         (Usage::Operator, vec![tcb_info(None)]),
     ] {
         let refusal = spoilt(usage, |p| p.custom_extensions = extensions);
