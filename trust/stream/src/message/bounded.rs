@@ -24,7 +24,7 @@ impl Evidence {
         if signed.is_empty() || signed.len() > MAX_EVIDENCE {
             return Err(MessageError::Field {
                 field: "evidence.signed",
-                expected: "of 1 byte to 768 KiB",
+                expected: "of 1 byte to 192 KiB",
             });
         }
         Ok(Self { sequence, signed })
@@ -102,7 +102,7 @@ impl GuestPolicies {
         if guests.len() > MAX_GUESTS {
             return Err(MessageError::Field {
                 field: "policy_in_force.guests",
-                expected: "at most 4096",
+                expected: "at most 1024",
             });
         }
         Ok(Self(guests))
