@@ -4,7 +4,7 @@ use crate::decision::{Decided, Decision, RuleName};
 use crate::document::{Effect, Kind, Policy};
 use crate::guest::Guest;
 use crate::index::{Depended, Outcome, Table};
-use crate::order::{default, of_kind, selecting};
+use crate::order::{default, default_unavailable, of_kind, selecting};
 use crate::request::Request;
 
 /// Most rules of a kind.
@@ -43,9 +43,27 @@ pub enum TooLarge {
 struct Rules {
     kind: Kind,
     table: Table,
-    /// In their order: policy, rule, effect.
-    named: Box<[(Box<str>, Box<str>, Effect)]>,
+    /// In their order.
+    named: Box<[Named]>,
     default: Effect,
+    default_unavailable: Effect,
+}
+
+#[derive(Debug)]
+struct Named {
+    policy: Box<str>,
+    rule: Box<str>,
+    effect: Effect,
+    unavailable: Effect,
+}
+
+impl Named {
+    fn name(&self) -> RuleName<'_> {
+        RuleName {
+            policy: &self.policy,
+            rule: &self.rule,
+        }
+    }
 }
 
 impl Compiled {
@@ -72,11 +90,7 @@ impl Compiled {
     pub fn decide(&self, request: &Request<'_>) -> Decision<'_> {
         let kind = request.operation.kind();
         if !self.any {
-            return Decision {
-                effect: Effect::Deny,
-                by: Decided::NoPolicy,
-                audited: None,
-            };
+            return Decision::NO_POLICY;
         }
         let rules = self.rules(kind);
         rules.decision(rules.table.look(request))
@@ -114,31 +128,36 @@ impl Rules {
         }
         placed.sort_by_key(|placed| placed.precedence());
         let rules: Vec<_> = placed.iter().map(|placed| placed.rule).collect();
-        let named = placed.iter().map(|placed| {
-            let name = placed.name();
-            (name.policy.into(), name.rule.into(), placed.rule.effect)
+        let named = placed.iter().map(|placed| Named {
+            policy: placed.name().policy.into(),
+            rule: placed.name().rule.into(),
+            effect: placed.rule.effect,
+            unavailable: placed.unavailable(),
         });
         Ok(Self {
             kind,
             table: Table::new(&rules).ok_or(TooLarge::Fields)?,
             named: named.collect(),
             default: default(policies, kind),
+            default_unavailable: default_unavailable(policies, kind),
         })
     }
 
     fn decision(&self, outcome: Outcome) -> Decision<'_> {
-        let named = |place: u32| {
-            let (policy, rule, effect) = self.named.get(place as usize)?;
-            Some((RuleName { policy, rule }, *effect))
-        };
+        let named = |place: u32| self.named.get(place as usize);
         let decides = outcome.decides.and_then(named);
         let audited = outcome
             .first
             .filter(|first| Some(*first) != outcome.decides);
         Decision {
-            effect: decides.map_or(self.default, |(_, effect)| effect),
-            by: decides.map_or(Decided::Default(self.kind), |(rule, _)| Decided::Rule(rule)),
-            audited: audited.and_then(named),
+            effect: decides.map_or(self.default, |rule| rule.effect),
+            unavailable: decides.map_or(self.default_unavailable, |rule| rule.unavailable),
+            by: decides.map_or(Decided::Default(self.kind), |rule| {
+                Decided::Rule(rule.name())
+            }),
+            audited: audited
+                .and_then(named)
+                .map(|rule| (rule.name(), rule.effect)),
         }
     }
 }

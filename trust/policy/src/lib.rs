@@ -45,6 +45,7 @@ mod policy_set;
 mod read;
 mod request;
 mod signed;
+mod width;
 
 pub use authors::{
     Author, AuthorKey, Authors, MAX_AUTHORS, NoAuthorKey, NoAuthors, OutsideScope, PolicyNames,
@@ -66,3 +67,4 @@ pub use policy_set::{
 pub use read::{Format, MAX_BYTES, ReadError, read};
 pub use request::{Flow, Known, MAX_NAMES, Operation, PeerGuest, Process, Request};
 pub use signed::{AuthenticPolicy, PolicyRefusal, Sha384, SignPolicyError, sign_policy};
+pub use width::FlowWidth;

@@ -23,6 +23,14 @@ impl<'p> Placed<'p> {
         }
     }
 
+    /// What becomes of what it decides while nobody can.
+    pub(crate) fn unavailable(&self) -> Effect {
+        let stated = self.rule.on_unavailable;
+        stated
+            .unwrap_or(self.policy.on_unavailable)
+            .min(self.rule.effect)
+    }
+
     /// The first comes first.
     pub(crate) fn precedence(&self) -> impl Ord + use<'p> {
         let Self {
@@ -72,4 +80,10 @@ pub(crate) fn default(policies: &[&Policy], kind: Kind) -> Effect {
     } else {
         Effect::Deny
     }
+}
+
+/// What becomes of it while nobody can decide.
+pub(crate) fn default_unavailable(policies: &[&Policy], kind: Kind) -> Effect {
+    let stated = policies.iter().map(|policy| policy.on_unavailable).min();
+    stated.unwrap_or_default().min(default(policies, kind))
 }

@@ -29,6 +29,7 @@ rules:
     syscall: {calls: [321], arguments: [{index: 0, mask: 0xff, values: [0x5, 8-20]}]}
 ";
 
+#[expect(clippy::unwrap_used, reason = "who calls has a text that is refused")]
 fn refused(text: &str) -> String {
     read(text, Format::Yaml).unwrap_err().to_string()
 }
@@ -89,6 +90,56 @@ fn a_policy_is_read_and_decides() {
     );
 }
 
+/// While nobody can decide, what a rule says counts, else what its policy does; nothing that is denied is allowed then.
+#[test]
+fn a_decision_says_what_becomes_of_it_while_nobody_can_decide() {
+    let guest = Guest {
+        vm: Uuid::nil(),
+        role: "web".into(),
+        labels: [].into(),
+        trust: Trust::None,
+    };
+    let decided = |texts: &[&str]| {
+        let read = |text: &&str| read(text, Format::Yaml).unwrap();
+        let policies: Vec<_> = texts.iter().map(read).collect();
+        let request = Request {
+            process: Process::default(),
+            operation: Operation::Exec {
+                path: "/a",
+                sha256: None,
+            },
+        };
+        let plain = bartizan_policy::plain::decide(&policies, &guest, &request);
+        let compiled = Compiled::of(&policies, &guest).unwrap();
+        assert_eq!(compiled.decide(&request), plain);
+        (plain.effect, plain.unavailable)
+    };
+    let (allow, deny) = (Effect::Allow, Effect::Deny);
+    let open = "{version: 1, name: a, serial: 1, on_unavailable: allow, defaults: {exec: allow}}";
+    let shut = "{version: 1, name: b, serial: 1}";
+    assert_eq!(decided(&[open]), (allow, allow));
+    assert_eq!(decided(&[open, shut]), (allow, deny));
+    let of = |policy, rule| {
+        format!(
+            "{{version: 1, name: c, serial: 1, {policy}, rules: [{{name: r, exec: {{}}, {rule}}}]}}"
+        )
+    };
+    let rule = of("on_unavailable: allow", "effect: allow");
+    assert_eq!(decided(&[&rule, shut]), (allow, allow));
+    let rule = of(
+        "on_unavailable: allow",
+        "effect: allow, on_unavailable: deny",
+    );
+    assert_eq!(decided(&[&rule, open]), (allow, deny));
+    let rule = of(
+        "on_unavailable: deny",
+        "effect: allow, on_unavailable: allow",
+    );
+    assert_eq!(decided(&[&rule]), (allow, allow));
+    let rule = of("on_unavailable: allow", "effect: deny");
+    assert_eq!(decided(&[&rule]), (deny, deny));
+}
+
 #[test]
 fn what_is_wrong_is_told_with_its_place() {
     let said = refused(&WEB.replace("effect: deny\n    syscall", "efect: deny\n    syscall"));
@@ -104,6 +155,10 @@ fn what_is_wrong_is_told_with_its_place() {
     let both = WEB.replace("    syscall:", "    exec: {}\n    syscall:");
     let said = refused(&both);
     assert!(said.contains("`no-bpf` is about 2 kinds"), "{said}");
+    let opens = WEB.replace("name: no-bpf", "name: no-bpf\n    on_unavailable: allow");
+    assert!(refused(&opens).contains("`no-bpf` denies"));
+    let named = WEB.replace("name: no-bpf", "name: no bpf");
+    assert!(refused(&named).contains("`no bpf` is no name"));
     let none = WEB.replace("    syscall: {calls", "    subject: {calls");
     assert!(refused(&none).contains("calls"));
 }

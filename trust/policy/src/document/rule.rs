@@ -29,17 +29,25 @@ pub(super) struct Written {
     syscall: Option<Syscall>,
 }
 
-/// It is about none, or about several.
+/// It contradicts itself.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error(
-    "rule `{0}` is about {1} kinds of operation: give one of `exec`, `file`, `network`, `syscall`; `{{}}` after it means all of that kind"
-)]
-pub(super) struct NotOneKind(String, usize);
+pub(super) enum NoRule {
+    /// It is about none, or about several.
+    #[error(
+        "rule `{0}` is about {1} kinds of operation: give one of `exec`, `file`, `network`, `syscall`; `{{}}` after it means all of that kind"
+    )]
+    NotOneKind(String, usize),
+    /// It denies, and would not while nobody can decide.
+    #[error(
+        "rule `{0}` denies, so that nothing of it can be allowed while nobody can decide: leave `on_unavailable` out"
+    )]
+    OpensUp(String),
+}
 
 impl TryFrom<Written> for Rule {
-    type Error = NotOneKind;
+    type Error = NoRule;
 
-    fn try_from(written: Written) -> Result<Self, NotOneKind> {
+    fn try_from(written: Written) -> Result<Self, NoRule> {
         let Written {
             name,
             effect,
@@ -52,6 +60,9 @@ impl TryFrom<Written> for Rule {
             network,
             syscall,
         } = written;
+        if (effect, on_unavailable) == (Effect::Deny, Some(Effect::Allow)) {
+            return Err(NoRule::OpensUp(name));
+        }
         let kinds = [
             exec.map(What::Exec),
             file.map(What::File),
@@ -69,8 +80,8 @@ impl TryFrom<Written> for Rule {
                 subject,
                 what,
             }),
-            (None, _) => Err(NotOneKind(name, 0)),
-            (Some(_), more) => Err(NotOneKind(name, 1 + more)),
+            (None, _) => Err(NoRule::NotOneKind(name, 0)),
+            (Some(_), more) => Err(NoRule::NotOneKind(name, 1 + more)),
         }
     }
 }

@@ -149,13 +149,14 @@ fn rule() -> impl Strategy<Value = Rule> {
             effect,
             mode,
             priority,
-            on_unavailable,
+            on_unavailable: on_unavailable.filter(|stated| *stated <= effect),
             subject,
             what,
         },
     )
 }
 
+#[expect(clippy::unwrap_used, reason = "the texts are right")]
 fn parsed<T>(texts: &'static [&str]) -> impl Strategy<Value = Vec<T>>
 where
     T: std::str::FromStr<Err: std::fmt::Debug> + std::fmt::Debug,
@@ -248,6 +249,7 @@ fn peer() -> impl Strategy<Value = Peer> {
         })
 }
 
+#[expect(clippy::unwrap_used, reason = "the indices are")]
 fn syscall() -> impl Strategy<Value = Syscall> {
     let mask = select(&[u64::MAX, 1, 2, 0xf0][..]);
     let argument = (0..3_u8, mask, arguments()).prop_map(|(index, mask, values)| Argument {
