@@ -1,10 +1,12 @@
 //! The policies of one guest, ready to decide.
 
+use std::net::IpAddr;
+
 use crate::decision::{Decided, Decision, RuleName};
-use crate::document::{Effect, Kind, Policy};
+use crate::document::{Action, Effect, Kind, Policy, Rule};
 use crate::guest::Guest;
 use crate::index::{Depended, Outcome, Table};
-use crate::order::{default, default_unavailable, of_kind, selecting};
+use crate::order::{default, default_unavailable, default_violation, of_kind, selecting};
 use crate::request::Request;
 
 /// Most rules of a kind.
@@ -19,6 +21,7 @@ pub struct Compiled {
     file: Rules,
     network: Rules,
     syscall: Rules,
+    resolvers: Box<[IpAddr]>,
     /// Whether a policy selects the guest.
     any: bool,
 }
@@ -47,6 +50,7 @@ struct Rules {
     named: Box<[Named]>,
     default: Effect,
     default_unavailable: Effect,
+    default_violation: Option<Action>,
 }
 
 #[derive(Debug)]
@@ -55,6 +59,7 @@ struct Named {
     rule: Box<str>,
     effect: Effect,
     unavailable: Effect,
+    violation: Option<Action>,
 }
 
 impl Named {
@@ -75,6 +80,7 @@ impl Compiled {
             file: Rules::of(&policies, Kind::File)?,
             network: Rules::of(&policies, Kind::Network)?,
             syscall: Rules::of(&policies, Kind::Syscall)?,
+            resolvers: resolvers(&policies),
             any: !policies.is_empty(),
         };
         let bytes = Kind::ALL.map(|kind| compiled.rules(kind).table.bytes());
@@ -110,6 +116,12 @@ impl Compiled {
         )
     }
 
+    /// The DNS servers whose answers say which names an address has: those that each policy trusts whose rules name hosts.
+    #[must_use]
+    pub fn resolvers(&self) -> &[IpAddr] {
+        &self.resolvers
+    }
+
     const fn rules(&self, kind: Kind) -> &Rules {
         match kind {
             Kind::Exec => &self.exec,
@@ -133,6 +145,7 @@ impl Rules {
             rule: placed.name().rule.into(),
             effect: placed.rule.effect,
             unavailable: placed.unavailable(),
+            violation: placed.violation(),
         });
         Ok(Self {
             kind,
@@ -140,6 +153,7 @@ impl Rules {
             named: named.collect(),
             default: default(policies, kind),
             default_unavailable: default_unavailable(policies, kind),
+            default_violation: default_violation(policies, kind),
         })
     }
 
@@ -152,6 +166,7 @@ impl Rules {
         Decision {
             effect: decides.map_or(self.default, |rule| rule.effect),
             unavailable: decides.map_or(self.default_unavailable, |rule| rule.unavailable),
+            violation: decides.map_or(self.default_violation, |rule| rule.violation),
             by: decides.map_or(Decided::Default(self.kind), |rule| {
                 Decided::Rule(rule.name())
             }),
@@ -160,4 +175,18 @@ impl Rules {
                 .map(|rule| (rule.name(), rule.effect)),
         }
     }
+}
+
+/// No policy's names are given by a server that it does not trust.
+fn resolvers(policies: &[&Policy]) -> Box<[IpAddr]> {
+    let names = |policy: &&&Policy| policy.rules.iter().any(Rule::names_hosts);
+    let mut naming = policies.iter().filter(names);
+    let of = |policy: &&Policy| policy.resolvers.clone().unwrap_or_default();
+    let mut trusted = naming.next().map(of).unwrap_or_default();
+    for policy in naming {
+        trusted.retain(|server| of(policy).contains(server));
+    }
+    trusted.sort_unstable();
+    trusted.dedup();
+    trusted.into()
 }

@@ -1,6 +1,6 @@
 //! What was decided, and why.
 
-use crate::document::{Effect, Kind};
+use crate::document::{Action, Effect, Kind};
 
 /// A decision on one request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -9,6 +9,8 @@ pub struct Decision<'p> {
     pub effect: Effect,
     /// What becomes of it while nobody can decide: never more than is allowed else.
     pub unavailable: Effect,
+    /// What is done about it, where it is denied.
+    pub violation: Option<Action>,
     /// By what.
     pub by: Decided<'p>,
     /// The rule in mode `audit` that would have decided, and how.
@@ -20,6 +22,7 @@ impl Decision<'_> {
     pub(crate) const NO_POLICY: Self = Self {
         effect: Effect::Deny,
         unavailable: Effect::Deny,
+        violation: Some(Action::Log),
         by: Decided::NoPolicy,
         audited: None,
     };

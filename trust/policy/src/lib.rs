@@ -54,9 +54,9 @@ pub use authors::{
 pub use compiled::{Compiled, TooLarge};
 pub use decision::{Decided, Decision, RuleName};
 pub use document::{
-    Access, Argument, Call, Cidr, Defaults, Digest, Direction, Effect, Exec, File, Hosts, Index,
-    Kind, MAX_NAME, Mode, Network, NoName, PathPattern, Peer, Policy, Protocol, Range, Rule,
-    Selection, Subject, Syscall, What,
+    Access, Action, Argument, Call, Cidr, Count, Defaults, Digest, Direction, Effect, Exec, File,
+    Hosts, Index, IntegrityFile, IntegritySet, Kind, MAX_NAME, Mode, Network, NoName, PathPattern,
+    Peer, Policy, Protocol, Range, Rule, Selection, Subject, Syscall, Threshold, What,
 };
 pub use guest::{Guest, Trust};
 pub use index::{Depended, Extent, Field};

@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use crate::decision::{Decided, Decision, RuleName};
 use crate::document::{
-    Argument, Digest, Effect, Exec, File, Mode, Network, PathPattern, Peer, Policy, Range, Rule,
-    Subject, Syscall, What,
+    Action, Argument, Digest, Effect, Exec, File, Mode, Network, PathPattern, Peer, Policy, Range,
+    Rule, Subject, Syscall, What,
 };
 use crate::guest::Guest;
 use crate::request::{Flow, Known, MAX_NAMES, Operation, Process, Request};
@@ -45,6 +45,11 @@ pub fn decide<'p>(policies: &'p [Policy], guest: &Guest, request: &Request<'_>) 
         return Decision {
             effect,
             unavailable: both(effect, stated),
+            violation: match (effect, decides.rule.on_violation) {
+                (Effect::Allow, _) => None,
+                (Effect::Deny, Some(action)) => Some(action),
+                (Effect::Deny, None) => Some(decides.policy.on_violation),
+            },
             by: Decided::Rule(decides.name()),
             audited,
         };
@@ -58,10 +63,17 @@ pub fn decide<'p>(policies: &'p [Policy], guest: &Guest, request: &Request<'_>) 
     } else {
         Effect::Allow
     };
+    let mut violation = Action::Log;
+    for policy in &selecting {
+        if policy.defaults.of(kind) == Some(Effect::Deny) {
+            violation = violation.max(policy.on_violation);
+        }
+    }
     let unavailable = selecting.iter().map(|policy| policy.on_unavailable);
     Decision {
         effect,
         unavailable: unavailable.fold(effect, both),
+        violation: (effect == Effect::Deny).then_some(violation),
         by: Decided::Default(kind),
         audited,
     }

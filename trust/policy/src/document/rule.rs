@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, Exec, File, Mode, Network, Rule, Subject, Syscall, What};
+use super::{Action, Effect, Exec, File, Mode, Network, Rule, Subject, Syscall, What};
 
 /// See [`Rule`].
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Written {
+pub(crate) struct Written {
     #[serde(deserialize_with = "super::name::rule")]
     name: String,
     effect: Effect,
@@ -17,6 +17,9 @@ pub(super) struct Written {
     priority: i32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     on_unavailable: Option<Effect>,
+    /// What is done about what it denies; left out, as the policy says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    on_violation: Option<Action>,
     #[serde(default)]
     subject: Subject,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,7 +34,7 @@ pub(super) struct Written {
 
 /// It contradicts itself.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub(super) enum NoRule {
+pub(crate) enum NoRule {
     /// It is about none, or about several.
     #[error(
         "rule `{0}` is about {1} kinds of operation: give one of `exec`, `file`, `network`, `syscall`; `{{}}` after it means all of that kind"
@@ -42,6 +45,9 @@ pub(super) enum NoRule {
         "rule `{0}` denies, so that nothing of it can be allowed while nobody can decide: leave `on_unavailable` out"
     )]
     OpensUp(String),
+    /// It allows, and has a violation.
+    #[error("rule `{0}` allows, so that nothing violates it: leave `on_violation` out")]
+    NoViolation(String),
 }
 
 impl TryFrom<Written> for Rule {
@@ -54,6 +60,7 @@ impl TryFrom<Written> for Rule {
             mode,
             priority,
             on_unavailable,
+            on_violation,
             subject,
             exec,
             file,
@@ -62,6 +69,9 @@ impl TryFrom<Written> for Rule {
         } = written;
         if (effect, on_unavailable) == (Effect::Deny, Some(Effect::Allow)) {
             return Err(NoRule::OpensUp(name));
+        }
+        if effect == Effect::Allow && on_violation.is_some() {
+            return Err(NoRule::NoViolation(name));
         }
         let kinds = [
             exec.map(What::Exec),
@@ -77,6 +87,7 @@ impl TryFrom<Written> for Rule {
                 mode,
                 priority,
                 on_unavailable,
+                on_violation,
                 subject,
                 what,
             }),
@@ -94,6 +105,7 @@ impl From<Rule> for Written {
             mode: rule.mode,
             priority: rule.priority,
             on_unavailable: rule.on_unavailable,
+            on_violation: rule.on_violation,
             subject: rule.subject,
             exec: None,
             file: None,
