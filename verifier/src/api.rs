@@ -5,6 +5,7 @@
 //! |---|---|
 //! | everybody | fetch keys and certificates, enrol a host with a join code |
 //! | hosts (client certificate by their card) | fetch the bundle that they are booted from, hand in the log of their boot; once it was accepted, fetch nonces, hand in reports of their own guests, report in with their vaults, get their next certificates |
+//! | enclaves (client certificate by their card) | hold a stream open ([`crate::streams`]), over HTTP/2; nothing here |
 //! | operators (client certificate) | all else |
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use axum::{Extension, Router};
 
 use crate::config::Limits;
@@ -37,6 +38,8 @@ mod listing;
 mod open;
 pub mod openapi;
 mod operations;
+mod policies;
+mod policies_in_force;
 mod profiles;
 mod releases;
 mod reports;
@@ -104,6 +107,14 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/hosts/boot", post(boots::hand_in))
         .route("/v1/releases", post(releases::register).get(releases::list))
         .layer(sized(limits.boot_body_bytes, Limits::BOOT_EXPANSION));
+    let policies = Router::new()
+        .route("/v1/policies", put(policies::apply).get(policies::list))
+        .route(
+            "/v1/policies/{name}",
+            get(policies::show).delete(policies::withdraw),
+        )
+        .route("/v1/policy-set/in-force", get(policies_in_force::list))
+        .layer(sized(limits.policy_body_bytes, Limits::POLICY_EXPANSION));
     let bundles = Router::new()
         .route("/v1/bundles", post(bundles::publish))
         .route("/v1/bundles/{release_key}", get(bundles::newest))
@@ -154,6 +165,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .merge(profiles)
         .merge(boots)
         .merge(bundles)
+        .merge(policies)
         .merge(others)
         .fallback(async || Problem::from(RoutingError::NotFound))
         .method_not_allowed_fallback(async || Problem::from(RoutingError::Method))

@@ -221,7 +221,7 @@ pub async fn accept(service: &Arc<Service>, handed_in: HandedIn) -> Result<Accep
         .await
         .map_err(Box::new)?;
     let boot = HostBoot {
-        phases: certified,
+        phases: certified.clone(),
         releases: releases.each_ref().map(|release| release.manifest),
         appraised_at_ms: now_ms(),
     };
@@ -229,7 +229,7 @@ pub async fn accept(service: &Arc<Service>, handed_in: HandedIn) -> Result<Accep
     let matched = firmware.as_ref().and_then(|of| of.reference.clone());
     if has_quoted {
         let quoted = &service.quoted;
-        quoted.add(certificate, not_after, firmware, now_s());
+        quoted.add(certificate, (card, certified), not_after, firmware, now_s());
     }
     let [base, bundle] = boot.releases;
     tracing::info!(%card, %base, %bundle, "boot accepted");
@@ -295,6 +295,27 @@ pub async fn present(
     phases: &[Sha384],
     certificate: &[u8; 32],
 ) -> Result<Option<ComparedFirmware>, BootError> {
+    let quoted = service.quoted.of(certificate);
+    present_as(service, card, phases, quoted).await
+}
+
+/// The same for the certificate of a host's enclave: it is of the boot that the host handed in, and counts where the host's own
+/// certificate of that boot does.
+pub async fn present_enclave(
+    service: &Service,
+    card: CardId,
+    phases: &[Sha384],
+) -> Result<(), BootError> {
+    let quoted = service.quoted.of_boot(card, phases, now_s());
+    present_as(service, card, phases, quoted).await.map(drop)
+}
+
+async fn present_as(
+    service: &Service,
+    card: CardId,
+    phases: &[Sha384],
+    quoted: Option<Option<ComparedFirmware>>,
+) -> Result<Option<ComparedFirmware>, BootError> {
     releases(service, card, phases).await?;
     let measured_boot = &service.config.measured_boot;
     if !measured_boot.is_demanded() {
@@ -304,7 +325,7 @@ pub async fn present(
         card,
         phases: phases.to_vec(),
     };
-    let Some(mut firmware) = service.quoted.of(certificate) else {
+    let Some(mut firmware) = quoted else {
         let has_tpm = service.storage.has_tpm(card).await?;
         let lacking = has_tpm || measured_boot.firmware_of(has_tpm).is_some();
         return if lacking {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bartizan_attestation::appraisal::MAX_CLOCK_SKEW_MS;
 use bartizan_attestation::result::MAX_LIFETIME_S;
+use bartizan_policy::Authors;
 use serde::Deserialize;
 
 use crate::nonces::NonceLimits;
@@ -53,6 +54,10 @@ pub struct Config {
     /// CA certificates of TPM makers, PEM. Without them no host enrols with a TPM.
     #[serde(default)]
     pub tpm_makers: Option<TpmMakers>,
+    /// Who may write policies, and which. Enclaves have their own: what is refused here would be refused there, or is held to a
+    /// wider scope. Without authors no policy is applied.
+    #[serde(default)]
+    pub policy_authors: Authors,
     /// Lifetime of an attestation result in seconds, at most
     /// [`MAX_LIFETIME_S`].
     #[serde(default = "five_minutes")]

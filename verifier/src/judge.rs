@@ -101,7 +101,10 @@ pub async fn judge(
     let more = record.summary.kept_kib().saturating_sub(1);
     service.quota.spend_more(&guest, more, Instant::now());
     match service.verdicts.record(guest, record).await? {
-        Recorded::Durable => {}
+        Recorded::Durable => {
+            let status = claims.submods.memory.ear_status;
+            service.streams.appraised(&guest, status);
+        }
         Recorded::Superseded => return Err(JudgeError::SupersededBoot { boot: guest.boot }),
     }
     service.metrics.judged(claims.submods.memory.ear_status);

@@ -39,6 +39,7 @@ pub mod run;
 pub mod server;
 pub mod service;
 pub mod storage;
+pub mod streams;
 pub mod task;
 pub mod tls_identity;
 pub mod token_keys;

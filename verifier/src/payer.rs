@@ -30,7 +30,8 @@ impl Payer {
     #[must_use]
     pub fn of(peer: &Peer, address: IpAddr) -> Self {
         match peer {
-            Peer::Host { card, .. } => Self::Host(*card),
+            // An enclave has its certificate from its host's card.
+            Peer::Host { card, .. } | Peer::Enclave { card, .. } => Self::Host(*card),
             Peer::Operator { name, .. } => Self::Operator(name.clone()),
             Peer::Anonymous => Self::network(address),
         }

@@ -9,7 +9,7 @@ use bartizan_attestation::identity::CardId;
 /// certificate is for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Peer {
-    /// No certificate, or one that is neither a host's nor an operator's.
+    /// No certificate, or one that is neither a host's, nor its enclave's, nor an operator's.
     Anonymous,
     /// A host's card.
     Host {
@@ -22,6 +22,17 @@ pub enum Peer {
         /// SHA-256 over the certificate.
         certificate: [u8; 32],
         /// Last second of the certificate's validity: connections outlive certificates.
+        not_after: u64,
+    },
+    /// A host's enclave.
+    Enclave {
+        /// The host's card.
+        card: CardId,
+        /// SHA-256 over the DER SubjectPublicKeyInfo of the card's key that certified it.
+        card_key: [u8; 32],
+        /// The measurement register at the end of each phase of the boot that the certificate was issued in.
+        phases: Vec<Sha384>,
+        /// Last second of the certificate's validity.
         not_after: u64,
     },
     /// An operator.
@@ -47,6 +58,7 @@ impl Peer {
             return Self::Anonymous;
         };
         let verified = verify_chain(chain, ca, now_s, Usage::TlsClient)
+            .or_else(|_| verify_chain(chain, ca, now_s, Usage::EnclaveTls))
             .or_else(|_| verify_chain(chain, ca, now_s, Usage::Operator));
         match verified {
             Ok(certificate) => match (certificate.subject, certificate.card_key) {
@@ -57,6 +69,12 @@ impl Peer {
                     certificate: certificate.sha256,
                     not_after: certificate.not_after,
                 },
+                (Subject::Enclave(card), Some(card_key)) => Self::Enclave {
+                    card,
+                    card_key,
+                    phases: certificate.phases,
+                    not_after: certificate.not_after,
+                },
                 (Subject::Operator { name, role }, _) => Self::Operator {
                     name,
                     role,
@@ -65,7 +83,7 @@ impl Peer {
                 _ => Self::Anonymous,
             },
             Err(error) => {
-                tracing::info!(%error, "a client's certificate is neither a host's nor an operator's");
+                tracing::info!(%error, "a client's certificate is neither a host's, nor its enclave's, nor an operator's");
                 Self::Anonymous
             }
         }

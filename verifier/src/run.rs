@@ -23,6 +23,7 @@ use crate::rotation::keep_fresh;
 use crate::server::Server;
 use crate::service::Service;
 use crate::storage::{StorageError, VerdictLog};
+use crate::streams::Streams;
 use crate::tls_identity::TlsIdentityError;
 use crate::token_keys::TokenKeysError;
 use crate::vault::Vault;
@@ -103,6 +104,8 @@ pub async fn run(
         nonces: Mutex::new(NonceBook::new(config.nonce_limits())),
         memory: MemoryBudget::new(config.limits.request_memory_bytes),
         stranger_memory: MemoryBudget::new(config.limits.stranger_memory_bytes),
+        stream_memory: MemoryBudget::new(config.limits.stream_memory_bytes),
+        streams: Streams::new(storage.policy_set().await?),
         quota: VerdictQuota::new(&config.verdicts),
         renewals: RenewalQuota::default(),
         boots: BootQuota::default(),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
-use bartizan_channel::{TlsStream, channel_binding};
+use bartizan_channel::{TlsStream, channel_binding, speaks_http2};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -32,6 +32,7 @@ use crate::peer::{ChannelBinding, Peer};
 use crate::service::Service;
 
 mod admission;
+mod streams;
 
 use admission::{Admission, Place};
 
@@ -43,6 +44,8 @@ const BREATH: Duration = Duration::from_millis(100);
 const MAX_HEAD: usize = 32 << 10;
 /// Header fields of a request.
 const MAX_HEADERS: usize = 64;
+/// Streams of one host's enclave: the one that is open, one that takes its place, and one that has not ended yet.
+const STREAMS_PER_HOST: usize = 3;
 
 /// The serving side.
 #[derive(Clone)]
@@ -61,6 +64,8 @@ struct Gates {
     hosts: Admission,
     operators: Admission,
     strangers: Admission,
+    /// Enclaves' own.
+    streams: Admission,
 }
 
 impl Gates {
@@ -70,10 +75,14 @@ impl Gates {
             hosts: Admission::new(limits.connections, limits.connections_per_host),
             operators: Admission::new(limits.operator_connections, limits.connections_per_operator),
             strangers: Admission::new(limits.stranger_connections, limits.connections_per_address),
+            streams: Admission::new(limits.streams, STREAMS_PER_HOST),
         }
     }
 
-    const fn of(&self, payer: &Payer) -> &Admission {
+    const fn of(&self, peer: &Peer, payer: &Payer) -> &Admission {
+        if matches!(peer, Peer::Enclave { .. }) {
+            return &self.streams;
+        }
         match payer {
             Payer::Host(_) => &self.hosts,
             Payer::Operator(_) => &self.operators,
@@ -151,15 +160,23 @@ impl Server {
                 };
                 let peer = Peer::identify(chain.as_deref(), &self.service.anchors.ca(), now_s());
                 let payer = Payer::of(&peer, from.ip());
-                let Some(place) = self.gates.of(&payer).admit(payer.clone()) else {
+                let Some(place) = self.gates.of(&peer, &payer).admit(payer.clone()) else {
                     self.service.metrics.refused_connection();
                     tracing::info!(%from, ?payer, "a client has too many connections");
                     return;
                 };
                 drop(entrance);
                 let service = Arc::clone(&self.service);
+                let answering = async {
+                    if speaks_http2(&stream) {
+                        let (service, ending) = (self.service, self.ending);
+                        streams::answer(service, stream, from, peer, ending).await;
+                    } else {
+                        self.answer(stream, from, (peer, binding), payer).await;
+                    }
+                };
                 tokio::select! {
-                    () = self.answer(stream, from, (peer, binding), payer) => {}
+                    () = answering => {}
                     () = place.displaced() => service.metrics.refused_connection(),
                 }
             }

@@ -16,6 +16,7 @@ use crate::profile_cache::ProfileCache;
 use crate::quota::{BootQuota, CounterQuota, RenewalQuota, VerdictQuota};
 use crate::quoted::Quoted;
 use crate::storage::{Storage, VerdictLog};
+use crate::streams::Streams;
 use crate::tls_identity::TlsIdentity;
 use crate::token_keys::TokenKeys;
 use crate::vault::Vault;
@@ -59,6 +60,10 @@ pub struct Service {
     pub memory: MemoryBudget,
     /// The memory for requests of everybody else.
     pub stranger_memory: MemoryBudget,
+    /// The memory for streams of enclaves.
+    pub stream_memory: MemoryBudget,
+    /// The streams of enclaves that are open.
+    pub streams: Streams,
     /// Counters.
     pub metrics: Metrics,
 }

@@ -20,6 +20,7 @@ mod card_keys;
 mod commit;
 mod counters;
 mod decisions;
+mod enclave_evidence;
 mod enrolment;
 mod error;
 mod firmware;
@@ -27,6 +28,8 @@ mod forks;
 mod host_boots;
 mod migrations;
 mod page;
+mod policies;
+mod policy_reports;
 mod profiles;
 mod releases;
 mod report_digests;
@@ -35,6 +38,7 @@ mod revocations;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod trust_states;
 mod verdicts;
 
 pub use bundles::{NewBundle, Published, PublishedBundle};
@@ -42,6 +46,7 @@ pub use card_keys::{HostStanding, KeyId, Succeeded, Succeeding};
 pub use commit::{Recorded, VerdictLog};
 pub use counters::Reported;
 pub use decisions::{Decision, DecisionKind, NumberedDecision};
+pub use enclave_evidence::SourceStanding;
 pub use enrolment::{
     EnrolledHost, EnrolledTpm, HostCursor, HostCursorError, JoinCode, JoinCodeError,
 };
@@ -50,6 +55,8 @@ pub use firmware::{FirmwareReference, HostFirmware, PcrValues};
 pub use forks::{Cleared, Fork, ForkSign, Reporter};
 pub use host_boots::{BootedRelease, HostBoot};
 pub use page::{Page, PageLimit};
+pub use policies::{CurrentSet, KeptPolicy, NewPolicy, PolicyConflict};
+pub use policy_reports::{HostPolicies, InForce, Refused};
 pub use profiles::{ProfileRevision, ProfileSize, ProfileSummary};
 pub use releases::Release;
 pub use revocations::{
@@ -173,6 +180,16 @@ fn close_to_others(file: &File, path: &Path) -> io::Result<()> {
 /// A time or counter as SQLite keeps it.
 fn as_integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A number that needs all of its 64 bits, in the order of numbers.
+const fn as_blob(value: u64) -> [u8; 8] {
+    value.to_be_bytes()
+}
+
+/// Such a number as it was kept; `None` if it is none.
+fn from_blob(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().map(u64::from_be_bytes).ok()
 }
 
 /// A time or counter as it was kept.

@@ -166,7 +166,7 @@ async fn make(
     let shown = [chain, known.lineage().new_with_old()].concat();
     let identity = Arc::new(Identity::new(shown, signer));
     Ok(Current {
-        acceptor: Acceptor::new(move || Arc::clone(&identity), &cas(known.ca()))?,
+        acceptor: Acceptor::new(move || Arc::clone(&identity), &cas(known.ca()))?.with_http2(),
         known,
         certificate: leaf,
         key: certificate.public_key.sha256(),

@@ -14,7 +14,7 @@ use crate::settings::{VERSIONS, provider, roots};
 
 /// Accepts TLS 1.3 connections. A client may show a certificate of the fleet's or none; a wrong one ends the handshake.
 #[derive(Clone)]
-pub struct Acceptor(TlsAcceptor);
+pub struct Acceptor(pub(crate) TlsAcceptor);
 
 /// A client's chain, leaf first (DER), valid for client authentication under one of the fleet's CAs.
 pub type PeerChain = Vec<Vec<u8>>;

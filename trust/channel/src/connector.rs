@@ -15,7 +15,7 @@ use crate::settings::{VERSIONS, provider, roots};
 
 /// Opens TLS 1.3 connections to servers of the fleet.
 #[derive(Clone)]
-pub struct Connector(TlsConnector);
+pub struct Connector(pub(crate) TlsConnector);
 
 impl Connector {
     /// A connector that shows a certificate; `current` is asked at each handshake which.

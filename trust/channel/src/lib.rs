@@ -31,6 +31,7 @@ mod enclave;
 mod error;
 pub mod https;
 mod identity;
+mod protocol;
 mod settings;
 mod signer;
 
@@ -40,6 +41,7 @@ pub use connector::Connector;
 pub use enclave::EnclaveConnector;
 pub use error::{ChannelError, Fault};
 pub use identity::Identity;
+pub use protocol::speaks_http2;
 pub use signer::{HandshakeSignError, HandshakeSigner, LocalSigner};
 pub use tokio_rustls::TlsStream;
 

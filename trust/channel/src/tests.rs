@@ -393,3 +393,28 @@ async fn two_cas_that_are_linked_serve_side_by_side() {
     let shaken = shake(linked, connector, "server.test").await;
     assert_eq!(shaken.unwrap_err().fault(), Fault::Untrusted);
 }
+
+/// Whether each end takes what is spoken for HTTP/2.
+async fn spoken(acceptor: Acceptor, connector: Connector) -> Result<(bool, bool), ChannelError> {
+    let (near, far) = duplex(1 << 16);
+    let (accepted, connected) =
+        tokio::join!(acceptor.accept(far), connector.connect("server.test", near));
+    Ok((speaks_http2(&accepted?.0), speaks_http2(&connected?)))
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_where_both_ends_say_so() {
+    let fleet = Fleet::new();
+    let plain = || acceptor(&fleet, fleet.server());
+    let connector = || Connector::anonymous(&fleet.der).unwrap();
+    let with_http2 = || connector().with_http2();
+    assert_eq!(
+        spoken(plain().with_http2(), with_http2()).await.unwrap(),
+        (true, true)
+    );
+    assert_eq!(
+        spoken(plain().with_http2(), connector()).await.unwrap(),
+        (false, false)
+    );
+    assert_eq!(spoken(plain(), with_http2()).await.unwrap(), (false, false));
+}

@@ -1,10 +1,12 @@
 //! The policies of one guest, ready to decide.
 
+use std::net::IpAddr;
+
 use crate::decision::{Decided, Decision, RuleName};
-use crate::document::{Effect, Kind, Policy};
+use crate::document::{Action, Effect, Kind, Policy, Rule};
 use crate::guest::Guest;
 use crate::index::{Depended, Outcome, Table};
-use crate::order::{default, of_kind, selecting};
+use crate::order::{default, default_unavailable, default_violation, of_kind, selecting};
 use crate::request::Request;
 
 /// Most rules of a kind.
@@ -19,6 +21,7 @@ pub struct Compiled {
     file: Rules,
     network: Rules,
     syscall: Rules,
+    resolvers: Box<[IpAddr]>,
     /// Whether a policy selects the guest.
     any: bool,
 }
@@ -43,9 +46,29 @@ pub enum TooLarge {
 struct Rules {
     kind: Kind,
     table: Table,
-    /// In their order: policy, rule, effect.
-    named: Box<[(Box<str>, Box<str>, Effect)]>,
+    /// In their order.
+    named: Box<[Named]>,
     default: Effect,
+    default_unavailable: Effect,
+    default_violation: Option<Action>,
+}
+
+#[derive(Debug)]
+struct Named {
+    policy: Box<str>,
+    rule: Box<str>,
+    effect: Effect,
+    unavailable: Effect,
+    violation: Option<Action>,
+}
+
+impl Named {
+    fn name(&self) -> RuleName<'_> {
+        RuleName {
+            policy: &self.policy,
+            rule: &self.rule,
+        }
+    }
 }
 
 impl Compiled {
@@ -57,6 +80,7 @@ impl Compiled {
             file: Rules::of(&policies, Kind::File)?,
             network: Rules::of(&policies, Kind::Network)?,
             syscall: Rules::of(&policies, Kind::Syscall)?,
+            resolvers: resolvers(&policies),
             any: !policies.is_empty(),
         };
         let bytes = Kind::ALL.map(|kind| compiled.rules(kind).table.bytes());
@@ -72,11 +96,7 @@ impl Compiled {
     pub fn decide(&self, request: &Request<'_>) -> Decision<'_> {
         let kind = request.operation.kind();
         if !self.any {
-            return Decision {
-                effect: Effect::Deny,
-                by: Decided::NoPolicy,
-                audited: None,
-            };
+            return Decision::NO_POLICY;
         }
         let rules = self.rules(kind);
         rules.decision(rules.table.look(request))
@@ -94,6 +114,12 @@ impl Compiled {
             rules.decision(outcome),
             rules.table.depended(request, outcome),
         )
+    }
+
+    /// The DNS servers whose answers say which names an address has: those that each policy trusts whose rules name hosts.
+    #[must_use]
+    pub fn resolvers(&self) -> &[IpAddr] {
+        &self.resolvers
     }
 
     const fn rules(&self, kind: Kind) -> &Rules {
@@ -114,31 +140,53 @@ impl Rules {
         }
         placed.sort_by_key(|placed| placed.precedence());
         let rules: Vec<_> = placed.iter().map(|placed| placed.rule).collect();
-        let named = placed.iter().map(|placed| {
-            let name = placed.name();
-            (name.policy.into(), name.rule.into(), placed.rule.effect)
+        let named = placed.iter().map(|placed| Named {
+            policy: placed.name().policy.into(),
+            rule: placed.name().rule.into(),
+            effect: placed.rule.effect,
+            unavailable: placed.unavailable(),
+            violation: placed.violation(),
         });
         Ok(Self {
             kind,
             table: Table::new(&rules).ok_or(TooLarge::Fields)?,
             named: named.collect(),
             default: default(policies, kind),
+            default_unavailable: default_unavailable(policies, kind),
+            default_violation: default_violation(policies, kind),
         })
     }
 
     fn decision(&self, outcome: Outcome) -> Decision<'_> {
-        let named = |place: u32| {
-            let (policy, rule, effect) = self.named.get(place as usize)?;
-            Some((RuleName { policy, rule }, *effect))
-        };
+        let named = |place: u32| self.named.get(place as usize);
         let decides = outcome.decides.and_then(named);
         let audited = outcome
             .first
             .filter(|first| Some(*first) != outcome.decides);
         Decision {
-            effect: decides.map_or(self.default, |(_, effect)| effect),
-            by: decides.map_or(Decided::Default(self.kind), |(rule, _)| Decided::Rule(rule)),
-            audited: audited.and_then(named),
+            effect: decides.map_or(self.default, |rule| rule.effect),
+            unavailable: decides.map_or(self.default_unavailable, |rule| rule.unavailable),
+            violation: decides.map_or(self.default_violation, |rule| rule.violation),
+            by: decides.map_or(Decided::Default(self.kind), |rule| {
+                Decided::Rule(rule.name())
+            }),
+            audited: audited
+                .and_then(named)
+                .map(|rule| (rule.name(), rule.effect)),
         }
     }
+}
+
+/// No policy's names are given by a server that it does not trust.
+fn resolvers(policies: &[&Policy]) -> Box<[IpAddr]> {
+    let names = |policy: &&&Policy| policy.rules.iter().any(Rule::names_hosts);
+    let mut naming = policies.iter().filter(names);
+    let of = |policy: &&Policy| policy.resolvers.clone().unwrap_or_default();
+    let mut trusted = naming.next().map(of).unwrap_or_default();
+    for policy in naming {
+        trusted.retain(|server| of(policy).contains(server));
+    }
+    trusted.sort_unstable();
+    trusted.dedup();
+    trusted.into()
 }

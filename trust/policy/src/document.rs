@@ -1,25 +1,38 @@
 //! A policy as its author writes it.
 
+mod action;
 mod call;
 mod cidr;
 mod digest;
 mod hosts;
+mod integrity;
+pub(crate) mod labels;
 pub(crate) mod list;
 pub(crate) mod name;
+mod operation;
 mod path;
 mod range;
 mod rule;
 mod selection;
+mod threshold;
 
+pub use action::Action;
 pub use call::{Call, Index};
 pub use cidr::Cidr;
 pub use digest::Digest;
 pub use hosts::Hosts;
+pub use integrity::{IntegrityFile, IntegritySet};
 pub use name::{MAX_NAME, NoName};
+pub use operation::{
+    Access, Argument, Direction, Exec, File, Network, Peer, Protocol, Subject, Syscall,
+};
 pub use path::PathPattern;
 pub(crate) use range::Number;
 pub use range::Range;
 pub use selection::Selection;
+pub use threshold::{Count, Threshold};
+
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -45,9 +58,25 @@ pub struct Policy {
     /// What becomes of what matches a rule that does not say so itself, while nobody can decide.
     #[serde(default)]
     pub on_unavailable: Effect,
+    /// What is done about what a rule denies that does not say so itself, and about what its `deny` of `defaults` denies.
+    #[serde(default)]
+    pub on_violation: Action,
+    /// The DNS servers whose answers say which names an address has; needed by rules that name hosts.
+    #[serde(
+        default,
+        deserialize_with = "some",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub resolvers: Option<Vec<IpAddr>>,
     /// The rules, of all kinds.
     #[serde(default)]
     pub rules: Vec<Rule>,
+    /// How much of something there may be in a time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thresholds: Vec<Threshold>,
+    /// Files that must be as they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub integrity: Vec<IntegritySet>,
 }
 
 /// Whether something may be done.
@@ -155,10 +184,19 @@ pub struct Rule {
     pub priority: i32,
     /// What becomes of what it matches while nobody can decide; left out, as the policy says.
     pub on_unavailable: Option<Effect>,
+    /// What is done about what it denies; left out, as the policy says.
+    pub on_violation: Option<Action>,
     /// The process; left out, any.
     pub subject: Subject,
     /// What is done.
     pub what: What,
+}
+
+impl Rule {
+    /// Whether it is about hosts by their names.
+    pub(crate) fn names_hosts(&self) -> bool {
+        matches!(&self.what, What::Network(network) if network.peer.names.is_some())
+    }
 }
 
 /// What a rule is about.
@@ -184,227 +222,5 @@ impl What {
             Self::Network(_) => Kind::Network,
             Self::Syscall(_) => Kind::Syscall,
         }
-    }
-}
-
-/// Processes.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Subject {
-    /// Paths of executables.
-    #[serde(
-        default,
-        deserialize_with = "some",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub executables: Option<Vec<PathPattern>>,
-    /// SHA-256 of executables.
-    #[serde(
-        default,
-        deserialize_with = "some",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub sha256: Option<Vec<Digest>>,
-    /// Effective user IDs.
-    #[serde(
-        default,
-        deserialize_with = "some",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub uids: Option<Vec<Range<u32>>>,
-}
-
-/// Programs.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Exec {
-    /// Their paths.
-    #[serde(
-        default,
-        deserialize_with = "some",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub paths: Option<Vec<PathPattern>>,
-    /// Their SHA-256.
-    #[serde(
-        default,
-        deserialize_with = "some",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub sha256: Option<Vec<Digest>>,
-}
-
-/// Files that are opened.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct File {
-    /// Their paths.
-    #[serde(
-        default,
-        deserialize_with = "some",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub paths: Option<Vec<PathPattern>>,
-    /// For what.
-    #[serde(
-        default,
-        deserialize_with = "some",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub access: Option<Vec<Access>>,
-}
-
-/// What a file is opened for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Access {
-    /// To be read.
-    Read,
-    /// To be written, or appended to.
-    Write,
-    /// To be made.
-    Create,
-}
-
-/// Flows.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Network {
-    /// Who begins them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub direction: Option<Direction>,
-    /// Their protocols.
-    #[serde(
-        default,
-        deserialize_with = "some",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub protocols: Option<Vec<Protocol>>,
-    /// The other end.
-    #[serde(default)]
-    pub peer: Peer,
-    /// Ports of whoever did not begin them.
-    #[serde(
-        default,
-        deserialize_with = "some",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub ports: Option<Vec<Range<u16>>>,
-    /// Types of ICMP messages.
-    #[serde(
-        default,
-        deserialize_with = "some",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub icmp_types: Option<Vec<Range<u8>>>,
-}
-
-/// Who begins a flow.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Direction {
-    /// The other end.
-    Ingress,
-    /// The guest.
-    Egress,
-}
-
-/// A protocol above IP.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// 1.
-    Icmp,
-    /// 6.
-    Tcp,
-    /// 17.
-    Udp,
-    /// 58.
-    Icmpv6,
-    /// 132.
-    Sctp,
-    /// Any, by its number (IANA).
-    #[serde(untagged)]
-    Number(u8),
-}
-
-impl Protocol {
-    /// Its number.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::Icmp => 1,
-            Self::Tcp => 6,
-            Self::Udp => 17,
-            Self::Icmpv6 => 58,
-            Self::Sctp => 132,
-            Self::Number(number) => number,
-        }
-    }
-}
-
-/// The other end of a flow: all that is given must hold.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Peer {
-    /// Its address.
-    #[serde(
-        default,
-        deserialize_with = "some",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub addresses: Option<Vec<Cidr>>,
-    /// It is a guest with one of these roles.
-    #[serde(
-        default,
-        deserialize_with = "some",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub roles: Option<Vec<String>>,
-    /// It is a guest with all of these labels.
-    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    pub labels: std::collections::BTreeMap<String, String>,
-    /// A trusted resolver has given its address to the guest under one of these names.
-    #[serde(
-        default,
-        deserialize_with = "some",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub names: Option<Vec<Hosts>>,
-}
-
-/// System calls.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Syscall {
-    /// Which; left out, any.
-    #[serde(
-        default,
-        deserialize_with = "some",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub calls: Option<Vec<Call>>,
-    /// What must hold of the arguments: all of it.
-    #[serde(default)]
-    pub arguments: Vec<Argument>,
-}
-
-/// What must hold of one argument.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Argument {
-    /// Which, from 0 to 5.
-    pub index: Index,
-    /// The bits that count; left out, all.
-    #[serde(default = "Argument::all")]
-    pub mask: u64,
-    /// These bits are one of these.
-    #[serde(deserialize_with = "list::one_at_least")]
-    pub values: Vec<Range<u64>>,
-}
-
-impl Argument {
-    const fn all() -> u64 {
-        u64::MAX
     }
 }

@@ -45,6 +45,7 @@ mod policy_set;
 mod read;
 mod request;
 mod signed;
+mod width;
 
 pub use authors::{
     Author, AuthorKey, Authors, MAX_AUTHORS, NoAuthorKey, NoAuthors, OutsideScope, PolicyNames,
@@ -53,9 +54,9 @@ pub use authors::{
 pub use compiled::{Compiled, TooLarge};
 pub use decision::{Decided, Decision, RuleName};
 pub use document::{
-    Access, Argument, Call, Cidr, Defaults, Digest, Direction, Effect, Exec, File, Hosts, Index,
-    Kind, MAX_NAME, Mode, Network, NoName, PathPattern, Peer, Policy, Protocol, Range, Rule,
-    Selection, Subject, Syscall, What,
+    Access, Action, Argument, Call, Cidr, Count, Defaults, Digest, Direction, Effect, Exec, File,
+    Hosts, Index, IntegrityFile, IntegritySet, Kind, MAX_NAME, Mode, Network, NoName, PathPattern,
+    Peer, Policy, Protocol, Range, Rule, Selection, Subject, Syscall, Threshold, What,
 };
 pub use guest::{Guest, Trust};
 pub use index::{Depended, Extent, Field};
@@ -66,3 +67,4 @@ pub use policy_set::{
 pub use read::{Format, MAX_BYTES, ReadError, read};
 pub use request::{Flow, Known, MAX_NAMES, Operation, PeerGuest, Process, Request};
 pub use signed::{AuthenticPolicy, PolicyRefusal, Sha384, SignPolicyError, sign_policy};
+pub use width::FlowWidth;

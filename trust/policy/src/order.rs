@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use crate::decision::RuleName;
-use crate::document::{Defaults, Effect, Kind, Policy, Rule};
+use crate::document::{Action, Defaults, Effect, Kind, Policy, Rule};
 use crate::guest::Guest;
 
 /// A rule of some policy.
@@ -21,6 +21,20 @@ impl<'p> Placed<'p> {
             policy: &self.policy.name,
             rule: &self.rule.name,
         }
+    }
+
+    /// What becomes of what it decides while nobody can.
+    pub(crate) fn unavailable(&self) -> Effect {
+        let stated = self.rule.on_unavailable;
+        stated
+            .unwrap_or(self.policy.on_unavailable)
+            .min(self.rule.effect)
+    }
+
+    /// What is done about what it denies.
+    pub(crate) fn violation(&self) -> Option<Action> {
+        let stated = self.rule.on_violation.unwrap_or(self.policy.on_violation);
+        (self.rule.effect == Effect::Deny).then_some(stated)
     }
 
     /// The first comes first.
@@ -72,4 +86,18 @@ pub(crate) fn default(policies: &[&Policy], kind: Kind) -> Effect {
     } else {
         Effect::Deny
     }
+}
+
+/// What becomes of it while nobody can decide.
+pub(crate) fn default_unavailable(policies: &[&Policy], kind: Kind) -> Effect {
+    let stated = policies.iter().map(|policy| policy.on_unavailable).min();
+    stated.unwrap_or_default().min(default(policies, kind))
+}
+
+/// What is done about what no rule matches, where it is denied: the most severe of what the policies say whose default denies it.
+pub(crate) fn default_violation(policies: &[&Policy], kind: Kind) -> Option<Action> {
+    let deny = |policy: &&&Policy| policy.defaults.of(kind) == Some(Effect::Deny);
+    let stated = policies.iter().filter(deny);
+    let stated = stated.map(|policy| policy.on_violation).max();
+    (default(policies, kind) == Effect::Deny).then(|| stated.unwrap_or_default())
 }

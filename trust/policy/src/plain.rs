@@ -1,41 +1,116 @@
 //! Decides as plainly as the language is described, rule by rule: slow, and the oracle of the compiled form's tests.
 
-use crate::decision::{Decided, Decision};
+use std::cmp::Ordering;
+
+use crate::decision::{Decided, Decision, RuleName};
 use crate::document::{
-    Argument, Digest, Effect, Exec, File, Mode, Network, PathPattern, Peer, Policy, Range, Rule,
-    Subject, Syscall, What,
+    Action, Argument, Digest, Effect, Exec, File, Mode, Network, PathPattern, Peer, Policy, Range,
+    Rule, Subject, Syscall, What,
 };
 use crate::guest::Guest;
-use crate::order::{default, of_kind, selecting};
 use crate::request::{Flow, Known, MAX_NAMES, Operation, Process, Request};
 
 /// Decides a request of a guest.
 #[must_use]
 pub fn decide<'p>(policies: &'p [Policy], guest: &Guest, request: &Request<'_>) -> Decision<'p> {
-    let policies = selecting(policies, guest);
+    let selecting = policies
+        .iter()
+        .filter(|policy| policy.select.includes(guest));
+    let selecting: Vec<&Policy> = selecting.collect();
+    if selecting.is_empty() {
+        return Decision::NO_POLICY;
+    }
     let kind = request.operation.kind();
-    if policies.is_empty() {
+    let mut matching = Vec::new();
+    for policy in &selecting {
+        for (place, rule) in policy.rules.iter().enumerate() {
+            if rule.what.kind() == kind && applies(rule, request) {
+                matching.push(Matching {
+                    policy,
+                    place,
+                    rule,
+                });
+            }
+        }
+    }
+    matching.sort_by(Matching::order);
+    let audited = matching.first();
+    let audited = audited.filter(|matching| matching.rule.mode == Mode::Audit);
+    let audited = audited.map(|matching| (matching.name(), matching.rule.effect));
+    let mut enforced = matching.iter();
+    if let Some(decides) = enforced.find(|matching| matching.rule.mode == Mode::Enforce) {
+        let effect = decides.rule.effect;
+        let stated = decides.rule.on_unavailable;
+        let stated = stated.unwrap_or(decides.policy.on_unavailable);
         return Decision {
-            effect: Effect::Deny,
-            by: Decided::NoPolicy,
-            audited: None,
+            effect,
+            unavailable: both(effect, stated),
+            violation: match (effect, decides.rule.on_violation) {
+                (Effect::Allow, _) => None,
+                (Effect::Deny, Some(action)) => Some(action),
+                (Effect::Deny, None) => Some(decides.policy.on_violation),
+            },
+            by: Decided::Rule(decides.name()),
+            audited,
         };
     }
-    let mut rules = of_kind(&policies, kind);
-    rules.retain(|placed| applies(placed.rule, request));
-    rules.sort_by_key(|placed| placed.precedence());
-    let decides = rules
-        .iter()
-        .find(|placed| placed.rule.mode == Mode::Enforce);
-    let audited = rules
-        .first()
-        .filter(|placed| placed.rule.mode == Mode::Audit);
+    let stated = selecting.iter();
+    let stated: Vec<_> = stated
+        .filter_map(|policy| policy.defaults.of(kind))
+        .collect();
+    let effect = if stated.is_empty() || stated.contains(&Effect::Deny) {
+        Effect::Deny
+    } else {
+        Effect::Allow
+    };
+    let mut violation = Action::Log;
+    for policy in &selecting {
+        if policy.defaults.of(kind) == Some(Effect::Deny) {
+            violation = violation.max(policy.on_violation);
+        }
+    }
+    let unavailable = selecting.iter().map(|policy| policy.on_unavailable);
     Decision {
-        effect: decides.map_or_else(|| default(&policies, kind), |placed| placed.rule.effect),
-        by: decides.map_or(Decided::Default(kind), |placed| {
-            Decided::Rule(placed.name())
-        }),
-        audited: audited.map(|placed| (placed.name(), placed.rule.effect)),
+        effect,
+        unavailable: unavailable.fold(effect, both),
+        violation: (effect == Effect::Deny).then_some(violation),
+        by: Decided::Default(kind),
+        audited,
+    }
+}
+
+/// A rule that matches, with its place in its policy.
+#[derive(Clone, Copy)]
+struct Matching<'p> {
+    policy: &'p Policy,
+    place: usize,
+    rule: &'p Rule,
+}
+
+impl<'p> Matching<'p> {
+    /// The first comes first.
+    fn order(&self, other: &Self) -> Ordering {
+        let denies = |matching: &Self| matching.rule.effect == Effect::Deny;
+        let priority = other.rule.priority.cmp(&self.rule.priority);
+        priority
+            .then(denies(other).cmp(&denies(self)))
+            .then(self.policy.name.cmp(&other.policy.name))
+            .then(self.place.cmp(&other.place))
+    }
+
+    fn name(&self) -> RuleName<'p> {
+        RuleName {
+            policy: &self.policy.name,
+            rule: &self.rule.name,
+        }
+    }
+}
+
+/// Allowed where both allow.
+fn both(one: Effect, other: Effect) -> Effect {
+    match (one, other) {
+        (Effect::Allow, Effect::Allow) => Effect::Allow,
+        _ => Effect::Deny,
     }
 }
 

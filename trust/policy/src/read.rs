@@ -1,5 +1,7 @@
 //! From text to a policy.
 
+use std::collections::HashSet;
+
 use crate::document::Policy;
 
 /// Most bytes of a policy.
@@ -26,9 +28,14 @@ pub enum ReadError {
     /// The same.
     #[error("{0}")]
     Json(#[from] serde_json::Error),
-    /// Two rules have one name.
-    #[error("two rules are called `{0}`: decisions name their rule, so give each another name")]
+    /// Two of its parts have one name.
+    #[error(
+        "two rules, thresholds or integrity sets are called `{0}`: violations name theirs, so give each another name"
+    )]
     NameTwice(String),
+    /// A rule names hosts, and nobody is trusted to say which those are.
+    #[error("rule `{0}` names hosts: say in `resolvers` whose DNS answers are believed")]
+    NoResolvers(String),
     /// The language's version.
     #[error("it is written in version {0} of the language; this one is 1")]
     Version(u32),
@@ -48,9 +55,17 @@ pub fn read(text: &str, format: Format) -> Result<Policy, ReadError> {
     if policy.version != 1 {
         return Err(ReadError::Version(policy.version));
     }
-    let mut names = std::collections::HashSet::new();
-    match policy.rules.iter().find(|rule| !names.insert(&rule.name)) {
-        Some(twice) => Err(ReadError::NameTwice(twice.name.clone())),
+    let rules = policy.rules.iter().map(|rule| &rule.name);
+    let thresholds = policy.thresholds.iter().map(|threshold| &threshold.name);
+    let sets = policy.integrity.iter().map(|set| &set.name);
+    let mut names = HashSet::new();
+    let mut all = rules.chain(thresholds).chain(sets);
+    if let Some(twice) = all.find(|name| !names.insert(*name)) {
+        return Err(ReadError::NameTwice(twice.clone()));
+    }
+    let mut rules = policy.rules.iter();
+    match rules.find(|rule| policy.resolvers.is_none() && rule.names_hosts()) {
+        Some(rule) => Err(ReadError::NoResolvers(rule.name.clone())),
         None => Ok(policy),
     }
 }

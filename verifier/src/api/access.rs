@@ -167,7 +167,9 @@ impl FromRequestParts<Arc<Service>> for Succeeding {
                 certificate,
                 not_after: in_time(not_after, not_after)?,
             },
-            Peer::Operator { .. } => return Err(AccessError::WrongRole("hosts").into()),
+            Peer::Operator { .. } | Peer::Enclave { .. } => {
+                return Err(AccessError::WrongRole("hosts").into());
+            }
             Peer::Anonymous => return Err(AccessError::CertificateRequired(A_HOST).into()),
         };
         let card = host.card;
@@ -200,7 +202,9 @@ impl FromRequestParts<Arc<Service>> for Operator {
                 role,
                 not_after,
             } => in_time((name, role), not_after)?,
-            Peer::Host { .. } => return Err(AccessError::WrongRole("operators").into()),
+            Peer::Host { .. } | Peer::Enclave { .. } => {
+                return Err(AccessError::WrongRole("operators").into());
+            }
             Peer::Anonymous => return Err(AccessError::CertificateRequired(AN_OPERATOR).into()),
         };
         let revoked = service.storage.is_revoked(RevocationKind::Operator, &name);

@@ -301,6 +301,7 @@ pub(super) async fn retire(
         if !retired.await? {
             return Err(Problem::from(ReferenceError::NotFound));
         }
+        service.streams.decided();
         tracing::warn!(%id, operator, "firmware reference retired");
         Ok(StatusCode::NO_CONTENT)
     })

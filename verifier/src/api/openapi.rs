@@ -5,7 +5,8 @@ use utoipa::{Modify, OpenApi};
 
 use super::{
     boots, bundles, counters, decisions, enrolment, firmware, fleet_cas, keys, open, operations,
-    profiles, releases, reports, revocations, succession, tpm, verdicts,
+    policies, policies_in_force, profiles, releases, reports, revocations, succession, tpm,
+    verdicts,
 };
 
 /// The document as indented JSON, with a newline at its end.
@@ -57,6 +58,11 @@ pub fn document() -> String {
         profiles::show,
         profiles::put,
         profiles::withdraw,
+        policies::apply,
+        policies::list,
+        policies::show,
+        policies::withdraw,
+        policies_in_force::list,
         verdicts::list,
         verdicts::show,
         revocations::list,

@@ -31,10 +31,12 @@ pub(super) async fn metrics(
         .outstanding() as u64;
     let free = |budget: &MemoryBudget| budget.free() as u64;
     let text = service.metrics.render(&[
+        ("enclave_streams", service.streams.count() as u64),
         ("forked_vaults", forks),
         ("nonces_outstanding", outstanding),
         ("request_memory_free_bytes", free(&service.memory)),
         ("stranger_memory_free_bytes", free(&service.stranger_memory)),
+        ("stream_memory_free_bytes", free(&service.stream_memory)),
     ]);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text))
 }

@@ -194,6 +194,7 @@ pub(super) async fn retire(
         if !retired.await? {
             return Err(Problem::from(ReleaseError::NotFound));
         }
+        service.streams.decided();
         tracing::warn!(%manifest, operator, "release retired");
         Ok(StatusCode::NO_CONTENT)
     })

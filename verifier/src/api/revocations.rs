@@ -80,6 +80,7 @@ pub(super) async fn revoke(
             ..
         } = revocation;
         if done {
+            service.streams.decided();
             tracing::warn!(kind = kind.word(), subject, operator, "revoked");
         }
         Ok::<_, StorageError>(())

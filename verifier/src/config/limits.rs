@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bartizan_attestation::boot::Bundle;
+use bartizan_stream::limits::MAX_SET;
 use serde::Deserialize;
 
 use super::Range;
@@ -54,12 +55,20 @@ pub struct Limits {
     /// Bytes of the body of a `POST /v1/hosts/boot` or `POST /v1/releases`; an event log of 2 MiB, the largest there is,
     /// has 2.7 MiB of base64url.
     pub boot_body_bytes: usize,
+    /// Bytes of the body of a `PUT /v1/policies`; a signed policy of 4 MiB, the largest there is, has 5.4 MiB of base64url.
+    pub policy_body_bytes: usize,
     /// Bytes of memory for all requests of hosts and operators that are read or judged at once.
     pub request_memory_bytes: usize,
     /// Bytes of memory for all requests of strangers that are read or answered at once.
     pub stranger_memory_bytes: usize,
     /// Bundles that are served at once, each to another host, in at most 3 MiB of memory each.
     pub bundles: usize,
+    /// Streams of enclaves at once, one of each host.
+    pub streams: usize,
+    /// Bytes of memory for all streams of enclaves: each takes 0.5 MiB, and a set of policies twice its size until it is answered.
+    pub stream_memory_bytes: usize,
+    /// Seconds for an enclave to say what became of a set of policies, or to take anything else that it is sent.
+    pub stream_answer_s: u64,
     /// Outstanding nonces of one guest.
     pub nonces_per_guest: usize,
     /// Outstanding nonces of the guests of one host.
@@ -90,9 +99,13 @@ impl Default for Limits {
             report_body_bytes: 34 << 20,
             profile_body_bytes: 16 << 20,
             boot_body_bytes: 3 << 20,
+            policy_body_bytes: 6 << 20,
             request_memory_bytes: 512 << 20,
             stranger_memory_bytes: 16 << 20,
             bundles: 64,
+            streams: 1024,
+            stream_memory_bytes: 1 << 30,
+            stream_answer_s: 60,
             nonces_per_guest: 1024,
             nonces_per_host: 65_536,
             nonces: 262_144,
@@ -112,6 +125,13 @@ impl Limits {
     /// its events, each at most twice that.
     pub const BOOT_EXPANSION: usize = 5;
 
+    /// How many times its body's size a policy takes in memory while it is applied: the body, the signed policy (3/4), its text, and
+    /// what is read of that, at most four times as much.
+    pub const POLICY_EXPANSION: usize = 8;
+
+    /// What a stream takes in memory as long as it is open: a message that is read, what is under way to it, and what is sent.
+    pub(crate) const STREAM: usize = 512 << 10;
+
     /// How long a request may take whose body is so large.
     pub(crate) fn request_time(&self, body: usize) -> Duration {
         let arrival_ms = (body as u64).saturating_mul(1000) / self.body_bytes_per_s.max(1);
@@ -129,6 +149,7 @@ impl Limits {
             .max(self.report_body_bytes)
             .max(self.profile_body_bytes)
             .max(self.boot_body_bytes)
+            .max(self.policy_body_bytes)
             .max(self.body_bytes)
     }
 
@@ -139,7 +160,8 @@ impl Limits {
         let nonces = |field, nonces: usize| (field, nonces as u64, 1, 1 << 24);
         let largest = (self.report_body_bytes * Self::REPORT_EXPANSION)
             .max(self.profile_body_bytes * Self::PROFILE_EXPANSION)
-            .max(self.boot_body_bytes * Self::BOOT_EXPANSION);
+            .max(self.boot_body_bytes * Self::BOOT_EXPANSION)
+            .max(self.policy_body_bytes * Self::POLICY_EXPANSION);
         // What no share can hold could never be taken.
         let memory = |field, bytes: usize, largest: usize| {
             let least = largest.saturating_mul(2).max(1 << 20);
@@ -177,6 +199,7 @@ impl Limits {
             body("limits.report_body_bytes", self.report_body_bytes),
             body("limits.profile_body_bytes", self.profile_body_bytes),
             body("limits.boot_body_bytes", self.boot_body_bytes),
+            body("limits.policy_body_bytes", self.policy_body_bytes),
             memory(
                 "limits.request_memory_bytes",
                 self.request_memory_bytes,
@@ -188,6 +211,13 @@ impl Limits {
                 self.body_bytes,
             ),
             count("limits.bundles", self.bundles),
+            count("limits.streams", self.streams),
+            memory(
+                "limits.stream_memory_bytes",
+                self.stream_memory_bytes,
+                Self::STREAM + 2 * MAX_SET,
+            ),
+            seconds("limits.stream_answer_s", self.stream_answer_s),
             nonces("limits.nonces_per_guest", self.nonces_per_guest),
             nonces("limits.nonces_per_host", self.nonces_per_host),
             nonces("limits.nonces", self.nonces),

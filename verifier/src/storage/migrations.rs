@@ -55,6 +55,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "decisions",
         include_str!("../../migrations/0011_decisions.sql"),
     ),
+    (
+        12,
+        "policies",
+        include_str!("../../migrations/0012_policies.sql"),
+    ),
 ];
 
 /// All of them.

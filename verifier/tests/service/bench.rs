@@ -21,6 +21,7 @@ use bartizan_verifier::profile_cache::ProfileCache;
 use bartizan_verifier::quota::{BootQuota, CounterQuota, RenewalQuota, VerdictQuota};
 use bartizan_verifier::service::Service;
 use bartizan_verifier::storage::{Storage, VerdictLog};
+use bartizan_verifier::streams::Streams;
 use bartizan_verifier::tls_identity::TlsIdentity;
 use bartizan_verifier::token_keys::TokenKeys;
 use bartizan_verifier::vault::Vault;
@@ -78,6 +79,8 @@ impl Bench {
             nonces: Mutex::new(NonceBook::new(config.nonce_limits())),
             memory: MemoryBudget::new(config.limits.request_memory_bytes),
             stranger_memory: MemoryBudget::new(config.limits.stranger_memory_bytes),
+            stream_memory: MemoryBudget::new(config.limits.stream_memory_bytes),
+            streams: Streams::new(None),
             profiles: ProfileCache::default(),
             metrics: Metrics::default(),
             vault: link,

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod author;
 mod bench;
+mod enclave;
 mod fleet;
 mod host;
 mod process;
@@ -23,10 +25,12 @@ mod full_disk;
 mod keys;
 mod lifecycle;
 mod operators;
+mod policies;
 mod quotas;
 mod real_vault;
 mod reports;
 mod retention;
 mod rotation;
+mod streams;
 mod succession;
 mod tokens;

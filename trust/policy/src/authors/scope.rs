@@ -6,9 +6,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::document::labels::each_once;
 use crate::document::list::one_at_least;
 use crate::document::name::{NoName, is_policy_name};
-use crate::document::{Kind, Policy};
+use crate::document::{Action, Kind, Policy};
 
 /// What the policies of an author may be.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub struct Scope {
     pub guests: ScopedGuests,
     /// The highest priority of a rule.
     pub highest_priority: i32,
+    /// The most severe of what their violations may lead to; left out, that they are told of.
+    #[serde(default)]
+    pub most_severe: Action,
 }
 
 /// Guests that policies must demand when they select.
@@ -35,7 +39,11 @@ pub struct ScopedGuests {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
     /// A policy demands these labels, perhaps further ones.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "each_once",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub labels: BTreeMap<String, String>,
 }
 
@@ -61,6 +69,17 @@ pub enum OutsideScope {
     /// By a default of a kind.
     #[error("it has a default for `{0}`")]
     Default(Kind),
+    /// By what a threshold counts, or an integrity set's files.
+    #[error("`{name}` watches what is about `{kind}`")]
+    Watched {
+        /// Which threshold or integrity set.
+        name: String,
+        /// Of which kind.
+        kind: Kind,
+    },
+    /// By what is done about violations.
+    #[error("its violations lead to `{0}`, theirs to `{1}` at most")]
+    Action(Action, Action),
     /// By a rule's priority.
     #[error("rule `{rule}` has priority {priority}, theirs have {highest} at most")]
     Priority {
@@ -115,8 +134,36 @@ impl Scope {
         if let Some(kind) = stated {
             return Err(OutsideScope::Default(kind));
         }
+        self.holds_watched(policy)?;
+        let severest = severest(policy);
+        if severest > self.most_severe {
+            return Err(OutsideScope::Action(severest, self.most_severe));
+        }
         self.guests.hold(policy)
     }
+
+    fn holds_watched(&self, policy: &Policy) -> Result<(), OutsideScope> {
+        let thresholds = policy.thresholds.iter();
+        let thresholds = thresholds.map(|one| (&one.name, one.kinds()));
+        let sets = policy.integrity.iter();
+        let sets = sets.map(|set| (&set.name, vec![Kind::File]));
+        for (name, kinds) in thresholds.chain(sets) {
+            if let Some(kind) = kinds.into_iter().find(|kind| !self.kinds.contains(kind)) {
+                let name = name.clone();
+                return Err(OutsideScope::Watched { name, kind });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn severest(policy: &Policy) -> Action {
+    let rules = policy.rules.iter().filter_map(|rule| rule.on_violation);
+    let thresholds = policy.thresholds.iter();
+    let thresholds = thresholds.filter_map(|threshold| threshold.on_violation);
+    let sets = policy.integrity.iter().filter_map(|set| set.on_violation);
+    let stated = rules.chain(thresholds).chain(sets).max();
+    stated.unwrap_or_default().max(policy.on_violation)
 }
 
 impl ScopedGuests {

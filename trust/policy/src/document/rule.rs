@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, Exec, File, Mode, Network, Rule, Subject, Syscall, What};
+use super::{Action, Effect, Exec, File, Mode, Network, Rule, Subject, Syscall, What};
 
 /// See [`Rule`].
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Written {
+pub(crate) struct Written {
     #[serde(deserialize_with = "super::name::rule")]
     name: String,
     effect: Effect,
@@ -17,6 +17,9 @@ pub(super) struct Written {
     priority: i32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     on_unavailable: Option<Effect>,
+    /// What is done about what it denies; left out, as the policy says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    on_violation: Option<Action>,
     #[serde(default)]
     subject: Subject,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,29 +32,47 @@ pub(super) struct Written {
     syscall: Option<Syscall>,
 }
 
-/// It is about none, or about several.
+/// It contradicts itself.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error(
-    "rule `{0}` is about {1} kinds of operation: give one of `exec`, `file`, `network`, `syscall`; `{{}}` after it means all of that kind"
-)]
-pub(super) struct NotOneKind(String, usize);
+pub(crate) enum NoRule {
+    /// It is about none, or about several.
+    #[error(
+        "rule `{0}` is about {1} kinds of operation: give one of `exec`, `file`, `network`, `syscall`; `{{}}` after it means all of that kind"
+    )]
+    NotOneKind(String, usize),
+    /// It denies, and would not while nobody can decide.
+    #[error(
+        "rule `{0}` denies, so that nothing of it can be allowed while nobody can decide: leave `on_unavailable` out"
+    )]
+    OpensUp(String),
+    /// It allows, and has a violation.
+    #[error("rule `{0}` allows, so that nothing violates it: leave `on_violation` out")]
+    NoViolation(String),
+}
 
 impl TryFrom<Written> for Rule {
-    type Error = NotOneKind;
+    type Error = NoRule;
 
-    fn try_from(written: Written) -> Result<Self, NotOneKind> {
+    fn try_from(written: Written) -> Result<Self, NoRule> {
         let Written {
             name,
             effect,
             mode,
             priority,
             on_unavailable,
+            on_violation,
             subject,
             exec,
             file,
             network,
             syscall,
         } = written;
+        if (effect, on_unavailable) == (Effect::Deny, Some(Effect::Allow)) {
+            return Err(NoRule::OpensUp(name));
+        }
+        if effect == Effect::Allow && on_violation.is_some() {
+            return Err(NoRule::NoViolation(name));
+        }
         let kinds = [
             exec.map(What::Exec),
             file.map(What::File),
@@ -66,11 +87,12 @@ impl TryFrom<Written> for Rule {
                 mode,
                 priority,
                 on_unavailable,
+                on_violation,
                 subject,
                 what,
             }),
-            (None, _) => Err(NotOneKind(name, 0)),
-            (Some(_), more) => Err(NotOneKind(name, 1 + more)),
+            (None, _) => Err(NoRule::NotOneKind(name, 0)),
+            (Some(_), more) => Err(NoRule::NotOneKind(name, 1 + more)),
         }
     }
 }
@@ -83,6 +105,7 @@ impl From<Rule> for Written {
             mode: rule.mode,
             priority: rule.priority,
             on_unavailable: rule.on_unavailable,
+            on_violation: rule.on_violation,
             subject: rule.subject,
             exec: None,
             file: None,

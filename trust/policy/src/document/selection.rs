@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::labels;
 use super::list::some;
 use crate::guest::{Guest, Trust};
 
@@ -27,7 +28,11 @@ pub struct Selection {
     )]
     pub roles: Option<Vec<String>>,
     /// Their labels: all of these.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "labels::each_once",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub labels: BTreeMap<String, String>,
     /// What they are taken for at present.
     #[serde(

@@ -67,7 +67,7 @@ impl Table {
         for (looked, dimension) in looked.iter_mut().zip(&self.dimensions) {
             *looked = Some(dimension.look(dimension.field.of(request)));
         }
-        self.first(looked.iter().flatten().take(self.dimensions.len()))
+        self.first(&looked.iter().flatten().take(self.dimensions.len()))
     }
 
     /// The fields that this outcome of a request depended on: whatever has the same in them has this outcome.
@@ -83,7 +83,7 @@ impl Table {
             let others = needed.iter().enumerate().filter(|(other, _)| *other != at);
             // Without this field as many rules match or more: where the first of them do not look at it, they are the first whatever it is.
             if places.all(|place| every.has(place))
-                && self.first(others.map(|(_, one)| one)) == outcome
+                && self.first(&others.map(|(_, one)| one)) == outcome
             {
                 needed.remove(at);
             } else {
@@ -98,7 +98,10 @@ impl Table {
     }
 
     /// The first rules that all of these match.
-    fn first<'l, 'd: 'l>(&self, looked: impl Iterator<Item = &'l Looked<'d>> + Clone) -> Outcome {
+    fn first<'l, 'd: 'l>(
+        &self,
+        looked: &(impl Iterator<Item = &'l Looked<'d>> + Clone),
+    ) -> Outcome {
         let mut outcome = Outcome::default();
         for at in 0..self.all.summaries() {
             let all = self.all.summary(at);

@@ -3,7 +3,7 @@
 mod policies;
 mod requests;
 
-use bartizan_policy::{Compiled, Format, plain, read};
+use bartizan_policy::{Compiled, FlowWidth, Format, Operation, plain, read};
 use proptest::prelude::*;
 
 use policies::{guest, policies};
@@ -42,6 +42,30 @@ proptest! {
                     let same_kind = one.operation.kind() == other.operation.kind();
                     if same_kind && depended.iter().all(|field| field.is_same(one, other)) {
                         assert_eq!(compiled.decide(other), decision, "{one:?} {other:?} {depended:?}");
+                    }
+                }));
+            }
+        }
+    }
+
+    /// What is cached of a flow is right for every flow that is found by it.
+    #[test]
+    fn flows_within_a_width_are_decided_alike(
+        policies in policies(),
+        guest in guest(),
+        flows in requests::flows(),
+    ) {
+        let compiled = Compiled::of(&policies, &guest).unwrap();
+        for one in &flows {
+            for other in &flows {
+                one.with(|one| other.with(|other| {
+                    let (decision, depended) = compiled.decide_widely(one);
+                    let width = FlowWidth::of(one, &depended).unwrap();
+                    let (Operation::Network(itself), Operation::Network(flow)) =
+                        (&one.operation, &other.operation) else { panic!("flows") };
+                    assert!(width.contains(itself), "{width:?} {itself:?}");
+                    if width.contains(flow) {
+                        assert_eq!(compiled.decide(other), decision, "{one:?} {other:?} {width:?}");
                     }
                 }));
             }

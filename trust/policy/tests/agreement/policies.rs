@@ -87,8 +87,8 @@ pub(crate) fn policies() -> impl Strategy<Value = Vec<Policy>> {
 fn policy() -> impl Strategy<Value = Policy> {
     // Now and then so many that sets are written as bits, over several words.
     let rules = prop_oneof![8 => vec(rule(), 0..12), 1 => vec(rule(), 100..300)];
-    (selection(), defaults(), effect(), rules).prop_map(
-        |(select, defaults, on_unavailable, mut rules)| {
+    (selection(), defaults(), effect(), action(), rules).prop_map(
+        |(select, defaults, on_unavailable, on_violation, mut rules)| {
             for (number, rule) in rules.iter_mut().enumerate() {
                 rule.name = format!("rule-{number}");
             }
@@ -99,7 +99,11 @@ fn policy() -> impl Strategy<Value = Policy> {
                 select,
                 defaults,
                 on_unavailable,
+                on_violation,
+                resolvers: Some(vec![[10, 0, 0, 53].into()]),
                 rules,
+                thresholds: Vec::new(),
+                integrity: Vec::new(),
             }
         },
     )
@@ -130,6 +134,10 @@ fn effect() -> impl Strategy<Value = Effect> {
     select(&[Effect::Deny, Effect::Allow][..])
 }
 
+fn action() -> impl Strategy<Value = Action> {
+    select(&[Action::Log, Action::Isolate, Action::Pause, Action::Kill][..])
+}
+
 fn defaults() -> impl Strategy<Value = Defaults> {
     (of(effect()), of(effect()), of(effect()), of(effect())).prop_map(
         |(exec, file, network, syscall)| Defaults {
@@ -143,19 +151,22 @@ fn defaults() -> impl Strategy<Value = Defaults> {
 
 fn rule() -> impl Strategy<Value = Rule> {
     let mode = prop_oneof![3 => Just(Mode::Enforce), 1 => Just(Mode::Audit)];
-    (effect(), mode, -1..2_i32, of(effect()), subject(), what()).prop_map(
-        |(effect, mode, priority, on_unavailable, subject, what)| Rule {
+    let otherwise = (of(effect()), of(action()));
+    (effect(), mode, -1..2_i32, otherwise, subject(), what()).prop_map(
+        |(effect, mode, priority, (on_unavailable, on_violation), subject, what)| Rule {
             name: String::new(),
             effect,
             mode,
             priority,
-            on_unavailable,
+            on_unavailable: on_unavailable.filter(|stated| *stated <= effect),
+            on_violation: on_violation.filter(|_| effect == Effect::Deny),
             subject,
             what,
         },
     )
 }
 
+#[expect(clippy::unwrap_used, reason = "the texts are right")]
 fn parsed<T>(texts: &'static [&str]) -> impl Strategy<Value = Vec<T>>
 where
     T: std::str::FromStr<Err: std::fmt::Debug> + std::fmt::Debug,
@@ -248,6 +259,7 @@ fn peer() -> impl Strategy<Value = Peer> {
         })
 }
 
+#[expect(clippy::unwrap_used, reason = "the indices are")]
 fn syscall() -> impl Strategy<Value = Syscall> {
     let mask = select(&[u64::MAX, 1, 2, 0xf0][..]);
     let argument = (0..3_u8, mask, arguments()).prop_map(|(index, mask, values)| Argument {

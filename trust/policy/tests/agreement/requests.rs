@@ -122,28 +122,77 @@ fn doing() -> impl Strategy<Value = Doing> {
     prop_oneof![exec, file, network(), syscall]
 }
 
-fn network() -> impl Strategy<Value = Doing> {
-    let address = select(&ADDRESSES[..]).prop_map(|address| address.parse().unwrap());
-    let port = prop_oneof![0..7_u16, Just(u16::MAX)];
+#[expect(clippy::unwrap_used, reason = "they are addresses")]
+fn address() -> impl Strategy<Value = IpAddr> {
+    select(&ADDRESSES[..]).prop_map(|address| address.parse().unwrap())
+}
+
+/// What is known of the other end.
+#[derive(Clone, Debug)]
+struct Known {
+    guest: Option<Option<(&'static str, BTreeMap<String, String>)>>,
+    names: Vec<&'static str>,
+}
+
+fn known() -> impl Strategy<Value = Known> {
     let guest = of(of((select(&ROLES[..]), labels())));
+    (guest, vec(select(&NAMES[..]), 0..10)).prop_map(|(guest, names)| Known { guest, names })
+}
+
+/// Flows as packets show them: with a port or an ICMP type as their protocol has it, with a guest and names as their address has them,
+/// and nothing known of a process.
+pub(crate) fn flows() -> impl Strategy<Value = Vec<Owned>> {
+    let flow = (
+        select(&[Direction::Ingress, Direction::Egress][..]),
+        select(&[6_u8, 17, 1, 47, 58][..]),
+        0..ADDRESSES.len(),
+        prop_oneof![0..7_u16, Just(u16::MAX)],
+        0..5_u8,
+    );
+    let known = vec(known(), ADDRESSES.len());
+    (known, vec(flow, 2..40)).prop_map(|(known, flows)| {
+        let owned = |(direction, protocol, at, port, icmp_type): (_, u8, usize, _, _)| {
+            let known: &Known = known.get(at)?;
+            let doing = Doing::Network {
+                direction,
+                protocol,
+                address: ADDRESSES.get(at)?.parse().ok()?,
+                port: [6, 17].contains(&protocol).then_some(port),
+                icmp_type: [1, 58].contains(&protocol).then_some(icmp_type),
+                guest: known.guest.clone(),
+                names: known.names.clone(),
+            };
+            Some(Owned {
+                executable: None,
+                sha256: None,
+                uid: None,
+                doing,
+            })
+        };
+        flows.into_iter().filter_map(owned).collect()
+    })
+}
+
+fn network() -> impl Strategy<Value = Doing> {
+    let address = address();
+    let port = prop_oneof![0..7_u16, Just(u16::MAX)];
     (
         select(&[Direction::Ingress, Direction::Egress][..]),
         select(&[6_u8, 17, 1, 47, 58][..]),
         address,
         of(port),
         of(0..5_u8),
-        guest,
-        vec(select(&NAMES[..]), 0..10),
+        known(),
     )
         .prop_map(
-            |(direction, protocol, address, port, icmp_type, guest, names)| Doing::Network {
+            |(direction, protocol, address, port, icmp_type, known)| Doing::Network {
                 direction,
                 protocol,
                 address,
                 port,
                 icmp_type,
-                guest,
-                names,
+                guest: known.guest,
+                names: known.names,
             },
         )
 }

@@ -6,7 +6,6 @@ use bartizan_cose::{Curve, PublicKey, Sign, SignError};
 
 pub(crate) struct TestKey(EcdsaKeyPair);
 
-#[expect(clippy::unwrap_used, reason = "a test without a key has failed")]
 impl TestKey {
     pub(crate) fn generate() -> Self {
         Self(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap())

@@ -1,10 +1,14 @@
 //! What is signed by an author binds, and nothing else does.
 
+#![expect(clippy::unwrap_used, reason = "what is made for a test is right")]
+
 mod key;
 mod policies;
 mod sets;
 
-use bartizan_policy::{Author, AuthorKey, Authors, Format, Scope, ScopedGuests, sign_policy};
+use bartizan_policy::{
+    Action, Author, AuthorKey, Authors, Format, Scope, ScopedGuests, sign_policy,
+};
 
 use key::TestKey;
 
@@ -31,6 +35,7 @@ fn author(name: &str, key: &TestKey) -> Author {
                 labels: [("env".into(), "production".into())].into(),
             },
             highest_priority: 5,
+            most_severe: Action::Isolate,
         },
     }
 }

@@ -3,7 +3,8 @@
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use bartizan_cose::{CoseError, Curve, MessageType, PublicKey, sign1, sign1_by_named_key};
 use bartizan_policy::{
-    AuthorKey, Authors, Format, Kind, NoAuthors, OutsideScope, PolicyRefusal, read, sign_policy,
+    Action, AuthorKey, Authors, Format, Kind, NoAuthors, OutsideScope, PolicyRefusal, read,
+    sign_policy,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -119,6 +120,33 @@ fn an_author_is_held_to_the_scope() {
         assert!(matches!(refused, OutsideScope::Roles(_)), "{refused}");
     }
     accepted("roles: [web]", "roles: [db, web]");
+    let more = |more: &str| format!("serial: 7\n{more}");
+    accepted("serial: 7", &more("on_violation: isolate"));
+    let severe = OutsideScope::Action(Action::Kill, Action::Isolate);
+    for violation in [
+        "on_violation: kill",
+        "thresholds: [{name: t, count: flows, within_s: 1, most: 1, on_violation: kill}]",
+    ] {
+        assert_eq!(refused("serial: 7", &more(violation)), severe);
+    }
+    let denials = "thresholds: [{name: t, count: denials, kind: network, within_s: 1, most: 1}]";
+    accepted("serial: 7", &more(denials));
+    let files = format!("[{{path: /a, sha256: ['{}']}}]", "0f".repeat(32));
+    for (watched, kind) in [
+        (&denials.replace("kind: network, ", ""), Kind::Exec),
+        (
+            &denials.replace("denials, kind: network", "programs"),
+            Kind::Exec,
+        ),
+        (
+            &format!("integrity: [{{name: t, files: {files}}}]"),
+            Kind::File,
+        ),
+    ] {
+        let watched = refused("serial: 7", &more(watched));
+        let name = "t".into();
+        assert_eq!(watched, OutsideScope::Watched { name, kind });
+    }
     let label = OutsideScope::Label {
         key: "env".into(),
         value: "production".into(),

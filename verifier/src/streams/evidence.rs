@@ -1,0 +1,92 @@
+//! Evidence of one stream: taken in order, kept, acknowledged.
+
+use std::time::Duration;
+
+use bartizan_attestation::identity::CardId;
+use bartizan_stream::message::{Evidence, Hello, Source};
+use bartizan_stream::resume::{Inbox, InboxError, Taken};
+
+use crate::clock::now_ms;
+use crate::storage::{SourceStanding, Storage, StorageError};
+
+/// Bytes of evidence that are kept of one enclave in a second, on the whole: what comes faster waits where it comes from.
+const PACE: u64 = 1 << 20;
+
+/// Where evidence of a stream goes.
+#[derive(Debug)]
+pub(super) struct EvidenceKeeper {
+    card: CardId,
+    source: Source,
+    inbox: Inbox,
+}
+
+/// Evidence was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EvidenceError {
+    /// The enclave's numbers do not fit.
+    #[error(transparent)]
+    Inbox(#[from] InboxError),
+    /// It could not be kept.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl EvidenceKeeper {
+    /// Goes on where the source was. What is lost is passed over, and said: its sender has dropped it, and waiting brings none back.
+    pub(super) async fn resume(
+        storage: &Storage,
+        card: CardId,
+        hello: &Hello,
+    ) -> Result<Self, EvidenceError> {
+        let (source, span) = (hello.source, hello.span);
+        let before = span.oldest().get() - 1;
+        let kept = match storage.evidence_standing(card, source).await? {
+            SourceStanding::Known(kept) => kept,
+            SourceStanding::New => 0,
+        };
+        let mut inbox = Inbox::new(kept);
+        match inbox.resume(span) {
+            Ok(()) => {}
+            Err(InboxError::Gap { due, found }) => {
+                tracing::error!(%card, due, found, "evidence of this host's enclave is lost");
+                storage
+                    .skip_evidence(card, source, before, now_ms())
+                    .await?;
+                inbox = Inbox::new(before);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Self {
+            card,
+            source,
+            inbox,
+        })
+    }
+
+    /// Keeps a piece; it is durable once this returns.
+    pub(super) async fn keep(
+        &mut self,
+        storage: &Storage,
+        evidence: &Evidence,
+    ) -> Result<(), EvidenceError> {
+        let mut next = self.inbox;
+        if next.take(evidence.sequence().get())? == Taken::New {
+            let (card, source) = (self.card, self.source);
+            storage
+                .keep_evidence(card, source, evidence, now_ms())
+                .await?;
+            self.inbox = next;
+        }
+        Ok(())
+    }
+
+    /// All up to this number is durable.
+    pub(super) const fn kept(&self) -> u64 {
+        self.inbox.taken()
+    }
+
+    /// How long to read nothing after a piece of so many bytes.
+    pub(super) fn pause(evidence: &Evidence) -> Duration {
+        Duration::from_micros(evidence.signed().len() as u64 * 1_000_000 / PACE)
+    }
+}
