@@ -1,14 +1,14 @@
 //! From a question to a verdict, by the policies of its guest.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use bartizan_local::flow::{
     Direction as FlowDirection, Epoch, Flow, Guest as GuestBoot, Peers as Addresses, Question,
     Verdict, Width,
 };
 use bartizan_policy::{
-    self as policy, Compiled, Decided, Depended, Direction, Effect, Extent, Field, Kind, Known,
+    self as policy, Compiled, Decided, Depended, Direction, Effect, FlowWidth, Kind, Known,
     Operation, PeerGuest, Process, Request,
 };
 
@@ -54,7 +54,7 @@ pub(super) fn of(
         guest: question.guest,
         epoch,
         allowed: decision.effect == Effect::Allow,
-        allowed_unavailable: decision.on_unavailable == Effect::Allow,
+        allowed_unavailable: decision.unavailable == Effect::Allow,
         reason: bounded(match decision.by {
             Decided::Rule(rule) => format!("{}/{}", rule.policy, rule.rule),
             Decided::Default(kind) => {
@@ -63,7 +63,7 @@ pub(super) fn of(
             }
             Decided::NoPolicy => "no policy selects this guest".to_owned(),
         }),
-        width: width(flow, &depended),
+        width: width(flow, &request, &depended),
     }
 }
 
@@ -96,70 +96,37 @@ impl<'g> Peers<'g> {
     }
 }
 
-/// The flows of which the same is decided.
-fn width(flow: &Flow, depended: &[Depended]) -> Width {
-    let mut width = Width::default();
-    for Depended { field, extent } in depended {
-        match field {
-            Field::Direction => width.direction = Some(flow.direction),
-            Field::Protocol => width.protocol = Some(flow.protocol),
-            Field::Address => width.peers = Some(narrowed(width.peers, flow.peer, *extent)),
-            // Of this address alone it is known who has it.
-            Field::PeerRole | Field::PeerLabel(_) | Field::PeerNames => {
-                width.peers = Some(narrowed(width.peers, flow.peer, Extent::Exactly));
-            }
-            Field::Port => match flow.port {
-                Some(port) => width.ports = Some(range(port, *extent, u16::MAX)),
-                // Whether there is one its protocol says.
-                None => width.protocol = Some(flow.protocol),
-            },
-            Field::IcmpType => match flow.icmp_type {
-                Some(kind) => width.icmp_types = Some(range(kind, *extent, u8::MAX)),
-                None => width.protocol = Some(flow.protocol),
-            },
-            // Known of no packet: the same for all.
-            Field::Executable | Field::ExecutableSha256 | Field::Uid => {}
-            // No rule on flows looks at these.
-            Field::Program
-            | Field::ProgramSha256
-            | Field::Path
-            | Field::Access
-            | Field::Call
-            | Field::Argument(..) => {}
-        }
-    }
-    width
-}
-
-/// The addresses of an extent that includes the peer's, or it alone if it was narrowed to that before.
-fn narrowed(before: Option<Addresses>, peer: IpAddr, extent: Extent) -> Addresses {
-    let alone = match peer {
-        IpAddr::V4(peer) => Addresses::V4(peer, peer),
-        IpAddr::V6(peer) => Addresses::V6(peer, peer),
+/// The flows of which the same is decided; this one alone where that cannot be told.
+fn width(flow: &Flow, request: &Request<'_>, depended: &[Depended]) -> Width {
+    let Some(width) = FlowWidth::of(request, depended) else {
+        return exactly(flow);
     };
-    if before == Some(alone) {
-        return alone;
-    }
-    match (peer, extent) {
-        (IpAddr::V4(peer), extent @ Extent::Numbers { .. }) => {
-            let (first, last) = range(peer.to_bits(), extent, u32::MAX);
-            Addresses::V4(Ipv4Addr::from_bits(first), Ipv4Addr::from_bits(last))
-        }
-        (IpAddr::V6(_), Extent::Numbers { first, last }) => {
-            Addresses::V6(Ipv6Addr::from_bits(first), Ipv6Addr::from_bits(last))
-        }
-        (_, Extent::Exactly) => alone,
+    let peers = match width.peers {
+        None => None,
+        Some((IpAddr::V4(first), IpAddr::V4(last))) => Some(Addresses::V4(first, last)),
+        Some((IpAddr::V6(first), IpAddr::V6(last))) => Some(Addresses::V6(first, last)),
+        // Of no family.
+        Some(_) => return exactly(flow),
+    };
+    Width {
+        direction: width.direction.map(|_| flow.direction),
+        protocol: width.protocol,
+        peers,
+        ports: width.ports,
+        icmp_types: width.icmp_types,
     }
 }
 
-/// The numbers of an extent that includes this one; what is over the most that there is ends there.
-fn range<N: TryFrom<u128> + Copy>(number: N, extent: Extent, most: N) -> (N, N) {
-    match extent {
-        Extent::Numbers { first, last } => {
-            let first = N::try_from(first).unwrap_or(number);
-            (first, N::try_from(last).unwrap_or(most))
-        }
-        Extent::Exactly => (number, number),
+fn exactly(flow: &Flow) -> Width {
+    Width {
+        direction: Some(flow.direction),
+        protocol: Some(flow.protocol),
+        peers: Some(match flow.peer {
+            IpAddr::V4(peer) => Addresses::V4(peer, peer),
+            IpAddr::V6(peer) => Addresses::V6(peer, peer),
+        }),
+        ports: flow.port.map(|port| (port, port)),
+        icmp_types: flow.icmp_type.map(|kind| (kind, kind)),
     }
 }
 
