@@ -59,6 +59,9 @@ enum Command {
     /// What the verifier judged.
     #[command(subcommand)]
     Verdict(commands::verdict::Verdict),
+    /// Policies: what guests may do.
+    #[command(subcommand)]
+    Policy(commands::policies::Policies),
     /// Revocation of hosts, guests, applications and operators.
     #[command(subcommand)]
     Revocation(commands::revocation::Revocation),
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Command::Profile(command) => commands::profile::run(command, output),
         Command::Vm(command) => commands::vm::run(command, output),
         Command::Verdict(command) => commands::verdict::run(command, output),
+        Command::Policy(command) => commands::policies::run(command, output),
         Command::Revocation(command) => commands::revocation::run(command, output),
         Command::Boot(command) => commands::boot::run(command, output),
         Command::Release(command) => commands::release::run(command, output),

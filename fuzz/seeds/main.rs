@@ -11,6 +11,7 @@ mod memory;
 mod processes;
 mod program;
 mod qemu;
+mod streams;
 mod tpm;
 mod vault;
 
@@ -31,6 +32,7 @@ fn main() -> std::io::Result<()> {
         memory::seeds(),
         processes::seeds(),
         qemu::seeds(),
+        streams::seeds(),
         tpm::seeds(),
         vault::seeds(&attestation::claims_json()),
     ];

@@ -25,7 +25,7 @@ use tonic::{Request, Streaming};
 use crate::codec::Codec;
 use crate::error::StreamError;
 use crate::limits::{MAX_DOWN, MAX_UP};
-use crate::message::{AnyUp, Down, Hello, Up};
+use crate::message::{Down, Hello, Said, Up};
 use crate::{PATH, http2 as settings};
 
 /// Messages that wait to be sent.
@@ -44,7 +44,7 @@ pub struct Connected {
 
 /// Sends to the verifier. The stream ends when its last clone is gone.
 #[derive(Clone, Debug)]
-pub struct UpSender(mpsc::Sender<AnyUp>);
+pub struct UpSender(mpsc::Sender<Said>);
 
 /// Receives from the verifier. The connection ends when it is dropped.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ where
     let driver = Driver(Some(driver));
     let (sender, waiting) = mpsc::channel(WAITING);
     sender
-        .send(AnyUp::Hello(hello))
+        .send(Said::Hello(hello))
         .await
         .map_err(|_| StreamError::Closed)?;
     let mut grpc = Grpc::with_origin(Http2(requests), origin)
@@ -92,7 +92,7 @@ where
     grpc.ready().await?;
     let request = Request::new(ReceiverStream::new(waiting));
     let path = PathAndQuery::from_static(PATH);
-    let codec = Codec::<AnyUp, Down>::default();
+    let codec = Codec::<Said, Down>::default();
     let down = grpc.streaming(request, path, codec).await?.into_inner();
     let mut down = DownReceiver {
         down,
@@ -117,7 +117,7 @@ impl UpSender {
     /// # Errors
     /// The stream has ended; [`DownReceiver::next`] says why.
     pub async fn send(&self, up: Up) -> Result<(), StreamError> {
-        let sent = self.0.send(AnyUp::Up(up)).await;
+        let sent = self.0.send(Said::Up(up)).await;
         sent.map_err(|_| StreamError::Closed)
     }
 }

@@ -8,7 +8,7 @@ use prost::bytes::{Buf as _, Bytes};
 use tonic::codec::{self, DecodeBuf, EncodeBuf};
 use tonic::{Code, Status};
 
-use crate::message::{AnyUp, Down, MessageError};
+use crate::message::{Down, MessageError, Said};
 
 /// A kind of message.
 pub(crate) trait Carried: Sized + Send + 'static {
@@ -18,7 +18,7 @@ pub(crate) trait Carried: Sized + Send + 'static {
     fn write(&self, to: &mut EncodeBuf<'_>) -> Result<(), prost::EncodeError>;
 }
 
-impl Carried for AnyUp {
+impl Carried for Said {
     fn read(message: &Bytes) -> Result<Self, MessageError> {
         Self::decode(message)
     }

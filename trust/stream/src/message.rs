@@ -15,6 +15,7 @@
 
 use std::num::NonZeroU64;
 
+use prost::Message as _;
 use prost::bytes::Bytes;
 
 mod bounded;
@@ -29,7 +30,7 @@ mod words;
 
 pub use bounded::{Detail, Evidence, GuestPolicies, PolicySet};
 pub use error::MessageError;
-pub(crate) use up::AnyUp;
+pub use up::Said;
 
 /// A guest of the host in one boot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -210,21 +211,30 @@ pub enum CommandKind {
     Release,
 }
 
-/// Reads a message to the verifier wherever it stands in a stream: for whoever tests this with bytes of their own.
+/// Reads a message to the verifier.
 ///
 /// # Errors
 /// It is none.
-pub fn read_up(message: &Bytes) -> Result<Option<Up>, MessageError> {
-    Ok(match AnyUp::decode(message)? {
-        AnyUp::Hello(_) => None,
-        AnyUp::Up(up) => Some(up),
-    })
+pub fn read_up(message: &Bytes) -> Result<Said, MessageError> {
+    Said::decode(message)
 }
 
-/// Reads a message to the enclave, likewise.
+/// Its one encoding.
+#[must_use]
+pub fn write_up(said: &Said) -> Bytes {
+    said.to_wire().encode_to_vec().into()
+}
+
+/// Reads a message to the enclave.
 ///
 /// # Errors
 /// It is none.
 pub fn read_down(message: &Bytes) -> Result<Down, MessageError> {
     Down::decode(message)
+}
+
+/// Its one encoding.
+#[must_use]
+pub fn write_down(said: &Down) -> Bytes {
+    said.to_wire().encode_to_vec().into()
 }

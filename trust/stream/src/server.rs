@@ -23,7 +23,7 @@ use crate::codec::Codec;
 use crate::error::StreamError;
 use crate::http2 as settings;
 use crate::limits::{MAX_DOWN, MAX_UP};
-use crate::message::{AnyUp, Down, Hello, Up};
+use crate::message::{Down, Hello, Said, Up};
 
 /// Messages that wait to be sent.
 const WAITING: usize = 16;
@@ -31,13 +31,13 @@ const WAITING: usize = 16;
 /// A stream of which nothing was read yet.
 #[derive(Debug)]
 pub struct Opening {
-    up: Streaming<AnyUp>,
+    up: Streaming<Said>,
     down: DownSender,
 }
 
 /// What the enclave says after its hello.
 #[derive(Debug)]
-pub struct UpReceiver(Streaming<AnyUp>);
+pub struct UpReceiver(Streaming<Said>);
 
 /// Sends to the enclave. The stream ends when it is dropped.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ where
         taken: Some(taken),
         waiting: Some(waiting),
     };
-    let response = Grpc::new(Codec::<Down, AnyUp>::default())
+    let response = Grpc::new(Codec::<Down, Said>::default())
         .max_decoding_message_size(MAX_UP)
         .max_encoding_message_size(MAX_DOWN)
         .streaming(service, request)
@@ -102,8 +102,8 @@ impl Opening {
     /// It says something else, or nothing any more.
     pub async fn hello(mut self) -> Result<(Hello, UpReceiver, DownSender), StreamError> {
         match self.up.message().await {
-            Ok(Some(AnyUp::Hello(hello))) => Ok((hello, UpReceiver(self.up), self.down)),
-            Ok(Some(AnyUp::Up(_))) => {
+            Ok(Some(Said::Hello(hello))) => Ok((hello, UpReceiver(self.up), self.down)),
+            Ok(Some(Said::Up(_))) => {
                 let turn = StreamError::Turn {
                     found: "something else",
                     expected: "its hello",
@@ -128,8 +128,8 @@ impl UpReceiver {
     /// The stream has ended, or must be.
     pub async fn next(&mut self) -> Result<Up, StreamError> {
         match self.0.message().await?.ok_or(StreamError::Closed)? {
-            AnyUp::Up(up) => Ok(up),
-            AnyUp::Hello(_) => Err(StreamError::Turn {
+            Said::Up(up) => Ok(up),
+            Said::Hello(_) => Err(StreamError::Turn {
                 found: "hello again",
                 expected: "anything else",
             }),
@@ -155,16 +155,16 @@ impl DownSender {
 
 /// Hands over the reading end, and answers with the writing one.
 struct Take {
-    taken: Option<oneshot::Sender<Streaming<AnyUp>>>,
+    taken: Option<oneshot::Sender<Streaming<Said>>>,
     waiting: Option<mpsc::Receiver<Result<Down, Status>>>,
 }
 
-impl StreamingService<AnyUp> for Take {
+impl StreamingService<Said> for Take {
     type Response = Down;
     type ResponseStream = ReceiverStream<Result<Down, Status>>;
     type Future = Ready<Result<tonic::Response<Self::ResponseStream>, Status>>;
 
-    fn call(&mut self, request: tonic::Request<Streaming<AnyUp>>) -> Self::Future {
+    fn call(&mut self, request: tonic::Request<Streaming<Said>>) -> Self::Future {
         let (Some(taken), Some(waiting)) = (self.taken.take(), self.waiting.take()) else {
             return ready(Err(Status::internal("one stream a request")));
         };

@@ -2,20 +2,20 @@
 
 use super::*;
 
-impl From<Up> for AnyUp {
+impl From<Up> for Said {
     fn from(up: Up) -> Self {
         Self::Up(up)
     }
 }
 
-impl From<Hello> for AnyUp {
+impl From<Hello> for Said {
     fn from(hello: Hello) -> Self {
         Self::Hello(hello)
     }
 }
 
 /// Sends messages as they are, and waits for the end of the answer.
-pub(crate) async fn send_raw<S>(stream: S, messages: Vec<AnyUp>) -> Result<(), StreamError>
+pub(crate) async fn send_raw<S>(stream: S, messages: Vec<Said>) -> Result<(), StreamError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -30,7 +30,7 @@ where
     grpc.ready().await?;
     let request = Request::new(ReceiverStream::new(waiting));
     let path = PathAndQuery::from_static(PATH);
-    let codec = Codec::<AnyUp, Down>::default();
+    let codec = Codec::<Said, Down>::default();
     let mut down = grpc.streaming(request, path, codec).await?.into_inner();
     while down.message().await?.is_some() {}
     drop(sender);

@@ -1,5 +1,4 @@
 use proptest::prelude::*;
-use prost::Message as _;
 
 use super::*;
 use crate::limits::{MAX_DETAIL, MAX_DOWN, MAX_EVIDENCE, MAX_GUESTS, MAX_POLICIES, MAX_SET};
@@ -73,8 +72,8 @@ fn up() -> impl Strategy<Value = Up> {
     ]
 }
 
-fn any_up() -> impl Strategy<Value = AnyUp> {
-    prop_oneof![hello().prop_map(AnyUp::Hello), up().prop_map(AnyUp::Up)]
+fn any_up() -> impl Strategy<Value = Said> {
+    prop_oneof![hello().prop_map(Said::Hello), up().prop_map(Said::Up)]
 }
 
 fn down() -> impl Strategy<Value = Down> {
@@ -101,7 +100,7 @@ proptest! {
     #[test]
     fn what_is_written_is_read(up in any_up(), down in down()) {
         let written = Bytes::from(up.to_wire().encode_to_vec());
-        prop_assert_eq!(AnyUp::decode(&written), Ok(up));
+        prop_assert_eq!(Said::decode(&written), Ok(up));
         let written = Bytes::from(down.to_wire().encode_to_vec());
         prop_assert_eq!(Down::decode(&written), Ok(down));
     }
@@ -112,7 +111,7 @@ proptest! {
         let at = at.index(written.len());
         written[at] = to;
         let written = Bytes::from(written);
-        if let Ok(read) = AnyUp::decode(&written) {
+        if let Ok(read) = Said::decode(&written) {
             prop_assert_eq!(read.to_wire().encode_to_vec(), written);
         }
     }
@@ -120,7 +119,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let bytes = Bytes::from(bytes);
-        let _ = AnyUp::decode(&bytes);
+        let _ = Said::decode(&bytes);
         let _ = Down::decode(&bytes);
     }
 }
@@ -184,7 +183,7 @@ fn bounds_hold_where_messages_are_made() {
         digest: [255; 48],
     };
     assert!(GuestPolicies::new(vec![policy; MAX_GUESTS + 1]).is_err());
-    let largest = AnyUp::Up(Up::PolicyInForce {
+    let largest = Said::Up(Up::PolicyInForce {
         set: HeldSet {
             number: NonZeroU64::MAX,
             digest: [255; 48],
@@ -192,7 +191,7 @@ fn bounds_hold_where_messages_are_made() {
         guests: GuestPolicies::new(vec![policy; MAX_GUESTS]).unwrap(),
     });
     let written = Bytes::from(largest.to_wire().encode_to_vec());
-    assert_eq!(AnyUp::decode(&written), Ok(largest));
+    assert_eq!(Said::decode(&written), Ok(largest));
 }
 
 #[test]
@@ -215,7 +214,7 @@ fn a_span_that_ends_before_it_begins_is_none() {
     let message = Some(wire::UpMessage::Hello(hello));
     let written = Bytes::from(wire::Up { message }.encode_to_vec());
     assert!(matches!(
-        AnyUp::decode(&written),
+        Said::decode(&written),
         Err(MessageError::Field {
             field: "hello.oldest",
             ..

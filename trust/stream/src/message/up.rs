@@ -8,14 +8,16 @@ use super::{Detail, Evidence, GuestPolicies, Hello, MessageError, Up};
 use crate::limits::{MAX_GUESTS, MAX_UP};
 use crate::wire;
 
-/// What may come on a stream to the verifier, wherever it is.
+/// What comes on a stream to the verifier, wherever in it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum AnyUp {
+pub enum Said {
+    /// The first message.
     Hello(Hello),
+    /// Any other.
     Up(Up),
 }
 
-impl AnyUp {
+impl Said {
     pub(crate) fn decode(message: &Bytes) -> Result<Self, MessageError> {
         let read: wire::Up = canonical(message, MAX_UP, MAX_GUESTS + 1)?;
         Self::try_from(read)
@@ -32,7 +34,7 @@ impl AnyUp {
     }
 }
 
-impl TryFrom<wire::Up> for AnyUp {
+impl TryFrom<wire::Up> for Said {
     type Error = MessageError;
 
     fn try_from(read: wire::Up) -> Result<Self, MessageError> {
