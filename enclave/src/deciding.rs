@@ -12,7 +12,8 @@
 mod guest;
 mod verdict;
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use bartizan_local::flow::{Epoch, Guest as GuestBoot, GuestEpoch, Question, Verdict};
@@ -28,7 +29,14 @@ pub struct Decider {
     set: u64,
     policies: Vec<Policy>,
     guests: BTreeMap<GuestBoot, WatchedGuest>,
+    /// VMs that are cut from every network, in whichever boot.
+    isolated: BTreeSet<[u8; 16]>,
+    /// What the newest boots of VMs were taken for, those among them that nobody has told of yet.
+    taken_for: BTreeMap<[u8; 16], (u64, Trust)>,
 }
+
+/// Most VMs of which it is remembered what they are taken for; what is not remembered is taken for nothing.
+const MAX_REMEMBERED: usize = 4096;
 
 impl Decider {
     /// No policies, no guests: everything is denied.
@@ -66,6 +74,11 @@ impl Decider {
     /// A guest runs; a former boot of its VM does not any more. Answers the epochs that begin.
     pub fn runs(&mut self, boot: GuestBoot, mut guest: WatchedGuest) -> Vec<GuestEpoch> {
         self.guests.retain(|other, _| other.vm != boot.vm);
+        if let Some((number, trust)) = self.taken_for.get(&boot.vm)
+            && *number == boot.boot
+        {
+            guest.is_taken_for(*trust);
+        }
         guest.compile_or_deny(&self.policies);
         let segment = guest.segment().map(str::to_owned);
         self.guests.insert(boot, guest);
@@ -97,6 +110,18 @@ impl Decider {
 
     /// What a guest is taken for now. Answers the epoch that begins, if that is something else.
     pub fn trusts(&mut self, boot: GuestBoot, trust: Trust) -> Option<GuestEpoch> {
+        let known = self.taken_for.len();
+        match self.taken_for.entry(boot.vm) {
+            Entry::Occupied(mut before) => {
+                if before.get().0 <= boot.boot {
+                    before.insert((boot.boot, trust));
+                }
+            }
+            Entry::Vacant(new) if known < MAX_REMEMBERED => {
+                new.insert((boot.boot, trust));
+            }
+            Entry::Vacant(_) => {}
+        }
         let guest = self.guests.get_mut(&boot)?;
         if !guest.is_taken_for(trust) {
             return None;
@@ -104,6 +129,36 @@ impl Decider {
         guest.compile_or_deny(&self.policies);
         guest.changed();
         self.epoch(boot)
+    }
+
+    /// Cuts a VM that runs from every network, in this boot and in those that come, or takes that back; whether there is such a guest.
+    pub fn isolate(&mut self, boot: GuestBoot, isolated: bool) -> bool {
+        if isolated {
+            let runs = self.guests.contains_key(&boot);
+            if runs {
+                self.isolated.insert(boot.vm);
+            }
+            runs
+        } else {
+            self.isolated.remove(&boot.vm)
+        }
+    }
+
+    /// The guests that are cut from every network.
+    #[must_use]
+    pub fn isolated(&self) -> BTreeSet<GuestBoot> {
+        let boots = self.guests.keys();
+        let isolated = boots.filter(|boot| self.isolated.contains(&boot.vm));
+        isolated.copied().collect()
+    }
+
+    /// Of each guest, which policies of the set select it, by their places.
+    pub fn ruled(&self) -> impl Iterator<Item = (GuestBoot, Vec<usize>)> {
+        self.guests.iter().map(|(boot, guest)| {
+            let policies = self.policies.iter().enumerate();
+            let select = policies.filter(|(_, policy)| policy.select.includes(guest.guest()));
+            (*boot, select.map(|(place, _)| place).collect())
+        })
     }
 
     /// Decides a question.

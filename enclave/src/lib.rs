@@ -4,4 +4,5 @@
 
 pub mod deciding;
 pub mod hypervised;
+pub mod policing;
 pub mod ruling;

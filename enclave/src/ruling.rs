@@ -39,6 +39,11 @@ impl Ruling {
         self.change(|decider| decider.trusts(boot, trust));
     }
 
+    /// Cuts a guest from every network, or takes that back; whether there is such a guest.
+    pub fn isolate(&self, boot: GuestBoot, isolated: bool) -> bool {
+        self.change(|decider| decider.isolate(boot, isolated))
+    }
+
     /// Tells of each set that is in force for every packet of every guest, from its acknowledgement by devices on.
     pub fn in_force(&self) -> watch::Receiver<u64> {
         self.in_force.subscribe()

@@ -267,3 +267,36 @@ proptest! {
         }
     }
 }
+
+/// The verifier's word may come before the hypervisor's.
+#[test]
+fn what_a_guest_is_taken_for_is_remembered_until_it_is_told_of() {
+    let untrusted = POLICY.replace("select: { roles: [web, client] }", "select: { trust: [affirming] }");
+    let mut decider = Decider::new();
+    decider.take_policies(1, vec![read(&untrusted, Format::Yaml).unwrap()]).unwrap();
+    decider.trusts(WEB, Trust::Affirming);
+    decider.runs(WEB, guest(WEB, "web", "10.0.0.1"));
+    let asked = flow(Direction::Egress, "10.0.0.2", 443);
+    assert!(ask(&decider, WEB, asked).allowed);
+    // Of the next boot nothing is known.
+    let next = GuestBoot { boot: 2, ..WEB };
+    decider.runs(next, guest(next, "web", "10.0.0.1"));
+    assert!(!ask(&decider, next, asked).allowed);
+    decider.trusts(next, Trust::Affirming);
+    assert!(ask(&decider, next, asked).allowed);
+    // What is said late of a former boot is not of this one.
+    decider.trusts(WEB, Trust::Contraindicated);
+    assert!(ask(&decider, next, asked).allowed);
+}
+
+#[test]
+fn who_is_cut_off_stays_so_in_the_boots_that_come() {
+    let mut decider = both();
+    assert!(!decider.isolate(GuestBoot { boot: 9, ..WEB }, true), "no such boot");
+    assert!(decider.isolate(WEB, true));
+    let next = GuestBoot { boot: 2, ..WEB };
+    decider.runs(next, guest(next, "web", "10.0.0.1"));
+    assert_eq!(decider.isolated().into_iter().collect::<Vec<_>>(), [next]);
+    assert!(decider.isolate(next, false));
+    assert!(decider.isolated().is_empty());
+}

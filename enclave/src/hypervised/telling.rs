@@ -1,6 +1,6 @@
 //! What goes to devices: verdicts as they are made, and each epoch once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bartizan_attestation::host::{FROM_ENCLAVE_FRAME, FromEnclave};
 use bartizan_local::flow::{Epoch, Guest as GuestBoot, ToDevices};
@@ -17,6 +17,8 @@ pub(super) struct Telling<'t> {
     changes: watch::Receiver<u64>,
     /// The epochs that devices were told.
     told: BTreeMap<GuestBoot, Epoch>,
+    /// The guests that devices were told to cut from every network.
+    isolated: BTreeSet<GuestBoot>,
 }
 
 impl<'t> Telling<'t> {
@@ -26,6 +28,7 @@ impl<'t> Telling<'t> {
             ruling,
             changes: ruling.changes(),
             told: BTreeMap::new(),
+            isolated: BTreeSet::new(),
         }
     }
 
@@ -39,12 +42,13 @@ impl<'t> Telling<'t> {
             let told = tokio::select! {
                 // Epochs first: what is decided by them then comes to whoever knows them.
                 biased;
-                Ok(()) = self.changes.changed() => self.epochs(&mut link).await,
+                Ok(()) = self.changes.changed() => self.changed(&mut link).await,
                 Some(saying) = sayings.recv() => match saying {
                     Saying::Say(saying) => tell(&mut link, &saying).await,
                     Saying::Anew => {
                         self.told.clear();
-                        self.epochs(&mut link).await
+                        self.isolated.clear();
+                        self.changed(&mut link).await
                     }
                 },
                 else => return FrameError::Closed,
@@ -55,8 +59,17 @@ impl<'t> Telling<'t> {
         }
     }
 
-    async fn epochs(&mut self, link: &mut (impl AsyncWrite + Unpin)) -> Result<(), FrameError> {
-        let present = self.ruling.decider().epochs();
+    async fn changed(&mut self, link: &mut (impl AsyncWrite + Unpin)) -> Result<(), FrameError> {
+        let (present, isolated) = {
+            let decider = self.ruling.decider();
+            (decider.epochs(), decider.isolated())
+        };
+        // Who is to be cut off is, before it hears of anything else.
+        for guest in self.isolated.symmetric_difference(&isolated) {
+            let (guest, isolated) = (*guest, isolated.contains(guest));
+            tell(link, &ToDevices::Isolate { guest, isolated }).await?;
+        }
+        self.isolated = isolated;
         self.told
             .retain(|guest, _| present.iter().any(|one| one.guest == *guest));
         for one in present {

@@ -1,0 +1,147 @@
+//! The stream to the verifier: what it hands on is judged here, and put in force.
+//!
+//! | attack | answer |
+//! |---|---|
+//! | the verifier invents a policy, or edits one | each is verified by its author's key, which the measured configuration has |
+//! | it hands out an older set, or an older issue of a policy | numbers and serials go up only |
+//! | it says that a set is in force which is not | the enclave says so, once devices have confirmed it for each guest |
+
+mod held;
+
+use std::time::Duration;
+
+use bartizan_local::flow::Guest as GuestBoot;
+use bartizan_policy::{Authors, Trust};
+use bartizan_stream::StreamError;
+use bartizan_stream::client::{Connected, connect};
+use bartizan_stream::message::{
+    self, CommandKind, CommandOutcome, Detail, Down, Hello, RefusalReason, Up,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+use crate::ruling::Ruling;
+pub use held::Held;
+use held::Refused;
+
+/// How long the verifier may take to take the stream.
+const OPENING: Duration = Duration::from_secs(30);
+
+/// Why the stream has ended.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicingError {
+    /// It was not taken in time.
+    #[error("the verifier did not take the stream within {OPENING:?}")]
+    TimedOut,
+    /// It broke.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+}
+
+/// Speaks with the verifier of this name until the stream ends.
+pub async fn serve<S>(
+    link: S,
+    name: &str,
+    authors: &Authors,
+    ruling: &Ruling,
+    held: &Held,
+) -> PolicingError
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let policing = Policing {
+        authors,
+        ruling,
+        held,
+    };
+    match policing.serve(link, name).await {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}
+
+struct Policing<'p> {
+    authors: &'p Authors,
+    ruling: &'p Ruling,
+    held: &'p Held,
+}
+
+impl Policing<'_> {
+    async fn serve<S>(&self, link: S, name: &str) -> Result<std::convert::Infallible, PolicingError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut in_force = self.ruling.in_force();
+        let hello: Hello = self.held.hello();
+        let opened = timeout(OPENING, connect(link, name, hello)).await;
+        let Connected { up, mut down, .. } = opened.map_err(|_| PolicingError::TimedOut)??;
+        tracing::info!("the verifier is there");
+        loop {
+            let due = self.held.in_force_since(*in_force.borrow_and_update(), self.ruling);
+            if let Some(due) = due {
+                up.send(due).await?;
+            }
+            tokio::select! {
+                heard = down.next() => {
+                    if let Some(answer) = self.hear(heard?) {
+                        up.send(answer).await?;
+                    }
+                }
+                // INVARIANT: the sender is in `ruling`, which is borrowed.
+                _ = in_force.changed() => {}
+            }
+        }
+    }
+
+    /// Does what is said; what is to be answered at once.
+    fn hear(&self, heard: Down) -> Option<Up> {
+        match heard {
+            // Nothing was sent that would be kept.
+            Down::EvidenceKept(_) => None,
+            Down::PolicySet(set) => match self.held.take(&set, self.authors, self.ruling) {
+                Ok(()) => {
+                    tracing::info!(set = set.number(), policies = set.signed().len(), "policies rule");
+                    None
+                }
+                Err(Refused { reason, detail }) => {
+                    tracing::error!(set = set.number(), detail, "policies are refused; what ruled rules on");
+                    Some(Up::PolicyRefused {
+                        number: set.number(),
+                        reason,
+                        detail: Detail::cut(&detail),
+                    })
+                }
+            },
+            Down::Appraisal { guest, trust } => {
+                let trust = match trust {
+                    message::Trust::None => Trust::None,
+                    message::Trust::Affirming => Trust::Affirming,
+                    message::Trust::Contraindicated => Trust::Contraindicated,
+                };
+                self.ruling.trust(boot(guest), trust);
+                None
+            }
+            Down::Command {
+                number,
+                kind,
+                guest,
+            } => Some(self.held.command(number, || {
+                let isolated = kind == CommandKind::Isolate;
+                match self.ruling.isolate(boot(guest), isolated) {
+                    true => CommandOutcome::Done,
+                    false => CommandOutcome::NoGuest,
+                }
+            })),
+        }
+    }
+}
+
+fn boot(guest: message::Guest) -> GuestBoot {
+    GuestBoot {
+        vm: guest.vm,
+        boot: guest.boot,
+    }
+}
+
+#[cfg(test)]
+mod tests;
