@@ -77,7 +77,9 @@ impl Policing<'_> {
         let Connected { up, mut down, .. } = opened.map_err(|_| PolicingError::TimedOut)??;
         tracing::info!("the verifier is there");
         loop {
-            let due = self.held.in_force_since(*in_force.borrow_and_update(), self.ruling);
+            let due = self
+                .held
+                .in_force_since(*in_force.borrow_and_update(), self.ruling);
             if let Some(due) = due {
                 up.send(due).await?;
             }
@@ -100,11 +102,19 @@ impl Policing<'_> {
             Down::EvidenceKept(_) => None,
             Down::PolicySet(set) => match self.held.take(&set, self.authors, self.ruling) {
                 Ok(()) => {
-                    tracing::info!(set = set.number(), policies = set.signed().len(), "policies rule");
+                    tracing::info!(
+                        set = set.number(),
+                        policies = set.signed().len(),
+                        "policies rule"
+                    );
                     None
                 }
                 Err(Refused { reason, detail }) => {
-                    tracing::error!(set = set.number(), detail, "policies are refused; what ruled rules on");
+                    tracing::error!(
+                        set = set.number(),
+                        detail,
+                        "policies are refused; what ruled rules on"
+                    );
                     Some(Up::PolicyRefused {
                         number: set.number(),
                         reason,

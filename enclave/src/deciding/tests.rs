@@ -271,9 +271,14 @@ proptest! {
 /// The verifier's word may come before the hypervisor's.
 #[test]
 fn what_a_guest_is_taken_for_is_remembered_until_it_is_told_of() {
-    let untrusted = POLICY.replace("select: { roles: [web, client] }", "select: { trust: [affirming] }");
+    let untrusted = POLICY.replace(
+        "select: { roles: [web, client] }",
+        "select: { trust: [affirming] }",
+    );
     let mut decider = Decider::new();
-    decider.take_policies(1, vec![read(&untrusted, Format::Yaml).unwrap()]).unwrap();
+    decider
+        .take_policies(1, vec![read(&untrusted, Format::Yaml).unwrap()])
+        .unwrap();
     decider.trusts(WEB, Trust::Affirming);
     decider.runs(WEB, guest(WEB, "web", "10.0.0.1"));
     let asked = flow(Direction::Egress, "10.0.0.2", 443);
@@ -292,7 +297,10 @@ fn what_a_guest_is_taken_for_is_remembered_until_it_is_told_of() {
 #[test]
 fn who_is_cut_off_stays_so_in_the_boots_that_come() {
     let mut decider = both();
-    assert!(!decider.isolate(GuestBoot { boot: 9, ..WEB }, true), "no such boot");
+    assert!(
+        !decider.isolate(GuestBoot { boot: 9, ..WEB }, true),
+        "no such boot"
+    );
     assert!(decider.isolate(WEB, true));
     let next = GuestBoot { boot: 2, ..WEB };
     decider.runs(next, guest(next, "web", "10.0.0.1"));

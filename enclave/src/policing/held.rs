@@ -73,13 +73,18 @@ impl Held {
                 return Ok(());
             }
             if number <= held.number {
-                let detail = format!("set {number} is not newer than {}, which rules", held.number);
+                let detail = format!(
+                    "set {number} is not newer than {}, which rules",
+                    held.number
+                );
                 return Err(refused(RefusalReason::Rollback, detail));
             }
         }
         let authentic = set.authenticate(authors, &state.seen).map_err(|error| {
             let reason = match &error {
-                SetRefusal::Older { .. } | SetRefusal::SerialTwice { .. } => RefusalReason::Rollback,
+                SetRefusal::Older { .. } | SetRefusal::SerialTwice { .. } => {
+                    RefusalReason::Rollback
+                }
                 SetRefusal::Policy { source, .. } => match source {
                     bartizan_policy::PolicyRefusal::UnknownAuthor(_)
                     | bartizan_policy::PolicyRefusal::Signature { .. }
@@ -110,7 +115,8 @@ impl Held {
             return None;
         }
         let set = *set;
-        let guests = ruling.decider().ruled().map(|(boot, places)| GuestPolicy {
+        let decider = ruling.decider();
+        let guests = decider.ruled().map(|(boot, places)| GuestPolicy {
             guest: message::Guest {
                 vm: boot.vm,
                 boot: boot.boot,
@@ -125,11 +131,7 @@ impl Held {
     }
 
     /// Does a command, unless it was done already; what it came to.
-    pub(super) fn command(
-        &self,
-        number: NonZeroU64,
-        does: impl FnOnce() -> CommandOutcome,
-    ) -> Up {
+    pub(super) fn command(&self, number: NonZeroU64, does: impl FnOnce() -> CommandOutcome) -> Up {
         let mut state = self.state();
         let outcome = match state.command {
             Some((last, outcome)) if number == last => outcome,

@@ -71,9 +71,14 @@ impl Rig {
 fn a_set_rules_and_is_acknowledged_once() {
     let rig = Rig::new();
     assert_eq!(rig.held.in_force_since(0, &rig.ruling), None);
-    rig.take(&set(3, &[signed(&rig.key, &text("web", 1))])).unwrap();
+    rig.take(&set(3, &[signed(&rig.key, &text("web", 1))]))
+        .unwrap();
     assert_eq!(rig.rules(), 3);
-    assert_eq!(rig.held.in_force_since(2, &rig.ruling), None, "devices judge by another still");
+    assert_eq!(
+        rig.held.in_force_since(2, &rig.ruling),
+        None,
+        "devices judge by another still"
+    );
     let Some(Up::PolicyInForce { set: told, .. }) = rig.held.in_force_since(3, &rig.ruling) else {
         panic!("nothing is acknowledged");
     };
@@ -105,11 +110,15 @@ fn the_same_set_is_taken_again_and_an_older_one_is_not() {
 #[test]
 fn what_no_author_signed_so_is_refused_and_what_ruled_rules_on() {
     let rig = Rig::new();
-    rig.take(&set(1, &[signed(&rig.key, &text("web", 1))])).unwrap();
+    rig.take(&set(1, &[signed(&rig.key, &text("web", 1))]))
+        .unwrap();
     let stranger = EphemeralKey::generate().unwrap();
     let invented = signed(&stranger, &text("web", 2));
     let mut edited = signed(&rig.key, &text("web", 2));
-    let at = edited.windows(5).position(|bytes| bytes == b"allow").unwrap();
+    let at = edited
+        .windows(5)
+        .position(|bytes| bytes == b"allow")
+        .unwrap();
     edited[at] ^= 1;
     let of_files = text("web", 2).replace("network", "file");
     let outside = signed(&rig.key, &of_files);
@@ -118,7 +127,10 @@ fn what_no_author_signed_so_is_refused_and_what_ruled_rules_on() {
         let offered = set(2, &[good, refused]);
         assert_eq!(rig.take(&offered), Err(RefusalReason::Author));
     }
-    assert_eq!(rig.take(&set(2, &[vec![0xff]])), Err(RefusalReason::Malformed));
+    assert_eq!(
+        rig.take(&set(2, &[vec![0xff]])),
+        Err(RefusalReason::Malformed)
+    );
     assert_eq!(rig.rules(), 1);
 }
 
