@@ -1,6 +1,6 @@
 //! The messages as `stream.proto` has them: what protobuf can carry, right or wrong. They leave this crate as [`crate::message`] alone.
 //!
-//! Written by hand, so that no build needs a compiler of `.proto` files; a test reads what they encode by that file.
+//! Written by hand, so that no build needs a compiler of `.proto` files. Who changes one changes the other.
 
 use prost::bytes::Bytes;
 use prost::{Enumeration, Message, Oneof};

@@ -1,7 +1,9 @@
 //! One who writes policies.
 
 use bartizan_attestation::csr::EphemeralKey;
-use bartizan_policy::{Author, AuthorKey, Authors, Format, Kind, Scope, ScopedGuests, sign_policy};
+use bartizan_policy::{
+    Action, Author, AuthorKey, Authors, Format, Kind, Scope, ScopedGuests, sign_policy,
+};
 use bartizan_verifier::binary::Binary;
 use serde_json::{Value, json};
 
@@ -29,6 +31,7 @@ impl TestAuthor {
                     labels: [].into(),
                 },
                 highest_priority: 100,
+                most_severe: Action::Log,
             },
         };
         let authors = Authors::new(vec![author]).unwrap();

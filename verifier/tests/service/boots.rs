@@ -14,7 +14,9 @@ use bartizan_attestation::keys::VaultKind;
 use bartizan_verifier::binary::Binary;
 use bartizan_verifier::clock::now_s;
 use bartizan_verifier::peer::{ChannelBinding, Peer};
+use bartizan_verifier::problem::ProblemType as _;
 use bartizan_verifier::storage::{EnrolledHost, EnrolledTpm};
+use bartizan_verifier::streams::{StreamAccessError, admit};
 use serde_json::{Value, json};
 
 use crate::bench::{Answer, Bench, operator, problem, submission};
@@ -267,6 +269,44 @@ async fn a_host_is_served_once_its_boot_was_accepted_and_its_results_say_of_whic
     let (_, latest) = bench.get(&operator(), path.trim_end_matches('s')).await;
     let log = Binary::decode(latest["log"].as_str().unwrap()).unwrap();
     assert_eq!(EventLog::from_cbor(&log).unwrap(), boot.log);
+}
+
+/// Whether the host's enclave, certified in a boot of these phases, may hold a stream open.
+async fn streams(bench: &Bench, host: &Host, phases: &[Sha384]) -> Result<(), StreamAccessError> {
+    let enclave = Peer::Enclave {
+        card: host.card,
+        card_key: host.authority.key.public_key().sha256(),
+        phases: phases.to_vec(),
+        not_after: now_s() + 60,
+    };
+    admit(&bench.service, &enclave).await.map(drop)
+}
+
+#[tokio::test]
+async fn an_enclave_holds_a_stream_open_once_the_boot_of_its_host_was_accepted() {
+    let factory = Factory::new();
+    let (bench, host) = start(&factory).await;
+    register(&bench, &factory).await;
+    let boot = factory.boot(Phase::Hypervisor);
+    let refused = |outcome: Result<(), StreamAccessError>| match outcome {
+        Err(StreamAccessError::Access(error)) => error.kind().0,
+        other => panic!("{other:?}"),
+    };
+    let early = streams(&bench, &host, &boot.phases).await;
+    assert_eq!(refused(early), "boot-not-accepted");
+    let booted = peer(&host, &boot.phases);
+    assert_eq!(hand_in(&bench, &booted, &boot.log).await.0, StatusCode::OK);
+    streams(&bench, &host, &boot.phases).await.unwrap();
+    for other in [Vec::new(), vec![Sha384::ZERO; 4], boot.phases[..3].to_vec()] {
+        let refusal = refused(streams(&bench, &host, &other).await);
+        assert_eq!(refusal, "boot-not-accepted");
+    }
+    let path = format!("/v1/releases/{}", factory.digest(1));
+    let ann = operator();
+    let retired = bench.call(&ann, Method::DELETE, &path, Value::Null);
+    assert_eq!(retired.await.0, StatusCode::NO_CONTENT);
+    let late = streams(&bench, &host, &boot.phases).await;
+    assert_eq!(refused(late), "boot-not-accepted");
 }
 
 #[tokio::test]
@@ -558,6 +598,8 @@ async fn a_host_with_a_tpm_is_accepted_with_its_quote_of_this_connection_only() 
         bench.send(&booted, request).await
     };
     let zero = (12, Sha384::ZERO);
+    let unquoted = streams(&bench, &host, &boot.phases).await;
+    assert!(unquoted.is_err());
     for (quote, expected) in [
         (None, "boot-without-quote"),
         // By another TPM; for another connection.
@@ -601,6 +643,11 @@ async fn a_host_with_a_tpm_is_accepted_with_its_quote_of_this_connection_only() 
     assert_eq!(problem(&hand_in(Some(lied)).await), "boot-quote-refused");
     let (status, answer) = hand_in(Some(quote(&own, &binding, registers))).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
+
+    // Its enclave's certificate counts with that one, where it is of the same boot.
+    assert!(streams(&bench, &host, &boot.phases).await.is_ok());
+    let earlier = factory.boot(Phase::Coordinator);
+    assert!(streams(&bench, &host, &earlier.phases).await.is_err());
 
     // With the next certificate of the same boot, a quote is due again.
     let guest = host.guest(1, 1);

@@ -5,14 +5,16 @@ use std::num::NonZeroU64;
 use bartizan_channel::Connector;
 use bartizan_channel::https::Connection;
 use bartizan_stream::message::{
-    Detail, Down, Evidence, HeldSet, Hello, RefusalReason, Span, Trust, Up,
+    Detail, Down, Evidence, HeldSet, Hello, RefusalReason, Said, Span, Trust, Up, write_up,
 };
 use bartizan_stream::{Bytes, Code, StreamError};
 use serde_json::{Value, json};
 
-use crate::author::{TestAuthor, applied};
+use crate::author::{TestAuthor, applied, policy};
 use crate::connections::{Stack, start};
-use crate::enclave::{NEW, acknowledge, enclave_client, enclave_identity, next, next_set, open};
+use crate::enclave::{
+    NEW, RawEnclave, acknowledge, enclave_client, enclave_identity, next, next_set, open,
+};
 use crate::fleet::Authority;
 use crate::host::Host;
 use crate::process::{
@@ -374,6 +376,73 @@ async fn a_verdict_on_a_guest_reaches_its_enclave_now_and_when_it_connects() {
     assert_eq!(next(&mut enclave).await.unwrap(), due);
     let mut again = open(&connector, verifier.address, NEW).await.unwrap();
     assert_eq!(next(&mut again).await.unwrap(), due);
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_or_none_ends_the_stream() {
+    let Stack {
+        verifier,
+        vault,
+        _directory,
+    } = start("");
+    let host = Host::enrolled(&vault.fleet);
+    let connector = enclave_client(&vault.fleet, &host);
+    let invalid = (Code::InvalidArgument as i32).to_string();
+    for wrong in [vec![1; 300 << 10], vec![1; 30], Vec::new()] {
+        let raw = RawEnclave::send(&connector, verifier.address, &wrong, 1 << 16).await;
+        assert_eq!(raw.status().await, invalid);
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_nothing_is_cut_and_its_memory_comes_back() {
+    let author = TestAuthor::new();
+    let extra = format!("{}\nlimits: {{stream_answer_s: 1}}", author.configuration());
+    let Stack {
+        verifier,
+        vault,
+        _directory,
+    } = start(&extra);
+    let host = Host::enrolled(&vault.fleet);
+    let connector = enclave_client(&vault.fleet, &host);
+    let mut ann = connect(&operator_client(&vault.fleet), verifier.address).await;
+    put(
+        &mut ann,
+        &author.sign_text(&policy("net/web", 1, &"x".repeat(2 << 20))),
+    )
+    .await;
+    let hello = write_up(&Said::Hello(NEW));
+    let raw = RawEnclave::send(&connector, verifier.address, &hello, 1024).await;
+    raw.until_cut().await;
+    let all = "bartizan_verifier_stream_memory_free_bytes 1073741824";
+    until_counted(&mut ann, all).await;
+    until_counted(&mut ann, "bartizan_verifier_enclave_streams 0").await;
+    // And who reads is served.
+    let mut enclave = open(&connector, verifier.address, NEW).await.unwrap();
+    next_set(&mut enclave).await;
+    until_counted(&mut ann, "bartizan_verifier_enclave_streams 1").await;
+}
+
+/// Waits until a line is among the counters.
+async fn until_counted(ann: &mut Connection, line: &str) {
+    let until = tokio::time::Instant::now() + crate::process::DEADLINE;
+    loop {
+        let request = bartizan_channel::https::Request {
+            method: "GET",
+            path: "/metrics".into(),
+            body: Vec::new(),
+        };
+        let answer = ann
+            .send(request, 1 << 20, crate::process::DEADLINE)
+            .await
+            .unwrap();
+        let text = String::from_utf8(answer.body).unwrap();
+        if text.lines().any(|counted| counted == line) {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < until, "{line}: {text}");
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
