@@ -15,6 +15,8 @@ const MAX_CONNECTIONS: usize = 4096;
 pub struct Config {
     /// Path of the Unix socket on which the daemon admits devices and supervisors attach them.
     pub control_socket: PathBuf,
+    /// Path of the Unix socket at which the hypervisor daemon hands on what is asked and decided on guests' flows.
+    pub decisions_socket: PathBuf,
     /// Numeric user id of the hypervisor daemon, which alone may say which devices there may be.
     pub hypervisor_uid: u32,
     /// Numeric user ids that may attach devices that were admitted; the daemon's is none of them.
@@ -57,8 +59,11 @@ pub enum ConfigError {
     #[error("`connections_per_guest` is {0}; choose 1 to {MAX_CONNECTIONS}")]
     Connections(usize),
     /// The socket's path depends on where the daemon is started.
-    #[error("`control_socket` is not an absolute path: {0}")]
-    RelativeSocket(PathBuf),
+    #[error("`{0}` is not an absolute path: {1}")]
+    RelativeSocket(&'static str, PathBuf),
+    /// Two sockets at one path.
+    #[error("`decisions_socket` is `control_socket`'s path; choose another")]
+    SocketTaken,
 }
 
 impl Config {
@@ -94,8 +99,17 @@ impl Config {
         if !(1..=MAX_CONNECTIONS).contains(&self.connections_per_guest) {
             return Err(ConfigError::Connections(self.connections_per_guest));
         }
-        if !self.control_socket.is_absolute() {
-            return Err(ConfigError::RelativeSocket(self.control_socket));
+        let sockets = [
+            ("control_socket", &self.control_socket),
+            ("decisions_socket", &self.decisions_socket),
+        ];
+        for (name, path) in sockets {
+            if !path.is_absolute() {
+                return Err(ConfigError::RelativeSocket(name, path.clone()));
+            }
+        }
+        if self.control_socket == self.decisions_socket {
+            return Err(ConfigError::SocketTaken);
         }
         Ok(self)
     }
@@ -111,7 +125,11 @@ mod tests {
 
     fn load(text: &str) -> Result<Config, ConfigError> {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), format!("hypervisor_uid: 990\n{text}")).unwrap();
+        std::fs::write(
+            file.path(),
+            format!("hypervisor_uid: 990\ndecisions_socket: /run/d.sock\n{text}"),
+        )
+        .unwrap();
         Config::load(file.path())
     }
 
@@ -126,14 +144,19 @@ mod tests {
     fn wrong_configurations_are_refused() {
         let unknown = load("control_socket: /c\nallowed_uids: [1]\nallowed: 1\n").unwrap_err();
         assert!(matches!(unknown, ConfigError::Malformed { .. }));
-        assert!(unknown.to_string().contains("line 4"), "{unknown}");
+        assert!(unknown.to_string().contains("line 5"), "{unknown}");
         let nobody = load("control_socket: /c\nallowed_uids: []\n");
         assert!(matches!(nobody, Err(ConfigError::NobodyAllowed)));
         // Known attack: a supervisor admits itself.
         let daemon = load("control_socket: /c\nallowed_uids: [1, 990]\n");
         assert!(matches!(daemon, Err(ConfigError::DaemonAllowed(990))));
         let relative = load("control_socket: c\nallowed_uids: [1]\n");
-        assert!(matches!(relative, Err(ConfigError::RelativeSocket(_))));
+        assert!(matches!(
+            relative,
+            Err(ConfigError::RelativeSocket("control_socket", _))
+        ));
+        let same = load("control_socket: /run/d.sock\nallowed_uids: [1]\n");
+        assert!(matches!(same, Err(ConfigError::SocketTaken)));
         let none = load("control_socket: /c\nallowed_uids: [1]\nconnections_per_guest: 0\n");
         assert!(matches!(none, Err(ConfigError::Connections(0))));
     }

@@ -1,27 +1,23 @@
-//! One guest's device: a thread with one epoll over QEMU's messages, kicks and the host's sockets.
+//! One guest's vsock device: a thread with one epoll over QEMU's messages, kicks and the host's sockets.
 //!
 //! Everything of a guest runs in its own thread and nowhere else: no lock is shared between guests, and
 //! the kernel's scheduler is what makes them fair to one another.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
-use vhost::vhost_user::{BackendReqHandler, Error as VhostUserError};
 
 use crate::exchange::Exchange;
 use crate::link::Link;
-use crate::vhost_user::{Backend, Come, MessageError, RingError, look};
-use crate::vsock::{Journal, Limits, Services, Switch};
+use crate::vhost_user::{Backend, Front, FrontError, RingError};
+use crate::vsock::{self, Journal, Limits, Services, Switch};
 
 /// What epoll reports: which of the watched descriptors.
 const QEMU: u64 = 0;
 const KICKS: u64 = 2;
 const HOSTS: u64 = 16;
-
-/// How long a message may take to be read that is there, or its answer to be taken.
-const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a device is made of.
 pub struct Attachment {
@@ -43,12 +39,9 @@ pub enum DeviceError {
     /// A system call failed.
     #[error("a system call failed: {0}")]
     System(#[from] std::io::Error),
-    /// QEMU broke the protocol.
-    #[error("the vhost-user link broke: {0}")]
-    Protocol(#[from] VhostUserError),
-    /// What came is no message.
+    /// QEMU's end is of no further use.
     #[error(transparent)]
-    Message(#[from] MessageError),
+    Front(#[from] FrontError),
     /// A ring could not be made.
     #[error(transparent)]
     Ring(#[from] RingError),
@@ -61,9 +54,7 @@ pub fn serve(attachment: Attachment) -> Result<(), DeviceError> {
 
 struct Device {
     epoll: Arc<OwnedFd>,
-    // vhost's handler wants shared ownership; it is used by this thread alone.
-    backend: Arc<Mutex<Backend>>,
-    qemu: BackendReqHandler<Mutex<Backend>>,
+    qemu: Front,
     switch: Switch,
     exchange: Exchange,
     // Last, so that nothing is held any more when this is let go of.
@@ -82,16 +73,13 @@ impl Device {
         let epoll =
             Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC).map_err(std::io::Error::from)?);
         let qemu = link.stream().try_clone()?;
-        qemu.set_read_timeout(Some(MESSAGE_TIMEOUT))?;
-        qemu.set_write_timeout(Some(MESSAGE_TIMEOUT))?;
         watch(&epoll, &qemu, QEMU)?;
-        let backend = Arc::new(Mutex::new(Backend::new(cid, Arc::clone(&epoll), KICKS)?));
+        let backend = Backend::new(vsock::offer(cid), Arc::clone(&epoll), KICKS)?;
         let switch = Switch::new(cid, services, limits, (Arc::clone(&epoll), HOSTS), journal)?;
         Ok(Self {
-            qemu: BackendReqHandler::from_stream(qemu, Arc::clone(&backend)),
+            qemu: Front::new(qemu, backend, false)?,
             exchange: Exchange::new(cid),
             epoll,
-            backend,
             switch,
             link,
         })
@@ -118,7 +106,7 @@ impl Device {
             }
             let now = Instant::now();
             self.switch.expire(now);
-            let mut backend = lock(&self.backend);
+            let mut backend = self.qemu.backend();
             if backend.take_driver_restart() {
                 self.switch.forget();
             }
@@ -145,11 +133,9 @@ impl Device {
     /// Handles one event; `None` when the device is detached.
     fn handle(&mut self, token: u64, flags: epoll::EventFlags) -> Result<Option<()>, DeviceError> {
         match token {
-            QEMU if flags.contains(epoll::EventFlags::IN) => match look(self.link.stream())? {
-                Come::Message => self.qemu.handle_request()?,
-                Come::Nothing => {}
-                Come::End => return Ok(None),
-            },
+            QEMU if flags.contains(epoll::EventFlags::IN) => {
+                return Ok(self.qemu.take()?.then_some(()));
+            }
             QEMU => return Ok(None),
             // That there was a kick is all: the turn that follows looks at both rings.
             KICKS..HOSTS => {}
@@ -179,8 +165,4 @@ fn watch(epoll: &OwnedFd, link: impl AsFd, token: u64) -> std::io::Result<()> {
         epoll::EventFlags::IN,
     )?;
     Ok(())
-}
-
-fn lock(backend: &Mutex<Backend>) -> MutexGuard<'_, Backend> {
-    backend.lock().unwrap_or_else(PoisonError::into_inner)
 }

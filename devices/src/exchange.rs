@@ -1,7 +1,7 @@
 //! Moving packets between a guest's rings and its switch.
 
-use crate::vhost_user::Backend;
-use crate::vsock::{ChainError, HEADER_LEN, Switch, read_packet, room, write_packet};
+use crate::vhost_user::{Backend, PiecesError};
+use crate::vsock::{HEADER_LEN, Switch, read_packet, room, write_packet};
 
 /// Packets each way before QEMU's messages and the host's sockets are looked at again.
 const BATCH: usize = 128;
@@ -71,7 +71,7 @@ impl Exchange {
             };
             let head = chain.head_index();
             let Some(room) = room(chain.clone()).checked_sub(HEADER_LEN) else {
-                self.count_dropped(&ChainError::TooShort {
+                self.count_dropped(&PiecesError::TooShort {
                     missing: HEADER_LEN,
                 });
                 rx.give_back(ram, head, 0);

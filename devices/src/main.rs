@@ -1,14 +1,19 @@
-//! `bartizan-devices`: serves guests' vsock devices over vhost-user.
+//! `bartizan-devices`: serves guests' vsock and network devices over vhost-user.
 
+use std::io;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
 
 use anyhow::Context as _;
+use bartizan_devices::decisions::{self, Decisions};
 use bartizan_devices::{config::Config, control, hardening};
 use bartizan_local::Notifier;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-/// Serves guests' vsock devices over vhost-user. Holds no key, opens no file once it serves.
+/// Serves guests' vsock and network devices over vhost-user. Holds no key, opens no file once it serves.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLE)]
 struct Arguments {
@@ -26,6 +31,7 @@ Example:
 
   /etc/bartizan/devices.yaml:
     control_socket: /run/bartizan/devices/control.sock
+    decisions_socket: /run/bartizan/devices/decisions.sock
     hypervisor_uid: 990        # the user that the hypervisor daemon runs as
     allowed_uids: [991]        # the user that supervisors run as
     connections_per_guest: 256 # optional
@@ -38,12 +44,30 @@ fn main() -> anyhow::Result<()> {
     let config = Config::load(&arguments.config).context("the configuration cannot be used")?;
     start_log(config.log.as_deref().unwrap_or("info"), arguments.log_json)?;
     let listener = control::bind(&config.control_socket)?;
+    let deciders = control::bind(&config.decisions_socket)?;
     // Opened before the filter, which allows no new socket.
     let notifier = Notifier::from_env().context("NOTIFY_SOCKET cannot be used")?;
     hardening::confine().context("the process could not be confined")?;
     notifier.ready().context("NOTIFY_SOCKET cannot be used")?;
     tracing::info!(control_socket = %config.control_socket.display(), "ready");
-    match control::serve(&listener, &config)? {}
+    let decisions = Decisions::new();
+    serve_deciders(&decisions, deciders, config.hypervisor_uid)?;
+    match control::serve(&listener, &config, &decisions)? {}
+}
+
+fn serve_deciders(decisions: &Arc<Decisions>, listener: UnixListener, uid: u32) -> io::Result<()> {
+    let decisions = Arc::clone(decisions);
+    let serve = move || match decisions::serve(&decisions, &listener, uid) {
+        Ok(never) => match never {},
+        Err(error) => {
+            tracing::error!(%error, "nobody can decide on flows any more; this process ends, to be started anew");
+            std::process::exit(1)
+        }
+    };
+    thread::Builder::new()
+        .name("deciders".into())
+        .spawn(serve)?;
+    Ok(())
 }
 
 fn start_log(directives: &str, json: bool) -> anyhow::Result<()> {

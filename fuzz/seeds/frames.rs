@@ -16,7 +16,7 @@ use bartizan_attestation::measurement::Refusal;
 use bartizan_fuzz::fleet::FLEET;
 use bartizan_fuzz::scene;
 use bartizan_local::admission::{Admission, AdmissionReply, AdmissionRequest, Service, Ticket};
-use bartizan_local::attachment::{AttachVsock, Attached};
+use bartizan_local::attachment::{Attach, Attached, DeviceKind};
 use bartizan_local::encode;
 use minicbor::Encode;
 use minicbor::bytes::{ByteArray, ByteVec};
@@ -314,9 +314,13 @@ fn devices() -> Vec<Seed> {
         ticket,
         cid: 42,
         services: vec![service],
+        network: None,
     };
     vec![
-        seed(10, "devices-attach", &AttachVsock { ticket }),
+        seed(10, "devices-attach", &Attach {
+                ticket,
+                device: DeviceKind::Vsock,
+            }),
         seed(11, "devices-serving", &Attached::Serving),
         seed(11, "devices-refused", &Attached::Refused("no".into())),
         seed(11, "devices-unknown", &Attached::UnknownTicket),

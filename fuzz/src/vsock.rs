@@ -7,6 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, LazyLock};
 
 use bartizan_devices::vhost_user::{Backend, Ram, Region, Ring};
+use bartizan_devices::vsock::offer;
 use rustix::event::epoll;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create};
 use virtio_queue::{Queue, QueueT};
@@ -54,7 +55,7 @@ pub fn queue(ram: &GuestMemoryMmap) -> Queue {
 /// Where the machine has no memory or descriptors left.
 #[must_use]
 pub fn backend(bytes: &[u8], epoll: &Arc<OwnedFd>) -> Backend {
-    let mut backend = Backend::new(GUEST, Arc::clone(epoll), 0).expect("a device");
+    let mut backend = Backend::new(offer(GUEST), Arc::clone(epoll), 0).expect("a device");
     backend.ram = ram(bytes);
     place(&mut backend.rings.rx, &backend.ram, 0, epoll);
     place(&mut backend.rings.tx, &backend.ram, TX, epoll);

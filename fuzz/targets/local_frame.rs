@@ -9,7 +9,7 @@ use bartizan_attestation::host::{
 };
 use bartizan_attestation::keys::{VaultReply, VaultRequest};
 use bartizan_local::admission::{AdmissionReply, AdmissionRequest};
-use bartizan_local::attachment::{AttachVsock, Attached};
+use bartizan_local::attachment::{Attach, Attached};
 use bartizan_local::{decode, encode, read_frame, write_frame};
 use libfuzzer_sys::fuzz_target;
 use minicbor::{Decode, Encode};
@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
         7 => one_encoding::<SupervisorReply>(bytes),
         8 => one_encoding::<ToMeasurer>(bytes),
         9 => one_encoding::<FromMeasurer>(bytes),
-        10 => one_encoding::<AttachVsock>(bytes),
+        10 => one_encoding::<Attach>(bytes),
         11 => one_encoding::<Attached>(bytes),
         12 => one_encoding::<AdmissionRequest>(bytes),
         13 => one_encoding::<AdmissionReply>(bytes),

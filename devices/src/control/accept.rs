@@ -14,7 +14,7 @@ const DELAYS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_
 ///
 /// Known attack: whoever may connect opens connections until descriptors run out. The devices that there are serve on
 /// meanwhile, and connections are accepted again once some have ended.
-pub(super) fn accept(listener: &UnixListener) -> io::Result<UnixStream> {
+pub(crate) fn accept(listener: &UnixListener) -> io::Result<UnixStream> {
     let mut delay = DELAYS.0;
     loop {
         match listener.accept() {

@@ -8,10 +8,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use bartizan_local::admission::{Admission, Ticket};
+use bartizan_local::admission::{Admission, Interface, Ticket};
+use bartizan_local::attachment::DeviceKind;
 
 use super::dismissals::Dismissals;
+use crate::decisions::Decisions;
 use crate::link::Link;
+use crate::net::{self, InterfaceError};
 use crate::vsock::{Services, ServicesError};
 
 /// The first context id that a guest may have (virtio 1.2 section 5.10.4).
@@ -23,6 +26,7 @@ pub(super) struct Admissions {
     told: Mutex<Told>,
     /// What is not admitted any more and still ends.
     pub(super) dismissals: Dismissals,
+    decisions: Arc<Decisions>,
 }
 
 /// Which of the daemon's links it is, in the order in which they were accepted.
@@ -46,8 +50,19 @@ struct Told {
 struct Admitted {
     ticket: Ticket,
     services: Services,
-    /// The device, as long as it serves.
-    device: Weak<Link>,
+    network: Option<Interface>,
+    /// The vsock device, as long as it serves.
+    vsock: Weak<Link>,
+    /// Likewise the network device.
+    net: Weak<Link>,
+}
+
+/// What a device that is attached is.
+pub(super) enum Permit {
+    /// A vsock device that reaches these.
+    Vsock(Services),
+    /// A network device.
+    Network(Interface),
 }
 
 /// A device is not admitted.
@@ -59,6 +74,12 @@ pub(super) enum AdmissionError {
     /// The services cannot be served.
     #[error(transparent)]
     Services(#[from] ServicesError),
+    /// The network device cannot be.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// Two guests of one address.
+    #[error("another guest on segment `{0}` has that MAC or IP address")]
+    AddressTaken(String),
     /// Two devices by one ticket.
     #[error("CID {0} has that ticket; make another one")]
     TicketTaken(u32),
@@ -71,11 +92,12 @@ pub(super) enum AdmissionError {
 }
 
 impl Admissions {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize, decisions: Arc<Decisions>) -> Self {
         Self {
             limit,
             told: Mutex::default(),
             dismissals: Dismissals::default(),
+            decisions,
         }
     }
 
@@ -91,6 +113,7 @@ impl Admissions {
             ticket,
             cid,
             services,
+            network,
         } = admission;
         if *cid < FIRST_CID || *cid == u32::MAX {
             return Err(AdmissionError::BadCid(*cid));
@@ -100,24 +123,39 @@ impl Admissions {
         if by_cid.iter().any(taken) {
             return Err(AdmissionError::TicketTaken(*cid));
         }
+        if let Some(interface) = network {
+            net::check(interface)?;
+            let clashes = |(of, admitted): (&u32, &Admitted)| {
+                let other = admitted.network.as_ref();
+                of != cid && other.is_some_and(|other| net::clash(interface, other))
+            };
+            if by_cid.iter().any(clashes) {
+                return Err(AdmissionError::AddressTaken(interface.segment.clone()));
+            }
+        }
         let former = by_cid.remove(cid);
         if by_cid.len() >= self.limit {
             return Err(AdmissionError::Full(self.limit));
         }
-        let device = match former {
-            Some(same) if same.ticket == *ticket => same.device,
-            Some(former) => {
-                self.dismissals.dismiss(*cid, &former.device);
-                Weak::new()
-            }
-            None => Weak::new(),
-        };
-        let ticket = *ticket;
-        let admitted = Admitted {
-            ticket,
+        let mut admitted = Admitted {
+            ticket: *ticket,
             services,
-            device,
+            network: network.clone(),
+            vsock: Weak::new(),
+            net: Weak::new(),
         };
+        match former {
+            Some(same) if same.ticket == *ticket => {
+                admitted.vsock = same.vsock;
+                if same.network == admitted.network {
+                    admitted.net = same.net;
+                } else {
+                    self.dismissals.dismiss(*cid, &same.net);
+                }
+            }
+            Some(former) => self.dismiss(*cid, &former),
+            None => {}
+        }
         by_cid.insert(*cid, admitted);
         Ok(())
     }
@@ -128,14 +166,19 @@ impl Admissions {
         link: LinkNumber,
         tickets: &[Ticket],
     ) -> Result<(), AdmissionError> {
-        self.told_by(link)?.by_cid.retain(|cid, admitted| {
+        let mut told = self.told_by(link)?;
+        told.by_cid.retain(|cid, admitted| {
             let stays = tickets.contains(&admitted.ticket);
             if !stays {
-                self.dismissals.dismiss(*cid, &admitted.device);
+                self.dismiss(*cid, admitted);
                 tracing::info!(cid, "not admitted any more");
             }
             stays
         });
+        let networks = told.by_cid.values().filter_map(|one| one.network.as_ref());
+        let guests: Vec<_> = networks.map(|network| network.guest).collect();
+        drop(told);
+        self.decisions.retain(&guests);
         Ok(())
     }
 
@@ -146,16 +189,36 @@ impl Admissions {
         all.find_map(|(cid, admitted)| (admitted.ticket == *ticket).then_some(*cid))
     }
 
-    /// The services of the device that `link` attached, if its ticket is still good; from now on it ends with its
+    /// What the device that `link` attached is, if its ticket is still good for it; from now on it ends with its
     /// admission. To be called by whoever holds the ticket's place in the roster.
-    pub(super) fn attach(&self, cid: u32, ticket: &Ticket, link: &Arc<Link>) -> Option<Services> {
+    pub(super) fn attach(
+        &self,
+        cid: u32,
+        ticket: &Ticket,
+        device: DeviceKind,
+        link: &Arc<Link>,
+    ) -> Option<Permit> {
         let mut told = self.lock();
         let admitted = told.by_cid.get_mut(&cid)?;
         if admitted.ticket != *ticket {
             return None;
         }
-        admitted.device = Arc::downgrade(link);
-        Some(admitted.services.clone())
+        match device {
+            DeviceKind::Vsock => {
+                admitted.vsock = Arc::downgrade(link);
+                Some(Permit::Vsock(admitted.services.clone()))
+            }
+            DeviceKind::Network => {
+                let interface = admitted.network.clone()?;
+                admitted.net = Arc::downgrade(link);
+                Some(Permit::Network(interface))
+            }
+        }
+    }
+
+    fn dismiss(&self, cid: u32, admitted: &Admitted) {
+        self.dismissals.dismiss(cid, &admitted.vsock);
+        self.dismissals.dismiss(cid, &admitted.net);
     }
 
     /// For what the daemon says by that link.
@@ -185,11 +248,16 @@ mod tests {
 
     const LINK: LinkNumber = LinkNumber(1);
 
+    fn admissions_of(limit: usize) -> Admissions {
+        Admissions::new(limit, Decisions::new())
+    }
+
     fn admission(byte: u8, cid: u32) -> Admission {
         Admission {
             ticket: ticket(byte),
             cid,
             services: Vec::new(),
+            network: None,
         }
     }
 
@@ -207,8 +275,8 @@ mod tests {
     fn attached(admissions: &Admissions, byte: u8) -> (Arc<Link>, UnixStream) {
         let (link, end) = link();
         let cid = admissions.cid(&ticket(byte)).unwrap();
-        let services = admissions.attach(cid, &ticket(byte), &link);
-        services.unwrap();
+        let permit = admissions.attach(cid, &ticket(byte), DeviceKind::Vsock, &link);
+        assert!(matches!(permit, Some(Permit::Vsock(_))));
         (link, end)
     }
 
@@ -218,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_ticket_is_for_one_cid_and_unknown_ones_are_for_none() {
-        let admissions = Admissions::new(8);
+        let admissions = admissions_of(8);
         admissions.admit(LINK, &admission(1, 3)).unwrap();
         admissions.admit(LINK, &admission(2, 4)).unwrap();
         assert_eq!(admissions.cid(&ticket(1)), Some(3));
@@ -227,13 +295,13 @@ mod tests {
         let again = admissions.admit(LINK, &admission(1, 5));
         assert_eq!(again, Err(AdmissionError::TicketTaken(5)));
         let (link, _end) = link();
-        let other = admissions.attach(4, &ticket(1), &link);
+        let other = admissions.attach(4, &ticket(1), DeviceKind::Vsock, &link);
         assert!(other.is_none());
     }
 
     #[test]
     fn only_guests_cids_are_admitted_and_no_more_than_there_are_places() {
-        let admissions = Admissions::new(2);
+        let admissions = admissions_of(2);
         for cid in [0, 2, u32::MAX] {
             let refused = admissions.admit(LINK, &admission(1, cid));
             assert_eq!(refused, Err(AdmissionError::BadCid(cid)));
@@ -253,7 +321,7 @@ mod tests {
     /// Known attack: a boot's device outlives it in the hands of another supervisor, and reaches the next boot's API.
     #[test]
     fn a_device_ends_with_its_admission_and_not_before() {
-        let admissions = Admissions::new(8);
+        let admissions = admissions_of(8);
         admissions.admit(LINK, &admission(1, 3)).unwrap();
         admissions.admit(LINK, &admission(2, 4)).unwrap();
         let (_replaced, replaced) = attached(&admissions, 1);
@@ -272,7 +340,7 @@ mod tests {
     /// What a daemon that was killed had sent is read after its successor has admitted a guest.
     #[test]
     fn a_link_has_no_say_once_a_later_one_has_been_spoken_by() {
-        let admissions = Admissions::new(8);
+        let admissions = admissions_of(8);
         admissions.admit(LINK, &admission(1, 3)).unwrap();
         let later = LINK.next();
         admissions.admit(later, &admission(2, 4)).unwrap();

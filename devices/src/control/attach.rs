@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use bartizan_local::admission::Ticket;
-use bartizan_local::attachment::{AttachVsock, MAX_FRAME};
+use bartizan_local::attachment::{Attach, DeviceKind, MAX_FRAME};
 use bartizan_local::{FrameError, read_frame, recv_with_descriptors};
 use rustix::fs::{SealFlags, fcntl_get_seals};
 
@@ -22,7 +22,7 @@ pub(super) enum AttachError {
     #[error("no attachment was received: {0}")]
     Frame(#[from] FrameError),
     /// The wrong descriptors.
-    #[error("{0} descriptors came; send a journal at most")]
+    #[error("{0} descriptors came; send a journal at most, for a vsock device")]
     Descriptors(usize),
     /// The descriptor is no journal.
     #[error(
@@ -38,6 +38,8 @@ pub(super) enum AttachError {
 pub(super) struct Wish {
     /// What it was admitted by.
     pub(super) ticket: Ticket,
+    /// Which device.
+    pub(super) device: DeviceKind,
     /// The record of open connections, if the supervisor keeps one.
     pub(super) journal: Option<Journal>,
 }
@@ -51,14 +53,18 @@ pub(super) fn receive(control: &UnixStream) -> Result<Wish, AttachError> {
         control,
         descriptors: Vec::new(),
     };
-    let AttachVsock { ticket } = read_frame(&mut reader, MAX_FRAME)?;
+    let Attach { ticket, device } = read_frame(&mut reader, MAX_FRAME)?;
     let count = reader.descriptors.len();
     let mut descriptors = reader.descriptors.into_iter();
     let (journal, None) = (descriptors.next(), descriptors.next()) else {
         return Err(AttachError::Descriptors(count));
     };
+    if device != DeviceKind::Vsock && journal.is_some() {
+        return Err(AttachError::Descriptors(count));
+    }
     Ok(Wish {
         ticket,
+        device,
         journal: journal.map(checked_journal).transpose()?,
     })
 }

@@ -13,19 +13,22 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::thread;
 
-use admissions::{Admissions, LinkNumber};
+pub(crate) use accept::accept;
+use admissions::{Admissions, LinkNumber, Permit};
 use attach::{Wish, receive};
-use bartizan_local::attachment::{Attached, MAX_FRAME};
+use bartizan_local::attachment::{Attached, DeviceKind, MAX_FRAME};
 use bartizan_local::{FrameError, peer, write_frame};
 use roster::{Entry, Roster};
 pub use socket::{SocketError, bind};
 
 use crate::config::Config;
-use crate::device::{self, Attachment};
+use crate::decisions::Decisions;
+use crate::device;
 use crate::link::Link;
+use crate::net::{self, Fabric};
 use crate::vsock::Limits;
 
-/// Most devices at once, admitted and attached.
+/// Most guests at once, with their devices.
 const MAX_DEVICES: usize = 1024;
 
 /// What a peer may do.
@@ -42,6 +45,8 @@ struct Devices {
     admissions: Admissions,
     roster: Roster,
     limits: Limits,
+    fabric: Arc<Fabric>,
+    decisions: Arc<Decisions>,
 }
 
 /// Accepts daemon and supervisors, and serves a device for each of the latter, until the listener fails. Where a device
@@ -49,11 +54,15 @@ struct Devices {
 pub fn serve(
     listener: &UnixListener,
     config: &Config,
+    decisions: &Arc<Decisions>,
 ) -> std::io::Result<std::convert::Infallible> {
     let devices = Arc::new(Devices {
-        admissions: Admissions::new(MAX_DEVICES),
-        roster: Roster::new(MAX_DEVICES),
+        admissions: Admissions::new(MAX_DEVICES, Arc::clone(decisions)),
+        // Each may have two.
+        roster: Roster::new(2 * MAX_DEVICES),
         limits: config.limits(),
+        fabric: Arc::default(),
+        decisions: Arc::clone(decisions),
     });
     let watched = Arc::clone(&devices);
     thread::Builder::new()
@@ -116,34 +125,69 @@ impl Devices {
         let Some(cid) = self.admissions.cid(&wish.ticket) else {
             return unknown(&control);
         };
-        let entry = match self.roster.enter(cid, wish.ticket) {
+        let entry = match self.roster.enter(cid, (wish.ticket, wish.device)) {
             Ok(entry) => entry,
             Err(error) => return refuse(&control, &error),
         };
         self.serve_as(cid, &entry, wish, control);
     }
 
-    /// Whoever has the place of a ticket is the only device that its admission knows.
+    /// Whoever has the place of a ticket is the only device of its kind that its admission knows.
     fn serve_as(&self, cid: u32, _entry: &Entry<'_>, wish: Wish, control: UnixStream) {
         let link = Arc::new(Link::new(control));
-        let Some(services) = self.admissions.attach(cid, &wish.ticket, &link) else {
+        let Some(permit) = self
+            .admissions
+            .attach(cid, &wish.ticket, wish.device, &link)
+        else {
             return unknown(link.stream());
         };
-        if let Err(error) = answer(link.stream(), &Attached::Serving) {
-            tracing::warn!(cid, %error, "the supervisor left");
-            return;
-        }
-        tracing::info!(cid, "device attached");
-        let attachment = Attachment {
-            cid,
-            services,
-            link,
-            journal: wish.journal,
-            limits: self.limits,
+        let device = wish.device;
+        let served = match permit {
+            Permit::Vsock(services) => serving(cid, device, &link).map(|()| {
+                let attachment = device::Attachment {
+                    cid,
+                    services,
+                    link,
+                    journal: wish.journal,
+                    limits: self.limits,
+                };
+                device::serve(attachment).map_err(anyhow::Error::from)
+            }),
+            Permit::Network(interface) => {
+                let plug = match self.fabric.plug(interface) {
+                    Ok(plug) => plug,
+                    Err(error) => return refuse(link.stream(), &error),
+                };
+                serving(cid, device, &link).map(|()| {
+                    let attachment = net::device::Attachment {
+                        plug,
+                        link,
+                        numbers: self.fabric.numbers.clone(),
+                        decisions: Arc::clone(&self.decisions),
+                        limits: net::flow::Limits::default(),
+                    };
+                    net::device::serve(attachment).map_err(anyhow::Error::from)
+                })
+            }
         };
-        match device::serve(attachment) {
-            Ok(()) => tracing::info!(cid, "device detached"),
-            Err(error) => tracing::warn!(cid, %error, "device ended"),
+        match served {
+            Some(Ok(())) => tracing::info!(cid, ?device, "device detached"),
+            Some(Err(error)) => tracing::warn!(cid, ?device, %error, "device ended"),
+            None => {}
+        }
+    }
+}
+
+/// Tells the supervisor that its device serves, if it is still there.
+fn serving(cid: u32, device: DeviceKind, link: &Link) -> Option<()> {
+    match answer(link.stream(), &Attached::Serving) {
+        Ok(()) => {
+            tracing::info!(cid, ?device, "device attached");
+            Some(())
+        }
+        Err(error) => {
+            tracing::warn!(cid, ?device, %error, "the supervisor left");
+            None
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which tickets have a device now.
+//! Which tickets have which devices now.
 //!
 //! Known attack: a QEMU has its device hang, and the daemon gives its CID to the next guest, which gets no device. A place is a
 //! ticket's, of one boot, so that what is left of a former boot takes nobody's.
@@ -7,22 +7,26 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bartizan_local::admission::Ticket;
+use bartizan_local::attachment::DeviceKind;
 
 /// How long a new attachment waits for a former one by the same ticket that is just ending.
 const HANDOVER: Duration = Duration::from_secs(1);
+
+/// One device of a ticket's.
+type Place = (Ticket, DeviceKind);
 
 /// The tickets in use.
 pub(super) struct Roster {
     limit: usize,
     /// In no order, since tickets have none.
-    tickets: Mutex<Vec<Ticket>>,
+    tickets: Mutex<Vec<Place>>,
     left: Condvar,
 }
 
 /// A ticket's place in the roster, given back when dropped.
 pub(super) struct Entry<'r> {
     roster: &'r Roster,
-    ticket: Ticket,
+    ticket: Place,
 }
 
 /// A device cannot be added.
@@ -46,7 +50,7 @@ impl Roster {
     }
 
     /// Enters the ticket of a CID. Waits shortly for a former device of it whose end is under way.
-    pub(super) fn enter(&self, cid: u32, ticket: Ticket) -> Result<Entry<'_>, RosterError> {
+    pub(super) fn enter(&self, cid: u32, ticket: Place) -> Result<Entry<'_>, RosterError> {
         let (mut tickets, waited) = self
             .left
             .wait_timeout_while(self.lock(), HANDOVER, |tickets| tickets.contains(&ticket))
@@ -64,7 +68,7 @@ impl Roster {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Ticket>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Place>> {
         self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -80,8 +84,8 @@ impl Drop for Entry<'_> {
 mod tests {
     use super::*;
 
-    fn ticket(byte: u8) -> Ticket {
-        Ticket::new([byte; 32])
+    fn ticket(byte: u8) -> Place {
+        (Ticket::new([byte; 32]), DeviceKind::Vsock)
     }
 
     fn refusal(entered: Result<Entry<'_>, RosterError>) -> Option<RosterError> {

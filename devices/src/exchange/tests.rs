@@ -8,7 +8,7 @@ use vm_memory::{Bytes, GuestAddress};
 
 use super::*;
 use crate::vhost_user::{Ram, Region, Ring};
-use crate::vsock::{Header, Limits, Services};
+use crate::vsock::{Header, Limits, Services, offer};
 
 const RAM: u64 = 0x8000;
 const GUEST: u32 = 42;
@@ -39,7 +39,7 @@ fn place(ring: &mut Ring, ram: &Ram, base: u64, epoll: &OwnedFd) {
 /// A set-up device over RAM with these bytes: rx ring at 0, tx ring at 0x1000, data behind.
 fn device(bytes: &[u8]) -> (Backend, Switch) {
     let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC).unwrap());
-    let mut backend = Backend::new(GUEST, Arc::clone(&epoll), 0).unwrap();
+    let mut backend = Backend::new(offer(GUEST), Arc::clone(&epoll), 0).unwrap();
     backend.ram = sealed_ram();
     backend
         .ram

@@ -57,6 +57,7 @@ pub(super) const ALLOWED: &[SystemCall] = &[
     always(libc::SYS_epoll_wait, "a device's event loop"),
     always(libc::SYS_epoll_pwait, "a device's event loop"),
     always(libc::SYS_epoll_pwait2, "a device's event loop"),
+    always(libc::SYS_eventfd2, "what wakes a network device's thread"),
     always(libc::SYS_ioctl, "FIONBIO on links"),
     always(
         libc::SYS_ppoll,

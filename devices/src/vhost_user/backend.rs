@@ -1,6 +1,6 @@
 //! The answers to QEMU's messages.
 //!
-//! Only what a vsock device needs is offered; every other request is refused, which ends the device.
+//! Only what a device needs is offered; every other request is refused, which ends the device.
 
 use std::fs::File;
 use std::io;
@@ -21,7 +21,7 @@ use virtio_bindings::virtio_ring::VIRTIO_RING_F_INDIRECT_DESC;
 use super::memory::{Ram, Region};
 use super::ring::{Ring, RingError};
 
-/// The two rings of a vsock device that its back end serves. The third, of events, QEMU serves itself.
+/// The two rings of a device that its back end serves. A third, of events (vsock) or orders (network), QEMU serves itself.
 #[derive(Debug)]
 pub struct Rings {
     /// Packets to the guest.
@@ -30,9 +30,18 @@ pub struct Rings {
     pub tx: Ring,
 }
 
+/// What a device offers beside the features that every device here has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Offer {
+    /// Features of its kind (virtio 1.2 section 2.2), as bits.
+    pub features: u64,
+    /// Its configuration space, where the back end has it; otherwise QEMU has.
+    pub space: Option<Vec<u8>>,
+}
+
 /// One guest's device as its QEMU set it up.
 pub struct Backend {
-    cid: u32,
+    offer: Offer,
     /// The guest's RAM.
     pub ram: Ram,
     /// The rings.
@@ -40,6 +49,7 @@ pub struct Backend {
     epoll: Arc<OwnedFd>,
     kick_tokens: u64,
     features: u64,
+    protocol_features: Option<u64>,
     driver_started_anew: bool,
 }
 
@@ -47,7 +57,7 @@ impl Backend {
     /// A device that is not set up yet. The kicks of ring `n` are watched by `epoll` under the token
     /// `kick_tokens` + n.
     pub fn new(
-        cid: u32,
+        offer: Offer,
         epoll: Arc<OwnedFd>,
         kick_tokens: u64,
     ) -> std::result::Result<Self, RingError> {
@@ -56,12 +66,13 @@ impl Backend {
             tx: Ring::new()?,
         };
         Ok(Self {
-            cid,
+            offer,
             ram: Ram::default(),
             rings,
             epoll,
             kick_tokens,
             features: 0,
+            protocol_features: None,
             driver_started_anew: false,
         })
     }
@@ -69,6 +80,25 @@ impl Backend {
     /// Whether the guest's driver started anew since this was asked last: then it knows no connection.
     pub fn take_driver_restart(&mut self) -> bool {
         std::mem::take(&mut self.driver_started_anew)
+    }
+
+    /// The features that the guest's driver took, as bits.
+    #[must_use]
+    pub const fn features(&self) -> u64 {
+        self.features
+    }
+
+    /// The protocol features that QEMU took, once it has said so.
+    #[must_use]
+    pub const fn protocol_features(&self) -> Option<u64> {
+        self.protocol_features
+    }
+
+    fn protocol(&self) -> VhostUserProtocolFeatures {
+        match self.offer.space {
+            Some(_) => VhostUserProtocolFeatures::CONFIG,
+            None => VhostUserProtocolFeatures::empty(),
+        }
     }
 
     fn ring(&mut self, index: u32) -> Result<&mut Ring> {
@@ -102,6 +132,7 @@ impl VhostUserBackendReqHandlerMut for Backend {
     fn get_features(&mut self) -> Result<u64> {
         Ok((1 << VIRTIO_F_VERSION_1)
             | (1 << VIRTIO_RING_F_INDIRECT_DESC)
+            | self.offer.features
             | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits())
     }
 
@@ -191,12 +222,13 @@ impl VhostUserBackendReqHandlerMut for Backend {
     }
 
     fn get_protocol_features(&mut self) -> Result<VhostUserProtocolFeatures> {
-        Ok(VhostUserProtocolFeatures::CONFIG)
+        Ok(self.protocol())
     }
 
     fn set_protocol_features(&mut self, features: u64) -> Result<()> {
-        let offered = VhostUserProtocolFeatures::CONFIG | VhostUserProtocolFeatures::REPLY_ACK;
+        let offered = self.protocol() | VhostUserProtocolFeatures::REPLY_ACK;
         if features & !offered.bits() == 0 {
+            self.protocol_features = Some(features);
             Ok(())
         } else {
             Err(Error::InvalidParam)
@@ -212,14 +244,13 @@ impl VhostUserBackendReqHandlerMut for Backend {
         Ok(())
     }
 
-    /// The configuration space is the guest's CID (virtio 1.2 section 5.10.4).
     fn get_config(
         &mut self,
         offset: u32,
         size: u32,
         _flags: VhostUserConfigFlags,
     ) -> Result<Vec<u8>> {
-        let space = u64::from(self.cid).to_le_bytes();
+        let space = self.offer.space.as_deref().ok_or(NOT_OFFERED)?;
         let (offset, size) = (offset as usize, size as usize);
         let wanted = offset
             .checked_add(size)

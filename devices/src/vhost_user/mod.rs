@@ -6,11 +6,15 @@
 //! guests, whose devices live in this process too.
 
 mod backend;
+mod front;
 mod memory;
+mod pieces;
 mod ring;
 mod whole;
 
-pub use backend::{Backend, Rings};
+pub use backend::{Backend, Offer, Rings};
+pub use front::{Front, FrontError};
 pub use memory::{Ram, RamError, Region};
+pub use pieces::{Pieces, PiecesError, room};
 pub use ring::{Ring, RingError};
-pub use whole::{Come, MessageError, look};
+pub use whole::{Come, MessageError};

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use virtio_queue::{DescriptorChain, Error as QueueError, Queue, QueueOwnedT, QueueT};
-use vm_memory::{GuestAddress, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 /// Largest ring that is served, in descriptors.
 const MAX_SIZE: u16 = 1024;
@@ -201,6 +201,30 @@ impl Ring {
                 self.broken = true;
             }
         }
+    }
+
+    /// Gives several chains back as one: the guest sees all of them or none, as it must where a packet lies in several
+    /// (virtio 1.2 section 5.1.6.4.1). Of each, its head and the bytes written into it.
+    pub fn give_back_together(&mut self, ram: &GuestMemoryMmap, chains: &[(u16, u32)]) {
+        let Some(((last, written), others)) = chains.split_last() else {
+            return;
+        };
+        let mut next = self.queue.next_used();
+        for (head, written) in others {
+            let slot = next.checked_rem(self.queue.size()).unwrap_or(0);
+            // An entry has 8 bytes, behind flags and index (virtio 1.2 section 2.7.8).
+            let entry = self.queue.used_ring().checked_add(4 + 8 * u64::from(slot));
+            let bytes = [u32::from(*head).to_le_bytes(), written.to_le_bytes()].concat();
+            if !entry.is_some_and(|entry| ram.write_slice(&bytes, GuestAddress(entry)).is_ok()) {
+                tracing::warn!("a guest's ring is not in its RAM; the ring rests");
+                self.broken = true;
+                return;
+            }
+            next = next.wrapping_add(1);
+        }
+        // The index goes on with the last one, past all of them.
+        self.queue.set_next_used(next);
+        self.give_back(ram, *last, *written);
     }
 
     /// Signals what was given back since the last signal.

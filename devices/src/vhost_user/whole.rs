@@ -15,8 +15,8 @@ const HEADER: usize = 12;
 /// What has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Come {
-    /// A message.
-    Message,
+    /// A message, and its request's number.
+    Message(u32),
     /// Nothing yet.
     Nothing,
     /// The end.
@@ -42,7 +42,7 @@ pub enum MessageError {
 /// A message is there as a whole: QEMU and the supervisor send each by one sendmsg(2), which for a stream socket makes one buffer of
 /// up to half of the sender's `SO_SNDBUF`, 2 KiB at the very least, and queues it whole or, where there is no room, not at all. The
 /// messages of a vsock device have a few hundred bytes.
-pub fn look(link: &UnixStream) -> Result<Come, MessageError> {
+pub(super) fn look(link: &UnixStream) -> Result<Come, MessageError> {
     let mut bytes = [0; HEADER + MAX_MSG_SIZE];
     let come = match recv(link, &mut bytes, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
         Ok((0, _)) => return Ok(Come::End),
@@ -50,14 +50,14 @@ pub fn look(link: &UnixStream) -> Result<Come, MessageError> {
         Err(Errno::AGAIN) => return Ok(Come::Nothing),
         Err(error) => return Err(error.into()),
     };
-    let Some(([.., a, b, c, d], body)) = come.split_first_chunk::<HEADER>() else {
+    let Some(([e, f, g, h, .., a, b, c, d], body)) = come.split_first_chunk::<HEADER>() else {
         return Err(MessageError::Partial);
     };
     let announced = u32::from_ne_bytes([*a, *b, *c, *d]);
     match announced as usize {
         size if size > MAX_MSG_SIZE => Err(MessageError::TooLarge(announced)),
         size if size > body.len() => Err(MessageError::Partial),
-        _ => Ok(Come::Message),
+        _ => Ok(Come::Message(u32::from_ne_bytes([*e, *f, *g, *h]))),
     }
 }
 
@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(look(&ours), Ok(Come::Nothing));
         let message = [[13_u32, 1, 8].map(u32::to_ne_bytes).concat(), vec![7; 8]].concat();
         theirs.write_all(&message).unwrap();
-        assert_eq!(look(&ours), Ok(Come::Message));
+        assert_eq!(look(&ours), Ok(Come::Message(13)));
         let mut read = vec![0; message.len()];
         (&ours).read_exact(&mut read).unwrap();
         assert_eq!(read, message);
@@ -97,7 +97,7 @@ mod tests {
                 sent if sent < HEADER => Err(MessageError::Partial),
                 _ if size as usize > MAX_MSG_SIZE => Err(MessageError::TooLarge(size)),
                 sent if sent < whole => Err(MessageError::Partial),
-                _ => Ok(Come::Message),
+                _ => Ok(Come::Message(head[0])),
             };
             prop_assert_eq!(look(&ours), expected);
         }

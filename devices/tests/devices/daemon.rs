@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bartizan_local::admission::{
     self, Admission, AdmissionReply, AdmissionRequest, Service, Ticket,
 };
-use bartizan_local::attachment::{AttachVsock, Attached, MAX_FRAME};
+use bartizan_local::attachment::{Attach, Attached, DeviceKind, MAX_FRAME};
 use bartizan_local::{read_frame, send_with_descriptors, write_frame};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use rustix::thread::{Uid, set_thread_res_uid};
@@ -153,7 +153,8 @@ pub(crate) fn ask(link: &UnixStream, request: &AdmissionRequest) -> AdmissionRep
 /// Sends an attachment with descriptors; returns the answer.
 pub(crate) fn attach(control: &UnixStream, ticket: Ticket, descriptors: &[&dyn AsFd]) -> Attached {
     let mut frame = Vec::new();
-    write_frame(&mut frame, &AttachVsock { ticket }, MAX_FRAME).unwrap();
+    let device = DeviceKind::Vsock;
+    write_frame(&mut frame, &Attach { ticket, device }, MAX_FRAME).unwrap();
     let descriptors: Vec<_> = descriptors
         .iter()
         .map(|descriptor| descriptor.as_fd())
@@ -198,6 +199,7 @@ pub(crate) fn admission(ticket: Ticket, cid: u32, services: &[(u32, PathBuf)]) -
         ticket,
         cid,
         services: services.iter().map(service).collect(),
+        network: None,
     }
 }
 
@@ -217,8 +219,9 @@ fn spawn(directory: &TempDir) -> Child {
     let config = directory.path().join("devices.yaml");
     let socket = directory.path().join("control.sock");
     let text = format!(
-        "control_socket: {}\nhypervisor_uid: {}\nallowed_uids: [{SUPERVISOR}]\nconnections_per_guest: 16\n",
+        "control_socket: {}\ndecisions_socket: {}\nhypervisor_uid: {}\nallowed_uids: [{SUPERVISOR}]\nconnections_per_guest: 16\n",
         socket.display(),
+        directory.path().join("decisions.sock").display(),
         rustix::process::geteuid().as_raw(),
     );
     std::fs::write(&config, text).unwrap();

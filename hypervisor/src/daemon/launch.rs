@@ -76,6 +76,7 @@ pub(super) async fn start(
         cid,
         ticket,
         services,
+        network: record.network.clone(),
         measurement: None,
         group,
         supervisor: None,

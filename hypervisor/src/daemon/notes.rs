@@ -152,6 +152,7 @@ mod tests {
             cid: 3,
             ticket: Ticket::new([4; 32]),
             services: Vec::new(),
+            network: None,
             measurement: None,
             group: Cgroup::default(),
             supervisor: None,

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 
 use bartizan_attestation::certificates::FleetCa;
 use bartizan_attestation::identity::GuestIdentity;
-use bartizan_attestation::launch::{LaunchRecordError, VerifiedRecord, verify_record};
-use bartizan_local::admission::{Admission, Service, Ticket};
+use bartizan_attestation::launch::{LaunchRecordError, Network, VerifiedRecord, verify_record};
+use bartizan_local::admission::{Admission, Interface, Ipv4, Ipv6, Service, Ticket};
+use bartizan_local::flow::Guest;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -36,11 +37,14 @@ pub struct Started {
     pub guest: GuestIdentity,
     /// Its vsock CID.
     pub cid: u32,
-    /// What its vsock device is attached by, in this boot.
+    /// What its devices are attached by, in this boot.
     #[serde(with = "serial::ticket")]
     pub ticket: Ticket,
     /// The host's services that it may reach by vsock, for as long as it runs.
     pub services: Vec<HostService>,
+    /// Its network device, as its record has it.
+    #[serde(default)]
+    pub network: Option<Network>,
     /// Its launch measurement in hexadecimal, as its supervisor told it before it started QEMU: without one no guest runs.
     #[serde(default)]
     pub measurement: Option<String>,
@@ -159,7 +163,7 @@ impl Started {
         noted.flat_map(above).collect()
     }
 
-    /// Its vsock device, as devices are told of it.
+    /// Its devices, as these are told of them.
     pub fn admission(&self) -> Admission {
         let services = self.services.iter().map(|service| Service {
             port: service.port,
@@ -169,6 +173,26 @@ impl Started {
             ticket: self.ticket,
             cid: self.cid,
             services: services.collect(),
+            network: self.network.as_ref().map(|network| self.interface(network)),
+        }
+    }
+
+    fn interface(&self, network: &Network) -> Interface {
+        let GuestIdentity { vm, boot, .. } = self.guest;
+        Interface {
+            guest: Guest { vm, boot },
+            segment: network.segment.clone(),
+            mac: network.mac(self.vm()).0,
+            ipv4: network.ipv4.map(|ip| Ipv4 {
+                address: ip.address,
+                prefix: ip.prefix,
+                gateway: network.gateway,
+            }),
+            ipv6: network.ipv6.map(|ip| Ipv6 {
+                address: ip.address,
+                prefix: ip.prefix,
+            }),
+            mtu: network.mtu,
         }
     }
 

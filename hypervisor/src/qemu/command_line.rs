@@ -6,7 +6,7 @@
 
 use std::os::fd::RawFd;
 
-use bartizan_attestation::launch::Machine;
+use bartizan_attestation::launch::{Mac, Machine};
 use uuid::Uuid;
 
 use super::accelerator::Accelerator;
@@ -43,6 +43,19 @@ pub struct Arguments<'a> {
     pub console: RawFd,
     /// A connected stream socket that speaks vhost-user for the vsock device.
     pub vsock: RawFd,
+    /// The network device, where there is one.
+    pub network: Option<NetworkArguments>,
+}
+
+/// A network device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NetworkArguments {
+    /// A connected stream socket that speaks vhost-user for it.
+    pub link: RawFd,
+    /// Its Ethernet address.
+    pub mac: Mac,
+    /// Longest IP packet in bytes, as the guest's driver is told.
+    pub mtu: u16,
 }
 
 /// What boots.
@@ -131,6 +144,9 @@ pub fn build(guest: &Arguments<'_>) -> Vec<String> {
     line.option("-device", format!("virtio-rng-{bus},rng=rng"));
     line.option("-chardev", format!("socket,id=vsock,fd={}", guest.vsock));
     line.option("-device", format!("vhost-user-vsock-{bus},chardev=vsock"));
+    if let Some(network) = guest.network {
+        self::network(&mut line, network, guest);
+    }
     line.0
 }
 
@@ -215,6 +231,27 @@ fn disk(line: &mut Line, index: usize, disk: DiskArguments, bus: &str) {
         "-device",
         format!("virtio-blk-{bus},drive=disk{index},werror=report,rerror=report"),
     );
+}
+
+fn network(line: &mut Line, network: NetworkArguments, guest: &Arguments<'_>) {
+    let NetworkArguments { link, mac, mtu } = network;
+    line.option("-chardev", format!("socket,id=net,fd={link}"));
+    line.option("-netdev", "vhost-user,id=net,chardev=net,queues=1");
+    // Offloads cannot be turned off later: devices would not hear of it.
+    let common = format!(
+        "netdev=net,mac={mac},host_mtu={mtu},rx_queue_size=1024,tx_queue_size=1024,ctrl_guest_offloads=off,mq=off"
+    );
+    let device = match (guest.machine, guest.accelerator) {
+        (Machine::Microvm, _) => format!("virtio-net-device,{common}"),
+        // No boot ROM, no legacy driver. QEMU 7.2 crashes under TCG when it masks the vectors of a vhost-user network device.
+        (Machine::Q35, Accelerator::Tcg) => {
+            format!("virtio-net-pci,{common},romfile=,disable-legacy=on,vectors=0")
+        }
+        (Machine::Q35, Accelerator::Kvm) => {
+            format!("virtio-net-pci,{common},romfile=,disable-legacy=on")
+        }
+    };
+    line.option("-device", device);
 }
 
 struct Line(Vec<String>);

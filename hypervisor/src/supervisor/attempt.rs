@@ -19,7 +19,7 @@ use super::console::Console;
 use super::vhost::{AttachError, Devices, Link, Proxy, ProxyError};
 use crate::confinement::ConfinementError;
 use crate::confinement::qemu::restrictions;
-use crate::qemu::command_line::{self, Arguments, RAM_ID};
+use crate::qemu::command_line::{self, Arguments, NetworkArguments, RAM_ID};
 use crate::qemu::layout::{self, LayoutError};
 use crate::qemu::process::{Confined, Process};
 use crate::qemu::qmp::{Qmp, QmpError};
@@ -38,7 +38,7 @@ pub struct Attempt {
     pub qemu: Process,
     /// Its monitor.
     pub qmp: Qmp,
-    /// The relay of the vsock device; it ends with QEMU's end of the connection.
+    /// The relays of its devices; they end when QEMU's end of a connection is of no further use.
     pub proxy: JoinHandle<ProxyError>,
     /// What QEMU prints.
     pub chatter: Chatter,
@@ -84,8 +84,15 @@ impl Attempt {
     pub async fn start(plan: &Plan, console: &Arc<Console>) -> Result<Self, StartError> {
         let devices = plan.devices().map_err(host("the device's journal"))?;
         let attached = attach(&devices).await?;
+        let network = match plan.network() {
+            Some(device) => {
+                let attached = attach(&device).await?;
+                Some((device, attached))
+            }
+            None => None,
+        };
         let ram = RamFile::create(plan.memory()).map_err(host("the guest's RAM file"))?;
-        let mut attempt = spawn(plan, console, (devices, attached), ram).await?;
+        let mut attempt = spawn(plan, console, (devices, attached), network, ram).await?;
         let tree = attempt.qmp.memory_tree().await?;
         layout::verify(&tree, RAM_ID, &plan.ranges)?;
         attempt
@@ -130,19 +137,33 @@ async fn spawn(
     plan: &Plan,
     console: &Arc<Console>,
     (devices, attached): (Devices, Link),
+    network: Option<(Devices, Link)>,
     ram: RamFile,
 ) -> Result<Attempt, StartError> {
     let pair = || pair().map_err(host("sockets to QEMU"));
     let (qmp, their_qmp) = pair()?;
     let (port, their_port) = pair()?;
     let (vsock, their_vsock) = pair()?;
+    let net = match network {
+        Some(device) => Some((device, pair()?)),
+        None => None,
+    };
+    let their_net = net.as_ref().map(|(_, (_, theirs))| theirs.as_fd());
     let (stderr, their_stderr) = StdStream::pair().map_err(host("QEMU's standard error"))?;
+    let planned = plan.arguments();
     let arguments = Arguments {
         ram: ram.as_fd().as_raw_fd(),
         qmp: their_qmp.as_raw_fd(),
         console: their_port.as_raw_fd(),
         vsock: their_vsock.as_raw_fd(),
-        ..plan.arguments()
+        network: planned
+            .network
+            .zip(their_net)
+            .map(|(network, link)| NetworkArguments {
+                link: link.as_raw_fd(),
+                ..network
+            }),
+        ..planned
     };
     let restrictions = restrictions(&plan.config.qemu.path, plan.accelerator)?;
     let execution = plan.execution();
@@ -160,7 +181,8 @@ async fn spawn(
         their_port.as_fd(),
         their_vsock.as_fd(),
     ];
-    for descriptor in inherited.into_iter().chain(plan.prepared.descriptors()) {
+    let inherited = inherited.into_iter().chain(their_net);
+    for descriptor in inherited.chain(plan.prepared.descriptors()) {
         confined = confined.keep(descriptor);
     }
     let parts = parts
@@ -174,15 +196,23 @@ async fn spawn(
     confined = confined.keep(plan.locks.for_qemu());
     let mut qemu = confined.spawn().map_err(host("QEMU"))?;
     drop((their_qmp, their_port, their_vsock));
+    let net = net.map(|(device, (ours, _))| (device, ours));
     let mut chatter = Chatter::listen("qemu", stderr, Allowance::default())
         .map_err(host("QEMU's standard error"))?;
 
     // A second descriptor of the file, which nobody can write through.
-    let reader = ram
-        .reopen_read_only()
-        .map_err(host("opening the RAM file for reading"))?;
-    let proxy = Proxy::new(Link::new(vsock), devices, attached, reader);
-    let proxy = tokio::spawn(proxy.run());
+    let reader = || {
+        ram.reopen_read_only()
+            .map_err(host("opening the RAM file for reading"))
+    };
+    let vsock = Proxy::new(Link::new(vsock), devices, attached, reader()?);
+    let network = match net {
+        Some(((device, attached), link)) => {
+            Some(Proxy::new(Link::new(link), device, attached, reader()?))
+        }
+        None => None,
+    };
+    let proxy = tokio::spawn(relay(vsock, network));
     let drained = Arc::clone(console);
     let console = tokio::spawn(async move { drained.drain(port).await });
 
@@ -213,6 +243,17 @@ async fn spawn(
             })
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// All devices' relays, until one has ended: QEMU's end of one is QEMU's end.
+async fn relay(vsock: Proxy, network: Option<Proxy>) -> ProxyError {
+    match network {
+        None => vsock.run().await,
+        Some(network) => tokio::select! {
+            ended = vsock.run() => ended,
+            ended = network.run() => ended,
+        },
     }
 }
 

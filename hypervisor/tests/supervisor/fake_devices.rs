@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use bartizan_hypervisor::supervisor::vhost::{Link, Message, Request, Ring};
 use bartizan_local::admission::{self, Admission, AdmissionReply, AdmissionRequest, Ticket};
-use bartizan_local::attachment::{AttachVsock, Attached, MAX_FRAME};
+use bartizan_local::attachment::{Attach, Attached, MAX_FRAME};
 use bartizan_local::{FrameError, aio, decode, recv_with_descriptors};
 use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
@@ -142,7 +142,7 @@ async fn serve(mut control: UnixStream, state: &State) -> Result<(), FrameError>
         }
     }
     assert_eq!(descriptors.len(), 1, "the journal");
-    let AttachVsock { ticket } = decode(body)?;
+    let Attach { ticket, .. } = decode(body)?;
     if !state.knows(ticket) {
         state.unknown.fetch_add(1, Ordering::Relaxed);
         return aio::write_frame(&mut control, &Attached::UnknownTicket, MAX_FRAME).await;

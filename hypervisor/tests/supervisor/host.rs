@@ -157,6 +157,7 @@ impl Host {
             guest: self.config.guest,
             cid: self.config.cid,
             ticket: self.config.ticket,
+            network: None,
             services: vec![HostService {
                 port: 1027,
                 socket: self.guest_folder().join("api.sock").display().to_string(),

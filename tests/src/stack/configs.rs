@@ -115,6 +115,7 @@ pub(super) fn devices(layout: &Layout, users: &Users) -> Result<String> {
     let run = layout.run("devices", users.devices)?;
     let config = json!({
         "control_socket": text(&run.join("control.sock"))?,
+        "decisions_socket": text(&run.join("decisions.sock"))?,
         "hypervisor_uid": users.hypervisor.uid,
         "allowed_uids": [users.supervisor.uid],
     });

@@ -13,10 +13,12 @@ use crate::measurement::{Digest, HashAlgorithm};
 
 mod error;
 mod fields;
+mod network;
 mod parse;
 mod signed;
 
 pub use error::LaunchRecordError;
+pub use network::{Address, Mac, Network, NetworkError};
 pub use signed::{VerifiedRecord, sign_record, verify_record};
 
 /// A launch record: YAML, signed as the verbatim payload of a COSE_Sign1 by an operator's key.
@@ -63,6 +65,9 @@ pub struct LaunchRecord {
     /// hypervisor's configuration says what is behind a name.
     #[serde(default, deserialize_with = "fields::services")]
     pub services: Vec<String>,
+    /// Its network device; left out, it has none.
+    #[serde(default)]
+    pub network: Option<Network>,
     /// How much attestation this guest may ask for.
     #[serde(default, deserialize_with = "fields::budget")]
     pub budget: Budget,

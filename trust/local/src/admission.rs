@@ -1,4 +1,4 @@
-//! The hypervisor daemon → devices: which guests may have a vsock device.
+//! The hypervisor daemon → devices: which guests may have a vsock device, and which a network device beside it.
 //!
 //! The daemon sends [`AdmissionRequest`] frames over one connection, and gets an [`AdmissionReply`] to each. What it admits
 //! devices keep until they are told otherwise or end, whether that connection lasts or not: who admits does so again on
@@ -6,13 +6,16 @@
 
 use std::fmt;
 use std::hint::black_box;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use minicbor::{Decode, Encode};
+
+use crate::flow::Guest;
 
 /// Largest frame either way, in bytes.
 pub const MAX_FRAME: usize = 64 << 10;
 
-/// What a supervisor attaches its guest's device by: 32 random bytes, of one boot. Whoever has them may attach that device
+/// What a supervisor attaches its guest's devices by: 32 random bytes, of one boot. Whoever has them may attach these devices
 /// and no other, so that they are shown nowhere.
 #[derive(Clone, Copy, Eq, Encode, Decode)]
 #[cbor(transparent)]
@@ -47,7 +50,7 @@ impl fmt::Debug for Ticket {
     }
 }
 
-/// A vsock device that a guest may have in one boot.
+/// The devices that a guest may have in one boot.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 #[cbor(map)]
 pub struct Admission {
@@ -60,6 +63,60 @@ pub struct Admission {
     /// The host's services that the guest may reach; every other port is reset.
     #[n(2)]
     pub services: Vec<Service>,
+    /// Its network device, where it has one.
+    #[n(3)]
+    pub network: Option<Interface>,
+}
+
+/// A guest's network device: all that it may say it is.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct Interface {
+    /// Whose: what is asked about its flows names it so.
+    #[n(0)]
+    pub guest: Guest,
+    /// The segment that it is on: no frame passes between two. 1 to 63 of `a-z`, `0-9`, `-`.
+    #[n(1)]
+    pub segment: String,
+    /// Its Ethernet address: of one station.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub mac: [u8; 6],
+    /// Its IPv4 address.
+    #[n(3)]
+    pub ipv4: Option<Ipv4>,
+    /// Its IPv6 address, beside the link-local one that follows from `mac` (RFC 4291 appendix A).
+    #[n(4)]
+    pub ipv6: Option<Ipv6>,
+    /// Longest IP packet in bytes, 1280 to 65535.
+    #[n(5)]
+    pub mtu: u16,
+}
+
+/// An IPv4 address on a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct Ipv4 {
+    /// The address.
+    #[n(0)]
+    pub address: Ipv4Addr,
+    /// Length of its network's prefix in bits, 0 to 32.
+    #[n(1)]
+    pub prefix: u8,
+    /// Where packets to other networks go.
+    #[n(2)]
+    pub gateway: Option<Ipv4Addr>,
+}
+
+/// An IPv6 address on a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct Ipv6 {
+    /// The address.
+    #[n(0)]
+    pub address: Ipv6Addr,
+    /// Length of its network's prefix in bits, 0 to 128.
+    #[n(1)]
+    pub prefix: u8,
 }
 
 /// A host service behind a vsock port of the host (CID 2).
@@ -77,7 +134,7 @@ pub struct Service {
 /// What the daemon wants of devices.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum AdmissionRequest {
-    /// This device may be attached, in the place of what was admitted under its CID before.
+    /// These devices may be attached, in the place of what was admitted under their CID before.
     #[n(0)]
     Admit(#[n(0)] Admission),
     /// These stay admitted, and nothing else: devices that were attached by any other ticket end.
@@ -108,6 +165,7 @@ mod tests {
             ticket,
             cid: 3,
             services: Vec::new(),
+            network: None,
         };
         let shown = format!("{:?}", AdmissionRequest::Admit(admission));
         assert!(

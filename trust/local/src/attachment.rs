@@ -1,8 +1,8 @@
-//! A guest's supervisor → devices: attach the vsock device that the daemon had admitted (see [`crate::admission`]).
+//! A guest's supervisor → devices: attach a device that the daemon had admitted (see [`crate::admission`]).
 //!
-//! The supervisor connects, sends one [`AttachVsock`] frame, with a journal's memfd attached if it keeps one, and gets one
-//! [`Attached`] frame. Once that says [`Attached::Serving`], the connection speaks vhost-user, of which devices are the back
-//! end. The device lives as long as it: either side ends it by closing.
+//! The supervisor connects, sends one [`Attach`] frame, with a journal's memfd attached if it keeps one for a vsock device, and gets
+//! one [`Attached`] frame. Once that says [`Attached::Serving`], the connection speaks vhost-user, of which devices are the back
+//! end. The device lives as long as it: either side ends it by closing. Each device has a connection of its own.
 //!
 //! Known attack: a supervisor keeps the end of a link that it sent. Here devices have an end that nobody else has ever had.
 
@@ -13,13 +13,28 @@ use crate::admission::Ticket;
 /// Largest frame either way, in bytes.
 pub const MAX_FRAME: usize = 16 << 10;
 
-/// The vsock device of one guest. Which guest, and what it may reach, only the admission says.
+/// A device of one guest. Which guest, and what it may reach, only the admission says.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 #[cbor(map)]
-pub struct AttachVsock {
+pub struct Attach {
     /// What it was admitted by.
     #[n(0)]
     pub ticket: Ticket,
+    /// Which of the devices that were.
+    #[n(1)]
+    pub device: DeviceKind,
+}
+
+/// The devices that a guest may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(index_only)]
+pub enum DeviceKind {
+    /// Vsock (virtio 1.2 section 5.10).
+    #[n(0)]
+    Vsock,
+    /// Network (virtio 1.2 section 5.1).
+    #[n(1)]
+    Network,
 }
 
 /// The answer.

@@ -1,6 +1,8 @@
 use proptest::prelude::{any, prop, proptest};
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
 
+use vm_memory::{Bytes, GuestAddress};
+
 use super::*;
 
 const RAM: usize = 0x8000;
@@ -92,7 +94,10 @@ fn a_payload_that_is_not_there_is_an_error() {
         .unwrap();
     let table = [(DATA, 44, NEXT, 1), (DATA + 0x100, 9, 0, 0)];
     let result = read_packet(&ram, chain(&ram, &table), &mut Vec::new());
-    assert!(matches!(result, Err(ChainError::TooShort { missing: 1 })));
+    assert!(matches!(
+        result,
+        Err(ChainError::Pieces(PiecesError::TooShort { missing: 1 }))
+    ));
 }
 
 #[test]
@@ -111,7 +116,10 @@ fn empty_and_looping_descriptors_end() {
     let ram = ram();
     let mut payload = Vec::new();
     let result = read_packet(&ram, chain(&ram, &[(DATA, 0, NEXT, 0)]), &mut payload);
-    assert!(matches!(result, Err(ChainError::TooShort { missing: 44 })));
+    assert!(matches!(
+        result,
+        Err(ChainError::Pieces(PiecesError::TooShort { missing: 44 }))
+    ));
     // An indirect table of 4096 empty descriptors, each pointing to itself.
     let result = read_packet(
         &ram,
@@ -121,7 +129,10 @@ fn empty_and_looping_descriptors_end() {
         },
         &mut payload,
     );
-    assert!(matches!(result, Err(ChainError::TooShort { missing: 44 })));
+    assert!(matches!(
+        result,
+        Err(ChainError::Pieces(PiecesError::TooShort { missing: 44 }))
+    ));
 }
 
 #[test]

@@ -108,6 +108,7 @@ fn admission(byte: u8) -> Admission {
         ticket: Ticket::new([byte; 32]),
         cid: byte.into(),
         services: Vec::new(),
+        network: None,
     }
 }
 

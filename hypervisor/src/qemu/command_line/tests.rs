@@ -28,6 +28,7 @@ fn guest(machine: Machine) -> Arguments<'static> {
         qmp: 15,
         console: 16,
         vsock: 17,
+        network: None,
     }
 }
 
@@ -125,5 +126,35 @@ fn anchor_is_appended_and_microvm_is_told_the_clock() {
     assert_eq!(
         kernel_command_line(&microvm, Machine::Microvm, None),
         microvm
+    );
+}
+
+#[test]
+fn a_network_device_has_its_link_its_mac_and_its_mtu() {
+    let network = Some(NetworkArguments {
+        link: 18,
+        mac: Mac([2, 0, 0, 0, 0, 5]),
+        mtu: 9000,
+    });
+    let with = |machine, accelerator| {
+        build(&Arguments {
+            network,
+            accelerator,
+            ..guest(machine)
+        })
+    };
+    let line = with(Machine::Q35, Accelerator::Tcg);
+    assert!(has(&line, "-chardev", "socket,id=net,fd=18"));
+    let device = "virtio-net-pci,netdev=net,mac=02:00:00:00:00:05,host_mtu=9000,";
+    assert!(has(&line, "-device", device));
+    assert!(line.iter().any(|word| word.ends_with("vectors=0")));
+    let line = with(Machine::Q35, Accelerator::Kvm);
+    assert!(has(&line, "-device", device) && !line.iter().any(|word| word.contains("vectors")));
+    let line = with(Machine::Microvm, Accelerator::Tcg);
+    assert!(has(&line, "-device", "virtio-net-device,netdev=net,"));
+    assert!(
+        !build(&guest(Machine::Q35))
+            .iter()
+            .any(|word| word.contains("net"))
     );
 }

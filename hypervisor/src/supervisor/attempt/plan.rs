@@ -7,7 +7,7 @@ use bartizan_attestation::launch::LaunchRecord;
 
 use crate::measured_program::Execution;
 use crate::qemu::accelerator::Accelerator;
-use crate::qemu::command_line::Arguments;
+use crate::qemu::command_line::{Arguments, NetworkArguments};
 use crate::qemu::files::FileError;
 use crate::qemu::launch::Prepared;
 use crate::qemu::layout;
@@ -63,7 +63,13 @@ impl Plan {
 
     /// The guest's vsock device for a new QEMU process.
     pub(super) fn devices(&self) -> io::Result<Devices> {
-        Devices::new(self.config.devices.clone(), self.config.ticket)
+        Devices::vsock(self.config.devices.clone(), self.config.ticket)
+    }
+
+    /// Its network device, where it has one.
+    pub(super) fn network(&self) -> Option<Devices> {
+        let network = self.record.network.as_ref();
+        network.map(|_| Devices::network(self.config.devices.clone(), self.config.ticket))
     }
 
     /// QEMU's arguments; the descriptors of one attempt are to be filled in.
@@ -83,6 +89,15 @@ impl Plan {
             qmp: -1,
             console: -1,
             vsock: -1,
+            network: self
+                .record
+                .network
+                .as_ref()
+                .map(|network| NetworkArguments {
+                    link: -1,
+                    mac: network.mac(self.record.uuid),
+                    mtu: network.mtu,
+                }),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Attaching a guest's vsock device at the devices process.
+//! Attaching a guest's device at the devices process.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_local::admission::Ticket;
-use bartizan_local::attachment::{AttachVsock, Attached, MAX_FRAME};
+use bartizan_local::attachment::{Attach, Attached, DeviceKind, MAX_FRAME};
 use bartizan_local::{FrameError, aio, encode, send_with_descriptors};
 use rustix::fs::{MemfdFlags, SealFlags};
 use tokio::io::Interest;
@@ -27,8 +27,9 @@ const JOURNAL: u64 = 64 << 10;
 pub struct Devices {
     socket: PathBuf,
     ticket: Ticket,
-    /// A memory file in which the devices process notes the open connections: its successor resets them.
-    journal: Arc<OwnedFd>,
+    /// A memory file in which the devices process notes the open connections of a vsock device: its successor resets them. A
+    /// network device has none: its guests' own connections outlive it.
+    journal: Option<Arc<OwnedFd>>,
 }
 
 /// The device could not be attached.
@@ -45,7 +46,7 @@ pub enum AttachError {
         source: io::Error,
     },
     /// It refused.
-    #[error("the devices process refused the guest's vsock device: {0}")]
+    #[error("the devices process refused the guest's device: {0}")]
     Refused(String),
     /// The daemon has not told it of the guest.
     #[error(
@@ -61,8 +62,18 @@ pub enum AttachError {
 }
 
 impl Devices {
-    /// The device of one QEMU process, to be served behind the control socket `socket`, as it was admitted by `ticket`.
-    pub fn new(socket: PathBuf, ticket: Ticket) -> io::Result<Self> {
+    /// The network device of one QEMU process, to be served behind the control socket `socket`, as it was admitted by `ticket`.
+    #[must_use]
+    pub const fn network(socket: PathBuf, ticket: Ticket) -> Self {
+        Self {
+            socket,
+            ticket,
+            journal: None,
+        }
+    }
+
+    /// Its vsock device, likewise.
+    pub fn vsock(socket: PathBuf, ticket: Ticket) -> io::Result<Self> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let journal = rustix::fs::memfd_create("bartizan-journal", flags)?;
         rustix::fs::ftruncate(&journal, JOURNAL)?;
@@ -73,8 +84,17 @@ impl Devices {
         Ok(Self {
             socket,
             ticket,
-            journal: Arc::new(journal),
+            journal: Some(Arc::new(journal)),
         })
+    }
+
+    /// Which device it is.
+    #[must_use]
+    pub const fn kind(&self) -> DeviceKind {
+        match self.journal {
+            Some(_) => DeviceKind::Vsock,
+            None => DeviceKind::Network,
+        }
     }
 
     /// Attaches: the device lives as long as the link.
@@ -101,13 +121,15 @@ impl Devices {
     }
 
     async fn send(&self, stream: &UnixStream) -> io::Result<()> {
-        let body = encode(&AttachVsock {
+        let body = encode(&Attach {
             ticket: self.ticket,
+            device: self.kind(),
         });
         let size = u32::try_from(body.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
         let frame = [size.to_be_bytes().as_slice(), &body].concat();
         // A fresh socket's buffer takes a frame whole.
-        let send = || send_with_descriptors(stream, &frame, &[self.journal.as_fd()]);
+        let journal: Vec<_> = self.journal.iter().map(|file| file.as_fd()).collect();
+        let send = || send_with_descriptors(stream, &frame, &journal);
         match stream.async_io(Interest::WRITABLE, send).await? {
             sent if sent == frame.len() => Ok(()),
             _ => Err(io::ErrorKind::WriteZero.into()),

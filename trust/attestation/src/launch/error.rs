@@ -30,6 +30,9 @@ pub enum LaunchRecordError {
     /// Firmware has nothing to boot.
     #[error("`boot: firmware` needs at least one disk to boot from")]
     FirmwareWithoutDisk,
+    /// Its network device cannot be so.
+    #[error("`network`: {0}")]
+    Network(#[from] super::NetworkError),
     /// It could not be signed.
     #[error("the launch record could not be signed: {0}")]
     Sign(#[from] SignError),

@@ -160,6 +160,10 @@ pub(super) fn services<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>
     )
 }
 
+pub(super) fn mtu<'de, D: Deserializer<'de>>(from: D) -> Result<u16, D::Error> {
+    checked(from, "1280 to 65535 bytes", |mtu| (1280..).contains(mtu))
+}
+
 pub(super) fn budget<'de, D: Deserializer<'de>>(from: D) -> Result<super::Budget, D::Error> {
     checked(
         from,

@@ -24,6 +24,9 @@ impl LaunchRecord {
         }
         let record: Self =
             serde_saphyr::from_str_with_options(yaml, options()).map_err(|error| at(&error))?;
+        if let Some(network) = &record.network {
+            network.check()?;
+        }
         match (&record.boot, record.machine) {
             (Boot::Firmware { .. }, Machine::Microvm) => Err(LaunchRecordError::FirmwareOnMicrovm),
             (Boot::Firmware { .. }, _) if record.disks.is_empty() => {

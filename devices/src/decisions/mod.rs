@@ -1,0 +1,203 @@
+//! Who decides on flows: the link by which guests' questions go out and what was decided comes in (see
+//! [`bartizan_local::flow`]).
+//!
+//! One link is in use at a time, the newest: who connected before is not heard any more. While there is none, each guest's
+//! flows follow what was decided for that case, and new ones are denied.
+//!
+//! ```text
+//!   guests' threads ── ask ──► outbox ── writer ──► link ──► hypervisor
+//!                   ◄── inbox ── verdicts, epochs, isolation ── reader ◄──┘
+//! ```
+//!
+//! No guest's thread waits for the link: a writer of its own does. Questions are bounded by each guest's own limit.
+
+mod link;
+mod told;
+
+use std::collections::{HashMap, VecDeque};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use bartizan_local::flow::{FromDevices, Guest, GuestEpoch, Question, ToDevices};
+
+use crate::net::Station;
+pub use link::serve;
+use told::Told;
+
+/// What guests' threads and the link share.
+#[derive(Debug, Default)]
+pub struct Decisions {
+    state: Mutex<State>,
+    /// Something is to be written, or there is another link.
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    link: Option<Arc<UnixStream>>,
+    /// Which link it is, in the order in which they were accepted.
+    number: u64,
+    outbox: VecDeque<FromDevices>,
+    stations: HashMap<Guest, Arc<Station>>,
+    told: Told,
+}
+
+impl Decisions {
+    /// Nobody decides yet.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// A guest's device is there: it is told what was decided of the guest before.
+    pub fn join(&self, station: &Arc<Station>) {
+        let mut state = self.lock();
+        let guest = station.interface.guest;
+        let (epoch, isolated) = state.told.of(guest);
+        let available = state.link.is_some();
+        station.inbox.change(|mail| {
+            mail.epoch = Some(epoch);
+            mail.isolated = Some(isolated);
+            mail.available = Some(available);
+        });
+        state.stations.insert(guest, Arc::clone(station));
+    }
+
+    /// It is gone.
+    pub fn leave(&self, station: &Arc<Station>) {
+        let mut state = self.lock();
+        let guest = station.interface.guest;
+        // A later one of the guest's may have come.
+        if state
+            .stations
+            .get(&guest)
+            .is_some_and(|there| Arc::ptr_eq(there, station))
+        {
+            state.stations.remove(&guest);
+            // Of what it was told last nothing is judged any more.
+            let (epoch, _) = state.told.of(guest);
+            state.say(FromDevices::InForce(GuestEpoch { guest, epoch }));
+            self.changed.notify_all();
+        }
+    }
+
+    /// Asks, if there is somebody to be asked. Who comes later is asked again by the guests.
+    pub fn ask(&self, questions: Vec<Question>) {
+        if questions.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        for question in questions {
+            state.say(FromDevices::Question(question));
+        }
+        self.changed.notify_all();
+    }
+
+    /// No packet of the guest is judged by what was decided before this epoch.
+    pub fn in_force(&self, epoch: GuestEpoch) {
+        self.lock().say(FromDevices::InForce(epoch));
+        self.changed.notify_all();
+    }
+
+    /// Forgets what was decided of all other guests: their boots are over.
+    pub fn retain(&self, guests: &[Guest]) {
+        self.lock().told.retain(guests);
+    }
+
+    /// Takes what was decided, if it came by the link in use.
+    fn hear(&self, number: u64, said: ToDevices) {
+        let mut state = self.lock();
+        if state.number != number {
+            return;
+        }
+        match said {
+            ToDevices::Verdict(verdict) => {
+                if let Some(station) = state.stations.get(&verdict.guest) {
+                    station.inbox.answer(verdict);
+                }
+            }
+            ToDevices::Epoch(GuestEpoch { guest, epoch }) => {
+                let epoch = state.told.enter(guest, epoch);
+                match state.stations.get(&guest) {
+                    Some(station) => station.inbox.change(|mail| mail.epoch = Some(epoch)),
+                    // Nothing of it is judged at all.
+                    None => state.say(FromDevices::InForce(GuestEpoch { guest, epoch })),
+                }
+                self.changed.notify_all();
+            }
+            ToDevices::Isolate { guest, isolated } => {
+                state.told.isolate(guest, isolated);
+                if let Some(station) = state.stations.get(&guest) {
+                    station.inbox.change(|mail| mail.isolated = Some(isolated));
+                }
+            }
+        }
+    }
+
+    /// Another link, in the place of the former one.
+    fn replace(&self, link: &Arc<UnixStream>) -> u64 {
+        let mut state = self.lock();
+        if let Some(former) = state.link.replace(Arc::clone(link)) {
+            // One that is not connected any more ends by itself.
+            let _ = former.shutdown(std::net::Shutdown::Both);
+        }
+        state.number += 1;
+        // Guests ask again what is not answered.
+        state.outbox.clear();
+        state.tell_available(true);
+        self.changed.notify_all();
+        state.number
+    }
+
+    /// That link has ended.
+    fn lose(&self, number: u64) {
+        let mut state = self.lock();
+        if state.number != number {
+            return;
+        }
+        if let Some(link) = state.link.take() {
+            let _ = link.shutdown(std::net::Shutdown::Both);
+            state.outbox.clear();
+            state.tell_available(false);
+            tracing::warn!("nobody decides on flows now");
+        }
+    }
+
+    /// What is to be written next, and where. Waits for it.
+    fn next(&self) -> (u64, Arc<UnixStream>, Vec<FromDevices>) {
+        let mut state = self.lock();
+        loop {
+            let link = state.link.clone();
+            if let Some(link) = link.filter(|_| !state.outbox.is_empty()) {
+                return (state.number, link, state.outbox.drain(..).collect());
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn say(&mut self, message: FromDevices) {
+        if self.link.is_some() {
+            self.outbox.push_back(message);
+        }
+    }
+
+    fn tell_available(&self, available: bool) {
+        for station in self.stations.values() {
+            station
+                .inbox
+                .change(|mail| mail.available = Some(available));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! Writing a packet into a guest's rx ring.
+
+use vm_memory::GuestMemoryMmap;
+
+use super::header::{HEADER_LEN, feature};
+use super::packet::Packet;
+use crate::vhost_user::{Pieces, PiecesError, Ring, room};
+
+/// Most buffers that one packet is laid into.
+const MOST_BUFFERS: usize = 64;
+
+/// A packet is not delivered.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliverError {
+    /// The guest has offered too few buffers yet.
+    #[error("the guest offers no room")]
+    NoRoom,
+    /// What it offers never suffices.
+    #[error("the guest's buffers are too small for the packet")]
+    TooSmall,
+    /// The buffers cannot be written.
+    #[error(transparent)]
+    Pieces(#[from] PiecesError),
+}
+
+/// Lays a packet into the next buffers of a ring, of a driver with these features. Where there is no room nothing is taken.
+pub fn deliver(
+    ring: &mut Ring,
+    ram: &GuestMemoryMmap,
+    features: u64,
+    packet: &Packet,
+) -> Result<(), DeliverError> {
+    let wanted = HEADER_LEN + packet.bytes.len();
+    let most = if features & feature::MERGEABLE != 0 {
+        MOST_BUFFERS
+    } else {
+        1
+    };
+    let mut chains = Vec::new();
+    let mut offered = 0_usize;
+    while offered < wanted {
+        let Some(chain) = (chains.len() < most).then(|| ring.pop(ram)).flatten() else {
+            // Without merging, or with as many as there may be, waiting helps nothing.
+            let is_full = chains.len() >= most;
+            return Err(leave(ring, ram, &chains, is_full));
+        };
+        let takes = room(chain.clone());
+        offered = offered.saturating_add(takes);
+        chains.push((chain, takes));
+    }
+    let buffers = u16::try_from(chains.len()).unwrap_or(1);
+    let header = packet.work.header(&packet.frame).to_bytes(buffers);
+    let bytes = [header.as_slice(), &packet.bytes].concat();
+    let mut left = bytes.as_slice();
+    let mut used = Vec::with_capacity(chains.len());
+    let mut written = Ok(());
+    for (chain, takes) in chains {
+        let (now, later) = left.split_at(takes.min(left.len()));
+        used.push((chain.head_index(), u32::try_from(now.len()).unwrap_or(0)));
+        written = written.and_then(|()| Pieces::writable(chain).write(ram, now));
+        left = later;
+    }
+    if written.is_err() {
+        // What was written of it is no frame.
+        used.iter_mut().for_each(|(_, length)| *length = 0);
+    }
+    ring.give_back_together(ram, &used);
+    Ok(written?)
+}
+
+/// Without delivering: puts chains back, or, where they never suffice, gives them back unused.
+fn leave<C>(
+    ring: &mut Ring,
+    ram: &GuestMemoryMmap,
+    chains: &[(virtio_queue::DescriptorChain<C>, usize)],
+    is_full: bool,
+) -> DeliverError
+where
+    C: std::ops::Deref,
+    C::Target: vm_memory::GuestMemory + Sized,
+{
+    if is_full {
+        for (chain, _) in chains {
+            ring.give_back(ram, chain.head_index(), 0);
+        }
+        return DeliverError::TooSmall;
+    }
+    for _ in chains {
+        ring.unpop();
+    }
+    DeliverError::NoRoom
+}

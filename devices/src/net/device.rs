@@ -1,0 +1,340 @@
+//! One guest's network device: a thread with one epoll over QEMU's messages, kicks and its inbox.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bartizan_local::flow::{Direction, GuestEpoch};
+use rustix::event::{Timespec, epoll};
+use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
+
+use super::deliver::{DeliverError, deliver};
+use super::fabric::{Plug, Segment, Station};
+use super::flow::{Flows, Limits, Numbers};
+use super::frame::Mac;
+use super::header::feature;
+use super::packet::Packet;
+use super::port::{Directory, Port, Refusal, Sent};
+use crate::decisions::Decisions;
+use crate::link::Link;
+use crate::vhost_user::{Backend, Front, FrontError, Offer, RingError};
+
+/// What epoll reports: which of the watched descriptors.
+const QEMU: u64 = 0;
+const INBOX: u64 = 1;
+const KICKS: u64 = 2;
+
+/// Packets each way before QEMU's messages are looked at again.
+const BATCH: usize = 128;
+
+/// What a device is made of.
+pub struct Attachment {
+    /// Its place on its segment.
+    pub plug: Plug,
+    /// What it is attached by.
+    pub link: Arc<Link>,
+    /// For its questions.
+    pub numbers: Numbers,
+    /// Who decides on its flows.
+    pub decisions: Arc<Decisions>,
+    /// What its guest may have held.
+    pub limits: Limits,
+}
+
+/// Why a device ended without having been detached.
+#[derive(Debug, thiserror::Error)]
+pub enum NetDeviceError {
+    /// A system call failed.
+    #[error("a system call failed: {0}")]
+    System(#[from] std::io::Error),
+    /// QEMU's end is of no further use.
+    #[error(transparent)]
+    Front(#[from] FrontError),
+    /// A ring could not be made.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+}
+
+/// Serves until the supervisor closes its link, or the device is dismissed.
+pub fn serve(attachment: Attachment) -> Result<(), NetDeviceError> {
+    Device::new(attachment)?.run()
+}
+
+struct Device {
+    epoll: Arc<OwnedFd>,
+    qemu: Front,
+    core: Core,
+    // Last, so that nothing is held any more when this is let go of.
+    link: Arc<Link>,
+}
+
+/// All but what QEMU says.
+struct Core {
+    port: Port,
+    plug: Plug,
+    decisions: Arc<Decisions>,
+    /// For the guest, not judged yet.
+    arrived: VecDeque<Packet>,
+    /// For the guest, to be delivered once it has room.
+    ready: VecDeque<Packet>,
+    refused: u64,
+}
+
+impl Directory for Segment {
+    fn whose(&self, address: IpAddr) -> Option<Mac> {
+        Self::whose(self, address)
+    }
+}
+
+impl Device {
+    fn new(attachment: Attachment) -> Result<Self, NetDeviceError> {
+        let Attachment {
+            plug,
+            link,
+            numbers,
+            decisions,
+            limits,
+        } = attachment;
+        let epoll =
+            Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC).map_err(std::io::Error::from)?);
+        let qemu = link.stream().try_clone()?;
+        watch(&epoll, &qemu, QEMU)?;
+        watch(&epoll, plug.station().inbox.wake(), INBOX)?;
+        let offer = Offer {
+            features: feature::OFFERED,
+            // MAC and MTU QEMU says itself.
+            space: None,
+        };
+        let backend = Backend::new(offer, Arc::clone(&epoll), KICKS)?;
+        let interface = plug.station().interface.clone();
+        let flows = Flows::new(interface.guest, limits, numbers, Instant::now());
+        decisions.join(plug.station());
+        Ok(Self {
+            qemu: Front::new(qemu, backend, true)?,
+            epoll,
+            core: Core {
+                port: Port::new(interface, flows),
+                plug,
+                decisions,
+                arrived: VecDeque::new(),
+                ready: VecDeque::new(),
+                refused: 0,
+            },
+            link,
+        })
+    }
+
+    fn run(mut self) -> Result<(), NetDeviceError> {
+        let mut events = Vec::with_capacity(16);
+        let mut has_more = false;
+        loop {
+            let timeout = if has_more {
+                Some(Duration::ZERO)
+            } else {
+                let deadline = self.core.port.flows.next_deadline();
+                deadline.map(|at| at.saturating_duration_since(Instant::now()))
+            };
+            self.wait(&mut events, timeout)?;
+            for event in events.drain(..) {
+                let epoll::Event { data, flags, .. } = event;
+                if data.u64() != QEMU {
+                    // That there was one is all: the turn that follows looks at both rings, and into the inbox.
+                    continue;
+                }
+                if !flags.contains(epoll::EventFlags::IN) || !self.qemu.take()? {
+                    return Ok(());
+                }
+            }
+            if self.link.is_dismissed() {
+                return Ok(());
+            }
+            has_more = self.core.turn(&mut self.qemu.backend(), Instant::now());
+        }
+    }
+
+    fn wait(
+        &self,
+        events: &mut Vec<epoll::Event>,
+        timeout: Option<Duration>,
+    ) -> Result<(), NetDeviceError> {
+        let timeout = timeout.map(|time| Timespec {
+            tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: time.subsec_nanos().into(),
+        });
+        let buffer = rustix::buffer::spare_capacity(events);
+        match epoll::wait(&*self.epoll, buffer, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(std::io::Error::from(error).into()),
+        }
+    }
+}
+
+impl Core {
+    /// Moves at most a batch of packets each way. Returns whether there may be more to move at once.
+    fn turn(&mut self, backend: &mut Backend, now: Instant) -> bool {
+        let mut onward = Onward::default();
+        self.read_mail(&mut onward);
+        let sends_more = self.take_sent(backend, &mut onward, now);
+        let receives_more = self.give(backend, now);
+        self.port.flows.expire(now);
+        self.decisions.ask(self.port.flows.take_questions());
+        onward.go(&self.plug);
+        backend.rings.tx.signal();
+        backend.rings.rx.signal();
+        sends_more || receives_more
+    }
+
+    /// What was decided, before any packet is looked at.
+    fn read_mail(&mut self, onward: &mut Onward) {
+        let wants_packets = self.arrived.is_empty() && self.ready.is_empty();
+        let mail = self.plug.station().inbox.take(wants_packets);
+        if let Some(isolated) = mail.isolated {
+            self.port.isolate(isolated);
+            tracing::info!(guest = ?self.port.interface().guest, isolated, "isolation");
+        }
+        if let Some(available) = mail.available {
+            self.port.flows.set_available(available);
+        }
+        if let Some(epoch) = mail.epoch {
+            let epoch = self.port.flows.enter(epoch);
+            // They were judged before.
+            self.ready.clear();
+            let guest = self.port.interface().guest;
+            self.decisions.in_force(GuestEpoch { guest, epoch });
+        }
+        for verdict in &mail.verdicts {
+            for (way, packet) in self.port.settle(verdict) {
+                match way {
+                    Direction::Egress => onward.add(packet),
+                    Direction::Ingress => self.ready.push_back(packet),
+                }
+            }
+        }
+        self.arrived.extend(mail.packets);
+    }
+
+    fn take_sent(&mut self, backend: &mut Backend, onward: &mut Onward, now: Instant) -> bool {
+        let features = backend.features();
+        // A driver of an older version has another header. None of it is read.
+        if features & (1 << VIRTIO_F_VERSION_1) == 0 {
+            return false;
+        }
+        let ram = &backend.ram.memory;
+        let tx = &mut backend.rings.tx;
+        for _ in 0..BATCH {
+            let Some(chain) = tx.pop(ram) else {
+                return false;
+            };
+            let head = chain.head_index();
+            let read = Packet::read(ram, chain, features, self.port.interface().mtu);
+            // What was read is ours: the guest may have its buffer back.
+            tx.give_back(ram, head, 0);
+            let segment = self.plug.segment();
+            let sent = read
+                .map_err(Refusal::from)
+                .and_then(|packet| self.port.send(packet, segment, now));
+            match sent {
+                Ok(Sent::On(packet)) => onward.add(packet),
+                Ok(Sent::Answered(packet)) if self.ready.len() < BATCH => {
+                    self.ready.push_back(packet);
+                }
+                Ok(Sent::Answered(_) | Sent::Taken) => {}
+                Err(refusal) => self.count(&refusal),
+            }
+        }
+        true
+    }
+
+    fn give(&mut self, backend: &mut Backend, now: Instant) -> bool {
+        let features = backend.features();
+        if features & (1 << VIRTIO_F_VERSION_1) == 0 {
+            // Nobody is there to take them.
+            self.arrived.clear();
+            self.ready.clear();
+            return false;
+        }
+        for _ in 0..BATCH {
+            let Some(packet) = self.next_for_guest(features, now) else {
+                return false;
+            };
+            match deliver(
+                &mut backend.rings.rx,
+                &backend.ram.memory,
+                features,
+                &packet,
+            ) {
+                Ok(()) => {}
+                Err(DeliverError::NoRoom) => {
+                    self.ready.push_front(packet);
+                    return false;
+                }
+                Err(error) => self.count(&error),
+            }
+        }
+        true
+    }
+
+    /// The next packet that the guest may have. One is judged when it is about to be delivered, and not before.
+    fn next_for_guest(&mut self, features: u64, now: Instant) -> Option<Packet> {
+        loop {
+            let allowed = match self.ready.pop_front() {
+                Some(packet) => Ok(Some(packet)),
+                None => self.port.receive(self.arrived.pop_front()?, now),
+            };
+            let fitted = allowed
+                .and_then(|packet| Ok(packet.map(|packet| packet.fit(features)).transpose()?));
+            match fitted {
+                Ok(Some(packet)) => return Some(packet),
+                Ok(None) => {}
+                Err(refusal) => self.count(&refusal),
+            }
+        }
+    }
+
+    /// A hostile guest can cause this at will: only powers of two are logged.
+    fn count(&mut self, error: &dyn std::error::Error) {
+        self.refused += 1;
+        if self.refused.is_power_of_two() {
+            let guest = self.port.interface().guest;
+            tracing::warn!(?guest, refused = self.refused, %error, "a packet is refused");
+        }
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.decisions.leave(self.plug.station());
+    }
+}
+
+/// Packets that pass, by the station that each is for: one of these is woken once a turn.
+#[derive(Default)]
+struct Onward(Vec<(Mac, Vec<Packet>)>);
+
+impl Onward {
+    fn add(&mut self, packet: Packet) {
+        let to = packet.frame.destination;
+        match self.0.iter_mut().find(|(mac, _)| *mac == to) {
+            Some((_, packets)) => packets.push(packet),
+            None => self.0.push((to, vec![packet])),
+        }
+    }
+
+    /// What has no room there is lost, as on any network.
+    fn go(self, plug: &Plug) {
+        for (mac, packets) in self.0 {
+            let station: Option<Arc<Station>> = plug.segment().station(mac);
+            if let Some(station) = station {
+                station.inbox.put(packets);
+            }
+        }
+    }
+}
+
+fn watch(epoll: &OwnedFd, descriptor: impl AsFd, token: u64) -> std::io::Result<()> {
+    let token = epoll::EventData::new_u64(token);
+    epoll::add(epoll, descriptor, token, epoll::EventFlags::IN)?;
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! By what a packet's flow is found.
+
+use std::net::IpAddr;
+
+use bartizan_local::flow::{Direction, Flow};
+
+use crate::net::frame::{Icmp, Ip, Quoted, Transport, protocol};
+
+/// A flow of one guest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Key {
+    protocol: u8,
+    /// The guest's address.
+    local: IpAddr,
+    /// The other end's.
+    peer: IpAddr,
+    ends: Ends,
+}
+
+/// What tells flows of the same two addresses apart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Ends {
+    /// Both have ports.
+    Ports { local: u16, peer: u16 },
+    /// Questions and answers of that identifier, asked that way.
+    Echo { asked: Direction, id: u16 },
+    /// Messages of that type, that way: they have no answers.
+    Message { sent: Direction, kind: u8 },
+    /// Nothing that is known.
+    Opaque,
+}
+
+/// What a packet is to flows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Part {
+    /// Of this flow; if there is none, whether it may begin it.
+    Of(Key, bool),
+    /// Of what became of a packet of this flow.
+    Error(Key),
+    /// Of none.
+    None,
+}
+
+impl Part {
+    /// Of a packet that goes that way.
+    pub(super) fn of(ip: &Ip, way: Direction) -> Self {
+        let (local, peer) = ends(way, ip.source, ip.destination);
+        let key = |ends| Key {
+            protocol: ip.protocol,
+            local,
+            peer,
+            ends,
+        };
+        match &ip.transport {
+            Transport::Tcp {
+                source,
+                destination,
+                ..
+            }
+            | Transport::Udp {
+                source,
+                destination,
+            } => {
+                let (local, peer) = self::ends(way, *source, *destination);
+                Self::Of(key(Ends::Ports { local, peer }), true)
+            }
+            Transport::Icmp(Icmp::EchoRequest { id, .. }) => Self::Of(
+                key(Ends::Echo {
+                    asked: way,
+                    id: *id,
+                }),
+                true,
+            ),
+            Transport::Icmp(Icmp::EchoReply { id, .. }) => {
+                let asked = opposite(way);
+                Self::Of(key(Ends::Echo { asked, id: *id }), false)
+            }
+            Transport::Icmp(Icmp::Error { quoted, .. }) => {
+                // Known attack: a third station tells one end of a flow that it is broken. Only its other end may.
+                match Key::quoted(quoted, way) {
+                    Some(key) if (key.local, key.peer) == (local, peer) => Self::Error(key),
+                    _ => Self::None,
+                }
+            }
+            Transport::Icmp(Icmp::Other { kind }) => {
+                let (sent, kind) = (way, *kind);
+                Self::Of(key(Ends::Message { sent, kind }), true)
+            }
+            Transport::Neighbour(_) => Self::None,
+            Transport::Other => Self::Of(key(Ends::Opaque), true),
+        }
+    }
+}
+
+impl Key {
+    /// Of the packet in an error that goes that way: it went the other.
+    fn quoted(quoted: &Quoted, way: Direction) -> Option<Self> {
+        let went = opposite(way);
+        let (local, peer) = ends(went, quoted.source, quoted.destination);
+        let ends = match quoted.protocol {
+            protocol::TCP | protocol::UDP => {
+                let (local, peer) = self::ends(went, quoted.ports.0, quoted.ports.1);
+                Ends::Ports { local, peer }
+            }
+            protocol::ICMP | protocol::ICMPV6 => Ends::Echo {
+                asked: went,
+                id: quoted.echo()?,
+            },
+            _ => Ends::Opaque,
+        };
+        Some(Self {
+            protocol: quoted.protocol,
+            local,
+            peer,
+            ends,
+        })
+    }
+
+    /// As it is asked about, begun that way by a message of that type where it is of ICMP.
+    pub(super) fn flow(&self, begun: Direction, icmp_type: Option<u8>) -> Flow {
+        let port = match (self.ends, begun) {
+            (Ends::Ports { peer, .. }, Direction::Egress) => Some(peer),
+            (Ends::Ports { local, .. }, Direction::Ingress) => Some(local),
+            _ => None,
+        };
+        Flow {
+            direction: begun,
+            protocol: self.protocol,
+            peer: self.peer,
+            port,
+            icmp_type,
+        }
+    }
+}
+
+/// The guest's and the other end's, of a sender's and a receiver's.
+fn ends<T>(way: Direction, sender: T, receiver: T) -> (T, T) {
+    match way {
+        Direction::Egress => (sender, receiver),
+        Direction::Ingress => (receiver, sender),
+    }
+}
+
+/// The way back.
+pub(super) const fn opposite(way: Direction) -> Direction {
+    match way {
+        Direction::Egress => Direction::Ingress,
+        Direction::Ingress => Direction::Egress,
+    }
+}

@@ -1,0 +1,134 @@
+//! Verdicts that hold for more flows than the one that was asked about.
+//!
+//! Known attack: whoever can have many verdicts given makes the search for one long. There are a few at most, the oldest goes
+//! first, and a flow that is known needs none.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bartizan_local::flow::{Epoch, Flow, Verdict, Width};
+
+/// Most of one guest: a policy decides by few widths at a time.
+const MOST: usize = 64;
+
+/// What was decided on a flow.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Ruling {
+    pub(super) epoch: Epoch,
+    pub(super) allowed: bool,
+    pub(super) allowed_unavailable: bool,
+    pub(super) reason: Arc<str>,
+}
+
+/// The verdicts of one guest.
+#[derive(Debug, Default)]
+pub(super) struct Verdicts(VecDeque<(Width, Ruling)>);
+
+impl From<&Verdict> for Ruling {
+    fn from(verdict: &Verdict) -> Self {
+        Self {
+            epoch: verdict.epoch,
+            allowed: verdict.allowed,
+            allowed_unavailable: verdict.allowed_unavailable,
+            reason: verdict.reason.as_str().into(),
+        }
+    }
+}
+
+impl Ruling {
+    /// Whether the flow may be, by whether somebody can decide.
+    pub(super) const fn allows(&self, is_available: bool) -> bool {
+        self.allowed && (is_available || self.allowed_unavailable)
+    }
+}
+
+impl Verdicts {
+    /// Keeps one, in the place of an older one as wide.
+    pub(super) fn keep(&mut self, width: Width, ruling: Ruling) {
+        self.0.retain(|(other, _)| *other != width);
+        if self.0.len() >= MOST {
+            self.0.pop_back();
+        }
+        self.0.push_front((width, ruling));
+    }
+
+    /// Forgets what does not hold any more.
+    pub(super) fn forget(&mut self, present: Epoch) {
+        self.0.retain(|(_, ruling)| ruling.epoch.holds_in(present));
+    }
+
+    /// What was decided of a flow: the newest.
+    pub(super) fn find(&self, flow: &Flow) -> Option<&Ruling> {
+        let mut all = self.0.iter();
+        all.find_map(|(width, ruling)| width.contains(flow).then_some(ruling))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use bartizan_local::flow::Direction;
+
+    use super::*;
+
+    fn flow(port: u16) -> Flow {
+        Flow {
+            direction: Direction::Egress,
+            protocol: 6,
+            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: Some(port),
+            icmp_type: None,
+        }
+    }
+
+    fn of(port: u16) -> Width {
+        Width {
+            ports: Some((port, port)),
+            ..Width::default()
+        }
+    }
+
+    fn ruling(policy: u64) -> Ruling {
+        Ruling {
+            epoch: Epoch { policy, state: 0 },
+            allowed: true,
+            allowed_unavailable: false,
+            reason: "web/https".into(),
+        }
+    }
+
+    #[test]
+    fn the_newest_that_is_wide_enough_is_found_until_it_does_not_hold() {
+        let mut verdicts = Verdicts::default();
+        verdicts.keep(of(80), ruling(1));
+        verdicts.keep(of(443), ruling(2));
+        assert_eq!(verdicts.find(&flow(80)), Some(&ruling(1)));
+        assert_eq!(verdicts.find(&flow(81)), None);
+        verdicts.keep(Width::default(), ruling(3));
+        assert_eq!(verdicts.find(&flow(80)), Some(&ruling(3)));
+        verdicts.forget(Epoch {
+            policy: 3,
+            state: 0,
+        });
+        assert_eq!(verdicts.0.len(), 1);
+        verdicts.forget(Epoch {
+            policy: 3,
+            state: 1,
+        });
+        assert_eq!(verdicts.find(&flow(80)), None);
+    }
+
+    #[test]
+    fn however_many_are_given_few_are_kept() {
+        let mut verdicts = Verdicts::default();
+        for port in 0..10_000 {
+            verdicts.keep(of(port), ruling(1));
+        }
+        assert_eq!(verdicts.0.len(), MOST);
+        assert!(verdicts.find(&flow(9_999)).is_some() && verdicts.find(&flow(0)).is_none());
+        verdicts.keep(of(9_999), ruling(2));
+        assert_eq!(verdicts.0.len(), MOST);
+        assert_eq!(verdicts.find(&flow(9_999)), Some(&ruling(2)));
+    }
+}

@@ -1,0 +1,140 @@
+//! ICMP (RFC 792) and ICMPv6 (RFC 4443), but for neighbour discovery.
+
+use std::net::IpAddr;
+
+use super::cursor::Cursor;
+use super::{FrameError, ipv4, ipv6, protocol};
+
+/// A message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Icmp {
+    /// A question that is answered by an [`Icmp::EchoReply`] of the same identifier.
+    EchoRequest {
+        /// The message's type.
+        kind: u8,
+        /// Which question, or which program's.
+        id: u16,
+    },
+    /// The answer.
+    EchoReply {
+        /// The message's type.
+        kind: u8,
+        /// Of the question.
+        id: u16,
+    },
+    /// What became of a packet.
+    Error {
+        /// The message's type.
+        kind: u8,
+        /// The packet.
+        quoted: Quoted,
+    },
+    /// Any other.
+    Other {
+        /// The message's type.
+        kind: u8,
+    },
+}
+
+/// The beginning of a packet inside an error: whoever gets it has sent that packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Quoted {
+    /// Its sender.
+    pub source: IpAddr,
+    /// Its receiver.
+    pub destination: IpAddr,
+    /// Its protocol.
+    pub protocol: u8,
+    /// The first four bytes behind its IP header: both ports, where it has such.
+    pub ports: (u16, u16),
+    /// The two bytes behind these: where it is an echo, its identifier.
+    pub id: u16,
+}
+
+impl Icmp {
+    /// The message's type.
+    #[must_use]
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Self::EchoRequest { kind, .. }
+            | Self::EchoReply { kind, .. }
+            | Self::Error { kind, .. }
+            | Self::Other { kind } => *kind,
+        }
+    }
+
+    pub(super) fn parse_v4(cursor: &mut Cursor<'_>) -> Result<Self, FrameError> {
+        let (kind, rest) = head(cursor)?;
+        Ok(match kind {
+            8 => Self::EchoRequest { kind, id: rest },
+            0 => Self::EchoReply { kind, id: rest },
+            // Unreachable, source quench, redirect, time exceeded, parameter problem.
+            3 | 4 | 5 | 11 | 12 => {
+                let header = ipv4::Header::parse(cursor)?;
+                let addresses = (header.source.into(), header.destination.into());
+                if header.is_fragment {
+                    return Err(FrameError::Fragment);
+                }
+                let quoted = Quoted::parse(cursor, addresses, header.protocol)?;
+                Self::Error { kind, quoted }
+            }
+            kind => Self::Other { kind },
+        })
+    }
+
+    pub(super) fn parse_v6(cursor: &mut Cursor<'_>) -> Result<Self, FrameError> {
+        let (kind, rest) = head(cursor)?;
+        Ok(match kind {
+            128 => Self::EchoRequest { kind, id: rest },
+            129 => Self::EchoReply { kind, id: rest },
+            // Unreachable, too big, time exceeded, parameter problem. A quoted extension header is taken for an unknown protocol,
+            // of which there is no flow.
+            1..=4 => {
+                let header = ipv6::Header::parse(cursor)?;
+                let addresses = (header.source.into(), header.destination.into());
+                let quoted = Quoted::parse(cursor, addresses, header.next)?;
+                Self::Error { kind, quoted }
+            }
+            kind => Self::Other { kind },
+        })
+    }
+}
+
+/// Type, code, checksum, and the two halves of the word behind: the first is an echo's identifier.
+fn head(cursor: &mut Cursor<'_>) -> Result<(u8, u16), FrameError> {
+    let [kind, _code, _, _] = cursor.array()?;
+    let id = cursor.u16()?;
+    cursor.u16()?;
+    Ok((kind, id))
+}
+
+impl Quoted {
+    fn parse(
+        cursor: &mut Cursor<'_>,
+        (source, destination): (IpAddr, IpAddr),
+        number: u8,
+    ) -> Result<Self, FrameError> {
+        // At least 8 bytes of it (RFC 792).
+        let ports = (cursor.u16()?, cursor.u16()?);
+        let id = cursor.u16()?;
+        cursor.u16()?;
+        Ok(Self {
+            source,
+            destination,
+            protocol: number,
+            ports,
+            id,
+        })
+    }
+
+    /// Where it is an echo request: its identifier.
+    #[must_use]
+    pub const fn echo(&self) -> Option<u16> {
+        // Type and code are the first two bytes of what would be the ports.
+        let kind = self.ports.0 >> 8;
+        match (self.protocol, kind) {
+            (protocol::ICMP, 8) | (protocol::ICMPV6, 128) => Some(self.id),
+            _ => None,
+        }
+    }
+}

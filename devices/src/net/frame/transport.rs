@@ -1,0 +1,118 @@
+//! Headers of transport protocols, as far as flows are told apart by them.
+
+use std::fmt;
+
+use super::cursor::Cursor;
+use super::ipv4::Addresses;
+use super::{FrameError, Icmp, Neighbour, protocol};
+
+/// The header behind that of IP.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// TCP.
+    Tcp {
+        /// The sender's port.
+        source: u16,
+        /// The receiver's.
+        destination: u16,
+        /// Its flags.
+        flags: Flags,
+        /// Size of the header in bytes.
+        header: usize,
+    },
+    /// UDP.
+    Udp {
+        /// The sender's port.
+        source: u16,
+        /// The receiver's.
+        destination: u16,
+    },
+    /// ICMP of either version, but for neighbour discovery.
+    Icmp(Icmp),
+    /// Neighbour discovery.
+    Neighbour(Neighbour),
+    /// Any other protocol, opaque.
+    Other,
+}
+
+/// The flags of a TCP header (RFC 9293 section 3.1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Flags(pub u8);
+
+impl Flags {
+    /// No more data.
+    pub const FIN: u8 = 1;
+    /// Begin.
+    pub const SYN: u8 = 2;
+    /// End at once.
+    pub const RST: u8 = 4;
+    /// The acknowledgement counts.
+    pub const ACK: u8 = 16;
+
+    /// Whether one of these is set.
+    #[must_use]
+    pub const fn has(self, flags: u8) -> bool {
+        self.0 & flags != 0
+    }
+}
+
+impl fmt::Debug for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Flags({:#04x})", self.0)
+    }
+}
+
+impl Transport {
+    /// The header at `at` of a frame that ends where its packet does.
+    pub(super) fn parse(
+        packet: &[u8],
+        at: usize,
+        number: u8,
+        addresses: &Addresses,
+    ) -> Result<Self, FrameError> {
+        let mut cursor = Cursor::at(packet, at);
+        match (number, addresses) {
+            (protocol::TCP, _) => tcp(&mut cursor),
+            (protocol::UDP, _) => udp(&mut cursor),
+            (protocol::ICMP, Addresses::V4) => Icmp::parse_v4(&mut cursor).map(Self::Icmp),
+            (protocol::ICMPV6, Addresses::V6) => match Neighbour::parse(packet, at)? {
+                Some(neighbour) => Ok(Self::Neighbour(neighbour)),
+                None => Icmp::parse_v6(&mut cursor).map(Self::Icmp),
+            },
+            // The one's in the other: whoever takes it for a message judges something else.
+            (protocol::ICMP | protocol::ICMPV6, _) => Err(FrameError::Transport(number)),
+            _ => Ok(Self::Other),
+        }
+    }
+}
+
+fn tcp(cursor: &mut Cursor<'_>) -> Result<Transport, FrameError> {
+    let whole = cursor.left();
+    let (source, destination) = (cursor.u16()?, cursor.u16()?);
+    cursor.take(8)?;
+    let header = usize::from(cursor.u8()? >> 4) * 4;
+    let flags = Flags(cursor.u8()?);
+    if header < 20 || header > whole {
+        return Err(FrameError::Transport(protocol::TCP));
+    }
+    Ok(Transport::Tcp {
+        source,
+        destination,
+        flags,
+        header,
+    })
+}
+
+fn udp(cursor: &mut Cursor<'_>) -> Result<Transport, FrameError> {
+    let whole = cursor.left();
+    let (source, destination) = (cursor.u16()?, cursor.u16()?);
+    let length = usize::from(cursor.u16()?);
+    cursor.u16()?;
+    if length != whole {
+        return Err(FrameError::Transport(protocol::UDP));
+    }
+    Ok(Transport::Udp {
+        source,
+        destination,
+    })
+}

@@ -1,0 +1,62 @@
+//! What a network device may be: the daemon's word, looked at once.
+
+use std::net::Ipv4Addr;
+
+use bartizan_local::admission::Interface;
+
+use super::frame::Mac;
+
+/// Least MTU in bytes: what IPv6 needs (RFC 8200 section 5).
+const LEAST_MTU: u16 = 1280;
+
+/// A device cannot be so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum InterfaceError {
+    /// Its MAC is of no one station.
+    #[error("its MAC is not that of one station")]
+    Mac,
+    /// Its segment has no name.
+    #[error("its segment's name is not 1 to 63 of a-z, 0-9, `-`")]
+    Segment,
+    /// An address is of no one host, or its prefix too long.
+    #[error("its address is not that of one host")]
+    Address,
+    /// The MTU is too small.
+    #[error("its MTU is less than {LEAST_MTU}")]
+    Mtu,
+}
+
+/// Looks at a device that is to be admitted.
+pub fn check(interface: &Interface) -> Result<(), InterfaceError> {
+    let mac = Mac(interface.mac);
+    if mac.is_group() || mac == Mac::default() {
+        return Err(InterfaceError::Mac);
+    }
+    let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    let segment = interface.segment.as_bytes();
+    if !(1..=63).contains(&segment.len()) || !segment.iter().copied().all(is_plain) {
+        return Err(InterfaceError::Segment);
+    }
+    let v4 = interface
+        .ipv4
+        .is_none_or(|ip| ip.prefix <= 32 && is_host(ip.address));
+    let v6 = interface.ipv6.is_none_or(|ip| {
+        let address = ip.address;
+        ip.prefix <= 128
+            && !address.is_unspecified()
+            && !address.is_multicast()
+            && !address.is_loopback()
+    });
+    if !v4 || !v6 {
+        return Err(InterfaceError::Address);
+    }
+    if interface.mtu < LEAST_MTU {
+        return Err(InterfaceError::Mtu);
+    }
+    Ok(())
+}
+
+fn is_host(address: Ipv4Addr) -> bool {
+    let is_none = address.is_unspecified() || address.is_broadcast();
+    !is_none && !address.is_multicast() && !address.is_loopback()
+}

@@ -1,0 +1,186 @@
+//! One guest's port: what becomes of each packet of its and for it.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use bartizan_local::admission::Interface;
+use bartizan_local::flow::{Direction, Verdict};
+
+use super::dhcp;
+use super::flow::{FlowError, Flows, Judged};
+use super::frame::{Arp, ArpOperation, Body, Frame, Ip, Mac, Neighbour, NeighbourKind, Transport};
+use super::guard::{self, Spoof};
+use super::packet::{Packet, PacketError};
+
+/// Whose addresses are, on the guest's segment.
+pub trait Directory {
+    /// Whose an IP address is.
+    fn whose(&self, address: IpAddr) -> Option<Mac>;
+}
+
+/// A guest's port.
+#[derive(Debug)]
+pub struct Port {
+    interface: Interface,
+    /// Its flows.
+    pub flows: Flows,
+    is_isolated: bool,
+}
+
+/// What becomes of a packet of the guest's.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It goes to the station that it is for.
+    On(Packet),
+    /// It was for this host, which answers by this.
+    Answered(Packet),
+    /// It waits for a verdict, or is nobody's business.
+    Taken,
+}
+
+/// A packet does not pass.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The guest is cut from every network.
+    #[error("the guest is isolated")]
+    Isolated,
+    /// It is no packet that is carried.
+    #[error(transparent)]
+    Packet(#[from] PacketError),
+    /// The guest says what it is not.
+    #[error(transparent)]
+    Spoof(#[from] Spoof),
+    /// Its flow may not be.
+    #[error(transparent)]
+    Flow(#[from] FlowError),
+    /// It is for several stations, or for one that there is not, or that has not that address.
+    #[error("no station of the segment has these addresses")]
+    Nobody,
+    /// It is not for this guest.
+    #[error("the packet is not for this guest")]
+    Misdirected,
+}
+
+impl Port {
+    /// Of a device with these flows.
+    #[must_use]
+    pub const fn new(interface: Interface, flows: Flows) -> Self {
+        Self {
+            interface,
+            flows,
+            is_isolated: false,
+        }
+    }
+
+    /// What it is.
+    #[must_use]
+    pub const fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
+    /// Cuts the guest from every network, or lets it back.
+    pub const fn isolate(&mut self, isolated: bool) {
+        self.is_isolated = isolated;
+    }
+
+    /// Takes a packet of the guest's.
+    pub fn send(
+        &mut self,
+        packet: Packet,
+        segment: &impl Directory,
+        now: Instant,
+    ) -> Result<Sent, Refusal> {
+        if self.is_isolated {
+            return Err(Refusal::Isolated);
+        }
+        guard::check_sent(&self.interface, &packet.frame)?;
+        match &packet.frame.body {
+            Body::Arp(arp) => self.answer(answer_arp(arp, segment)),
+            Body::Ip(ip) => match &ip.transport {
+                Transport::Neighbour(message) => {
+                    self.answer(answer_neighbour(&packet.frame, ip, message, segment))
+                }
+                Transport::Udp {
+                    source: 68,
+                    destination: 67,
+                } => self.answer(dhcp::answer(&self.interface, &packet)),
+                _ if !is_at(segment, ip.destination, packet.frame.destination) => {
+                    Err(Refusal::Nobody)
+                }
+                _ => Ok(match self.flows.judge(packet, Direction::Egress, now)? {
+                    Judged::Pass(packet) => Sent::On(packet),
+                    Judged::Held => Sent::Taken,
+                }),
+            },
+        }
+    }
+
+    /// Takes a packet for the guest; returns it where it may have it now.
+    pub fn receive(&mut self, packet: Packet, now: Instant) -> Result<Option<Packet>, Refusal> {
+        if self.is_isolated {
+            return Err(Refusal::Isolated);
+        }
+        let ip = packet.frame.ip().ok_or(Refusal::Misdirected)?;
+        let is_for_it = packet.frame.destination == Mac(self.interface.mac)
+            && guard::is_own(&self.interface, ip.destination);
+        if !is_for_it {
+            return Err(Refusal::Misdirected);
+        }
+        Ok(match self.flows.judge(packet, Direction::Ingress, now)? {
+            Judged::Pass(packet) => Some(packet),
+            Judged::Held => None,
+        })
+    }
+
+    /// Takes a verdict; returns what it lets pass, each with its way.
+    pub fn settle(&mut self, verdict: &Verdict) -> Vec<(Direction, Packet)> {
+        if verdict.guest != self.interface.guest {
+            return Vec::new();
+        }
+        let mut released = self.flows.settle(verdict);
+        if self.is_isolated {
+            released.clear();
+        }
+        released
+    }
+
+    fn answer(&self, answer: Option<Vec<u8>>) -> Result<Sent, Refusal> {
+        let Some(bytes) = answer else {
+            return Ok(Sent::Taken);
+        };
+        let packet = Packet::own(bytes).map_err(PacketError::from)?;
+        Ok(Sent::Answered(packet))
+    }
+}
+
+/// Whether one station has both addresses.
+fn is_at(segment: &impl Directory, address: IpAddr, mac: Mac) -> bool {
+    !mac.is_group() && segment.whose(address) == Some(mac)
+}
+
+/// In the name of whoever has the address; nobody is asked. Of a probe for the guest's own there is none.
+fn answer_arp(arp: &Arp, segment: &impl Directory) -> Option<Vec<u8>> {
+    let asks = arp.operation == ArpOperation::Request && arp.sender_ip != arp.target_ip;
+    let station = segment.whose(arp.target_ip.into()).filter(|_| asks)?;
+    (station != arp.sender).then(|| arp.answered_by(station))
+}
+
+/// Likewise.
+fn answer_neighbour(
+    frame: &Frame,
+    ip: &Ip,
+    message: &Neighbour,
+    segment: &impl Directory,
+) -> Option<Vec<u8>> {
+    let target = message.target?;
+    let IpAddr::V6(asker) = ip.source else {
+        return None;
+    };
+    let station = segment.whose(target.into())?;
+    let asks = message.kind == NeighbourKind::Solicitation && !asker.is_unspecified();
+    (asks && station != frame.source)
+        .then(|| Neighbour::answered_by(target, station, (frame.source, asker)))
+}
+
+#[cfg(test)]
+mod tests;
