@@ -108,6 +108,10 @@ impl Network {
 
     /// Whether an address is one of the segment's, whoever has it.
     pub(super) fn is_near(&self, address: IpAddr) -> bool {
+        // RFC 4291 section 2.5.6: of whichever link it is.
+        if matches!(address, IpAddr::V6(address) if address.is_unicast_link_local()) {
+            return true;
+        }
         let mut own = self.addresses.iter();
         own.any(|(own, prefix)| match (own, address) {
             (IpAddr::V4(own), IpAddr::V4(address)) => {

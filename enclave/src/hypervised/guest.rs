@@ -3,13 +3,15 @@
 //! Known attack: a hypervisor that was taken over gives a guest another role or address. The record is verified here, too, under the
 //! fleet CA of this enclave's own configuration.
 
+use std::net::IpAddr;
+
 use bartizan_attestation::host::RunningGuest;
-use bartizan_attestation::launch::{LaunchRecordError, verify_record};
+use bartizan_attestation::launch::{self, LaunchRecordError, verify_record};
 use bartizan_policy::{Guest, Trust};
 use uuid::Uuid;
 
 use super::Host;
-use crate::deciding::WatchedGuest;
+use crate::deciding::{Network, WatchedGuest};
 
 /// A guest that cannot be what it is said to be.
 #[derive(Debug, thiserror::Error)]
@@ -41,5 +43,14 @@ pub(super) fn verified(running: &RunningGuest, host: Host<'_>) -> Result<Watched
         labels: record.labels,
         trust: Trust::None,
     };
-    Ok(WatchedGuest::new(guest, None))
+    Ok(WatchedGuest::new(guest, record.network.map(network)))
+}
+
+fn network(network: launch::Network) -> Network {
+    let v4 = network.ipv4.map(|ip| (IpAddr::V4(ip.address), ip.prefix));
+    let v6 = network.ipv6.map(|ip| (IpAddr::V6(ip.address), ip.prefix));
+    Network {
+        segment: network.segment,
+        addresses: v4.into_iter().chain(v6).collect(),
+    }
 }
