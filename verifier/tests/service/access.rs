@@ -169,7 +169,7 @@ async fn unknown_paths_methods_and_parameters_are_problems() {
 }
 
 #[test]
-fn only_hosts_and_operators_are_identified_by_their_certificates() {
+fn only_hosts_enclaves_and_operators_are_identified_by_their_certificates() {
     let fleet = Authority::fleet();
     let (ca, now) = (fleet.ca(), now_s());
     let host = Host::enrolled(&fleet);
@@ -190,12 +190,12 @@ fn only_hosts_and_operators_are_identified_by_their_certificates() {
         vec![leaf, host.authority.der.clone()]
     };
     let enclave = by_card(Usage::EnclaveTls, "enclave");
+    assert!(matches!(identify(&enclave), Peer::Enclave { card, .. } if card == host.card));
     let evidence = by_card(Usage::Evidence, "enclave");
     let hypervisor = by_card(Usage::Hypervisor, "hypervisor");
     for other in [
         card,
         guest.chain,
-        enclave,
         evidence,
         hypervisor,
         stranger,

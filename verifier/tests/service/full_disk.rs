@@ -31,7 +31,7 @@ async fn what_does_not_fit_is_refused_and_what_was_acknowledged_stays() {
     let host = Host::enrolled(&vault.fleet);
     let (connector, guest) = (host_client(&vault.fleet, &host), host.guest(1, 1));
 
-    let verifier = Verifier::start_as(limited(600), &configuration);
+    let verifier = Verifier::start_as(limited(720), &configuration);
     let mut connection = connect(&connector, verifier.address).await;
     let mut acknowledged = Vec::new();
     let refusal = loop {
