@@ -18,7 +18,7 @@ use std::collections::{HashMap, VecDeque};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use bartizan_local::flow::{FromDevices, Guest, GuestEpoch, Question, ToDevices};
+use bartizan_local::flow::{Epoch, FromDevices, Guest, GuestEpoch, Question, ToDevices};
 
 use crate::net::Station;
 pub use link::serve;
@@ -56,7 +56,8 @@ impl Decisions {
         let (epoch, isolated) = state.told.of(guest);
         let available = state.link.is_some();
         station.inbox.change(|mail| {
-            mail.epoch = Some(epoch);
+            // Without one, there is nothing that could be in force.
+            mail.epoch = (epoch != Epoch::default()).then_some(epoch);
             mail.isolated = Some(isolated);
             mail.available = Some(available);
         });
@@ -76,8 +77,10 @@ impl Decisions {
             state.stations.remove(&guest);
             // Of what it was told last nothing is judged any more.
             let (epoch, _) = state.told.of(guest);
-            state.say(FromDevices::InForce(GuestEpoch { guest, epoch }));
-            self.changed.notify_all();
+            if epoch != Epoch::default() {
+                state.say(FromDevices::InForce(GuestEpoch { guest, epoch }));
+                self.changed.notify_all();
+            }
         }
     }
 

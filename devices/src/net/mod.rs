@@ -27,6 +27,8 @@ mod inbox;
 mod interface;
 pub mod packet;
 pub mod port;
+#[cfg(test)]
+mod sample;
 
 pub use deliver::{DeliverError, deliver};
 pub(crate) use fabric::clash;

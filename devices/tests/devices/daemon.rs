@@ -1,6 +1,6 @@
 //! The daemon under test.
 
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -9,7 +9,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use bartizan_local::admission::{
-    self, Admission, AdmissionReply, AdmissionRequest, Service, Ticket,
+    self, Admission, AdmissionReply, AdmissionRequest, Interface, Service, Ticket,
 };
 use bartizan_local::attachment::{Attach, Attached, DeviceKind, MAX_FRAME};
 use bartizan_local::{read_frame, send_with_descriptors, write_frame};
@@ -64,17 +64,57 @@ impl Daemon {
         self.connect(STRANGER)
     }
 
+    /// The hypervisor daemon's link for what is decided.
+    pub(crate) fn decisions(&self) -> UnixStream {
+        let uid = rustix::process::geteuid().as_raw();
+        self.connect_to("decisions.sock", uid)
+    }
+
+    /// Of somebody else's.
+    pub(crate) fn strangers_decisions(&self) -> UnixStream {
+        self.connect_to("decisions.sock", STRANGER)
+    }
+
     fn connect(&self, uid: u32) -> UnixStream {
-        let control = connect(&self.path("control.sock"), uid);
+        self.connect_to("control.sock", uid)
+    }
+
+    fn connect_to(&self, socket: &str, uid: u32) -> UnixStream {
+        let control = connect(&self.path(socket), uid);
         control.set_read_timeout(Some(DEADLINE)).unwrap();
         control
     }
 
     /// Has a CID admitted by its [`ticket`].
     pub(crate) fn admit(&self, cid: u32, services: &[(u32, PathBuf)]) {
-        let admission = admission(ticket(cid), cid, services);
+        self.admit_with(cid, services, None);
+    }
+
+    /// As [`Self::admit`], with a network device.
+    pub(crate) fn admit_with(
+        &self,
+        cid: u32,
+        services: &[(u32, PathBuf)],
+        network: Option<Interface>,
+    ) {
+        let admission = Admission {
+            network,
+            ..admission(ticket(cid), cid, services)
+        };
         let reply = ask(&self.hypervisor(), &AdmissionRequest::Admit(admission));
         assert_eq!(reply, AdmissionReply::Done);
+    }
+
+    /// Waits until it has logged that.
+    pub(crate) fn wait_until_logged(&self, words: &str) {
+        let give_up = Instant::now() + DEADLINE;
+        while !std::fs::read_to_string(self.path("log"))
+            .unwrap()
+            .contains(words)
+        {
+            assert!(Instant::now() < give_up, "never logged: {words}");
+            std::thread::yield_now();
+        }
     }
 
     pub(crate) fn status(&self) -> String {
@@ -152,8 +192,16 @@ pub(crate) fn ask(link: &UnixStream, request: &AdmissionRequest) -> AdmissionRep
 
 /// Sends an attachment with descriptors; returns the answer.
 pub(crate) fn attach(control: &UnixStream, ticket: Ticket, descriptors: &[&dyn AsFd]) -> Attached {
+    attach_device(control, ticket, DeviceKind::Vsock, descriptors)
+}
+
+fn attach_device(
+    control: &UnixStream,
+    ticket: Ticket,
+    device: DeviceKind,
+    descriptors: &[&dyn AsFd],
+) -> Attached {
     let mut frame = Vec::new();
-    let device = DeviceKind::Vsock;
     write_frame(&mut frame, &Attach { ticket, device }, MAX_FRAME).unwrap();
     let descriptors: Vec<_> = descriptors
         .iter()
@@ -170,12 +218,13 @@ pub(crate) fn attach(control: &UnixStream, ticket: Ticket, descriptors: &[&dyn A
 pub(crate) fn attach_next(
     daemon: &Daemon,
     ticket: Ticket,
+    device: DeviceKind,
     descriptors: &[&dyn AsFd],
 ) -> (UnixStream, Attached) {
     let give_up = Instant::now() + DEADLINE;
     loop {
         let control = daemon.control();
-        match attach(&control, ticket, descriptors) {
+        match attach_device(&control, ticket, device, descriptors) {
             Attached::Refused(why)
                 if why.contains("has a device already") && Instant::now() < give_up => {}
             answer => return (control, answer),
@@ -234,6 +283,7 @@ fn spawn(directory: &TempDir) -> Child {
         .arg("--config")
         .arg(&config)
         .env("NOTIFY_SOCKET", &notify)
+        .stderr(File::create(directory.path().join("log")).unwrap())
         .spawn()
         .unwrap();
     let mut message = [0; 16];

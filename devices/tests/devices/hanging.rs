@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use bartizan_local::admission::{AdmissionReply, AdmissionRequest};
-use bartizan_local::attachment::Attached;
+use bartizan_local::attachment::{Attached, DeviceKind};
 use bartizan_local::send_with_descriptors;
 use rustix::fs::{OFlags, fcntl_setfl};
 use vmm_sys_util::eventfd::EventFd;
@@ -43,7 +43,7 @@ fn assert_nothing_is_kept(part: &[u8]) {
     assert_eq!(sent, part.len());
     drop((own, link));
     assert_eq!(of_the_daemon.read(&mut [0]).unwrap(), 0);
-    let (_link, answer) = attach_next(&daemon, ticket(7), &[]);
+    let (_link, answer) = attach_next(&daemon, ticket(7), DeviceKind::Vsock, &[]);
     assert_eq!(answer, Attached::Serving);
     assert!(daemon.is_alive());
 }

@@ -11,5 +11,6 @@ mod driver;
 mod halting;
 mod hanging;
 mod hostile;
+mod network;
 mod restart;
 mod service;

@@ -1,6 +1,6 @@
 //! A guest: its RAM in a memfd, its driver's rings, and QEMU's end of the vhost-user link.
 
-mod ring;
+pub(crate) mod ring;
 
 use std::fs::File;
 use std::io::Read;
@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use bartizan_devices::vsock::{HEADER_LEN, HOST_CID, Header};
-use bartizan_local::attachment::Attached;
+use bartizan_local::attachment::{Attached, DeviceKind};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use vhost::vhost_user::message::{VhostUserConfigFlags, VhostUserProtocolFeatures};
 use vhost::vhost_user::{Frontend, VhostUserFrontend};
@@ -81,7 +81,12 @@ impl Guest {
         services: &[(u32, PathBuf)],
     ) -> vhost::Result<()> {
         daemon.admit(self.cid, services);
-        let (link, answer) = attach_next(daemon, ticket(self.cid), &[&self.journal]);
+        let (link, answer) = attach_next(
+            daemon,
+            ticket(self.cid),
+            DeviceKind::Vsock,
+            &[&self.journal],
+        );
         assert_eq!(answer, Attached::Serving);
         let frontend = Frontend::from_stream(link.try_clone().unwrap(), 2);
         self.link = Some((link, frontend));
