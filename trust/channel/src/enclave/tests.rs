@@ -42,8 +42,7 @@ async fn both_show_clients_certificates_and_each_has_the_others_chain() {
     let fleet = Fleet::new();
     let client = || fleet.identity(ExtendedKeyUsagePurpose::ClientAuth, false);
     let (card, enclave) = (client(), client());
-    let connector =
-        EnclaveConnector::certified(move || Arc::clone(&card), &[&fleet.der]).unwrap();
+    let connector = EnclaveConnector::certified(move || Arc::clone(&card), &[&fleet.der]).unwrap();
     let shaken = shake(acceptor(&fleet, enclave), connector).await.unwrap();
     assert_eq!((shaken.0.unwrap().len(), shaken.1.len()), (1, 1));
 }
