@@ -22,6 +22,9 @@ pub struct Config {
     /// Where the coordinator's first stage has bundles fetched; nowhere if absent.
     #[serde(default)]
     pub coordinator: Option<Coordinator>,
+    /// Where the enclave's keeper connects for it; nowhere if absent.
+    #[serde(default)]
+    pub enclave: Option<Enclave>,
     /// The vault's socket.
     pub vault_socket: PathBuf,
     /// Folder of the boot counters and of the log of operations.
@@ -52,6 +55,18 @@ pub struct Coordinator {
     /// The socket at which it is served.
     pub socket: PathBuf,
     /// Users that may ask there: its own.
+    pub allowed_uids: Vec<u32>,
+}
+
+/// The enclave's links.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Enclave {
+    /// The socket of its link to the card.
+    pub socket: PathBuf,
+    /// The socket from which bytes are moved to the verifier, and back.
+    pub verifier_socket: PathBuf,
+    /// Users that may connect to both: the keeper's, and nobody else, since the vault certifies for whoever connects.
     pub allowed_uids: Vec<u32>,
 }
 

@@ -7,6 +7,7 @@
 //! | [`identity`] | the TLS identity, rotated at half its life |
 //! | [`verifier`] | nonces and judgements over TLS 1.3 |
 //! | [`bundles`] | what the coordinator's first stage has fetched |
+//! | [`enclave`] | the enclave's links: to the card, and to the verifier |
 //! | [`boots`] | boot counters, durable before they are told |
 //! | [`enroll`] | becoming a host of the fleet, once |
 //! | [`succession`] | staying one: at half of its life its certificate is followed by another, for another key |
@@ -35,6 +36,7 @@ pub mod config;
 pub mod confinement;
 mod door;
 mod durable;
+pub mod enclave;
 pub mod enroll;
 pub mod identity;
 pub mod machine;

@@ -19,7 +19,8 @@ use bartizan_card::bundles::Bundles;
 use bartizan_card::machine::this_machine;
 use bartizan_card::operations::{self, Aside, Clock, Operations, OperationsLog};
 use bartizan_card::{
-    Config, anchors, confinement, enroll, reporting_in, server, succession, unenrolled, verifier,
+    Config, anchors, confinement, enclave, enroll, reporting_in, server, succession, unenrolled,
+    verifier,
 };
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
@@ -118,6 +119,10 @@ fn execute(command: Command) -> Result<()> {
                 hypervisor: bind(&config.socket)?,
                 operators: bind(&config.operations_socket)?,
                 stage: stage.map(|stage| bind(&stage.socket)).transpose()?,
+                enclave: match &config.enclave {
+                    Some(links) => Some([bind(&links.socket)?, bind(&links.verifier_socket)?]),
+                    None => None,
+                },
             };
             std::fs::create_dir_all(config.state_dir.join("boots"))
                 .with_context(|| format!("could not make {}", config.state_dir.display()))?;
@@ -182,6 +187,8 @@ struct Listeners {
     operators: UnixListener,
     /// The coordinator's first stage, where it is served.
     stage: Option<UnixListener>,
+    /// The enclave's link to the card, and that to the verifier, where there are.
+    enclave: Option<[UnixListener; 2]>,
 }
 
 async fn run(config: &Config, machine: &Machine, listeners: Listeners) -> Result<()> {
@@ -199,6 +206,15 @@ async fn run(config: &Config, machine: &Machine, listeners: Listeners) -> Result
         tracing::warn!("this host is not enrolled; run `bartizan host enroll`");
         told = Some(ready());
     };
+    let enclave_listeners = match listeners.enclave {
+        Some([own, verifiers]) => Some((
+            tokio::net::UnixListener::from_std(own)?,
+            tokio::net::UnixListener::from_std(verifiers)?,
+        )),
+        None => None,
+    };
+    let enclave_uids = config.enclave.as_ref();
+    let enclave_uids = enclave_uids.map_or(&[][..], |links| &links.allowed_uids);
     let bundles = Arc::new(Bundles::default());
     let mut serving_stage = pin!(bundles.serve(stage.transpose()?, stage_uids));
     let card = tokio::select! {
@@ -214,8 +230,18 @@ async fn run(config: &Config, machine: &Machine, listeners: Listeners) -> Result
         verifier::tell(&card).await;
         std::future::pending().await
     };
+    let serving_enclave = async {
+        let Some((own, verifiers)) = enclave_listeners else {
+            return std::future::pending().await;
+        };
+        tokio::join!(
+            enclave::serve(Arc::clone(&card), own, enclave_uids),
+            enclave::forward(Arc::clone(&card), verifiers, enclave_uids),
+        );
+    };
     tokio::select! {
         () = telling => {}
+        () = serving_enclave => {}
         () = &mut serving_stage => {}
         () = server::serve(Arc::clone(&card), hypervisor, &config.allowed_uids) => {}
         () = server::serve(Arc::clone(&operations), operators, &config.operators_uids) => {}

@@ -97,6 +97,16 @@ struct TokenCertificates {
 }
 
 impl Verifier {
+    /// Where it is.
+    pub(crate) const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// What this host shows it.
+    pub(crate) fn identity(&self) -> &TlsIdentity {
+        &self.identity
+    }
+
     /// The verifier at `endpoint`, authenticated under the fleet CA that is trusted at each connection.
     #[must_use]
     pub fn new(endpoint: Endpoint, identity: Arc<TlsIdentity>, anchors: Arc<Anchors>) -> Self {

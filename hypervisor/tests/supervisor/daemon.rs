@@ -74,6 +74,7 @@ impl Daemon {
             qemu: child("/usr/bin/qemu-system-x86_64".into()),
             measurer: child(path("measurer")),
             accelerator: AcceleratorChoice::Tcg,
+            enclave: None,
             limits: LIMITS,
             services: Default::default(),
         };

@@ -31,6 +31,7 @@ pub mod tcb_info;
 mod usage;
 
 pub use chain::{VerifiedCertificate, verify_chain};
+pub use contents::key_in;
 pub use error::ChainError;
 pub use fleet_ca::{FleetCa, FleetCaError};
 pub use lineage::{FormerFleetCa, Lineage, LineageError};

@@ -100,6 +100,13 @@ impl EphemeralKey {
         Ok(params.serialize_request(self)?.der().to_vec())
     }
 
+    /// A certificate of the key's own making, DER: it says nothing, and lets TLS show the key before anybody has certified it.
+    pub fn self_signed(&self) -> Result<Vec<u8>, KeyError> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        Ok(params.self_signed(self)?.der().to_vec())
+    }
+
     /// Signs with ecdsa-with-SHA384, DER (RFC 3279 section 2.2.3): for TLS and CSRs.
     pub fn sign_der(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let pair = self.pair_for(&ECDSA_P384_SHA384_ASN1_SIGNING)?;

@@ -220,6 +220,11 @@ impl<'a> Contents<'a> {
     }
 }
 
+/// The key of a certificate (DER) of which nothing is verified: for who has proven possession of it, and for nobody else.
+pub fn key_in(der: &[u8]) -> Result<PublicKey, ChainError> {
+    Contents::read(der).map(|contents| contents.public_key)
+}
+
 /// The DER contents of object identifiers.
 fn contents<'a>(oids: &'a [Oid<'_>]) -> Vec<&'a [u8]> {
     oids.iter().map(Oid::as_bytes).collect()

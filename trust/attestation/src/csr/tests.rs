@@ -96,3 +96,16 @@ proptest! {
         let _ = EphemeralKey::from_pkcs8_der(&bytes);
     }
 }
+
+#[test]
+fn a_certificate_of_its_own_making_has_the_key_and_is_of_no_fleet() {
+    use crate::certificates::{Usage, key_in, verify_chain};
+    let key = EphemeralKey::generate().unwrap();
+    let shown = key.self_signed().unwrap();
+    assert_eq!(key_in(&shown), Ok(key.public_key()));
+    let fleet = crate::certificates::tests::fleet::Fleet::new();
+    let now = crate::certificates::tests::fleet::NOW;
+    for usage in Usage::ALL {
+        verify_chain(std::slice::from_ref(&shown), &fleet.anchor(), now, usage).unwrap_err();
+    }
+}

@@ -17,7 +17,9 @@ async fn read(connection: &mut Connection<DuplexStream>) -> Vec<u8> {
 #[tokio::test]
 async fn much_goes_both_ways_over_a_port_that_holds_little() {
     let (mut inside, mut outside) = ends(100);
-    let sent: Vec<u8> = (0..200_000_u32).map(|n| n.to_le_bytes()[n as usize % 3]).collect();
+    let sent: Vec<u8> = (0..200_000_u32)
+        .map(|n| n.to_le_bytes()[n as usize % 3])
+        .collect();
     let expected = sent.clone();
     let answering = tokio::spawn(async move {
         let mut connection = outside.accept().await.unwrap();
@@ -72,7 +74,9 @@ async fn one_that_is_opened_anew_ends_for_whoever_waits_for_it() {
     tokio::task::yield_now().await;
     let second = inside.open().await.unwrap();
     assert_eq!(waiting.await.unwrap(), b"");
-    // Only the last is there to be taken.
+    // The first is taken, and is at its end.
+    let mut taken = outside.accept().await.unwrap();
+    assert_eq!(read(&mut taken).await, b"");
     let mut taken = outside.accept().await.unwrap();
     taken.write_all(b"!").await.unwrap();
     drop(taken);

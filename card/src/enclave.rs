@@ -1,0 +1,133 @@
+//! The links of this host's enclave: the card's own, over which it certifies the enclave's keys, and the verifier's, of which it moves
+//! the bytes.
+//!
+//! The keeper, which runs the enclave's machine, connects for it: each socket is for that user alone. On the card's own link the card
+//! is the one that speaks TLS as a client, since nothing that a card certifies may pass for a server. What the enclave shows there
+//! before it is certified nobody vouches for but the way: the socket, and the vault, which certifies no enclave before the boot's last
+//! phase has ended.
+//!
+//! Known attack: a keeper that was taken over asks for certificates of keys of its own. It gets them, as it could have changed the
+//! machine that it runs: what is measured is what the launcher started, not what became of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bartizan_attestation::certificates::key_in;
+use bartizan_attestation::csr;
+use bartizan_attestation::host::{CardRefusal, ENCLAVE_FRAME, ForCard, FromCard};
+use bartizan_attestation::keys::{VaultReply, VaultRequest};
+use bartizan_channel::{ChannelError, EnclaveConnector};
+use bartizan_local::{FrameError, aio};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::time::timeout;
+
+use crate::door::{Door, Visitor};
+use crate::service::Card;
+use crate::vault::VaultError;
+
+/// How long a handshake may take: the enclave may run under emulation.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+/// How long the verifier may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Links at once of one kind: the one in use, and one whose end is not known yet.
+const LINKS: usize = 2;
+/// How long an enclave's certificates are valid, in seconds.
+const LIFETIME_S: u64 = 3600;
+
+/// A link to the enclave came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    /// TLS failed.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// It took too long.
+    #[error("the enclave did not answer in time")]
+    TimedOut,
+    /// The enclave said something else than a request.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The vault made no certificate for this card to show.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+/// Serves the enclave's link to its card, until dropped.
+pub async fn serve(card: Arc<Card>, listener: UnixListener, allowed_uids: &[u32]) {
+    let door = Door::new(allowed_uids, LINKS);
+    loop {
+        let Visitor { stream, place, .. } = door.next(&listener).await;
+        let card = Arc::clone(&card);
+        tokio::spawn(async move {
+            match converse(&card, stream).await {
+                Ok(()) | Err(LinkError::Frame(FrameError::Closed)) => {}
+                Err(error) => tracing::warn!(%error, "the link to the enclave broke"),
+            }
+            drop(place);
+        });
+    }
+}
+
+/// Moves the bytes between the enclave and the verifier, until dropped. They are TLS, of which this has no key.
+pub async fn forward(card: Arc<Card>, listener: UnixListener, allowed_uids: &[u32]) {
+    let door = Door::new(allowed_uids, LINKS);
+    loop {
+        let Visitor {
+            mut stream, place, ..
+        } = door.next(&listener).await;
+        let to = card.verifier().endpoint().clone();
+        tokio::spawn(async move {
+            let connecting = TcpStream::connect((to.host.as_str(), to.port));
+            match timeout(CONNECT, connecting).await {
+                Ok(Ok(mut verifier)) => {
+                    // Small records must not wait for others.
+                    let _slower = verifier.set_nodelay(true);
+                    let _ended = copy_bidirectional(&mut stream, &mut verifier).await;
+                }
+                _ => tracing::warn!("the enclave has no connection to the verifier: it is away"),
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn converse(card: &Card, stream: UnixStream) -> Result<(), LinkError> {
+    let shown = tokio::task::block_in_place(|| card.verifier().identity().current())?;
+    let identity = Arc::clone(&shown.identity);
+    let connector = EnclaveConnector::uncertified(move || Arc::clone(&identity))?;
+    let shaken = timeout(HANDSHAKE, connector.connect(stream)).await;
+    let (mut link, chain) = shaken.map_err(|_| LinkError::TimedOut)??;
+    let leaf = chain.first().map(Vec::as_slice).unwrap_or_default();
+    loop {
+        let ForCard::Certify { tls, evidence } = aio::read_frame(&mut link, ENCLAVE_FRAME).await?;
+        let reply = certify(card, leaf, tls, evidence).await;
+        let reply = reply.unwrap_or_else(|refusal| {
+            tracing::warn!(%refusal, "the enclave is not certified");
+            FromCard::Refused(refusal)
+        });
+        aio::write_frame(&mut link, &reply, ENCLAVE_FRAME).await?;
+    }
+}
+
+/// The key that TLS has proven is the one to be certified for TLS.
+async fn certify(
+    card: &Card,
+    shown: &[u8],
+    tls: Vec<u8>,
+    evidence: Vec<u8>,
+) -> Result<FromCard, CardRefusal> {
+    let asked = csr::verify(&tls).ok();
+    if asked.is_none() || asked != key_in(shown).ok() {
+        let why = "the TLS key to be certified is not the one that the link shows";
+        return Err(CardRefusal::VaultRefused(why.into()));
+    }
+    let request = VaultRequest::CertifyEnclave {
+        tls,
+        evidence,
+        lifetime_s: LIFETIME_S,
+    };
+    match card.vault.ask_async(request).await? {
+        VaultReply::Enclave(chains) => Ok(FromCard::Certified(chains)),
+        _ => Err(VaultError::Unexpected.into()),
+    }
+}
