@@ -17,6 +17,7 @@ mod lanes;
 mod large;
 mod machine;
 mod main_job;
+mod network;
 mod operations;
 mod pages;
 mod processes;
@@ -57,6 +58,7 @@ fn groups() -> Vec<Group> {
         beside(&boot::cases()),
         beside(rotations::CASES),
         beside(survival::CASES),
+        beside(network::CASES),
         beside(large::CASES),
         beside(running::CASES),
         beside(runbooks::CASES),

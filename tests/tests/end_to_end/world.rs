@@ -3,6 +3,8 @@
 use anyhow::{Result, bail};
 use bartizan_tests::stack::{Guest, GuestSpec, Host, Stack};
 
+use crate::network::Networked;
+
 /// The stack and its guests.
 #[derive(Default)]
 pub(crate) struct World {
@@ -11,6 +13,14 @@ pub(crate) struct World {
     other: Part<Guest>,
     another_host: Part<Host>,
     stack: Part<Stack>,
+    networked: Part<Networked>,
+}
+
+impl World {
+    /// A host with an enclave and two guests in a network, apart from the rest.
+    pub(crate) fn networked(&mut self) -> Result<&mut Networked> {
+        self.networked.get(Networked::start)
+    }
 }
 
 /// Started once. Where that failed, it fails for whoever needs it, at once and for the same reason.
