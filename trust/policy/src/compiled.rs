@@ -5,14 +5,17 @@ use std::net::IpAddr;
 use crate::decision::{Decided, Decision, RuleName};
 use crate::document::{Action, Effect, Kind, Policy, Rule};
 use crate::guest::Guest;
-use crate::index::{Depended, Outcome, Table};
+use crate::index::{Budget, Depended, NoTable, Outcome, Table};
 use crate::order::{default, default_unavailable, default_violation, of_kind, selecting};
 use crate::request::Request;
 
 /// Most rules of a kind.
 const MAX_RULES: usize = 1 << 16;
-/// Most bytes of an index.
-const MAX_BYTES: usize = 256 << 20;
+/// What the index of a guest's policies may take: 64 MiB, and some seconds.
+const BUDGET: Budget = Budget {
+    bytes: 64 << 20,
+    places: 1 << 28,
+};
 
 /// The policies that select a guest, indexed.
 #[derive(Debug)]
@@ -35,11 +38,21 @@ pub enum TooLarge {
     /// Their rules look at too many fields.
     #[error("a guest's policies look at too many labels of peers, or masks of arguments")]
     Fields,
-    /// Their index is too large.
+    /// Their index would take too much memory or time.
     #[error(
-        "the index of a guest's policies takes {0} bytes, {MAX_BYTES} at most: use fewer ranges that overlap"
+        "the index of a guest's policies would take more than {} MiB, or too long: use fewer ranges that overlap",
+        BUDGET.bytes >> 20
     )]
-    Index(usize),
+    Index,
+}
+
+impl From<NoTable> for TooLarge {
+    fn from(none: NoTable) -> Self {
+        match none {
+            NoTable::Fields => Self::Fields,
+            NoTable::OverBudget => Self::Index,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -75,20 +88,16 @@ impl Compiled {
     /// Compiles those of the policies that select a guest.
     pub fn of(policies: &[Policy], guest: &Guest) -> Result<Self, TooLarge> {
         let policies = selecting(policies, guest);
-        let compiled = Self {
-            exec: Rules::of(&policies, Kind::Exec)?,
-            file: Rules::of(&policies, Kind::File)?,
-            network: Rules::of(&policies, Kind::Network)?,
-            syscall: Rules::of(&policies, Kind::Syscall)?,
+        let mut budget = BUDGET;
+        let mut rules = |kind| Rules::of(&policies, kind, &mut budget);
+        Ok(Self {
+            exec: rules(Kind::Exec)?,
+            file: rules(Kind::File)?,
+            network: rules(Kind::Network)?,
+            syscall: rules(Kind::Syscall)?,
             resolvers: resolvers(&policies),
             any: !policies.is_empty(),
-        };
-        let bytes = Kind::ALL.map(|kind| compiled.rules(kind).table.bytes());
-        let bytes = bytes.into_iter().sum();
-        if bytes > MAX_BYTES {
-            return Err(TooLarge::Index(bytes));
-        }
-        Ok(compiled)
+        })
     }
 
     /// Decides a request of that guest.
@@ -133,7 +142,7 @@ impl Compiled {
 }
 
 impl Rules {
-    fn of(policies: &[&Policy], kind: Kind) -> Result<Self, TooLarge> {
+    fn of(policies: &[&Policy], kind: Kind, budget: &mut Budget) -> Result<Self, TooLarge> {
         let mut placed = of_kind(policies, kind);
         if placed.len() > MAX_RULES {
             return Err(TooLarge::Rules(placed.len()));
@@ -149,7 +158,7 @@ impl Rules {
         });
         Ok(Self {
             kind,
-            table: Table::new(&rules).ok_or(TooLarge::Fields)?,
+            table: Table::new(&rules, budget)?,
             named: named.collect(),
             default: default(policies, kind),
             default_unavailable: default_unavailable(policies, kind),

@@ -12,9 +12,9 @@ pub(crate) mod name;
 mod operation;
 mod path;
 mod range;
-mod rule;
+pub(crate) mod rule;
 mod selection;
-mod threshold;
+pub(crate) mod threshold;
 
 pub use action::Action;
 pub use call::{Call, Index};
@@ -41,11 +41,20 @@ use list::some;
 /// What guests may do.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Policy {
     /// Of the language: 1.
+    #[cfg_attr(test, schemars(range(min = 1, max = 1)))]
     pub version: u32,
     /// Its name, one in a fleet: `web`, `team-a/web`.
     #[serde(deserialize_with = "name::policy")]
+    #[cfg_attr(
+        test,
+        schemars(
+            regex(pattern = "^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$"),
+            length(max = 128)
+        )
+    )]
     pub name: String,
     /// Goes up with each issue of it: an older one is refused.
     pub serial: u64,
@@ -67,6 +76,7 @@ pub struct Policy {
         deserialize_with = "some",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub resolvers: Option<Vec<IpAddr>>,
     /// The rules, of all kinds.
     #[serde(default)]
@@ -84,6 +94,7 @@ pub struct Policy {
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Effect {
     /// It may not.
     #[default]
@@ -95,6 +106,7 @@ pub enum Effect {
 /// Whether a rule decides.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Mode {
     /// It does.
     #[default]
@@ -106,6 +118,7 @@ pub enum Mode {
 /// A kind of operation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Kind {
     /// A program is executed.
     Exec,
@@ -142,6 +155,7 @@ impl std::fmt::Display for Kind {
 /// What becomes of what no rule matches, by kind; left out, it is left to the other policies of the guest.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Defaults {
     /// Programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]

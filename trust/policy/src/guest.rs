@@ -21,6 +21,7 @@ pub struct Guest {
 /// What a guest is taken for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Trust {
     /// Nothing was appraised yet.
     None,

@@ -21,4 +21,5 @@ mod table;
 mod tree;
 
 pub use field::{Depended, Extent, Field};
-pub(crate) use table::{Outcome, Table};
+pub(crate) use set::Budget;
+pub(crate) use table::{NoTable, Outcome, Table};

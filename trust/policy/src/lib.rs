@@ -44,6 +44,7 @@ pub mod plain;
 mod policy_set;
 mod read;
 mod request;
+mod schema;
 mod signed;
 mod width;
 
@@ -66,5 +67,6 @@ pub use policy_set::{
 };
 pub use read::{Format, MAX_BYTES, ReadError, read};
 pub use request::{Flow, Known, MAX_NAMES, Operation, PeerGuest, Process, Request};
+pub use schema::SCHEMA;
 pub use signed::{AuthenticPolicy, PolicyRefusal, Sha384, SignPolicyError, sign_policy};
 pub use width::FlowWidth;

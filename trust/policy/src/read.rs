@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
+
 use crate::document::Policy;
 
 /// Most bytes of a policy.
@@ -47,9 +49,8 @@ pub fn read(text: &str, format: Format) -> Result<Policy, ReadError> {
         return Err(ReadError::TooLong(text.len()));
     }
     let policy: Policy = match format {
-        Format::Yaml => {
-            serde_saphyr::from_str(text).map_err(|error| ReadError::Yaml(Box::new(error)))?
-        }
+        Format::Yaml => serde_saphyr::from_str_with_options(text, yaml())
+            .map_err(|error| ReadError::Yaml(Box::new(error)))?,
         Format::Json => serde_json::from_str(text)?,
     };
     if policy.version != 1 {
@@ -67,5 +68,29 @@ pub fn read(text: &str, format: Format) -> Result<Policy, ReadError> {
     match rules.find(|rule| policy.resolvers.is_none() && rule.names_hosts()) {
         Some(rule) => Err(ReadError::NoResolvers(rule.name.clone())),
         None => Ok(policy),
+    }
+}
+
+/// What is written once has one meaning: nothing is taken from elsewhere in the text, or from another.
+fn yaml() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            // A node takes some four bytes of text.
+            max_events: MAX_BYTES,
+            max_nodes: MAX_BYTES / 4,
+            max_aliases: 0,
+            max_anchors: 0,
+            max_depth: 16,
+            flow_nesting_limit: 16,
+            max_documents: 1,
+            max_inclusion_depth: 0,
+            max_merge_keys: 0,
+            max_total_scalar_bytes: MAX_BYTES,
+        },
+        duplicate_keys: DuplicateKeyPolicy::Error,
+        merge_keys: MergeKeyPolicy::Error,
+        strict_booleans: true,
+        reject_unsupported_tags: true,
+        reject_tagged_field_names: true,
     }
 }

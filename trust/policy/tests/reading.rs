@@ -2,7 +2,7 @@
 
 use bartizan_policy::{
     Access, Action, Call, Cidr, Compiled, Count, Decided, Digest, Effect, Format, Guest, Hosts,
-    Operation, PathPattern, Process, Range, Request, Trust, read,
+    Operation, PathPattern, Process, Range, Request, TooLarge, Trust, read,
 };
 use uuid::Uuid;
 
@@ -169,6 +169,10 @@ fn what_is_wrong_is_told_with_its_place() {
         r#"{"version": 1, "name": "a", "serial": 1, "select": {"labels": {"a": "1", "a": "2"}}}"#;
     let said = read(twice, Format::Json).unwrap_err().to_string();
     assert!(said.contains("label `a` is there twice"), "{said}");
+    let anchored = WEB.replace("tcp], ports: [80", "&a tcp], ports: [80");
+    assert!(read(&anchored, Format::Yaml).is_err());
+    let two = format!("{WEB}---\n{WEB}");
+    assert!(read(&two, Format::Yaml).is_err());
     let opens = WEB.replace("name: no-bpf", "name: no-bpf\n    on_unavailable: allow");
     assert!(refused(&opens).contains("`no-bpf` denies"));
     let named = WEB.replace("name: no-bpf", "name: no bpf");
@@ -314,4 +318,38 @@ fn system_calls_are_known_by_name() {
             .all(|name| Call::named(name).is_some_and(|call| call.name() == Some(name)))
     );
     assert_eq!(Call(4000).to_string(), "4000");
+}
+
+/// Whoever compiles is not kept busy without end: ranges that all overlap would make a set of rules at each edge.
+#[test]
+fn an_index_has_an_end() {
+    let guest = Guest {
+        vm: Uuid::nil(),
+        role: "web".into(),
+        labels: [].into(),
+        trust: Trust::None,
+    };
+    let compiled = |text: &str| {
+        let policies = [read(text, Format::Yaml).unwrap()];
+        Compiled::of(&policies, &guest).map(drop)
+    };
+    let of = |count: u64, ranges: &dyn Fn(u64) -> String| {
+        let rule = |number| {
+            let ranges = ranges(number);
+            format!(
+                "- {{name: r{number}, effect: allow, syscall: {{arguments: [{{index: 0, values: [{ranges}]}}]}}}}\n"
+            )
+        };
+        let rules: String = (0..count).map(rule).collect();
+        compiled(&format!("version: 1\nname: a\nserial: 1\nrules:\n{rules}"))
+    };
+    let nested = |number: u64| format!("{}-{}", number, 1_000_000 - number);
+    assert_eq!(of(500, &nested), Ok(()));
+    assert_eq!(of(20_000, &nested), Err(TooLarge::Index));
+    let fields = (0..60).map(|mask| format!("{{index: 0, mask: {mask}, values: [0]}}"));
+    let fields = fields.collect::<Vec<_>>().join(", ");
+    let text = format!(
+        "version: 1\nname: a\nserial: 1\nrules: [{{name: r, effect: deny, syscall: {{arguments: [{fields}]}}}}]"
+    );
+    assert_eq!(compiled(&text), Err(TooLarge::Fields));
 }

@@ -12,12 +12,15 @@ use super::{Action, Digest, PathPattern};
 /// it was.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct IntegritySet {
     /// Its name, one in its policy.
     #[serde(deserialize_with = "super::name::rule")]
+    #[cfg_attr(test, schemars(regex(pattern = "^[A-Za-z0-9._-]{1,128}$")))]
     pub name: String,
     /// The files.
     #[serde(deserialize_with = "one_at_least")]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub files: Vec<IntegrityFile>,
     /// What is done about another; left out, as the policy says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,12 +30,14 @@ pub struct IntegritySet {
 /// A file, and what it may be.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct IntegrityFile {
     /// Its path.
     #[serde(deserialize_with = "one_file")]
     pub path: PathPattern,
     /// The SHA-256 of what it may be: one of these.
     #[serde(deserialize_with = "one_at_least")]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub sha256: Vec<Digest>,
 }
 

@@ -10,6 +10,7 @@ use super::{Call, Cidr, Digest, Hosts, Index, PathPattern, Range, labels};
 /// Processes.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Subject {
     /// Paths of executables.
     #[serde(
@@ -17,6 +18,7 @@ pub struct Subject {
         deserialize_with = "some",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub executables: Option<Vec<PathPattern>>,
     /// SHA-256 of executables.
     #[serde(
@@ -24,6 +26,7 @@ pub struct Subject {
         deserialize_with = "some",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub sha256: Option<Vec<Digest>>,
     /// Effective user IDs.
     #[serde(
@@ -31,12 +34,14 @@ pub struct Subject {
         deserialize_with = "some",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub uids: Option<Vec<Range<u32>>>,
 }
 
 /// Programs.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Exec {
     /// Their paths.
     #[serde(
@@ -44,6 +49,7 @@ pub struct Exec {
         deserialize_with = "some",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub paths: Option<Vec<PathPattern>>,
     /// Their SHA-256.
     #[serde(
@@ -51,12 +57,14 @@ pub struct Exec {
         deserialize_with = "some",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub sha256: Option<Vec<Digest>>,
 }
 
 /// Files that are opened.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct File {
     /// Their paths.
     #[serde(
@@ -64,6 +72,7 @@ pub struct File {
         deserialize_with = "some",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub paths: Option<Vec<PathPattern>>,
     /// For what.
     #[serde(
@@ -71,12 +80,14 @@ pub struct File {
         deserialize_with = "some",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub access: Option<Vec<Access>>,
 }
 
 /// What a file is opened for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Access {
     /// To be read.
     Read,
@@ -89,6 +100,7 @@ pub enum Access {
 /// Flows.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Network {
     /// Who begins them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,6 +111,7 @@ pub struct Network {
         deserialize_with = "some",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub protocols: Option<Vec<Protocol>>,
     /// The other end.
     #[serde(default)]
@@ -109,6 +122,7 @@ pub struct Network {
         deserialize_with = "some",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub ports: Option<Vec<Range<u16>>>,
     /// Types of ICMP messages.
     #[serde(
@@ -116,12 +130,14 @@ pub struct Network {
         deserialize_with = "some",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub icmp_types: Option<Vec<Range<u8>>>,
 }
 
 /// Who begins a flow.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Direction {
     /// The other end.
     Ingress,
@@ -132,6 +148,7 @@ pub enum Direction {
 /// A protocol above IP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Protocol {
     /// 1.
     Icmp,
@@ -166,6 +183,7 @@ impl Protocol {
 /// The other end of a flow: all that is given must hold.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Peer {
     /// Its address.
     #[serde(
@@ -173,6 +191,7 @@ pub struct Peer {
         deserialize_with = "some",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub addresses: Option<Vec<Cidr>>,
     /// It is a guest with one of these roles.
     #[serde(
@@ -180,6 +199,7 @@ pub struct Peer {
         deserialize_with = "some",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub roles: Option<Vec<String>>,
     /// It is a guest with all of these labels.
     #[serde(
@@ -194,12 +214,14 @@ pub struct Peer {
         deserialize_with = "some",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub names: Option<Vec<Hosts>>,
 }
 
 /// System calls.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Syscall {
     /// Which; left out, any.
     #[serde(
@@ -207,6 +229,7 @@ pub struct Syscall {
         deserialize_with = "some",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub calls: Option<Vec<Call>>,
     /// What must hold of the arguments: all of it.
     #[serde(default)]
@@ -216,6 +239,7 @@ pub struct Syscall {
 /// What must hold of one argument.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Argument {
     /// Which, from 0 to 5.
     pub index: Index,
@@ -224,6 +248,7 @@ pub struct Argument {
     pub mask: u64,
     /// These bits are one of these.
     #[serde(deserialize_with = "one_at_least")]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub values: Vec<Range<u64>>,
 }
 

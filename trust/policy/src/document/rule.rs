@@ -4,30 +4,42 @@ use serde::{Deserialize, Serialize};
 
 use super::{Action, Effect, Exec, File, Mode, Network, Rule, Subject, Syscall, What};
 
-/// See [`Rule`].
+/// A rule: whom and what it is about, and whether that may be. Exactly one of `exec`, `file`, `network` and `syscall` is there; `{}` means all of the kind.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Written {
+    /// Its name, one in its policy.
     #[serde(deserialize_with = "super::name::rule")]
+    #[cfg_attr(test, schemars(regex(pattern = "^[A-Za-z0-9._-]{1,128}$")))]
     name: String,
+    /// What becomes of what it matches.
     effect: Effect,
+    /// Whether it decides.
     #[serde(default)]
     mode: Mode,
+    /// The higher comes first.
     #[serde(default)]
     priority: i32,
+    /// What becomes of what it matches while nobody can decide; left out, as the policy says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     on_unavailable: Option<Effect>,
     /// What is done about what it denies; left out, as the policy says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     on_violation: Option<Action>,
+    /// The process; left out, any.
     #[serde(default)]
     subject: Subject,
+    /// Programs that are executed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     exec: Option<Exec>,
+    /// Files that are opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     file: Option<File>,
+    /// Flows that begin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     network: Option<Network>,
+    /// System calls that are made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     syscall: Option<Syscall>,
 }

@@ -12,6 +12,7 @@ use crate::guest::{Guest, Trust};
 /// Guests: all that is given must hold.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Selection {
     /// Their VMs' UUIDs.
     #[serde(
@@ -19,6 +20,7 @@ pub struct Selection {
         deserialize_with = "some",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub vms: Option<Vec<Uuid>>,
     /// Their roles.
     #[serde(
@@ -26,6 +28,7 @@ pub struct Selection {
         deserialize_with = "some",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub roles: Option<Vec<String>>,
     /// Their labels: all of these.
     #[serde(
@@ -40,6 +43,7 @@ pub struct Selection {
         deserialize_with = "some",
         skip_serializing_if = "Option::is_none"
     )]
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub trust: Option<Vec<Trust>>,
 }
 

@@ -45,6 +45,7 @@ impl Threshold {
 /// What a threshold counts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Count {
     /// Flows that begin.
     Flows,
@@ -87,9 +88,11 @@ pub(crate) enum NoThreshold {
 /// As it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Written {
     /// Its name, one in its policy.
     #[serde(deserialize_with = "super::name::rule")]
+    #[cfg_attr(test, schemars(regex(pattern = "^[A-Za-z0-9._-]{1,128}$")))]
     name: String,
     /// What is counted.
     count: Count,
@@ -100,6 +103,7 @@ pub(crate) struct Written {
     #[serde(default)]
     kind: Option<Kind>,
     /// The span, in seconds.
+    #[cfg_attr(test, schemars(range(min = 1, max = 86_400)))]
     within_s: u32,
     /// How much there may be in it.
     most: u64,

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::constraint::Constraint;
 use super::field::{Extent, Field, Value};
 use super::map::{Found, Map};
-use super::set::{Bits, Class, Place, Set, Sets};
+use super::set::{Bits, Budget, Class, OverBudget, Place, Set, Sets};
 
 /// A field, and of its values which rules they satisfy.
 #[derive(Debug)]
@@ -17,7 +17,6 @@ pub(crate) struct Dimension {
     pub(crate) every: Bits,
     /// Those that look at it and deny: they match what is not known.
     unknown: Class,
-    bytes: usize,
 }
 
 /// A dimension with the classes of a request's value.
@@ -29,25 +28,29 @@ pub(crate) struct Looked<'d> {
 
 impl Dimension {
     /// `denies`: of each place whether its rule denies.
-    pub(crate) fn new(field: Field, asked: &[(Constraint<'_>, Place)], denies: &[bool]) -> Self {
+    pub(crate) fn new(
+        field: Field,
+        asked: &[(Constraint<'_>, Place)],
+        denies: &[bool],
+        budget: &mut Budget,
+    ) -> Result<Self, OverBudget> {
         let rules = denies.len();
-        let mut sets = Sets::new(rules);
-        let map = Map::new(asked, &mut sets);
+        let mut sets = Sets::new(rules, budget);
+        let map = Map::new(asked, &mut sets)?;
         let deny = asked.iter().map(|(_, place)| *place);
         let deny = deny.filter(|place| denies.get(*place as usize) == Some(&true));
-        let unknown = sets.class(deny.collect());
+        let unknown = sets.class(deny.collect())?;
         let looking: HashSet<Place> = asked.iter().map(|(_, place)| *place).collect();
         let all = 0..Place::try_from(rules).unwrap_or(Place::MAX);
         let every = Bits::of(all.filter(|place| !looking.contains(place)), rules);
-        let bytes = sets.bytes() + map.bytes();
-        Self {
+        let bytes = map.bytes();
+        Ok(Self {
             field,
             map,
-            sets: sets.finish(),
+            sets: sets.finish(bytes)?,
             every,
             unknown,
-            bytes,
-        }
+        })
     }
 
     pub(crate) fn look(&self, value: Value<'_>) -> Looked<'_> {
@@ -63,10 +66,6 @@ impl Dimension {
 
     pub(crate) fn extent(&self, value: Value<'_>) -> Extent {
         self.map.extent(value)
-    }
-
-    pub(crate) const fn bytes(&self) -> usize {
-        self.bytes
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::constraint::Constraint;
 use super::field::{Extent, Value};
 use super::ranges::Ranges;
-use super::set::{Class, Place, Sets};
+use super::set::{Class, OverBudget, Place, Sets};
 use super::tree::Tree;
 use crate::request::MAX_NAMES;
 
@@ -31,9 +31,12 @@ pub(crate) enum Found {
 }
 
 impl Map {
-    pub(crate) fn new(asked: &[(Constraint<'_>, Place)], sets: &mut Sets) -> Self {
-        match asked.first() {
-            Some((Constraint::Addresses(_), _)) => Self::addresses(asked, sets),
+    pub(crate) fn new(
+        asked: &[(Constraint<'_>, Place)],
+        sets: &mut Sets<'_>,
+    ) -> Result<Self, OverBudget> {
+        Ok(match asked.first() {
+            Some((Constraint::Addresses(_), _)) => Self::addresses(asked, sets)?,
             Some((Constraint::Paths(_), _)) => {
                 let patterns = asked.iter().flat_map(|(constraint, place)| {
                     let Constraint::Paths(patterns) = constraint else {
@@ -41,7 +44,7 @@ impl Map {
                     };
                     patterns.iter().map(of_path(*place))
                 });
-                Self::Paths(Tree::new(patterns, sets))
+                Self::Paths(Tree::new(patterns, sets)?)
             }
             Some((Constraint::Names(_), _)) => {
                 let patterns = asked.iter().flat_map(|(constraint, place)| {
@@ -50,7 +53,7 @@ impl Map {
                     };
                     patterns.iter().map(of_name(*place))
                 });
-                Self::Names(Tree::new(patterns, sets))
+                Self::Names(Tree::new(patterns, sets)?)
             }
             Some((Constraint::Words(_), _)) => {
                 let mut words = HashMap::<Box<str>, Vec<Place>>::new();
@@ -61,7 +64,7 @@ impl Map {
                         }
                     }
                 }
-                Self::Words(classed(words, sets))
+                Self::Words(classed(words, sets)?)
             }
             Some((Constraint::Digests(_), _)) => {
                 let mut digests = HashMap::<[u8; 32], Vec<Place>>::new();
@@ -72,7 +75,7 @@ impl Map {
                         }
                     }
                 }
-                Self::Digests(classed(digests, sets))
+                Self::Digests(classed(digests, sets)?)
             }
             Some((Constraint::Numbers(_), _)) | None => {
                 let mut ranges = Vec::new();
@@ -81,12 +84,15 @@ impl Map {
                         ranges.extend(list.iter().map(|(first, last)| (*first, *last, *place)));
                     }
                 }
-                Self::Numbers(Ranges::new(&ranges, sets))
+                Self::Numbers(Ranges::new(&ranges, sets)?)
             }
-        }
+        })
     }
 
-    fn addresses(asked: &[(Constraint<'_>, Place)], sets: &mut Sets) -> Self {
+    fn addresses(
+        asked: &[(Constraint<'_>, Place)],
+        sets: &mut Sets<'_>,
+    ) -> Result<Self, OverBudget> {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for (constraint, place) in asked {
             if let Constraint::Addresses(networks) = constraint {
@@ -97,10 +103,10 @@ impl Map {
                 }
             }
         }
-        Self::Addresses {
-            v4: Ranges::new(&v4, sets),
-            v6: Ranges::new(&v6, sets),
-        }
+        Ok(Self::Addresses {
+            v4: Ranges::new(&v4, sets)?,
+            v6: Ranges::new(&v6, sets)?,
+        })
     }
 
     pub(crate) fn find(&self, value: Value<'_>) -> Found {
@@ -166,9 +172,9 @@ impl Map {
 
 fn classed<K: Eq + std::hash::Hash>(
     gathered: HashMap<K, Vec<Place>>,
-    sets: &mut Sets,
-) -> HashMap<K, Class> {
-    let class = |(key, places)| (key, sets.class(places));
+    sets: &mut Sets<'_>,
+) -> Result<HashMap<K, Class>, OverBudget> {
+    let class = |(key, places)| Ok((key, sets.class(places)?));
     gathered.into_iter().map(class).collect()
 }
 

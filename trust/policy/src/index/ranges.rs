@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::set::{Class, Place, Sets};
+use super::set::{Class, OverBudget, Place, Sets};
 
 /// The numbers from each start to the next have one class.
 #[derive(Default, Debug)]
@@ -13,7 +13,10 @@ pub(crate) struct Ranges {
 
 impl Ranges {
     /// Of ranges, each from its first to its last number.
-    pub(crate) fn new(ranges: &[(u128, u128, Place)], sets: &mut Sets) -> Self {
+    pub(crate) fn new(
+        ranges: &[(u128, u128, Place)],
+        sets: &mut Sets<'_>,
+    ) -> Result<Self, OverBudget> {
         // At each number where something begins or ends: first what ended before, then what begins.
         let mut edges: Vec<(u128, bool, Place)> = Vec::with_capacity(2 * ranges.len());
         for &(first, last, place) in ranges {
@@ -26,7 +29,7 @@ impl Ranges {
         // A rule may have ranges that overlap.
         let mut open = BTreeSet::new();
         let mut depth = std::collections::HashMap::<Place, u32>::new();
-        let (mut starts, mut classes) = (vec![0], vec![sets.class(Vec::new())]);
+        let (mut starts, mut classes) = (vec![0], vec![sets.class(Vec::new())?]);
         let mut edges = edges.into_iter().peekable();
         while let Some((at, begins, place)) = edges.next() {
             let open_of = depth.entry(place).or_default();
@@ -43,7 +46,7 @@ impl Ranges {
             if edges.peek().is_some_and(|next| next.0 == at) {
                 continue;
             }
-            let class = sets.class(open.iter().copied().collect());
+            let class = sets.class(open.iter().copied().collect())?;
             if classes.last() == Some(&class) {
                 continue;
             }
@@ -54,10 +57,10 @@ impl Ranges {
             starts.push(at);
             classes.push(class);
         }
-        Self {
+        Ok(Self {
             starts: starts.into(),
             classes: classes.into(),
-        }
+        })
     }
 
     pub(crate) fn find(&self, number: u128) -> Option<Class> {

@@ -112,46 +112,67 @@ impl Set {
 /// Which set of a dimension.
 pub(crate) type Class = u32;
 
+/// What an index may take: whoever writes policies may not have who compiles them run out of memory or time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    /// Of memory, in bytes.
+    pub(crate) bytes: usize,
+    /// Of time, in places that are looked at.
+    pub(crate) places: usize,
+}
+
+/// An index would take more than it may.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct OverBudget;
+
+impl Budget {
+    /// Takes memory from it.
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<(), OverBudget> {
+        self.bytes = self.bytes.checked_sub(bytes).ok_or(OverBudget)?;
+        Ok(())
+    }
+}
+
 /// The sets of a dimension, each kept once.
-#[derive(Default, Debug)]
-pub(crate) struct Sets {
+#[derive(Debug)]
+pub(crate) struct Sets<'b> {
     sets: Vec<Set>,
     known: HashMap<Set, Class>,
     rules: usize,
-    bytes: usize,
+    budget: &'b mut Budget,
 }
 
-impl Sets {
+impl<'b> Sets<'b> {
     /// Of so many rules.
-    pub(crate) fn new(rules: usize) -> Self {
+    pub(crate) fn new(rules: usize, budget: &'b mut Budget) -> Self {
         Self {
+            sets: Vec::new(),
+            known: HashMap::new(),
             rules,
-            ..Self::default()
+            budget,
         }
     }
 
     /// The class of a set of places, in any order.
-    pub(crate) fn class(&mut self, mut places: Vec<Place>) -> Class {
+    pub(crate) fn class(&mut self, mut places: Vec<Place>) -> Result<Class, OverBudget> {
+        let looked_at = self.budget.places.checked_sub(places.len());
+        self.budget.places = looked_at.ok_or(OverBudget)?;
         places.sort_unstable();
         places.dedup();
         let set = Set::of(&places, self.rules);
         if let Some(class) = self.known.get(&set) {
-            return *class;
+            return Ok(*class);
         }
-        let class = Class::try_from(self.sets.len()).unwrap_or(Class::MAX);
-        self.bytes += set.bytes();
+        let class = Class::try_from(self.sets.len()).map_err(|_| OverBudget)?;
+        self.budget.take(set.bytes())?;
         self.sets.push(set.clone());
         self.known.insert(set, class);
-        class
+        Ok(class)
     }
 
-    /// What they take.
-    pub(crate) const fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// All of them, by class.
-    pub(crate) fn finish(self) -> Box<[Set]> {
-        self.sets.into()
+    /// All of them, by class; and what the maps beside them take.
+    pub(crate) fn finish(self, maps: usize) -> Result<Box<[Set]>, OverBudget> {
+        self.budget.take(maps)?;
+        Ok(self.sets.into())
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::constraint::{self, Constraint};
 use super::dimension::{Dimension, Looked};
 use super::field::{Depended, Field};
-use super::set::{Bits, Place};
+use super::set::{Bits, Budget, OverBudget, Place};
 use crate::document::{Effect, Mode, Rule};
 use crate::request::Request;
 
@@ -22,6 +22,21 @@ pub(crate) struct Table {
     enforced: Bits,
 }
 
+/// There is no such index.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NoTable {
+    /// The rules look at more fields than there may be.
+    Fields,
+    /// It would take more than it may.
+    OverBudget,
+}
+
+impl From<OverBudget> for NoTable {
+    fn from(_: OverBudget) -> Self {
+        Self::OverBudget
+    }
+}
+
 /// The places of the rules that a request is decided by.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Outcome {
@@ -32,8 +47,8 @@ pub(crate) struct Outcome {
 }
 
 impl Table {
-    /// Of rules in their order; none where they look at more fields than there may be.
-    pub(crate) fn new(rules: &[&Rule]) -> Option<Self> {
+    /// Of rules in their order.
+    pub(crate) fn new(rules: &[&Rule], budget: &mut Budget) -> Result<Self, NoTable> {
         let places = |rules: usize| 0..Place::try_from(rules).unwrap_or(Place::MAX);
         let denies: Vec<_> = rules
             .iter()
@@ -46,15 +61,15 @@ impl Table {
             }
         }
         if asked.len() > MAX_DIMENSIONS {
-            return None;
+            return Err(NoTable::Fields);
         }
         let dimensions = asked.into_iter();
         let dimensions = dimensions
-            .map(|(field, asked)| Dimension::new(field, &asked, &denies))
-            .collect();
+            .map(|(field, asked)| Dimension::new(field, &asked, &denies, budget))
+            .collect::<Result<_, _>>()?;
         let enforced = places(rules.len()).zip(rules);
         let enforced = enforced.filter(|(_, rule)| rule.mode == Mode::Enforce);
-        Some(Self {
+        Ok(Self {
             dimensions,
             all: Bits::of(places(rules.len()), rules.len()),
             enforced: Bits::of(enforced.map(|(place, _)| place), rules.len()),
@@ -131,10 +146,5 @@ impl Table {
             }
         }
         outcome
-    }
-
-    /// What it takes in memory.
-    pub(crate) fn bytes(&self) -> usize {
-        self.dimensions.iter().map(Dimension::bytes).sum()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::set::{Class, Place, Sets};
+use super::set::{Class, OverBudget, Place, Sets};
 
 /// A tree of segments: of paths from the root on, of names from their end on.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ impl Tree {
     /// Of patterns: segments, whether all below are meant, and the rule.
     pub(crate) fn new<'p, S: Iterator<Item = &'p str>>(
         patterns: impl Iterator<Item = (S, bool, Place)>,
-        sets: &mut Sets,
-    ) -> Self {
+        sets: &mut Sets<'_>,
+    ) -> Result<Self, OverBudget> {
         let mut nodes = vec![Node::default()];
         let mut gathered = vec![Gathered::default()];
         for (segments, below, place) in patterns {
@@ -59,12 +59,12 @@ impl Tree {
             }
         }
         let mut tree = Self { nodes };
-        tree.settle(&gathered, sets);
-        tree
+        tree.settle(&gathered, sets)?;
+        Ok(tree)
     }
 
     /// Gives each node its classes, with what is meant by those above it.
-    fn settle(&mut self, gathered: &[Gathered], sets: &mut Sets) {
+    fn settle(&mut self, gathered: &[Gathered], sets: &mut Sets<'_>) -> Result<(), OverBudget> {
         let mut due = vec![(0, Vec::new())];
         while let Some((at, above)) = due.pop() {
             let (Some(node), Some(own)) = (self.nodes.get_mut(at), gathered.get(at)) else {
@@ -72,11 +72,12 @@ impl Tree {
             };
             let with = |more: &[Place]| [&above, more].concat();
             let below = with(&own.below);
-            node.here = sets.class(with(&own.here));
-            node.nothing = sets.class(above.clone());
-            node.below = sets.class(below.clone());
+            node.here = sets.class(with(&own.here))?;
+            node.nothing = sets.class(above.clone())?;
+            node.below = sets.class(below.clone())?;
             due.extend(node.children.values().map(|child| (*child, below.clone())));
         }
+        Ok(())
     }
 
     /// The class of what has these segments.
