@@ -11,12 +11,18 @@ const NAME: &str = "config.yaml";
 
 /// Makes it.
 pub fn sealed(image: &[u8], configuration: &[u8]) -> io::Result<File> {
+    let padding = image.len().next_multiple_of(4) - image.len();
+    let padding = [0; 3].get(..padding).unwrap_or_default().to_vec();
+    sealed_copy(&[image, &padding, &archive(configuration)?])
+}
+
+/// These bytes in a memory file, which QEMU may open by its descriptor's path whatever else Landlock keeps from it.
+pub fn sealed_copy(parts: &[&[u8]]) -> io::Result<File> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let mut file = File::from(memfd_create("bartizan-enclave", flags)?);
-    file.write_all(image)?;
-    let padding = image.len().next_multiple_of(4) - image.len();
-    file.write_all([0; 3].get(..padding).unwrap_or_default())?;
-    file.write_all(&archive(configuration)?)?;
+    for part in parts {
+        file.write_all(part)?;
+    }
     let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
     fcntl_add_seals(&file, seals)?;
     // QEMU's user opens it through /proc/self/fd, which asks the inode's mode.

@@ -67,8 +67,7 @@ impl Machine {
         };
         let command_line = String::from_utf8(read(&config.command_line)?)?;
         let image = image::sealed(&read(&config.image)?, &read(&config.config)?)?;
-        let kernel = File::open(&config.kernel)
-            .with_context(|| format!("could not open {}", config.kernel.display()))?;
+        let kernel = image::sealed_copy(&[&read(&config.kernel)?])?;
         if let Some(parts) = &config.parts {
             parts.link().context("QEMU's folder")?;
         }
