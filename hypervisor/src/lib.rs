@@ -1,11 +1,12 @@
 //! Runs guests and serves their attestation API.
 //!
-//! Two programs are built from this crate:
+//! Three programs are built from this crate:
 //!
 //! | program | lives as long as | holds |
 //! |---|---|---|
 //! | `bartizan-supervisor` | one boot of one guest | that guest's RAM file, QEMU, measurer, devices, launch secret |
 //! | `bartizan-hypervisor` | the host | nothing that a guest needs to go on: it can be killed and started again |
+//! | `bartizan-keeper` | the host | the enclave's QEMU, which ends with it |
 //!
 //! | module | concept |
 //! |---|---|
@@ -14,6 +15,7 @@
 //! | [`api`] | what a guest may ask |
 //! | [`supervisor`] | one boot of one guest, from its files' hashes to its end |
 //! | [`confinement`] | what each of the processes gives up |
+//! | [`keeper`] | the enclave's machine: its QEMU, its links |
 //! | [`cgroup`] | the control group of one boot: its limits, and its end |
 //! | [`log`] | what both programs log, and how much |
 
@@ -35,6 +37,7 @@ pub mod confinement;
 pub mod daemon;
 #[cfg(test)]
 mod headless;
+pub mod keeper;
 pub mod log;
 pub mod measured_program;
 pub mod qemu;

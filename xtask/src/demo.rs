@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::progress::step;
-use crate::{components, guest_image, sh};
+use crate::{components, enclave_image, guest_image, sh};
 
 /// Programs that run in the guest: linked statically, since a guest may be any Linux.
 const GUEST_PROGRAMS: &[&str] = &["bartizan-guest", "bartizan-sample", "bartizan-test-agent"];
@@ -26,6 +26,7 @@ pub(crate) enum Build {
 
 /// Everything that the stack is started from.
 pub(crate) struct Stage {
+    enclave: PathBuf,
     image: PathBuf,
     program_disk: PathBuf,
     programs: PathBuf,
@@ -76,7 +77,7 @@ pub(crate) fn stage(build: Build) -> Result<Stage> {
     step("build: launcher and guest programs (static)", || {
         let mut cargo = sh::cargo();
         cargo
-            .env("RUSTFLAGS", "-C target-feature=+crt-static")
+            .env("CARGO_ENCODED_RUSTFLAGS", flags_of_static_programs())
             .env("CARGO_PROFILE_DEV_STRIP", "symbols")
             .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
             .args(["build", "--locked"])
@@ -86,6 +87,8 @@ pub(crate) fn stage(build: Build) -> Result<Stage> {
         cargo.args(["--package=bartizan-guest", "--package=bartizan-test-agent"]);
         // Nothing that lies on the host's disk is part of its first process.
         cargo.arg("--package=bartizan-launcher");
+        // The one program of the enclave's machine. Where it was built is no part of it.
+        cargo.arg("--package=bartizan-enclave");
         sh::quiet(&mut cargo).map(drop)
     })?;
     let image = guest_image::ensure()?;
@@ -96,12 +99,28 @@ pub(crate) fn stage(build: Build) -> Result<Stage> {
     step("disk with the guest's programs", || {
         guest_image::program_disk(&in_guest, &program_disk)
     })?;
+    let enclave = target.join(format!("artifacts/enclave-{programs}"));
+    enclave_image::make(&built.join("bartizan-enclave"), &image, &enclave)?;
     Ok(Stage {
+        enclave,
         image,
         program_disk,
         programs: target.join(programs),
         guest_programs: built,
     })
+}
+
+/// Static, and without the names of the folders in which sources and dependencies lie.
+fn flags_of_static_programs() -> String {
+    let home = std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME"));
+    let home = home.unwrap_or_default();
+    let root = sh::root().display().to_string();
+    let flags = [
+        "-Ctarget-feature=+crt-static".to_owned(),
+        format!("--remap-path-prefix={root}=/bartizan"),
+        format!("--remap-path-prefix={home}=/home"),
+    ];
+    flags.join("\x1f")
 }
 
 impl Stage {
@@ -116,6 +135,7 @@ impl Stage {
     pub(crate) fn environment<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command
             .env("BARTIZAN_GUEST_IMAGE", &self.image)
+            .env("BARTIZAN_ENCLAVE", &self.enclave)
             .env("BARTIZAN_TEST_KERNEL", self.image.join("vmlinuz"))
             .env("BARTIZAN_PROGRAM_DISK", &self.program_disk)
             .env("BARTIZAN_PROGRAMS", &self.programs)

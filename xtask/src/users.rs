@@ -15,6 +15,8 @@ const USERS: &[&str] = &[
     "bartizan-coordinator",
     "bartizan-devices",
     HYPERVISOR,
+    "bartizan-keeper",
+    "bartizan-enclave",
     "bartizan-supervisor",
     "bartizan-verifier",
 ];

@@ -1,0 +1,67 @@
+//! The bytes between a port and the socket that it leads to: connections come when the enclave opens them, and go with either end.
+
+use std::io;
+use std::path::Path;
+
+use bartizan_local::port::stream::Port;
+use tokio::io::copy_bidirectional;
+use tokio::net::UnixStream;
+
+/// Serves one port, until the machine has ended or speaks another protocol. `opened` is called at each connection.
+pub async fn serve(
+    name: &'static str,
+    port: UnixStream,
+    to: &Path,
+    mut opened: impl FnMut(),
+) -> io::Error {
+    let mut port = Port::answering(port);
+    loop {
+        let mut connection = match port.accept().await {
+            Ok(connection) => connection,
+            Err(error) => return error,
+        };
+        opened();
+        match UnixStream::connect(to).await {
+            // How it ended is the two ends' matter.
+            Ok(mut socket) => drop(copy_bidirectional(&mut connection, &mut socket).await),
+            Err(error) => tracing::debug!(link = name, %error, "nobody is there"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_connection_is_one_of_its_own_and_nobody_there_is_an_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("card.sock");
+        let (inside, outside) = UnixStream::pair().unwrap();
+        let path = socket.clone();
+        let serving = tokio::spawn(async move { serve("card", outside, &path, || ()).await });
+        let mut port = Port::opening(inside);
+        let mut connection = port.open().await.unwrap();
+        assert_eq!(connection.read(&mut [0]).await.unwrap(), 0);
+        let listener = UnixListener::bind(&socket).unwrap();
+        for said in [b"one", b"two"] {
+            let mut connection = port.open().await.unwrap();
+            connection.write_all(said).await.unwrap();
+            let (mut card, _) = listener.accept().await.unwrap();
+            let mut heard = [0; 3];
+            card.read_exact(&mut heard).await.unwrap();
+            assert_eq!(&heard, said);
+            card.write_all(b"!").await.unwrap();
+            drop(card);
+            let mut answer = Vec::new();
+            connection.read_to_end(&mut answer).await.unwrap();
+            assert_eq!(answer, b"!");
+        }
+        drop((connection, port));
+        let ended = serving.await.unwrap();
+        assert_eq!(ended.kind(), io::ErrorKind::BrokenPipe);
+    }
+}

@@ -1,0 +1,202 @@
+//! One run of the enclave's machine.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdStream;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::command_line::{Arguments, build};
+use super::config::Config;
+use super::{image, links};
+use crate::confinement::ConfinementError;
+use crate::confinement::qemu::restrictions;
+use crate::measured_program::Execution;
+use crate::qemu::accelerator::Accelerator;
+use crate::qemu::process::{Confined, Process};
+
+/// Most bytes of one line of the console that are logged.
+const LINE: usize = 400;
+/// Most bytes of the console that are logged in one run: what is said there is the enclave's to choose.
+const CONSOLE: usize = 1 << 20;
+
+/// The machine, ready to be run again and again.
+#[derive(Debug)]
+pub struct Machine {
+    config: Config,
+    accelerator: Accelerator,
+    kernel: File,
+    image: File,
+    command_line: String,
+}
+
+/// A run came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The host lacks memory, descriptors or the program.
+    #[error("{step}: {source}")]
+    Host {
+        /// What was tried.
+        step: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// What QEMU is held to cannot be made.
+    #[error("QEMU cannot be confined: {0}")]
+    Confinement(#[from] ConfinementError),
+    /// It did not come up.
+    #[error("the enclave opened no link to its card within {0:?}")]
+    Hangs(Duration),
+    /// It broke a port's protocol.
+    #[error("the enclave's port failed: {0}")]
+    Port(io::Error),
+}
+
+impl Machine {
+    /// From what was measured.
+    pub fn new(config: Config) -> anyhow::Result<Self> {
+        let read = |path: &std::path::Path| {
+            fs::read(path).with_context(|| format!("could not read {}", path.display()))
+        };
+        let command_line = String::from_utf8(read(&config.command_line)?)?;
+        let image = image::sealed(&read(&config.image)?, &read(&config.config)?)?;
+        let kernel = image::sealed_copy(&[&read(&config.kernel)?])?;
+        if let Some(parts) = &config.parts {
+            parts.link().context("QEMU's folder")?;
+        }
+        Ok(Self {
+            accelerator: Accelerator::for_host(config.accelerator, config.qemu.user),
+            command_line: command_line.trim_end().to_owned(),
+            kernel,
+            image,
+            config,
+        })
+    }
+
+    /// Runs it to its end. `up` is called once its first link is open.
+    pub async fn run(&self, up: impl FnOnce()) -> Result<ExitStatus, RunError> {
+        let pair = || pair().map_err(host("sockets to QEMU"));
+        let (console, their_console) = pair()?;
+        let (card, their_card) = pair()?;
+        let (hypervisor, their_hypervisor) = pair()?;
+        let (verifier, their_verifier) = pair()?;
+        let theirs = [&their_card, &their_hypervisor, &their_verifier];
+        let mut qemu = self.start(&their_console, theirs)?;
+        drop((their_console, their_card, their_hypervisor, their_verifier));
+        let opened = Notify::new();
+        let to = &self.config.links;
+        let patience = Duration::from_secs(self.config.start_s.into());
+        let watching = async {
+            if timeout(patience, opened.notified()).await.is_err() {
+                return RunError::Hangs(patience);
+            }
+            up();
+            std::future::pending().await
+        };
+        let serving = async {
+            tokio::select! {
+                error = links::serve("card", card, &to.card, || opened.notify_one()) => error,
+                error = links::serve("hypervisor", hypervisor, &to.hypervisor, || ()) => error,
+                error = links::serve("verifier", verifier, &to.verifier, || ()) => error,
+            }
+        };
+        let logging = async {
+            log(console).await;
+            std::future::pending::<()>().await
+        };
+        tokio::select! {
+            // A machine that ended is no port that failed.
+            biased;
+            status = qemu.exited() => status.map_err(host("waiting for QEMU")),
+            error = watching => Err(error),
+            () = logging => Err(RunError::Port(io::ErrorKind::BrokenPipe.into())),
+            error = serving => {
+                // QEMU closes its ports a moment before it has ended.
+                match timeout(Duration::from_secs(1), qemu.exited()).await {
+                    Ok(status) => status.map_err(host("waiting for QEMU")),
+                    Err(_) => Err(RunError::Port(error)),
+                }
+            }
+        }
+    }
+
+    fn start(&self, console: &StdStream, ports: [&StdStream; 3]) -> Result<Process, RunError> {
+        let [card, hypervisor, verifier] = ports.map(AsRawFd::as_raw_fd);
+        let arguments = build(&Arguments {
+            accelerator: self.accelerator,
+            memory_mib: self.config.memory_mib,
+            kernel: self.kernel.as_raw_fd(),
+            image: self.image.as_raw_fd(),
+            command_line: &self.command_line,
+            console: console.as_raw_fd(),
+            ports: [
+                ("card", card),
+                ("hypervisor", hypervisor),
+                ("verifier", verifier),
+            ],
+        });
+        let qemu = &self.config.qemu;
+        let parts = self.config.parts.as_ref();
+        let execution = match parts {
+            Some(parts) => parts.execution(),
+            None => Execution::of_path(&qemu.program),
+        };
+        let stderr = io::stderr().as_fd().try_clone_to_owned();
+        let stderr: OwnedFd = stderr.map_err(host("QEMU's standard error"))?;
+        let mut confined = Confined::new(&execution.program)
+            .args(&execution.arguments)
+            .args(arguments)
+            .envs(parts.iter().flat_map(|parts| parts.environment()))
+            .user(qemu.user)
+            .restricted(restrictions(&qemu.program, self.accelerator)?)
+            .stderr(stderr)
+            .keep(self.kernel.as_fd())
+            .keep(self.image.as_fd())
+            .keep(console.as_fd());
+        for port in ports {
+            confined = confined.keep(port.as_fd());
+        }
+        let parts = parts.map(|parts| parts.descriptors()).transpose();
+        let parts = parts.map_err(host("what QEMU is made of"))?;
+        for descriptor in parts.into_iter().flatten() {
+            confined = confined.keep(descriptor);
+        }
+        confined.spawn().map_err(host("QEMU"))
+    }
+}
+
+/// Logs what the machine says, as far as there is room.
+async fn log(mut console: UnixStream) {
+    let (mut buffer, mut line, mut left) = ([0; 1024], Vec::new(), CONSOLE);
+    while let Ok(size @ 1..) = console.read(&mut buffer).await {
+        for byte in buffer.get(..size).unwrap_or_default() {
+            if *byte == b'\n' || line.len() >= LINE {
+                if left > 0 {
+                    let text = String::from_utf8_lossy(&line);
+                    tracing::info!(console = %text.trim_end().escape_debug());
+                }
+                left = left.saturating_sub(line.len() + 1);
+                line.clear();
+            } else {
+                line.push(*byte);
+            }
+        }
+    }
+}
+
+fn pair() -> io::Result<(UnixStream, StdStream)> {
+    let (near, far) = StdStream::pair()?;
+    near.set_nonblocking(true)?;
+    Ok((UnixStream::from_std(near)?, far))
+}
+
+fn host(step: &'static str) -> impl FnOnce(io::Error) -> RunError {
+    move |source| RunError::Host { step, source }
+}
