@@ -68,6 +68,9 @@ enum Command {
     /// Release manifests: what hosts may be booted from.
     #[command(subcommand)]
     Release(commands::release::Release),
+    /// What guests may do: policies, written, tried and signed.
+    #[command(subcommand)]
+    Policy(commands::policy::Policy),
     /// What the firmware of hosts may have measured.
     #[command(subcommand)]
     Firmware(commands::firmware::Firmware),
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         Command::Revocation(command) => commands::revocation::run(command, output),
         Command::Boot(command) => commands::boot::run(command, output),
         Command::Release(command) => commands::release::run(command, output),
+        Command::Policy(command) => commands::policy::run(command, output),
         Command::Firmware(command) => commands::firmware::run(command, output),
         Command::Evidence(command) => commands::evidence::run(command, output),
     };
