@@ -93,3 +93,32 @@ pub(super) fn run(files: &[PathBuf], output: Output) -> Result<ExitCode> {
         ExitCode::FAILURE
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(text: &str) -> ExitCode {
+        let folder = tempfile::tempdir().unwrap();
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../trust/policy/examples");
+        for name in ["web.yaml", "hardening.yaml"] {
+            fs::copy(examples.join(name), folder.path().join(name)).unwrap();
+        }
+        let file = folder.path().join("web.test.yaml");
+        fs::write(&file, text).unwrap();
+        run(&[file], Output::new(true)).unwrap()
+    }
+
+    #[test]
+    fn the_example_is_decided_as_it_says() {
+        const EXAMPLE: &str = include_str!("../../../../trust/policy/examples/web.test.yaml");
+        assert_eq!(ended(EXAMPLE), ExitCode::SUCCESS);
+        for (from, to) in [
+            ("port: 22", "port: 80"),
+            ("hardening/no-modules", "hardening/no-secrets"),
+            ("{env: staging}", "{env: production}"),
+        ] {
+            assert_eq!(ended(&EXAMPLE.replace(from, to)), ExitCode::FAILURE, "{to}");
+        }
+    }
+}
