@@ -7,6 +7,7 @@ pub(crate) mod host;
 pub(crate) mod key;
 pub(crate) mod operator;
 pub(crate) mod policies;
+pub(crate) mod policy;
 pub(crate) mod profile;
 pub(crate) mod release;
 pub(crate) mod revocation;

@@ -59,9 +59,6 @@ enum Command {
     /// What the verifier judged.
     #[command(subcommand)]
     Verdict(commands::verdict::Verdict),
-    /// Policies: what guests may do.
-    #[command(subcommand)]
-    Policy(commands::policies::Policies),
     /// Revocation of hosts, guests, applications and operators.
     #[command(subcommand)]
     Revocation(commands::revocation::Revocation),
@@ -71,6 +68,9 @@ enum Command {
     /// Release manifests: what hosts may be booted from.
     #[command(subcommand)]
     Release(commands::release::Release),
+    /// What guests may do: policies, written, tried, signed, and handed to every host.
+    #[command(subcommand)]
+    Policy(commands::policy::Policy),
     /// What the firmware of hosts may have measured.
     #[command(subcommand)]
     Firmware(commands::firmware::Firmware),
@@ -90,10 +90,10 @@ fn main() -> ExitCode {
         Command::Profile(command) => commands::profile::run(command, output),
         Command::Vm(command) => commands::vm::run(command, output),
         Command::Verdict(command) => commands::verdict::run(command, output),
-        Command::Policy(command) => commands::policies::run(command, output),
         Command::Revocation(command) => commands::revocation::run(command, output),
         Command::Boot(command) => commands::boot::run(command, output),
         Command::Release(command) => commands::release::run(command, output),
+        Command::Policy(command) => commands::policy::run(command, output),
         Command::Firmware(command) => commands::firmware::run(command, output),
         Command::Evidence(command) => commands::evidence::run(command, output),
     };

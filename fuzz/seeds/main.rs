@@ -8,6 +8,7 @@ mod devices;
 mod files;
 mod frames;
 mod memory;
+mod policy;
 mod processes;
 mod program;
 mod qemu;
@@ -30,6 +31,7 @@ fn main() -> std::io::Result<()> {
         files::seeds(),
         frames::seeds(),
         memory::seeds(),
+        policy::seeds(),
         processes::seeds(),
         qemu::seeds(),
         streams::seeds(),

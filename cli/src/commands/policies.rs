@@ -1,4 +1,4 @@
-//! `bartizan policy`: policies as authors sign them, at the verifier, and where they are in force.
+//! `bartizan policy apply`, `list`, `withdraw`, `status`: policies at the verifier, and where they are in force.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,32 +12,10 @@ use serde_json::{Value, json};
 use crate::output::Output;
 use crate::verifier::{Verifier, read, segment};
 
-mod author;
 mod wait;
 
 #[derive(Subcommand)]
 pub(crate) enum Policies {
-    /// Make an author's key: the private half goes into FILE, the public one into FILE.pub (PEM), for the configurations of the verifier
-    /// and of enclaves.
-    #[command(after_help = "Example: bartizan policy key ann.pk8")]
-    Key {
-        /// The file; keep it offline.
-        file: PathBuf,
-    },
-    /// Check a policy, and sign it as its author.
-    ///
-    /// Exit code: 0 signed, 1 it is no policy, 2 wrong usage.
-    #[command(after_help = "Example: bartizan policy sign web.yaml --key ann.pk8 --output web.policy")]
-    Sign {
-        /// The policy: YAML, or JSON if its name ends so.
-        file: PathBuf,
-        /// The author's key.
-        #[arg(long)]
-        key: PathBuf,
-        /// Where the signed policy goes.
-        #[arg(long)]
-        output: PathBuf,
-    },
     /// Hand signed policies to the verifier, which sends all of its policies to every enclave.
     ///
     /// Each takes the place of the former issue of its name; a file that is refused leaves what came before it applied. With --wait:
@@ -91,12 +69,6 @@ const IN_FORCE: (&str, &str) = ("/v1/policy-set/in-force", "hosts");
 
 pub(crate) fn run(command: Policies, output: Output) -> Result<ExitCode> {
     match command {
-        Policies::Key { file } => author::key(&file, output)?,
-        Policies::Sign {
-            file,
-            key,
-            output: to,
-        } => author::sign(&file, &key, &to, output)?,
         Policies::Apply {
             files,
             wait,

@@ -21,19 +21,7 @@ pub fn decide<'p>(policies: &'p [Policy], guest: &Guest, request: &Request<'_>) 
         return Decision::NO_POLICY;
     }
     let kind = request.operation.kind();
-    let mut matching = Vec::new();
-    for policy in &selecting {
-        for (place, rule) in policy.rules.iter().enumerate() {
-            if rule.what.kind() == kind && applies(rule, request) {
-                matching.push(Matching {
-                    policy,
-                    place,
-                    rule,
-                });
-            }
-        }
-    }
-    matching.sort_by(Matching::order);
+    let matching = all(&selecting, request);
     let audited = matching.first();
     let audited = audited.filter(|matching| matching.rule.mode == Mode::Audit);
     let audited = audited.map(|matching| (matching.name(), matching.rule.effect));
@@ -77,6 +65,41 @@ pub fn decide<'p>(policies: &'p [Policy], guest: &Guest, request: &Request<'_>) 
         by: Decided::Default(kind),
         audited,
     }
+}
+
+/// The rules that match a request of a guest, the first one first, for who asks why it was decided so.
+#[must_use]
+pub fn matching<'p>(
+    policies: &'p [Policy],
+    guest: &Guest,
+    request: &Request<'_>,
+) -> Vec<(RuleName<'p>, &'p Rule)> {
+    let selecting = policies
+        .iter()
+        .filter(|policy| policy.select.includes(guest));
+    let matching = all(&selecting.collect::<Vec<_>>(), request);
+    let named = matching
+        .iter()
+        .map(|matching| (matching.name(), matching.rule));
+    named.collect()
+}
+
+/// The rules that match, in their order.
+fn all<'p>(policies: &[&'p Policy], request: &Request<'_>) -> Vec<Matching<'p>> {
+    let mut matching = Vec::new();
+    for policy in policies {
+        for (place, rule) in policy.rules.iter().enumerate() {
+            if rule.what.kind() == request.operation.kind() && applies(rule, request) {
+                matching.push(Matching {
+                    policy,
+                    place,
+                    rule,
+                });
+            }
+        }
+    }
+    matching.sort_by(Matching::order);
+    matching
 }
 
 /// A rule that matches, with its place in its policy.

@@ -67,6 +67,33 @@ pub enum Extent {
     },
 }
 
+impl std::fmt::Display for Field {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = match self {
+            Self::Executable => "executable",
+            Self::ExecutableSha256 => "executable's sha256",
+            Self::Uid => "uid",
+            Self::Program => "program",
+            Self::ProgramSha256 => "program's sha256",
+            Self::Path => "path",
+            Self::Access => "access",
+            Self::Direction => "direction",
+            Self::Protocol => "protocol",
+            Self::Address => "address",
+            Self::Port => "port",
+            Self::IcmpType => "icmp type",
+            Self::PeerRole => "peer's role",
+            Self::PeerLabel(key) => return write!(f, "peer's label {key}"),
+            Self::PeerNames => "peer's names",
+            Self::Call => "call",
+            Self::Argument(index, mask) => {
+                return write!(f, "argument {} & {mask:#x}", u8::from(*index));
+            }
+        };
+        f.write_str(name)
+    }
+}
+
 impl Depended {
     /// Whether another request has the same in this field, as far as it matters.
     #[must_use]
