@@ -201,6 +201,3 @@ impl State {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
