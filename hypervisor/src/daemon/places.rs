@@ -297,10 +297,9 @@ mod tests {
             };
             let vm = Uuid::from_u128(vm);
             let claim = Claim::of(vm, Some(&network));
-            Arc::new(Pending {
-                claim,
-                ..Pending::named(vm, name)
-            })
+            let mut pending = Pending::named(vm, name);
+            pending.claim = claim;
+            Arc::new(pending)
         };
         let mut places = Places::default();
         let first = with(1, "web", "front", "10.0.0.1/24");

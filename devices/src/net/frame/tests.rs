@@ -103,7 +103,7 @@ fn what_cannot_be_judged_is_refused() {
     let chain = [60, 0, 1, 4, 0, 0, 0, 0].repeat(20);
     assert_eq!(refused(&ipv6(a, b, 60, &chain)), FrameError::ExtensionChain);
     assert_eq!(
-        refused(&ipv4(a, b, 6, &tcp(1, 2, 0, b"")[..19])),
+        refused(&ipv4(a, b, 6, &tcp(1, 2, 0, b"")[..13])),
         FrameError::Truncated
     );
     let mut overlong = tcp(1, 2, Flags::SYN, b"");
