@@ -195,6 +195,9 @@ fn isolation_cuts_a_guest_both_ways_at_once() {
     a.send_udp(b.station(), (1000, 53), b"lost");
     b.send_udp(a.station(), (53, 1000), b"lost");
     a.expect_silence(b.station());
+    // Answered in a later turn of its thread's, before which all was handed over; and then the other's looked at it.
+    a.expect_silence(b.station());
+    decider.enter(boot(42));
     decider.say(&isolate(false));
     decider.enter(boot(42));
     let sent = a.send_udp(b.station(), (1000, 53), b"after");
