@@ -56,6 +56,8 @@ fn each_side_may_deny_and_what_is_denied_does_not_arrive() {
     a.send_udp(b.station(), (1000, 2), b"by the receiver's");
     decider.decide(boot(41), true);
     decider.decide(boot(42), false);
+    // What comes now is judged by threads that know both.
+    decider.wait_until_heard();
     // Known by now.
     a.send_udp(b.station(), (1001, 1), b"again");
     a.send_udp(b.station(), (1001, 2), b"again");
