@@ -17,7 +17,7 @@ use super::command_line::{Arguments, build};
 use super::config::Config;
 use super::{image, links};
 use crate::confinement::ConfinementError;
-use crate::confinement::qemu::restrictions;
+use crate::confinement::qemu::{VhostLink, restrictions};
 use crate::measured_program::Execution;
 use crate::qemu::accelerator::Accelerator;
 use crate::qemu::process::{Confined, Process};
@@ -155,7 +155,11 @@ impl Machine {
             .args(arguments)
             .envs(parts.iter().flat_map(|parts| parts.environment()))
             .user(qemu.user)
-            .restricted(restrictions(&qemu.program, self.accelerator)?)
+            .restricted(restrictions(
+                &qemu.program,
+                self.accelerator,
+                VhostLink::None,
+            )?)
             .stderr(stderr)
             .keep(self.kernel.as_fd())
             .keep(self.image.as_fd())
