@@ -237,7 +237,8 @@ impl Verifier {
         }
         let path = format!("/v1/operators/{operator}/standing");
         let question = async {
-            let asked = self.exchange_telling::<OperatorStanding>(TELLING, "GET", &path, Vec::new());
+            let asked =
+                self.exchange_telling::<OperatorStanding>(TELLING, "GET", &path, Vec::new());
             asked.await.map(|standing| standing.revoked)
         };
         self.standings.ask(operator, question).await

@@ -50,6 +50,13 @@ impl Filter {
         ]))
     }
 
+    /// Answers 0 to what is in `skipped`, without doing it: for calls that a program insists on, whose work was done for it. They
+    /// must not be in a table of what ends the process.
+    pub fn skipping(mut self, skipped: &[SystemCall]) -> Result<Self, FilterError> {
+        self.0.push(program::skip(skipped)?);
+        Ok(self)
+    }
+
     /// Holds every thread of this process to the table, and all that they start, for ever.
     pub fn install(&self) -> Result<(), FilterError> {
         for program in &self.0 {

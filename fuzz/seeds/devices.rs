@@ -36,6 +36,9 @@ pub(crate) fn seeds() -> Vec<Seed> {
             "indirect",
             chain(&[(0x180, 32, INDIRECT, 0)]),
         ),
+        ("net_frame", "datagram", [vec![0; 12], datagram()].concat()),
+        ("net_chain", "datagram", frame_chain()),
+        ("net_dhcp", "discover", discover()),
         ("vsock_exchange", "request", exchange()),
         ("vsock_switch", "connection", switch()),
         ("vhost_message", "session", session(1 << 20)),
@@ -95,6 +98,38 @@ fn chain(table: &[Descriptor]) -> Vec<u8> {
     put(&mut ram, 0x188, &54_u32.to_le_bytes());
     put(&mut ram, DATA, &packet(5, 10).to_bytes());
     ram
+}
+
+/// An empty datagram over IPv4.
+fn datagram() -> Vec<u8> {
+    [
+        [2, 0, 0, 0, 7, 2, 2, 0, 0, 0, 7, 1, 8, 0].as_slice(),
+        &[0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0x66, 0x35],
+        &[10, 77, 0, 1, 10, 77, 0, 2],
+        &[3, 232, 0, 53, 0, 8, 0, 0],
+    ]
+    .concat()
+}
+
+fn frame_chain() -> Vec<u8> {
+    let mut ram = vec![0; 0x500];
+    ring(
+        &mut ram,
+        0,
+        &[(DATA, 12, NEXT, 1), (DATA + 12, 42, 0, 0)],
+        &[0],
+    );
+    put(&mut ram, DATA + 12, &datagram());
+    ram
+}
+
+/// Of the station 02:00:00:00:07:01.
+fn discover() -> Vec<u8> {
+    let mut message = vec![0; 236];
+    put(&mut message, 0, &[1, 1, 6, 0, 1, 2, 3, 4]);
+    put(&mut message, 28, &[2, 0, 0, 0, 7, 1]);
+    message.extend([99, 130, 83, 99, 53, 1, 1, 255]);
+    message
 }
 
 /// Two packets of the guest, and room for the answers.

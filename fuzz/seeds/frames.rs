@@ -317,10 +317,14 @@ fn devices() -> Vec<Seed> {
         network: None,
     };
     vec![
-        seed(10, "devices-attach", &Attach {
+        seed(
+            10,
+            "devices-attach",
+            &Attach {
                 ticket,
                 device: DeviceKind::Vsock,
-            }),
+            },
+        ),
         seed(11, "devices-serving", &Attached::Serving),
         seed(11, "devices-refused", &Attached::Refused("no".into())),
         seed(11, "devices-unknown", &Attached::UnknownTicket),

@@ -10,6 +10,7 @@ mod alone;
 mod anchors;
 mod backoff;
 mod certify;
+mod claim;
 mod config;
 mod enclave;
 mod ended;

@@ -21,6 +21,7 @@ const PROGRAMS: &[&str] = &[
     "bartizan-card",
     "bartizan-devices",
     "bartizan-hypervisor",
+    "bartizan-keeper",
     "bartizan-supervisor",
     "bartizan-measurer",
     "bartizan-verifier",
@@ -36,6 +37,8 @@ pub struct Layout {
     pub image: PathBuf,
     /// The read-only disk with the guest's programs.
     pub program_disk: PathBuf,
+    /// The enclave's `kernel` and `image`.
+    pub enclave: PathBuf,
     /// Where cargo put the static programs: the launcher, and those that run in guests.
     pub guest_programs: PathBuf,
 }
@@ -53,6 +56,7 @@ impl Layout {
             whole: Arc::new(folder),
             image: staged("BARTIZAN_GUEST_IMAGE")?,
             program_disk: staged("BARTIZAN_PROGRAM_DISK")?,
+            enclave: staged("BARTIZAN_ENCLAVE")?,
             guest_programs: staged("BARTIZAN_GUEST_PROGRAMS")?,
         };
         let programs = staged("BARTIZAN_PROGRAMS")?;

@@ -1,11 +1,13 @@
 //! One whole stack: a verifier with its vault, and a host of its fleet with its guests.
 
+mod author;
 mod configs;
 mod guest;
 mod host;
 mod keeping;
 mod release;
 
+pub use author::Author;
 pub use guest::{Guest, GuestSpec, Init};
 pub use host::Host;
 pub use keeping::{Keeping, Kept};
@@ -51,6 +53,10 @@ pub struct Users {
     pub hypervisor: Account,
     /// The supervisors.
     pub supervisor: Account,
+    /// The keeper.
+    pub keeper: Account,
+    /// The enclave's QEMU.
+    pub enclave: Account,
     /// The verifier.
     pub verifier: Account,
     measurers: Guests,
@@ -84,6 +90,8 @@ pub struct Stack {
     pub observer: Operator,
     /// The stack's files.
     pub layout: Layout,
+    /// Whose policies the verifier and the enclave believe.
+    pub author: Author,
     /// The maker of TPMs whom the verifier trusts.
     pub maker: Maker,
     /// The processes' users.
@@ -110,6 +118,8 @@ impl Users {
             devices: account("bartizan-devices")?,
             hypervisor: account("bartizan-hypervisor")?,
             supervisor: account("bartizan-supervisor")?,
+            keeper: account("bartizan-keeper")?,
+            enclave: account("bartizan-enclave")?,
             measurers: guests(measurers, "bartizan-measurer")?,
             qemus: Guests {
                 gid: qemu_group()?,
@@ -141,6 +151,16 @@ impl Stack {
     /// Starts everything: fleet CA made, host enrolled, every process serving.
     pub fn start() -> Result<Self> {
         Self::keeping(|_, _, _| Ok(Keeping::default()))
+    }
+
+    /// The same, with an enclave on the host.
+    pub fn with_enclave() -> Result<Self> {
+        Self::keeping(|_, _, _| {
+            Ok(Keeping {
+                enclave: true,
+                ..Keeping::default()
+            })
+        })
     }
 
     /// The same, with the vaults' keys in devices.
@@ -175,7 +195,14 @@ impl Stack {
         })?;
 
         let releases = Releases::new(&layout, &operator)?;
-        let config = configs::verifier(&layout, &users, &releases.key_sha256, &maker, port)?;
+        let author = Author::new(&layout, &operator)?;
+        let config = configs::verifier(
+            &layout,
+            &users,
+            (&releases.key_sha256, &author),
+            &maker,
+            port,
+        )?;
         operator.must(&["operator", "request"])?;
         initialise(&layout, &users, &operator, FIRST_OPERATOR, &config)?;
         for (operator, (name, _)) in named.iter().zip(NAMED) {
@@ -199,7 +226,9 @@ impl Stack {
                 releases,
                 port,
                 ("host-1", keeping.host.as_ref()),
+                keeping.enclave.then_some(&author),
             )?,
+            author,
             verifier,
             verifier_vault,
             operator,
@@ -232,7 +261,15 @@ impl Stack {
         let operator = self.operator.at(layout.path("run/card/operations.sock"));
         let releases = Releases::with_key_of(&layout, &self.host.releases)?;
         let users = self.users.half(true);
-        Host::start(&layout, users, operator, releases, self.port, (name, None))
+        Host::start(
+            &layout,
+            users,
+            operator,
+            releases,
+            self.port,
+            (name, None),
+            None,
+        )
     }
 
     /// A further host, not booted and not enrolled: its files, its releases, its configurations.
@@ -241,7 +278,15 @@ impl Stack {
         let operator = self.operator.at(layout.path("run/card/operations.sock"));
         let users = self.users.half(true);
         let mut releases = Releases::with_key_of(&layout, &self.host.releases)?;
-        let configs = host::prepare(&layout, &users, &operator, &mut releases, self.port, None)?;
+        let configs = host::prepare(
+            &layout,
+            &users,
+            &operator,
+            &mut releases,
+            self.port,
+            None,
+            None,
+        )?;
         Ok((layout, releases, configs))
     }
 

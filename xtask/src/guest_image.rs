@@ -10,8 +10,7 @@ use crate::progress::step;
 use crate::{artifacts, sh};
 
 const SUITE: &str = "bookworm";
-const PACKAGES: &str =
-    "systemd-sysv,nginx-light,linux-image-cloud-amd64,initramfs-tools,kmod,zstd,iproute2,iputils-ping";
+const PACKAGES: &str = "systemd-sysv,nginx-light,linux-image-cloud-amd64,initramfs-tools,kmod,zstd,iproute2,iputils-ping";
 const CUSTOMIZE: &str = include_str!("../guest-image/customize.sh");
 const DISK_SIZE: &str = "2G";
 

@@ -26,6 +26,11 @@ pub(super) fn absent(table: &[SystemCall]) -> Result<BpfProgram, FilterError> {
     compile(table, absent, SeccompAction::Allow)
 }
 
+/// An error of 0 is none (seccomp(2), SECCOMP_RET_ERRNO).
+pub(super) fn skip(table: &[SystemCall]) -> Result<BpfProgram, FilterError> {
+    compile(table, SeccompAction::Errno(0), SeccompAction::Allow)
+}
+
 /// Ends the process at a number of the x32 ABI. That ABI has x86_64's own architecture code, so that a table of
 /// forbidden numbers would not see it.
 pub(super) fn native_numbers() -> BpfProgram {

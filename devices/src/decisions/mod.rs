@@ -1,7 +1,8 @@
 //! Who decides on flows: the link by which guests' questions go out and what was decided comes in (see
 //! [`bartizan_local::flow`]).
 //!
-//! One link is in use at a time, the newest: who connected before is not heard any more. While there is none, each guest's
+//! One link is in use at a time, the newest: who connected before is not heard any more, and what it decided is asked about again, since who
+//! decides now may be another that counts epochs from the beginning. While there is none, each guest's
 //! flows follow what was decided for that case, and new ones are denied.
 //!
 //! ```text
@@ -147,7 +148,10 @@ impl Decisions {
         state.number += 1;
         // Guests ask again what is not answered.
         state.outbox.clear();
-        state.tell_available(true);
+        state.told.begin_anew();
+        for station in state.stations.values() {
+            station.inbox.begin_anew();
+        }
         self.changed.notify_all();
         state.number
     }
@@ -201,6 +205,3 @@ impl State {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -16,6 +16,13 @@ impl Told {
         self.0.get(&guest).copied().unwrap_or_default()
     }
 
+    /// Somebody else tells from now on, and may count from the beginning. Who is cut off stays so until that one says otherwise.
+    pub(super) fn begin_anew(&mut self) {
+        for (epoch, _) in self.0.values_mut() {
+            *epoch = Epoch::default();
+        }
+    }
+
     /// Neither number ever goes down. Returns what holds now.
     pub(super) fn enter(&mut self, guest: Guest, epoch: Epoch) -> Epoch {
         let (mut known, isolated) = self.of(guest);

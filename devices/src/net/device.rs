@@ -194,6 +194,9 @@ impl Core {
             self.port.isolate(isolated);
             tracing::info!(guest = ?self.port.interface().guest, isolated, "isolation");
         }
+        if mail.anew {
+            self.port.flows.begin_anew();
+        }
         if let Some(available) = mail.available {
             self.port.flows.set_available(available);
         }

@@ -147,6 +147,3 @@ pub(crate) fn clash(one: &Interface, other: &Interface) -> bool {
     let mut own = v4.into_iter().chain(v6);
     one.mac == other.mac || own.any(|address| guard::is_own(other, address))
 }
-
-#[cfg(test)]
-mod tests;

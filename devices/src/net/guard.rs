@@ -133,6 +133,3 @@ fn check_neighbour(interface: &Interface, ip: &Ip, message: &Neighbour) -> Resul
         _ => Err(Spoof::Neighbour),
     }
 }
-
-#[cfg(test)]
-mod tests;

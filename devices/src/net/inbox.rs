@@ -29,6 +29,8 @@ pub struct Mail {
     bytes: usize,
     /// Answers to its questions.
     pub verdicts: Vec<Verdict>,
+    /// Somebody else decides from now on, and has told nothing yet.
+    pub anew: bool,
     /// What was decided before does not hold any more.
     pub epoch: Option<Epoch>,
     /// Whether it is cut from every network.
@@ -75,6 +77,16 @@ impl Inbox {
             if mail.verdicts.len() < MOST_VERDICTS {
                 mail.verdicts.push(verdict);
             }
+        });
+    }
+
+    /// Somebody else decides from now on: what the former one has said, and was not looked at, counts no more.
+    pub fn begin_anew(&self) {
+        self.change(|mail| {
+            mail.anew = true;
+            mail.epoch = None;
+            mail.verdicts.clear();
+            mail.available = Some(true);
         });
     }
 

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Each guest has a thread of its own, which alone touches its RAM, its rings and its flows. Threads meet at inboxes, each
-//! behind a lock of its own that is held for a moment; none is taken while another is held. An inbox that is full takes no
+//! behind a lock of its own that is held for a moment, and no other is taken meanwhile. An inbox that is full takes no
 //! more: whoever is slow loses packets, and holds up nobody.
 //!
 //! Known attack: a guest floods the others by broadcasts, or by frames for stations that there are not. Here nothing is ever

@@ -181,6 +181,3 @@ fn answer_neighbour(
     (asks && station != frame.source)
         .then(|| Neighbour::answered_by(target, station, (frame.source, asker)))
 }
-
-#[cfg(test)]
-mod tests;

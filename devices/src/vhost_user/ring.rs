@@ -215,7 +215,7 @@ impl Ring {
             // An entry has 8 bytes, behind flags and index (virtio 1.2 section 2.7.8).
             let entry = self.queue.used_ring().checked_add(4 + 8 * u64::from(slot));
             let bytes = [u32::from(*head).to_le_bytes(), written.to_le_bytes()].concat();
-            if !entry.is_some_and(|entry| ram.write_slice(&bytes, GuestAddress(entry)).is_ok()) {
+            if entry.is_none_or(|entry| ram.write_slice(&bytes, GuestAddress(entry)).is_err()) {
                 tracing::warn!("a guest's ring is not in its RAM; the ring rests");
                 self.broken = true;
                 return;

@@ -6,15 +6,30 @@ use bartizan_confinement::{Filter, Rules};
 
 use super::ConfinementError;
 use super::paths::{is_measured, to_execute, to_look_around, to_run_qemu};
-use super::system_calls::{ABSENT, qemu};
+use super::system_calls::{ABSENT, LINKS, qemu};
 use crate::qemu::accelerator::{Accelerator, KVM};
 use crate::qemu::process::Restrictions;
+
+/// How QEMU comes to the link of a vhost-user network device.
+///
+/// QEMU 7.2 takes a link that can carry descriptors, as one to such a device must, only where it connected to a path itself: of a
+/// descriptor that it inherits it does not look what it is (chardev/char-socket.c). But a QEMU that its guest took over must
+/// reach no socket of the host. So it is let believe that it connected: its standard input is the link, `socket` answers 0 to
+/// it, which is that one's number, and `connect` answers that it is done. Neither does anything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VhostLink {
+    /// It has none.
+    None,
+    /// Its standard input is the link.
+    StandardInput,
+}
 
 /// For a QEMU that is about to be started. Nothing is writable by a path but what is no file: disks, RAM, images and
 /// sockets come as descriptors.
 pub fn restrictions(
     program: &Path,
     accelerator: Accelerator,
+    link: VhostLink,
 ) -> Result<Restrictions, ConfinementError> {
     // What was measured was handed over: nothing on disk is part of it.
     let rules = if is_measured(program) {
@@ -26,8 +41,13 @@ pub fn restrictions(
         Accelerator::Kvm => rules.grant(KVM, bartizan_confinement::Rights::Write),
         Accelerator::Tcg => rules,
     };
+    let filter = Filter::all_but(&qemu(link), ABSENT)?;
+    let filter = match link {
+        VhostLink::None => filter,
+        VhostLink::StandardInput => filter.skipping(LINKS)?,
+    };
     Ok(Restrictions {
         domain: rules.domain()?,
-        filter: Filter::all_but(&qemu(), ABSENT)?,
+        filter,
     })
 }

@@ -4,6 +4,8 @@ use std::ops::RangeInclusive;
 
 use bartizan_confinement::system_call::{SystemCall, When, always, only};
 
+use super::qemu::VhostLink;
+
 /// Whom a process may make its children: ranges of user and of group ids.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Becomes {
@@ -23,6 +25,16 @@ pub(super) const ABSENT: &[SystemCall] = &[
     ),
     always(libc::SYS_io_uring_enter, "as io_uring_setup"),
     always(libc::SYS_io_uring_register, "as io_uring_setup"),
+];
+
+/// Calls of QEMU's that are answered as if they were done (see [`super::qemu::VhostLink`]).
+pub(super) const LINKS: &[SystemCall] = &[
+    only(
+        libc::SYS_socket,
+        When::is(0, libc::AF_UNIX),
+        "its standard input is what it wants",
+    ),
+    always(libc::SYS_connect, "which is connected"),
 ];
 
 /// For the daemon and supervisors.
@@ -61,7 +73,7 @@ pub(super) fn starts_others(becomes: &Becomes) -> Vec<SystemCall> {
 /// or in a child, which does not inherit that. What else clears it (another user, a program with privileges) is forbidden
 /// too, and so is execve(2) in a thread that never had it: by QEMU's sandbox, since QEMU itself is executed under this
 /// table.
-pub(super) fn qemu() -> Vec<SystemCall> {
+pub(super) fn qemu(link: VhostLink) -> Vec<SystemCall> {
     let mut table = nobody_does();
     table.extend([
         only(
@@ -80,14 +92,6 @@ pub(super) fn qemu() -> Vec<SystemCall> {
         always(libc::SYS_setresuid, "becomes somebody else"),
         always(libc::SYS_setresgid, "takes another group"),
         always(libc::SYS_setgroups, "takes another group"),
-        always(
-            libc::SYS_socket,
-            "reaches services of the host, by paths too",
-        ),
-        always(
-            libc::SYS_connect,
-            "reaches services of the host, by paths too",
-        ),
         always(libc::SYS_bind, "lets others connect"),
         always(libc::SYS_listen, "lets others connect"),
         always(libc::SYS_accept, "lets others connect"),
@@ -95,6 +99,24 @@ pub(super) fn qemu() -> Vec<SystemCall> {
         always(libc::SYS_pidfd_open, "takes hold of another process"),
         always(libc::SYS_pidfd_send_signal, "signals another process"),
     ]);
+    table.extend(match link {
+        VhostLink::None => vec![
+            always(
+                libc::SYS_socket,
+                "reaches services of the host, by paths too",
+            ),
+            always(
+                libc::SYS_connect,
+                "reaches services of the host, by paths too",
+            ),
+        ],
+        // What else there is of both does nothing.
+        VhostLink::StandardInput => vec![only(
+            libc::SYS_socket,
+            When::is_not(0, libc::AF_UNIX),
+            "speaks to a network",
+        )],
+    });
     // A pair of stream sockets leads nowhere else; others can be addressed anew with each message.
     for kind in [
         libc::SOCK_DGRAM,

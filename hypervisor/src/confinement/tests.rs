@@ -13,6 +13,7 @@ use bartizan_local::admission::Ticket;
 use rustix::process::PidfdGetfdFlags;
 use rustix::thread::{Gid, Uid};
 
+use super::qemu::VhostLink;
 use super::*;
 use crate::cgroup;
 use crate::qemu::accelerator::{Accelerator, AcceleratorChoice};
@@ -275,7 +276,11 @@ fn prepare(folder: &Path) {
 
 /// How a program ends that runs as QEMU does.
 async fn as_qemu(program: &str, arguments: &[&str]) -> ExitStatus {
-    let restrictions = qemu::restrictions(program.as_ref(), Accelerator::Tcg).unwrap();
+    as_qemu_with(VhostLink::None, program, arguments).await
+}
+
+async fn as_qemu_with(link: VhostLink, program: &str, arguments: &[&str]) -> ExitStatus {
+    let restrictions = qemu::restrictions(program.as_ref(), Accelerator::Tcg, link).unwrap();
     let confined = Confined::new(program.as_ref()).args(arguments);
     let mut process = confined.restricted(restrictions).spawn().unwrap();
     process.exited().await.unwrap()
@@ -314,6 +319,31 @@ async fn qemu_writes_executes_and_connects_to_nothing() {
             "{to:?}: {connected}"
         );
     }
+}
+
+/// It is let believe that it connects, for the sake of its network device's link.
+#[tokio::test]
+async fn qemu_with_a_network_device_connects_to_nothing_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("service");
+    let service = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    service.set_nonblocking(true).unwrap();
+    // Its first socket is its standard input, whatever it asks for, and stays what it was.
+    let script = format!(
+        "use Socket; $fd = syscall({}, 1, 1, 0); $fd == 0 or exit 2; \
+         $to = pack_sockaddr_un('{}'); syscall({}, 0, $to, length $to) == 0 or exit 3; \
+         exit(-S STDIN ? 4 : 0)",
+        libc::SYS_socket,
+        socket.display(),
+        libc::SYS_connect,
+    );
+    let link = VhostLink::StandardInput;
+    let connected = as_qemu_with(link, "/usr/bin/perl", &["-e", &script]).await;
+    assert!(connected.success(), "{connected}");
+    assert_eq!(service.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    let elsewhere = format!("syscall({}, 2, 1, 0)", libc::SYS_socket);
+    let refused = as_qemu_with(link, "/usr/bin/perl", &["-e", &elsewhere]).await;
+    assert_eq!(refused.signal(), Some(libc::SIGSYS), "{refused}");
 }
 
 /// Known attack: a QEMU that its guest took over is still there when another supervisor starts the guest.

@@ -7,11 +7,15 @@ use bartizan_attestation::host::{GuestState, GuestSummary};
 use bartizan_attestation::launch::LaunchRecord;
 use uuid::Uuid;
 
+use super::claim::Claim;
+
 /// What is wanted.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) vm: Uuid,
     pub(super) name: String,
+    /// What it is on its segment.
+    pub(super) claim: Option<Claim>,
     role: String,
     cancelled: AtomicBool,
 }
@@ -21,6 +25,7 @@ impl Pending {
         Arc::new(Self {
             vm: record.uuid,
             name: record.name.clone(),
+            claim: Claim::of(record.uuid, record.network.as_ref()),
             role: record.role.clone(),
             cancelled: AtomicBool::new(false),
         })
@@ -31,6 +36,7 @@ impl Pending {
         Self {
             vm,
             name: name.to_owned(),
+            claim: None,
             role: String::new(),
             cancelled: AtomicBool::new(false),
         }

@@ -1,4 +1,4 @@
-//! Who of this host's guests has a place: its UUID, its name and its CID are no other guest's meanwhile.
+//! Who of this host's guests has a place: its UUID, its name, its CID and its addresses are no other guest's meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use bartizan_attestation::host::GuestState;
 use bartizan_attestation::identity::GuestIdentity;
 use uuid::Uuid;
 
+use super::claim::Claim;
 use super::guest::Guest;
 use super::pending::Pending;
 use super::unheard::Unheard;
@@ -42,6 +43,15 @@ pub(super) enum Known {
     Unheard(Arc<Unheard>),
 }
 
+/// Why a guest cannot have a place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Taken {
+    /// Its UUID or its name are another's.
+    Guest,
+    /// Its MAC or IP address on its segment is that of the guest of this name.
+    Address(String),
+}
+
 impl Places {
     pub(super) fn len(&self) -> usize {
         self.0.len()
@@ -51,12 +61,19 @@ impl Places {
         self.0.contains_key(&vm)
     }
 
-    /// Takes a place for a start, and a CID that no other guest has, which it returns; `None` if UUID or name are taken.
-    pub(super) fn reserve(&mut self, pending: &Arc<Pending>) -> Option<u32> {
+    /// Takes a place for a start, and a CID that no other guest has, which it returns.
+    pub(super) fn reserve(&mut self, pending: &Arc<Pending>) -> Result<u32, Taken> {
         if self.has(pending.vm) || self.is_taken(&pending.name) {
-            return None;
+            return Err(Taken::Guest);
         }
-        Some(self.start(pending))
+        if let Some(claim) = &pending.claim {
+            let mut others = self.0.values().map(Place::known);
+            let clashes = |other: &Known| other.claim().is_some_and(|other| claim.clashes(&other));
+            if let Some(other) = others.find(clashes) {
+                return Err(Taken::Address(other.name().to_owned()));
+            }
+        }
+        Ok(self.start(pending))
     }
 
     /// The place of a boot that has ended becomes one that waits; `None` if somebody else has it or starts there already.
@@ -214,6 +231,15 @@ impl Known {
         }
     }
 
+    /// What it is on its segment, as far as it is known: of a guest whose record is not verified, by what was noted.
+    fn claim(&self) -> Option<Claim> {
+        match self {
+            Self::Pending(pending, _) => pending.claim.clone(),
+            Self::Guest(guest) => Claim::of(guest.record.uuid, guest.record.network.as_ref()),
+            Self::Unheard(guest) => guest.claim.clone(),
+        }
+    }
+
     pub(super) fn vm(&self) -> Uuid {
         match self {
             Self::Pending(pending, _) => pending.vm,
@@ -226,6 +252,7 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use bartizan_attestation::identity::CardId;
+    use bartizan_attestation::launch::Network;
 
     use super::*;
 
@@ -245,16 +272,47 @@ mod tests {
     fn uuid_name_and_cid_are_one_guests_from_the_beginning_of_its_start() {
         let mut places = Places::default();
         let first = pending(1, "web");
-        assert_eq!(places.reserve(&first), Some(FIRST_CID));
+        assert_eq!(places.reserve(&first), Ok(FIRST_CID));
         // Both are still being started.
-        assert_eq!(places.reserve(&pending(2, "web")), None);
-        assert_eq!(places.reserve(&pending(1, "mail")), None);
-        assert_eq!(places.reserve(&pending(2, "mail")), Some(FIRST_CID + 1));
+        assert_eq!(places.reserve(&pending(2, "web")), Err(Taken::Guest));
+        assert_eq!(places.reserve(&pending(1, "mail")), Err(Taken::Guest));
+        assert_eq!(places.reserve(&pending(2, "mail")), Ok(FIRST_CID + 1));
         // It is not a guest that has ended.
         places.leave(&boot(1));
         assert!(places.has(first.vm));
         places.leave_starting(&first);
-        assert_eq!(places.reserve(&pending(3, "web")), Some(FIRST_CID));
+        assert_eq!(places.reserve(&pending(3, "web")), Ok(FIRST_CID));
+    }
+
+    #[test]
+    fn an_address_is_one_guests_on_its_segment_from_the_beginning_of_its_start() {
+        let with = |vm: u128, name: &str, segment: &str, address: &str| {
+            let network = Network {
+                segment: segment.into(),
+                mac: None,
+                ipv4: Some(address.parse().unwrap()),
+                ipv6: None,
+                gateway: None,
+                mtu: 1500,
+            };
+            let vm = Uuid::from_u128(vm);
+            let claim = Claim::of(vm, Some(&network));
+            let mut pending = Pending::named(vm, name);
+            pending.claim = claim;
+            Arc::new(pending)
+        };
+        let mut places = Places::default();
+        let first = with(1, "web", "front", "10.0.0.1/24");
+        assert_eq!(places.reserve(&first), Ok(FIRST_CID));
+        let same = with(2, "mail", "front", "10.0.0.1/8");
+        let taken = Err(Taken::Address("web".into()));
+        assert_eq!(places.reserve(&same), taken);
+        let elsewhere = with(3, "dns", "back", "10.0.0.1/24");
+        assert!(places.reserve(&elsewhere).is_ok());
+        places.leave_starting(&first);
+        assert!(places.reserve(&same).is_ok());
+        // The very same guest, which waits to be started again, keeps its own.
+        assert!(places.wait_again(&same) && places.resume(&same).is_some());
     }
 
     #[test]
@@ -264,9 +322,9 @@ mod tests {
         assert!(places.wait(&boot(1), &waits).is_some());
         let again = places.wait(&boot(1), &pending(1, "web"));
         assert!(again.is_none(), "waits twice");
-        assert_eq!(places.reserve(&pending(2, "web")), None);
+        assert_eq!(places.reserve(&pending(2, "web")), Err(Taken::Guest));
         // Its CID is not its own meanwhile.
-        assert_eq!(places.reserve(&pending(2, "mail")), Some(FIRST_CID));
+        assert_eq!(places.reserve(&pending(2, "mail")), Ok(FIRST_CID));
         assert_eq!(places.resume(&waits), Some(FIRST_CID + 1));
         assert_eq!(places.resume(&waits), None, "started twice");
         assert!(places.wait_again(&waits));

@@ -20,7 +20,7 @@ use super::launch::{self, Order};
 use super::link::{CardLink, LinkError, SupervisorLink};
 use super::notes::Notes;
 use super::pending::Pending;
-use super::places::{Known, Place, Places};
+use super::places::{Known, Place, Places, Taken};
 use super::running::Running;
 use super::started::{Started, StartedError};
 use super::watch::follow;
@@ -73,8 +73,15 @@ impl Registry {
     ) -> Result<GuestStatus, OperatorRefusal> {
         let pending = Pending::new(&order.verified.record);
         self.backoff().forget(pending.vm);
-        let cid = self.places().reserve(&pending);
-        let cid = cid.ok_or_else(|| OperatorRefusal::AlreadyRunning(pending.name.clone()))?;
+        let cid = self
+            .places()
+            .reserve(&pending)
+            .map_err(|taken| match taken {
+                Taken::Guest => OperatorRefusal::AlreadyRunning(pending.name.clone()),
+                Taken::Address(other) => OperatorRefusal::BadRecord(format!(
+                    "VM `{other}` has its MAC or IP address on that segment; choose another"
+                )),
+            })?;
         let started = self.boot(&order, &pending, cid).await;
         if started.is_err() {
             self.places().leave_starting(&pending);

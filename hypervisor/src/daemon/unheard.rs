@@ -10,6 +10,7 @@ use bartizan_attestation::identity::GuestIdentity;
 use bartizan_attestation::launch::VerifiedRecord;
 use uuid::Uuid;
 
+use super::claim::Claim;
 use super::ended::boot_has_ended;
 use super::pending::Pending;
 use super::registry::Registry;
@@ -27,6 +28,7 @@ pub(super) struct Unheard {
     pub(super) name: String,
     role: String,
     pub(super) cid: u32,
+    pub(super) claim: Option<Claim>,
 }
 
 impl Unheard {
@@ -45,6 +47,7 @@ impl Unheard {
             name,
             role,
             cid: started.cid,
+            claim: Claim::of(started.vm(), started.network.as_ref()),
         }
     }
 

@@ -47,11 +47,10 @@ pub struct Arguments<'a> {
     pub network: Option<NetworkArguments>,
 }
 
-/// A network device.
+/// A network device. Its link, which speaks vhost-user, is QEMU's standard input (see
+/// [`VhostLink`](crate::confinement::qemu::VhostLink)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NetworkArguments {
-    /// A connected stream socket that speaks vhost-user for it.
-    pub link: RawFd,
     /// Its Ethernet address.
     pub mac: Mac,
     /// Longest IP packet in bytes, as the guest's driver is told.
@@ -234,8 +233,9 @@ fn disk(line: &mut Line, index: usize, disk: DiskArguments, bus: &str) {
 }
 
 fn network(line: &mut Line, network: NetworkArguments, guest: &Arguments<'_>) {
-    let NetworkArguments { link, mac, mtu } = network;
-    line.option("-chardev", format!("socket,id=net,fd={link}"));
+    let NetworkArguments { mac, mtu } = network;
+    // Nothing is there, and nobody connects to it.
+    line.option("-chardev", "socket,id=net,path=/standard-input");
     line.option("-netdev", "vhost-user,id=net,chardev=net,queues=1");
     // Offloads cannot be turned off later: devices would not hear of it.
     let common = format!(

@@ -18,8 +18,8 @@ use super::chatter::{Allowance, Chatter};
 use super::console::Console;
 use super::vhost::{AttachError, Devices, Link, Proxy, ProxyError};
 use crate::confinement::ConfinementError;
-use crate::confinement::qemu::restrictions;
-use crate::qemu::command_line::{self, Arguments, NetworkArguments, RAM_ID};
+use crate::confinement::qemu::{VhostLink, restrictions};
+use crate::qemu::command_line::{self, Arguments, RAM_ID};
 use crate::qemu::layout::{self, LayoutError};
 use crate::qemu::process::{Confined, Process};
 use crate::qemu::qmp::{Qmp, QmpError};
@@ -148,24 +148,23 @@ async fn spawn(
         Some(device) => Some((device, pair()?)),
         None => None,
     };
-    let their_net = net.as_ref().map(|(_, (_, theirs))| theirs.as_fd());
+    let (net, their_net) = match net {
+        Some((device, (ours, theirs))) => (Some((device, ours)), Some(theirs)),
+        None => (None, None),
+    };
+    let link = match their_net {
+        Some(_) => VhostLink::StandardInput,
+        None => VhostLink::None,
+    };
     let (stderr, their_stderr) = StdStream::pair().map_err(host("QEMU's standard error"))?;
-    let planned = plan.arguments();
     let arguments = Arguments {
         ram: ram.as_fd().as_raw_fd(),
         qmp: their_qmp.as_raw_fd(),
         console: their_port.as_raw_fd(),
         vsock: their_vsock.as_raw_fd(),
-        network: planned
-            .network
-            .zip(their_net)
-            .map(|(network, link)| NetworkArguments {
-                link: link.as_raw_fd(),
-                ..network
-            }),
-        ..planned
+        ..plan.arguments()
     };
-    let restrictions = restrictions(&plan.config.qemu.path, plan.accelerator)?;
+    let restrictions = restrictions(&plan.config.qemu.path, plan.accelerator, link)?;
     let execution = plan.execution();
     let parts = plan.config.qemu_parts.as_ref();
     let mut confined = Confined::new(&execution.program)
@@ -175,14 +174,16 @@ async fn spawn(
         .user(plan.users.qemu)
         .restricted(restrictions)
         .stderr(OwnedFd::from(their_stderr));
+    if let Some(theirs) = their_net {
+        confined = confined.stdin(theirs);
+    }
     let inherited = [
         ram.as_fd(),
         their_qmp.as_fd(),
         their_port.as_fd(),
         their_vsock.as_fd(),
     ];
-    let inherited = inherited.into_iter().chain(their_net);
-    for descriptor in inherited.chain(plan.prepared.descriptors()) {
+    for descriptor in inherited.into_iter().chain(plan.prepared.descriptors()) {
         confined = confined.keep(descriptor);
     }
     let parts = parts
@@ -196,7 +197,6 @@ async fn spawn(
     confined = confined.keep(plan.locks.for_qemu());
     let mut qemu = confined.spawn().map_err(host("QEMU"))?;
     drop((their_qmp, their_port, their_vsock));
-    let net = net.map(|(device, (ours, _))| (device, ours));
     let mut chatter = Chatter::listen("qemu", stderr, Allowance::default())
         .map_err(host("QEMU's standard error"))?;
 

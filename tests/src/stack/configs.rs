@@ -8,11 +8,18 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::keeping::Kept;
-use super::{Guests, Users};
+use super::release::EnclaveConfigs;
+use super::{Author, Guests, Users};
 use crate::control_groups;
 use crate::layout::{Layout, text};
 use crate::maker::Maker;
 use crate::operator::Operator;
+
+/// Where devices ask about flows, in the host's layout.
+const DECISIONS_SOCKET: &str = "run/devices/decisions.sock";
+
+/// What the enclave's kernel is told.
+const ENCLAVE_COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 random.trust_cpu=on";
 
 // JSON is YAML: what is built from values needs no quoting by hand.
 
@@ -49,7 +56,7 @@ fn sealing(state: &Path, kept: Option<&Kept>) -> Result<Value> {
 pub(super) fn verifier(
     layout: &Layout,
     users: &Users,
-    release_key: &str,
+    (release_key, author): (&str, &Author),
     maker: &Maker,
     port: u16,
 ) -> Result<String> {
@@ -61,6 +68,7 @@ pub(super) fn verifier(
         "vault_socket": text(&layout.path("run/verifier-vault/vault.sock"))?,
         "fleet_name": "demo fleet",
         "tpm_makers": maker.certificate()?,
+        "policy_authors": author.named(),
         "measured_boot": { "demanded": { "release_keys": [release_key], "firmware": "not_demanded" } },
         // What tests, benchmarks and soaks ask of one guest in minutes, others ask in days.
         "verdicts": {
@@ -90,10 +98,10 @@ pub(super) fn vault(
     layout.config("vault.yaml", &config.to_string())
 }
 
-pub(super) fn card(layout: &Layout, users: &Users, port: u16) -> Result<String> {
+pub(super) fn card(layout: &Layout, users: &Users, port: u16, enclave: bool) -> Result<String> {
     let state = layout.state("card", users.card)?;
     let run = layout.run("card", users.card)?;
-    let config = json!({
+    let mut config = json!({
         "socket": text(&run.join("card.sock"))?,
         "allowed_uids": [users.hypervisor.uid],
         "operations_socket": text(&run.join("operations.sock"))?,
@@ -108,6 +116,13 @@ pub(super) fn card(layout: &Layout, users: &Users, port: u16) -> Result<String> 
         "state_dir": text(&state)?,
         "verifier": { "host": "127.0.0.1", "port": port, "server_name": "localhost" },
     });
+    if enclave {
+        config["enclave"] = json!({
+            "socket": text(&run.join("enclave.sock"))?,
+            "verifier_socket": text(&run.join("verifier.sock"))?,
+            "allowed_uids": [users.keeper.uid],
+        });
+    }
     layout.config("card.yaml", &config.to_string())
 }
 
@@ -122,7 +137,49 @@ pub(super) fn devices(layout: &Layout, users: &Users) -> Result<String> {
     layout.config("devices.yaml", &config.to_string())
 }
 
-pub(super) fn hypervisor(layout: &Layout, users: &Users, operator: &Operator) -> Result<String> {
+/// Keeper, enclave, its kernel's command line.
+pub(super) fn enclave(
+    layout: &Layout,
+    users: &Users,
+    operator: &Operator,
+    author: &Author,
+) -> Result<EnclaveConfigs> {
+    let run = layout.run("keeper", users.keeper)?;
+    let socket = |name: &str| text(&layout.path(&format!("run/{name}")));
+    let keeper = json!({
+        "run_dir": text(&run)?,
+        "kernel": "measured:enclave/kernel",
+        "image": "measured:enclave/image",
+        "config": "measured:enclave/config",
+        "command_line": "measured:enclave/command-line",
+        "qemu": {
+            "program": "measured:qemu-system-x86_64",
+            "user": { "uid": users.enclave.uid, "gid": users.enclave.gid },
+        },
+        "links": {
+            "card": socket("card/enclave.sock")?,
+            "hypervisor": socket("hypervisor/enclave.sock")?,
+            "verifier": socket("card/verifier.sock")?,
+        },
+    });
+    let own = json!({
+        "fleet_ca": fs::read_to_string(operator.fleet_ca())?,
+        "verifier": "localhost",
+        "authors": author.named(),
+    });
+    Ok(EnclaveConfigs {
+        keeper: layout.config("keeper.yaml", &keeper.to_string())?,
+        enclave: layout.config("enclave.yaml", &own.to_string())?,
+        command_line: layout.config("enclave.cmdline", ENCLAVE_COMMAND_LINE)?,
+    })
+}
+
+pub(super) fn hypervisor(
+    layout: &Layout,
+    users: &Users,
+    operator: &Operator,
+    enclave: bool,
+) -> Result<String> {
     let run = layout.run("hypervisor", users.hypervisor)?;
     layout.run("agents", users.hypervisor)?;
     readable(&operator.fleet_ca())?;
@@ -134,7 +191,7 @@ pub(super) fn hypervisor(layout: &Layout, users: &Users, operator: &Operator) ->
         }
         None => false,
     };
-    let config = json!({
+    let mut config = json!({
         "run_dir": text(&run)?,
         "operator_socket": text(&run.join("operator.sock"))?,
         // Not root: what it does is the card's to authorise.
@@ -163,6 +220,13 @@ pub(super) fn hypervisor(layout: &Layout, users: &Users, operator: &Operator) ->
             "echo": { "port": 2001, "socket": format!("{}/{{uuid}}.echo", text(&layout.path("run/agents"))?) },
         },
     });
+    if enclave {
+        config["enclave"] = json!({
+            "socket": text(&run.join("enclave.sock"))?,
+            "keeper_uid": users.keeper.uid,
+            "decisions_socket": text(&layout.path(DECISIONS_SOCKET))?,
+        });
+    }
     layout.config("hypervisor.yaml", &config.to_string())
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 
 use super::keeping::Kept;
 use super::release::{Configs, Releases};
-use super::{Users, configs};
+use super::{Author, Users, configs};
 use crate::daemon::{Daemon, Recipe};
 use crate::launcher::{Booted, Launcher};
 use crate::layout::{Layout, text};
@@ -42,6 +42,7 @@ impl Host {
         mut releases: Releases,
         verifier_port: u16,
         (name, kept): (&str, Option<&Kept>),
+        author: Option<&Author>,
     ) -> Result<Self> {
         let configs = prepare(
             layout,
@@ -50,6 +51,7 @@ impl Host {
             &mut releases,
             verifier_port,
             kept,
+            author,
         )?;
         releases.sign(layout, &configs, [1, 1])?;
         releases.register()?;
@@ -86,6 +88,7 @@ pub(super) fn prepare(
     releases: &mut Releases,
     verifier_port: u16,
     kept: Option<&Kept>,
+    author: Option<&Author>,
 ) -> Result<Configs> {
     let environment = kept.and_then(|kept| kept.environment.as_ref());
     releases.vault_environment = environment
@@ -94,10 +97,13 @@ pub(super) fn prepare(
         .collect();
     Ok(Configs {
         vault: configs::vault(layout, users, &releases.key_sha256, kept)?,
-        card: configs::card(layout, users, verifier_port)?,
+        card: configs::card(layout, users, verifier_port, author.is_some())?,
         devices: configs::devices(layout, users)?,
-        hypervisor: configs::hypervisor(layout, users, operator)?,
+        hypervisor: configs::hypervisor(layout, users, operator, author.is_some())?,
         fleet_ca: text(&operator.fleet_ca())?,
+        enclave: author
+            .map(|author| configs::enclave(layout, users, operator, author))
+            .transpose()?,
     })
 }
 

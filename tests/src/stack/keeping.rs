@@ -1,4 +1,4 @@
-//! Where the vaults of a stack keep their keys, if not in files.
+//! Where the vaults of a stack keep their keys, if not in files, and whether its host has an enclave.
 
 use anyhow::Result;
 use serde_json::Value;
@@ -6,13 +6,15 @@ use serde_json::Value;
 use crate::hsm::Hsm;
 use crate::token::{Token, Tpm};
 
-/// Of each vault the device that keeps its keys.
+/// Of each vault the device that keeps its keys, and who decides.
 #[derive(Clone, Debug, Default)]
 pub struct Keeping {
     /// Of the verifier's vault.
     pub verifier: Option<Kept>,
     /// Of the host's.
     pub host: Option<Kept>,
+    /// Whether the host has an enclave.
+    pub enclave: bool,
 }
 
 /// A device, as a vault is told of it.

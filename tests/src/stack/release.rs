@@ -34,6 +34,19 @@ pub struct Configs {
     pub hypervisor: String,
     /// The fleet CA's certificate.
     pub fleet_ca: String,
+    /// The enclave's, if the host has one.
+    pub enclave: Option<EnclaveConfigs>,
+}
+
+/// The configurations of an enclave.
+#[derive(Clone, Debug)]
+pub struct EnclaveConfigs {
+    /// The keeper's.
+    pub keeper: String,
+    /// The enclave's own.
+    pub enclave: String,
+    /// Its kernel's command line.
+    pub command_line: String,
 }
 
 /// Where releases and their key are in a host's layout.
@@ -44,6 +57,9 @@ const KEY: &str = "release.pk8";
 /// What the hypervisor needs beyond its user's rights: to start QEMU and measurers as other users, to signal them, and
 /// to make their control groups.
 const HYPERVISOR_CAPABILITIES: &[&str] = &["setuid", "setgid", "kill", "dac_override"];
+
+/// What the keeper needs beyond its user's rights: as the hypervisor.
+const KEEPER_CAPABILITIES: &[&str] = HYPERVISOR_CAPABILITIES;
 
 /// What QEMU opens by name, and where Debian has it: the translator, and what a kernel is loaded by.
 const QEMU_FINDS: &[(&str, &str, &[&str])] = &[
@@ -256,7 +272,7 @@ impl Releases {
     /// The description of the bundle.
     pub fn describe_bundle(layout: &Layout, configs: &Configs, version: u64) -> Result<Value> {
         let program = |name: &str| text(&layout.program(name));
-        Ok(json!({
+        let mut description = json!({
             "product": "bartizan", "part": "bundle", "version": version,
             "components": [
                 {
@@ -276,6 +292,33 @@ impl Releases {
                     },
                 },
             ],
-        }))
+        });
+        if let Some(enclave) = &configs.enclave {
+            let components = description["components"].as_array_mut();
+            let components = components.context("components")?;
+            components.extend(Self::describe_enclave(layout, enclave)?);
+        }
+        Ok(description)
+    }
+
+    fn describe_enclave(layout: &Layout, configs: &EnclaveConfigs) -> Result<Vec<Value>> {
+        let file =
+            |name: &str, path: &str| json!({ "name": name, "phase": "enclave", "path": path });
+        Ok(vec![
+            file("enclave/kernel", &text(&layout.enclave.join("kernel"))?),
+            file("enclave/image", &text(&layout.enclave.join("image"))?),
+            file("enclave/command-line", &configs.command_line),
+            file("enclave/config", &configs.enclave),
+            file("keeper.yaml", &configs.keeper),
+            json!({
+                "name": "bartizan-keeper", "phase": "enclave", "path": text(&layout.program("bartizan-keeper"))?,
+                "expand": "libraries",
+                "start": {
+                    "user": "bartizan-keeper", "arguments": ["--config", "{keeper.yaml}"],
+                    "capabilities": KEEPER_CAPABILITIES,
+                    "inherits": ["enclave", "qemu-system-x86_64"],
+                },
+            }),
+        ])
     }
 }

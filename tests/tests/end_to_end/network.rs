@@ -63,11 +63,9 @@ impl Networked {
         let layout = &self.stack.layout;
         let (plain, signed) = (layout.path("front.json"), layout.path("front.policy"));
         fs::write(&plain, policy.to_string())?;
-        let (plain, signed) = (text(&plain)?, text(&signed)?);
-        let key = text(&self.stack.author_key())?;
         let operator = &self.stack.operator;
-        operator.must(&["policy", "sign", &plain, "--key", &key, "--output", &signed])?;
-        operator.must(&["policy", "apply", &signed, "--wait"])?;
+        self.stack.author.sign(operator, &plain, &signed)?;
+        operator.must(&["policy", "apply", &text(&signed)?, "--wait"])?;
         Ok(())
     }
 
@@ -76,7 +74,10 @@ impl Networked {
         let get = format!(
             "exec 3<>/dev/tcp/{WEB}/80; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; head -n 1 <&3"
         );
-        let outcome = self.client.agent.run(&format!("timeout {seconds} bash -c \"{get}\""))?;
+        let outcome = self
+            .client
+            .agent
+            .run(&format!("timeout {seconds} bash -c \"{get}\""))?;
         match outcome.code {
             Some(0) if outcome.stdout.starts_with("HTTP/1.1 200") => Ok(true),
             Some(0) => bail!("an answer that is none: {outcome:?}"),
@@ -98,7 +99,10 @@ pub(crate) fn web_only() -> Value {
 fn nothing(world: &mut World) -> Result<()> {
     let networked = world.networked()?;
     ensure!(!networked.page(5)?, "a page without any policy");
-    let ping = networked.client.agent.run(&format!("ping -c 1 -W 2 {WEB}"))?;
+    let ping = networked
+        .client
+        .agent
+        .run(&format!("ping -c 1 -W 2 {WEB}"))?;
     ensure!(ping.code == Some(1), "an echo without any policy: {ping:?}");
     Ok(())
 }
@@ -109,13 +113,17 @@ fn allowed(world: &mut World) -> Result<()> {
     ensure!(networked.page(20)?, "no page, which a rule allows");
     // The same the other way round, and by another port, no rule allows.
     let other = |from: &mut Guest, to: &str, port: u16| {
-        from.agent.run(&format!("timeout 5 bash -c 'exec 3<>/dev/tcp/{to}/{port}'"))
+        from.agent
+            .run(&format!("timeout 5 bash -c 'exec 3<>/dev/tcp/{to}/{port}'"))
     };
     let back = other(&mut networked.web, CLIENT, 80)?;
     ensure!(back.code != Some(0), "the server asks its client: {back:?}");
     let port = other(&mut networked.client, WEB, 81)?;
     // A refusal by the server would come at once: it has heard of it then.
-    ensure!(port.code == Some(124), "another port than the rule's: {port:?}");
+    ensure!(
+        port.code == Some(124),
+        "another port than the rule's: {port:?}"
+    );
     Ok(())
 }
 
@@ -128,7 +136,9 @@ fn cut(world: &mut World) -> Result<()> {
          while read -r -t 5 line <&3; do [ ${{#line}} = 1 ] && break; done || exit; echo answered >> /tmp/answers; sleep 0.1; done"
     );
     let client = &mut networked.client.agent;
-    client.must(&format!("rm -f /tmp/answers; touch /tmp/answers; bash -c \"{ask}\" > /dev/null 2>&1 &"))?;
+    client.must(&format!(
+        "rm -f /tmp/answers; touch /tmp/answers; bash -c \"{ask}\" > /dev/null 2>&1 &"
+    ))?;
     let count = |client: &mut bartizan_tests::agent::Agent| -> Result<u64> {
         Ok(client.must("wc -l < /tmp/answers")?.trim().parse()?)
     };
@@ -160,13 +170,21 @@ fn spoofed(world: &mut World) -> Result<()> {
     let other = client.run(&format!(
         "ip route add {WEB}/32 dev eth0 src 10.77.0.9 && timeout 5 bash -c 'exec 3<>/dev/tcp/{WEB}/80'"
     ))?;
-    client.must(&format!("ip route del {WEB}/32 dev eth0; ip address del 10.77.0.9/24 dev eth0"))?;
-    ensure!(other.code == Some(124), "by an address that is not its own: {other:?}");
+    client.must(&format!(
+        "ip route del {WEB}/32 dev eth0; ip address del 10.77.0.9/24 dev eth0"
+    ))?;
+    ensure!(
+        other.code == Some(124),
+        "by an address that is not its own: {other:?}"
+    );
     let mac = client.must("cat /sys/class/net/eth0/address")?;
     let mac = mac.trim();
-    client.must("ip link set eth0 down; ip link set eth0 address 02:00:00:00:00:99; ip link set eth0 up")?;
+    client.must(
+        "ip link set eth0 down; ip link set eth0 address 02:00:00:00:00:99; ip link set eth0 up",
+    )?;
     let reached = networked.page(5)?;
-    let back = format!("ip link set eth0 down; ip link set eth0 address {mac}; ip link set eth0 up");
+    let back =
+        format!("ip link set eth0 down; ip link set eth0 address {mac}; ip link set eth0 up");
     networked.client.agent.must(&back)?;
     ensure!(!reached, "by a MAC that is not its own");
     ensure!(networked.page(20)?, "no page, with its own addresses again");

@@ -122,9 +122,10 @@ impl Entry {
         *bytes = bytes.saturating_add(size as u64);
     }
 
-    /// Whether it has to be asked about, again or at all.
-    pub(super) fn is_stale(&self, present: Epoch) -> bool {
-        matches!(&self.standing, Standing::Judged(ruling) if !ruling.epoch.holds_in(present))
+    /// Whether it has to be asked about again: of `judge`, if there is one.
+    pub(super) fn is_stale(&self, present: Epoch, judge: Option<u64>) -> bool {
+        let of_another = |ruling: &Ruling| judge.is_some_and(|judge| judge != ruling.judge);
+        matches!(&self.standing, Standing::Judged(ruling) if !ruling.epoch.holds_in(present) || of_another(ruling))
     }
 
     pub(super) fn is_over(&self, now: Instant) -> bool {

@@ -73,6 +73,8 @@ pub struct Flows {
     verdicts: Verdicts,
     records: Records,
     epoch: Epoch,
+    /// Counts those who decide, one after another.
+    judge: u64,
     is_available: bool,
     questions: Vec<Question>,
     swept: Instant,
@@ -91,6 +93,7 @@ impl Flows {
             verdicts: Verdicts::default(),
             records: Records::default(),
             epoch: Epoch::default(),
+            judge: 0,
             is_available: false,
             questions: Vec::new(),
             swept: now,
@@ -138,7 +141,7 @@ impl Flows {
         if !matches!(entry.standing, Standing::Asked(number, _) if number == verdict.number) {
             return Vec::new();
         }
-        let ruling = Ruling::from(verdict);
+        let ruling = Ruling::of(verdict, self.judge);
         if !ruling.epoch.holds_in(self.epoch) {
             // It was decided before what holds now. Its packets wait on.
             self.ask(key);
@@ -169,6 +172,13 @@ impl Flows {
         self.epoch.state = self.epoch.state.max(epoch.state);
         self.verdicts.forget(self.epoch);
         self.epoch
+    }
+
+    /// Somebody else decides from now on: each flow is asked about again, at its next packet, since what was decided before is another's word.
+    pub fn begin_anew(&mut self) {
+        self.judge += 1;
+        self.epoch = Epoch::default();
+        self.verdicts.clear();
     }
 
     /// Whether somebody can decide now. Who can is asked all that is not answered yet.
@@ -279,7 +289,7 @@ impl Flows {
         let stale = self
             .entries
             .get(&key)
-            .filter(|entry| entry.is_stale(self.epoch));
+            .filter(|entry| entry.is_stale(self.epoch, self.is_available.then_some(self.judge)));
         if let Some(flow) = stale.map(|entry| entry.flow) {
             let standing = self.standing(key, &flow)?;
             if let Some(entry) = self.entries.get_mut(&key) {
@@ -312,7 +322,8 @@ impl Flows {
         let entry = self.entries.get(&key).ok_or(FlowError::NoFlow)?;
         match &entry.standing {
             Standing::Judged(ruling)
-                if ruling.epoch.holds_in(self.epoch) && ruling.allows(self.is_available) =>
+                if !entry.is_stale(self.epoch, self.is_available.then_some(self.judge))
+                    && ruling.allows(self.is_available) =>
             {
                 Ok(Judged::Pass(packet))
             }

@@ -14,6 +14,8 @@ const MOST: usize = 64;
 /// What was decided on a flow.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Ruling {
+    /// Of those who decided one after another, which one did.
+    pub(super) judge: u64,
     pub(super) epoch: Epoch,
     pub(super) allowed: bool,
     pub(super) allowed_unavailable: bool,
@@ -24,18 +26,18 @@ pub(super) struct Ruling {
 #[derive(Debug, Default)]
 pub(super) struct Verdicts(VecDeque<(Width, Ruling)>);
 
-impl From<&Verdict> for Ruling {
-    fn from(verdict: &Verdict) -> Self {
+impl Ruling {
+    /// What this judge has decided.
+    pub(super) fn of(verdict: &Verdict, judge: u64) -> Self {
         Self {
+            judge,
             epoch: verdict.epoch,
             allowed: verdict.allowed,
             allowed_unavailable: verdict.allowed_unavailable,
             reason: verdict.reason.as_str().into(),
         }
     }
-}
 
-impl Ruling {
     /// Whether the flow may be, by whether somebody can decide.
     pub(super) const fn allows(&self, is_available: bool) -> bool {
         self.allowed && (is_available || self.allowed_unavailable)
@@ -50,6 +52,11 @@ impl Verdicts {
             self.0.pop_back();
         }
         self.0.push_front((width, ruling));
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
     }
 
     /// Forgets what does not hold any more.
@@ -91,6 +98,7 @@ mod tests {
 
     fn ruling(policy: u64) -> Ruling {
         Ruling {
+            judge: 0,
             epoch: Epoch { policy, state: 0 },
             allowed: true,
             allowed_unavailable: false,

@@ -19,6 +19,12 @@ impl Decider {
     /// One that devices know of: they have answered it already.
     pub(crate) fn new(daemon: &Daemon) -> Self {
         let decider = Self::connected(daemon);
+        decider.wait_until_heard();
+        decider
+    }
+
+    /// Until all that was said before is at the guests'.
+    pub(crate) fn wait_until_heard(&self) {
         let nobody = GuestEpoch {
             guest: Guest {
                 vm: [0; 16],
@@ -26,9 +32,8 @@ impl Decider {
             },
             epoch: Epoch::default(),
         };
-        decider.say(&ToDevices::Epoch(nobody));
-        assert_eq!(decider.hear(), FromDevices::InForce(nobody));
-        decider
+        self.say(&ToDevices::Epoch(nobody));
+        assert_eq!(self.hear(), FromDevices::InForce(nobody));
     }
 
     pub(crate) fn connected(daemon: &Daemon) -> Self {

@@ -56,6 +56,8 @@ fn each_side_may_deny_and_what_is_denied_does_not_arrive() {
     a.send_udp(b.station(), (1000, 2), b"by the receiver's");
     decider.decide(boot(41), true);
     decider.decide(boot(42), false);
+    // What comes now is judged by threads that know both.
+    decider.wait_until_heard();
     // Known by now.
     a.send_udp(b.station(), (1001, 1), b"again");
     a.send_udp(b.station(), (1001, 2), b"again");
@@ -195,6 +197,9 @@ fn isolation_cuts_a_guest_both_ways_at_once() {
     a.send_udp(b.station(), (1000, 53), b"lost");
     b.send_udp(a.station(), (53, 1000), b"lost");
     a.expect_silence(b.station());
+    // Answered in a later turn of its thread's, before which all was handed over; and then the other's looked at it.
+    a.expect_silence(b.station());
+    decider.enter(boot(42));
     decider.say(&isolate(false));
     decider.enter(boot(42));
     let sent = a.send_udp(b.station(), (1000, 53), b"after");

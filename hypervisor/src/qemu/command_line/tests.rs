@@ -130,9 +130,8 @@ fn anchor_is_appended_and_microvm_is_told_the_clock() {
 }
 
 #[test]
-fn a_network_device_has_its_link_its_mac_and_its_mtu() {
+fn a_network_device_has_its_mac_and_its_mtu() {
     let network = Some(NetworkArguments {
-        link: 18,
         mac: Mac([2, 0, 0, 0, 0, 5]),
         mtu: 9000,
     });
@@ -144,7 +143,7 @@ fn a_network_device_has_its_link_its_mac_and_its_mtu() {
         })
     };
     let line = with(Machine::Q35, Accelerator::Tcg);
-    assert!(has(&line, "-chardev", "socket,id=net,fd=18"));
+    assert!(has(&line, "-chardev", "socket,id=net,path=/standard-input"));
     let device = "virtio-net-pci,netdev=net,mac=02:00:00:00:00:05,host_mtu=9000,";
     assert!(has(&line, "-device", device));
     assert!(line.iter().any(|word| word.ends_with("vectors=0")));

@@ -47,7 +47,7 @@ pub struct Confined<'a> {
 
 impl<'a> Confined<'a> {
     /// `program` with no argument, no environment and no descriptor; standard input and output are
-    /// `/dev/null`.
+    /// `/dev/null`, unless something else is said.
     pub fn new(program: &Path) -> Self {
         let mut command = Command::new(program);
         command
@@ -76,6 +76,12 @@ impl<'a> Confined<'a> {
         variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
     ) -> Self {
         self.command.envs(variables);
+        self
+    }
+
+    /// What its standard input is.
+    pub fn stdin(mut self, from: impl Into<Stdio>) -> Self {
+        self.command.stdin(from);
         self
     }
 

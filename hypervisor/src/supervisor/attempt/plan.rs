@@ -94,7 +94,6 @@ impl Plan {
                 .network
                 .as_ref()
                 .map(|network| NetworkArguments {
-                    link: -1,
                     mac: network.mac(self.record.uuid),
                     mtu: network.mtu,
                 }),

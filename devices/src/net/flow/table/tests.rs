@@ -1,1 +1,274 @@
+use bartizan_local::flow::Width;
+use proptest::prelude::*;
 
+use super::*;
+use crate::net::frame::Flags;
+use crate::net::header::Header;
+use crate::net::sample::{Station, ipv4, station, tcp, udp};
+
+const GUEST: Guest = Guest {
+    vm: [1; 16],
+    boot: 1,
+};
+const LIMITS: Limits = Limits {
+    flows: 8,
+    questions: 4,
+    held_of_flow: 2,
+    held_bytes: 200,
+};
+
+fn flows() -> Flows {
+    let mut flows = Flows::new(GUEST, LIMITS, Numbers::default(), Instant::now());
+    flows.set_available(true);
+    flows
+}
+
+fn packet(from: Station, to: Station, protocol: u8, body: &[u8]) -> Packet {
+    Packet::new(&Header::default(), ipv4(from, to, protocol, body), 0, 1500).unwrap()
+}
+
+fn datagram(ports: (u16, u16)) -> Packet {
+    packet(station(1), station(2), 17, &udp(ports.0, ports.1, b"data"))
+}
+
+fn send(flows: &mut Flows, packet: Packet) -> Result<Judged, FlowError> {
+    flows.judge(packet, Direction::Egress, Instant::now())
+}
+
+fn verdict(question: &Question, allowed: bool) -> Verdict {
+    Verdict {
+        number: question.number,
+        guest: question.guest,
+        epoch: Epoch::default(),
+        allowed,
+        allowed_unavailable: false,
+        reason: "test/rule".into(),
+        width: Width {
+            ports: question.flow.port.map(|port| (port, port)),
+            ..Width::default()
+        },
+    }
+}
+
+#[test]
+fn what_exceeds_a_bound_is_refused_and_not_let_by() {
+    let mut flows = flows();
+    for port in 0..4 {
+        assert_eq!(send(&mut flows, datagram((1, port))), Ok(Judged::Held));
+    }
+    assert_eq!(
+        send(&mut flows, datagram((1, 9))),
+        Err(FlowError::TooManyQuestions)
+    );
+    // 46 bytes each: the fifth would exceed what may wait, the third of a flow as well.
+    assert_eq!(
+        send(&mut flows, datagram((1, 0))),
+        Err(FlowError::TooManyHeld)
+    );
+    let questions = flows.take_questions();
+    assert_eq!(questions.len(), 4);
+    let released = flows.settle(&verdict(&questions[1], true));
+    assert_eq!(released, [(Direction::Egress, datagram((1, 1)))]);
+    assert_eq!(send(&mut flows, datagram((1, 0))), Ok(Judged::Held));
+    assert_eq!(
+        send(&mut flows, datagram((1, 0))),
+        Err(FlowError::TooManyHeld)
+    );
+    // Flows of which the verdict is known take places, too.
+    for source in 2..6 {
+        assert!(matches!(
+            send(&mut flows, datagram((source, 1))),
+            Ok(Judged::Pass(_))
+        ));
+    }
+    assert_eq!(
+        send(&mut flows, datagram((6, 1))),
+        Err(FlowError::TooManyFlows)
+    );
+    assert_eq!(flows.len(), LIMITS.flows);
+}
+
+#[test]
+fn flows_that_are_over_are_forgotten_and_told_of() {
+    let mut flows = flows();
+    let start = Instant::now();
+    send(&mut flows, datagram((1, 53))).unwrap();
+    let question = flows.take_questions().remove(0);
+    flows.settle(&verdict(&question, true));
+    flows.expire(start + Duration::from_secs(5));
+    assert_eq!(flows.len(), 1);
+    flows.expire(start + Duration::from_secs(60));
+    assert!(flows.is_empty());
+    let record = flows.records().next().unwrap();
+    assert_eq!(
+        (record.flow, record.sent, record.received),
+        (question.flow, 46, 0)
+    );
+    assert!(record.allowed && record.reason.as_deref() == Some("test/rule"));
+    // An answer comes too late.
+    let answer = packet(station(2), station(1), 17, &udp(53, 1, b"late"));
+    assert_eq!(
+        flows.judge(answer, Direction::Ingress, start),
+        Ok(Judged::Held)
+    );
+    assert_eq!(flows.take_questions()[0].flow.direction, Direction::Ingress);
+}
+
+#[test]
+fn what_became_of_a_packet_passes_where_the_packet_did() {
+    let mut flows = flows();
+    let sent = datagram((1, 53));
+    let error = |from: Station, quoted: &Packet| {
+        let body = [[3, 3, 0, 0, 0, 0, 0, 0].as_slice(), &quoted.bytes[14..42]].concat();
+        packet(from, station(1), 1, &body)
+    };
+    let from_peer = error(station(2), &sent);
+    let receive = |flows: &mut Flows, packet: &Packet| {
+        flows.judge(packet.clone(), Direction::Ingress, Instant::now())
+    };
+    // Known attack: of a flow that there is not; of one that is not allowed yet; by a third station.
+    assert_eq!(receive(&mut flows, &from_peer), Err(FlowError::NoFlow));
+    send(&mut flows, sent.clone()).unwrap();
+    assert_eq!(receive(&mut flows, &from_peer), Err(FlowError::Denied));
+    let question = flows.take_questions().remove(0);
+    flows.settle(&verdict(&question, true));
+    assert_eq!(
+        receive(&mut flows, &error(station(3), &sent)),
+        Err(FlowError::NoFlow)
+    );
+    assert_eq!(
+        receive(&mut flows, &from_peer),
+        Ok(Judged::Pass(from_peer.clone()))
+    );
+    assert!(flows.take_questions().is_empty());
+}
+
+#[test]
+fn echoes_are_answered_and_answers_begin_nothing() {
+    let mut flows = flows();
+    let echo = |kind, from, to| packet(from, to, 1, &[kind, 0, 0, 0, 0, 7, 0, 1]);
+    let reply = echo(0, station(2), station(1));
+    let unasked = flows.judge(reply.clone(), Direction::Ingress, Instant::now());
+    assert_eq!(unasked, Err(FlowError::NoFlow));
+    send(&mut flows, echo(8, station(1), station(2))).unwrap();
+    let question = flows.take_questions().remove(0);
+    assert_eq!(
+        (question.flow.icmp_type, question.flow.port),
+        (Some(8), None)
+    );
+    flows.settle(&verdict(&question, true));
+    let asked = flows.judge(reply.clone(), Direction::Ingress, Instant::now());
+    assert_eq!(asked, Ok(Judged::Pass(reply)));
+}
+
+#[test]
+fn a_port_that_is_used_again_is_asked_about_again() {
+    let mut flows = flows();
+    let segment = |flags| packet(station(1), station(2), 6, &tcp(1, 80, flags, b""));
+    send(&mut flows, segment(Flags::SYN)).unwrap();
+    let question = flows.take_questions().remove(0);
+    let narrow = Verdict {
+        width: Width {
+            ports: Some((81, 81)),
+            ..Width::default()
+        },
+        ..verdict(&question, true)
+    };
+    assert_eq!(flows.settle(&narrow).len(), 1);
+    assert!(matches!(
+        send(&mut flows, segment(Flags::RST)),
+        Ok(Judged::Pass(_))
+    ));
+    assert_eq!(send(&mut flows, segment(Flags::SYN)), Ok(Judged::Held));
+    assert_eq!(flows.take_questions().len(), 1);
+}
+
+#[test]
+fn a_verdict_of_nobodys_question_changes_nothing() {
+    let mut flows = flows();
+    send(&mut flows, datagram((1, 53))).unwrap();
+    let question = flows.take_questions().remove(0);
+    let other = Question {
+        number: question.number + 1,
+        ..question.clone()
+    };
+    assert!(flows.settle(&verdict(&other, true)).is_empty());
+    assert_eq!(flows.settle(&verdict(&question, false)), []);
+    assert_eq!(send(&mut flows, datagram((1, 53))), Err(FlowError::Denied));
+    assert!(flows.settle(&verdict(&question, true)).is_empty());
+    assert_eq!(send(&mut flows, datagram((1, 53))), Err(FlowError::Denied));
+}
+
+proptest! {
+    /// Whatever is sent and decided: bounds hold, and nothing passes that was not allowed.
+    #[test]
+    fn bounds_hold_and_only_what_was_allowed_passes(steps in prop::collection::vec((0..6_u16, 0..4_u16, any::<bool>()), 0..200)) {
+        let mut flows = flows();
+        let mut allowed = [false; 4];
+        let mut open = Vec::new();
+        for (source, port, decides) in steps {
+            if decides && !open.is_empty() {
+                let question: Question = open.remove(0);
+                let port = question.flow.port.unwrap();
+                let allows = port % 2 == 0;
+                allowed[usize::from(port)] |= allows;
+                for (_, packet) in flows.settle(&verdict(&question, allows)) {
+                    prop_assert_eq!(&packet.frame, &datagram((packet_source(&packet), port)).frame);
+                    prop_assert!(allows);
+                }
+            } else if let Ok(Judged::Pass(_)) = send(&mut flows, datagram((source, port))) {
+                prop_assert!(allowed[usize::from(port)]);
+            }
+            open.extend(flows.take_questions());
+            prop_assert!(flows.len() <= LIMITS.flows && flows.asked.len() <= LIMITS.questions);
+            prop_assert!(flows.asked.held <= LIMITS.held_bytes);
+        }
+    }
+}
+
+fn packet_source(packet: &Packet) -> u16 {
+    match packet.frame.ip().map(|ip| &ip.transport) {
+        Some(Transport::Udp { source, .. }) => *source,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Known attack: who decides is started again and counts epochs from the beginning, so that what the former one decided would hold for ever,
+/// or nothing that this one decides.
+#[test]
+fn what_another_decided_is_asked_about_again() {
+    let mut flows = flows();
+    send(&mut flows, datagram((1, 1))).unwrap();
+    let asked = flows.take_questions();
+    flows.enter(Epoch {
+        policy: 7,
+        state: 9,
+    });
+    // Before any epoch that holds.
+    assert!(flows.settle(&verdict(&asked[0], true)).is_empty());
+    let asked = flows.take_questions();
+    let by = |question: &Question, policy, state| Verdict {
+        epoch: Epoch { policy, state },
+        ..verdict(question, true)
+    };
+    assert_eq!(flows.settle(&by(&asked[0], 7, 9)).len(), 1);
+    assert!(matches!(
+        send(&mut flows, datagram((1, 1))),
+        Ok(Judged::Pass(_))
+    ));
+    flows.set_available(false);
+    flows.begin_anew();
+    flows.set_available(true);
+    flows.enter(Epoch {
+        policy: 7,
+        state: 1,
+    });
+    assert_eq!(send(&mut flows, datagram((1, 1))), Ok(Judged::Held));
+    let asked = flows.take_questions();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(flows.settle(&by(&asked[0], 7, 1)).len(), 1);
+    assert!(matches!(
+        send(&mut flows, datagram((1, 1))),
+        Ok(Judged::Pass(_))
+    ));
+}

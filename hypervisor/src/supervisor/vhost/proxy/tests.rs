@@ -157,7 +157,7 @@ const STARTED: [Request; 3] = [
 
 #[tokio::test]
 async fn new_back_end_goes_on_where_the_guest_was_told_and_is_woken() {
-    let devices = FakeDevices::vsock();
+    let devices = FakeDevices::new();
     let (mut qemu, mut first) = Qemu::attached(&devices).await;
     let kick = qemu.starts().await;
     for request in STARTED {
@@ -196,7 +196,7 @@ async fn new_back_end_goes_on_where_the_guest_was_told_and_is_woken() {
 /// New devices know a guest once the daemon has admitted it again, however long that takes.
 #[tokio::test]
 async fn relay_goes_on_trying_while_its_ticket_is_unknown() {
-    let devices = FakeDevices::vsock();
+    let devices = FakeDevices::new();
     let (mut qemu, first) = Qemu::attached(&devices).await;
     drop(first);
     for _ in 0..3 {
@@ -215,7 +215,7 @@ async fn relay_goes_on_trying_while_its_ticket_is_unknown() {
 
 #[tokio::test]
 async fn qemu_stops_and_starts_its_rings_while_nobody_serves() {
-    let devices = FakeDevices::vsock();
+    let devices = FakeDevices::new();
     let (mut qemu, mut first) = Qemu::attached(&devices).await;
     qemu.starts().await;
     for request in STARTED {
@@ -246,7 +246,7 @@ async fn qemu_stops_and_starts_its_rings_while_nobody_serves() {
 
 #[tokio::test]
 async fn question_that_a_dead_back_end_did_not_answer_goes_to_the_next() {
-    let devices = FakeDevices::vsock();
+    let devices = FakeDevices::new();
     let (mut qemu, mut first) = Qemu::attached(&devices).await;
     let next = async {
         first.is_told(Request::GetFeatures).await;
@@ -263,7 +263,7 @@ async fn question_that_a_dead_back_end_did_not_answer_goes_to_the_next() {
 
 #[tokio::test]
 async fn only_known_protocol_features_pass() {
-    let devices = FakeDevices::vsock();
+    let devices = FakeDevices::new();
     let (mut qemu, mut back_end) = Qemu::attached(&devices).await;
     let (answer, ()) = tokio::join!(
         qemu.asks(Request::GetProtocolFeatures, vec![]),
@@ -274,7 +274,7 @@ async fn only_known_protocol_features_pass() {
 
 #[tokio::test]
 async fn answer_to_another_question_costs_the_back_end_its_place() {
-    let devices = FakeDevices::vsock();
+    let devices = FakeDevices::new();
     let (mut qemu, mut first) = Qemu::attached(&devices).await;
     let next = async {
         first.is_told(Request::GetFeatures).await;
@@ -296,7 +296,7 @@ async fn answer_to_another_question_costs_the_back_end_its_place() {
 
 #[tokio::test]
 async fn foreign_memory_ends_the_relay_unseen_by_the_back_end() {
-    let devices = FakeDevices::vsock();
+    let devices = FakeDevices::new();
     let (mut qemu, mut back_end) = Qemu::attached(&devices).await;
     let table = [1, 0, 4096, USER, 0].map(u64::to_ne_bytes).concat();
     let other = RamFile::create(4096)
