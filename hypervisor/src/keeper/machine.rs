@@ -18,7 +18,7 @@ use super::config::Config;
 use super::{group, image, links};
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::confinement::ConfinementError;
-use crate::confinement::qemu::restrictions;
+use crate::confinement::qemu::{VhostLink, restrictions};
 use crate::measured_program::Execution;
 use crate::qemu::accelerator::Accelerator;
 use crate::qemu::process::{Confined, Process};
@@ -177,7 +177,11 @@ impl Machine {
                     .map_err(host("QEMU's control group"))?,
             )
             .user(qemu.user)
-            .restricted(restrictions(&qemu.program, self.accelerator)?)
+            .restricted(restrictions(
+                &qemu.program,
+                self.accelerator,
+                VhostLink::None,
+            )?)
             .stderr(stderr)
             .keep(self.kernel.as_fd())
             .keep(self.image.as_fd())
