@@ -4,12 +4,14 @@
 use std::fmt::Debug;
 
 use bartizan_attestation::host::{
-    CardReply, CardRequest, FromMeasurer, OperationReply, OperationRequest, OperatorReply,
-    OperatorRequest, SupervisorReply, SupervisorRequest, ToMeasurer,
+    CardReply, CardRequest, ForCard, FromCard, FromEnclave, FromMeasurer, OperationReply,
+    OperationRequest, OperatorReply, OperatorRequest, SupervisorReply, SupervisorRequest,
+    ToEnclave, ToMeasurer,
 };
 use bartizan_attestation::keys::{VaultReply, VaultRequest};
 use bartizan_local::admission::{AdmissionReply, AdmissionRequest};
 use bartizan_local::attachment::{Attach, Attached};
+use bartizan_local::flow::{FromDevices, ToDevices};
 use bartizan_local::{decode, encode, read_frame, write_frame};
 use libfuzzer_sys::fuzz_target;
 use minicbor::{Decode, Encode};
@@ -20,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((&selector, bytes)) = data.split_first() else {
         return;
     };
-    match selector % 16 {
+    match selector % 22 {
         0 => one_encoding::<VaultRequest>(bytes),
         1 => one_encoding::<VaultReply>(bytes),
         2 => one_encoding::<OperatorRequest>(bytes),
@@ -36,7 +38,13 @@ fuzz_target!(|data: &[u8]| {
         12 => one_encoding::<AdmissionRequest>(bytes),
         13 => one_encoding::<AdmissionReply>(bytes),
         14 => one_encoding::<OperationRequest>(bytes),
-        _ => one_encoding::<OperationReply>(bytes),
+        15 => one_encoding::<OperationReply>(bytes),
+        16 => one_encoding::<ForCard>(bytes),
+        17 => one_encoding::<FromCard>(bytes),
+        18 => one_encoding::<ToEnclave>(bytes),
+        19 => one_encoding::<FromEnclave>(bytes),
+        20 => one_encoding::<FromDevices>(bytes),
+        _ => one_encoding::<ToDevices>(bytes),
     }
 });
 

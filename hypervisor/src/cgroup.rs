@@ -1,8 +1,8 @@
 //! The control group of one boot's processes (cgroups(7)): version 2, or version 1's controllers. It has their limits, and
-//! tells who they are, whatever these do: none of them may write to a group.
+//! tells who they are, whatever these do: none of them may write to a group. The enclave's QEMU has one, too.
 //!
-//! The daemon makes it under its own, so that a limit on that one holds for every guest. In version 2 a group either has
-//! processes or shares its controllers out to groups beneath it ("no internal processes" in cgroup-v2.rst): the daemon
+//! The daemon makes it under its own, so that a limit on that one holds for every guest; so does the keeper. In version 2 a group
+//! either has processes or shares its controllers out to groups beneath it ("no internal processes" in cgroup-v2.rst): either
 //! moves itself into a leaf first.
 //!
 //! ```text
@@ -10,13 +10,19 @@
 //! GROUP                          daemon            GROUP
 //!  └ bartizan-CARD-VM-BOOT                          ├ bartizan-daemon         daemon
 //!      supervisor, QEMU, measurer                   └ bartizan-CARD-VM-BOOT   supervisor, QEMU, measurer
+//!
+//! GROUP                          keeper            GROUP
+//!  └ bartizan-enclave-HOST-RUN                      ├ bartizan-daemon            keeper
+//!      QEMU                                         └ bartizan-enclave-HOST-RUN  QEMU
 //! ```
 //!
 //! Where version 2 has no controller, since version 1 has them, a group in it still ends all of its processes at once.
 
+mod bounds;
 mod controllers;
 mod kill;
 mod leaf;
+mod name;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -25,11 +31,12 @@ use std::path::{Path, PathBuf};
 
 use bartizan_attestation::identity::GuestIdentity;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
+pub use bounds::{Bounds, Cpu};
 use controllers::SWAP;
 pub use controllers::{Controller, Place, places};
 pub use leaf::settle;
+pub use name::Name;
 
 /// What a guest's processes may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -58,7 +65,20 @@ impl Default for Limits {
     }
 }
 
-/// A guest's limits cannot be set.
+impl Limits {
+    /// A group's bounds, by these limits and `memory` bytes beside `overhead_mib`.
+    #[must_use]
+    pub fn beside(self, memory: u64) -> Bounds {
+        Bounds {
+            memory: memory.saturating_add(self.overhead_mib.saturating_mul(1 << 20)),
+            threads: self.threads,
+            cpu: Cpu::Weight(self.cpu_weight),
+            optional: self.optional,
+        }
+    }
+}
+
+/// A group's limits cannot be set.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
     /// No control group has that controller.
@@ -95,34 +115,46 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes a boot's group with limits, `memory` bytes beside `overhead_mib` among these. Where a limit cannot be set,
-    /// that is an error, or logged if limits are optional.
-    ///
-    /// Empty groups of other boots of the VM are removed.
+    /// Makes a boot's group with limits, `memory` bytes beside `overhead_mib` among these, as [`Self::named`] does.
     pub fn create(guest: &GuestIdentity, memory: u64, limits: Limits) -> Result<Self, CgroupError> {
-        let group = Self::beneath(own_places(), guest, memory, limits)?;
-        Ok(group.also_in(own_unified(), guest))
+        Self::named(&Name::of_guest(guest), limits.beside(memory))
+    }
+
+    /// Makes a group with bounds. Where one cannot be set, that is an error, or logged if they are optional.
+    ///
+    /// Empty groups of the name's family are removed.
+    pub fn named(name: &Name, bounds: Bounds) -> Result<Self, CgroupError> {
+        let group = Self::beneath(own_places(), name, bounds)?;
+        Ok(group.also_in(own_unified(), name))
+    }
+
+    /// All groups of a name's family, as one: none of which need be there any more when it is used. For who makes one at a time.
+    #[must_use]
+    pub fn family(name: &Name) -> Self {
+        let places = folders();
+        let others = places.iter().flat_map(|place| name.others(place));
+        Self {
+            folders: others.collect(),
+        }
     }
 
     fn beneath(
         places: Vec<(Controller, Option<Place>)>,
-        guest: &GuestIdentity,
-        memory: u64,
-        limits: Limits,
+        name: &Name,
+        bounds: Bounds,
     ) -> Result<Self, CgroupError> {
-        let (vm, name) = names(guest);
         let mut group = Self::default();
         for (controller, place) in places {
             let done = match place {
                 Some(place) => {
-                    remove_leftovers(&place, &vm, &name);
-                    group.limit(&name, controller, &place, memory, limits)
+                    remove_leftovers(&place, name);
+                    group.limit(name, controller, &place, bounds)
                 }
                 None => Err(CgroupError::Absent(controller)),
             };
             match done {
-                Err(error) if limits.optional => {
-                    tracing::warn!(?controller, %error, "the guest runs without this limit");
+                Err(error) if bounds.optional => {
+                    tracing::warn!(group = %name, ?controller, %error, "this limit is not set");
                 }
                 done => done?,
             }
@@ -131,11 +163,10 @@ impl Cgroup {
     }
 
     /// With a folder in version 2 without a limit, where there is none: `cgroup.kill` is there alone.
-    fn also_in(mut self, place: Option<Place>, guest: &GuestIdentity) -> Self {
+    fn also_in(mut self, place: Option<Place>, name: &Name) -> Self {
         let Some(place) = place else { return self };
-        let (vm, name) = names(guest);
-        remove_leftovers(&place, &vm, &name);
-        if let Err(error) = self.folder(&place.folder.join(name)) {
+        remove_leftovers(&place, name);
+        if let Err(error) = self.folder(&place.folder.join(name.own())) {
             tracing::debug!(%error, "no group of version 2");
         }
         self
@@ -182,7 +213,7 @@ impl Cgroup {
         Ok(gone)
     }
 
-    /// What keeps a folder is an ended process that nobody has waited for yet: the VM's next boot removes it.
+    /// What keeps a folder is an ended process that nobody has waited for yet: the family's next group removes it.
     fn remove(&self) {
         for folder in &self.folders {
             match fs::remove_dir(folder) {
@@ -209,18 +240,17 @@ impl Cgroup {
 
     fn limit(
         &mut self,
-        name: &str,
+        name: &Name,
         controller: Controller,
         place: &Place,
-        memory: u64,
-        limits: Limits,
+        bounds: Bounds,
     ) -> Result<(), CgroupError> {
-        let folder = place.folder.join(name);
+        let folder = place.folder.join(name.own());
         if place.unified {
             leaf::share_out(controller, &place.folder)?;
         }
         self.folder(&folder)?;
-        for (file, value) in controller.settings(place.unified, memory, limits) {
+        for (file, value) in controller.settings(place.unified, bounds) {
             let path = folder.join(file);
             match write(&path, &value) {
                 // A kernel that never swaps has no such file.
@@ -230,14 +260,6 @@ impl Cgroup {
         }
         Ok(())
     }
-}
-
-/// How groups of a VM's boots begin, and this boot's. Of a card too: another host on the same machine may have the same VM.
-fn names(guest: &GuestIdentity) -> (String, String) {
-    let card: String = guest.card.to_string().chars().take(16).collect();
-    let vm = format!("bartizan-{card}-{}-", Uuid::from_bytes(guest.vm));
-    let name = format!("{vm}{}", guest.boot);
-    (vm, name)
 }
 
 /// Writes to a file of a group's. One that the kernel does not offer is not found: to make one is not permitted.
@@ -281,18 +303,9 @@ fn own_texts() -> (String, String) {
 }
 
 /// A group in use cannot be removed: trying all is safe.
-fn remove_leftovers(place: &Place, vm: &str, name: &str) {
-    let Ok(entries) = fs::read_dir(&place.folder) else {
-        return;
-    };
-    let other = |entry: &fs::DirEntry| {
-        let found = entry.file_name();
-        found
-            .to_str()
-            .is_some_and(|found| found.starts_with(vm) && found != name)
-    };
-    for entry in entries.filter_map(Result::ok).filter(other) {
-        let _ = fs::remove_dir(entry.path());
+fn remove_leftovers(place: &Place, name: &Name) {
+    for folder in name.others(&place.folder) {
+        let _ = fs::remove_dir(folder);
     }
 }
 

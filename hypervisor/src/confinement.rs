@@ -8,6 +8,9 @@
 //!  └ supervisor   a user of its own; becomes this guest's two alone; files: its boot's folder, the programs
 //!     ├ QEMU          no socket of any kind, no process; files: its program, libraries and firmware, read-only
 //!     └ measurer      its own table and no file, by itself, before it reads guest RAM
+//!
+//! keeper      the daemon's table; becomes the enclave's user alone; files: its folder, groups, QEMU and what was measured
+//!  └ QEMU        as a guest's
 //! ```
 //!
 //! QEMU translates code, loads modules and differs between versions: which calls it may make cannot be listed. So the
@@ -17,9 +20,10 @@
 //! |---|---|
 //! | `system_calls` | the tables |
 //! | [`paths`] | where programs, libraries and firmware are |
-//! | [`qemu`], [`supervisor`], [`daemon`] | who gives up what |
+//! | [`qemu`], [`supervisor`], [`daemon`], [`keeper`] | who gives up what |
 
 pub mod daemon;
+pub mod keeper;
 pub mod paths;
 pub mod qemu;
 pub mod supervisor;

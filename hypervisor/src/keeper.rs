@@ -15,11 +15,13 @@
 //! | [`config`] | the configuration, and the measured files that it names |
 //! | [`command_line`] | QEMU's arguments, as a pure function |
 //! | [`image`] | the image with its configuration: sealed |
+//! | [`group`] | QEMU's control group: its limits, and its end |
 //! | [`machine`] | one run of the machine, from QEMU's start to its end |
 //! | [`links`] | the bytes between ports and sockets |
 
 pub mod command_line;
 pub mod config;
+pub mod group;
 pub mod image;
 pub mod links;
 pub mod machine;

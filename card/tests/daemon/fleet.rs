@@ -110,6 +110,13 @@ impl Authority {
         self.issue(&params, key)
     }
 
+    /// Certifies a key of the enclave of the card's host.
+    pub(crate) fn certify_enclave(&self, usage: Usage, key: &PublicKey) -> Vec<u8> {
+        let uri = Subject::Enclave(self.id()).uri().unwrap();
+        let name = SanType::URI(Ia5String::try_from(uri).unwrap());
+        self.issue(&params(usage, fresh(), name), key)
+    }
+
     /// Certifies an operator's key.
     pub(crate) fn certify_operator(&self, key: &PublicKey, name: &str, role: Role) -> Vec<u8> {
         let uri = Subject::operator(name, role).unwrap().uri().unwrap();

@@ -4,6 +4,7 @@
 
 mod absence;
 mod bundles;
+mod enclave;
 mod enrolment;
 mod fleet;
 mod operations;

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
-use bartizan_attestation::boot::{RegisterValues, Sha384};
-use bartizan_attestation::certificates::Lineage;
-use bartizan_attestation::csr::EphemeralKey;
+use bartizan_attestation::boot::{Phase, RegisterValues, Sha384};
+use bartizan_attestation::certificates::{Lineage, Usage};
+use bartizan_attestation::csr::{self, EphemeralKey};
 use bartizan_attestation::keys::{
-    BegunSuccession, BootDescription, Chain, KeyDescription, KeyEvent, KeyEventKind, KeyKind,
-    NextKey, Purpose, VaultKind, VaultRefusal, VaultReply, VaultRequest,
+    BegunSuccession, BootDescription, Chain, EnclaveChains, KeyDescription, KeyEvent, KeyEventKind,
+    KeyKind, NextKey, Purpose, VaultKind, VaultRefusal, VaultReply, VaultRequest,
 };
 use bartizan_attestation::succession::Successor;
 use bartizan_local::{read_frame, write_frame};
@@ -226,10 +226,33 @@ impl Keys {
                 };
                 VaultReply::Refused(refusal)
             }
+            VaultRequest::CertifyEnclave { tls, evidence, .. } => {
+                self.certify_enclave(&tls, &evidence)
+            }
             VaultRequest::StateCounter { .. } => VaultReply::Statement(b"a statement".to_vec()),
             VaultRequest::TakeMark { counter: 1, mark } if mark == [7; 32] => VaultReply::Done,
             other => panic!("the card asked its vault for {other:?}"),
         }
+    }
+
+    /// Once the boot was measured, as a vault does.
+    fn certify_enclave(&self, tls: &[u8], evidence: &[u8]) -> VaultReply {
+        if !self.measured.load(Ordering::SeqCst) {
+            return VaultReply::Refused(VaultRefusal::Shut {
+                phase: Phase::Enclave,
+                stopped: None,
+            });
+        }
+        let card = self.card.lock().unwrap();
+        let chain = |usage, csr: &[u8]| {
+            let key = csr::verify(csr).unwrap();
+            let leaf = card.certify_enclave(usage, &key);
+            vec![leaf.into(), card.der.clone().into()]
+        };
+        VaultReply::Enclave(EnclaveChains {
+            tls: chain(Usage::EnclaveTls, tls),
+            evidence: chain(Usage::Evidence, evidence),
+        })
     }
 
     fn describe(&self) -> Vec<KeyDescription> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::Limits;
+use super::bounds::{Bounds, Cpu, PERIOD_US, quota_us};
 
 /// A controller that limits something of ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,31 +47,32 @@ impl Controller {
     }
 
     /// Files and their values (Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst).
-    pub(super) fn settings(
-        self,
-        unified: bool,
-        memory: u64,
-        limits: Limits,
-    ) -> Vec<(&'static str, String)> {
-        let memory = memory.saturating_add(limits.overhead_mib.saturating_mul(1 << 20));
+    pub(super) fn settings(self, unified: bool, bounds: Bounds) -> Vec<(&'static str, String)> {
+        let memory = bounds.memory.to_string();
         match (self, unified) {
-            (Self::Memory, true) => vec![("memory.max", memory.to_string()), (SWAP[0], "0".into())],
-            (Self::Memory, false) => vec![
-                ("memory.limit_in_bytes", memory.to_string()),
-                (SWAP[1], "0".into()),
-            ],
-            (Self::Pids, _) => vec![("pids.max", limits.threads.to_string())],
-            (Self::Cpu, true) => vec![("cpu.weight", limits.cpu_weight.to_string())],
-            // 100 of v2 is 1024 of v1.
-            (Self::Cpu, false) => {
-                vec![(
-                    "cpu.shares",
-                    (u64::from(limits.cpu_weight) * 1024 / 100)
-                        .max(2)
-                        .to_string(),
-                )]
-            }
+            (Self::Memory, true) => vec![("memory.max", memory), (SWAP[0], "0".into())],
+            (Self::Memory, false) => vec![("memory.limit_in_bytes", memory), (SWAP[1], "0".into())],
+            (Self::Pids, _) => vec![("pids.max", bounds.threads.to_string())],
+            (Self::Cpu, unified) => cpu(unified, bounds.cpu),
         }
+    }
+}
+
+fn cpu(unified: bool, cpu: Cpu) -> Vec<(&'static str, String)> {
+    match (cpu, unified) {
+        (Cpu::Weight(weight), true) => vec![("cpu.weight", weight.to_string())],
+        // 100 of v2 is 1024 of v1.
+        (Cpu::Weight(weight), false) => {
+            let shares = (u64::from(weight) * 1024 / 100).max(2);
+            vec![("cpu.shares", shares.to_string())]
+        }
+        (Cpu::Percent(percent), true) => {
+            vec![("cpu.max", format!("{} {PERIOD_US}", quota_us(percent)))]
+        }
+        (Cpu::Percent(percent), false) => vec![
+            ("cpu.cfs_period_us", PERIOD_US.to_string()),
+            ("cpu.cfs_quota_us", quota_us(percent).to_string()),
+        ],
     }
 }
 

@@ -1,4 +1,4 @@
-//! Version 2's rule that a group with processes shares no controller out, and the leaf that lets the daemon keep it.
+//! Version 2's rule that a group with processes shares no controller out, and the leaf that lets daemon and keeper keep it.
 
 use std::fs;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{CgroupError, Controller, Place, failed, own_places};
 
-/// The group of daemon and supervisors, beneath the one that the daemon was started in.
+/// The group of daemon and supervisors, and the keeper's, beneath the one that these were started in.
 const LEAF: &str = "bartizan-daemon";
 
 /// Moves this process, and whatever it starts from now on, into the leaf, where version 2 has controllers that are needed.

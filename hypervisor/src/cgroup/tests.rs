@@ -1,5 +1,6 @@
 use bartizan_attestation::identity::CardId;
 use proptest::prelude::*;
+use uuid::Uuid;
 
 use super::*;
 use crate::headless;
@@ -50,7 +51,7 @@ fn limits_are_written_in_each_versions_words() {
         threads: 7,
         ..Limits::default()
     };
-    let memory = Controller::Memory.settings(false, 1 << 20, limits);
+    let memory = Controller::Memory.settings(false, limits.beside(1 << 20));
     assert_eq!(
         memory,
         [
@@ -59,12 +60,27 @@ fn limits_are_written_in_each_versions_words() {
         ]
     );
     assert_eq!(
-        Controller::Cpu.settings(false, 0, limits),
+        Controller::Cpu.settings(false, limits.beside(0)),
         [("cpu.shares", "1024".into())]
     );
     assert_eq!(
-        Controller::Pids.settings(true, 0, limits),
+        Controller::Pids.settings(true, limits.beside(0)),
         [("pids.max", "7".into())]
+    );
+    let half = Bounds {
+        cpu: Cpu::Percent(50),
+        ..limits.beside(0)
+    };
+    assert_eq!(
+        Controller::Cpu.settings(true, half),
+        [("cpu.max", "50000 100000".into())]
+    );
+    assert_eq!(
+        Controller::Cpu.settings(false, half),
+        [
+            ("cpu.cfs_period_us", "100000".into()),
+            ("cpu.cfs_quota_us", "50000".into())
+        ]
     );
 }
 
@@ -86,7 +102,7 @@ fn offered(folder: &Path) -> Vec<(Controller, Option<Place>)> {
 #[test]
 fn a_guest_without_a_wished_limit_is_not_started() {
     let folder = tempfile::tempdir().unwrap();
-    let group = folder.path().join(names(&GUEST).1);
+    let group = folder.path().join(Name::of_guest(&GUEST).own());
     fs::create_dir(&group).unwrap();
     // The kernel makes the group's files.
     fs::write(group.join("pids.max"), "max").unwrap();
@@ -95,7 +111,11 @@ fn a_guest_without_a_wished_limit_is_not_started() {
             optional,
             ..Limits::default()
         };
-        Cgroup::beneath(offered(folder.path()), &GUEST, 0, limits)
+        Cgroup::beneath(
+            offered(folder.path()),
+            &Name::of_guest(&GUEST),
+            limits.beside(0),
+        )
     };
     let refused = create(false).unwrap_err();
     assert!(matches!(refused, CgroupError::Absent(Controller::Memory)));
@@ -119,7 +139,7 @@ fn whoever_is_in_a_group_is_ended() {
     };
     // Version 2 alone, where it is there; whoever runs the tests may have none to make groups in.
     let groups = [
-        Cgroup::default().also_in(own_unified(), &guest()),
+        Cgroup::default().also_in(own_unified(), &Name::of_guest(&guest())),
         Cgroup::create(&guest(), 1 << 30, optional).unwrap(),
     ];
     for group in groups {
@@ -135,24 +155,6 @@ fn whoever_is_in_a_group_is_ended() {
         }
         child.wait().unwrap();
     }
-}
-
-#[test]
-fn two_hosts_on_one_machine_have_groups_of_their_own() {
-    let (vm, name) = names(&GUEST);
-    assert_eq!(name, format!("{vm}7"));
-    let elsewhere = GuestIdentity {
-        card: CardId([3; 32]),
-        boot: 8,
-        ..GUEST
-    };
-    // Neither removes the other's.
-    assert!(!names(&elsewhere).1.starts_with(&vm));
-    assert!(
-        names(&GuestIdentity { boot: 8, ..GUEST })
-            .1
-            .starts_with(&vm)
-    );
 }
 
 proptest! {

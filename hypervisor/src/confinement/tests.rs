@@ -34,8 +34,8 @@ const GUEST: u32 = 100_005;
 const GROUP: u32 = 989;
 
 #[test]
-fn a_forbidden_act_kills_daemon_and_supervisor() {
-    for process in ["daemon", "supervisor"] {
+fn a_forbidden_act_kills_daemon_supervisor_and_keeper() {
+    for process in ["daemon", "supervisor", "keeper"] {
         for act in [
             "root",
             "another group",
@@ -65,8 +65,15 @@ fn a_supervisor_becomes_its_own_guests_users_only() {
 }
 
 #[test]
-fn daemon_and_supervisor_reach_their_files_and_start_their_programs_only() {
-    for process in ["daemon", "supervisor"] {
+fn a_keeper_becomes_its_enclaves_user_only() {
+    assert_eq!(child("keeper", "guest").code(), Some(DONE));
+    let other = child("keeper", "another guest");
+    assert_eq!(other.signal(), Some(libc::SIGSYS), "{other}");
+}
+
+#[test]
+fn daemon_supervisor_and_keeper_reach_their_files_and_start_their_programs_only() {
+    for process in ["daemon", "supervisor", "keeper"] {
         let status = child(process, "files");
         assert_eq!(status.code(), Some(DONE), "{process}: {status}");
     }
@@ -96,6 +103,7 @@ fn child_process() {
     let done = catch_unwind(AssertUnwindSafe(|| {
         match process {
             "daemon" => daemon_in(&folder),
+            "keeper" => keeper_in(&folder),
             _ => supervisor_in(&folder),
         }
         let listed = fs::File::open("/dev/null").unwrap();
@@ -123,7 +131,7 @@ fn child_process() {
             "files" => {
                 files(&folder);
                 let made = fs::create_dir(folder.join("run/folder"));
-                assert_eq!(made.is_ok(), process == "daemon", "{made:?}");
+                assert_eq!(made.is_ok(), process != "supervisor", "{made:?}");
             }
             other => panic!("unknown act {other}"),
         }
@@ -164,6 +172,38 @@ fn daemon_in(folder: &Path) {
         .write(true)
         .open(folder.join("images/disk.img"))
         .unwrap();
+}
+
+/// Puts this process into a keeper's place: QEMU is `true`.
+fn keeper_in(folder: &Path) {
+    prepare(folder);
+    let at = |name: &str| folder.join(name).display().to_string();
+    let config = format!(
+        "{{ run_dir: '{run}', kernel: '{file}', image: '{file}', config: '{file}', command_line: '{file}', \
+         qemu: {{ program: /usr/bin/true, user: {{ uid: {GUEST}, gid: {GROUP} }} }}, \
+         links: {{ card: '{socket}', hypervisor: x, verifier: x }} }}",
+        run = at("run"),
+        file = at("images/disk.img"),
+        socket = at("card.sock"),
+    );
+    let _card = std::os::unix::net::UnixListener::bind(folder.join("card.sock")).unwrap();
+    keeper::confine(&serde_saphyr::from_str(&config).unwrap()).unwrap();
+    fs::read(folder.join("images/disk.img")).unwrap();
+    // What was measured stays as it was.
+    let written = fs::write(folder.join("images/disk.img"), "").unwrap_err();
+    assert_eq!(written.kind(), ErrorKind::PermissionDenied);
+    let note = fs::read(folder.join("started/known.json")).unwrap_err();
+    assert_eq!(note.kind(), ErrorKind::PermissionDenied);
+    std::os::unix::net::UnixStream::connect(folder.join("card.sock")).unwrap();
+    // The next run's group.
+    for group in cgroup::folders() {
+        let group = group.join(format!("bartizan-test-{}", std::process::id()));
+        match fs::create_dir(&group) {
+            Ok(()) => fs::remove_dir(&group).unwrap(),
+            // Elsewhere than in a group of one's own there may be none to make.
+            Err(error) => assert_ne!(error.kind(), ErrorKind::PermissionDenied, "{group:?}"),
+        }
+    }
 }
 
 fn supervisor_in(folder: &Path) {

@@ -42,7 +42,8 @@ pub fn build(machine: &Arguments<'_>) -> Vec<String> {
     option("-machine", kind.into());
     let accelerator = match machine.accelerator {
         Accelerator::Kvm => "kvm",
-        Accelerator::Tcg => "tcg,thread=multi",
+        // Translations alone would take up to 1 GiB, beyond the limit of its control group (`tb-size` in accel/tcg/region.c).
+        Accelerator::Tcg => "tcg,thread=multi,tb-size=64",
     };
     option("-accel", accelerator.into());
     option("-cpu", machine.accelerator.default_cpu_model().into());

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use bartizan_local::measured::{Handed, NotHanded};
 use serde::{Deserialize, Deserializer};
 
+use super::group::Limits;
 use crate::qemu::accelerator::AcceleratorChoice;
 use crate::qemu::parts::Parts;
 use crate::qemu::process::User;
@@ -33,6 +34,9 @@ pub struct Config {
     /// The machine's RAM in MiB.
     #[serde(default = "memory_mib")]
     pub memory_mib: u32,
+    /// Limits of QEMU's control group.
+    #[serde(default)]
+    pub limits: Limits,
     /// How long the machine may take until it opens its link to the card, in seconds; then another is started.
     #[serde(default = "start_s")]
     pub start_s: u32,
@@ -102,6 +106,11 @@ pub enum ConfigError {
     /// The enclave would run as root.
     #[error("`qemu.user` must not be 0, which is root")]
     Root,
+    /// Limits within which nothing runs.
+    #[error(
+        "no limit of `limits` may be 0: nothing runs within that; leave it out to have its default"
+    )]
+    Limits,
 }
 
 impl Config {
@@ -118,6 +127,9 @@ impl Config {
             })?;
         if (config.qemu.user).is_some_and(|user| user.uid == 0 || user.gid == 0) {
             return Err(ConfigError::Root);
+        }
+        if !config.limits.are_sound() {
+            return Err(ConfigError::Limits);
         }
         let handed = Handed::to_this_process();
         if let Some(name) = Handed::name(&config.qemu.program) {

@@ -15,7 +15,8 @@ use tokio::time::timeout;
 
 use super::command_line::{Arguments, build};
 use super::config::Config;
-use super::{image, links};
+use super::{group, image, links};
+use crate::cgroup::{Cgroup, CgroupError};
 use crate::confinement::ConfinementError;
 use crate::confinement::qemu::{VhostLink, restrictions};
 use crate::measured_program::Execution;
@@ -51,6 +52,9 @@ pub enum RunError {
     /// What QEMU is held to cannot be made.
     #[error("QEMU cannot be confined: {0}")]
     Confinement(#[from] ConfinementError),
+    /// QEMU's limits cannot be set, or what was in its group cannot be ended.
+    #[error("the enclave's control group: {0}")]
+    Group(#[from] CgroupError),
     /// It did not come up.
     #[error("the enclave opened no link to its card within {0:?}")]
     Hangs(Duration),
@@ -82,13 +86,21 @@ impl Machine {
 
     /// Runs it to its end. `up` is called once its first link is open.
     pub async fn run(&self, up: impl FnOnce()) -> Result<ExitStatus, RunError> {
+        let group = group::create(&self.config)?;
+        let ended = self.run_in(&group, up).await;
+        // QEMU was waited for: what is there now it must not have left.
+        group::end(&group).await?;
+        ended
+    }
+
+    async fn run_in(&self, group: &Cgroup, up: impl FnOnce()) -> Result<ExitStatus, RunError> {
         let pair = || pair().map_err(host("sockets to QEMU"));
         let (console, their_console) = pair()?;
         let (card, their_card) = pair()?;
         let (hypervisor, their_hypervisor) = pair()?;
         let (verifier, their_verifier) = pair()?;
         let theirs = [&their_card, &their_hypervisor, &their_verifier];
-        let mut qemu = self.start(&their_console, theirs)?;
+        let mut qemu = self.start(group, &their_console, theirs)?;
         drop((their_console, their_card, their_hypervisor, their_verifier));
         let opened = Notify::new();
         let to = &self.config.links;
@@ -127,7 +139,12 @@ impl Machine {
         }
     }
 
-    fn start(&self, console: &StdStream, ports: [&StdStream; 3]) -> Result<Process, RunError> {
+    fn start(
+        &self,
+        group: &Cgroup,
+        console: &StdStream,
+        ports: [&StdStream; 3],
+    ) -> Result<Process, RunError> {
         let [card, hypervisor, verifier] = ports.map(AsRawFd::as_raw_fd);
         let arguments = build(&Arguments {
             accelerator: self.accelerator,
@@ -154,6 +171,11 @@ impl Machine {
             .args(&execution.arguments)
             .args(arguments)
             .envs(parts.iter().flat_map(|parts| parts.environment()))
+            .in_groups(
+                group
+                    .process_files()
+                    .map_err(host("QEMU's control group"))?,
+            )
             .user(qemu.user)
             .restricted(restrictions(
                 &qemu.program,

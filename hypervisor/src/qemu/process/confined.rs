@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "only a hook between fork and exec can do this")]
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -13,7 +14,7 @@ use rustix::process::Signal;
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 use serde::{Deserialize, Serialize};
 
-use super::{Process, descriptors};
+use super::{Process, descriptors, in_groups};
 
 /// Whom a child runs as.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -93,6 +94,13 @@ impl<'a> Confined<'a> {
     /// Whom it runs as; with `None` as its parent's user.
     pub fn user(mut self, user: Option<User>) -> Self {
         self.user = user;
+        self
+    }
+
+    /// Puts it into control groups, by their open `cgroup.procs`.
+    pub fn in_groups(mut self, groups: Vec<File>) -> Self {
+        // Hooks run in their order: this one before it is made another user's, who may not.
+        in_groups(&mut self.command, groups);
         self
     }
 
