@@ -42,6 +42,7 @@ fn tpms(_: &mut World) -> Result<()> {
         let keeping = Keeping {
             verifier: Some(Kept::in_tpm(&tpms[0])),
             host: Some(Kept::in_tpm(&tpms[1])),
+            enclave: false,
         };
         made = Some(tpms);
         Ok(keeping)
@@ -76,6 +77,7 @@ fn tokens(_: &mut World) -> Result<()> {
         let keeping = Keeping {
             verifier: Some(Kept::in_token(&of_verifier)?),
             host: Some(Kept::in_hsm(&of_host)?),
+            enclave: false,
         };
         made = Some((of_verifier, of_host));
         Ok(keeping)

@@ -50,6 +50,7 @@ impl Machine {
                 devices: file("devices.yaml")?,
                 hypervisor: file("hypervisor.yaml")?,
                 fleet_ca: text(&stack.operator.fleet_ca())?,
+                enclave: None,
             },
         })
     }

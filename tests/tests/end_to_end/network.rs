@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use bartizan_tests::layout::text;
 use bartizan_tests::stack::{Guest, GuestSpec, Stack};
 use serde_json::{Value, json};
