@@ -35,7 +35,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
     .concat()
 }
 
-fn seed(selector: u8, name: &'static str, message: &impl Encode<()>) -> Seed {
+pub(crate) fn seed(selector: u8, name: &'static str, message: &impl Encode<()>) -> Seed {
     (
         "local_frame",
         name,
@@ -44,7 +44,7 @@ fn seed(selector: u8, name: &'static str, message: &impl Encode<()>) -> Seed {
 }
 
 /// Short stand-ins: what certificates and keys hold is no matter of frames.
-fn chain() -> Chain {
+pub(crate) fn chain() -> Chain {
     vec![ByteVec::from(vec![0x30; 8]), ByteVec::from(vec![0x31; 8])]
 }
 

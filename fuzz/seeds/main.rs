@@ -5,6 +5,7 @@
 mod attestation;
 mod boot;
 mod devices;
+mod enclave;
 mod files;
 mod frames;
 mod memory;
@@ -28,6 +29,7 @@ fn main() -> std::io::Result<()> {
         attestation::seeds(),
         boot::seeds(),
         devices::seeds(),
+        enclave::seeds(),
         files::seeds(),
         frames::seeds(),
         memory::seeds(),

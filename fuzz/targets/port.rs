@@ -66,7 +66,9 @@ fn written(all: &[Heard]) -> Vec<u8> {
             Heard::Close(id) => bytes.extend(Head::Close(*id).to_bytes()),
             Heard::Data(id, data) => {
                 for frame in data.chunks(MAX_DATA.into()) {
-                    let length = u16::try_from(frame.len()).ok().and_then(|length| length.try_into().ok());
+                    let length = u16::try_from(frame.len())
+                        .ok()
+                        .and_then(|length| length.try_into().ok());
                     bytes.extend(Head::Data(*id, length.expect("some, and few")).to_bytes());
                     bytes.extend_from_slice(frame);
                 }

@@ -73,7 +73,7 @@ mod tests {
         assert!(all.starts_with(b"12345\0\0\0070701"));
         assert_eq!(all.len() % 4, 0);
         let text = String::from_utf8(all).unwrap();
-        assert!(text.contains("config.yaml\0fleet_ca: x\n"));
+        assert!(text.contains("config.yaml\0\0\0fleet_ca: x\n"));
         let again = sealed(b"12345", b"fleet_ca: x\n").unwrap();
         (&again).write_all(b"x").unwrap_err();
     }

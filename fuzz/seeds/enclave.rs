@@ -1,0 +1,147 @@
+//! What the enclave is told and says: its port's frames, and the messages of its links to card, hypervisor and devices.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use bartizan_attestation::host::{
+    CardRefusal, ForCard, FromCard, FromEnclave, RunningGuest, ToEnclave,
+};
+use bartizan_attestation::keys::EnclaveChains;
+use bartizan_fuzz::fleet::FLEET;
+use bartizan_local::encode;
+use bartizan_local::flow::{
+    Direction, Epoch, Flow, FromDevices, Guest, GuestEpoch, Peers, Question, ToDevices, Verdict,
+    Width,
+};
+use bartizan_local::port::Head;
+
+use crate::Seed;
+use crate::frames::{chain, seed};
+
+const GUEST: Guest = Guest {
+    vm: [5; 16],
+    boot: 3,
+};
+const EPOCH: GuestEpoch = GuestEpoch {
+    guest: GUEST,
+    epoch: Epoch {
+        policy: 4,
+        state: 300,
+    },
+};
+
+pub(crate) fn seeds() -> Vec<Seed> {
+    [links(), flows(), ports()].concat()
+}
+
+fn links() -> Vec<Seed> {
+    let certify = ForCard::Certify {
+        tls: vec![1; 8],
+        evidence: vec![2; 8],
+    };
+    let certified = FromCard::Certified(EnclaveChains {
+        tls: chain(),
+        evidence: chain(),
+    });
+    let runs = ToEnclave::Runs(RunningGuest {
+        guest: FLEET.guest,
+        record: vec![3; 8],
+        ordered_at_s: 1_700_000_000,
+    });
+    let said = encode(&FromDevices::InForce(EPOCH));
+    let told = encode(&ToDevices::Epoch(EPOCH));
+    vec![
+        seed(16, "enclave-certify", &certify),
+        seed(17, "enclave-certified", &certified),
+        seed(
+            17,
+            "enclave-uncertified",
+            &FromCard::Refused(CardRefusal::NotEnrolled),
+        ),
+        seed(18, "enclave-runs", &runs),
+        seed(18, "enclave-ended", &ToEnclave::Ended(FLEET.guest)),
+        seed(18, "enclave-all-told", &ToEnclave::AllTold),
+        seed(18, "enclave-of-devices", &ToEnclave::OfDevices(said.into())),
+        seed(
+            19,
+            "enclave-for-devices",
+            &FromEnclave::ForDevices(told.into()),
+        ),
+    ]
+}
+
+fn flows() -> Vec<Seed> {
+    let question = |peer, protocol, port, icmp_type| {
+        FromDevices::Question(Question {
+            number: 7,
+            guest: GUEST,
+            flow: Flow {
+                direction: Direction::Egress,
+                protocol,
+                peer,
+                port,
+                icmp_type,
+            },
+        })
+    };
+    let tcp = question(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), 6, Some(443), None);
+    let icmp = question(IpAddr::V6(Ipv6Addr::LOCALHOST), 58, None, Some(128));
+    let verdict = ToDevices::Verdict(Verdict {
+        number: 7,
+        guest: GUEST,
+        epoch: EPOCH.epoch,
+        allowed: true,
+        allowed_unavailable: false,
+        reason: "web/https".into(),
+        width: Width {
+            direction: Some(Direction::Egress),
+            protocol: Some(6),
+            peers: Some(Peers::V4(
+                Ipv4Addr::new(10, 0, 0, 0),
+                Ipv4Addr::new(10, 0, 0, 255),
+            )),
+            ports: Some((443, 443)),
+            icmp_types: None,
+        },
+    });
+    let isolate = ToDevices::Isolate {
+        guest: GUEST,
+        isolated: true,
+    };
+    vec![
+        seed(20, "flow-question-tcp", &tcp),
+        seed(20, "flow-question-icmp", &icmp),
+        seed(20, "flow-in-force", &FromDevices::InForce(EPOCH)),
+        seed(21, "flow-verdict", &verdict),
+        seed(21, "flow-epoch", &ToDevices::Epoch(EPOCH)),
+        seed(21, "flow-isolate", &isolate),
+    ]
+}
+
+/// The first byte says in which pieces they are read.
+fn ports() -> Vec<Seed> {
+    let data = |id, data: &[u8]| {
+        let length = u16::try_from(data.len()).ok();
+        let length = length.and_then(|length| length.try_into().ok());
+        let head = length.map(|length| Head::Data(id, length).to_bytes());
+        [head.unwrap_or_default().as_slice(), data].concat()
+    };
+    let connection = |id| {
+        [
+            Head::Open(id).to_bytes().as_slice(),
+            &data(id, b"one"),
+            &data(id, b"and another"),
+            &Head::Close(id).to_bytes(),
+        ]
+        .concat()
+    };
+    let two = [vec![4], connection(1), connection(2)].concat();
+    let late = [
+        [9].as_slice(),
+        &Head::Open(1).to_bytes(),
+        &Head::Open(2).to_bytes(),
+        &data(1, b"late"),
+        &data(2, b"in time")[..9],
+    ]
+    .concat();
+    vec![("port", "two", two), ("port", "late", late)]
+}
