@@ -91,7 +91,7 @@ pub async fn forward(card: Arc<Card>, listener: UnixListener, allowed_uids: &[u3
     }
 }
 
-async fn converse(card: &Card, stream: UnixStream) -> Result<(), LinkError> {
+async fn converse(card: &Arc<Card>, stream: UnixStream) -> Result<(), LinkError> {
     let shown = tokio::task::block_in_place(|| card.verifier().identity().current())?;
     let identity = Arc::clone(&shown.identity);
     let connector = EnclaveConnector::uncertified(move || Arc::clone(&identity))?;
@@ -106,6 +106,17 @@ async fn converse(card: &Card, stream: UnixStream) -> Result<(), LinkError> {
             FromCard::Refused(refusal)
         });
         aio::write_frame(&mut link, &reply, ENCLAVE_FRAME).await?;
+        if matches!(reply, FromCard::Certified(_)) {
+            tokio::spawn(show_boot(Arc::clone(card)));
+        }
+    }
+}
+
+/// What was handed in of the boot may have ended before its last phase, and the verifier takes an enclave for one by the phases that its
+/// certificate names.
+async fn show_boot(card: Arc<Card>) {
+    if let Err(refusal) = card.verifier().attest().await {
+        tracing::warn!(%refusal, "the verifier is not shown the boot that the enclave is of; the enclave may be refused until it is");
     }
 }
 
