@@ -70,7 +70,7 @@ mod tests {
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let mut all = Vec::new();
         File::open(&path).unwrap().read_to_end(&mut all).unwrap();
-        assert!(all.starts_with(b"12345\0\0\0070701"));
+        assert!(all.starts_with(b"12345\0\0\x00070701"));
         assert_eq!(all.len() % 4, 0);
         let text = String::from_utf8(all).unwrap();
         assert!(text.contains("config.yaml\0\0\0fleet_ca: x\n"));
