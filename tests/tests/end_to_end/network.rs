@@ -132,13 +132,19 @@ fn cut(world: &mut World) -> Result<()> {
     networked.apply(&web_only())?;
     // One connection that asks again and again, and tells of each answer.
     let ask = format!(
-        "exec 3<>/dev/tcp/{WEB}/80; while printf 'HEAD / HTTP/1.1\\r\\nhost: h\\r\\n\\r\\n' >&3; do \
-         while read -r -t 5 line <&3; do [ ${{#line}} = 1 ] && break; done || exit; echo answered >> /tmp/answers; sleep 0.1; done"
+        r#"exec 3<>/dev/tcp/{WEB}/80
+        while printf 'HEAD / HTTP/1.1\r\nhost: h\r\n\r\n' >&3; do
+            while read -r -t 5 line <&3; do
+                [ "${{#line}}" = 1 ] && break
+            done || exit
+            echo answered >> /tmp/answers
+            sleep 0.1
+        done"#
     );
     let client = &mut networked.client.agent;
-    client.must(&format!(
-        "rm -f /tmp/answers; touch /tmp/answers; bash -c \"{ask}\" > /dev/null 2>&1 &"
-    ))?;
+    let kept = client.run_with_input("cat > /tmp/ask && : > /tmp/answers", &ask)?;
+    ensure!(kept.code == Some(0), "{kept:?}");
+    client.must("bash /tmp/ask > /dev/null 2>&1 &")?;
     let count = |client: &mut bartizan_tests::agent::Agent| -> Result<u64> {
         Ok(client.must("wc -l < /tmp/answers")?.trim().parse()?)
     };
