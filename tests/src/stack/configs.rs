@@ -162,6 +162,10 @@ pub(super) fn enclave(
             "verifier": socket("card/verifier.sock")?,
         },
     });
+    let keeper = match without_limits()? {
+        true => with(keeper, "limits", json!({ "optional": true })),
+        false => keeper,
+    };
     let own = json!({
         "fleet_ca": fs::read_to_string(operator.fleet_ca())?,
         "verifier": "localhost",
@@ -183,14 +187,7 @@ pub(super) fn hypervisor(
     let run = layout.run("hypervisor", users.hypervisor)?;
     layout.run("agents", users.hypervisor)?;
     readable(&operator.fleet_ca())?;
-    // Whoever starts the tests may have no control group to give.
-    let without_limits = match control_groups::lack()? {
-        Some(lack) => {
-            eprintln!("guests run without some of their limits: {lack}");
-            true
-        }
-        None => false,
-    };
+    let without_limits = without_limits()?;
     let mut config = json!({
         "run_dir": text(&run)?,
         "operator_socket": text(&run.join("operator.sock"))?,
@@ -228,6 +225,20 @@ pub(super) fn hypervisor(
         });
     }
     layout.config("hypervisor.yaml", &config.to_string())
+}
+
+/// Whoever starts the tests may have no control group to give.
+fn without_limits() -> Result<bool> {
+    let lack = control_groups::lack()?;
+    if let Some(lack) = &lack {
+        eprintln!("guests run without some of their limits: {lack}");
+    }
+    Ok(lack.is_some())
+}
+
+fn with(mut config: Value, name: &str, section: Value) -> Value {
+    config[name] = section;
+    config
 }
 
 fn guests(users: Guests) -> Value {

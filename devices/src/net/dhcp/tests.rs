@@ -51,7 +51,10 @@ fn ask(options: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The kind of an answer, the address in it, and its options.
-fn read(frame: &[u8]) -> (u8, [u8; 4], Vec<(u8, Vec<u8>)>) {
+/// Kind, address, options.
+type Answer = (u8, [u8; 4], Vec<(u8, Vec<u8>)>);
+
+fn read(frame: &[u8]) -> Answer {
     let packet = Packet::own(frame.to_vec()).unwrap();
     assert_eq!(packet.frame.destination.0, station(5).mac);
     let message = &frame[42..];

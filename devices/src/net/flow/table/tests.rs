@@ -210,7 +210,7 @@ proptest! {
             if decides && !open.is_empty() {
                 let question: Question = open.remove(0);
                 let port = question.flow.port.unwrap();
-                let allows = port % 2 == 0;
+                let allows = port.is_multiple_of(2);
                 allowed[usize::from(port)] |= allows;
                 for (_, packet) in flows.settle(&verdict(&question, allows)) {
                     prop_assert_eq!(&packet.frame, &datagram((packet_source(&packet), port)).frame);
