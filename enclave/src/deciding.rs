@@ -29,6 +29,10 @@ pub struct Decider {
     set: u64,
     policies: Vec<Policy>,
     guests: BTreeMap<GuestBoot, WatchedGuest>,
+    /// The last state of any guest: each next one is above all before, so that none goes back where a guest is told of again.
+    last_state: u64,
+    /// Whether it was said once who runs.
+    is_told: bool,
     /// VMs that are cut from every network, in whichever boot.
     isolated: BTreeSet<[u8; 16]>,
     /// What the newest boots of VMs were taken for, those among them that nobody has told of yet.
@@ -73,7 +77,10 @@ impl Decider {
 
     /// A guest runs; a former boot of its VM does not any more. Answers the epochs that begin.
     pub fn runs(&mut self, boot: GuestBoot, mut guest: WatchedGuest) -> Vec<GuestEpoch> {
-        self.guests.retain(|other, _| other.vm != boot.vm);
+        let former = self.guests.extract_if(.., |other, _| other.vm == boot.vm);
+        let left: Vec<_> = former
+            .filter_map(|(_, guest)| guest.segment().map(str::to_owned))
+            .collect();
         if let Some((number, trust)) = self.taken_for.get(&boot.vm)
             && *number == boot.boot
         {
@@ -83,8 +90,11 @@ impl Decider {
         let segment = guest.segment().map(str::to_owned);
         self.guests.insert(boot, guest);
         let mut begun = self.segment_changed(segment.as_deref());
-        if segment.is_none() {
-            begun.extend(self.epoch(boot));
+        for left in left
+            .into_iter()
+            .filter(|left| Some(left) != segment.as_ref())
+        {
+            begun.extend(self.segment_changed(Some(&left)));
         }
         begun
     }
@@ -105,7 +115,9 @@ impl Decider {
             .filter(|boot| !run(boot))
             .copied()
             .collect();
-        gone.into_iter().flat_map(|boot| self.ended(boot)).collect()
+        let begun = gone.into_iter().flat_map(|boot| self.ended(boot)).collect();
+        self.is_told = true;
+        begun
     }
 
     /// What a guest is taken for now. Answers the epoch that begins, if that is something else.
@@ -127,7 +139,8 @@ impl Decider {
             return None;
         }
         guest.compile_or_deny(&self.policies);
-        guest.changed();
+        self.last_state += 1;
+        guest.changed(self.last_state);
         self.epoch(boot)
     }
 
@@ -207,9 +220,12 @@ impl Decider {
         self.guests.values_mut().for_each(WatchedGuest::unconfirmed);
     }
 
-    /// The newest set by which every packet of every guest is judged.
+    /// The newest set by which every packet of every guest is judged; none before it is known who runs.
     #[must_use]
     pub fn in_force(&self) -> u64 {
+        if !self.is_told {
+            return 0;
+        }
         let networked = self
             .guests
             .values()
@@ -242,18 +258,17 @@ impl Decider {
             return Vec::new();
         };
         let set = self.set;
+        self.last_state += 1;
+        let state = self.last_state;
         let there = self
             .guests
             .iter_mut()
             .filter(|(_, guest)| guest.segment() == Some(segment));
         let begun = there.map(|(boot, guest)| {
-            guest.changed();
+            guest.changed(state);
             GuestEpoch {
                 guest: *boot,
-                epoch: Epoch {
-                    policy: set,
-                    state: guest.state(),
-                },
+                epoch: Epoch { policy: set, state },
             }
         });
         begun.collect()

@@ -33,6 +33,9 @@ pub struct Decisions {
     changed: Condvar,
 }
 
+/// Most questions of all guests that wait to be written.
+const MOST_WAITING: usize = 1 << 16;
+
 #[derive(Debug, Default)]
 struct State {
     link: Option<Arc<UnixStream>>,
@@ -192,7 +195,10 @@ impl Decisions {
 
 impl State {
     fn say(&mut self, message: FromDevices) {
-        if self.link.is_some() {
+        let is_question = matches!(message, FromDevices::Question(_));
+        // Who reads slowly is asked no more than so much; the flow is asked about again, or ends.
+        let fits = !is_question || self.outbox.len() < MOST_WAITING;
+        if self.link.is_some() && fits {
             self.outbox.push_back(message);
         }
     }

@@ -192,6 +192,10 @@ impl Core {
         let mail = self.plug.station().inbox.take(wants_packets);
         if let Some(isolated) = mail.isolated {
             self.port.isolate(isolated);
+            if isolated {
+                // They were judged before.
+                self.ready.clear();
+            }
             tracing::info!(guest = ?self.port.interface().guest, isolated, "isolation");
         }
         if mail.anew {

@@ -145,5 +145,6 @@ pub(crate) fn clash(one: &Interface, other: &Interface) -> bool {
     let v4 = one.ipv4.map(|ip| IpAddr::V4(ip.address));
     let v6 = one.ipv6.map(|ip| IpAddr::V6(ip.address));
     let mut own = v4.into_iter().chain(v6);
-    one.mac == other.mac || own.any(|address| guard::is_own(other, address))
+    one.segment == other.segment
+        && (one.mac == other.mac || own.any(|address| guard::is_own(other, address)))
 }

@@ -36,7 +36,8 @@ pub struct Pieces<'m> {
 /// Bytes that a chain takes, of all its writable descriptors.
 #[must_use]
 pub fn room(chain: DescriptorChain<&GuestMemoryMmap>) -> usize {
-    let lengths = chain.writable().take(MAX_DESCRIPTORS);
+    let lengths = chain.take(MAX_DESCRIPTORS);
+    let lengths = lengths.filter(|descriptor| descriptor.is_write_only());
     lengths.map(|descriptor| descriptor.len() as usize).sum()
 }
 

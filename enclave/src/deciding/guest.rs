@@ -78,8 +78,8 @@ impl WatchedGuest {
         std::mem::replace(&mut self.guest.trust, trust) != trust
     }
 
-    pub(super) const fn changed(&mut self) {
-        self.state += 1;
+    pub(super) const fn changed(&mut self, state: u64) {
+        self.state = state;
     }
 
     pub(super) const fn state(&self) -> u64 {

@@ -197,6 +197,7 @@ fn a_boot_takes_the_place_of_the_former_one() {
 fn a_set_is_in_force_once_all_have_confirmed_it() {
     let mut decider = both();
     assert_eq!(decider.in_force(), 0);
+    decider.only(|_| true);
     let [client, web] = <[_; 2]>::try_from(decider.epochs())
         .map(|[one, other]| match one.guest {
             WEB => [other, one],
@@ -307,4 +308,28 @@ fn who_is_cut_off_stays_so_in_the_boots_that_come() {
     assert_eq!(decider.isolated().into_iter().collect::<Vec<_>>(), [next]);
     assert!(decider.isolate(next, false));
     assert!(decider.isolated().is_empty());
+}
+
+/// A hypervisor that was restarted tells again of who runs.
+#[test]
+fn who_is_told_of_again_does_not_go_back() {
+    let mut decider = both();
+    decider.trusts(WEB, Trust::Affirming);
+    let before = decider.epochs();
+    decider.runs(WEB, guest(WEB, "web", "10.0.0.1"));
+    decider.runs(CLIENT, guest(CLIENT, "client", "10.0.0.2"));
+    for (before, after) in before.iter().zip(decider.epochs()) {
+        assert_eq!(before.guest, after.guest);
+        assert!(after.epoch.holds_in(before.epoch), "{before:?}, {after:?}");
+    }
+}
+
+/// Known attack: a set is acknowledged in the moments in which an enclave that was started again knows of no guest.
+#[test]
+fn nothing_is_in_force_before_it_is_known_who_runs() {
+    let mut decider = Decider::new();
+    decider.take_policies(1, policies()).unwrap();
+    assert_eq!(decider.in_force(), 0);
+    decider.only(|_| false);
+    assert_eq!(decider.in_force(), 1);
 }

@@ -122,9 +122,14 @@ impl Entry {
         *bytes = bytes.saturating_add(size as u64);
     }
 
-    /// Whether it has to be asked about again: of `judge`, if there is one.
-    pub(super) fn is_stale(&self, present: Epoch, judge: Option<u64>) -> bool {
-        let of_another = |ruling: &Ruling| judge.is_some_and(|judge| judge != ruling.judge);
+    /// Whether its verdict is waited for.
+    pub(super) const fn is_asked(&self) -> bool {
+        matches!(self.standing, Standing::Asked(..))
+    }
+
+    /// Whether it has to be asked about again, or was decided by another judge.
+    pub(super) fn is_stale(&self, present: Epoch, judge: u64) -> bool {
+        let of_another = |ruling: &Ruling| judge != ruling.judge;
         matches!(&self.standing, Standing::Judged(ruling) if !ruling.epoch.holds_in(present) || of_another(ruling))
     }
 

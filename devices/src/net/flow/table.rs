@@ -113,6 +113,8 @@ impl Flows {
                 match self.entries.get_mut(&key) {
                     Some(entry) => match entry.see(&ip.transport, way, now)? {
                         Seen::OfIt => {}
+                        // Known attack: each such packet costs a question, and those before it are not counted any more.
+                        Seen::Anew if entry.is_asked() => return Err(FlowError::TooManyQuestions),
                         Seen::Anew => self.begin(key, ip, way, now)?,
                     },
                     None if begins => self.begin(key, ip, way, now)?,
@@ -147,10 +149,12 @@ impl Flows {
             self.ask(key);
             return Vec::new();
         }
-        // One that leaves out the flow that was asked about tells nothing of others.
-        if verdict.width.contains(&entry.flow) {
-            self.verdicts.keep(verdict.width, ruling.clone());
+        // One that leaves out the flow that was asked about is another's answer.
+        if !verdict.width.contains(&entry.flow) {
+            self.ask(key);
+            return Vec::new();
         }
+        self.verdicts.keep(verdict.width, ruling.clone());
         let allows = ruling.allows(self.is_available);
         let judged = std::mem::replace(&mut entry.standing, Standing::Judged(ruling));
         let Standing::Asked(_, held) = judged else {
@@ -249,6 +253,14 @@ impl Flows {
             _ => None,
         };
         let flow = key.flow(way, icmp_type);
+        // Known attack: a peer whose flows are denied takes the places of the guest's own.
+        match self.verdicts.find(&flow) {
+            Some(ruling) if !ruling.allowed => return Err(FlowError::Denied),
+            Some(ruling) if !ruling.allows(self.is_available) => {
+                return Err(FlowError::Unavailable);
+            }
+            _ => {}
+        }
         let standing = self.standing(key, &flow)?;
         let entry = Entry::begin(flow, standing, &ip.transport, now);
         self.entries.insert(key, entry);
@@ -289,7 +301,7 @@ impl Flows {
         let stale = self
             .entries
             .get(&key)
-            .filter(|entry| entry.is_stale(self.epoch, self.is_available.then_some(self.judge)));
+            .filter(|entry| entry.is_stale(self.epoch, self.judge));
         if let Some(flow) = stale.map(|entry| entry.flow) {
             let standing = self.standing(key, &flow)?;
             if let Some(entry) = self.entries.get_mut(&key) {
@@ -322,8 +334,7 @@ impl Flows {
         let entry = self.entries.get(&key).ok_or(FlowError::NoFlow)?;
         match &entry.standing {
             Standing::Judged(ruling)
-                if !entry.is_stale(self.epoch, self.is_available.then_some(self.judge))
-                    && ruling.allows(self.is_available) =>
+                if !entry.is_stale(self.epoch, self.judge) && ruling.allows(self.is_available) =>
             {
                 Ok(Judged::Pass(packet))
             }

@@ -68,8 +68,9 @@ impl Icmp {
         Ok(match kind {
             8 => Self::EchoRequest { kind, id: rest },
             0 => Self::EchoReply { kind, id: rest },
-            // Unreachable, source quench, redirect, time exceeded, parameter problem.
-            3 | 4 | 5 | 11 | 12 => {
+            // Unreachable, time exceeded, parameter problem. A redirect would have a guest change its routes by another's word, and source
+            // quench is no more (RFC 6633): both are as any other message.
+            3 | 11 | 12 => {
                 let header = ipv4::Header::parse(cursor)?;
                 let addresses = (header.source.into(), header.destination.into());
                 if header.is_fragment {

@@ -25,10 +25,10 @@ pub(super) async fn keep(
         match UnixStream::connect(&socket).await {
             Ok(link) => {
                 delay = RETRY.0;
-                say(&up, ToEnclave::DevicesThere).await;
+                say_meanwhile(&up, ToEnclave::DevicesThere, &mut down).await;
                 let ended = relay(link, &up, &mut down).await;
                 tracing::warn!(error = %ended, "devices are gone; their flows are decided again when they are back");
-                say(&up, ToEnclave::DevicesGone).await;
+                say_meanwhile(&up, ToEnclave::DevicesGone, &mut down).await;
             }
             Err(error) => tracing::debug!(%error, "devices are not reached yet"),
         }
@@ -70,6 +70,24 @@ async fn relay(
     tokio::select! {
         error = listening => error,
         error = telling => error,
+    }
+}
+
+/// The same, while what is for devices is for nobody.
+///
+/// Known attack: devices are stopped until every queue is full, and end: who waits here for the enclave would wait for who waits for it.
+async fn say_meanwhile(
+    up: &mpsc::Sender<ToEnclave>,
+    saying: ToEnclave,
+    down: &mut mpsc::Receiver<ToDevices>,
+) {
+    let said = say(up, saying);
+    tokio::pin!(said);
+    loop {
+        tokio::select! {
+            () = &mut said => return,
+            Some(_) = down.recv() => {}
+        }
     }
 }
 
