@@ -18,7 +18,6 @@ use bartizan_attestation::host::{CardRefusal, ENCLAVE_FRAME, ForCard, FromCard};
 use bartizan_attestation::keys::{VaultReply, VaultRequest};
 use bartizan_channel::{ChannelError, EnclaveConnector};
 use bartizan_local::{FrameError, aio};
-use tokio::io::{AsyncRead, AsyncWrite, copy, split};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::time::timeout;
 
@@ -82,24 +81,12 @@ pub async fn forward(card: Arc<Card>, listener: UnixListener, allowed_uids: &[u3
                 Ok(Ok(mut verifier)) => {
                     // Small records must not wait for others.
                     let _slower = verifier.set_nodelay(true);
-                    until_either_ends(&mut stream, &mut verifier).await;
+                    aio::until_either_ends(&mut stream, &mut verifier).await;
                 }
                 _ => tracing::warn!("the enclave has no connection to the verifier: it is away"),
             }
             drop(place);
         });
-    }
-}
-
-/// Moves bytes both ways until one end is done. Known attack: the other one never is, and with half a connection open no next one begins.
-async fn until_either_ends(
-    one: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    other: &mut (impl AsyncRead + AsyncWrite + Unpin),
-) {
-    let ((mut from_one, mut to_one), (mut from_other, mut to_other)) = (split(one), split(other));
-    tokio::select! {
-        _ = copy(&mut from_one, &mut to_other) => {}
-        _ = copy(&mut from_other, &mut to_one) => {}
     }
 }
 

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use bartizan_local::aio;
 use bartizan_local::port::stream::Port;
-use tokio::io::{AsyncRead, AsyncWrite, copy, split};
 use tokio::net::UnixStream;
 
 /// Serves one port, until the machine has ended or speaks another protocol. `opened` is called at each connection.
@@ -23,21 +23,9 @@ pub async fn serve(
         opened();
         match UnixStream::connect(to).await {
             // How it ended is the two ends' matter.
-            Ok(mut socket) => until_either_ends(&mut connection, &mut socket).await,
+            Ok(mut socket) => aio::until_either_ends(&mut connection, &mut socket).await,
             Err(error) => tracing::debug!(link = name, %error, "nobody is there"),
         }
-    }
-}
-
-/// Moves bytes both ways until one end is done. Known attack: the other one never is, and with half a connection open no next one begins.
-async fn until_either_ends(
-    one: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    other: &mut (impl AsyncRead + AsyncWrite + Unpin),
-) {
-    let ((mut from_one, mut to_one), (mut from_other, mut to_other)) = (split(one), split(other));
-    tokio::select! {
-        _ = copy(&mut from_one, &mut to_other) => {}
-        _ = copy(&mut from_other, &mut to_one) => {}
     }
 }
 

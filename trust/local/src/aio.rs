@@ -1,9 +1,9 @@
-//! Frames over tokio's streams.
+//! Frames over tokio's streams, and what moves bytes between two of them.
 
 use std::io;
 
 use minicbor::{Decode, Encode};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, split};
 
 use crate::frame::{AHEAD, FrameError, checked_size, decode, framed};
 
@@ -36,4 +36,18 @@ pub async fn read_frame<M: Encode<()> + for<'b> Decode<'b, ()>>(
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
     }
     decode(&bytes)
+}
+
+/// Moves bytes both ways until one end is done.
+///
+/// Known attack: the other end never is, and where half a connection stays open no next one begins.
+pub async fn until_either_ends(
+    one: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    other: &mut (impl AsyncRead + AsyncWrite + Unpin),
+) {
+    let ((mut from_one, mut to_one), (mut from_other, mut to_other)) = (split(one), split(other));
+    tokio::select! {
+        _ = copy(&mut from_one, &mut to_other) => {}
+        _ = copy(&mut from_other, &mut to_one) => {}
+    }
 }
