@@ -27,7 +27,7 @@ fn main() {
 
 fn live() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt()
-        .with_env_filter("info")
+        .with_max_level(tracing::Level::INFO)
         .with_ansi(false)
         .with_writer(std::io::stderr)
         .init();

@@ -82,8 +82,9 @@ pub(crate) fn stage(build: Build) -> Result<Stage> {
             .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
             .args(["build", "--locked"])
             .args((build == Build::Release).then_some("--release"));
-        // Its own target folder: other flags would have cargo build the host's programs anew each time.
-        cargo.args(["--target", GUEST_TARGET, "--target-dir", "target/guest"]);
+        // By its target, since else other flags would have cargo build the host's programs anew each time. What runs while it builds,
+        // macros and build scripts, is the same as the host programs'.
+        cargo.args(["--target", GUEST_TARGET]);
         cargo.args(["--package=bartizan-guest", "--package=bartizan-test-agent"]);
         // Nothing that lies on the host's disk is part of its first process.
         cargo.arg("--package=bartizan-launcher");
@@ -93,7 +94,7 @@ pub(crate) fn stage(build: Build) -> Result<Stage> {
     })?;
     let image = guest_image::ensure()?;
     let target = sh::root().join("target");
-    let built = target.join("guest").join(GUEST_TARGET).join(programs);
+    let built = target.join(GUEST_TARGET).join(programs);
     let program_disk = target.join(format!("artifacts/programs-{programs}.img"));
     let in_guest: Vec<_> = GUEST_PROGRAMS.iter().map(|name| built.join(name)).collect();
     step("disk with the guest's programs", || {
