@@ -1,6 +1,7 @@
 //! Processes of the stack, seen from outside: what /proc says of them, and their end.
 
 mod descriptors;
+mod mapping;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,6 +13,8 @@ use anyhow::{Context, Result, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::Value;
+
+pub use mapping::Mapping;
 
 /// A process, by its number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,34 +105,39 @@ impl Process {
 
     /// With which permissions it maps the file with this inode number, of all its mappings together.
     pub fn mapped(self, inode: u64) -> Result<BTreeSet<char>> {
-        let mut permissions = BTreeSet::new();
-        for line in fs::read_to_string(self.path("maps"))?.lines() {
-            // proc_pid_maps(5): address perms offset dev inode pathname
-            let mut fields = line.split_whitespace();
-            let (rights, of) = (fields.nth(1), fields.nth(2));
-            if of.and_then(|of| of.parse().ok()) == Some(inode) {
-                permissions.extend(
-                    rights
-                        .unwrap_or_default()
-                        .chars()
-                        .filter(|c| "rwx".contains(*c)),
-                );
-            }
-        }
-        Ok(permissions)
+        let mappings = self.mappings()?;
+        let of_file = mappings.iter().filter(|mapping| mapping.inode == inode);
+        let permissions = of_file.flat_map(|mapping| mapping.permissions.chars());
+        Ok(permissions.filter(|c| "rwx".contains(*c)).collect())
     }
 
     /// The files that it has mapped to be executed.
     pub fn executed(self) -> Result<BTreeSet<String>> {
+        let executed = self
+            .mappings()?
+            .into_iter()
+            .filter(|mapping| mapping.permissions.contains('x') && mapping.path.starts_with('/'));
+        // A file whose name has white space in it, as one that was removed, goes by its first word.
+        let first = |path: String| path.split(' ').next().map(str::to_owned);
+        Ok(executed.filter_map(|mapping| first(mapping.path)).collect())
+    }
+
+    /// What it has mapped.
+    pub fn mappings(self) -> Result<Vec<Mapping>> {
         let maps = fs::read_to_string(self.path("maps"))?;
-        let executed = maps.lines().filter_map(|line| {
-            // proc_pid_maps(5): address perms offset dev inode pathname
-            let mut fields = line.split_whitespace();
-            let rights = fields.nth(1)?;
-            let path = fields.nth(3).filter(|path| path.starts_with('/'))?;
-            rights.contains('x').then(|| path.to_owned())
-        });
-        Ok(executed.collect())
+        maps.lines().map(Mapping::read).collect()
+    }
+
+    /// Whether it has the memory of another process open, `/proc/PID/mem`.
+    #[must_use]
+    pub fn has_memory_of(self, other: Self) -> bool {
+        let memory = Path::new("/proc").join(other.pid().to_string());
+        let descriptors = fs::read_dir(self.path("fd"));
+        let mut open = descriptors.into_iter().flatten().flatten();
+        open.any(|entry| {
+            let target = fs::read_link(entry.path());
+            target.is_ok_and(|target| target.starts_with(&memory) && target.ends_with("mem"))
+        })
     }
 
     /// How many descriptors it has.

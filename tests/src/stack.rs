@@ -148,13 +148,8 @@ impl Guests {
 }
 
 impl Stack {
-    /// Starts everything: fleet CA made, host enrolled, every process serving.
+    /// Starts everything: fleet CA made, host with an enclave enrolled, every process serving.
     pub fn start() -> Result<Self> {
-        Self::keeping(|_, _, _| Ok(Keeping::default()))
-    }
-
-    /// The same, with an enclave on the host.
-    pub fn with_enclave() -> Result<Self> {
         Self::keeping(|_, _, _| {
             Ok(Keeping {
                 enclave: true,
@@ -163,7 +158,7 @@ impl Stack {
         })
     }
 
-    /// The same, with the vaults' keys in devices.
+    /// The same, with the vaults' keys in devices, and without an enclave unless it is asked for.
     pub fn keeping(
         devices: impl FnOnce(&Layout, &Users, &Maker) -> Result<Keeping>,
     ) -> Result<Self> {

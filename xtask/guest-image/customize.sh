@@ -24,6 +24,32 @@ Options=ro
 WantedBy=local-fs.target
 UNIT
 
+# What its launch record says of its address, too: any other is refused by its host. Its one interface keeps the kernel's name.
+cat > "$root/usr/local/sbin/bartizan-network" <<'NETWORK'
+#!/bin/sh
+address=$(sed -n 's/.*bartizan.ipv4=\([^ ]*\).*/\1/p' /proc/cmdline)
+[ -n "$address" ] || exit 0
+modprobe virtio_net
+ip address add "$address" dev eth0
+ip link set eth0 up
+NETWORK
+chmod 755 "$root/usr/local/sbin/bartizan-network"
+mkdir -p "$root/etc/systemd/network"
+ln -sf /dev/null "$root/etc/systemd/network/99-default.link"
+cat > "$root/etc/systemd/system/bartizan-network.service" <<'UNIT'
+[Unit]
+Description=Give this guest its address
+Before=nginx.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/local/sbin/bartizan-network
+
+[Install]
+WantedBy=multi-user.target
+UNIT
+
 # Enrolment is the first use of the guest API in a boot: the launch secret is handed out once.
 cat > "$root/etc/systemd/system/bartizan-enroll.service" <<'UNIT'
 [Unit]
@@ -81,18 +107,12 @@ UNIT
 # In place of systemd, where a test needs no more of a guest than this (`init=`).
 cat > "$root/usr/local/sbin/bartizan-init" <<'INIT'
 #!/bin/sh
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+export PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 mount -o ro /dev/vdb /opt/bartizan
 mkdir -m 700 /run/bartizan
 modprobe vmw_vsock_virtio_transport
 ip link set lo up
-# What its launch record says, too: any other is refused by its host.
-address=$(sed -n 's/.*bartizan.ipv4=\([^ ]*\).*/\1/p' /proc/cmdline)
-if [ -n "$address" ]; then
-    modprobe virtio_net
-    ip address add "$address" dev eth0
-    ip link set eth0 up
-fi
+bartizan-network
 grep -q bartizan.enroll=no /proc/cmdline || /opt/bartizan/bin/bartizan-guest enroll --state /run/bartizan
 nginx
 # Whoever starts it returns before it has said who it is.
@@ -107,7 +127,7 @@ done
 INIT
 chmod 755 "$root/usr/local/sbin/bartizan-init"
 
-chroot "$root" systemctl enable --quiet opt-bartizan.mount bartizan-enroll.service bartizan-renew.service \
+chroot "$root" systemctl enable --quiet opt-bartizan.mount bartizan-network.service bartizan-enroll.service bartizan-renew.service \
     bartizan-test-agent.service
 chroot "$root" systemctl disable --quiet apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer || true
 # Nobody sits at its terminals; at its console it says by its prompt that it lives.

@@ -47,7 +47,7 @@ pub struct GuestSpec {
     /// Its role.
     pub role: &'static str,
     /// Its IPv4 address in the network, with the length of the prefix; none where it has no network.
-    pub ipv4: Option<&'static str>,
+    pub ipv4: Option<String>,
 }
 
 /// What starts a guest's programs.
@@ -105,7 +105,8 @@ impl GuestSpec {
             Init::Script => " init=/usr/local/sbin/bartizan-init",
         };
         let more = self.kernel_parameters;
-        let address = self.ipv4.map(|address| format!(" bartizan.ipv4={address}"));
+        let address = self.ipv4.as_ref();
+        let address = address.map(|address| format!(" bartizan.ipv4={address}"));
         let address = address.unwrap_or_default();
         format!("{KERNEL_PARAMETERS}{init}{address} {more}")
             .trim_end()
@@ -196,7 +197,7 @@ impl Host {
         if let Some(model) = &spec.cpu_model {
             record["cpu_model"] = json!(model);
         }
-        if let Some(address) = spec.ipv4 {
+        if let Some(address) = &spec.ipv4 {
             record["network"] = json!({ "segment": "front", "ipv4": address });
         }
         if let Some(budget) = &spec.budget {

@@ -78,6 +78,12 @@ impl Host {
             users,
         })
     }
+
+    /// What keeps its enclave.
+    #[must_use]
+    pub fn keeper(&self) -> Daemon {
+        Daemon::Launched(self.launcher.daemon("bartizan-keeper"))
+    }
 }
 
 /// The configurations of a host that is not booted yet.

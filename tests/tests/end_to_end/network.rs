@@ -1,21 +1,30 @@
 //! Two guests of one host in a network: every flow of theirs is decided by the enclave, by policies that their author signed.
 
+mod kept;
+mod killed;
+
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use bartizan_tests::layout::text;
-use bartizan_tests::stack::{Guest, GuestSpec, Stack};
+use bartizan_tests::stack::{Guest, Stack};
 use serde_json::{Value, json};
 
 use crate::Case;
 use crate::world::World;
+use kept::{Kept, Patience};
 
 pub(crate) const CASES: &[Case] = &[
     ("network::nothing_passes_without_a_policy", nothing),
     ("network::a_policy_lets_pass_what_it_allows", allowed),
     ("network::a_policy_cuts_what_was_established", cut),
     ("network::what_a_guest_is_not_does_not_pass", spoofed),
+    (
+        "network::while_the_enclave_is_away_rules_say_what_goes_on",
+        killed::enclave_is_away,
+    ),
+    ("network::each_that_is_killed_is_back", killed::each_is_back),
 ];
 
 /// The guests' addresses.
@@ -25,36 +34,18 @@ pub(crate) const CLIENT: &str = "10.77.0.2";
 /// How long what is to happen at once may take: under emulation, beside other guests.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A host with an enclave, a web server and a client of it.
-pub(crate) struct Networked {
-    // Guests before the stack: they are dropped in this order.
-    pub(crate) web: Guest,
-    pub(crate) client: Guest,
-    pub(crate) stack: Stack,
-    serial: u64,
+/// A web server and a client of it.
+pub(crate) struct Networked<'w> {
+    pub(crate) web: &'w mut Guest,
+    pub(crate) client: &'w mut Guest,
+    pub(crate) stack: &'w mut Stack,
+    pub(crate) serial: &'w mut u64,
 }
 
-impl Networked {
-    pub(crate) fn start() -> Result<Self> {
-        let stack = Stack::with_enclave()?;
-        let boot = |name, role, ipv4| {
-            stack.host.boot(&GuestSpec {
-                role,
-                ipv4: Some(ipv4),
-                ..GuestSpec::small(name)
-            })
-        };
-        Ok(Self {
-            web: boot("web", "web", "10.77.0.1/24")?,
-            client: boot("client", "client", "10.77.0.2/24")?,
-            stack,
-            serial: 0,
-        })
-    }
-
+impl Networked<'_> {
     /// Has these rules decide from now on; returns when they are in force.
     pub(crate) fn apply(&mut self, rules: &Value) -> Result<()> {
-        self.serial += 1;
+        *self.serial += 1;
         let policy = json!({
             "version": 1, "name": "front", "serial": self.serial,
             "select": { "roles": ["web", "client"] },
@@ -67,6 +58,12 @@ impl Networked {
         self.stack.author.sign(operator, &plain, &signed)?;
         operator.must(&["policy", "apply", &text(&signed)?, "--wait"])?;
         Ok(())
+    }
+
+    /// Whether the server answers the client's echo within two seconds.
+    pub(crate) fn echo(&mut self) -> Result<bool> {
+        let ping = format!("ping -c 1 -W 2 {WEB}");
+        Ok(self.client.agent.run(&ping)?.code == Some(0))
     }
 
     /// Whether the client gets the server's page within this many seconds.
@@ -97,18 +94,14 @@ pub(crate) fn web_only() -> Value {
 }
 
 fn nothing(world: &mut World) -> Result<()> {
-    let networked = world.networked()?;
+    let mut networked = world.networked()?;
     ensure!(!networked.page(5)?, "a page without any policy");
-    let ping = networked
-        .client
-        .agent
-        .run(&format!("ping -c 1 -W 2 {WEB}"))?;
-    ensure!(ping.code == Some(1), "an echo without any policy: {ping:?}");
+    ensure!(!networked.echo()?, "an echo without any policy");
     Ok(())
 }
 
 fn allowed(world: &mut World) -> Result<()> {
-    let networked = world.networked()?;
+    let mut networked = world.networked()?;
     networked.apply(&web_only())?;
     ensure!(networked.page(20)?, "no page, which a rule allows");
     // The same the other way round, and by another port, no rule allows.
@@ -116,9 +109,9 @@ fn allowed(world: &mut World) -> Result<()> {
         from.agent
             .run(&format!("timeout 5 bash -c 'exec 3<>/dev/tcp/{to}/{port}'"))
     };
-    let back = other(&mut networked.web, CLIENT, 80)?;
+    let back = other(networked.web, CLIENT, 80)?;
     ensure!(back.code != Some(0), "the server asks its client: {back:?}");
-    let port = other(&mut networked.client, WEB, 81)?;
+    let port = other(networked.client, WEB, 81)?;
     // A refusal by the server would come at once: it has heard of it then.
     ensure!(
         port.code == Some(124),
@@ -128,38 +121,17 @@ fn allowed(world: &mut World) -> Result<()> {
 }
 
 fn cut(world: &mut World) -> Result<()> {
-    let networked = world.networked()?;
+    let mut networked = world.networked()?;
     networked.apply(&web_only())?;
-    // One connection that asks again and again, and tells of each answer.
-    let ask = format!(
-        r#"exec 3<>/dev/tcp/{WEB}/80
-        while printf 'HEAD / HTTP/1.1\r\nhost: h\r\n\r\n' >&3; do
-            while read -r -t 5 line <&3; do
-                [ "${{#line}}" = 1 ] && break
-            done || exit
-            echo answered >> /tmp/answers
-            sleep 0.1
-        done"#
-    );
-    let client = &mut networked.client.agent;
-    let kept = client.run_with_input("cat > /tmp/ask && : > /tmp/answers", &ask)?;
-    ensure!(kept.code == Some(0), "{kept:?}");
-    client.must("bash /tmp/ask > /dev/null 2>&1 &")?;
-    let count = |client: &mut bartizan_tests::agent::Agent| -> Result<u64> {
-        Ok(client.must("wc -l < /tmp/answers")?.trim().parse()?)
-    };
-    let deadline = Instant::now() + SOON;
-    while count(client)? < 3 {
-        ensure!(Instant::now() < deadline, "the connection is not answered");
-    }
+    let kept = Kept::open(networked.client, Patience { seconds: 5 })?;
     // Everything that was allowed is not any more, whatever was established by it.
     networked.apply(&json!([]))?;
-    let client = &mut networked.client.agent;
-    let then = count(client)?;
+    let then = kept.answers(networked.client)?;
     // What had been answered by then may be told of late, once.
-    client.must("sleep 3")?;
-    let later = count(client)?;
+    networked.client.agent.must("sleep 3")?;
+    let later = kept.answers(networked.client)?;
     ensure!(later <= then + 1, "answered on: {then}, then {later}");
+    kept.close(networked.client)?;
     ensure!(!networked.page(5)?, "a page, which nothing allows any more");
     networked.apply(&web_only())?;
     ensure!(networked.page(20)?, "no page, which a rule allows again");
@@ -168,7 +140,7 @@ fn cut(world: &mut World) -> Result<()> {
 
 /// Known attack: a guest that takes another's addresses, in its packets or in ARP.
 fn spoofed(world: &mut World) -> Result<()> {
-    let networked = world.networked()?;
+    let mut networked = world.networked()?;
     networked.apply(&json!([{ "name": "all", "effect": "allow", "network": {} }]))?;
     ensure!(networked.page(20)?, "no page, which a rule allows");
     let client = &mut networked.client.agent;

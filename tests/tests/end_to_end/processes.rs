@@ -2,6 +2,7 @@
 //! limits of guests' processes likewise.
 
 mod code;
+mod enclave;
 mod links;
 mod table;
 
@@ -28,6 +29,10 @@ pub(crate) const CASES: &[Case] = &[
     (
         "processes::all_that_a_host_executes_was_measured",
         code::is_measured,
+    ),
+    (
+        "processes::the_enclaves_ram_is_its_own",
+        enclave::ram_is_its_own,
     ),
     (
         "processes::guests_have_users_of_their_own",
@@ -66,6 +71,7 @@ fn table_says_what_is(world: &mut World) -> Result<()> {
     let supervisor = qemu.parent()?;
     let ram = supervisor.inode_of("/memfd:bartizan-ram")?;
     let ram = ram.context("the supervisor holds the guest's RAM")?;
+    let keeper = Process::of(stack.host.keeper().pid()?)?;
     let processes = [
         ("launcher", stack.host.launcher.process()?),
         ("vault of the host", Process::of(stack.host.vault.pid()?)?),
@@ -79,6 +85,8 @@ fn table_says_what_is(world: &mut World) -> Result<()> {
         ("supervisor", supervisor),
         ("QEMU", qemu),
         ("measurer", Process::of_json(&shown["measurer_pid"])?),
+        ("keeper", keeper),
+        ("QEMU of the enclave", enclave::qemu(keeper)?),
         ("verifier", Process::of(stack.verifier.pid()?)?),
     ];
     let links = links::by_program()?;

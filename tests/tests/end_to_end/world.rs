@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use bartizan_tests::stack::{Guest, GuestSpec, Host, Stack};
 
-use crate::network::Networked;
+use crate::network::{CLIENT, Networked, WEB};
 
 /// The stack and its guests.
 #[derive(Default)]
@@ -13,14 +13,8 @@ pub(crate) struct World {
     other: Part<Guest>,
     another_host: Part<Host>,
     stack: Part<Stack>,
-    networked: Part<Networked>,
-}
-
-impl World {
-    /// A host with an enclave and two guests in a network, apart from the rest.
-    pub(crate) fn networked(&mut self) -> Result<&mut Networked> {
-        self.networked.get(Networked::start)
-    }
+    /// The serial number of the policy that was applied last.
+    serial: u64,
 }
 
 /// Started once. Where that failed, it fails for whoever needs it, at once and for the same reason.
@@ -47,7 +41,7 @@ impl World {
     pub(crate) fn web(&mut self) -> Result<(&mut Stack, &mut Guest)> {
         self.stack()?;
         let stack = self.stack.present()?;
-        let boot = || stack.host.boot(&GuestSpec::new("web"));
+        let boot = || stack.host.boot(&in_network("web", "web", WEB));
         let web = self.web.get(boot)?;
         Ok((stack, web))
     }
@@ -56,9 +50,20 @@ impl World {
     pub(crate) fn two(&mut self) -> Result<(&mut Stack, &mut Guest, &mut Guest)> {
         self.web()?;
         let (stack, web) = (self.stack.present()?, self.web.present()?);
-        let boot = || stack.host.boot(&GuestSpec::new("other"));
+        let boot = || stack.host.boot(&in_network("other", "client", CLIENT));
         let other = self.other.get(boot)?;
         Ok((stack, web, other))
+    }
+
+    /// The same, for what passes between the two: `web` is the server, the other one its client.
+    pub(crate) fn networked(&mut self) -> Result<Networked<'_>> {
+        self.two()?;
+        Ok(Networked {
+            stack: self.stack.present()?,
+            web: self.web.present()?,
+            client: self.other.present()?,
+            serial: &mut self.serial,
+        })
     }
 
     /// The stack, `web`, and another host of the fleet, without guests.
@@ -67,6 +72,15 @@ impl World {
         let (stack, web) = (self.stack.present()?, self.web.present()?);
         let host = self.another_host.get(|| stack.another_host("host-2"))?;
         Ok((stack, web, host))
+    }
+}
+
+/// A guest in the network of the shared stack.
+fn in_network(name: &str, role: &'static str, address: &str) -> GuestSpec {
+    GuestSpec {
+        role,
+        ipv4: Some(format!("{address}/24")),
+        ..GuestSpec::new(name)
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) fn is_measured(world: &mut World) -> Result<()> {
         "bartizan-hypervisor",
         "bartizan-supervisor",
         "bartizan-measurer",
+        "bartizan-keeper",
         "qemu-system-x86_64",
     ] {
         ensure!(programs.contains(wanted), "no {wanted} runs: {programs:?}");
