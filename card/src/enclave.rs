@@ -9,7 +9,7 @@
 //! Known attack: a keeper that was taken over asks for certificates of keys of its own. It gets them, as it could have changed the
 //! machine that it runs: what is measured is what the launcher started, not what became of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bartizan_attestation::certificates::key_in;
@@ -18,11 +18,14 @@ use bartizan_attestation::host::{CardRefusal, ENCLAVE_FRAME, ForCard, FromCard};
 use bartizan_attestation::keys::{VaultReply, VaultRequest};
 use bartizan_channel::{ChannelError, EnclaveConnector};
 use bartizan_local::{FrameError, aio};
+use rustix::net::sockopt;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::time::timeout;
 
+use crate::allowance::{Allowance, Rate};
 use crate::door::{Door, Visitor};
 use crate::service::Card;
+use crate::unix_now;
 use crate::vault::VaultError;
 
 /// How long a handshake may take: the enclave may run under emulation.
@@ -33,6 +36,19 @@ const CONNECT: Duration = Duration::from_secs(10);
 const LINKS: usize = 2;
 /// How long an enclave's certificates are valid, in seconds.
 const LIFETIME_S: u64 = 3600;
+/// How often it is certified: twice in that time, as it should; now and then while the boot is being measured, and where the verifier refuses
+/// it. Each time is work for the vault, which with a TPM is slow, and has the boot shown to the verifier.
+///
+/// Known attack: an enclave, or a keeper in its place, that asks without end, and nobody else's keys are certified any more.
+const CERTIFIED: Rate = Rate {
+    at_once: 16,
+    pause_s: 10,
+};
+/// How long an end of the way to the verifier may take nothing of what waits for it.
+const TAKES_NOTHING: Duration = Duration::from_secs(20);
+/// When a verifier that says nothing is asked whether it is there, how often after that, and how many questions may go unanswered: what
+/// holds a place here must not wait for somebody to say something. In seconds.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 3);
 
 /// A link to the enclave came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -54,11 +70,12 @@ enum LinkError {
 /// Serves the enclave's link to its card, until dropped.
 pub async fn serve(card: Arc<Card>, listener: UnixListener, allowed_uids: &[u32]) {
     let door = Door::new(allowed_uids, LINKS);
+    let allowance = Arc::new(Mutex::new(Allowance::full(CERTIFIED, unix_now())));
     loop {
         let Visitor { stream, place, .. } = door.next(&listener).await;
-        let card = Arc::clone(&card);
+        let (card, allowance) = (Arc::clone(&card), Arc::clone(&allowance));
         tokio::spawn(async move {
-            match converse(&card, stream).await {
+            match converse(&card, &allowance, stream).await {
                 Ok(()) | Err(LinkError::Frame(FrameError::Closed)) => {}
                 Err(error) => tracing::warn!(%error, "the link to the enclave broke"),
             }
@@ -81,7 +98,10 @@ pub async fn forward(card: Arc<Card>, listener: UnixListener, allowed_uids: &[u3
                 Ok(Ok(mut verifier)) => {
                     // Small records must not wait for others.
                     let _slower = verifier.set_nodelay(true);
-                    aio::until_either_ends(&mut stream, &mut verifier).await;
+                    if let Err(error) = keep_alive(&verifier) {
+                        tracing::warn!(%error, "a verifier that is gone will be noticed late");
+                    }
+                    aio::until_either_ends(&mut stream, &mut verifier, TAKES_NOTHING).await;
                 }
                 _ => tracing::warn!("the enclave has no connection to the verifier: it is away"),
             }
@@ -90,7 +110,20 @@ pub async fn forward(card: Arc<Card>, listener: UnixListener, allowed_uids: &[u3
     }
 }
 
-async fn converse(card: &Arc<Card>, stream: UnixStream) -> Result<(), LinkError> {
+fn keep_alive(verifier: &TcpStream) -> std::io::Result<()> {
+    let (after, every, unanswered) = KEEPALIVE;
+    sockopt::set_tcp_keepidle(verifier, after)?;
+    sockopt::set_tcp_keepintvl(verifier, every)?;
+    sockopt::set_tcp_keepcnt(verifier, unanswered)?;
+    sockopt::set_socket_keepalive(verifier, true)?;
+    Ok(())
+}
+
+async fn converse(
+    card: &Arc<Card>,
+    allowance: &Mutex<Allowance>,
+    stream: UnixStream,
+) -> Result<(), LinkError> {
     let shown = tokio::task::block_in_place(|| card.verifier().identity().current())?;
     let identity = Arc::clone(&shown.identity);
     let connector = EnclaveConnector::uncertified(move || Arc::clone(&identity))?;
@@ -99,7 +132,17 @@ async fn converse(card: &Arc<Card>, stream: UnixStream) -> Result<(), LinkError>
     let leaf = chain.first().map(Vec::as_slice).unwrap_or_default();
     loop {
         let ForCard::Certify { tls, evidence } = aio::read_frame(&mut link, ENCLAVE_FRAME).await?;
-        let reply = certify(card, leaf, tls, evidence).await;
+        let granted = {
+            let mut allowance = allowance.lock().unwrap_or_else(PoisonError::into_inner);
+            allowance.take(unix_now())
+        };
+        let reply = match granted {
+            true => certify(card, leaf, tls, evidence).await,
+            false => Err(CardRefusal::Busy(format!(
+                "the enclave was certified too often; once more in {} s",
+                CERTIFIED.pause_s
+            ))),
+        };
         let reply = reply.unwrap_or_else(|refusal| {
             tracing::warn!(%refusal, "the enclave is not certified");
             FromCard::Refused(refusal)

@@ -29,6 +29,7 @@
     )
 )]
 
+mod allowance;
 pub mod anchors;
 pub mod boots;
 pub mod bundles;

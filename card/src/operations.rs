@@ -5,7 +5,6 @@
 //!   └──────────────────┴─────────── refused, and written down ──────────────────────────┘
 //! ```
 
-mod allowance;
 mod hypervisor;
 mod log;
 mod perform;

@@ -77,4 +77,4 @@ pub async fn certify(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

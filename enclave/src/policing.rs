@@ -4,8 +4,10 @@
 //! |---|---|
 //! | the verifier invents a policy, or edits one | each is verified by its author's key, which the measured configuration has |
 //! | it hands out an older set, or an older issue of a policy | numbers and serials go up only |
+//! | it numbers a set so high that no other is ever taken | a number may not be ahead of the time by more than an hour |
 //! | it says that a set is in force which is not | the enclave says so, once devices have confirmed it for each guest |
 
+mod ahead;
 mod held;
 
 use std::time::Duration;
@@ -36,6 +38,14 @@ pub enum PolicingError {
     /// It broke.
     #[error(transparent)]
     Stream(#[from] StreamError),
+}
+
+impl PolicingError {
+    /// Whether the verifier refuses this enclave as it is: to come again at once changes nothing.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Stream(error) if error.is_refusal())
+    }
 }
 
 /// Speaks with the verifier of this name until the stream ends.

@@ -1,26 +1,32 @@
 //! All links of the enclave, kept: opened again with a pause that grows while nobody answers.
+//!
+//! Where the verifier refuses the stream it may be for what only the card can put right: it was not shown this boot of the host since it was
+//! started again itself, or another key of the card's has come after the one that has certified this enclave. So the card is asked to
+//! certify anew, with which it shows the boot; the pauses of a refused stream bound how often.
+
+mod kept;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bartizan_channel::{Acceptor, ChannelError, Connector, TlsStream};
-use bartizan_local::port::stream::{Connection, Port};
-use tokio::sync::watch;
+use bartizan_local::port::stream::Connection;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::card::{CertifyError, certify};
 use crate::config::Config;
 use crate::keys::{Keys, KeysError};
-use crate::links::{serve_hypervisor, serve_verifier};
+use crate::links::{ended_at, serve_hypervisor, serve_verifier};
 use crate::machine::{Device, Ports};
 use crate::peers::{OwnCard, PeerError};
-use crate::policing::Held;
+use crate::policing::{Held, PolicingError};
 use crate::ruling::Ruling;
+use kept::{Patience, kept};
 
 /// How long a handshake may take; under emulation one takes a second.
 const HANDSHAKE: Duration = Duration::from_secs(30);
-/// The pause before a link is opened again: the first, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// What the enclave knows.
 #[derive(Debug)]
@@ -36,6 +42,8 @@ pub struct Enclave {
     /// What is held of the verifier's.
     pub held: Held,
     certified: watch::Sender<bool>,
+    /// The verifier refuses what the card has certified, or what it knows of this boot.
+    refused: Notify,
 }
 
 /// A link was not opened, or broke.
@@ -56,6 +64,20 @@ enum LinkError {
     /// The card did not certify the keys.
     #[error(transparent)]
     Certify(#[from] CertifyError),
+    /// The stream did not come to be, or not to last.
+    #[error(transparent)]
+    Policing(#[from] PolicingError),
+}
+
+impl LinkError {
+    /// Whether who is there refuses this enclave as it is: to come again at once changes nothing.
+    const fn is_refusal(&self) -> bool {
+        match self {
+            Self::Policing(error) => error.is_refusal(),
+            Self::Certify(CertifyError::Refused(_)) => true,
+            _ => false,
+        }
+    }
 }
 
 /// There is no enclave.
@@ -97,6 +119,7 @@ impl Enclave {
             ruling: Ruling::default(),
             held: Held::new(source),
             certified: watch::Sender::new(false),
+            refused: Notify::new(),
         })
     }
 
@@ -124,12 +147,13 @@ impl Enclave {
 pub async fn run(enclave: &Enclave, ports: Ports) -> Result<(), RunError> {
     let acceptor = enclave.acceptor()?;
     let connector = enclave.connector()?;
-    let card = kept("card", ports.card, async |link| {
+    let card = kept("card", ports.card, Patience::with_card(), async |link| {
         ask_card(enclave, accept(&acceptor, link).await?).await
     });
     let hypervisor = async {
         enclave.certified().await;
-        kept("hypervisor", ports.hypervisor, async |link| {
+        let patience = Patience::with_hypervisor();
+        kept("hypervisor", ports.hypervisor, patience, async |link| {
             let (link, chain) = accept(&acceptor, link).await?;
             let ca = &enclave.config.fleet_ca;
             let peer = enclave.card.hypervisor(chain.as_deref(), ca, now_s())?;
@@ -140,12 +164,16 @@ pub async fn run(enclave: &Enclave, ports: Ports) -> Result<(), RunError> {
     };
     let verifier = async {
         enclave.certified().await;
-        kept("verifier", ports.verifier, async |link| {
+        let patience = Patience::with_verifier();
+        kept("verifier", ports.verifier, patience, async |link| {
             let connecting = connector.connect(&enclave.config.verifier, link);
             let link = timeout(HANDSHAKE, connecting).await;
             let link = link.map_err(|_| LinkError::TimedOut)??;
-            serve_verifier(enclave, link).await;
-            Ok(())
+            let served = serve_verifier(enclave, link).await;
+            if served.as_ref().is_err_and(PolicingError::is_refusal) {
+                enclave.refused.notify_one();
+            }
+            Ok(served?)
         })
         .await
     };
@@ -156,16 +184,23 @@ pub async fn run(enclave: &Enclave, ports: Ports) -> Result<(), RunError> {
     }
 }
 
-type Accepted = (TlsStream<Connection<Device>>, Option<Vec<Vec<u8>>>);
+type Accepted<S> = (S, Option<Vec<Vec<u8>>>);
+type Link = TlsStream<Connection<Device>>;
 
-async fn accept(acceptor: &Acceptor, link: Connection<Device>) -> Result<Accepted, LinkError> {
+async fn accept(
+    acceptor: &Acceptor,
+    link: Connection<Device>,
+) -> Result<Accepted<Link>, LinkError> {
     let accepting = acceptor.accept(link);
     let accepted = timeout(HANDSHAKE, accepting).await;
     Ok(accepted.map_err(|_| LinkError::TimedOut)??)
 }
 
-/// Has the card certify the keys, and again whenever half of the certificates' life is over.
-async fn ask_card(enclave: &Enclave, (mut link, chain): Accepted) -> Result<(), LinkError> {
+/// Has the card certify the keys, again whenever half of the certificates' life is over, and where the verifier refuses this enclave.
+async fn ask_card<S: AsyncRead + AsyncWrite + Unpin>(
+    enclave: &Enclave,
+    (mut link, chain): Accepted<S>,
+) -> Result<(), LinkError> {
     let ca = &enclave.config.fleet_ca;
     let peer = enclave.card.card(chain.as_deref(), ca, now_s())?;
     loop {
@@ -173,32 +208,13 @@ async fn ask_card(enclave: &Enclave, (mut link, chain): Accepted) -> Result<(), 
         if !enclave.certified.send_replace(true) {
             tracing::info!(card = %peer.card, "certified");
         }
-        sleep(Duration::from_secs(half_s.max(1))).await;
-    }
-}
-
-/// Keeps one link: only a port that failed ends this.
-async fn kept(
-    name: &'static str,
-    mut port: Port<Device>,
-    mut serve: impl AsyncFnMut(Connection<Device>) -> Result<(), LinkError>,
-) -> RunError {
-    let (first, longest) = PAUSES;
-    let mut pause = first;
-    loop {
-        let served = match port.open().await {
-            Ok(link) => serve(link).await,
-            Err(error) => Err(LinkError::Port(error)),
-        };
-        // What the link left unsaid; a port that failed says so here too.
-        let flushed = port.flush().await.map_err(LinkError::Port);
-        match served.and(flushed) {
-            Ok(()) => pause = first,
-            Err(LinkError::Port(source)) => return RunError::Port { name, source },
-            Err(error) => tracing::warn!(link = name, %error, "the link is opened again"),
+        tokio::select! {
+            () = sleep(Duration::from_secs(half_s.max(1))) => {}
+            () = ended_at(peer.not_after) => return Ok(()),
+            () = enclave.refused.notified() => {
+                tracing::info!("the card is asked to certify anew, and to show its boot");
+            }
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(longest);
     }
 }
 
@@ -207,3 +223,6 @@ pub(crate) fn now_s() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,7 @@ mod documents;
 mod enrolment;
 mod firmware;
 mod fleet_cas;
+mod guest_commands;
 mod input;
 mod issuing;
 mod keys;
@@ -149,6 +150,10 @@ pub fn router(service: Arc<Service>) -> Router {
                 .delete(revocations::reinstate),
         )
         .route("/v1/revocations/history", get(decisions::history))
+        .route(
+            "/v1/guest-commands",
+            post(guest_commands::order).get(guest_commands::list),
+        )
         .route(
             "/v1/operators/{name}/standing",
             get(revocations::operator_standing),

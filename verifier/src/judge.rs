@@ -87,7 +87,8 @@ pub async fn judge(
         }
         None => None,
     };
-    let verdict = Uuid::now_v7().to_string();
+    let id = Uuid::now_v7();
+    let verdict = id.to_string();
     let claims = appraised(
         service,
         verified,
@@ -103,7 +104,7 @@ pub async fn judge(
     match service.verdicts.record(guest, record).await? {
         Recorded::Durable => {
             let status = claims.submods.memory.ear_status;
-            service.streams.appraised(&guest, status);
+            service.streams.appraised(&guest, id, status);
         }
         Recorded::Superseded => return Err(JudgeError::SupersededBoot { boot: guest.boot }),
     }

@@ -3,6 +3,7 @@
 //! ```text
 //!  policies applied ─► set ─watch─┐
 //!  verdicts ──────────► trust ────┤
+//!  operators ─────────► commands ─┤
 //!                                 ▼
 //!  HTTP/2 ─admit─► Opening ─► conversation ◄─ evidence, acknowledgements ─► storage
 //! ```
@@ -20,11 +21,13 @@ use bartizan_attestation::identity::{CardId, GuestIdentity};
 use bartizan_policy::Sha384;
 use bartizan_stream::message::{Guest, HeldSet, PolicySet, Trust};
 use tokio::sync::{Notify, watch};
+use uuid::Uuid;
 
 use crate::metrics::status_word;
 use crate::storage::CurrentSet;
 
 mod admit;
+mod commands;
 mod conversation;
 mod evidence;
 mod news;
@@ -38,6 +41,8 @@ pub struct Streams {
     set: watch::Sender<Option<Arc<SentSet>>>,
     /// Counts what may have ended the leave of some.
     decisions: watch::Sender<u64>,
+    /// Counts the commands that were answered for.
+    answers: watch::Sender<u64>,
     open: Mutex<Open>,
 }
 
@@ -60,10 +65,24 @@ struct Open {
 struct Line {
     number: u64,
     superseded: Notify,
-    /// Guests of which there is news, and what.
-    trust: Mutex<BTreeMap<Guest, Trust>>,
+    verdicts: Mutex<Verdicts>,
     news: Notify,
+    /// A command waits.
+    commands: Notify,
 }
+
+/// What a stream is told of guests.
+#[derive(Debug, Default)]
+struct Verdicts {
+    /// Guests of which there is news, and what.
+    waiting: BTreeMap<Guest, Trust>,
+    /// Of which verdict a guest's enclave was told last.
+    last: BTreeMap<Guest, Uuid>,
+}
+
+/// Of how many guests it is known which verdict their enclave was told last. Who is overtaken is so by a verdict that was kept in the
+/// same moment: those of long ago may be forgotten.
+const MOST_LAST: usize = 4096;
 
 /// A stream's place: another of the same card ends it. Given back when dropped.
 #[derive(Debug)]
@@ -80,6 +99,7 @@ impl Streams {
         Self {
             set: watch::Sender::new(set.and_then(sent).map(Arc::new)),
             decisions: watch::Sender::new(0),
+            answers: watch::Sender::new(0),
             open: Mutex::default(),
         }
     }
@@ -87,6 +107,20 @@ impl Streams {
     /// Somebody was revoked, or something retired: whether streams may go on is asked anew.
     pub fn decided(&self) {
         self.decisions.send_modify(|count| *count += 1);
+    }
+
+    /// A command to a card's enclave was queued: it is sent, if that one listens.
+    pub fn ordered(&self, card: CardId) {
+        let line = self.open().of.get(&card).cloned();
+        if let Some(line) = line {
+            line.commands.notify_one();
+        }
+    }
+
+    /// Changes whenever an enclave has answered for a command, and it is kept what came of that.
+    #[must_use]
+    pub fn answers(&self) -> watch::Receiver<u64> {
+        self.answers.subscribe()
     }
 
     /// The set was changed: all streams are sent it, unless they are past it already.
@@ -113,11 +147,11 @@ impl Streams {
         held.map(|held| (held.number.get(), held.digest))
     }
 
-    /// A verdict on a guest was kept: its enclave is told, if it listens.
-    pub fn appraised(&self, guest: &GuestIdentity, status: Status) {
+    /// A verdict on a guest was kept: its enclave is told, if it listens, unless it was told of a later one.
+    pub fn appraised(&self, guest: &GuestIdentity, verdict: Uuid, status: Status) {
         let line = self.open().of.get(&guest.card).cloned();
         if let Some(line) = line {
-            line.tell(guest, trust_of(status_word(status)));
+            line.tell(guest, verdict, trust_of(status_word(status)));
         }
     }
 
@@ -141,8 +175,9 @@ impl Streams {
         let line = Arc::new(Line {
             number,
             superseded: Notify::new(),
-            trust: Mutex::default(),
+            verdicts: Mutex::default(),
             news: Notify::new(),
+            commands: Notify::new(),
         });
         if let Some(former) = open.of.insert(card, Arc::clone(&line)) {
             former.superseded.notify_one();
@@ -160,33 +195,38 @@ impl Streams {
 }
 
 impl Line {
-    fn tell(&self, guest: &GuestIdentity, trust: Trust) {
+    /// Verdicts are kept by several tasks at once, and by their ids it is known which is the later: as storage has it.
+    ///
+    /// Known attack: of two verdicts that are kept at once the one that affirms is told last, though the other is the later.
+    fn tell(&self, guest: &GuestIdentity, verdict: Uuid, trust: Trust) {
         let guest = Guest {
             vm: guest.vm,
             boot: guest.boot,
         };
-        let mut waiting = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut verdicts = self.verdicts();
+        if verdicts.last.get(&guest) >= Some(&verdict) {
+            return;
+        }
+        verdicts.last.insert(guest, verdict);
+        if verdicts.last.len() > MOST_LAST {
+            let oldest = verdicts.last.iter().min_by_key(|(_, verdict)| **verdict);
+            if let Some(oldest) = oldest.map(|(guest, _)| *guest) {
+                verdicts.last.remove(&oldest);
+            }
+        }
         // The last word on a guest takes the place of the one before, and guests are no more than verdicts that wait: a stream that
         // does not take them is cut.
-        waiting.insert(guest, trust);
-        drop(waiting);
-        self.news.notify_one();
-    }
-
-    /// What was found before the stream began. What was found since is newer.
-    fn tell_first(&self, guest: &GuestIdentity, trust: Trust) {
-        let guest = Guest {
-            vm: guest.vm,
-            boot: guest.boot,
-        };
-        let mut waiting = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.entry(guest).or_insert(trust);
-        drop(waiting);
+        verdicts.waiting.insert(guest, trust);
+        drop(verdicts);
         self.news.notify_one();
     }
 
     fn take_news(&self) -> BTreeMap<Guest, Trust> {
-        std::mem::take(&mut *self.trust.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.verdicts().waiting)
+    }
+
+    fn verdicts(&self) -> MutexGuard<'_, Verdicts> {
+        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -235,3 +275,6 @@ fn trust_of(status: &str) -> Trust {
         Trust::None
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,7 +40,10 @@ pub(super) const ALLOWED: &[SystemCall] = &[
         libc::SYS_getsockopt,
         "who connected, whether a connection was made",
     ),
-    always(libc::SYS_setsockopt, "deadlines, no delay of small packets"),
+    always(
+        libc::SYS_setsockopt,
+        "deadlines, no delay of small packets, whether the verifier is there",
+    ),
     always(libc::SYS_getpeername, "whether a socket is connected"),
     always(libc::SYS_getsockname, "the address of a connection"),
     always(libc::SYS_read, "frames, TLS records, boot counters, wakes"),

@@ -15,8 +15,8 @@ use bartizan_attestation::operation::log::{Event, Head, LogError, Outcome, Recor
 use bartizan_attestation::operation::{AuthorisedOperation, OperationRefusal, Order, SignedOrder};
 use minicbor::bytes::ByteVec;
 
-use super::allowance::{Allowance, Rate};
 use super::refusals::Refusals;
+use crate::allowance::{Allowance, Rate};
 use file::{Files, LogFile};
 
 pub use file::LogFileError;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::allowance::{Allowance, Rate};
+use crate::allowance::{Allowance, Rate};
 
 /// After how long there is one more.
 pub(super) const PAUSE: Duration = Duration::from_secs(600);

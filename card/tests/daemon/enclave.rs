@@ -150,6 +150,30 @@ async fn a_tls_key_that_the_link_does_not_show_is_not_certified() {
     assert!(matches!(right, FromCard::Certified(_)), "{right:?}");
 }
 
+/// Known attack: an enclave asks without end, and the vault certifies nobody else any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_certified_now_and_then() {
+    let scene = Scene::new(own_uid()).await;
+    scene.vault.measure();
+    let (tls, evidence) = (key(), key());
+    let (tls_csr, evidence_csr) = (tls.csr().unwrap(), evidence.csr().unwrap());
+    let mut granted = 0;
+    let why = 'asked: loop {
+        // Links do not count, requests do.
+        let mut link = scene.link(&tls).await;
+        for _ in 0..7 {
+            match ask(&mut link, tls_csr.clone(), evidence_csr.clone()).await {
+                FromCard::Certified(_) => granted += 1,
+                FromCard::Refused(CardRefusal::Busy(why)) => break 'asked why,
+                other => panic!("{other:?}"),
+            }
+            assert!(granted < 1000, "nothing bounds it");
+        }
+    };
+    assert!(why.contains("too often"), "{why}");
+    assert!(granted >= 16, "{granted}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_user_is_told_nothing() {
     let scene = Scene::new(own_uid() + 1).await;

@@ -30,7 +30,7 @@ async fn asked(
     (enclave, done)
 }
 
-fn certified(card: &Card, tls: &EphemeralKey, evidence: &EphemeralKey) -> FromCard {
+pub(crate) fn certified(card: &Card, tls: &EphemeralKey, evidence: &EphemeralKey) -> FromCard {
     let chain = |usage, key: &EphemeralKey| {
         let chain = card.certify(usage, key).into_iter();
         chain.map(Into::into).collect()

@@ -10,7 +10,9 @@ use bartizan_stream::message::{
 };
 
 use super::RefusalReason;
+use super::ahead::is_ahead;
 use crate::ruling::Ruling;
+use crate::run::now_s;
 
 /// What this enclave holds.
 #[derive(Debug)]
@@ -66,6 +68,10 @@ impl Held {
         let mut state = self.state();
         let number = offered.number();
         let refused = |reason, detail: String| Refused { reason, detail };
+        if is_ahead(number, now_s()) {
+            let detail = format!("set {number} is numbered ahead of this machine's clock");
+            return Err(refused(RefusalReason::Failed, detail));
+        }
         let set = PolicySet::new(offered.signed().iter().map(|signed| signed.to_vec()));
         if let Some((held, _)) = &state.ruling {
             let same = held.number == number && held.digest == set.digest();
@@ -137,6 +143,8 @@ impl Held {
             Some((last, outcome)) if number == last => outcome,
             // An older one was answered, or was never to be done by this machine.
             Some((last, _)) if number < last => CommandOutcome::Failed,
+            // It would be the last one for ever.
+            _ if is_ahead(number, now_s()) => CommandOutcome::Failed,
             _ => {
                 let outcome = does();
                 state.command = Some((number, outcome));

@@ -134,6 +134,27 @@ fn what_no_author_signed_so_is_refused_and_what_ruled_rules_on() {
     assert_eq!(rig.rules(), 1);
 }
 
+/// Known attack: a verifier that was taken over for a moment leaves a number behind that no other comes after.
+#[test]
+fn a_number_that_no_verifier_has_come_to_is_not_taken() {
+    let rig = Rig::new();
+    let policies = [signed(&rig.key, &text("web", 1))];
+    let now = crate::run::now_s();
+    for ahead in [u64::MAX, now + 2 * 3600] {
+        assert_eq!(rig.take(&set(ahead, &policies)), Err(RefusalReason::Failed));
+        let Up::CommandDone { outcome, .. } = rig.held.command(number(ahead), || {
+            panic!("command {ahead} is done");
+        }) else {
+            panic!("no answer");
+        };
+        assert_eq!(outcome, CommandOutcome::Failed);
+    }
+    assert_eq!(rig.rules(), 0);
+    assert_eq!(rig.held.hello().last_command, 0);
+    rig.take(&set(now + 60, &policies)).unwrap();
+    assert_eq!(rig.rules(), now + 60);
+}
+
 #[test]
 fn a_command_is_done_once() {
     let held = Held::new([1; 16]);

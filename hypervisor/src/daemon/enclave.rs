@@ -8,6 +8,9 @@
 //! after the last phase of its boot, is told of guests and decides on flows. Of two the newer one does: an enclave that was started
 //! again takes the place of the one before.
 //!
+//! A link lasts as long as the certificate that the enclave has shown on it, and no longer: the enclave sees to this side's in the same way.
+//! Then it opens another.
+//!
 //! Known attack: the enclave hangs, and with it the hypervisor. Each way is a queue of its own, all of them bounded; the guests' API, and
 //! their lives, know nothing of it.
 
@@ -24,9 +27,12 @@ use tokio::time::timeout;
 
 use super::config::Enclave;
 use super::registry::Registry;
+use crate::clock::unix_now;
 use crate::socket;
 use identity::HandshakeError;
 
+/// How often it is looked at the wall clock, in seconds.
+const LOOK_S: u64 = 30;
 /// How long a handshake may take, the card's certificate for it included.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 
@@ -73,5 +79,32 @@ async fn session(
         .await
         .map_err(|_| HandshakeError::TimedOut)??;
     tracing::info!("the enclave is there");
-    Ok(relay::run(enclave, registry.running.follow(), decisions).await)
+    let relaying = relay::run(enclave.stream, registry.running.follow(), decisions);
+    Ok(tokio::select! {
+        ended = relaying => ended,
+        () = ended_at(enclave.not_after) => relay::RelayError::CertificateEnded,
+    })
+}
+
+/// Waits until that second of the wall clock is over, which may be set meanwhile.
+async fn ended_at(not_after: u64) {
+    loop {
+        let left = not_after.saturating_add(1).saturating_sub(unix_now());
+        if left == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(left.min(LOOK_S))).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_certificate_ends_after_its_last_second() {
+        ended_at(unix_now().saturating_sub(1)).await;
+        let lasts = timeout(Duration::from_secs(10), ended_at(unix_now() + 3600)).await;
+        lasts.unwrap_err();
+    }
 }

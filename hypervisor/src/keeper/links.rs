@@ -2,10 +2,15 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use bartizan_local::aio;
 use bartizan_local::port::stream::Port;
 use tokio::net::UnixStream;
+
+/// How long an end may take nothing of what waits for it: as long as the enclave waits for an answer of the verifier's. While one does, the
+/// port is not read, and the enclave cannot say that it has given the link up.
+const TAKES_NOTHING: Duration = Duration::from_secs(20);
 
 /// Serves one port, until the machine has ended or speaks another protocol. `opened` is called at each connection.
 pub async fn serve(
@@ -23,7 +28,9 @@ pub async fn serve(
         opened();
         match UnixStream::connect(to).await {
             // How it ended is the two ends' matter.
-            Ok(mut socket) => aio::until_either_ends(&mut connection, &mut socket).await,
+            Ok(mut socket) => {
+                aio::until_either_ends(&mut connection, &mut socket, TAKES_NOTHING).await;
+            }
             Err(error) => tracing::debug!(link = name, %error, "nobody is there"),
         }
     }
@@ -35,6 +42,34 @@ mod tests {
     use tokio::net::UnixListener;
 
     use super::*;
+
+    /// Known attack: whoever has one of the sockets takes nothing, and the enclave never gets another link over that port.
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_holds_a_port_up_for_a_while_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("verifier.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let (inside, outside) = UnixStream::pair().unwrap();
+        tokio::spawn(async move { serve("verifier", outside, &socket, || ()).await });
+        let mut port = Port::opening(inside);
+        let connection = port.open().await.unwrap();
+        let (silent, _) = listener.accept().await.unwrap();
+        let (mut hearing, mut speaking) = tokio::io::split(connection);
+        // Beyond what any socket holds, until the enclave hears that the link is at its end.
+        let speaks = async { while speaking.write_all(&[7; 1 << 16]).await.is_ok() {} };
+        tokio::select! {
+            heard = hearing.read(&mut [0]) => assert_eq!(heard.unwrap(), 0),
+            () = speaks => {}
+        }
+        drop((hearing, speaking));
+        let mut connection = port.open().await.unwrap();
+        let (mut taking, _) = listener.accept().await.unwrap();
+        connection.write_all(b"two").await.unwrap();
+        let mut heard = [0; 3];
+        taking.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"two");
+        drop(silent);
+    }
 
     #[tokio::test]
     async fn each_connection_is_one_of_its_own_and_nobody_there_is_an_end() {

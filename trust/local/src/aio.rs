@@ -1,9 +1,11 @@
 //! Frames over tokio's streams, and what moves bytes between two of them.
 
 use std::io;
+use std::time::Duration;
 
 use minicbor::{Decode, Encode};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, split};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::time::timeout;
 
 use crate::frame::{AHEAD, FrameError, checked_size, decode, framed};
 
@@ -38,16 +40,47 @@ pub async fn read_frame<M: Encode<()> + for<'b> Decode<'b, ()>>(
     decode(&bytes)
 }
 
-/// Moves bytes both ways until one end is done.
+/// Bytes of one way that are moved at once.
+const PIECE: usize = 16 << 10;
+
+/// Moves bytes both ways until one end is done, or has taken nothing of what waits for it for so long.
 ///
-/// Known attack: the other end never is, and where half a connection stays open no next one begins.
+/// Known attacks: the other end never is done, and where half a connection stays open no next one begins; an end takes nothing, and
+/// for as long as it does nobody hears what the other has to say, that it is done among it.
 pub async fn until_either_ends(
     one: &mut (impl AsyncRead + AsyncWrite + Unpin),
     other: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    patience: Duration,
 ) {
-    let ((mut from_one, mut to_one), (mut from_other, mut to_other)) = (split(one), split(other));
+    let ((from_one, to_one), (from_other, to_other)) = (split(one), split(other));
     tokio::select! {
-        _ = copy(&mut from_one, &mut to_other) => {}
-        _ = copy(&mut from_other, &mut to_one) => {}
+        _ = move_one_way(from_one, to_other, patience) => {}
+        _ = move_one_way(from_other, to_one, patience) => {}
     }
 }
+
+async fn move_one_way(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    patience: Duration,
+) -> io::Result<()> {
+    let mut buffer = vec![0; PIECE];
+    loop {
+        let size = from.read(&mut buffer).await?;
+        let mut rest = buffer.get(..size).unwrap_or_default();
+        if rest.is_empty() {
+            return Ok(());
+        }
+        while !rest.is_empty() {
+            let taken = timeout(patience, to.write(rest)).await??;
+            match rest.get(taken..) {
+                Some(left) if taken > 0 => rest = left,
+                _ => return Err(io::ErrorKind::WriteZero.into()),
+            }
+        }
+        timeout(patience, to.flush()).await??;
+    }
+}
+
+#[cfg(test)]
+mod tests;

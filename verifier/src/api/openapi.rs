@@ -4,9 +4,9 @@ use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    boots, bundles, counters, decisions, enrolment, firmware, fleet_cas, keys, open, operations,
-    policies, policies_in_force, profiles, releases, reports, revocations, succession, tpm,
-    verdicts,
+    boots, bundles, counters, decisions, enrolment, firmware, fleet_cas, guest_commands, keys,
+    open, operations, policies, policies_in_force, profiles, releases, reports, revocations,
+    succession, tpm, verdicts,
 };
 
 /// The document as indented JSON, with a newline at its end.
@@ -69,6 +69,8 @@ pub fn document() -> String {
         revocations::revoke,
         revocations::reinstate,
         decisions::history,
+        guest_commands::order,
+        guest_commands::list,
         revocations::operator_standing,
         keys::list,
         keys::history,

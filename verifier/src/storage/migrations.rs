@@ -60,6 +60,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "policies",
         include_str!("../../migrations/0012_policies.sql"),
     ),
+    (
+        13,
+        "guest commands",
+        include_str!("../../migrations/0013_guest_commands.sql"),
+    ),
 ];
 
 /// All of them.

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 
 use super::admit::may_stream;
+use super::commands::Commands;
 use super::evidence::{EvidenceError, EvidenceKeeper};
 use super::news::{News, NotSent};
 use super::{Admitted, Place, SentSet, trust_of};
@@ -22,7 +23,7 @@ use crate::payer::Payer;
 use crate::peer::Peer;
 use crate::problem::ProblemType;
 use crate::service::Service;
-use crate::storage::{InForce, Refused, StorageError};
+use crate::storage::{CommandAnswer, InForce, Refused, StorageError, outcome_word};
 
 /// How often it is asked anew whether a stream may go on, beside whenever somebody is revoked.
 const ASK_EVERY: Duration = Duration::from_secs(30);
@@ -50,6 +51,8 @@ enum End {
     NotSent(#[from] NotSent),
     #[error("the enclave answers for a command that it was not sent")]
     NoCommand,
+    #[error("the enclave did not say in {0} s what became of a command")]
+    Undone(u64),
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
     #[error(transparent)]
@@ -62,7 +65,9 @@ impl End {
     fn code(&self) -> Code {
         match self {
             Self::Stream(_) | Self::NotSent(_) | Self::NoCommand => Code::InvalidArgument,
-            Self::Silent(_) | Self::Unanswered(_) | Self::Slow => Code::DeadlineExceeded,
+            Self::Silent(_) | Self::Unanswered(_) | Self::Undone(_) | Self::Slow => {
+                Code::DeadlineExceeded
+            }
             Self::Superseded => Code::Aborted,
             Self::Access(error) if error.kind().1.is_client_error() => Code::PermissionDenied,
             Self::Evidence(EvidenceError::Inbox(_)) => Code::DataLoss,
@@ -94,6 +99,7 @@ pub async fn converse(
     let conversation = Conversation {
         place: service.streams.place(card),
         news: News::new(service.streams.set.subscribe(), hello.in_force),
+        commands: Commands::default(),
         service: &service,
         card,
         peer: &peer,
@@ -126,6 +132,7 @@ struct Conversation<'s> {
     not_after: u64,
     place: Place<'s>,
     news: News,
+    commands: Commands,
     up: UpReceiver,
     down: &'s DownSender,
 }
@@ -135,6 +142,7 @@ enum Event {
     Said(Result<Up, StreamError>),
     Set,
     Trust,
+    Ordered,
     Ask,
 }
 
@@ -152,20 +160,27 @@ impl Conversation<'_> {
             let (number, digest) = (set.number.get(), set.digest);
             self.keep_in_force(number, digest, None).await?;
         }
-        for (guest, status) in storage.last_statuses(card).await? {
-            self.place.line.tell_first(&guest, trust_of(&status));
+        for found in storage.last_statuses(card).await? {
+            let trust = trust_of(&found.status);
+            self.place.line.tell(&found.guest, found.verdict, trust);
         }
         let mut decisions = self.service.streams.decisions.subscribe();
         let mut ask = interval(ASK_EVERY);
         let answer_s = self.service.config.limits.stream_answer_s;
-        let mut answer_by = Instant::now();
+        let (mut answer_by, mut command_by) = (Instant::now(), Instant::now());
         let mut read_after = Instant::now();
         loop {
-            if let Some(set) = self.news.due() {
-                self.send_set(&set).await?;
+            if let Some(set) = self.news.due()
+                && self.send_set(&set).await?
+            {
                 answer_by = Instant::now() + Duration::from_secs(answer_s);
             }
+            if let Some(command) = self.commands.due(storage, card).await? {
+                self.send(command).await?;
+                command_by = Instant::now() + Duration::from_secs(answer_s);
+            }
             let awaited = self.news.is_awaited();
+            let commanded = self.commands.is_awaited();
             let line = Arc::clone(&self.place.line);
             let up = &mut self.up;
             let said = async move {
@@ -176,9 +191,11 @@ impl Conversation<'_> {
                 () = line.superseded.notified() => return Err(End::Superseded),
                 _ = ending.wait_for(|ending| *ending) => return Err(End::Stopping),
                 () = sleep_until(answer_by), if awaited => return Err(End::Unanswered(answer_s)),
+                () = sleep_until(command_by), if commanded => return Err(End::Undone(answer_s)),
                 said = said => Event::Said(said),
-                () = self.news.changed(), if !awaited => Event::Set,
+                () = self.news.changed() => Event::Set,
                 () = line.news.notified() => Event::Trust,
+                () = line.commands.notified() => Event::Ordered,
                 _ = ask.tick() => Event::Ask,
                 Ok(()) = decisions.changed() => Event::Ask,
             };
@@ -194,6 +211,7 @@ impl Conversation<'_> {
                     }
                 }
                 Event::Set => {}
+                Event::Ordered => self.commands.ordered(),
                 Event::Trust => {
                     for (guest, trust) in self.place.line.take_news() {
                         self.send(Down::Appraisal { guest, trust }).await?;
@@ -223,8 +241,8 @@ impl Conversation<'_> {
                 reason,
                 detail,
             } => {
-                let number = number.get();
                 self.news.refused(number)?;
+                let number = number.get();
                 let (card, detail) = (self.card, detail.as_str());
                 tracing::warn!(%card, number, detail, "an enclave refuses the set of policies");
                 let refused = Refused {
@@ -235,7 +253,29 @@ impl Conversation<'_> {
                 };
                 Ok(self.service.storage.set_refused(card, &refused).await?)
             }
-            Up::CommandDone { .. } => Err(End::NoCommand),
+            Up::CommandDone {
+                number,
+                outcome,
+                detail,
+            } => {
+                if !self.commands.answered(number) {
+                    return Err(End::NoCommand);
+                }
+                let answer = CommandAnswer {
+                    outcome,
+                    detail: detail.as_str().into(),
+                    at_ms: now_ms(),
+                };
+                let (card, word) = (self.card, outcome_word(outcome));
+                tracing::info!(%card, number, outcome = word, "an enclave answers for a command");
+                let storage = &self.service.storage;
+                storage.command_answered(card, number, &answer).await?;
+                self.service
+                    .streams
+                    .answers
+                    .send_modify(|count| *count += 1);
+                Ok(())
+            }
             // Taken where it is kept.
             Up::Evidence(_) => Ok(()),
         }
@@ -256,17 +296,24 @@ impl Conversation<'_> {
         Ok(self.service.storage.set_in_force(self.card, &set).await?)
     }
 
-    /// Sends the set, once there is memory for it: streams take turns.
-    async fn send_set(&mut self, set: &SentSet) -> Result<(), End> {
-        let patience = Duration::from_secs(self.service.config.limits.stream_answer_s);
+    /// Sends the set, once there is memory for it: streams take turns. Whether it was sent: where the enclave has not answered for
+    /// another yet, nothing waits for more memory than there is, since its answer gives some back.
+    async fn send_set(&mut self, set: &SentSet) -> Result<bool, End> {
         let (payer, bytes) = (Payer::Host(self.card), 2 * set.set.size());
         let memory = &self.service.stream_memory;
-        let share = memory
-            .take(&payer, bytes, Instant::now() + patience)
-            .await?;
+        let share = if self.news.is_awaited() {
+            let Ok(share) = memory.try_take(&payer, bytes) else {
+                return Ok(false);
+            };
+            share
+        } else {
+            let patience = Duration::from_secs(self.service.config.limits.stream_answer_s);
+            let until = Instant::now() + patience;
+            memory.take(&payer, bytes, until).await?
+        };
         self.send(Down::PolicySet(set.set.clone())).await?;
         self.news.sent(set, share);
-        Ok(())
+        Ok(true)
     }
 
     async fn send(&self, down: Down) -> Result<(), End> {

@@ -43,11 +43,19 @@ pub(super) enum HandshakeError {
     OtherHost(Subject),
 }
 
+/// A link to the enclave.
+pub(super) struct Opened {
+    /// The channel.
+    pub(super) stream: TlsStream<UnixStream>,
+    /// The last second of the certificate that the enclave showed, since the Unix epoch.
+    pub(super) not_after: u64,
+}
+
 /// Opens the channel.
 pub(super) async fn connect(
     stream: UnixStream,
     registry: &Registry,
-) -> Result<TlsStream<UnixStream>, HandshakeError> {
+) -> Result<Opened, HandshakeError> {
     let key = EphemeralKey::generate()?;
     let request = CardRequest::CertifyHypervisor { csr: key.csr()? };
     let CardReply::Chain(chain) = registry.card.ask(&request).await? else {
@@ -63,7 +71,10 @@ pub(super) async fn connect(
     let (stream, shown) = connector.connect(stream).await?;
     let enclave = verify_chain(&shown, &ca, unix_now(), Usage::EnclaveTls)?;
     match enclave.subject {
-        Subject::Enclave(card) if card == own.card => Ok(stream),
+        Subject::Enclave(card) if card == own.card => Ok(Opened {
+            stream,
+            not_after: enclave.not_after,
+        }),
         other => Err(HandshakeError::OtherHost(other)),
     }
 }

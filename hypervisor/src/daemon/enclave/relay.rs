@@ -30,6 +30,9 @@ pub(super) enum RelayError {
     /// It sends devices what is no message of theirs.
     #[error("what it says to devices: {0}")]
     ForDevices(#[source] FrameError),
+    /// What it showed when the link was opened is over.
+    #[error("the certificate that it was opened with has ended; another link is opened")]
+    CertificateEnded,
     /// The daemon ends.
     #[error("nobody follows guests any more")]
     Ending,

@@ -2,16 +2,16 @@
 
 /// How many.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     /// One after another, by who has asked for none for long.
-    pub(super) at_once: u64,
+    pub(crate) at_once: u64,
     /// After how many seconds there is one more.
-    pub(super) pause_s: u64,
+    pub(crate) pause_s: u64,
 }
 
 /// What is left of it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Allowance {
+pub(crate) struct Allowance {
     rate: Rate,
     left: u64,
     counted_at_s: u64,
@@ -19,7 +19,7 @@ pub(super) struct Allowance {
 
 impl Allowance {
     /// All of it.
-    pub(super) const fn full(rate: Rate, now_s: u64) -> Self {
+    pub(crate) const fn full(rate: Rate, now_s: u64) -> Self {
         Self {
             rate,
             left: rate.at_once,
@@ -28,7 +28,7 @@ impl Allowance {
     }
 
     /// How many are left at that time.
-    pub(super) fn left(&mut self, now_s: u64) -> u64 {
+    pub(crate) fn left(&mut self, now_s: u64) -> u64 {
         let more = now_s.saturating_sub(self.counted_at_s) / self.rate.pause_s;
         self.left = self.left.saturating_add(more).min(self.rate.at_once);
         self.counted_at_s += more * self.rate.pause_s;
@@ -36,14 +36,14 @@ impl Allowance {
     }
 
     /// Takes one, if one is left.
-    pub(super) fn take(&mut self, now_s: u64) -> bool {
+    pub(crate) fn take(&mut self, now_s: u64) -> bool {
         let granted = self.left(now_s) > 0;
         self.left = self.left.saturating_sub(1);
         granted
     }
 
     /// Whether who has it is as one of whom nothing is known.
-    pub(super) fn is_full(&mut self, now_s: u64) -> bool {
+    pub(crate) fn is_full(&mut self, now_s: u64) -> bool {
         self.left(now_s) == self.rate.at_once
     }
 }
