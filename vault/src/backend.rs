@@ -33,7 +33,7 @@ pub trait Backend: Send + Sync {
     ) -> Result<Vec<u8>, BackendError>;
 
     /// A tag over the key store by a secret that only this back end has: HMAC-SHA-256, as TPM2_HMAC and PKCS #11's
-    /// C_Sign make it too.
+    /// C_Sign make it too. Over a label that no store begins with it is a key.
     fn authenticate(&self, store: &[u8]) -> Result<[u8; 32], BackendError>;
 
     /// Makes the sealing key of a new store, where it is not there already.

@@ -1,6 +1,7 @@
 //! The records of all keys, in one file that is replaced as a whole: a crash leaves the old one or the new one.
 
 mod counter;
+mod enclave_state;
 mod file;
 mod fleet_cas;
 mod history;
@@ -63,6 +64,9 @@ struct Contents {
     /// The fleet CAs before the one that is known, the oldest first. None where there are none.
     #[n(40)]
     former: Option<Vec<FormerFleetCa>>,
+    /// Of the host's enclave; none before it was first asked for.
+    #[n(80)]
+    enclave_state: Option<enclave_state::Kept>,
 }
 
 /// The releases that a host was booted from.
@@ -154,6 +158,9 @@ pub enum KeyringError {
     /// No random numbers.
     #[error("the kernel's random number generator failed")]
     Random,
+    /// The secret of the enclave's state was sealed by another key, or there is no randomness to seal it.
+    #[error("the secret of the enclave's state can be neither opened nor sealed")]
+    EnclaveState,
     /// One more would drop a key whose results may still be valid.
     #[error("{MAX_OVERLAP} {purpose:?} keys are valid; wait until the oldest has expired")]
     Overlap {

@@ -2,6 +2,7 @@
 
 mod card;
 mod counter;
+mod enclave_state;
 mod fleet_cas;
 mod operators;
 mod sealing;
@@ -213,6 +214,11 @@ impl Operation<'_> {
             VaultRequest::CertifyHypervisor { csr, lifetime_s } => {
                 self.certify_hypervisor(self.boot.reached()?, &csr, lifetime_s)
             }
+            VaultRequest::EnclaveState => self.enclave_state(self.boot.reached()?),
+            VaultRequest::RecordEnclaveState(record) => {
+                self.record_enclave_state(self.boot.reached()?, record)
+            }
+            VaultRequest::ResetEnclaveState => self.reset_enclave_state(self.boot.reached()?),
         }
     }
 

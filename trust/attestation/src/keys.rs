@@ -3,15 +3,19 @@
 //! There is no "sign these bytes": each operation names what is signed, the vault builds or
 //! checks the bytes itself, so that a key of one purpose can never sign for another.
 
+mod enclave_state;
 mod history;
 mod refusal;
 mod reply;
 mod request;
 mod tpm;
 
+pub use enclave_state::{StateKey, StateRecord};
 pub use history::{KeyEvent, KeyEventKind, KeyKind};
 pub use refusal::VaultRefusal;
-pub use reply::{BegunSuccession, BootDescription, EnclaveChains, KeyDescription, VaultReply};
+pub use reply::{
+    BegunSuccession, BootDescription, EnclaveChains, EnclaveState, KeyDescription, VaultReply,
+};
 pub use request::{NextKey, VaultRequest};
 pub use tpm::{TpmCertified, TpmDescription, TpmObject, TpmQuote};
 

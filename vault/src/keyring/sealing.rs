@@ -10,7 +10,7 @@ use bartizan_attestation::digest::sha256;
 use bartizan_attestation::keys::{KeyEventKind, KeyKind};
 
 use super::{Contents, Keyring, KeyringError, file};
-use crate::backend::{Generation, NextSealing};
+use crate::backend::{Backend, Generation, NextSealing};
 
 /// How long a sealing key is used before another is made, in seconds.
 const LIFETIME_S: u64 = 365 * 86_400;
@@ -29,7 +29,7 @@ impl Keyring {
         let backend = std::sync::Arc::clone(&self.backend);
         let next = backend.next_sealing(Generation(salt))?;
         let mut contents = self.contents.clone();
-        contents.reseal(&*next)?;
+        contents.reseal(&*self.backend, &*next)?;
         contents.sealing_made_s = Some(now);
         contents.note(
             now,
@@ -80,7 +80,15 @@ fn id(salt: &[u8; 32]) -> [u8; 32] {
 }
 
 impl Contents {
-    fn reseal(&mut self, next: &dyn NextSealing) -> Result<(), KeyringError> {
+    fn reseal(
+        &mut self,
+        present: &dyn Backend,
+        next: &dyn NextSealing,
+    ) -> Result<(), KeyringError> {
+        if let Some(kept) = &mut self.enclave_state {
+            let derive = |label: &[u8]| present.authenticate(label);
+            kept.rewrap(derive, |label| next.authenticate(label))?;
+        }
         let doomed = self.doomed.iter_mut().flatten();
         for record in self.records.iter_mut().chain(doomed) {
             record.blob = next.reseal(record.purpose, &record.stored())?.into();

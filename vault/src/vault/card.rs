@@ -136,7 +136,7 @@ impl Operation<'_> {
         ))
     }
 
-    fn card(&self) -> Result<CardId, VaultRefusal> {
+    pub(super) fn card(&self) -> Result<CardId, VaultRefusal> {
         card_of(&self.identity()?)
     }
 

@@ -13,6 +13,7 @@ use crate::software::{RootKey, Software};
 mod certificates;
 mod clock;
 mod counter;
+mod enclave_state;
 mod enrolment;
 mod fleet_cas;
 mod history;

@@ -107,6 +107,17 @@ pub enum VaultRefusal {
     #[n(42)]
     #[error("the fleet CA that is trusted stays: {0}")]
     Lineage(#[n(0)] String),
+    /// That is not the state of the enclave that comes next.
+    #[n(80)]
+    #[error("state {asked} of the enclave does not come after {recorded}, the newest")]
+    StateOrder {
+        /// The number of the newest; 0 where there is none.
+        #[n(0)]
+        recorded: u64,
+        /// The number that was to be it.
+        #[n(1)]
+        asked: u64,
+    },
 }
 
 fn why_stopped(refusal: Option<&Refusal>) -> String {

@@ -6,7 +6,8 @@ use minicbor::{Decode, Encode};
 #[cfg(doc)]
 use super::VaultRequest;
 use super::{
-    Chain, KeyEvent, Purpose, TpmCertified, TpmDescription, TpmQuote, VaultKind, VaultRefusal,
+    Chain, KeyEvent, Purpose, StateKey, StateRecord, TpmCertified, TpmDescription, TpmQuote,
+    VaultKind, VaultRefusal,
 };
 use crate::boot::{Refusal, RegisterValues, Sha384};
 use crate::certificates::Lineage;
@@ -72,6 +73,9 @@ pub enum VaultReply {
     /// To [`VaultRequest::CertifyEnclave`].
     #[n(80)]
     Enclave(#[n(0)] EnclaveChains),
+    /// To [`VaultRequest::EnclaveState`].
+    #[n(81)]
+    EnclaveState(#[n(0)] EnclaveState),
 }
 
 impl VaultReply {
@@ -113,6 +117,18 @@ pub struct EnclaveChains {
     /// Its evidence key's.
     #[n(1)]
     pub evidence: Chain,
+}
+
+/// What a vault has for the state of its host's enclave.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct EnclaveState {
+    /// What it is sealed with.
+    #[n(0)]
+    pub key: StateKey,
+    /// The newest; none where there never was one, or it was reset.
+    #[n(1)]
+    pub record: Option<StateRecord>,
 }
 
 /// A succession that a host's vault has begun.

@@ -3,7 +3,7 @@
 use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 
-use super::{Chain, Purpose, TpmObject, VaultKind};
+use super::{Chain, Purpose, StateRecord, TpmObject, VaultKind};
 #[cfg(doc)]
 use super::{VaultRefusal, VaultReply};
 use crate::certificates::Lineage;
@@ -257,6 +257,16 @@ pub enum VaultRequest {
         #[n(1)]
         lifetime_s: u64,
     },
+    /// What the enclave's state is sealed with, and which one is the newest. Answer: [`VaultReply::EnclaveState`].
+    #[n(82)]
+    EnclaveState,
+    /// Keep that this is the newest state of the enclave: the one after that which was, or the same once more. Nobody is told so before
+    /// it is on disk. Answer: [`VaultReply::Done`].
+    #[n(83)]
+    RecordEnclaveState(#[n(0)] StateRecord),
+    /// Forget the enclave's state: it begins with none, under another key. Answer: [`VaultReply::Done`].
+    #[n(84)]
+    ResetEnclaveState,
 }
 
 /// The card identity key that comes next.

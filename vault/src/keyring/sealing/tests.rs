@@ -118,7 +118,7 @@ fn a_crash_after_the_store_is_replaced_is_made_good_at_the_start() {
     let salt = [1; 32];
     let next = keyring.backend.next_sealing(Generation(salt)).unwrap();
     let mut contents = keyring.contents.clone();
-    contents.reseal(&*next).unwrap();
+    contents.reseal(&*keyring.backend, &*next).unwrap();
     let tag = |store: &[u8]| next.authenticate(store);
     file::save(&keyring.path, &salt, &contents, tag).unwrap();
     drop(next);

@@ -106,6 +106,16 @@ impl Waiting {
     }
 }
 
+fn of_the_enclaves_state() -> [VaultRequest; 3] {
+    let (number, digest) = (1, Sha384::ZERO);
+    let record = bartizan_attestation::keys::StateRecord { number, digest };
+    [
+        VaultRequest::EnclaveState,
+        VaultRequest::RecordEnclaveState(record),
+        VaultRequest::ResetEnclaveState,
+    ]
+}
+
 const NAMES: [&str; 5] = ["card", "devices", "stage2", "hypervisor", "enclave"];
 
 fn manifests(versions: [u64; 2]) -> [Manifest; 2] {
@@ -195,6 +205,10 @@ fn keys_open_with_their_phases_and_certificates_carry_the_digests() {
         }
         if done < 5 {
             assert_eq!(shut(host.certify_enclave()), (Phase::Enclave, None));
+            for request in of_the_enclaves_state() {
+                let reply = host.host.vault.answer(request, NOW);
+                assert_eq!(shut(reply), (Phase::Enclave, None));
+            }
         }
         host.take(step).unwrap();
     }
