@@ -12,6 +12,7 @@ pub mod hsm;
 pub mod launcher;
 pub mod layout;
 pub mod maker;
+pub mod network;
 pub mod nginx;
 pub mod operator;
 pub mod process;

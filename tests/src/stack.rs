@@ -250,6 +250,13 @@ impl Stack {
         )
     }
 
+    /// Has these rules decide on the flows of web servers and their clients from now on; returns when they are in force.
+    pub fn apply(&self, serial: u64, rules: &Value) -> Result<()> {
+        let roles = ["web", "client"];
+        let author = &self.author;
+        author.apply(&self.operator, &self.layout, serial, &roles, rules)
+    }
+
     /// Starts a second host of the fleet, with vault, card, devices and hypervisor of its own.
     pub fn another_host(&self, name: &str) -> Result<Host> {
         let layout = self.layout.within(name)?;

@@ -7,11 +7,13 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
+use bartizan_tests::network::{CLIENT, Kept, Patience, WEB, page, pages_only};
 use bartizan_tests::nginx::Nginx;
+use bartizan_tests::process::Process;
 use bartizan_tests::stack::{Guest, GuestSpec, Stack};
 use clap::Parser;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Runs the main job on real parts.
 #[derive(Parser)]
@@ -74,24 +76,31 @@ fn main() -> ExitCode {
 }
 
 /// How many steps a whole run has.
-const STEPS: usize = 9;
+const STEPS: usize = 14;
 
 impl Demo {
     fn run(&mut self) -> Result<()> {
         let stack = self.keep(
-            "start vaults, verifier, card, devices, hypervisor; enrol the host",
+            "start vaults, verifier, card, devices, hypervisor, enclave; enrol the host",
             "ready",
             || Ok((Stack::start()?, ("ready".into(), Vec::new()))),
+        )?;
+        self.step(
+            "look at the enclave: a machine of its own, measured last, held to its limits",
+            "alone",
+            || enclave(&stack),
         )?;
         let mut guest = self.keep(
             "boot a Debian guest from a signed record; it enrols its key",
             "enrolled",
             || {
-                let mut guest = stack.host.boot(&GuestSpec::new("web"))?;
+                let spec = GuestSpec::new("web").in_network("web", WEB);
+                let mut guest = stack.host.boot(&spec)?;
                 let answer = enrolled(&stack, &mut guest)?;
                 Ok((guest, answer))
             },
         )?;
+        self.policies(&stack)?;
         self.step(
             "compute the profiles: nginx from Debian's packages, the sample from its program",
             "registered",
@@ -139,6 +148,56 @@ impl Demo {
         )
     }
 
+    /// A second guest asks the first one for pages, by what policies say.
+    fn policies(&mut self, stack: &Stack) -> Result<()> {
+        let mut client = self.keep(
+            "boot a second guest, which asks the first one's nginx for a page: no policy rules",
+            "denied",
+            || {
+                let spec = GuestSpec::small("client").in_network("client", CLIENT);
+                let mut client = stack.host.boot(&spec)?;
+                let answer = asked(&mut client, 5)?;
+                Ok((client, answer))
+            },
+        )?;
+        self.step(
+            "push a policy that its author signed: clients may ask web servers for pages",
+            "answered",
+            || {
+                stack.apply(1, &pages_only())?;
+                asked(&mut client, 20)
+            },
+        )?;
+        let kept = self.keep(
+            "keep a connection open, which is answered again and again",
+            "answered",
+            || {
+                let kept = Kept::open(&mut client, Patience { seconds: 5 })?;
+                let answers = kept.answers(&mut client)?;
+                let told = vec![format!("{answers} answers by one connection")];
+                Ok((kept, ("answered".into(), told)))
+            },
+        )?;
+        self.step(
+            "push a policy that takes that back, while the connection is open",
+            "cut",
+            || {
+                stack.apply(2, &json!([]))?;
+                let then = kept.answers(&mut client)?;
+                client.agent.must("sleep 3")?;
+                let later = kept.answers(&mut client)?;
+                // What had been answered by then may be told of late, once.
+                let verdict = if later <= then + 1 { "cut" } else { "answered" };
+                let told = vec![format!(
+                    "{then} answers when it was in force, {later} after 3 s"
+                )];
+                Ok((verdict.into(), told))
+            },
+        )?;
+        stack.operator.must(&["vm", "stop", "--force", "client"])?;
+        Ok(())
+    }
+
     fn keep<T>(
         &mut self,
         name: &'static str,
@@ -183,6 +242,30 @@ impl Demo {
     ) -> Result<()> {
         self.keep(name, expected, || Ok(((), work()?)))
     }
+}
+
+/// What the enclave is, by what the host's processes are.
+fn enclave(stack: &Stack) -> Result<Answer> {
+    let keeper = Process::of(stack.host.keeper().pid()?)?;
+    let machine = keeper.children()?;
+    let [qemu] = machine.as_slice() else {
+        return Ok((format!("{} machines", machine.len()), Vec::new()));
+    };
+    let guests = qemu
+        .mappings()?
+        .iter()
+        .any(|mapping| mapping.path.starts_with("/memfd:bartizan-ram"));
+    let verdict = if guests { "maps a guest" } else { "alone" };
+    Ok((verdict.into(), Vec::new()))
+}
+
+/// Asks for a page.
+fn asked(client: &mut Guest, seconds: u32) -> Result<Answer> {
+    let verdict = match page(client, seconds)? {
+        true => "answered",
+        false => "denied",
+    };
+    Ok((verdict.into(), Vec::new()))
 }
 
 fn enrolled(stack: &Stack, guest: &mut Guest) -> Result<Answer> {

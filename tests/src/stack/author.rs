@@ -37,6 +37,27 @@ impl Author {
         json!([{ "name": "ann", "key": self.pem, "scope": scope }])
     }
 
+    /// Writes, signs and applies a policy for guests of these roles; returns when it is in force.
+    pub fn apply(
+        &self,
+        operator: &Operator,
+        layout: &Layout,
+        serial: u64,
+        roles: &[&str],
+        rules: &Value,
+    ) -> Result<()> {
+        let policy = json!({
+            "version": 1, "name": "front", "serial": serial,
+            "select": { "roles": roles },
+            "rules": rules,
+        });
+        let (plain, signed) = (layout.path("front.json"), layout.path("front.policy"));
+        fs::write(&plain, policy.to_string())?;
+        self.sign(operator, &plain, &signed)?;
+        operator.must(&["policy", "apply", &text(&signed)?, "--wait"])?;
+        Ok(())
+    }
+
     /// Signs a policy.
     pub fn sign(&self, operator: &Operator, policy: &Path, to: &Path) -> Result<()> {
         let (policy, to, key) = (text(policy)?, text(to)?, text(&self.key)?);

@@ -99,6 +99,16 @@ impl GuestSpec {
         }
     }
 
+    /// The same guest with a role, and this address in the network of 24 bits that all have.
+    #[must_use]
+    pub fn in_network(self, role: &'static str, address: &str) -> Self {
+        Self {
+            role,
+            ipv4: Some(format!("{address}/24")),
+            ..self
+        }
+    }
+
     fn command_line(&self) -> String {
         let init = match self.init {
             Init::Systemd => "",

@@ -1,19 +1,14 @@
 //! Two guests of one host in a network: every flow of theirs is decided by the enclave, by policies that their author signed.
 
-mod kept;
 mod killed;
 
-use std::fs;
-use std::time::Duration;
-
-use anyhow::{Result, bail, ensure};
-use bartizan_tests::layout::text;
+use anyhow::{Result, ensure};
+use bartizan_tests::network::{self, CLIENT, Kept, Patience, WEB, pages_only};
 use bartizan_tests::stack::{Guest, Stack};
 use serde_json::{Value, json};
 
 use crate::Case;
 use crate::world::World;
-use kept::{Kept, Patience};
 
 pub(crate) const CASES: &[Case] = &[
     ("network::nothing_passes_without_a_policy", nothing),
@@ -27,13 +22,6 @@ pub(crate) const CASES: &[Case] = &[
     ("network::each_that_is_killed_is_back", killed::each_is_back),
 ];
 
-/// The guests' addresses.
-pub(crate) const WEB: &str = "10.77.0.1";
-pub(crate) const CLIENT: &str = "10.77.0.2";
-
-/// How long what is to happen at once may take: under emulation, beside other guests.
-const SOON: Duration = Duration::from_secs(30);
-
 /// A web server and a client of it.
 pub(crate) struct Networked<'w> {
     pub(crate) web: &'w mut Guest,
@@ -46,51 +34,18 @@ impl Networked<'_> {
     /// Has these rules decide from now on; returns when they are in force.
     pub(crate) fn apply(&mut self, rules: &Value) -> Result<()> {
         *self.serial += 1;
-        let policy = json!({
-            "version": 1, "name": "front", "serial": self.serial,
-            "select": { "roles": ["web", "client"] },
-            "rules": rules,
-        });
-        let layout = &self.stack.layout;
-        let (plain, signed) = (layout.path("front.json"), layout.path("front.policy"));
-        fs::write(&plain, policy.to_string())?;
-        let operator = &self.stack.operator;
-        self.stack.author.sign(operator, &plain, &signed)?;
-        operator.must(&["policy", "apply", &text(&signed)?, "--wait"])?;
-        Ok(())
+        self.stack.apply(*self.serial, rules)
     }
 
     /// Whether the server answers the client's echo within two seconds.
     pub(crate) fn echo(&mut self) -> Result<bool> {
-        let ping = format!("ping -c 1 -W 2 {WEB}");
-        Ok(self.client.agent.run(&ping)?.code == Some(0))
+        network::echo(self.client)
     }
 
     /// Whether the client gets the server's page within this many seconds.
     pub(crate) fn page(&mut self, seconds: u32) -> Result<bool> {
-        let get = format!(
-            "exec 3<>/dev/tcp/{WEB}/80; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; head -n 1 <&3"
-        );
-        let outcome = self
-            .client
-            .agent
-            .run(&format!("timeout {seconds} bash -c \"{get}\""))?;
-        match outcome.code {
-            Some(0) if outcome.stdout.starts_with("HTTP/1.1 200") => Ok(true),
-            Some(0) => bail!("an answer that is none: {outcome:?}"),
-            _ => Ok(false),
-        }
+        network::page(self.client, seconds)
     }
-}
-
-/// The client may ask the server; nobody anything else.
-pub(crate) fn web_only() -> Value {
-    json!([
-        { "name": "serve", "effect": "allow",
-          "network": { "direction": "ingress", "protocols": ["tcp"], "ports": [80], "peer": { "roles": ["client"] } } },
-        { "name": "ask", "effect": "allow",
-          "network": { "direction": "egress", "protocols": ["tcp"], "ports": [80], "peer": { "roles": ["web"] } } },
-    ])
 }
 
 fn nothing(world: &mut World) -> Result<()> {
@@ -102,7 +57,7 @@ fn nothing(world: &mut World) -> Result<()> {
 
 fn allowed(world: &mut World) -> Result<()> {
     let mut networked = world.networked()?;
-    networked.apply(&web_only())?;
+    networked.apply(&pages_only())?;
     ensure!(networked.page(20)?, "no page, which a rule allows");
     // The same the other way round, and by another port, no rule allows.
     let other = |from: &mut Guest, to: &str, port: u16| {
@@ -122,7 +77,7 @@ fn allowed(world: &mut World) -> Result<()> {
 
 fn cut(world: &mut World) -> Result<()> {
     let mut networked = world.networked()?;
-    networked.apply(&web_only())?;
+    networked.apply(&pages_only())?;
     let kept = Kept::open(networked.client, Patience { seconds: 5 })?;
     // Everything that was allowed is not any more, whatever was established by it.
     networked.apply(&json!([]))?;
@@ -133,7 +88,7 @@ fn cut(world: &mut World) -> Result<()> {
     ensure!(later <= then + 1, "answered on: {then}, then {later}");
     kept.close(networked.client)?;
     ensure!(!networked.page(5)?, "a page, which nothing allows any more");
-    networked.apply(&web_only())?;
+    networked.apply(&pages_only())?;
     ensure!(networked.page(20)?, "no page, which a rule allows again");
     Ok(())
 }

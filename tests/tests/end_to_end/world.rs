@@ -1,9 +1,10 @@
 //! What the tests share. Each part is started when the first test needs it.
 
 use anyhow::{Result, bail};
+use bartizan_tests::network::{CLIENT, WEB};
 use bartizan_tests::stack::{Guest, GuestSpec, Host, Stack};
 
-use crate::network::{CLIENT, Networked, WEB};
+use crate::network::Networked;
 
 /// The stack and its guests.
 #[derive(Default)]
@@ -41,7 +42,11 @@ impl World {
     pub(crate) fn web(&mut self) -> Result<(&mut Stack, &mut Guest)> {
         self.stack()?;
         let stack = self.stack.present()?;
-        let boot = || stack.host.boot(&in_network("web", "web", WEB));
+        let boot = || {
+            stack
+                .host
+                .boot(&GuestSpec::new("web").in_network("web", WEB))
+        };
         let web = self.web.get(boot)?;
         Ok((stack, web))
     }
@@ -50,7 +55,11 @@ impl World {
     pub(crate) fn two(&mut self) -> Result<(&mut Stack, &mut Guest, &mut Guest)> {
         self.web()?;
         let (stack, web) = (self.stack.present()?, self.web.present()?);
-        let boot = || stack.host.boot(&in_network("other", "client", CLIENT));
+        let boot = || {
+            stack
+                .host
+                .boot(&GuestSpec::new("other").in_network("client", CLIENT))
+        };
         let other = self.other.get(boot)?;
         Ok((stack, web, other))
     }
@@ -72,15 +81,6 @@ impl World {
         let (stack, web) = (self.stack.present()?, self.web.present()?);
         let host = self.another_host.get(|| stack.another_host("host-2"))?;
         Ok((stack, web, host))
-    }
-}
-
-/// A guest in the network of the shared stack.
-fn in_network(name: &str, role: &'static str, address: &str) -> GuestSpec {
-    GuestSpec {
-        role,
-        ipv4: Some(format!("{address}/24")),
-        ..GuestSpec::new(name)
     }
 }
 

@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use bartizan_tests::daemon::Daemon;
+use bartizan_tests::network::{Kept, Patience, SOON, WEB};
 use bartizan_tests::process::Process;
 use bartizan_tests::stack::Stack;
 use serde_json::{Value, json};
 
-use super::kept::{Kept, Patience};
-use super::{Networked, SOON, WEB};
+use super::Networked;
 use crate::world::World;
 
 /// The client gives no connection up while somebody is away.

@@ -3,23 +3,25 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use bartizan_tests::agent::Agent;
-use bartizan_tests::stack::Guest;
 
 use super::{SOON, WEB};
+use crate::agent::Agent;
+use crate::stack::Guest;
 
 /// A connection of the client to the server.
-pub(super) struct Kept;
+#[derive(Debug)]
+pub struct Kept;
 
 /// How long an answer may be waited for before the client gives its connection up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Patience {
-    pub(super) seconds: u32,
+pub struct Patience {
+    /// In seconds.
+    pub seconds: u32,
 }
 
 impl Kept {
     /// Opens it, and waits until it is established by answers.
-    pub(super) fn open(client: &mut Guest, Patience { seconds }: Patience) -> Result<Self> {
+    pub fn open(client: &mut Guest, Patience { seconds }: Patience) -> Result<Self> {
         let ask = format!(
             r#"exec 3<>/dev/tcp/{WEB}/80
             while printf 'HEAD / HTTP/1.1\r\nhost: h\r\n\r\n' >&3; do
@@ -39,12 +41,12 @@ impl Kept {
     }
 
     /// How many answers there were.
-    pub(super) fn answers(&self, client: &mut Guest) -> Result<u64> {
+    pub fn answers(&self, client: &mut Guest) -> Result<u64> {
         count(&mut client.agent)
     }
 
     /// Waits for three answers more.
-    pub(super) fn is_answered(&self, client: &mut Guest) -> Result<()> {
+    pub fn is_answered(&self, client: &mut Guest) -> Result<()> {
         let before = count(&mut client.agent)?;
         let deadline = Instant::now() + SOON;
         while count(&mut client.agent)? < before + 3 {
@@ -54,7 +56,7 @@ impl Kept {
     }
 
     /// Ends it.
-    pub(super) fn close(self, client: &mut Guest) -> Result<()> {
+    pub fn close(self, client: &mut Guest) -> Result<()> {
         // It may have given up already.
         client.agent.must("kill $(cat /tmp/ask.pid) || true")?;
         Ok(())
