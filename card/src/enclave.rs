@@ -1,13 +1,15 @@
-//! The links of this host's enclave: the card's own, over which it certifies the enclave's keys, and the verifier's, of which it moves
-//! the bytes.
+//! The links of this host's enclave: the card's own, over which it certifies the enclave's keys and keeps its state, and the verifier's,
+//! of which it moves the bytes.
 //!
 //! The keeper, which runs the enclave's machine, connects for it: each socket is for that user alone. On the card's own link the card
 //! is the one that speaks TLS as a client, since nothing that a card certifies may pass for a server. What the enclave shows there
 //! before it is certified nobody vouches for but the way: the socket, and the vault, which certifies no enclave before the boot's last
 //! phase has ended.
 //!
-//! Known attack: a keeper that was taken over asks for certificates of keys of its own. It gets them, as it could have changed the
-//! machine that it runs: what is measured is what the launcher started, not what became of it.
+//! Known attack: a keeper that was taken over asks for certificates of keys of its own. It gets them, and the enclave's state with
+//! them, as it could have changed the machine that it runs: what is measured is what the launcher started, not what became of it.
+
+mod state;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +21,14 @@ use bartizan_attestation::keys::{VaultReply, VaultRequest};
 use bartizan_channel::{ChannelError, EnclaveConnector};
 use bartizan_local::{FrameError, aio};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::task::JoinError;
 use tokio::time::timeout;
 
 use crate::door::{Door, Visitor};
 use crate::service::Card;
 use crate::vault::VaultError;
+
+pub(crate) use state::KeptState;
 
 /// How long a handshake may take: the enclave may run under emulation.
 const HANDSHAKE: Duration = Duration::from_secs(30);
@@ -97,18 +102,46 @@ async fn converse(card: &Arc<Card>, stream: UnixStream) -> Result<(), LinkError>
     let shaken = timeout(HANDSHAKE, connector.connect(stream)).await;
     let (mut link, chain) = shaken.map_err(|_| LinkError::TimedOut)??;
     let leaf = chain.first().map(Vec::as_slice).unwrap_or_default();
+    let mut is_certified = false;
     loop {
-        let ForCard::Certify { tls, evidence } = aio::read_frame(&mut link, ENCLAVE_FRAME).await?;
-        let reply = certify(card, leaf, tls, evidence).await;
+        let reply = match aio::read_frame(&mut link, ENCLAVE_FRAME).await? {
+            ForCard::Certify { tls, evidence } => certify(card, leaf, tls, evidence).await,
+            ForCard::LoadState | ForCard::StoreState { .. } if !is_certified => {
+                Err(CardRefusal::NotCertified)
+            }
+            ForCard::LoadState => load(card).await,
+            ForCard::StoreState { number, sealed } => store(card, number, sealed).await,
+        };
         let reply = reply.unwrap_or_else(|refusal| {
-            tracing::warn!(%refusal, "the enclave is not certified");
+            tracing::warn!(%refusal, "the enclave is refused");
             FromCard::Refused(refusal)
         });
         aio::write_frame(&mut link, &reply, ENCLAVE_FRAME).await?;
         if matches!(reply, FromCard::Certified(_)) {
+            is_certified = true;
             tokio::spawn(show_boot(Arc::clone(card)));
         }
     }
+}
+
+async fn load(card: &Arc<Card>) -> Result<FromCard, CardRefusal> {
+    let card = Arc::clone(card);
+    let loading = tokio::task::spawn_blocking(move || card.enclave_state.load());
+    Ok(FromCard::State(
+        loading.await.map_err(|error| broken(&error))??,
+    ))
+}
+
+async fn store(card: &Arc<Card>, number: u64, sealed: Vec<u8>) -> Result<FromCard, CardRefusal> {
+    card.enclave_state.turn().await;
+    let card = Arc::clone(card);
+    let storing = tokio::task::spawn_blocking(move || card.enclave_state.store(number, &sealed));
+    storing.await.map_err(|error| broken(&error))??;
+    Ok(FromCard::Stored)
+}
+
+fn broken(error: &JoinError) -> CardRefusal {
+    CardRefusal::State(error.to_string())
 }
 
 /// What was handed in of the boot may have ended before its last phase, and the verifier takes an enclave for one by the phases that its

@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bartizan_channel::{Acceptor, ChannelError, Connector, TlsStream};
 use bartizan_local::port::stream::{Connection, Port};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::card::{CertifyError, certify};
+use crate::card::{CertifyError, Progress, StateError, certify, keep_state};
 use crate::config::Config;
 use crate::keys::{Keys, KeysError};
 use crate::links::{serve_hypervisor, serve_verifier};
@@ -21,6 +21,8 @@ use crate::ruling::Ruling;
 const HANDSHAKE: Duration = Duration::from_secs(30);
 /// The pause before a link is opened again: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// The pause before the card is asked again to keep the state, or whether it was reset.
+const KEEP_AGAIN: Duration = Duration::from_secs(5);
 
 /// What the enclave knows.
 #[derive(Debug)]
@@ -56,6 +58,9 @@ enum LinkError {
     /// The card did not certify the keys.
     #[error(transparent)]
     Certify(#[from] CertifyError),
+    /// The state is not kept.
+    #[error(transparent)]
+    State(#[from] StateError),
 }
 
 /// There is no enclave.
@@ -83,6 +88,9 @@ pub enum RunError {
     /// The fleet CA is of no use for TLS.
     #[error(transparent)]
     Channel(#[from] ChannelError),
+    /// Another enclave of this host keeps the state, or it was reset: what this one knows counts for nothing any more.
+    #[error("the state is another enclave's, or was reset")]
+    Superseded,
 }
 
 impl Enclave {
@@ -112,7 +120,7 @@ impl Enclave {
         connector.map(Connector::with_http2)
     }
 
-    /// Waits until the card has certified the keys once.
+    /// Waits until the card has certified the keys once, and it is known what there was before this machine was started.
     pub async fn certified(&self) {
         // INVARIANT: the sender is this enclave's.
         let mut certified = self.certified.subscribe();
@@ -153,6 +161,7 @@ pub async fn run(enclave: &Enclave, ports: Ports) -> Result<(), RunError> {
         error = card => Err(error),
         error = hypervisor => Err(error),
         error = verifier => Err(error),
+        () = enclave.held.superseded() => Err(RunError::Superseded),
     }
 }
 
@@ -164,16 +173,28 @@ async fn accept(acceptor: &Acceptor, link: Connection<Device>) -> Result<Accepte
     Ok(accepted.map_err(|_| LinkError::TimedOut)??)
 }
 
-/// Has the card certify the keys, and again whenever half of the certificates' life is over.
+/// Has the card certify the keys, and again whenever half of the certificates' life is over; and has it keep the state meanwhile.
 async fn ask_card(enclave: &Enclave, (mut link, chain): Accepted) -> Result<(), LinkError> {
     let ca = &enclave.config.fleet_ca;
     let peer = enclave.card.card(chain.as_deref(), ca, now_s())?;
+    let mut changes = enclave.held.changes();
     loop {
         let half_s = certify(enclave, peer.card, &mut link).await?;
-        if !enclave.certified.send_replace(true) {
-            tracing::info!(card = %peer.card, "certified");
+        let half = Instant::now() + Duration::from_secs(half_s.max(1));
+        while Instant::now() < half {
+            // What changes from here on is looked at again.
+            changes.mark_unchanged();
+            let progress = keep_state(enclave, peer.card, &mut link).await?;
+            if enclave.held.is_known() && !enclave.certified.send_replace(true) {
+                tracing::info!(card = %peer.card, "certified");
+            }
+            tokio::select! {
+                () = sleep_until(half) => {}
+                () = sleep(KEEP_AGAIN), if progress == Progress::Again => {}
+                // INVARIANT: the sender is this enclave's.
+                _ = changes.changed(), if progress == Progress::Kept => {}
+            }
         }
-        sleep(Duration::from_secs(half_s.max(1))).await;
     }
 }
 
