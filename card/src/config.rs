@@ -27,7 +27,7 @@ pub struct Config {
     pub enclave: Option<Enclave>,
     /// The vault's socket.
     pub vault_socket: PathBuf,
-    /// Folder of the boot counters and of the log of operations.
+    /// Folder of the boot counters, of the log of operations and of the enclave's sealed state.
     pub state_dir: PathBuf,
     /// Where the verifier is.
     pub verifier: Verifier,

@@ -1,13 +1,15 @@
-//! The links of this host's enclave: the card's own, over which it certifies the enclave's keys, and the verifier's, of which it moves
-//! the bytes.
+//! The links of this host's enclave: the card's own, over which it certifies the enclave's keys and keeps its state, and the verifier's,
+//! of which it moves the bytes.
 //!
 //! The keeper, which runs the enclave's machine, connects for it: each socket is for that user alone. On the card's own link the card
 //! is the one that speaks TLS as a client, since nothing that a card certifies may pass for a server. What the enclave shows there
 //! before it is certified nobody vouches for but the way: the socket, and the vault, which certifies no enclave before the boot's last
 //! phase has ended.
 //!
-//! Known attack: a keeper that was taken over asks for certificates of keys of its own. It gets them, as it could have changed the
-//! machine that it runs: what is measured is what the launcher started, not what became of it.
+//! Known attack: a keeper that was taken over asks for certificates of keys of its own. It gets them, and the enclave's state with
+//! them, as it could have changed the machine that it runs: what is measured is what the launcher started, not what became of it.
+
+mod state;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,6 +22,7 @@ use bartizan_channel::{ChannelError, EnclaveConnector};
 use bartizan_local::{FrameError, aio};
 use rustix::net::sockopt;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::task::JoinError;
 use tokio::time::timeout;
 
 use crate::allowance::{Allowance, Rate};
@@ -27,6 +30,8 @@ use crate::door::{Door, Visitor};
 use crate::service::Card;
 use crate::unix_now;
 use crate::vault::VaultError;
+
+pub(crate) use state::KeptState;
 
 /// How long a handshake may take: the enclave may run under emulation.
 const HANDSHAKE: Duration = Duration::from_secs(30);
@@ -130,28 +135,49 @@ async fn converse(
     let shaken = timeout(HANDSHAKE, connector.connect(stream)).await;
     let (mut link, chain) = shaken.map_err(|_| LinkError::TimedOut)??;
     let leaf = chain.first().map(Vec::as_slice).unwrap_or_default();
+    let mut is_certified = false;
     loop {
-        let ForCard::Certify { tls, evidence } = aio::read_frame(&mut link, ENCLAVE_FRAME).await?;
-        let granted = {
-            let mut allowance = allowance.lock().unwrap_or_else(PoisonError::into_inner);
-            allowance.take(unix_now())
-        };
-        let reply = match granted {
-            true => certify(card, leaf, tls, evidence).await,
-            false => Err(CardRefusal::Busy(format!(
-                "the enclave was certified too often; once more in {} s",
-                CERTIFIED.pause_s
-            ))),
+        let reply = match aio::read_frame(&mut link, ENCLAVE_FRAME).await? {
+            ForCard::Certify { tls, evidence } => match may_certify(allowance) {
+                Ok(()) => certify(card, leaf, tls, evidence).await,
+                Err(refusal) => Err(refusal),
+            },
+            ForCard::LoadState | ForCard::StoreState { .. } if !is_certified => {
+                Err(CardRefusal::NotCertified)
+            }
+            ForCard::LoadState => load(card).await,
+            ForCard::StoreState { number, sealed } => store(card, number, sealed).await,
         };
         let reply = reply.unwrap_or_else(|refusal| {
-            tracing::warn!(%refusal, "the enclave is not certified");
+            tracing::warn!(%refusal, "the enclave is refused");
             FromCard::Refused(refusal)
         });
         aio::write_frame(&mut link, &reply, ENCLAVE_FRAME).await?;
         if matches!(reply, FromCard::Certified(_)) {
+            is_certified = true;
             tokio::spawn(show_boot(Arc::clone(card)));
         }
     }
+}
+
+async fn load(card: &Arc<Card>) -> Result<FromCard, CardRefusal> {
+    let card = Arc::clone(card);
+    let loading = tokio::task::spawn_blocking(move || card.enclave_state.load());
+    Ok(FromCard::State(
+        loading.await.map_err(|error| broken(&error))??,
+    ))
+}
+
+async fn store(card: &Arc<Card>, number: u64, sealed: Vec<u8>) -> Result<FromCard, CardRefusal> {
+    card.enclave_state.turn().await;
+    let card = Arc::clone(card);
+    let storing = tokio::task::spawn_blocking(move || card.enclave_state.store(number, &sealed));
+    storing.await.map_err(|error| broken(&error))??;
+    Ok(FromCard::Stored)
+}
+
+fn broken(error: &JoinError) -> CardRefusal {
+    CardRefusal::State(error.to_string())
 }
 
 /// What was handed in of the boot may have ended before its last phase, and the verifier takes an enclave for one by the phases that its
@@ -160,6 +186,16 @@ async fn show_boot(card: Arc<Card>) {
     if let Err(refusal) = card.verifier().attest().await {
         tracing::warn!(%refusal, "the verifier is not shown the boot that the enclave is of; the enclave may be refused until it is");
     }
+}
+
+fn may_certify(allowance: &Mutex<Allowance>) -> Result<(), CardRefusal> {
+    let mut allowance = allowance.lock().unwrap_or_else(PoisonError::into_inner);
+    if allowance.take(unix_now()) {
+        return Ok(());
+    }
+    let pause_s = CERTIFIED.pause_s;
+    let why = format!("the enclave was certified too often; once more in {pause_s} s");
+    Err(CardRefusal::Busy(why))
 }
 
 /// The key that TLS has proven is the one to be certified for TLS.

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use crate::anchors::Anchors;
 use crate::boots::{Boots, BootsError};
 use crate::config::Config;
+use crate::enclave::KeptState;
 use crate::identity::TlsIdentity;
 use crate::operators::Operators;
 use crate::vault::{Vault, VaultError};
@@ -33,6 +34,7 @@ pub struct Card {
     pub(crate) vault: Vault,
     boots: Boots,
     operators: Operators,
+    pub(crate) enclave_state: KeptState,
     pub(crate) verifier: Arc<Verifier>,
     /// Whether another key comes after the present one when its certificate is half gone.
     pub(crate) rotates_identity: bool,
@@ -89,6 +91,7 @@ impl Card {
             kind,
             chain: RwLock::new(identity.chain),
             anchors,
+            enclave_state: KeptState::new(&config.state_dir, vault.clone()),
             vault,
             boots,
             operators: Operators::open(&config.state_dir, config.launch_grace_s),

@@ -177,6 +177,9 @@ impl From<VaultError> for CardRefusal {
         match error {
             VaultError::Refused(VaultRefusal::NoKey { .. }) => Self::NotEnrolled,
             VaultError::Refused(VaultRefusal::DeviceAway(_)) => Self::VaultAway(error.to_string()),
+            VaultError::Refused(VaultRefusal::StateOrder { recorded, asked }) => {
+                Self::StateOrder { recorded, asked }
+            }
             VaultError::Refused(refusal) => Self::VaultRefused(refusal.to_string()),
             error @ (VaultError::Away { .. }
             | VaultError::Unanswered { .. }

@@ -1,6 +1,7 @@
 //! The commands, a file each.
 
 pub(crate) mod boot;
+pub(crate) mod enclave;
 pub(crate) mod evidence;
 pub(crate) mod firmware;
 pub(crate) mod host;

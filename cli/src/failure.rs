@@ -60,7 +60,8 @@ fn number(error: &anyhow::Error) -> u8 {
                 | OperationRefusal::VerifierBusy(_)
                 | OperationRefusal::RotationUnknown(_)
                 | OperationRefusal::RotationBegun(_)
-                | OperationRefusal::RenewalUnknown(_),
+                | OperationRefusal::RenewalUnknown(_)
+                | OperationRefusal::ResetUnknown(_),
             ),
         ) => UNAVAILABLE,
         _ => FAILED,

@@ -65,6 +65,9 @@ enum Command {
     /// How a host was booted.
     #[command(subcommand)]
     Boot(commands::boot::Boot),
+    /// The enclave of a host, which decides what its guests may do.
+    #[command(subcommand)]
+    Enclave(commands::enclave::Enclave),
     /// Release manifests: what hosts may be booted from.
     #[command(subcommand)]
     Release(commands::release::Release),
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Command::Verdict(command) => commands::verdict::run(command, output),
         Command::Revocation(command) => commands::revocation::run(command, output),
         Command::Boot(command) => commands::boot::run(command, output),
+        Command::Enclave(command) => commands::enclave::run(command, output),
         Command::Release(command) => commands::release::run(command, output),
         Command::Policy(command) => commands::policy::run(command, output),
         Command::Firmware(command) => commands::firmware::run(command, output),

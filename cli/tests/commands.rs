@@ -462,6 +462,30 @@ fn a_host_is_certified_anew_by_an_order() {
 }
 
 #[test]
+fn the_enclaves_state_is_reset_by_an_order() {
+    let installed = Installed::new();
+    installed.certify_operator();
+    let socket = installed.path("card.sock");
+    let reset = ["--json", "enclave", "reset-state", "--card"];
+    let reset = [&reset[..], &[socket.to_str().unwrap()]].concat();
+    let refused = |refusal| OperationReply::Refused(refusal);
+    for (answer, code) in [
+        (OperationReply::Done, 0),
+        (refused(OperationRefusal::NotReset("x".into())), 1),
+        (refused(OperationRefusal::ResetUnknown("x".into())), 69),
+        (refused(OperationRefusal::VaultAway("x".into())), 69),
+    ] {
+        let serving = card(&socket, answer);
+        let output = installed.run(&reset, "");
+        let ordered = serving.join().unwrap().0.operation;
+        assert_eq!(ordered, Operation::ResetEnclaveState);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert_eq!(json(&output)["ok"], code == 0);
+        fs::remove_file(&socket).unwrap();
+    }
+}
+
+#[test]
 fn refusals_of_the_card_and_of_the_hypervisor_have_codes_of_their_own() {
     let installed = Installed::new();
     installed.certify_operator();

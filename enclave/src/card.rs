@@ -1,5 +1,7 @@
 //! The link to the card: who it is, and what this enclave asks it.
 
+mod state;
+
 use std::time::Duration;
 
 use bartizan_attestation::certificates::{ChainError, Usage, verify_chain};
@@ -13,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{error::Elapsed, timeout};
 
 use crate::run::{Enclave, now_s};
+pub use state::{Progress, StateError, keep_state};
 
 /// How long the card may take: its vault may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -59,6 +62,7 @@ pub async fn certify(
     let EnclaveChains { tls, evidence } = match timeout(PATIENCE, exchange).await?? {
         FromCard::Certified(chains) => chains,
         FromCard::Refused(refusal) => return Err(CertifyError::Refused(refusal)),
+        FromCard::State(_) | FromCard::Stored => return Err(CertifyError::Another),
     };
     let now = now_s();
     let checked = |chain: &Chain, usage, key: PublicKey| {

@@ -55,24 +55,23 @@ impl Decider {
         self.set
     }
 
-    /// Takes a set of policies, for all guests or for none: answers the epochs that begin.
+    /// Whether the policies of each guest can be held together.
     ///
     /// # Errors
     ///
-    /// The policies of some guest cannot be held together; the former set rules on.
-    pub fn take_policies(
-        &mut self,
-        set: u64,
-        policies: Vec<Policy>,
-    ) -> Result<Vec<GuestEpoch>, TooLarge> {
-        let guests = self.guests.iter();
-        let compiled = guests.map(|(_, guest)| guest.compile(&policies));
-        let compiled = compiled.collect::<Result<Vec<_>, _>>()?;
-        for (guest, compiled) in self.guests.values_mut().zip(compiled) {
-            guest.ruled_by(compiled);
+    /// Those of some guest cannot.
+    pub fn check(&self, policies: &[Policy]) -> Result<(), TooLarge> {
+        let mut guests = self.guests.values();
+        guests.try_for_each(|guest| guest.compile(policies).map(drop))
+    }
+
+    /// Has a set of policies rule: answers the epochs that begin. A guest whose policies cannot be held together is denied everything.
+    pub fn rule(&mut self, set: u64, policies: Vec<Policy>) -> Vec<GuestEpoch> {
+        for guest in self.guests.values_mut() {
+            guest.compile_or_deny(&policies);
         }
         (self.set, self.policies) = (set, policies);
-        Ok(self.epochs())
+        self.epochs()
     }
 
     /// A guest runs; a former boot of its VM does not any more. Answers the epochs that begin.
@@ -155,6 +154,17 @@ impl Decider {
         } else {
             self.isolated.remove(&boot.vm)
         }
+    }
+
+    /// Cuts VMs that were cut before this was made, whether they run or not.
+    pub fn isolated_before(&mut self, vms: &BTreeSet<[u8; 16]>) {
+        self.isolated.extend(vms);
+    }
+
+    /// The VMs that are cut from every network, in whichever boot.
+    #[must_use]
+    pub const fn isolated_vms(&self) -> &BTreeSet<[u8; 16]> {
+        &self.isolated
     }
 
     /// The guests that are cut from every network.

@@ -7,7 +7,7 @@
 //!              port `bartizan.verifier`    TLS, the enclave connects: policies, commands, evidence
 //! ```
 //!
-//! Until the card has certified it, it serves nobody else.
+//! Until the card has certified it, and has said what it keeps of an enclave before it, it serves nobody else.
 //!
 //! | module | concept |
 //! |---|---|
@@ -22,6 +22,7 @@
 //! | [`ruling`] | what rules at present, shared by the links |
 //! | [`hypervised`] | the link to the hypervisor: guests, and devices' questions |
 //! | [`policing`] | the stream to the verifier: policies, trust, commands |
+//! | [`sealed`] | what outlasts the machine, sealed and kept by the card |
 //! | [`confinement`] | what the process gives up |
 
 #![cfg_attr(
@@ -46,3 +47,4 @@ pub mod peers;
 pub mod policing;
 pub mod ruling;
 pub mod run;
+pub mod sealed;

@@ -3,12 +3,14 @@
 //! | attack | answer |
 //! |---|---|
 //! | the verifier invents a policy, or edits one | each is verified by its author's key, which the measured configuration has |
-//! | it hands out an older set, or an older issue of a policy | numbers and serials go up only |
+//! | it hands out an older set, or an older issue of a policy | numbers and serials go up only, also where this machine was started again ([`crate::sealed`]) |
 //! | it numbers a set so high that no other is ever taken | a number may not be ahead of the time by more than an hour |
 //! | it says that a set is in force which is not | the enclave says so, once devices have confirmed it for each guest |
 
 mod ahead;
 mod held;
+mod taking;
+mod wishes;
 
 use std::time::Duration;
 
@@ -16,15 +18,12 @@ use bartizan_local::flow::Guest as GuestBoot;
 use bartizan_policy::{Authors, Trust};
 use bartizan_stream::StreamError;
 use bartizan_stream::client::{Connected, connect};
-use bartizan_stream::message::{
-    self, CommandKind, CommandOutcome, Detail, Down, Hello, RefusalReason, Up,
-};
+use bartizan_stream::message::{self, CommandKind, CommandOutcome, Down};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::ruling::Ruling;
 pub use held::Held;
-use held::Refused;
 
 /// How long the verifier may take to take the stream.
 const OPENING: Duration = Duration::from_secs(30);
@@ -38,6 +37,9 @@ pub enum PolicingError {
     /// It broke.
     #[error(transparent)]
     Stream(#[from] StreamError),
+    /// What this enclave has said of what it holds is not so any more.
+    #[error("this enclave's state was reset")]
+    Reset,
 }
 
 impl PolicingError {
@@ -82,11 +84,18 @@ impl Policing<'_> {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut in_force = self.ruling.in_force();
-        let hello: Hello = self.held.hello();
+        let mut changes = self.held.changes();
+        let (hello, stream) = self.held.hello();
         let opened = timeout(OPENING, connect(link, name, hello)).await;
         let Connected { up, mut down, .. } = opened.map_err(|_| PolicingError::TimedOut)??;
         tracing::info!("the verifier is there");
         loop {
+            if self.held.is_over(stream) {
+                return Err(PolicingError::Reset);
+            }
+            while let Some(answer) = self.held.answer() {
+                up.send(answer).await?;
+            }
             let due = self
                 .held
                 .in_force_since(*in_force.borrow_and_update(), self.ruling);
@@ -94,64 +103,42 @@ impl Policing<'_> {
                 up.send(due).await?;
             }
             tokio::select! {
-                heard = down.next() => {
-                    if let Some(answer) = self.hear(heard?) {
-                        up.send(answer).await?;
-                    }
-                }
-                // INVARIANT: the sender is in `ruling`, which is borrowed.
+                heard = down.next(), if self.held.has_room() => self.hear(heard?),
+                // INVARIANT: the senders are in `ruling` and `held`, which are borrowed.
                 _ = in_force.changed() => {}
+                _ = changes.changed() => {}
             }
         }
     }
 
-    /// Does what is said; what is to be answered at once.
-    fn hear(&self, heard: Down) -> Option<Up> {
+    /// Has done what is said.
+    fn hear(&self, heard: Down) {
+        let Self {
+            authors, ruling, ..
+        } = self;
         match heard {
             // Nothing was sent that would be kept.
-            Down::EvidenceKept(_) => None,
-            Down::PolicySet(set) => match self.held.take(&set, self.authors, self.ruling) {
-                Ok(()) => {
-                    tracing::info!(
-                        set = set.number(),
-                        policies = set.signed().len(),
-                        "policies rule"
-                    );
-                    None
-                }
-                Err(Refused { reason, detail }) => {
-                    tracing::error!(
-                        set = set.number(),
-                        detail,
-                        "policies are refused; what ruled rules on"
-                    );
-                    Some(Up::PolicyRefused {
-                        number: set.number(),
-                        reason,
-                        detail: Detail::cut(&detail),
-                    })
-                }
-            },
+            Down::EvidenceKept(_) => {}
+            Down::PolicySet(set) => self.held.take(set, authors, ruling),
             Down::Appraisal { guest, trust } => {
                 let trust = match trust {
                     message::Trust::None => Trust::None,
                     message::Trust::Affirming => Trust::Affirming,
                     message::Trust::Contraindicated => Trust::Contraindicated,
                 };
-                self.ruling.trust(boot(guest), trust);
-                None
+                ruling.trust(boot(guest), trust);
             }
             Down::Command {
                 number,
                 kind,
                 guest,
-            } => Some(self.held.command(number, || {
+            } => self.held.command(number, authors, ruling, || {
                 let isolated = kind == CommandKind::Isolate;
-                match self.ruling.isolate(boot(guest), isolated) {
+                match ruling.isolate(boot(guest), isolated) {
                     true => CommandOutcome::Done,
                     false => CommandOutcome::NoGuest,
                 }
-            })),
+            }),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What rules at present, shared by the links of this enclave: one decider, and who waits for it to change.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bartizan_local::flow::Guest as GuestBoot;
@@ -29,9 +30,24 @@ impl Default for Ruling {
 }
 
 impl Ruling {
-    /// Has a set of policies rule from now on, for all guests or for none.
-    pub fn take_policies(&self, set: u64, policies: Vec<Policy>) -> Result<(), TooLarge> {
-        self.change(|decider| decider.take_policies(set, policies).map(drop))
+    /// Whether the policies of each guest that runs can be held together.
+    pub fn check_policies(&self, policies: &[Policy]) -> Result<(), TooLarge> {
+        self.decider().check(policies)
+    }
+
+    /// Has a set of policies rule from now on. A guest whose policies cannot be held together is denied everything.
+    pub fn rule(&self, set: u64, policies: Vec<Policy>) {
+        self.change(|decider| drop(decider.rule(set, policies)));
+    }
+
+    /// Cuts VMs that were cut before this machine was started.
+    pub(crate) fn isolated_before(&self, vms: &BTreeSet<[u8; 16]>) {
+        self.change(|decider| decider.isolated_before(vms));
+    }
+
+    /// The VMs that are cut from every network, in whichever boot.
+    pub(crate) fn isolated_vms(&self) -> BTreeSet<[u8; 16]> {
+        self.decider().isolated_vms().clone()
     }
 
     /// What a boot of a guest was last found to be.

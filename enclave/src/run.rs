@@ -13,9 +13,9 @@ use bartizan_channel::{Acceptor, ChannelError, Connector, TlsStream};
 use bartizan_local::port::stream::Connection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::card::{CertifyError, certify};
+use crate::card::{CertifyError, Progress, StateError, certify, keep_state};
 use crate::config::Config;
 use crate::keys::{Keys, KeysError};
 use crate::links::{ended_at, serve_hypervisor, serve_verifier};
@@ -27,6 +27,8 @@ use kept::{Patience, kept};
 
 /// How long a handshake may take; under emulation one takes a second.
 const HANDSHAKE: Duration = Duration::from_secs(30);
+/// The pause before the card is asked again to keep the state, or whether it was reset.
+const KEEP_AGAIN: Duration = Duration::from_secs(5);
 
 /// What the enclave knows.
 #[derive(Debug)]
@@ -64,6 +66,9 @@ enum LinkError {
     /// The card did not certify the keys.
     #[error(transparent)]
     Certify(#[from] CertifyError),
+    /// The state is not kept.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The stream did not come to be, or not to last.
     #[error(transparent)]
     Policing(#[from] PolicingError),
@@ -105,6 +110,9 @@ pub enum RunError {
     /// The fleet CA is of no use for TLS.
     #[error(transparent)]
     Channel(#[from] ChannelError),
+    /// Another enclave of this host keeps the state, or it was reset: what this one knows counts for nothing any more.
+    #[error("the state is another enclave's, or was reset")]
+    Superseded,
 }
 
 impl Enclave {
@@ -135,7 +143,7 @@ impl Enclave {
         connector.map(Connector::with_http2)
     }
 
-    /// Waits until the card has certified the keys once.
+    /// Waits until the card has certified the keys once, and it is known what there was before this machine was started.
     pub async fn certified(&self) {
         // INVARIANT: the sender is this enclave's.
         let mut certified = self.certified.subscribe();
@@ -181,6 +189,7 @@ pub async fn run(enclave: &Enclave, ports: Ports) -> Result<(), RunError> {
         error = card => Err(error),
         error = hypervisor => Err(error),
         error = verifier => Err(error),
+        () = enclave.held.superseded() => Err(RunError::Superseded),
     }
 }
 
@@ -196,23 +205,35 @@ async fn accept(
     Ok(accepted.map_err(|_| LinkError::TimedOut)??)
 }
 
-/// Has the card certify the keys, again whenever half of the certificates' life is over, and where the verifier refuses this enclave.
+/// Has the card certify the keys, again whenever half of the certificates' life is over, and where the verifier refuses this enclave; and
+/// has it keep the state meanwhile.
 async fn ask_card<S: AsyncRead + AsyncWrite + Unpin>(
     enclave: &Enclave,
     (mut link, chain): Accepted<S>,
 ) -> Result<(), LinkError> {
     let ca = &enclave.config.fleet_ca;
     let peer = enclave.card.card(chain.as_deref(), ca, now_s())?;
+    let mut changes = enclave.held.changes();
     loop {
         let half_s = certify(enclave, peer.card, &mut link).await?;
-        if !enclave.certified.send_replace(true) {
-            tracing::info!(card = %peer.card, "certified");
-        }
-        tokio::select! {
-            () = sleep(Duration::from_secs(half_s.max(1))) => {}
-            () = ended_at(peer.not_after) => return Ok(()),
-            () = enclave.refused.notified() => {
-                tracing::info!("the card is asked to certify anew, and to show its boot");
+        let half = Instant::now() + Duration::from_secs(half_s.max(1));
+        loop {
+            // What changes from here on is looked at again.
+            changes.mark_unchanged();
+            let progress = keep_state(enclave, peer.card, &mut link).await?;
+            if enclave.held.is_known() && !enclave.certified.send_replace(true) {
+                tracing::info!(card = %peer.card, "certified");
+            }
+            tokio::select! {
+                () = sleep_until(half) => break,
+                () = ended_at(peer.not_after) => return Ok(()),
+                () = enclave.refused.notified() => {
+                    tracing::info!("the card is asked to certify anew, and to show its boot");
+                    break;
+                }
+                () = sleep(KEEP_AGAIN), if progress == Progress::Again => {}
+                // INVARIANT: the sender is this enclave's.
+                _ = changes.changed(), if progress == Progress::Kept => {}
             }
         }
     }

@@ -1,11 +1,13 @@
 //! What the enclave is told and says: its port's frames, and the messages of its links to card, hypervisor and devices.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU64;
 
 use bartizan_attestation::host::{
-    CardRefusal, ForCard, FromCard, FromEnclave, RunningGuest, ToEnclave,
+    CardRefusal, ForCard, FromCard, FromEnclave, RunningGuest, StoredState, ToEnclave,
 };
-use bartizan_attestation::keys::EnclaveChains;
+use bartizan_attestation::keys::{EnclaveChains, StateKey};
+use bartizan_enclave::sealed::{Command, State};
 use bartizan_fuzz::fleet::FLEET;
 use bartizan_local::encode;
 use bartizan_local::flow::{
@@ -13,6 +15,8 @@ use bartizan_local::flow::{
     Width,
 };
 use bartizan_local::port::Head;
+use bartizan_stream::Bytes;
+use bartizan_stream::message::{CommandOutcome, PolicySet, Source};
 
 use crate::Seed;
 use crate::frames::{chain, seed};
@@ -30,7 +34,30 @@ const EPOCH: GuestEpoch = GuestEpoch {
 };
 
 pub(crate) fn seeds() -> Vec<Seed> {
-    [links(), flows(), ports()].concat()
+    [links(), flows(), ports(), states()].concat()
+}
+
+/// What is sealed.
+fn states() -> Vec<Seed> {
+    let number = NonZeroU64::MIN;
+    let first = State::new(Source([1; 16]));
+    let signed = vec![
+        Bytes::from_static(b"a policy"),
+        Bytes::from_static(b"another"),
+    ];
+    let later = State {
+        set: PolicySet::new(number, signed).ok(),
+        command: Some(Command {
+            number,
+            outcome: CommandOutcome::Done,
+        }),
+        isolated: [[5; 16], [6; 16]].into(),
+        ..first.clone()
+    };
+    vec![
+        ("sealed_state", "first", first.encode()),
+        ("sealed_state", "later", later.encode()),
+    ]
 }
 
 fn links() -> Vec<Seed> {
@@ -49,7 +76,20 @@ fn links() -> Vec<Seed> {
     });
     let said = encode(&FromDevices::InForce(EPOCH));
     let told = encode(&ToDevices::Epoch(EPOCH));
+    let store = ForCard::StoreState {
+        number: 1,
+        sealed: vec![4; 8],
+    };
+    let state = FromCard::State(StoredState {
+        key: StateKey::new([7; 32]),
+        record: None,
+        sealed: Some(vec![4; 8].into()),
+    });
     vec![
+        seed(16, "enclave-load-state", &ForCard::LoadState),
+        seed(16, "enclave-store-state", &store),
+        seed(17, "enclave-state", &state),
+        seed(17, "enclave-stored", &FromCard::Stored),
         seed(16, "enclave-certify", &certify),
         seed(17, "enclave-certified", &certified),
         seed(

@@ -44,6 +44,7 @@ impl Operations {
             Operation::RotateReportKey { vm } => OperatorRequest::RotateReportKey { vm },
             Operation::AttestHost => return self.attest_host().await,
             Operation::RenewCertificate => return self.renew_certificate().await,
+            Operation::ResetEnclaveState => return self.reset_enclave_state().await,
             Operation::ShowBoot => return self.show_boot().await,
             Operation::ListKeys => return self.list_keys().await,
             Operation::KeyHistory => return self.key_history().await,
@@ -141,6 +142,21 @@ impl Operations {
             })
     }
 
+    async fn reset_enclave_state(&self) -> Result<OperationReply, OperationRefusal> {
+        let card = Arc::clone(&self.card);
+        let reset = tokio::task::spawn_blocking(move || card.enclave_state.reset()).await;
+        let not_reset = |why: String| Err(OperationRefusal::NotReset(why));
+        match reset {
+            Ok(Ok(())) => Ok(OperationReply::Done),
+            Ok(Err(error @ VaultError::Unanswered { .. })) => {
+                Err(OperationRefusal::ResetUnknown(error.to_string()))
+            }
+            Ok(Err(error)) if error.is_away() => Err(not_told(&error)),
+            Ok(Err(error)) => not_reset(error.to_string()),
+            Err(error) => not_reset(error.to_string()),
+        }
+    }
+
     async fn rotate_tls_client(&self) -> Result<OperationReply, OperationRefusal> {
         let verifier = Arc::clone(&self.card.verifier);
         let rotated = tokio::task::spawn_blocking(move || verifier.rotate()).await;
@@ -185,7 +201,8 @@ pub(super) fn outcome(done: &Result<OperationReply, OperationRefusal>) -> Outcom
             | OperationRefusal::RotationBegun(_)
             | OperationRefusal::VerifierAway(_)
             | OperationRefusal::VerifierUnclear(_)
-            | OperationRefusal::RenewalUnknown(_) => Outcome::unknown(&refusal.to_string()),
+            | OperationRefusal::RenewalUnknown(_)
+            | OperationRefusal::ResetUnknown(_) => Outcome::unknown(&refusal.to_string()),
             refusal => Outcome::refused(&refusal.to_string()),
         },
         Ok(

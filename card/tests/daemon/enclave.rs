@@ -8,7 +8,7 @@ use bartizan_attestation::certificates::{Usage, verify_chain};
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::host::{CardRefusal, ENCLAVE_FRAME, ForCard, FromCard};
 use bartizan_attestation::identity::CardId;
-use bartizan_attestation::keys::Chain;
+use bartizan_attestation::keys::{Chain, StateRecord};
 use bartizan_card::service::Card;
 use bartizan_card::{Config, enclave};
 use bartizan_channel::{Acceptor, Connector, Identity, LocalSigner, TlsStream};
@@ -80,7 +80,16 @@ impl Scene {
 }
 
 async fn ask(link: &mut TlsStream<UnixStream>, tls: Vec<u8>, evidence: Vec<u8>) -> FromCard {
-    let asked = ForCard::Certify { tls, evidence };
+    say(link, ForCard::Certify { tls, evidence }).await
+}
+
+/// Has these keys certified.
+async fn certify(link: &mut TlsStream<UnixStream>, tls: &EphemeralKey, evidence: &EphemeralKey) {
+    let answer = ask(link, tls.csr().unwrap(), evidence.csr().unwrap()).await;
+    assert!(matches!(answer, FromCard::Certified(_)), "{answer:?}");
+}
+
+async fn say(link: &mut TlsStream<UnixStream>, asked: ForCard) -> FromCard {
     let exchange = async {
         aio::write_frame(link, &asked, ENCLAVE_FRAME).await?;
         aio::read_frame(link, ENCLAVE_FRAME).await
@@ -172,6 +181,50 @@ async fn keys_are_certified_now_and_then() {
     };
     assert!(why.contains("too often"), "{why}");
     assert!(granted >= 16, "{granted}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_state_is_kept_for_an_enclave_that_was_certified_on_the_link() {
+    let scene = Scene::new(own_uid()).await;
+    scene.vault.measure();
+    let (tls, evidence) = (key(), key());
+    let store = |number, sealed: Vec<u8>| ForCard::StoreState { number, sealed };
+    let mut link = scene.link(&tls).await;
+    for early in [ForCard::LoadState, store(1, b"one".to_vec())] {
+        let refused = say(&mut link, early).await;
+        assert_eq!(refused, FromCard::Refused(CardRefusal::NotCertified));
+    }
+    certify(&mut link, &tls, &evidence).await;
+    let FromCard::State(none) = say(&mut link, ForCard::LoadState).await else {
+        panic!("no state");
+    };
+    assert_eq!((none.record, none.sealed), (None, None));
+    assert_eq!(
+        say(&mut link, store(1, b"one".to_vec())).await,
+        FromCard::Stored
+    );
+    // As large as there is one.
+    let large = vec![7; StateRecord::MAX_SEALED];
+    assert_eq!(
+        say(&mut link, store(2, large.clone())).await,
+        FromCard::Stored
+    );
+    let stale = say(&mut link, store(2, b"other".to_vec())).await;
+    let order = CardRefusal::StateOrder {
+        recorded: 2,
+        asked: 2,
+    };
+    assert_eq!(stale, FromCard::Refused(order));
+    // Another enclave, after a restart.
+    let (tls, evidence) = (key(), key());
+    let mut link = scene.link(&tls).await;
+    certify(&mut link, &tls, &evidence).await;
+    let FromCard::State(state) = say(&mut link, ForCard::LoadState).await else {
+        panic!("no state");
+    };
+    assert_eq!(state.record, *scene.vault.state.lock().unwrap());
+    assert_eq!(state.record.map(|record| record.number), Some(2));
+    assert!(state.sealed.is_some_and(|sealed| *sealed == large));
 }
 
 #[tokio::test(flavor = "multi_thread")]

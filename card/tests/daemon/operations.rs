@@ -8,8 +8,10 @@ mod stand_in_hypervisor;
 
 use running::{Running, again, stop};
 
+use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::certificates::{Role, Subject, Usage};
 use bartizan_attestation::host::{OperationReply, OperatorReply, OperatorRequest};
+use bartizan_attestation::keys::StateRecord;
 use bartizan_attestation::operation::{Operation, RotatableKey};
 
 #[test]
@@ -78,6 +80,25 @@ fn a_card_identity_key_is_rotated_by_an_administrator() {
     }
     // The next order is for the same host.
     scene.order(&bob, Operation::ListGuests);
+}
+
+#[test]
+fn the_enclaves_state_is_reset_by_an_administrator() {
+    let scene = Running::start("");
+    let (ann, bob) = (
+        scene.operator("ann", Role::Administrator),
+        scene.operator("bob", Role::Runner),
+    );
+    let reset = || Operation::ResetEnclaveState;
+    let digest = Sha384::of(b"a state");
+    let record = Some(StateRecord { number: 4, digest });
+    *scene.vault.state.lock().unwrap() = record;
+    assert_eq!(scene.refusal(&bob, reset()), "role");
+    assert_eq!(scene.refusal(&ann, reset()), "not-reset", "it is shut");
+    assert_eq!(*scene.vault.state.lock().unwrap(), record);
+    scene.vault.measure();
+    assert_eq!(scene.order(&ann, reset()), OperationReply::Done);
+    assert_eq!(*scene.vault.state.lock().unwrap(), None);
 }
 
 #[test]

@@ -10,8 +10,9 @@ use bartizan_attestation::boot::{Phase, RegisterValues, Sha384};
 use bartizan_attestation::certificates::{Lineage, Usage};
 use bartizan_attestation::csr::{self, EphemeralKey};
 use bartizan_attestation::keys::{
-    BegunSuccession, BootDescription, Chain, EnclaveChains, KeyDescription, KeyEvent, KeyEventKind,
-    KeyKind, NextKey, Purpose, VaultKind, VaultRefusal, VaultReply, VaultRequest,
+    BegunSuccession, BootDescription, Chain, EnclaveChains, EnclaveState, KeyDescription, KeyEvent,
+    KeyEventKind, KeyKind, NextKey, Purpose, StateKey, StateRecord, VaultKind, VaultRefusal,
+    VaultReply, VaultRequest,
 };
 use bartizan_attestation::succession::Successor;
 use bartizan_local::{read_frame, write_frame};
@@ -30,6 +31,8 @@ pub(crate) struct StandInVault {
     rolls: Arc<AtomicBool>,
     silent: Arc<AtomicBool>,
     measured: Arc<AtomicBool>,
+    /// The enclave's newest state that it has recorded.
+    pub(crate) state: Arc<Mutex<Option<StateRecord>>>,
     clients: Clients,
 }
 
@@ -58,6 +61,8 @@ struct Keys {
     rolls: Arc<AtomicBool>,
     silent: Arc<AtomicBool>,
     measured: Arc<AtomicBool>,
+    /// The enclave's newest.
+    state: Arc<Mutex<Option<StateRecord>>>,
     installed: mpsc::Sender<Chain>,
     rolled: mpsc::Sender<Lineage>,
 }
@@ -81,6 +86,7 @@ impl StandInVault {
         let rolls = Arc::new(AtomicBool::new(true));
         let silent = Arc::new(AtomicBool::new(false));
         let measured = Arc::new(AtomicBool::new(false));
+        let state = Arc::default();
         let (sender, installed) = mpsc::channel();
         let (followed, rolled) = mpsc::channel();
         let clients = Clients::default();
@@ -94,6 +100,7 @@ impl StandInVault {
             rolls: Arc::clone(&rolls),
             silent: Arc::clone(&silent),
             measured: Arc::clone(&measured),
+            state: Arc::clone(&state),
             installed: sender,
             rolled: followed,
         });
@@ -112,6 +119,7 @@ impl StandInVault {
             rolls,
             silent,
             measured,
+            state,
             clients,
         }
     }
@@ -144,6 +152,13 @@ impl StandInVault {
     /// From now on this becomes of TLS handshakes.
     pub(crate) fn sign(&self, signing: Signing) {
         *self.signing.lock().unwrap() = signing;
+    }
+}
+
+fn shut() -> VaultRefusal {
+    VaultRefusal::Shut {
+        phase: Phase::Enclave,
+        stopped: None,
     }
 }
 
@@ -229,6 +244,21 @@ impl Keys {
             VaultRequest::CertifyEnclave { tls, evidence, .. } => {
                 self.certify_enclave(&tls, &evidence)
             }
+            VaultRequest::EnclaveState => VaultReply::EnclaveState(EnclaveState {
+                key: StateKey::new([9; 32]),
+                record: *self.state.lock().unwrap(),
+            }),
+            VaultRequest::RecordEnclaveState(record) => {
+                *self.state.lock().unwrap() = Some(record);
+                VaultReply::Done
+            }
+            VaultRequest::ResetEnclaveState if !self.measured.load(Ordering::SeqCst) => {
+                VaultReply::Refused(shut())
+            }
+            VaultRequest::ResetEnclaveState => {
+                *self.state.lock().unwrap() = None;
+                VaultReply::Done
+            }
             VaultRequest::StateCounter { .. } => VaultReply::Statement(b"a statement".to_vec()),
             VaultRequest::TakeMark { counter: 1, mark } if mark == [7; 32] => VaultReply::Done,
             other => panic!("the card asked its vault for {other:?}"),
@@ -238,10 +268,7 @@ impl Keys {
     /// Once the boot was measured, as a vault does.
     fn certify_enclave(&self, tls: &[u8], evidence: &[u8]) -> VaultReply {
         if !self.measured.load(Ordering::SeqCst) {
-            return VaultReply::Refused(VaultRefusal::Shut {
-                phase: Phase::Enclave,
-                stopped: None,
-            });
+            return VaultReply::Refused(shut());
         }
         let card = self.card.lock().unwrap();
         let chain = |usage, csr: &[u8]| {

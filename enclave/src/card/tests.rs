@@ -16,8 +16,10 @@ async fn asked(
     let enclave = Enclave::new(config).unwrap();
     let (mut near, mut far) = duplex(1 << 16);
     let answered = async {
-        let ForCard::Certify { tls, evidence } =
-            aio::read_frame(&mut far, ENCLAVE_FRAME).await.unwrap();
+        let asked = aio::read_frame(&mut far, ENCLAVE_FRAME).await.unwrap();
+        let ForCard::Certify { tls, evidence } = asked else {
+            panic!("{asked:?}");
+        };
         let proven = |csr: &[u8]| bartizan_attestation::csr::verify(csr).unwrap();
         assert_eq!(proven(&tls), enclave.keys.tls().public_key());
         assert_eq!(proven(&evidence), enclave.keys.evidence.public_key());

@@ -57,11 +57,7 @@ impl WatchedGuest {
         Compiled::of(policies, &self.guest)
     }
 
-    pub(super) fn ruled_by(&mut self, compiled: Compiled) {
-        self.compiled = Ok(compiled);
-    }
-
-    /// A guest that came after its policies, or is taken for something else: where they cannot be held together everything is denied.
+    /// Where the policies cannot be held together everything is denied.
     pub(super) fn compile_or_deny(&mut self, policies: &[Policy]) {
         self.compiled = self.compile(policies);
     }

@@ -58,7 +58,7 @@ fn both() -> Decider {
     let mut decider = Decider::new();
     decider.runs(WEB, guest(WEB, "web", "10.0.0.1"));
     decider.runs(CLIENT, guest(CLIENT, "client", "10.0.0.2"));
-    decider.take_policies(1, policies()).unwrap();
+    decider.rule(1, policies());
     decider
 }
 
@@ -145,7 +145,7 @@ fn nothing_is_allowed_without_policies_or_to_whom_nobody_knows() {
     decider.runs(WEB, guest(WEB, "web", "10.0.0.1"));
     let asked = flow(Direction::Egress, "10.0.0.2", 443);
     assert!(!ask(&decider, WEB, asked).allowed);
-    decider.take_policies(1, policies()).unwrap();
+    decider.rule(1, policies());
     assert!(ask(&decider, WEB, asked).allowed);
     let unknown = ask(&decider, CLIENT, asked);
     assert!(!unknown.allowed);
@@ -173,7 +173,7 @@ fn whatever_changes_a_decision_begins_an_epoch() {
         }]
     );
     // Another set.
-    decider.take_policies(2, Vec::new()).unwrap();
+    decider.rule(2, Vec::new());
     assert!(!after.epoch.holds_in(served(&decider).epoch));
     // What the guest is taken for.
     let before = served(&decider).epoch;
@@ -218,7 +218,7 @@ fn a_set_is_in_force_once_all_have_confirmed_it() {
     assert_eq!(decider.in_force(), 0);
     decider.confirmed(client);
     assert_eq!(decider.in_force(), 1);
-    decider.take_policies(2, policies()).unwrap();
+    decider.rule(2, policies());
     assert_eq!(decider.in_force(), 1);
     decider.nothing_is_confirmed();
     assert_eq!(decider.in_force(), 0);
@@ -277,9 +277,7 @@ fn what_a_guest_is_taken_for_is_remembered_until_it_is_told_of() {
         "select: { trust: [affirming] }",
     );
     let mut decider = Decider::new();
-    decider
-        .take_policies(1, vec![read(&untrusted, Format::Yaml).unwrap()])
-        .unwrap();
+    decider.rule(1, vec![read(&untrusted, Format::Yaml).unwrap()]);
     decider.trusts(WEB, Trust::Affirming);
     decider.runs(WEB, guest(WEB, "web", "10.0.0.1"));
     let asked = flow(Direction::Egress, "10.0.0.2", 443);
@@ -328,7 +326,7 @@ fn who_is_told_of_again_does_not_go_back() {
 #[test]
 fn nothing_is_in_force_before_it_is_known_who_runs() {
     let mut decider = Decider::new();
-    decider.take_policies(1, policies()).unwrap();
+    decider.rule(1, policies());
     assert_eq!(decider.in_force(), 0);
     decider.only(|_| false);
     assert_eq!(decider.in_force(), 1);

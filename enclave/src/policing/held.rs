@@ -1,123 +1,262 @@
 //! What outlasts a connection to the verifier: the set that rules, what was seen of policies, the last command.
+//!
+//! A set and a command are *wishes* until the card has kept what comes of them: only then is a set put in force, and either answered for. So
+//! nothing that was acknowledged is forgotten when this machine ends.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::num::NonZeroU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bartizan_attestation::boot::Sha384;
-use bartizan_policy::{Authors, Origin, PolicySet, Seen, SetRefusal};
+use bartizan_attestation::host::StoredState;
+use bartizan_attestation::identity::CardId;
+use bartizan_policy::{Authors, Origin};
 use bartizan_stream::message::{
     self, CommandOutcome, Detail, GuestPolicies, GuestPolicy, HeldSet, Hello, Source, Span, Up,
 };
+use tokio::sync::watch;
 
-use super::RefusalReason;
 use super::ahead::is_ahead;
+use super::taking::{Refused, Taken, authenticate};
+use super::wishes::{Answer, Then, What, Wish};
 use crate::ruling::Ruling;
 use crate::run::now_s;
+use crate::sealed::{Command, Due, Kept, Loss, MAX_ISOLATED, State};
+
+/// Most wishes and answers that wait: while there are so many, the verifier is not listened to.
+const MAX_WAITING: usize = 16;
 
 /// What this enclave holds.
 #[derive(Debug)]
 pub struct Held {
     source: Source,
-    state: Mutex<State>,
+    inner: Mutex<Inner>,
+    /// Counts what has changed.
+    changes: watch::Sender<u64>,
 }
 
+/// Which stream to the verifier, by count.
+pub(super) type Stream = u64;
+
 #[derive(Debug, Default)]
-struct State {
+struct Inner {
+    standing: Standing,
     /// The set that rules here.
     ruling: Option<(HeldSet, Vec<Origin>)>,
     /// The set of which the verifier was told last that it is in force.
     told: Option<HeldSet>,
-    seen: Seen,
-    command: Option<(NonZeroU64, CommandOutcome)>,
+    /// The set of which it waits to be told so.
+    owed: Option<HeldSet>,
+    /// The last command that was done. It may not be kept yet.
+    command: Option<Command>,
+    stream: Stream,
+    wishes: VecDeque<Wish>,
+    /// What is done once what is being stored is kept.
+    then: Option<Then>,
+    answers: VecDeque<Up>,
+    /// Another enclave of this host has the state.
+    superseded: bool,
 }
 
-/// A set was not taken.
-#[derive(Debug)]
-pub(super) struct Refused {
-    pub(super) reason: RefusalReason,
-    pub(super) detail: String,
+/// What is known of the state of before.
+#[derive(Debug, Default)]
+enum Standing {
+    /// Nothing yet.
+    #[default]
+    Unknown,
+    /// That it is lost: nothing rules, and nothing is taken.
+    Lost(String),
+    /// All.
+    Kept(Box<Kept>),
 }
 
 impl Held {
-    /// Nothing; `source` was never anybody's before.
+    /// Nothing, and nothing is taken before [`Held::restore`]; `source` was never anybody's before.
     #[must_use]
     pub fn new(source: [u8; 16]) -> Self {
         Self {
             source: Source(source),
-            state: Mutex::default(),
+            inner: Mutex::default(),
+            changes: watch::Sender::new(0),
         }
     }
 
-    pub(super) fn hello(&self) -> Hello {
-        let state = self.state();
-        Hello {
-            source: self.source,
-            span: Span::empty(NonZeroU64::MIN),
-            in_force: state.told,
-            last_command: state.command.map_or(0, |(number, _)| number.get()),
-        }
-    }
-
-    /// Puts a set in force, all of it or nothing.
-    pub(super) fn take(
+    /// Takes what the card has kept. The set of it rules at once if those who may have signed it, which is judged anew; what was seen of
+    /// policies binds in any case.
+    ///
+    /// # Errors
+    /// There was a state, and it is lost: until an operator has it reset, nothing rules.
+    pub fn restore(
         &self,
-        offered: &message::PolicySet,
+        card: CardId,
+        stored: StoredState,
         authors: &Authors,
         ruling: &Ruling,
-    ) -> Result<(), Refused> {
-        let mut state = self.state();
-        let number = offered.number();
-        let refused = |reason, detail: String| Refused { reason, detail };
-        if is_ahead(number, now_s()) {
-            let detail = format!("set {number} is numbered ahead of this machine's clock");
-            return Err(refused(RefusalReason::Failed, detail));
-        }
-        let set = PolicySet::new(offered.signed().iter().map(|signed| signed.to_vec()));
-        if let Some((held, _)) = &state.ruling {
-            let same = held.number == number && held.digest == set.digest();
-            if same {
-                return Ok(());
+    ) -> Result<(), Loss> {
+        let kept = Kept::restore(card, stored, self.source);
+        let mut inner = self.inner();
+        let kept = match kept {
+            Ok(kept) => kept,
+            Err(loss) => {
+                inner.standing = Standing::Lost(loss.to_string());
+                drop(inner);
+                self.changed();
+                return Err(loss);
             }
-            if number <= held.number {
-                let detail = format!(
-                    "set {number} is not newer than {}, which rules",
-                    held.number
-                );
-                return Err(refused(RefusalReason::Rollback, detail));
-            }
-        }
-        let authentic = set.authenticate(authors, &state.seen).map_err(|error| {
-            let reason = match &error {
-                SetRefusal::Older { .. } | SetRefusal::SerialTwice { .. } => {
-                    RefusalReason::Rollback
-                }
-                SetRefusal::Policy { source, .. } => match source {
-                    bartizan_policy::PolicyRefusal::UnknownAuthor(_)
-                    | bartizan_policy::PolicyRefusal::Signature { .. }
-                    | bartizan_policy::PolicyRefusal::OutsideScope { .. } => RefusalReason::Author,
-                    _ => RefusalReason::Malformed,
-                },
-                SetRefusal::TooLarge { .. } | SetRefusal::NameTwice(_) => RefusalReason::Malformed,
-                SetRefusal::TooManyNames => RefusalReason::Failed,
-            };
-            refused(reason, error.to_string())
-        })?;
-        let taken = ruling.take_policies(number.get(), authentic.policies().to_vec());
-        taken.map_err(|error| refused(RefusalReason::Failed, error.to_string()))?;
-        let held = HeldSet {
-            number,
-            digest: *authentic.digest(),
         };
-        state.seen = authentic.seen().clone();
-        state.ruling = Some((held, authentic.origins().to_vec()));
+        let state = kept.state();
+        ruling.isolated_before(&state.isolated);
+        inner.command = state.command;
+        if let Some(set) = &state.set {
+            match authenticate(set, authors, &state.seen) {
+                Ok(authentic) => {
+                    tracing::info!(set = set.number(), "the policies of before rule");
+                    inner.rules(set.number(), &authentic, ruling);
+                }
+                Err(Refused { detail, .. }) => {
+                    let set = set.number();
+                    tracing::error!(set, detail, "the policies of before are refused");
+                }
+            }
+        }
+        inner.standing = Standing::Kept(Box::new(kept));
+        // A stream that was told otherwise begins anew.
+        inner.stream += 1;
+        inner.go_on(authors, ruling);
+        drop(inner);
+        self.changed();
         Ok(())
+    }
+
+    /// Whether it is known what there was before: else the card is to be asked.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        !matches!(self.inner().standing, Standing::Unknown)
+    }
+
+    /// Whether there is a state to go on from.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        matches!(self.inner().standing, Standing::Kept(_))
+    }
+
+    /// What the card is to keep now.
+    #[must_use]
+    pub fn due(&self) -> Option<Due> {
+        match &self.inner().standing {
+            Standing::Kept(kept) => kept.due(),
+            _ => None,
+        }
+    }
+
+    /// The card has kept what was due under this number: what waited for that is done.
+    pub fn stored(&self, number: u64, authors: &Authors, ruling: &Ruling) {
+        let mut inner = self.inner();
+        let stored = match &mut inner.standing {
+            Standing::Kept(kept) => kept.stored(number),
+            _ => false,
+        };
+        if stored {
+            match inner.then.take() {
+                Some(Then::Rules(stream, taken)) => {
+                    let held = inner.rules(taken.number, &taken.authentic, ruling);
+                    inner.owe(stream, held);
+                }
+                Some(Then::Answers(answer)) => inner.answer(answer),
+                None => {}
+            }
+            inner.go_on(authors, ruling);
+        }
+        drop(inner);
+        self.changed();
+    }
+
+    /// Another enclave of this host has the state: this one is to end.
+    pub fn supersede(&self) {
+        self.inner().superseded = true;
+        self.changed();
+    }
+
+    /// Returns once another enclave has the state.
+    pub async fn superseded(&self) {
+        let mut changes = self.changes();
+        while !self.inner().superseded {
+            // INVARIANT: the sender is this one's.
+            let _always = changes.changed().await;
+        }
+    }
+
+    /// Tells of whatever changes here, from now on.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Begins a stream: answers to what another one heard are not for it.
+    pub(super) fn hello(&self) -> (Hello, Stream) {
+        let mut inner = self.inner();
+        inner.stream += 1;
+        inner.owed = None;
+        inner.answers.clear();
+        let (source, next, command) = match &inner.standing {
+            Standing::Kept(kept) => {
+                let State {
+                    source,
+                    next,
+                    command,
+                    ..
+                } = kept.state();
+                (*source, *next, *command)
+            }
+            _ => (self.source, NonZeroU64::MIN, None),
+        };
+        let hello = Hello {
+            source,
+            // Nothing that was sent once is kept here.
+            span: Span::empty(next),
+            in_force: inner.told,
+            last_command: command.map_or(0, |command| command.number.get()),
+        };
+        (hello, inner.stream)
+    }
+
+    /// Whether that stream is to end, since what it was told is not so any more.
+    pub(super) fn is_over(&self, stream: Stream) -> bool {
+        self.inner().stream != stream
+    }
+
+    /// Whether more may be heard.
+    pub(super) fn has_room(&self) -> bool {
+        let inner = self.inner();
+        inner.wishes.len() + inner.answers.len() < MAX_WAITING
+    }
+
+    /// The next answer to what was heard.
+    pub(super) fn answer(&self) -> Option<Up> {
+        self.inner().answers.pop_front()
+    }
+
+    /// A set is to be in force.
+    pub(crate) fn take(&self, offered: message::PolicySet, authors: &Authors, ruling: &Ruling) {
+        self.wish(What::Rule(offered), authors, ruling);
+    }
+
+    /// Does a command, unless it was done already.
+    pub(super) fn command(
+        &self,
+        number: NonZeroU64,
+        authors: &Authors,
+        ruling: &Ruling,
+        does: impl FnOnce() -> CommandOutcome,
+    ) {
+        let what = self.inner().command_done(number, ruling, does);
+        self.wish(what, authors, ruling);
     }
 
     /// What the verifier is to be told of the set that rules, once devices judge by this one.
     pub(super) fn in_force_since(&self, confirmed: u64, ruling: &Ruling) -> Option<Up> {
-        let mut state = self.state();
-        let (set, origins) = state.ruling.as_ref()?;
-        if confirmed < set.number.get() || state.told == Some(*set) {
+        let mut inner = self.inner();
+        let (set, origins) = inner.ruling.as_ref()?;
+        if confirmed < set.number.get() || inner.owed != Some(*set) {
             return None;
         }
         let set = *set;
@@ -132,34 +271,193 @@ impl Held {
         // More guests than can be told of are in force all the same.
         let guests = guests.take(bartizan_stream::limits::MAX_GUESTS).collect();
         let guests = GuestPolicies::new(guests).unwrap_or_default();
-        state.told = Some(set);
+        (inner.told, inner.owed) = (Some(set), None);
         Some(Up::PolicyInForce { set, guests })
     }
 
-    /// Does a command, unless it was done already; what it came to.
-    pub(super) fn command(&self, number: NonZeroU64, does: impl FnOnce() -> CommandOutcome) -> Up {
-        let mut state = self.state();
-        let outcome = match state.command {
-            Some((last, outcome)) if number == last => outcome,
-            // An older one was answered, or was never to be done by this machine.
-            Some((last, _)) if number < last => CommandOutcome::Failed,
-            // It would be the last one for ever.
-            _ if is_ahead(number, now_s()) => CommandOutcome::Failed,
-            _ => {
-                let outcome = does();
-                state.command = Some((number, outcome));
-                outcome
+    fn wish(&self, what: What, authors: &Authors, ruling: &Ruling) {
+        let mut inner = self.inner();
+        let stream = inner.stream;
+        inner.wishes.push_back(Wish { stream, what });
+        inner.go_on(authors, ruling);
+        drop(inner);
+        self.changed();
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Begins with what waits, until something is to be kept.
+    fn go_on(&mut self, authors: &Authors, ruling: &Ruling) {
+        loop {
+            let free = match &self.standing {
+                Standing::Unknown => false,
+                Standing::Lost(_) => true,
+                Standing::Kept(kept) => !kept.is_storing(),
+            };
+            let Some(Wish { stream, what }) = free.then(|| self.wishes.pop_front()).flatten()
+            else {
+                return;
+            };
+            match what {
+                What::Say(up) => self.answer(Answer { stream, up }),
+                What::Keep(command, isolated) => self.keep_command(stream, command, isolated),
+                What::Rule(offered) => {
+                    let number = offered.number();
+                    if let Err(Refused { reason, detail }) =
+                        self.keep_set(stream, offered, authors, ruling)
+                    {
+                        tracing::error!(
+                            set = number,
+                            detail,
+                            "policies are refused; what ruled rules on"
+                        );
+                        let up = Up::PolicyRefused {
+                            number,
+                            reason,
+                            detail: Detail::cut(&detail),
+                        };
+                        self.answer(Answer { stream, up });
+                    }
+                }
             }
-        };
-        Up::CommandDone {
-            number,
-            outcome,
-            detail: Detail::default(),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn keep_set(
+        &mut self,
+        stream: Stream,
+        offered: message::PolicySet,
+        authors: &Authors,
+        ruling: &Ruling,
+    ) -> Result<(), Refused> {
+        let kept = match &mut self.standing {
+            Standing::Kept(kept) => kept,
+            Standing::Lost(why) => return Err(Refused::lost(why)),
+            Standing::Unknown => return Err(Refused::lost("nothing is known of it yet")),
+        };
+        let number = offered.number();
+        if is_ahead(number, now_s()) {
+            return Err(Refused::ahead(number));
+        }
+        let rules = self.ruling.as_ref().map(|(held, _)| *held);
+        let Some(taken) = Taken::of(&offered, kept.state(), rules, authors, ruling)? else {
+            // It rules already.
+            if let Some(held) = rules {
+                self.owe(stream, held);
+            }
+            return Ok(());
+        };
+        let state = State {
+            seen: taken.authentic.seen().clone(),
+            set: Some(offered),
+            ..kept.state().clone()
+        };
+        kept.begin(state).map_err(|error| Refused::failed(&error))?;
+        self.then = Some(Then::Rules(stream, taken));
+        Ok(())
+    }
+
+    /// What is wished for a command: it is done here, unless it was done already.
+    fn command_done(
+        &mut self,
+        number: NonZeroU64,
+        ruling: &Ruling,
+        does: impl FnOnce() -> CommandOutcome,
+    ) -> What {
+        let failed = What::Say(done(number, CommandOutcome::Failed));
+        match self.command {
+            // Its answer was lost; where it is not kept yet, that comes before this.
+            Some(last) if number == last.number => return What::Say(done(number, last.outcome)),
+            // An older one was answered, or was never to be done by this machine.
+            Some(last) if number < last.number => return failed,
+            // It would be the last one for ever.
+            _ if is_ahead(number, now_s()) => return failed,
+            _ => {}
+        }
+        let may = !matches!(self.standing, Standing::Lost(_))
+            && ruling.isolated_vms().len() < MAX_ISOLATED;
+        if !may {
+            return failed;
+        }
+        let outcome = does();
+        let command = Command { number, outcome };
+        self.command = Some(command);
+        What::Keep(command, ruling.isolated_vms())
+    }
+
+    fn keep_command(&mut self, stream: Stream, command: Command, isolated: BTreeSet<[u8; 16]>) {
+        let Command { number, outcome } = command;
+        let begun = match &mut self.standing {
+            Standing::Kept(kept) => {
+                let state = State {
+                    command: Some(command),
+                    isolated,
+                    ..kept.state().clone()
+                };
+                kept.begin(state).is_ok()
+            }
+            _ => false,
+        };
+        let up = |outcome| Answer {
+            stream,
+            up: done(number, outcome),
+        };
+        match begun {
+            true => self.then = Some(Then::Answers(up(outcome))),
+            false => {
+                let outcome = CommandOutcome::Failed;
+                self.command = Some(Command { number, outcome });
+                self.answer(up(outcome));
+            }
+        }
+    }
+
+    /// Puts a set in force.
+    fn rules(
+        &mut self,
+        number: NonZeroU64,
+        authentic: &bartizan_policy::AuthenticSet,
+        ruling: &Ruling,
+    ) -> HeldSet {
+        ruling.rule(number.get(), authentic.policies().to_vec());
+        let digest = *authentic.digest();
+        let held = HeldSet { number, digest };
+        self.ruling = Some((held, authentic.origins().to_vec()));
+        tracing::info!(
+            set = number,
+            policies = authentic.policies().len(),
+            "policies rule"
+        );
+        held
+    }
+
+    /// The verifier waits to be told that this set is in force.
+    fn owe(&mut self, stream: Stream, held: HeldSet) {
+        if stream == self.stream {
+            self.owed = Some(held);
+        }
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        if answer.stream == self.stream {
+            self.answers.push_back(answer.up);
+        }
+    }
+}
+
+fn done(number: NonZeroU64, outcome: CommandOutcome) -> Up {
+    Up::CommandDone {
+        number,
+        outcome,
+        detail: Detail::default(),
     }
 }
 

@@ -1,12 +1,23 @@
 use std::num::NonZeroU64;
 
+use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::csr::EphemeralKey;
+use bartizan_attestation::host::StoredState;
+use bartizan_attestation::identity::CardId;
+use bartizan_attestation::keys::{StateKey, StateRecord};
 use bartizan_policy::{Author, AuthorKey, Format, sign_policy};
 use bartizan_stream::Bytes;
-use bartizan_stream::message::PolicySet;
+use bartizan_stream::message::{Hello, PolicySet, RefusalReason, Up};
 use serde_json::json;
 
 use super::*;
+use crate::sealed::{Due, Loss};
+
+fn fresh() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).unwrap();
+    bytes
+}
 
 fn text(name: &str, serial: u64) -> String {
     json!({
@@ -44,22 +55,115 @@ struct Rig {
     authors: Authors,
     ruling: Ruling,
     held: Held,
+    card: Kept,
 }
 
+/// What card and vault have.
+#[derive(Clone, Default)]
+struct Kept {
+    record: Option<StateRecord>,
+    sealed: Option<Vec<u8>>,
+    is_away: bool,
+}
+
+const CARD: CardId = CardId([5; 32]);
+
 impl Rig {
+    /// An enclave that starts for the first time.
     fn new() -> Self {
         let key = EphemeralKey::generate().unwrap();
-        Self {
-            authors: authors(&key),
+        Self::started(authors(&key), key, Kept::default())
+    }
+
+    /// An enclave that starts with what the card has kept.
+    fn started(authors: Authors, key: EphemeralKey, card: Kept) -> Self {
+        let rig = Self {
+            authors,
             key,
             ruling: Ruling::default(),
-            held: Held::new([1; 16]),
+            held: Held::new(fresh()),
+            card,
+        };
+        let _lost = rig.load();
+        rig
+    }
+
+    fn load(&self) -> Result<(), Loss> {
+        let stored = StoredState {
+            key: StateKey::new([7; 32]),
+            record: self.card.record,
+            sealed: self.card.sealed.clone().map(Into::into),
+        };
+        self.held.restore(CARD, stored, &self.authors, &self.ruling)
+    }
+
+    /// The same enclave, started again.
+    fn restart(self) -> Self {
+        let card = Kept {
+            is_away: false,
+            ..self.card
+        };
+        Self::started(self.authors, self.key, card)
+    }
+
+    /// The card keeps what is due, if it is there.
+    fn keep(&mut self) {
+        while let Some(Due { number, sealed }) = self.held.due() {
+            if self.card.is_away {
+                return;
+            }
+            let digest = Sha384::of(&sealed);
+            self.card.record = Some(StateRecord { number, digest });
+            self.card.sealed = Some(sealed);
+            self.held.stored(number, &self.authors, &self.ruling);
         }
     }
 
-    fn take(&self, set: &PolicySet) -> Result<(), RefusalReason> {
-        let taken = self.held.take(set, &self.authors, &self.ruling);
-        taken.map_err(|refused| refused.reason)
+    /// Offers a set.
+    fn offer(&self, set: &PolicySet) {
+        self.held.take(set.clone(), &self.authors, &self.ruling);
+    }
+
+    /// Offers a set, and has the card keep it.
+    fn take(&mut self, set: &PolicySet) -> Result<(), RefusalReason> {
+        self.offer(set);
+        self.keep();
+        match self.held.answer() {
+            None => Ok(()),
+            Some(Up::PolicyRefused { reason, number, .. }) => {
+                assert_eq!(number, set.number());
+                Err(reason)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn hello(&self) -> Hello {
+        self.held.hello().0
+    }
+
+    /// Has a command done that comes to this; whether it was, and the answer, if there is one.
+    fn command(&mut self, of: u64, outcome: CommandOutcome) -> (bool, Option<CommandOutcome>) {
+        let mut done = false;
+        let does = || {
+            done = true;
+            outcome
+        };
+        self.held
+            .command(number(of), &self.authors, &self.ruling, does);
+        self.keep();
+        let answer = self.held.answer().map(|answer| match answer {
+            Up::CommandDone {
+                number: answered,
+                outcome,
+                ..
+            } => {
+                assert_eq!(answered, number(of));
+                outcome
+            }
+            other => panic!("{other:?}"),
+        });
+        (done, answer)
     }
 
     fn rules(&self) -> u64 {
@@ -69,10 +173,10 @@ impl Rig {
 
 #[test]
 fn a_set_rules_and_is_acknowledged_once() {
-    let rig = Rig::new();
+    let mut rig = Rig::new();
     assert_eq!(rig.held.in_force_since(0, &rig.ruling), None);
-    rig.take(&set(3, &[signed(&rig.key, &text("web", 1))]))
-        .unwrap();
+    let first = set(3, &[signed(&rig.key, &text("web", 1))]);
+    rig.take(&first).unwrap();
     assert_eq!(rig.rules(), 3);
     assert_eq!(
         rig.held.in_force_since(2, &rig.ruling),
@@ -84,7 +188,7 @@ fn a_set_rules_and_is_acknowledged_once() {
     };
     assert_eq!(told.number, number(3));
     assert_eq!(rig.held.in_force_since(3, &rig.ruling), None);
-    assert_eq!(rig.held.hello().in_force, Some(told));
+    assert_eq!(rig.hello().in_force, Some(told));
     // Another signature of the same text is another set.
     let other_signature = set(3, &[signed(&rig.key, &text("web", 1))]);
     assert_eq!(rig.take(&other_signature), Err(RefusalReason::Rollback));
@@ -92,7 +196,7 @@ fn a_set_rules_and_is_acknowledged_once() {
 
 #[test]
 fn the_same_set_is_taken_again_and_an_older_one_is_not() {
-    let rig = Rig::new();
+    let mut rig = Rig::new();
     let policies = [signed(&rig.key, &text("web", 7))];
     rig.take(&set(5, &policies)).unwrap();
     rig.take(&set(5, &policies)).unwrap();
@@ -109,9 +213,9 @@ fn the_same_set_is_taken_again_and_an_older_one_is_not() {
 
 #[test]
 fn what_no_author_signed_so_is_refused_and_what_ruled_rules_on() {
-    let rig = Rig::new();
-    rig.take(&set(1, &[signed(&rig.key, &text("web", 1))]))
-        .unwrap();
+    let mut rig = Rig::new();
+    let first = set(1, &[signed(&rig.key, &text("web", 1))]);
+    rig.take(&first).unwrap();
     let stranger = EphemeralKey::generate().unwrap();
     let invented = signed(&stranger, &text("web", 2));
     let mut edited = signed(&rig.key, &text("web", 2));
@@ -137,40 +241,30 @@ fn what_no_author_signed_so_is_refused_and_what_ruled_rules_on() {
 /// Known attack: a verifier that was taken over for a moment leaves a number behind that no other comes after.
 #[test]
 fn a_number_that_no_verifier_has_come_to_is_not_taken() {
-    let rig = Rig::new();
+    let mut rig = Rig::new();
     let policies = [signed(&rig.key, &text("web", 1))];
     let now = crate::run::now_s();
     for ahead in [u64::MAX, now + 2 * 3600] {
         assert_eq!(rig.take(&set(ahead, &policies)), Err(RefusalReason::Failed));
-        let Up::CommandDone { outcome, .. } = rig.held.command(number(ahead), || {
-            panic!("command {ahead} is done");
-        }) else {
-            panic!("no answer");
-        };
-        assert_eq!(outcome, CommandOutcome::Failed);
+        let not_done = (false, Some(CommandOutcome::Failed));
+        assert_eq!(rig.command(ahead, CommandOutcome::Done), not_done);
     }
     assert_eq!(rig.rules(), 0);
-    assert_eq!(rig.held.hello().last_command, 0);
+    assert_eq!(rig.hello().last_command, 0);
     rig.take(&set(now + 60, &policies)).unwrap();
     assert_eq!(rig.rules(), now + 60);
 }
 
 #[test]
 fn a_command_is_done_once() {
-    let held = Held::new([1; 16]);
-    let mut done = 0;
-    let mut ask = |of: u64| {
-        let answer = held.command(number(of), || {
-            done += 1;
-            CommandOutcome::Done
-        });
-        match answer {
-            Up::CommandDone { outcome, .. } => (outcome, done),
-            other => panic!("{other:?}"),
-        }
-    };
-    assert_eq!(ask(4), (CommandOutcome::Done, 1));
-    assert_eq!(ask(4), (CommandOutcome::Done, 1), "the answer was lost");
-    assert_eq!(ask(3), (CommandOutcome::Failed, 1));
-    assert_eq!(ask(5), (CommandOutcome::Done, 2));
+    use CommandOutcome::{Done, Failed, NoGuest};
+    let mut rig = Rig::new();
+    assert_eq!(rig.command(4, Done), (true, Some(Done)));
+    assert_eq!(rig.command(4, Failed), (false, Some(Done)));
+    assert_eq!(rig.command(3, Done), (false, Some(Failed)));
+    assert_eq!(rig.command(5, NoGuest), (true, Some(NoGuest)));
+    assert_eq!(rig.hello().last_command, 5);
 }
+
+mod restarts;
+mod serving;

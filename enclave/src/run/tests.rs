@@ -14,15 +14,30 @@ fn enclave(fleet: &Fleet) -> Enclave {
     Enclave::new(Config::parse(&config.to_string()).unwrap()).unwrap()
 }
 
-/// Answers the next request.
+async fn say(link: &mut DuplexStream, answer: &FromCard) {
+    aio::write_frame(link, answer, ENCLAVE_FRAME).await.unwrap();
+}
+
+fn busy() -> FromCard {
+    FromCard::Refused(CardRefusal::Busy("come again".into()))
+}
+
+/// Waits until certificates are asked for; there is no time for anything else.
+async fn asked(link: &mut DuplexStream) {
+    loop {
+        let asked = timeout(DEADLINE, aio::read_frame(link, ENCLAVE_FRAME));
+        if let ForCard::Certify { .. } = asked.await.unwrap().unwrap() {
+            return;
+        }
+        say(link, &busy()).await;
+    }
+}
+
+/// Answers the next request for certificates.
 async fn answer(link: &mut DuplexStream, enclave: &Enclave, card: &Card) {
-    let asked = timeout(DEADLINE, aio::read_frame(link, ENCLAVE_FRAME));
-    let ForCard::Certify { .. } = asked.await.unwrap().unwrap();
+    asked(link).await;
     let (tls, evidence) = (enclave.keys.tls(), &enclave.keys.evidence);
-    let answer = certified(card, tls, evidence);
-    aio::write_frame(link, &answer, ENCLAVE_FRAME)
-        .await
-        .unwrap();
+    say(link, &certified(card, tls, evidence)).await;
 }
 
 #[tokio::test]
@@ -38,16 +53,8 @@ async fn the_card_is_asked_again_where_the_verifier_refuses_the_enclave() {
         enclave.refused.notify_one();
         answer(&mut far, &enclave, &card).await;
         enclave.refused.notify_one();
-        let refusal = CardRefusal::Busy("the enclave was certified too often".into());
-        let asked = timeout(
-            DEADLINE,
-            aio::read_frame::<ForCard>(&mut far, ENCLAVE_FRAME),
-        );
-        asked.await.unwrap().unwrap();
-        let refused = FromCard::Refused(refusal);
-        aio::write_frame(&mut far, &refused, ENCLAVE_FRAME)
-            .await
-            .unwrap();
+        asked(&mut far).await;
+        say(&mut far, &busy()).await;
     };
     let (ended, ()) = tokio::join!(asking, answering);
     let ended = ended.unwrap_err();

@@ -19,7 +19,7 @@ mod operator;
 mod supervisor;
 
 pub use card::{CardRefusal, CardReply, CardRequest, HostDescription, Judgement};
-pub use enclave::{ENCLAVE_FRAME, ForCard, FromCard};
+pub use enclave::{ENCLAVE_FRAME, ForCard, FromCard, StoredState};
 pub use guests::{FROM_ENCLAVE_FRAME, FromEnclave, RunningGuest, TO_ENCLAVE_FRAME, ToEnclave};
 pub use measurer::{
     FromMeasurer, MeasurerContext, Outcome, RamRange, ReportKeyRotated, ToMeasurer,

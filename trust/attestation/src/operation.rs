@@ -111,6 +111,9 @@ pub enum Operation {
     /// Have this host certified anew, for the same card identity key; where another waits for its certificate, for that one.
     #[n(31)]
     RenewCertificate,
+    /// Forget the state of this host's enclave: it begins as the first time, and takes the set of policies that comes next.
+    #[n(80)]
+    ResetEnclaveState,
 }
 
 /// A key that an operator may have rotated.
@@ -158,6 +161,7 @@ impl Operation {
             Self::RotateReportKey { .. } => "rotate-report-key",
             Self::AttestHost => "attest-host",
             Self::RenewCertificate => "renew-certificate",
+            Self::ResetEnclaveState => "reset-enclave-state",
         }
     }
 
@@ -176,9 +180,10 @@ impl Operation {
             | Self::StopGuest { .. }
             | Self::ReadConsole { .. }
             | Self::AttestHost => Role::Runner,
-            Self::RotateKeys { .. } | Self::RotateReportKey { .. } | Self::RenewCertificate => {
-                Role::Administrator
-            }
+            Self::RotateKeys { .. }
+            | Self::RotateReportKey { .. }
+            | Self::RenewCertificate
+            | Self::ResetEnclaveState => Role::Administrator,
         }
     }
 
@@ -192,7 +197,8 @@ impl Operation {
             | Self::ListKeys
             | Self::KeyHistory
             | Self::AttestHost
-            | Self::RenewCertificate => Vec::new(),
+            | Self::RenewCertificate
+            | Self::ResetEnclaveState => Vec::new(),
             Self::ShowGuest { vm } | Self::RotateReportKey { vm } => vec![("vm", vm.clone())],
             Self::StopGuest { vm, force } => {
                 vec![("vm", vm.clone()), ("force", force.to_string())]
@@ -227,7 +233,8 @@ impl Operation {
             | Self::ListKeys
             | Self::KeyHistory
             | Self::AttestHost
-            | Self::RenewCertificate => true,
+            | Self::RenewCertificate
+            | Self::ResetEnclaveState => true,
         }
     }
 }

@@ -61,7 +61,7 @@ pub struct Hello {
     pub source: Source,
     /// The evidence that the enclave still has.
     pub span: Span,
-    /// The set that is in force; `None` if none ever was.
+    /// The set that is in force; `None` if none was confirmed to be since the enclave was started.
     pub in_force: Option<HeldSet>,
     /// The number of the last command that it took; 0 if it took none.
     pub last_command: u64,

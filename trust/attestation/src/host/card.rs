@@ -206,4 +206,19 @@ pub enum CardRefusal {
     #[n(11)]
     #[error("this host's boot is still under way; try again")]
     BootUnderWay,
+    /// That is not the state of the enclave that comes next: there is another enclave of this host, or its state was reset.
+    #[n(12)]
+    #[error("state {asked} of the enclave does not come after {recorded}, the newest")]
+    StateOrder {
+        /// The number of the newest; 0 where there is none.
+        #[n(0)]
+        recorded: u64,
+        /// The number that was to be it.
+        #[n(1)]
+        asked: u64,
+    },
+    /// The enclave has asked for its state before the card has certified it over this link.
+    #[n(13)]
+    #[error("an enclave is certified before it is given its state")]
+    NotCertified,
 }

@@ -1,12 +1,13 @@
 //! Enclave → card, inside the TLS link between the two. The card opens that link, the enclave asks.
 
+use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::CardRefusal;
-use crate::keys::EnclaveChains;
+use crate::keys::{EnclaveChains, StateKey, StateRecord};
 
-/// Largest frame either way, in bytes.
-pub const ENCLAVE_FRAME: usize = 64 << 10;
+/// Largest frame either way, in bytes: a sealed state, and some.
+pub const ENCLAVE_FRAME: usize = StateRecord::MAX_SEALED + (64 << 10);
 
 /// What the enclave asks its card.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -22,6 +23,21 @@ pub enum ForCard {
         #[cbor(n(1), with = "minicbor::bytes")]
         evidence: Vec<u8>,
     },
+    /// What is there of this enclave's state. Asked after [`ForCard::Certify`] on the same link, as what follows. Answer:
+    /// [`FromCard::State`].
+    #[n(1)]
+    LoadState,
+    /// Keep the next state, the newest from then on; the same once more changes nothing. Answer: [`FromCard::Stored`], once it is on disk
+    /// and the vault has recorded it.
+    #[n(2)]
+    StoreState {
+        /// Its number: one more than the newest's.
+        #[n(0)]
+        number: u64,
+        /// Sealed, at most [`StateRecord::MAX_SEALED`] bytes.
+        #[cbor(n(1), with = "minicbor::bytes")]
+        sealed: Vec<u8>,
+    },
 }
 
 /// What the card answers.
@@ -33,4 +49,25 @@ pub enum FromCard {
     /// Refused.
     #[n(1)]
     Refused(#[n(0)] CardRefusal),
+    /// The state.
+    #[n(2)]
+    State(#[n(0)] StoredState),
+    /// It is kept.
+    #[n(3)]
+    Stored,
+}
+
+/// What a card has of the state of its enclave.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct StoredState {
+    /// What it is sealed with.
+    #[n(0)]
+    pub key: StateKey,
+    /// The newest, by the vault's word; none where there never was one, or it was reset.
+    #[n(1)]
+    pub record: Option<StateRecord>,
+    /// The sealed state that fits the record; none where there is no such, which is lost then.
+    #[n(2)]
+    pub sealed: Option<ByteVec>,
 }

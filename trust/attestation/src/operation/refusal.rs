@@ -189,6 +189,14 @@ pub enum OperationRefusal {
     #[n(27)]
     #[error("the verifier takes no more of this host for now: {0}")]
     VerifierBusy(#[n(0)] String),
+    /// The enclave's state is not reset.
+    #[n(80)]
+    #[error("the enclave's state was not reset: {0}")]
+    NotReset(#[n(0)] String),
+    /// The vault was to forget the enclave's state, and did not answer.
+    #[n(81)]
+    #[error("whether the enclave's state was reset is not known: {0}; order it once more")]
+    ResetUnknown(#[n(0)] String),
 }
 
 impl OperationRefusal {
@@ -224,6 +232,8 @@ impl OperationRefusal {
             Self::NotRenewed(_) => "not-renewed",
             Self::RenewalUnknown(_) => "renewal-unknown",
             Self::VerifierBusy(_) => "verifier-busy",
+            Self::NotReset(_) => "not-reset",
+            Self::ResetUnknown(_) => "reset-unknown",
         }
     }
 }

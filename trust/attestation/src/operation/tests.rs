@@ -55,6 +55,7 @@ fn each() -> Vec<Operation> {
         Operation::RotateReportKey { vm: vm() },
         Operation::AttestHost,
         Operation::RenewCertificate,
+        Operation::ResetEnclaveState,
     ]
 }
 
@@ -113,8 +114,13 @@ fn whoever_looks_changes_nothing() {
             "key-history"
         ]
     );
-    for key in ["rotate-keys", "rotate-report-key", "renew-certificate"] {
-        assert!(!of(Role::Runner).contains(&key));
+    for changes in [
+        "rotate-keys",
+        "rotate-report-key",
+        "renew-certificate",
+        "reset-enclave-state",
+    ] {
+        assert!(!of(Role::Runner).contains(&changes));
     }
     assert!(of(Role::Runner).contains(&"attest-host"));
     assert_eq!(of(Role::Administrator).len(), each().len());
