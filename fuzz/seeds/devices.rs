@@ -37,7 +37,11 @@ pub(crate) fn seeds() -> Vec<Seed> {
             chain(&[(0x180, 32, INDIRECT, 0)]),
         ),
         ("net_frame", "datagram", [vec![0; 12], datagram()].concat()),
-        ("net_frame", "extensions", [vec![0; 12], extensions()].concat()),
+        (
+            "net_frame",
+            "extensions",
+            [vec![0; 12], extensions()].concat(),
+        ),
         ("net_chain", "datagram", frame_chain()),
         ("net_dhcp", "discover", discover()),
         ("vsock_exchange", "request", exchange()),
