@@ -37,6 +37,11 @@ pub(crate) fn seeds() -> Vec<Seed> {
             chain(&[(0x180, 32, INDIRECT, 0)]),
         ),
         ("net_frame", "datagram", [vec![0; 12], datagram()].concat()),
+        (
+            "net_frame",
+            "extensions",
+            [vec![0; 12], extensions()].concat(),
+        ),
         ("net_chain", "datagram", frame_chain()),
         ("net_dhcp", "discover", discover()),
         ("vsock_exchange", "request", exchange()),
@@ -106,6 +111,20 @@ fn datagram() -> Vec<u8> {
         [2, 0, 0, 0, 7, 2, 2, 0, 0, 0, 7, 1, 8, 0].as_slice(),
         &[0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0x66, 0x35],
         &[10, 77, 0, 1, 10, 77, 0, 2],
+        &[3, 232, 0, 53, 0, 8, 0, 0],
+    ]
+    .concat()
+}
+
+/// A datagram over IPv6, behind hop-by-hop options (a router alert) and destination options (padding).
+fn extensions() -> Vec<u8> {
+    [
+        [2, 0, 0, 0, 7, 2, 2, 0, 0, 0, 7, 1, 0x86, 0xdd].as_slice(),
+        &[0x60, 0, 0, 0, 0, 24, 0, 64],
+        &[0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+        &[0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2],
+        &[60, 0, 5, 2, 0, 0, 1, 0],
+        &[17, 0, 1, 4, 0, 0, 0, 0],
         &[3, 232, 0, 53, 0, 8, 0, 0],
     ]
     .concat()

@@ -315,6 +315,7 @@ fn devices() -> Vec<Seed> {
         cid: 42,
         services: vec![service],
         network: None,
+        runs: false,
     };
     vec![
         seed(

@@ -51,6 +51,8 @@ struct Admitted {
     ticket: Ticket,
     services: Services,
     network: Option<Interface>,
+    /// Whether its guest ran before it was admitted here.
+    ran: bool,
     /// The vsock device, as long as it serves.
     vsock: Weak<Link>,
     /// Likewise the network device.
@@ -61,8 +63,8 @@ struct Admitted {
 pub(super) enum Permit {
     /// A vsock device that reaches these.
     Vsock(Services),
-    /// A network device.
-    Network(Interface),
+    /// A network device, and whether its guest ran before this process knew it.
+    Network(Interface, bool),
 }
 
 /// A device is not admitted.
@@ -114,6 +116,7 @@ impl Admissions {
             cid,
             services,
             network,
+            runs,
         } = admission;
         if *cid < FIRST_CID || *cid == u32::MAX {
             return Err(AdmissionError::BadCid(*cid));
@@ -141,11 +144,13 @@ impl Admissions {
             ticket: *ticket,
             services,
             network: network.clone(),
+            ran: *runs,
             vsock: Weak::new(),
             net: Weak::new(),
         };
         match former {
             Some(same) if same.ticket == *ticket => {
+                admitted.ran = same.ran;
                 admitted.vsock = same.vsock;
                 if same.network == admitted.network {
                     admitted.net = same.net;
@@ -157,6 +162,9 @@ impl Admissions {
             None => {}
         }
         by_cid.insert(*cid, admitted);
+        if let Some(interface) = network {
+            self.decisions.admit(interface.guest);
+        }
         Ok(())
     }
 
@@ -211,7 +219,7 @@ impl Admissions {
             DeviceKind::Network => {
                 let interface = admitted.network.clone()?;
                 admitted.net = Arc::downgrade(link);
-                Some(Permit::Network(interface))
+                Some(Permit::Network(interface, admitted.ran))
             }
         }
     }
@@ -258,6 +266,7 @@ mod tests {
             cid,
             services: Vec::new(),
             network: None,
+            runs: false,
         }
     }
 

@@ -12,6 +12,7 @@ mod socket;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 pub(crate) use accept::accept;
 use admissions::{Admissions, LinkNumber, Permit};
@@ -47,6 +48,8 @@ struct Devices {
     limits: Limits,
     fabric: Arc<Fabric>,
     decisions: Arc<Decisions>,
+    /// When this process began to serve.
+    began: Instant,
 }
 
 /// Accepts daemon and supervisors, and serves a device for each of the latter, until the listener fails. Where a device
@@ -63,6 +66,7 @@ pub fn serve(
         limits: config.limits(),
         fabric: Arc::default(),
         decisions: Arc::clone(decisions),
+        began: Instant::now(),
     });
     let watched = Arc::clone(&devices);
     thread::Builder::new()
@@ -153,7 +157,7 @@ impl Devices {
                 };
                 device::serve(attachment).map_err(anyhow::Error::from)
             }),
-            Permit::Network(interface) => {
+            Permit::Network(interface, ran) => {
                 let plug = match self.fabric.plug(interface) {
                     Ok(plug) => plug,
                     Err(error) => return refuse(link.stream(), &error),
@@ -165,6 +169,7 @@ impl Devices {
                         numbers: self.fabric.numbers.clone(),
                         decisions: Arc::clone(&self.decisions),
                         limits: net::flow::Limits::default(),
+                        picks_up_until: ran.then(|| self.began + net::flow::PICK_UP),
                     };
                     net::device::serve(attachment).map_err(anyhow::Error::from)
                 })

@@ -106,13 +106,24 @@ impl Decisions {
         self.changed.notify_all();
     }
 
-    /// Forgets what was decided of all other guests: their boots are over.
+    /// A guest's boot begins.
+    pub fn admit(&self, guest: Guest) {
+        self.lock().told.admit(guest);
+    }
+
+    /// Of the guests that were admitted only these are: what was decided of the others is forgotten, their boots are over.
     pub fn retain(&self, guests: &[Guest]) {
         self.lock().told.retain(guests);
     }
 
+    /// What is to be written.
+    #[cfg(test)]
+    pub(crate) fn take_said(&self) -> Vec<FromDevices> {
+        self.lock().outbox.drain(..).collect()
+    }
+
     /// Takes what was decided, if it came by the link in use.
-    fn hear(&self, number: u64, said: ToDevices) {
+    pub(crate) fn hear(&self, number: u64, said: ToDevices) {
         let mut state = self.lock();
         if state.number != number {
             return;
@@ -142,7 +153,7 @@ impl Decisions {
     }
 
     /// Another link, in the place of the former one.
-    fn replace(&self, link: &Arc<UnixStream>) -> u64 {
+    pub(crate) fn replace(&self, link: &Arc<UnixStream>) -> u64 {
         let mut state = self.lock();
         if let Some(former) = state.link.replace(Arc::clone(link)) {
             // One that is not connected any more ends by itself.

@@ -12,7 +12,7 @@ use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 
 use super::deliver::{DeliverError, deliver};
 use super::fabric::{Plug, Segment, Station};
-use super::flow::{Flows, Limits, Numbers};
+use super::flow::{Flows, Limits, Numbers, Records};
 use super::frame::Mac;
 use super::header::feature;
 use super::packet::Packet;
@@ -41,6 +41,8 @@ pub struct Attachment {
     pub decisions: Arc<Decisions>,
     /// What its guest may have held.
     pub limits: Limits,
+    /// Until when TCP connections are taken up that began before this process did, where its guest ran already then.
+    pub picks_up_until: Option<Instant>,
 }
 
 /// Why a device ended without having been detached.
@@ -71,7 +73,7 @@ struct Device {
 }
 
 /// All but what QEMU says.
-struct Core {
+pub(super) struct Core {
     port: Port,
     plug: Plug,
     decisions: Arc<Decisions>,
@@ -79,7 +81,6 @@ struct Core {
     arrived: VecDeque<Packet>,
     /// For the guest, to be delivered once it has room.
     ready: VecDeque<Packet>,
-    refused: u64,
 }
 
 impl Directory for Segment {
@@ -96,6 +97,7 @@ impl Device {
             numbers,
             decisions,
             limits,
+            picks_up_until,
         } = attachment;
         let epoll =
             Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC).map_err(std::io::Error::from)?);
@@ -108,20 +110,13 @@ impl Device {
             space: None,
         };
         let backend = Backend::new(offer, Arc::clone(&epoll), KICKS)?;
-        let interface = plug.station().interface.clone();
-        let flows = Flows::new(interface.guest, limits, numbers, Instant::now());
-        decisions.join(plug.station());
+        let guest = plug.station().interface.guest;
+        let mut flows = Flows::new(guest, limits, numbers, Instant::now());
+        flows.pick_up_until(picks_up_until);
         Ok(Self {
             qemu: Front::new(qemu, backend, true)?,
             epoll,
-            core: Core {
-                port: Port::new(interface, flows),
-                plug,
-                decisions,
-                arrived: VecDeque::new(),
-                ready: VecDeque::new(),
-                refused: 0,
-            },
+            core: Core::new(plug, flows, decisions),
             link,
         })
     }
@@ -172,22 +167,38 @@ impl Device {
 }
 
 impl Core {
+    pub(super) fn new(plug: Plug, flows: Flows, decisions: Arc<Decisions>) -> Self {
+        decisions.join(plug.station());
+        Self {
+            port: Port::new(plug.station().interface.clone(), flows),
+            plug,
+            decisions,
+            arrived: VecDeque::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
     /// Moves at most a batch of packets each way. Returns whether there may be more to move at once.
-    fn turn(&mut self, backend: &mut Backend, now: Instant) -> bool {
+    pub(super) fn turn(&mut self, backend: &mut Backend, now: Instant) -> bool {
         let mut onward = Onward::default();
-        self.read_mail(&mut onward);
+        self.read_mail(&mut onward, now);
         let sends_more = self.take_sent(backend, &mut onward, now);
         let receives_more = self.give(backend, now);
         self.port.flows.expire(now);
         self.decisions.ask(self.port.flows.take_questions());
-        onward.go(&self.plug);
+        tell(&self.port.flows.take_records());
+        let lost = onward.go(&self.plug);
+        if lost > 0 {
+            self.port
+                .refuse(Direction::Egress, &Refusal::InboxFull, lost);
+        }
         backend.rings.tx.signal();
         backend.rings.rx.signal();
         sends_more || receives_more
     }
 
     /// What was decided, before any packet is looked at.
-    fn read_mail(&mut self, onward: &mut Onward) {
+    fn read_mail(&mut self, onward: &mut Onward, now: Instant) {
         let wants_packets = self.arrived.is_empty() && self.ready.is_empty();
         let mail = self.plug.station().inbox.take(wants_packets);
         if let Some(isolated) = mail.isolated {
@@ -212,7 +223,7 @@ impl Core {
             self.decisions.in_force(GuestEpoch { guest, epoch });
         }
         for verdict in &mail.verdicts {
-            for (way, packet) in self.port.settle(verdict) {
+            for (way, packet) in self.port.settle(verdict, now) {
                 match way {
                     Direction::Egress => onward.add(packet),
                     Direction::Ingress => self.ready.push_back(packet),
@@ -248,7 +259,7 @@ impl Core {
                     self.ready.push_back(packet);
                 }
                 Ok(Sent::Answered(_) | Sent::Taken) => {}
-                Err(refusal) => self.count(&refusal),
+                Err(refusal) => self.port.refuse(Direction::Egress, &refusal, 1),
             }
         }
         true
@@ -277,7 +288,7 @@ impl Core {
                     self.ready.push_front(packet);
                     return false;
                 }
-                Err(error) => self.count(&error),
+                Err(error) => self.port.refuse(Direction::Ingress, &error.into(), 1),
             }
         }
         true
@@ -295,24 +306,29 @@ impl Core {
             match fitted {
                 Ok(Some(packet)) => return Some(packet),
                 Ok(None) => {}
-                Err(refusal) => self.count(&refusal),
+                Err(refusal) => self.port.refuse(Direction::Ingress, &refusal, 1),
             }
         }
     }
+}
 
-    /// A hostile guest can cause this at will: only powers of two are logged.
-    fn count(&mut self, error: &dyn std::error::Error) {
-        self.refused += 1;
-        if self.refused.is_power_of_two() {
-            let guest = self.port.interface().guest;
-            tracing::warn!(?guest, refused = self.refused, %error, "a packet is refused");
-        }
+/// What is known of flows that are over.
+fn tell(records: &Records) {
+    for record in &records.kept {
+        tracing::debug!(?record, "a flow is over");
+    }
+    if records.lost > 0 {
+        tracing::debug!(records.lost, "and others");
     }
 }
 
 impl Drop for Core {
     fn drop(&mut self) {
         self.decisions.leave(self.plug.station());
+        let guest = self.port.interface().guest;
+        for (way, reason, refused) in self.port.refusals().iter() {
+            tracing::info!(?guest, ?way, %reason, refused, "refused while the device served");
+        }
     }
 }
 
@@ -330,13 +346,17 @@ impl Onward {
     }
 
     /// What has no room there is lost, as on any network.
-    fn go(self, plug: &Plug) {
+    ///
+    /// Returns how many had none.
+    fn go(self, plug: &Plug) -> u64 {
+        let mut lost = 0;
         for (mac, packets) in self.0 {
             let station: Option<Arc<Station>> = plug.segment().station(mac);
             if let Some(station) = station {
-                station.inbox.put(packets);
+                lost += station.inbox.put(packets);
             }
         }
+        lost
     }
 }
 
@@ -345,3 +365,6 @@ fn watch(epoll: &OwnedFd, descriptor: impl AsFd, token: u64) -> std::io::Result<
     epoll::add(epoll, descriptor, token, epoll::EventFlags::IN)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{
+    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
+use std::time::Duration;
 
 use bartizan_local::admission::Interface;
 
@@ -11,17 +14,30 @@ use super::frame::Mac;
 use super::guard;
 use super::inbox::Inbox;
 
+/// How long a device waits for one of its addresses whose end is under way: a former boot's, as a rule.
+const HANDOVER: Duration = Duration::from_secs(1);
+
 /// All segments of this host, and who decides on their flows.
 #[derive(Debug, Default)]
 pub struct Fabric {
     segments: Mutex<HashMap<String, Arc<Segment>>>,
+    /// A station left its segment.
+    left: Condvar,
     /// For the questions of all guests.
     pub numbers: Numbers,
 }
 
 /// Guests that may reach one another, as far as policies let them.
 #[derive(Debug, Default)]
-pub struct Segment(RwLock<HashMap<Mac, Arc<Station>>>);
+pub struct Segment(RwLock<Stations>);
+
+/// Who is there.
+#[derive(Debug, Default)]
+struct Stations {
+    by_mac: HashMap<Mac, Arc<Station>>,
+    /// Of each address: whose it is.
+    by_address: HashMap<IpAddr, Mac>,
+}
 
 /// A guest's network device, for others.
 #[derive(Debug)]
@@ -52,18 +68,24 @@ pub enum FabricError {
 }
 
 impl Fabric {
-    /// Puts a device on its segment.
+    /// Puts a device on its segment. Waits shortly where another has one of its addresses that may be about to end.
     pub fn plug(self: &Arc<Self>, interface: Interface) -> Result<Plug, FabricError> {
         let name = interface.segment.clone();
         let station = Arc::new(Station {
             interface,
             inbox: Inbox::new()?,
         });
-        let mut segments = self.segments();
-        let segment = Arc::clone(segments.entry(name.clone()).or_default());
-        if !segment.add(&station) {
-            return Err(FabricError::Taken(name));
-        }
+        let mut added = None;
+        let is_taken = |segments: &mut HashMap<String, Arc<Segment>>| {
+            let segment = segments.entry(name.clone()).or_default();
+            added = segment.add(&station).then(|| Arc::clone(segment));
+            added.is_none()
+        };
+        let waited = self
+            .left
+            .wait_timeout_while(self.segments(), HANDOVER, is_taken);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        let segment = added.ok_or(FabricError::Taken(name))?;
         Ok(Plug {
             fabric: Arc::clone(self),
             segment,
@@ -97,6 +119,8 @@ impl Drop for Plug {
         if self.segment.is_empty() {
             segments.remove(&self.station.interface.segment);
         }
+        drop(segments);
+        self.fabric.left.notify_all();
     }
 }
 
@@ -104,47 +128,67 @@ impl Segment {
     /// The station of that address.
     #[must_use]
     pub fn station(&self, mac: Mac) -> Option<Arc<Station>> {
-        let stations = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        stations.get(&mac).cloned()
+        self.read().by_mac.get(&mac).cloned()
     }
 
     /// Whose an IP address is.
     #[must_use]
     pub fn whose(&self, address: IpAddr) -> Option<Mac> {
-        let stations = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut all = stations.iter();
-        all.find_map(|(mac, station)| guard::is_own(&station.interface, address).then_some(*mac))
+        self.read().by_address.get(&address).copied()
     }
 
+    /// Returns whether none has one of its addresses, and it is there now.
     fn add(&self, station: &Arc<Station>) -> bool {
-        let mut stations = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let new = &station.interface;
-        let mac = Mac(new.mac);
-        let is_taken = |other: &Station| clash(new, &other.interface);
-        if stations.values().any(|other| is_taken(other)) {
+        let mut stations = self.write();
+        let (mac, addresses) = (Mac(station.interface.mac), addresses(&station.interface));
+        let is_taken = addresses
+            .iter()
+            .any(|address| stations.by_address.contains_key(address));
+        if is_taken || stations.by_mac.contains_key(&mac) {
             return false;
         }
-        stations.insert(mac, Arc::clone(station));
+        let by_address = addresses.into_iter().map(|address| (address, mac));
+        stations.by_address.extend(by_address);
+        stations.by_mac.insert(mac, Arc::clone(station));
         true
     }
 
     fn remove(&self, station: &Arc<Station>) {
-        let mut stations = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        stations.remove(&Mac(station.interface.mac));
+        let mut stations = self.write();
+        stations.by_mac.remove(&Mac(station.interface.mac));
+        for address in addresses(&station.interface) {
+            stations.by_address.remove(&address);
+        }
     }
 
     fn is_empty(&self) -> bool {
-        let stations = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        stations.is_empty()
+        self.read().by_mac.is_empty()
     }
+
+    fn read(&self) -> RwLockReadGuard<'_, Stations> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Stations> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All addresses of a device, as [`guard::is_own`] says.
+fn addresses(interface: &Interface) -> Vec<IpAddr> {
+    let v4 = interface.ipv4.map(|ip| IpAddr::V4(ip.address));
+    let v6 = interface.ipv6.map(|ip| IpAddr::V6(ip.address));
+    let local = IpAddr::V6(guard::link_local(Mac(interface.mac)));
+    [v4, v6, Some(local)].into_iter().flatten().collect()
 }
 
 /// Whether two devices on one segment would have an address in common.
 #[must_use]
 pub(crate) fn clash(one: &Interface, other: &Interface) -> bool {
-    let v4 = one.ipv4.map(|ip| IpAddr::V4(ip.address));
-    let v6 = one.ipv6.map(|ip| IpAddr::V6(ip.address));
-    let mut own = v4.into_iter().chain(v6);
+    let mut own = addresses(one).into_iter();
     one.segment == other.segment
         && (one.mac == other.mac || own.any(|address| guard::is_own(other, address)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bartizan_local::admission::Interface;
 
-use super::frame::{Arp, Body, Frame, Ip, Mac, Neighbour, NeighbourKind, Transport};
+use super::frame::{Arp, Body, Frame, Icmp, Ip, Mac, Neighbour, NeighbourKind, Transport};
 
 /// A guest says what it is not, or tells others what is not its to tell.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
@@ -34,6 +34,10 @@ pub enum Spoof {
 
 /// The port that a DHCP server sends from, and that of DHCPv6's (RFC 2131 section 4.1, RFC 8415 section 7.2).
 const DHCP_SERVERS: [u16; 2] = [67, 547];
+/// The port that clients listen at: only servers have something for it.
+const DHCP_CLIENTS: [u16; 2] = [68, 546];
+/// Messages of ICMP by which routers change others' routes: redirects (RFC 792), advertisements (RFC 1256).
+const OF_ROUTERS: [u8; 2] = [5, 9];
 /// Of a message of neighbour discovery that was on no other link (RFC 4861 section 7.1).
 const NO_HOP: u8 = 255;
 
@@ -93,8 +97,14 @@ fn check_arp(interface: &Interface, arp: &Arp) -> Result<(), Spoof> {
 fn check_ip(interface: &Interface, ip: &Ip) -> Result<(), Spoof> {
     match &ip.transport {
         Transport::Neighbour(message) => return check_neighbour(interface, ip, message),
-        Transport::Udp { source, .. } if DHCP_SERVERS.contains(source) => {
+        Transport::Udp {
+            source,
+            destination,
+        } if DHCP_SERVERS.contains(source) || DHCP_CLIENTS.contains(destination) => {
             return Err(Spoof::DhcpServer);
+        }
+        Transport::Icmp(Icmp::Other { kind }) if !ip.is_v6() && OF_ROUTERS.contains(kind) => {
+            return Err(Spoof::Router);
         }
         // Whoever asks for an address has none yet (RFC 2131 section 4.1).
         Transport::Udp {

@@ -7,18 +7,31 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bartizan_local::flow::{Epoch, Verdict};
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::frame::Mac;
 use super::packet::Packet;
+use super::shares::Shares;
 
-/// Most that waits for a guest's thread: packets, bytes of them, verdicts.
-const MOST_PACKETS: usize = 1024;
-const MOST_BYTES: usize = 4 << 20;
+/// Most that waits for a guest's thread: packets, bytes of them, verdicts. One sender alone gets half of the former two.
+///
+/// Known attack: one guest sends so much to another that nothing of the others' gets there, whether its packets are allowed or
+/// not, since that is looked at by the receiver's thread.
+const MOST_PACKETS: usize = 2048;
+const MOST_BYTES: usize = 8 << 20;
 const MOST_VERDICTS: usize = 1024;
 
 /// A guest's inbox. Its eventfd is this process's alone: nobody else can have a thread wait in it.
 #[derive(Debug)]
 pub struct Inbox {
-    mail: Mutex<Mail>,
+    content: Mutex<Content>,
     wake: OwnedFd,
+}
+
+#[derive(Debug)]
+struct Content {
+    mail: Mail,
+    /// Of those packets, by their senders.
+    packets: Shares<Mac>,
+    bytes: Shares<Mac>,
 }
 
 /// What was in it. Of what replaces what was said before, only the last.
@@ -26,7 +39,6 @@ pub struct Inbox {
 pub struct Mail {
     /// For the guest, in order.
     pub packets: VecDeque<Packet>,
-    bytes: usize,
     /// Answers to its questions.
     pub verdicts: Vec<Verdict>,
     /// Somebody else decides from now on, and has told nothing yet.
@@ -43,7 +55,11 @@ impl Inbox {
     /// An empty one.
     pub fn new() -> std::io::Result<Self> {
         Ok(Self {
-            mail: Mutex::default(),
+            content: Mutex::new(Content {
+                mail: Mail::default(),
+                packets: Shares::new(MOST_PACKETS),
+                bytes: Shares::new(MOST_BYTES),
+            }),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         })
     }
@@ -55,19 +71,26 @@ impl Inbox {
     }
 
     /// Puts packets in; returns how many there was no room for.
-    pub fn put(&self, packets: impl IntoIterator<Item = Packet>) -> usize {
+    pub fn put(&self, packets: impl IntoIterator<Item = Packet>) -> u64 {
         let mut lost = 0;
-        self.change(|mail| {
-            for packet in packets {
-                let bytes = mail.bytes + packet.bytes.len();
-                if mail.packets.len() >= MOST_PACKETS || bytes > MOST_BYTES {
-                    lost += 1;
-                } else {
-                    mail.bytes = bytes;
-                    mail.packets.push_back(packet);
-                }
+        let mut content = self.lock();
+        let Content {
+            mail,
+            packets: counts,
+            bytes,
+        } = &mut *content;
+        for packet in packets {
+            let (sender, size) = (packet.frame.source, packet.bytes.len());
+            if counts.fits(sender, 1) && bytes.fits(sender, size) {
+                counts.add(sender, 1);
+                bytes.add(sender, size);
+                mail.packets.push_back(packet);
+            } else {
+                lost += 1;
             }
-        });
+        }
+        drop(content);
+        self.notify();
         lost
     }
 
@@ -92,25 +115,56 @@ impl Inbox {
 
     /// Changes what it says.
     pub fn change(&self, change: impl FnOnce(&mut Mail)) {
-        change(&mut self.lock());
-        // A counter that is full wakes as well.
-        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+        change(&mut self.lock().mail);
+        self.notify();
     }
 
     /// Takes all that is in it, but packets only where they are wanted.
     pub fn take(&self, packets: bool) -> Mail {
         // Before looking: what comes in between wakes once more.
         let _ = rustix::io::read(&self.wake, &mut [0; 8]);
-        let mut mail = self.lock();
-        let mut taken = std::mem::take(&mut *mail);
-        if !packets {
-            std::mem::swap(&mut taken.packets, &mut mail.packets);
-            std::mem::swap(&mut taken.bytes, &mut mail.bytes);
+        let mut content = self.lock();
+        let mut taken = std::mem::take(&mut content.mail);
+        if packets {
+            content.packets.clear();
+            content.bytes.clear();
+        } else {
+            std::mem::swap(&mut taken.packets, &mut content.mail.packets);
         }
         taken
     }
 
-    fn lock(&self) -> MutexGuard<'_, Mail> {
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    fn notify(&self) {
+        // A counter that is full wakes as well.
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::sample::{ipv4, station, udp};
+
+    fn packet(from: u8) -> Packet {
+        Packet::own(ipv4(station(from), station(9), 17, &udp(1, 2, b"data"))).unwrap()
+    }
+
+    /// Known attack: one sender fills the inbox.
+    #[test]
+    fn a_flood_by_one_leaves_room_for_the_others() {
+        let inbox = Inbox::new().unwrap();
+        let flood = (0..1_000_000).map(|_| packet(1));
+        assert_eq!(inbox.put(flood), 1_000_000 - MOST_PACKETS as u64 / 2);
+        assert_eq!(inbox.put((0..100).map(|_| packet(2))), 0);
+        let sizes = |mail: &Mail| mail.packets.len();
+        // What is not taken is still counted.
+        assert_eq!(sizes(&inbox.take(false)), 0);
+        assert_eq!(inbox.put([packet(1)]), 1);
+        assert_eq!(sizes(&inbox.take(true)), MOST_PACKETS / 2 + 100);
+        assert_eq!(inbox.put([packet(1)]), 0);
     }
 }

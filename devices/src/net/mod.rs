@@ -27,8 +27,10 @@ mod inbox;
 mod interface;
 pub mod packet;
 pub mod port;
+pub mod refusals;
 #[cfg(test)]
 mod sample;
+mod shares;
 
 pub use deliver::{DeliverError, deliver};
 pub(crate) use fabric::clash;

@@ -20,6 +20,17 @@ pub struct Packet {
     pub work: Work,
     /// Its bytes, from its Ethernet header on.
     pub bytes: Vec<u8>,
+    /// Where its connection's handshake is on no record: who began it, as the sender's side found.
+    pub begun_by: Option<Beginner>,
+}
+
+/// Who began a connection, as seen from one of its packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Beginner {
+    /// The packet's sender.
+    Sender,
+    /// Its receiver.
+    Receiver,
 }
 
 /// What a guest sent is no frame that is carried.
@@ -72,7 +83,12 @@ impl Packet {
     ) -> Result<Self, PacketError> {
         let frame = Frame::parse(&bytes)?;
         let work = header.check(&frame, features, mtu)?;
-        Ok(Self { frame, work, bytes })
+        Ok(Self {
+            frame,
+            work,
+            bytes,
+            begun_by: None,
+        })
     }
 
     /// A frame of the device's own, with nothing left to do.
@@ -81,6 +97,7 @@ impl Packet {
             frame: Frame::parse(&bytes)?,
             work: Work::Done,
             bytes,
+            begun_by: None,
         })
     }
 

@@ -6,11 +6,13 @@ use std::time::Instant;
 use bartizan_local::admission::Interface;
 use bartizan_local::flow::{Direction, Verdict};
 
+use super::deliver::DeliverError;
 use super::dhcp;
 use super::flow::{FlowError, Flows, Judged};
 use super::frame::{Arp, ArpOperation, Body, Frame, Ip, Mac, Neighbour, NeighbourKind, Transport};
 use super::guard::{self, Spoof};
 use super::packet::{Packet, PacketError};
+use super::refusals::Refusals;
 
 /// Whose addresses are, on the guest's segment.
 pub trait Directory {
@@ -24,6 +26,7 @@ pub struct Port {
     interface: Interface,
     /// Its flows.
     pub flows: Flows,
+    refusals: Refusals,
     is_isolated: bool,
 }
 
@@ -59,15 +62,22 @@ pub enum Refusal {
     /// It is not for this guest.
     #[error("the packet is not for this guest")]
     Misdirected,
+    /// Its receiver has as many of its sender's that wait as there may be.
+    #[error("the receiver is too slow for its sender")]
+    InboxFull,
+    /// The guest's buffers do not take it.
+    #[error(transparent)]
+    Delivery(#[from] DeliverError),
 }
 
 impl Port {
     /// Of a device with these flows.
     #[must_use]
-    pub const fn new(interface: Interface, flows: Flows) -> Self {
+    pub fn new(interface: Interface, flows: Flows) -> Self {
         Self {
             interface,
             flows,
+            refusals: Refusals::default(),
             is_isolated: false,
         }
     }
@@ -81,6 +91,18 @@ impl Port {
     /// Cuts the guest from every network, or lets it back.
     pub const fn isolate(&mut self, isolated: bool) {
         self.is_isolated = isolated;
+    }
+
+    /// Packets that go that way do not pass.
+    pub fn refuse(&mut self, way: Direction, refusal: &Refusal, packets: u64) {
+        let guest = self.interface.guest;
+        self.refusals.count(guest, way, refusal, packets);
+    }
+
+    /// How many did not, and why.
+    #[must_use]
+    pub const fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// Takes a packet of the guest's.
@@ -104,7 +126,10 @@ impl Port {
                     source: 68,
                     destination: 67,
                 } => self.answer(dhcp::answer(&self.interface, &packet)),
-                _ if !is_at(segment, ip.destination, packet.frame.destination) => {
+                // Known attack: a guest that speaks to itself has its flow judged as both sides of one.
+                _ if packet.frame.destination == packet.frame.source
+                    || !is_at(segment, ip.destination, packet.frame.destination) =>
+                {
                     Err(Refusal::Nobody)
                 }
                 _ => Ok(match self.flows.judge(packet, Direction::Egress, now)? {
@@ -133,11 +158,11 @@ impl Port {
     }
 
     /// Takes a verdict; returns what it lets pass, each with its way.
-    pub fn settle(&mut self, verdict: &Verdict) -> Vec<(Direction, Packet)> {
+    pub fn settle(&mut self, verdict: &Verdict, now: Instant) -> Vec<(Direction, Packet)> {
         if verdict.guest != self.interface.guest {
             return Vec::new();
         }
-        let mut released = self.flows.settle(verdict);
+        let mut released = self.flows.settle(verdict, now);
         if self.is_isolated {
             released.clear();
         }

@@ -102,3 +102,27 @@ pub(crate) fn arp_request(from: Station, target: Ipv4Addr) -> Vec<u8> {
     .concat();
     ethernet(from, everybody, 0x0806, &body)
 }
+
+/// What devices are told of the station of that number.
+pub(crate) fn interface(number: u8) -> bartizan_local::admission::Interface {
+    use bartizan_local::admission::{Interface, Ipv4, Ipv6};
+    let Station { mac, v4, v6 } = station(number);
+    Interface {
+        guest: bartizan_local::flow::Guest {
+            vm: [number; 16],
+            boot: 1,
+        },
+        segment: "front".into(),
+        mac,
+        ipv4: Some(Ipv4 {
+            address: v4,
+            prefix: 24,
+            gateway: None,
+        }),
+        ipv6: Some(Ipv6 {
+            address: v6,
+            prefix: 64,
+        }),
+        mtu: 1500,
+    }
+}

@@ -87,18 +87,20 @@ impl Daemon {
 
     /// Has a CID admitted by its [`ticket`].
     pub(crate) fn admit(&self, cid: u32, services: &[(u32, PathBuf)]) {
-        self.admit_with(cid, services, None);
+        self.admit_with(cid, services, None, false);
     }
 
-    /// As [`Self::admit`], with a network device.
+    /// As [`Self::admit`], with a network device, of a guest that may run already.
     pub(crate) fn admit_with(
         &self,
         cid: u32,
         services: &[(u32, PathBuf)],
         network: Option<Interface>,
+        runs: bool,
     ) {
         let admission = Admission {
             network,
+            runs,
             ..admission(ticket(cid), cid, services)
         };
         let reply = ask(&self.hypervisor(), &AdmissionRequest::Admit(admission));
@@ -249,6 +251,7 @@ pub(crate) fn admission(ticket: Ticket, cid: u32, services: &[(u32, PathBuf)]) -
         cid,
         services: services.iter().map(service).collect(),
         network: None,
+        runs: false,
     }
 }
 

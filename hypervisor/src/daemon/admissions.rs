@@ -192,7 +192,12 @@ impl Keeper {
         let Some(entry) = self.admitted.get_mut(&vm) else {
             return Ok(());
         };
-        let reply = say(link, &AdmissionRequest::Admit(entry.admission.clone())).await?;
+        let admission = Admission {
+            // Nobody waits any more for it to be admitted first.
+            runs: entry.waiting.is_none(),
+            ..entry.admission.clone()
+        };
+        let reply = say(link, &AdmissionRequest::Admit(admission)).await?;
         let admitted = match reply {
             AdmissionReply::Done => Ok(()),
             AdmissionReply::Refused(why) => Err(why),

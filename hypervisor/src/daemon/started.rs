@@ -174,6 +174,8 @@ impl Started {
             cid: self.cid,
             services: services.collect(),
             network: self.network.as_ref().map(|network| self.interface(network)),
+            // Who tells devices knows whether it told them before.
+            runs: false,
         }
     }
 

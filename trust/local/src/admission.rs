@@ -66,6 +66,9 @@ pub struct Admission {
     /// Its network device, where it has one.
     #[n(3)]
     pub network: Option<Interface>,
+    /// Whether it was started before this, so that it may have connections of which devices that were just started know nothing.
+    #[n(4)]
+    pub runs: bool,
 }
 
 /// A guest's network device: all that it may say it is.
@@ -166,6 +169,7 @@ mod tests {
             cid: 3,
             services: Vec::new(),
             network: None,
+            runs: false,
         };
         let shown = format!("{:?}", AdmissionRequest::Admit(admission));
         assert!(

@@ -100,7 +100,7 @@ pub struct Flow {
 }
 
 /// Who begins a flow.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Direction {
     /// The other end.

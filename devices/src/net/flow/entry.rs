@@ -4,27 +4,41 @@ use std::time::{Duration, Instant};
 
 use bartizan_local::flow::{Direction, Epoch, Flow};
 
+use super::FlowError;
+use super::budget::Holder;
 use super::record::Record;
 use super::tcp::{self, Step, Tcp, TcpError};
 use super::verdicts::Ruling;
-use crate::net::frame::{Flags, Transport};
+use crate::net::frame::{Flags, Icmp, Transport};
 use crate::net::packet::Packet;
 
-/// How long a flow waits for its verdict, and how long one that was denied is remembered.
+/// How long a flow waits for its verdict, and how long one that was denied is remembered, whatever else comes of it.
 const WAITING: Duration = Duration::from_secs(10);
+/// Most questions of one echo flow that may be answered late.
+const MOST_ECHOES: u16 = 256;
 
 /// A flow.
 #[derive(Debug)]
 pub(super) struct Entry {
     /// As it is asked about.
     pub(super) flow: Flow,
-    pub(super) standing: Standing,
+    /// Who has it held here.
+    pub(super) holder: Holder,
+    standing: Standing,
+    /// Since when it has stood so.
+    since: Instant,
     progress: Progress,
+    /// Where its handshake is on no record: whether the other direction is to be tried, too.
+    pub(super) picked_up: Option<OrOther>,
     began: Instant,
     last: Instant,
     /// Of the guest's packets, and of those for it.
     bytes: [u64; 2],
 }
+
+/// Whether a connection may have begun the other way as well.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct OrOther(pub(super) bool);
 
 /// What may become of a flow's packets.
 #[derive(Debug)]
@@ -33,12 +47,16 @@ pub(super) enum Standing {
     Asked(u64, Vec<(Direction, Packet)>),
     /// It was decided.
     Judged(Ruling),
+    /// The question was not answered in time: the next packet asks again.
+    Lapsed,
 }
 
-/// How far it is, by its protocol.
+/// How far a flow is, by its protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Progress {
+pub(super) enum Progress {
     Tcp(Tcp),
+    /// How many echoes may still be answered.
+    Echo(u16),
     /// Whether there was an answer.
     Other(bool),
 }
@@ -52,40 +70,48 @@ pub(super) enum Seen {
     Anew,
 }
 
-impl Entry {
-    /// A flow that begins with this packet, whose verdict is not known yet.
-    pub(super) fn begin(
-        flow: Flow,
-        standing: Standing,
-        transport: &Transport,
-        now: Instant,
-    ) -> Self {
-        let progress = match transport {
-            Transport::Tcp { .. } => Progress::Tcp(Tcp::Asked),
-            _ => Progress::Other(false),
-        };
-        Self {
-            flow,
-            standing,
-            progress,
-            began: now,
-            last: now,
-            bytes: [0; 2],
-        }
-    }
-
-    /// Whether a packet may begin a flow.
-    pub(super) fn may_begin(transport: &Transport) -> Result<(), TcpError> {
+impl Progress {
+    /// Of a flow that this packet may begin.
+    pub(super) fn begin(transport: &Transport) -> Result<Self, TcpError> {
         match transport {
             Transport::Tcp { flags, .. } => {
                 tcp::check(*flags)?;
                 if tcp::begins(*flags) {
-                    Ok(())
+                    Ok(Self::Tcp(Tcp::Asked))
                 } else {
                     Err(TcpError::Handshake)
                 }
             }
-            _ => Ok(()),
+            Transport::Icmp(Icmp::EchoRequest { .. }) => Ok(Self::Echo(1)),
+            _ => Ok(Self::Other(false)),
+        }
+    }
+
+    /// Whether it is a TCP connection whose handshake is not done.
+    pub(super) const fn is_half_open(self) -> bool {
+        matches!(self, Self::Tcp(tcp) if tcp.is_half_open())
+    }
+}
+
+impl Entry {
+    /// A flow that begins, whose verdict is known or asked for.
+    pub(super) const fn new(
+        flow: Flow,
+        holder: Holder,
+        standing: Standing,
+        progress: Progress,
+        now: Instant,
+    ) -> Self {
+        Self {
+            flow,
+            holder,
+            standing,
+            since: now,
+            progress,
+            picked_up: None,
+            began: now,
+            last: now,
+            bytes: [0; 2],
         }
     }
 
@@ -95,19 +121,32 @@ impl Entry {
         transport: &Transport,
         way: Direction,
         now: Instant,
-    ) -> Result<Seen, TcpError> {
+    ) -> Result<Seen, FlowError> {
         let by_beginner = way == self.flow.direction;
+        let is_denied = self.is_denied();
         match (&mut self.progress, transport) {
             (Progress::Tcp(state), Transport::Tcp { flags, .. }) => {
                 let flags: Flags = *flags;
                 tcp::check(flags)?;
+                let ended = state.has_ended();
                 match state.step(by_beginner, flags)? {
                     Step::On(next) => *state = next,
                     Step::Anew => return Ok(Seen::Anew),
                 }
+                if ended {
+                    // Known attack: a connection that is closed is used on, and kept by that.
+                    return Ok(Seen::OfIt);
+                }
             }
+            (Progress::Echo(open), Transport::Icmp(Icmp::EchoReply { .. })) => {
+                // Known attack: one question, and data in answers to it without end.
+                *open = open.checked_sub(1).ok_or(FlowError::Unasked)?;
+            }
+            (Progress::Echo(open), _) => *open = open.saturating_add(1).min(MOST_ECHOES),
+            // What the one end may not begin the other one may: its packet is no answer to what did not pass.
+            (Progress::Other(_), _) if is_denied && !by_beginner => return Ok(Seen::Anew),
             (Progress::Other(answered), _) => *answered |= !by_beginner,
-            (Progress::Tcp(_), _) => return Err(TcpError::Flags),
+            (Progress::Tcp(_), _) => return Err(TcpError::Flags.into()),
         }
         self.last = now;
         Ok(Seen::OfIt)
@@ -122,34 +161,113 @@ impl Entry {
         *bytes = bytes.saturating_add(size as u64);
     }
 
+    pub(super) const fn began(&self) -> Instant {
+        self.began
+    }
+
+    pub(super) const fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// The packets that wait for a verdict, where one is waited for.
+    pub(super) const fn held(&mut self) -> Option<&mut Vec<(Direction, Packet)>> {
+        match &mut self.standing {
+            Standing::Asked(_, held) => Some(held),
+            _ => None,
+        }
+    }
+
+    /// From now on it stands so; returns how it stood.
+    pub(super) const fn stand(&mut self, standing: Standing, now: Instant) -> Standing {
+        self.since = now;
+        std::mem::replace(&mut self.standing, standing)
+    }
+
+    /// It is asked about under another number, and waits on as long as it would have.
+    pub(super) const fn renumber(&mut self, other: u64) {
+        if let Standing::Asked(number, _) = &mut self.standing {
+            *number = other;
+        }
+    }
+
+    /// A connection whose handshake is on no record is taken for one that the other end began.
+    pub(super) fn turn(&mut self, flow: Flow) {
+        self.flow = flow;
+        self.picked_up = Some(OrOther(false));
+        if let Progress::Tcp(Tcp::PickedUp(by_beginner)) = &mut self.progress {
+            *by_beginner = !*by_beginner;
+        }
+    }
+
+    /// Whether it could still turn out to have begun the other way.
+    pub(super) const fn may_turn(&self) -> bool {
+        matches!(
+            (self.picked_up, self.progress),
+            (Some(OrOther(true)), Progress::Tcp(Tcp::PickedUp(_)))
+        )
+    }
+
     /// Whether its verdict is waited for.
     pub(super) const fn is_asked(&self) -> bool {
         matches!(self.standing, Standing::Asked(..))
     }
 
-    /// Whether it has to be asked about again, or was decided by another judge.
-    pub(super) fn is_stale(&self, present: Epoch, judge: u64) -> bool {
-        let of_another = |ruling: &Ruling| judge != ruling.judge;
-        matches!(&self.standing, Standing::Judged(ruling) if !ruling.epoch.holds_in(present) || of_another(ruling))
+    const fn is_denied(&self) -> bool {
+        matches!(&self.standing, Standing::Judged(ruling) if !ruling.allowed)
     }
 
+    /// Whether it is a TCP connection whose handshake is not done.
+    pub(super) const fn is_half_open(&self) -> bool {
+        self.progress.is_half_open()
+    }
+
+    /// Whether it has to be asked about again: it was decided before what holds now, or by another judge, or not in time.
+    pub(super) fn is_stale(&self, present: Epoch, judge: u64) -> bool {
+        match &self.standing {
+            Standing::Judged(ruling) => !ruling.epoch.holds_in(present) || judge != ruling.judge,
+            Standing::Lapsed => true,
+            Standing::Asked(..) => false,
+        }
+    }
+
+    /// Whether both ends have taken part in it, which the other end of a question that is not answered cannot know.
+    const fn is_established(&self) -> bool {
+        match self.progress {
+            Progress::Tcp(tcp) => !tcp.is_half_open() && !tcp.has_ended(),
+            Progress::Other(answered) => answered,
+            Progress::Echo(_) => false,
+        }
+    }
+
+    /// Whether its question waits in vain, and it is worth to be asked about again.
+    pub(super) fn has_lapsed(&self, now: Instant) -> bool {
+        self.is_asked() && self.is_established() && self.waited(now) >= WAITING
+    }
+
+    /// Known attack: whoever sends on, in vain, keeps a flow waiting, or denied, for ever. So this counts from when it began to
+    /// stand so, and only what may pass keeps a flow by its packets.
     pub(super) fn is_over(&self, now: Instant) -> bool {
-        let patience = match (&self.standing, self.progress) {
-            (Standing::Asked(..), _) => WAITING,
-            (Standing::Judged(ruling), _) if !ruling.allowed => WAITING,
-            (_, Progress::Tcp(tcp)) => tcp.patience(),
+        if self.is_denied() || (self.is_asked() && !self.is_established()) {
+            return self.waited(now) >= WAITING;
+        }
+        let patience = match self.progress {
+            Progress::Tcp(tcp) => tcp.patience(),
             // RFC 4787 REQ-5 wants two minutes and more of UDP.
-            (_, Progress::Other(true)) => Duration::from_secs(180),
-            (_, Progress::Other(false)) => Duration::from_secs(30),
+            Progress::Other(true) => Duration::from_secs(180),
+            Progress::Other(false) | Progress::Echo(_) => Duration::from_secs(30),
         };
         now.saturating_duration_since(self.last) >= patience
+    }
+
+    fn waited(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
     }
 
     /// What is to be told of it.
     pub(super) fn record(&self) -> Record {
         let (allowed, reason) = match &self.standing {
             Standing::Judged(ruling) => (ruling.allowed, Some(ruling.reason.clone())),
-            Standing::Asked(..) => (false, None),
+            Standing::Asked(..) | Standing::Lapsed => (false, None),
         };
         let [sent, received] = self.bytes;
         Record {

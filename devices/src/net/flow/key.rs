@@ -116,6 +116,20 @@ impl Key {
         })
     }
 
+    /// By whom a connection of it was begun, more likely than not: who has the lower port serves. Of the same connection each
+    /// end's side says the same. None where there are no ports.
+    pub(super) fn likely_begun(&self) -> Option<Direction> {
+        let Ends::Ports { local, peer } = self.ends else {
+            return None;
+        };
+        let serves = (peer, self.peer) < (local, self.local);
+        Some(if serves {
+            Direction::Egress
+        } else {
+            Direction::Ingress
+        })
+    }
+
     /// As it is asked about, begun that way by a message of that type where it is of ICMP.
     pub(super) fn flow(&self, begun: Direction, icmp_type: Option<u8>) -> Flow {
         let port = match (self.ends, begun) {

@@ -4,24 +4,30 @@
 //!                 ┌── a cached verdict is wide enough ─────────────┐
 //!   first packet ─┤                                                ▼
 //!                 └── asked: held ── Verdict ──────────────► allowed │ denied ── idle, closed ──► gone
-//!                          ▲                                       │
-//!                          └──── its epoch does not hold any more ─┘
+//!                      ▲     └─ no answer: lapsed ─┐               │
+//!                      └──── the next packet ──────┴─ its epoch does not hold any more
 //! ```
 //!
-//! All that a guest, or whoever speaks to it, can have held here is bounded by [`Limits`]. What exceeds a bound is refused,
-//! never let by.
+//! All that a guest, or whoever speaks to it, can have held here is bounded by [`Limits`], of which nobody can take all. What
+//! exceeds a bound is refused, never let by.
 
 mod asked;
+mod begin;
+mod budget;
 mod entry;
 mod key;
+mod pick_up;
 mod record;
 mod table;
 mod tcp;
 mod verdicts;
 
+pub use asked::Numbers;
+pub use budget::Limits;
 pub use key::Key;
-pub use record::Record;
-pub use table::{Flows, Judged, Limits, Numbers};
+pub use pick_up::PICK_UP;
+pub use record::{Record, Records};
+pub use table::{Flows, Judged};
 pub use tcp::TcpError;
 
 /// Why a packet does not pass.
@@ -39,13 +45,22 @@ pub enum FlowError {
     /// TCP's rules are broken.
     #[error(transparent)]
     Tcp(#[from] TcpError),
-    /// The guest has too many flows.
-    #[error("the guest has too many flows")]
+    /// An answer to an echo that was answered, or never asked.
+    #[error("more echoes are answered than were asked")]
+    Unasked,
+    /// The sender's side takes the one end for who began the connection, and this side the other.
+    #[error("the connection's handshake is on no record, and its two sides differ on who began it")]
+    Beginner,
+    /// Whoever begins the flow has as many as it may have.
+    #[error("there are too many flows of whoever begins this one")]
     TooManyFlows,
-    /// Too many flows of the guest wait for a verdict.
-    #[error("too many of the guest's flows wait for a verdict")]
+    /// Likewise of connections whose handshake is not done.
+    #[error("there are too many half-open connections of whoever begins this one")]
+    TooManyHalfOpen,
+    /// Likewise of flows that wait for a verdict.
+    #[error("too many flows of whoever began this one wait for a verdict")]
     TooManyQuestions,
-    /// Too many packets of the flow, or of the guest, wait for a verdict.
-    #[error("too many of the guest's packets wait for a verdict")]
+    /// Too many packets of the flow, or of their sender, wait for a verdict.
+    #[error("too many of the sender's packets wait for a verdict")]
     TooManyHeld,
 }

@@ -1,12 +1,11 @@
-//! What is remembered of a flow that is over.
+//! What is remembered of a flow that is over, until it is told.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_local::flow::Flow;
 
-/// Most that are remembered of one guest.
+/// Most of one guest that wait to be told.
 const MOST: usize = 1024;
 
 /// A flow that is over.
@@ -28,21 +27,21 @@ pub struct Record {
     pub reason: Option<Arc<str>>,
 }
 
-/// The newest records of one guest.
-#[derive(Debug, Default)]
-pub(super) struct Records(VecDeque<Record>);
+/// The flows of one guest that are over since this was asked last.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Records {
+    /// From the oldest on.
+    pub kept: Vec<Record>,
+    /// How many there was no room for.
+    pub lost: u64,
+}
 
 impl Records {
     pub(super) fn keep(&mut self, record: Record) {
-        tracing::debug!(?record, "a flow is over");
-        if self.0.len() >= MOST {
-            self.0.pop_front();
+        if self.kept.len() < MOST {
+            self.kept.push(record);
+        } else {
+            self.lost += 1;
         }
-        self.0.push_back(record);
-    }
-
-    /// From the oldest on.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Record> {
-        self.0.iter()
     }
 }

@@ -1,57 +1,22 @@
 //! All flows of one guest.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bartizan_local::flow::{Direction, Epoch, Flow, Guest, Question, Verdict};
+use bartizan_local::flow::{Direction, Epoch, Guest, Question, Verdict};
 
 use super::FlowError;
-use super::asked::Asked;
+use super::asked::{Asked, Numbers};
+use super::budget::{Budget, Holder, Limits};
 use super::entry::{Entry, Seen, Standing};
 use super::key::{Key, Part};
-use super::record::{Record, Records};
+use super::pick_up;
+use super::record::Records;
 use super::verdicts::{Ruling, Verdicts};
-use crate::net::frame::{Ip, Transport};
 use crate::net::packet::Packet;
 
 /// Between two looks for flows that are over.
 const SWEEP: Duration = Duration::from_secs(1);
-
-/// What one guest may have held here.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limits {
-    /// Flows.
-    pub flows: usize,
-    /// Questions that are not answered yet.
-    pub questions: usize,
-    /// Packets of one flow that wait for its verdict.
-    pub held_of_flow: usize,
-    /// Bytes of all packets that wait.
-    pub held_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            flows: 16 << 10,
-            questions: 256,
-            held_of_flow: 4,
-            held_bytes: 512 << 10,
-        }
-    }
-}
-
-/// Numbers for questions: none twice in the life of this process.
-#[derive(Clone, Debug, Default)]
-pub struct Numbers(Arc<AtomicU64>);
-
-impl Numbers {
-    fn next(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed)
-    }
-}
 
 /// What becomes of a packet.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,19 +30,21 @@ pub enum Judged {
 /// One guest's flows.
 #[derive(Debug)]
 pub struct Flows {
-    guest: Guest,
-    limits: Limits,
-    numbers: Numbers,
-    entries: HashMap<Key, Entry>,
-    asked: Asked,
-    verdicts: Verdicts,
+    pub(super) guest: Guest,
+    pub(super) budget: Budget,
+    pub(super) numbers: Numbers,
+    pub(super) entries: HashMap<Key, Entry>,
+    pub(super) asked: Asked,
+    pub(super) verdicts: Verdicts,
     records: Records,
     epoch: Epoch,
     /// Counts those who decide, one after another.
     judge: u64,
-    is_available: bool,
-    questions: Vec<Question>,
+    pub(super) is_available: bool,
+    pub(super) questions: Vec<Question>,
     swept: Instant,
+    /// Until when connections are taken up whose handshake is on no record.
+    pub(super) picks_up_until: Option<Instant>,
 }
 
 impl Flows {
@@ -86,7 +53,7 @@ impl Flows {
     pub fn new(guest: Guest, limits: Limits, numbers: Numbers, now: Instant) -> Self {
         Self {
             guest,
-            limits,
+            budget: Budget::new(&limits),
             numbers,
             entries: HashMap::new(),
             asked: Asked::default(),
@@ -97,30 +64,37 @@ impl Flows {
             is_available: false,
             questions: Vec::new(),
             swept: now,
+            picks_up_until: None,
         }
+    }
+
+    /// Takes up TCP connections that began before this process, for so long. Without this none ever is.
+    pub const fn pick_up_until(&mut self, until: Option<Instant>) {
+        self.picks_up_until = until;
     }
 
     /// Judges an IP packet that goes that way.
     pub fn judge(
         &mut self,
-        packet: Packet,
+        mut packet: Packet,
         way: Direction,
         now: Instant,
     ) -> Result<Judged, FlowError> {
+        if way == Direction::Egress {
+            // Nobody but this side says so.
+            packet.begun_by = None;
+        }
         let ip = packet.frame.ip().ok_or(FlowError::NoFlow)?;
         match Part::of(ip, way) {
             Part::Of(key, begins) => {
-                match self.entries.get_mut(&key) {
-                    Some(entry) => match entry.see(&ip.transport, way, now)? {
-                        Seen::OfIt => {}
-                        // Known attack: each such packet costs a question, and those before it are not counted any more.
-                        Seen::Anew if entry.is_asked() => return Err(FlowError::TooManyQuestions),
-                        Seen::Anew => self.begin(key, ip, way, now)?,
-                    },
-                    None if begins => self.begin(key, ip, way, now)?,
-                    None => return Err(FlowError::NoFlow),
+                let is_known = self.see(key, &packet, way, now)?;
+                if !is_known && !begins {
+                    return Err(FlowError::NoFlow);
                 }
-                self.pass(key, packet, way)
+                if !is_known {
+                    self.begin_or_pick_up(key, &packet, way, now)?;
+                }
+                self.pass(key, packet, way, now)
             }
             Part::Error(key) => self.pass_error(key, packet),
             Part::None => Err(FlowError::NoFlow),
@@ -133,41 +107,36 @@ impl Flows {
     }
 
     /// Takes a verdict; returns the packets that it lets pass, in order, each with its way.
-    pub fn settle(&mut self, verdict: &Verdict) -> Vec<(Direction, Packet)> {
+    pub fn settle(&mut self, verdict: &Verdict, now: Instant) -> Vec<(Direction, Packet)> {
         let Some(key) = self.asked.take(verdict.number) else {
             return Vec::new();
         };
-        let Some(entry) = self.entries.get_mut(&key) else {
+        let Some(entry) = self.entries.get(&key) else {
             return Vec::new();
         };
-        if !matches!(entry.standing, Standing::Asked(number, _) if number == verdict.number) {
+        if !matches!(entry.standing(), Standing::Asked(number, _) if *number == verdict.number) {
             return Vec::new();
         }
+        self.budget.questions.give_back(entry.holder, 1);
         let ruling = Ruling::of(verdict, self.judge);
-        if !ruling.epoch.holds_in(self.epoch) {
-            // It was decided before what holds now. Its packets wait on.
-            self.ask(key);
+        // It was decided before what holds now; or leaves out the flow that was asked about, and is another's answer. Its
+        // packets wait on.
+        if !ruling.epoch.holds_in(self.epoch) || !verdict.width.contains(&entry.flow) {
+            self.ask_again(key);
             return Vec::new();
         }
-        // One that leaves out the flow that was asked about is another's answer.
-        if !verdict.width.contains(&entry.flow) {
-            self.ask(key);
-            return Vec::new();
+        let direction = entry.flow.direction;
+        self.verdicts.keep(direction, verdict.width, ruling.clone());
+        let is_denied_pick_up = !ruling.allowed && entry.picked_up.is_some();
+        if is_denied_pick_up && entry.may_turn() {
+            return self.turn(key, now);
         }
-        self.verdicts.keep(verdict.width, ruling.clone());
-        let allows = ruling.allows(self.is_available);
-        let judged = std::mem::replace(&mut entry.standing, Standing::Judged(ruling));
-        let Standing::Asked(_, held) = judged else {
-            return Vec::new();
-        };
-        self.asked.held -= size_of(&held);
-        if !allows {
-            return Vec::new();
+        let released = self.decide(key, ruling, now);
+        if is_denied_pick_up {
+            // So that the other direction is asked about when a segment comes the other way.
+            self.forget(key);
         }
-        for (way, packet) in &held {
-            entry.count(*way, packet.bytes.len());
-        }
-        held
+        released
     }
 
     /// From now on nothing is judged by what was decided before this epoch. Returns the one that is in force.
@@ -194,8 +163,12 @@ impl Flows {
         self.questions.clear();
         for (number, key) in self.asked.all() {
             if let Some(entry) = self.entries.get(&key) {
-                let flow = entry.flow;
-                self.questions.push(question(self.guest, number, flow));
+                let (guest, flow) = (self.guest, entry.flow);
+                self.questions.push(Question {
+                    number,
+                    guest,
+                    flow,
+                });
             }
         }
     }
@@ -212,18 +185,23 @@ impl Flows {
             return;
         }
         self.swept = now;
-        let over: Vec<Key> = (self.entries.iter())
-            .filter(|(_, entry)| entry.is_over(now))
-            .map(|(key, _)| *key)
-            .collect();
+        let those = |is: fn(&Entry, Instant) -> bool| -> Vec<Key> {
+            let all = self.entries.iter().filter(|(_, entry)| is(entry, now));
+            all.map(|(key, _)| *key).collect()
+        };
+        let (over, lapsed) = (those(Entry::is_over), those(Entry::has_lapsed));
         for key in over {
             self.forget(key);
         }
+        for key in lapsed {
+            // Who decides is slow: it is asked anew rather than an established connection lost.
+            self.stand(key, Standing::Lapsed, now);
+        }
     }
 
-    /// The flows that were over last, from the oldest on.
-    pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.records.iter()
+    /// The flows that are over since this was called last.
+    pub fn take_records(&mut self) -> Records {
+        std::mem::take(&mut self.records)
     }
 
     /// How many there are.
@@ -238,101 +216,100 @@ impl Flows {
         self.entries.is_empty()
     }
 
-    /// A flow whose first packet this is, in the place of one that is over.
-    fn begin(&mut self, key: Key, ip: &Ip, way: Direction, now: Instant) -> Result<(), FlowError> {
-        Entry::may_begin(&ip.transport)?;
-        self.forget(key);
-        if self.entries.len() >= self.limits.flows {
-            self.expire(now);
+    /// What is held here.
+    #[cfg(test)]
+    pub(in crate::net) fn held(&self) -> Limits {
+        let Budget {
+            flows,
+            half_open,
+            questions,
+            held_bytes,
+            held_of_flow,
+        } = &self.budget;
+        Limits {
+            flows: flows.used(),
+            half_open: half_open.used(),
+            questions: questions.used(),
+            held_of_flow: *held_of_flow,
+            held_bytes: held_bytes.used(),
         }
-        if self.entries.len() >= self.limits.flows {
-            return Err(FlowError::TooManyFlows);
+    }
+
+    /// How many verdicts are kept.
+    #[cfg(test)]
+    pub(in crate::net) fn kept_verdicts(&self) -> usize {
+        self.verdicts.len()
+    }
+
+    /// A packet of a flow that is known, or the first of another in its place. Returns whether it is known.
+    fn see(
+        &mut self,
+        key: Key,
+        packet: &Packet,
+        way: Direction,
+        now: Instant,
+    ) -> Result<bool, FlowError> {
+        if packet.begun_by.is_some() && self.entries.contains_key(&key) {
+            self.agree(key, packet, way, now)?;
         }
-        let icmp_type = match &ip.transport {
-            Transport::Icmp(message) => Some(message.kind()),
-            _ => None,
+        let ip = packet.frame.ip().ok_or(FlowError::NoFlow)?;
+        let Some(entry) = self.entries.get_mut(&key) else {
+            return Ok(false);
         };
-        let flow = key.flow(way, icmp_type);
-        // Known attack: a peer whose flows are denied takes the places of the guest's own.
-        match self.verdicts.find(&flow) {
-            Some(ruling) if !ruling.allowed => return Err(FlowError::Denied),
-            Some(ruling) if !ruling.allows(self.is_available) => {
+        let was_half_open = entry.is_half_open();
+        let seen = entry.see(&ip.transport, way, now)?;
+        if was_half_open && !entry.is_half_open() {
+            self.budget.half_open.give_back(entry.holder, 1);
+        }
+        match seen {
+            Seen::OfIt => {}
+            // Known attack: each such packet costs a question, and those before it are not counted any more.
+            Seen::Anew if entry.is_asked() => return Err(FlowError::TooManyQuestions),
+            Seen::Anew => self.begin(key, packet, way, now)?,
+        }
+        Ok(true)
+    }
+
+    fn pass(
+        &mut self,
+        key: Key,
+        mut packet: Packet,
+        way: Direction,
+        now: Instant,
+    ) -> Result<Judged, FlowError> {
+        let (epoch, judge) = (self.epoch, self.judge);
+        let mut entry = self.entries.get_mut(&key).ok_or(FlowError::NoFlow)?;
+        if entry.is_stale(epoch, judge) {
+            let (flow, holder) = (entry.flow, entry.holder);
+            let standing = self.standing(key, &flow, holder)?;
+            self.stand(key, standing, now);
+            entry = self.entries.get_mut(&key).ok_or(FlowError::NoFlow)?;
+        }
+        if let Standing::Judged(ruling) = entry.standing() {
+            if !ruling.allowed {
+                return Err(FlowError::Denied);
+            }
+            if !ruling.allows(self.is_available) {
                 return Err(FlowError::Unavailable);
             }
-            _ => {}
+            entry.count(way, packet.bytes.len());
+            mark(entry, way, &mut packet);
+            return Ok(Judged::Pass(packet));
         }
-        let standing = self.standing(key, &flow)?;
-        let entry = Entry::begin(flow, standing, &ip.transport, now);
-        self.entries.insert(key, entry);
-        Ok(())
-    }
-
-    /// By what is known of such flows, or by a question.
-    fn standing(&mut self, key: Key, flow: &Flow) -> Result<Standing, FlowError> {
-        if let Some(ruling) = self.verdicts.find(flow) {
-            return Ok(Standing::Judged(ruling.clone()));
+        let (size, sender) = (packet.bytes.len(), Holder::of(&packet.frame, way));
+        let most = self.budget.held_of_flow;
+        let held = entry.held().ok_or(FlowError::NoFlow)?;
+        if held.len() >= most || !self.budget.held_bytes.take(sender, size) {
+            return Err(FlowError::TooManyHeld);
         }
-        if !self.is_available {
-            return Err(FlowError::Unavailable);
-        }
-        if self.asked.len() >= self.limits.questions {
-            return Err(FlowError::TooManyQuestions);
-        }
-        let number = self.numbers.next();
-        self.asked.add(number, key);
-        self.questions.push(question(self.guest, number, *flow));
-        Ok(Standing::Asked(number, Vec::new()))
-    }
-
-    /// Asks about a flow once more, under a number of its own.
-    fn ask(&mut self, key: Key) {
-        let Some(entry) = self.entries.get_mut(&key) else {
-            return;
-        };
-        if let Standing::Asked(number, _) = &mut entry.standing {
-            *number = self.numbers.next();
-            self.asked.add(*number, key);
-            self.questions
-                .push(question(self.guest, *number, entry.flow));
-        }
-    }
-
-    fn pass(&mut self, key: Key, packet: Packet, way: Direction) -> Result<Judged, FlowError> {
-        let stale = self
-            .entries
-            .get(&key)
-            .filter(|entry| entry.is_stale(self.epoch, self.judge));
-        if let Some(flow) = stale.map(|entry| entry.flow) {
-            let standing = self.standing(key, &flow)?;
-            if let Some(entry) = self.entries.get_mut(&key) {
-                entry.standing = standing;
-            }
-        }
-        let entry = self.entries.get_mut(&key).ok_or(FlowError::NoFlow)?;
-        match &mut entry.standing {
-            Standing::Judged(ruling) if ruling.allows(self.is_available) => {
-                entry.count(way, packet.bytes.len());
-                Ok(Judged::Pass(packet))
-            }
-            Standing::Judged(ruling) if ruling.allowed => Err(FlowError::Unavailable),
-            Standing::Judged(_) => Err(FlowError::Denied),
-            Standing::Asked(_, held) => {
-                let size = packet.bytes.len();
-                let fits = self.asked.held + size <= self.limits.held_bytes;
-                if held.len() >= self.limits.held_of_flow || !fits {
-                    return Err(FlowError::TooManyHeld);
-                }
-                self.asked.held += size;
-                held.push((way, packet));
-                Ok(Judged::Held)
-            }
-        }
+        held.push((way, packet));
+        Ok(Judged::Held)
     }
 
     /// What became of a packet passes where the packet did. It begins nothing, and nobody is asked about it.
     fn pass_error(&self, key: Key, packet: Packet) -> Result<Judged, FlowError> {
         let entry = self.entries.get(&key).ok_or(FlowError::NoFlow)?;
-        match &entry.standing {
+        match entry.standing() {
             Standing::Judged(ruling)
                 if !entry.is_stale(self.epoch, self.judge) && ruling.allows(self.is_available) =>
             {
@@ -342,28 +319,72 @@ impl Flows {
         }
     }
 
-    fn forget(&mut self, key: Key) {
-        let Some(entry) = self.entries.remove(&key) else {
+    /// It was decided; returns the packets that it lets pass.
+    pub(super) fn decide(
+        &mut self,
+        key: Key,
+        ruling: Ruling,
+        now: Instant,
+    ) -> Vec<(Direction, Packet)> {
+        let allows = ruling.allows(self.is_available);
+        let mut held = self.stand(key, Standing::Judged(ruling), now);
+        let Some(entry) = self.entries.get_mut(&key).filter(|_| allows) else {
+            return Vec::new();
+        };
+        for (way, packet) in &mut held {
+            entry.count(*way, packet.bytes.len());
+            mark(entry, *way, packet);
+        }
+        held
+    }
+
+    /// A flow stands so from now on. Returns the packets that waited, which are held no more.
+    pub(super) fn stand(
+        &mut self,
+        key: Key,
+        standing: Standing,
+        now: Instant,
+    ) -> Vec<(Direction, Packet)> {
+        let Some(entry) = self.entries.get_mut(&key) else {
+            return Vec::new();
+        };
+        let (former, holder) = (entry.stand(standing, now), entry.holder);
+        self.let_go(former, holder)
+    }
+
+    pub(super) fn forget(&mut self, key: Key) {
+        let Some(mut entry) = self.entries.remove(&key) else {
             return;
         };
-        if let Standing::Asked(number, held) = &entry.standing {
-            self.asked.take(*number);
-            self.asked.held -= size_of(held);
-        }
         self.records.keep(entry.record());
+        self.budget.flows.give_back(entry.holder, 1);
+        if entry.is_half_open() {
+            self.budget.half_open.give_back(entry.holder, 1);
+        }
+        let former = entry.stand(Standing::Lapsed, entry.began());
+        self.let_go(former, entry.holder);
+    }
+
+    fn let_go(&mut self, former: Standing, holder: Holder) -> Vec<(Direction, Packet)> {
+        let Standing::Asked(number, held) = former else {
+            return Vec::new();
+        };
+        if self.asked.take(number).is_some() {
+            self.budget.questions.give_back(holder, 1);
+        }
+        for (way, packet) in &held {
+            let sender = Holder::of(&packet.frame, *way);
+            self.budget.held_bytes.give_back(sender, packet.bytes.len());
+        }
+        held
     }
 }
 
-const fn question(guest: Guest, number: u64, flow: Flow) -> Question {
-    Question {
-        number,
-        guest,
-        flow,
+/// What the receiver's side is to hold a connection for, whose handshake it did not see either.
+fn mark(entry: &Entry, way: Direction, packet: &mut Packet) {
+    if way == Direction::Egress && entry.picked_up.is_some() {
+        packet.begun_by = Some(pick_up::beginner(entry.flow.direction));
     }
-}
-
-fn size_of(held: &[(Direction, Packet)]) -> usize {
-    held.iter().map(|(_, packet)| packet.bytes.len()).sum()
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! ```text
 //!   SYN ► Asked ── SYN+ACK ◄ ── Answered ── ACK ► ── Open ── FIN ► or ◄ ── Closing ── the other FIN ── Closed
 //!     any ── RST ── Reset                                    Closed, Reset ── SYN ── a new connection
+//!
+//!   a segment of a connection whose handshake nobody saw ── PickedUp ── one of the other end's ── Open
 //! ```
 //!
 //! Known attack: data without a handshake, or segments with flags that mean nothing, pass a filter that looks at ports alone,
@@ -22,6 +24,8 @@ pub(super) enum Tcp {
     Closing(bool),
     Closed,
     Reset,
+    /// Known by segments of one end alone: whether of who began it.
+    PickedUp(bool),
 }
 
 /// A segment breaks TCP's rules.
@@ -82,6 +86,10 @@ impl Tcp {
             (Self::Open | Self::Closing(_), true) if begins(flags) => self,
             (Self::Open | Self::Closing(_), false) if syn && ack => self,
             (Self::Open | Self::Closing(_), by) if ack && !syn => self.after(by, flags),
+            (Self::PickedUp(known), by) if ack && !syn => match by == known {
+                true => self,
+                false => Self::Open.after(by, flags),
+            },
             _ => return Err(TcpError::Handshake),
         };
         Ok(Step::On(next))
@@ -96,10 +104,20 @@ impl Tcp {
         }
     }
 
+    /// Whether both ends have shown that they are there.
+    pub(super) const fn is_half_open(self) -> bool {
+        matches!(self, Self::Asked | Self::Answered | Self::PickedUp(_))
+    }
+
+    /// Whether it has ended, so that what still comes of it keeps it no longer.
+    pub(super) const fn has_ended(self) -> bool {
+        matches!(self, Self::Closed | Self::Reset)
+    }
+
     /// How long it is known without a segment.
     pub(super) const fn patience(self) -> Duration {
         Duration::from_secs(match self {
-            Self::Asked | Self::Answered => 30,
+            Self::Asked | Self::Answered | Self::PickedUp(_) => 30,
             // As long as hosts let a connection idle before they ask (RFC 5382 REQ-5), and some.
             Self::Open => 3 * 3600,
             Self::Closing(_) => 120,

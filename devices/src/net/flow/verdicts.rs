@@ -1,14 +1,14 @@
 //! Verdicts that hold for more flows than the one that was asked about.
 //!
 //! Known attack: whoever can have many verdicts given makes the search for one long. There are a few at most, the oldest goes
-//! first, and a flow that is known needs none.
+//! first, and a flow that is known needs none. Those on flows that others begin take no places of those on the guest's own.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bartizan_local::flow::{Epoch, Flow, Verdict, Width};
+use bartizan_local::flow::{Direction, Epoch, Flow, Verdict, Width};
 
-/// Most of one guest: a policy decides by few widths at a time.
+/// Most of one guest and one direction: a policy decides by few widths at a time.
 const MOST: usize = 64;
 
 /// What was decided on a flow.
@@ -22,9 +22,12 @@ pub(super) struct Ruling {
     pub(super) reason: Arc<str>,
 }
 
-/// The verdicts of one guest.
+/// The verdicts of one guest, by who begins the flows that were asked about.
 #[derive(Debug, Default)]
-pub(super) struct Verdicts(VecDeque<(Width, Ruling)>);
+pub(super) struct Verdicts {
+    egress: VecDeque<(Width, Ruling)>,
+    ingress: VecDeque<(Width, Ruling)>,
+}
 
 impl Ruling {
     /// What this judge has decided.
@@ -45,29 +48,45 @@ impl Ruling {
 }
 
 impl Verdicts {
-    /// Keeps one, in the place of an older one as wide.
-    pub(super) fn keep(&mut self, width: Width, ruling: Ruling) {
-        self.0.retain(|(other, _)| *other != width);
-        if self.0.len() >= MOST {
-            self.0.pop_back();
+    /// Keeps one on flows of that direction, in the place of an older one as wide.
+    pub(super) fn keep(&mut self, direction: Direction, width: Width, ruling: Ruling) {
+        let kept = match direction {
+            Direction::Egress => &mut self.egress,
+            Direction::Ingress => &mut self.ingress,
+        };
+        kept.retain(|(other, _)| *other != width);
+        if kept.len() >= MOST {
+            kept.pop_back();
         }
-        self.0.push_front((width, ruling));
+        kept.push_front((width, ruling));
     }
 
     /// Forgets all.
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::default();
     }
 
     /// Forgets what does not hold any more.
     pub(super) fn forget(&mut self, present: Epoch) {
-        self.0.retain(|(_, ruling)| ruling.epoch.holds_in(present));
+        for kept in [&mut self.egress, &mut self.ingress] {
+            kept.retain(|(_, ruling)| ruling.epoch.holds_in(present));
+        }
     }
 
     /// What was decided of a flow: the newest.
     pub(super) fn find(&self, flow: &Flow) -> Option<&Ruling> {
-        let mut all = self.0.iter();
+        let kept = match flow.direction {
+            Direction::Egress => &self.egress,
+            Direction::Ingress => &self.ingress,
+        };
+        let mut all = kept.iter();
         all.find_map(|(width, ruling)| width.contains(flow).then_some(ruling))
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.egress.len() + self.ingress.len()
     }
 }
 
@@ -75,13 +94,13 @@ impl Verdicts {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
-    use bartizan_local::flow::Direction;
+    use bartizan_local::flow::Direction::{Egress, Ingress};
 
     use super::*;
 
     fn flow(port: u16) -> Flow {
         Flow {
-            direction: Direction::Egress,
+            direction: Egress,
             protocol: 6,
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: Some(port),
@@ -109,17 +128,17 @@ mod tests {
     #[test]
     fn the_newest_that_is_wide_enough_is_found_until_it_does_not_hold() {
         let mut verdicts = Verdicts::default();
-        verdicts.keep(of(80), ruling(1));
-        verdicts.keep(of(443), ruling(2));
+        verdicts.keep(Egress, of(80), ruling(1));
+        verdicts.keep(Egress, of(443), ruling(2));
         assert_eq!(verdicts.find(&flow(80)), Some(&ruling(1)));
         assert_eq!(verdicts.find(&flow(81)), None);
-        verdicts.keep(Width::default(), ruling(3));
+        verdicts.keep(Egress, Width::default(), ruling(3));
         assert_eq!(verdicts.find(&flow(80)), Some(&ruling(3)));
         verdicts.forget(Epoch {
             policy: 3,
             state: 0,
         });
-        assert_eq!(verdicts.0.len(), 1);
+        assert_eq!(verdicts.len(), 1);
         verdicts.forget(Epoch {
             policy: 3,
             state: 1,
@@ -131,12 +150,26 @@ mod tests {
     fn however_many_are_given_few_are_kept() {
         let mut verdicts = Verdicts::default();
         for port in 0..10_000 {
-            verdicts.keep(of(port), ruling(1));
+            verdicts.keep(Egress, of(port), ruling(1));
         }
-        assert_eq!(verdicts.0.len(), MOST);
+        assert_eq!(verdicts.len(), MOST);
         assert!(verdicts.find(&flow(9_999)).is_some() && verdicts.find(&flow(0)).is_none());
-        verdicts.keep(of(9_999), ruling(2));
-        assert_eq!(verdicts.0.len(), MOST);
+        verdicts.keep(Egress, of(9_999), ruling(2));
+        assert_eq!(verdicts.len(), MOST);
         assert_eq!(verdicts.find(&flow(9_999)), Some(&ruling(2)));
+    }
+
+    /// Known attack: a peer knocks at each port, and the guest's own flows are asked about each time.
+    #[test]
+    fn verdicts_on_what_others_begin_displace_none_of_the_guests_own() {
+        let mut verdicts = Verdicts::default();
+        verdicts.keep(Egress, of(443), ruling(1));
+        for port in 0..1000 {
+            verdicts.keep(Ingress, of(port), ruling(1));
+        }
+        assert_eq!(verdicts.find(&flow(443)), Some(&ruling(1)));
+        assert_eq!(verdicts.len(), MOST + 1);
+        // What was decided of one direction is no word on the other, however wide it says it is.
+        assert_eq!(verdicts.find(&flow(999)), None);
     }
 }

@@ -5,6 +5,10 @@ use std::net::IpAddr;
 use super::cursor::Cursor;
 use super::{FrameError, ipv4, ipv6, protocol};
 
+/// Longest error in bytes, without IP's header: 576 with it (RFC 1812 section 4.3.2.3), 1280 of version 6 (RFC 4443 section 2.4).
+const MOST_V4: usize = 576 - 20;
+const MOST_V6: usize = 1280 - 40;
+
 /// A message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Icmp {
@@ -64,12 +68,14 @@ impl Icmp {
     }
 
     pub(super) fn parse_v4(cursor: &mut Cursor<'_>) -> Result<Self, FrameError> {
+        let size = cursor.left();
         let (kind, rest) = head(cursor)?;
         Ok(match kind {
             8 => Self::EchoRequest { kind, id: rest },
             0 => Self::EchoReply { kind, id: rest },
             // Unreachable, time exceeded, parameter problem. A redirect would have a guest change its routes by another's word, and source
             // quench is no more (RFC 6633): both are as any other message.
+            3 | 11 | 12 if size > MOST_V4 => return Err(FrameError::IcmpError),
             3 | 11 | 12 => {
                 let header = ipv4::Header::parse(cursor)?;
                 let addresses = (header.source.into(), header.destination.into());
@@ -84,12 +90,14 @@ impl Icmp {
     }
 
     pub(super) fn parse_v6(cursor: &mut Cursor<'_>) -> Result<Self, FrameError> {
+        let size = cursor.left();
         let (kind, rest) = head(cursor)?;
         Ok(match kind {
             128 => Self::EchoRequest { kind, id: rest },
             129 => Self::EchoReply { kind, id: rest },
             // Unreachable, too big, time exceeded, parameter problem. A quoted extension header is taken for an unknown protocol,
             // of which there is no flow.
+            1..=4 if size > MOST_V6 => return Err(FrameError::IcmpError),
             1..=4 => {
                 let header = ipv6::Header::parse(cursor)?;
                 let addresses = (header.source.into(), header.destination.into());

@@ -4,10 +4,9 @@ use std::net::Ipv6Addr;
 
 use super::cursor::Cursor;
 use super::ipv4::Addresses;
-use super::{ETHERNET, FrameError, Ip, Transport};
+use super::{ETHERNET, FrameError, Ip, Transport, options};
 
-/// Extension headers in one packet, and bytes of all of them: more than hosts send.
-const MOST_EXTENSIONS: usize = 4;
+/// Bytes of all extension headers of one packet: more than hosts send.
 const MOST_EXTENSION_BYTES: usize = 256;
 
 /// Numbers of extension headers (RFC 8200 section 4).
@@ -75,14 +74,18 @@ impl Header {
 
 /// Walks over the extension headers; returns the protocol behind them.
 ///
+/// At most two pass: hop-by-hop options first or nowhere, and destination options once, since they come twice only before a
+/// routing header (RFC 8200 section 4.1).
+///
 /// Known attack: a chain of headers hides the transport header behind the bytes that a filter looks at (RFC 7112).
 fn skip_extensions(cursor: &mut Cursor<'_>, first: u8) -> Result<u8, FrameError> {
     let (start, mut next) = (cursor.position(), first);
-    for index in 0..=MOST_EXTENSIONS {
+    let mut has_destination = false;
+    for index in 0.. {
         match next {
-            // First or nowhere (RFC 8200 section 4.1).
             extension::HOP_BY_HOP if index == 0 => {}
-            extension::DESTINATION => {}
+            extension::DESTINATION if !has_destination => has_destination = true,
+            extension::DESTINATION => return Err(FrameError::ExtensionChain),
             extension::FRAGMENT => return Err(FrameError::Fragment),
             extension::HOP_BY_HOP
             | extension::ROUTING
@@ -93,15 +96,13 @@ fn skip_extensions(cursor: &mut Cursor<'_>, first: u8) -> Result<u8, FrameError>
             }
             protocol => return Ok(protocol),
         }
-        if index == MOST_EXTENSIONS {
-            break;
-        }
         let [following, size] = cursor.array()?;
         // In units of 8 bytes, the first not counted.
-        cursor.take(6 + 8 * usize::from(size))?;
+        let body = cursor.take(6 + 8 * usize::from(size))?;
         if cursor.position() - start > MOST_EXTENSION_BYTES {
             break;
         }
+        options::check(body, next == extension::HOP_BY_HOP)?;
         next = following;
     }
     Err(FrameError::ExtensionChain)

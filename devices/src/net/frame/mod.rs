@@ -13,6 +13,7 @@ mod ip;
 mod ipv4;
 mod ipv6;
 mod neighbour;
+mod options;
 mod transport;
 
 use std::fmt;
@@ -120,12 +121,19 @@ pub enum FrameError {
     /// An extension header of IPv6 that is not judged, or not in its place.
     #[error("the IPv6 extension header {0} is not carried there")]
     Extension(u8),
+    /// An option in such a header that is not judged. Known attack: a home address (RFC 6275 section 6.3) is a source address
+    /// that the header does not show; a jumbo payload (RFC 2675) a length that it does not.
+    #[error("the option {0} of an IPv6 extension header is not carried")]
+    ExtensionOption(u8),
     /// More extension headers than any packet needs.
     #[error("the chain of IPv6 extension headers is too long")]
     ExtensionChain,
     /// A TCP or UDP header that contradicts itself.
     #[error("the header of protocol {0} is malformed")]
     Transport(u8),
+    /// An ICMP error with more of the packet than any host quotes. Known attack: data in an error's tail.
+    #[error("the ICMP error is longer than any host's")]
+    IcmpError,
     /// A message of neighbour discovery that contradicts RFC 4861.
     #[error("the neighbour discovery message is malformed")]
     Neighbour,

@@ -28,7 +28,12 @@ fn a_checksum_that_the_receiver_does_not_take_open_is_filled_in() {
             at,
         };
         let work = Work::Checksum(place);
-        let packet = Packet { frame, work, bytes };
+        let packet = Packet {
+            frame,
+            work,
+            bytes,
+            begun_by: None,
+        };
         assert_eq!(packet.clone().fit(feature::GUEST_CHECKSUM).unwrap(), packet);
         let fitted = packet.fit(0).unwrap();
         assert_eq!(fitted.work, Work::Done);
@@ -44,7 +49,12 @@ fn what_the_receiver_cannot_cut_is_refused() {
     let bytes = ipv4(station(1), station(2), 6, &tcp(1, 2, 0x10, &[7; 4000]));
     let frame = Frame::parse(&bytes).unwrap();
     let work = Work::Cut(Place { from: 34, at: 16 }, 1460);
-    let packet = Packet { frame, work, bytes };
+    let packet = Packet {
+        frame,
+        work,
+        bytes,
+        begun_by: None,
+    };
     assert!(matches!(
         packet.clone().fit(feature::GUEST_TCP6),
         Err(PacketError::TooMuchWork)

@@ -1,7 +1,10 @@
 //! Flows that were allowed and are not any more, or while nobody can decide.
 
+use bartizan_local::flow::Direction;
+
 use super::decider::Decider;
 use super::guest::{NetGuest, boot};
+use super::sample::{ipv4, tcp};
 use crate::daemon::Daemon;
 
 /// Both guests, with a flow from the first to port 53 of the second.
@@ -120,4 +123,37 @@ fn a_new_devices_process_serves_on_and_asks_anew() {
     decider.decide(boot(41), true);
     decider.decide(boot(42), true);
     assert_eq!(b.receive(), sent);
+}
+
+/// Known attack: a segment without a handshake, of a guest that was not there before.
+#[test]
+fn an_established_connection_survives_the_devices_process_and_none_that_never_was() {
+    let mut daemon = Daemon::start();
+    let _decider = Decider::new(&daemon);
+    let mut a = NetGuest::attached(41, &daemon);
+    let mut b = NetGuest::attached(42, &daemon);
+    daemon.replace();
+    let decider = Decider::new(&daemon);
+    a.attach(&daemon);
+    b.attach(&daemon);
+    let mut c = NetGuest::attached(43, &daemon);
+    let stations = [a.station(), b.station(), c.station()];
+    let segment = |from: usize, to: usize, ports: (u16, u16)| {
+        ipv4(
+            stations[from],
+            stations[to],
+            6,
+            &tcp(ports.0, ports.1, 0x10, b"data"),
+        )
+    };
+    c.send(&segment(2, 1, (40_000, 80)));
+    daemon.wait_until_logged("tcp-handshake");
+    let there = segment(0, 1, (40_000, 80));
+    a.send(&there);
+    assert_eq!(decider.decide(boot(41), true).direction, Direction::Egress);
+    assert_eq!(decider.decide(boot(42), true).direction, Direction::Ingress);
+    assert_eq!(b.receive(), there);
+    let back = segment(1, 0, (80, 40_000));
+    b.send(&back);
+    assert_eq!(a.receive(), back);
 }

@@ -5,7 +5,6 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
 use bartizan_devices::net::header::HEADER_LEN;
-use bartizan_local::admission::{Interface, Ipv4, Ipv6};
 use bartizan_local::attachment::{Attached, DeviceKind};
 use bartizan_local::flow;
 use rustix::fs::SealFlags;
@@ -14,7 +13,7 @@ use vhost::vhost_user::{Frontend, VhostUserFrontend};
 use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
 use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap};
 
-use super::sample::{self, Station, arp_request, ipv4, udp};
+use super::sample::{self, Station, arp_request, interface, ipv4, udp};
 use crate::daemon::{Daemon, attach_next, ticket};
 use crate::driver::ring::{self, DriverRing};
 use crate::driver::{RAM, ram_file};
@@ -28,6 +27,8 @@ pub(crate) struct NetGuest {
     pub(crate) rx: DriverRing,
     pub(crate) tx: DriverRing,
     link: Option<(UnixStream, Frontend)>,
+    /// Whether it was attached before.
+    runs: bool,
 }
 
 /// The boot of the guest of that number.
@@ -35,25 +36,6 @@ pub(crate) fn boot(number: u8) -> flow::Guest {
     flow::Guest {
         vm: [number; 16],
         boot: 1,
-    }
-}
-
-pub(crate) fn interface(number: u8) -> Interface {
-    let Station { mac, v4, v6 } = sample::station(number);
-    Interface {
-        guest: boot(number),
-        segment: "front".into(),
-        mac,
-        ipv4: Some(Ipv4 {
-            address: v4,
-            prefix: 24,
-            gateway: None,
-        }),
-        ipv6: Some(Ipv6 {
-            address: v6,
-            prefix: 64,
-        }),
-        mtu: 1500,
     }
 }
 
@@ -72,6 +54,7 @@ impl NetGuest {
             rx,
             tx: DriverRing::new(0x20_000),
             link: None,
+            runs: false,
         };
         guest.attach(daemon);
         guest
@@ -79,7 +62,8 @@ impl NetGuest {
 
     pub(crate) fn attach(&mut self, daemon: &Daemon) {
         let cid = u32::from(self.number);
-        daemon.admit_with(cid, &[], Some(interface(self.number)));
+        daemon.admit_with(cid, &[], Some(interface(self.number)), self.runs);
+        self.runs = true;
         let (link, answer) = attach_next(daemon, ticket(cid), DeviceKind::Network, &[]);
         assert_eq!(answer, Attached::Serving);
         let frontend = Frontend::from_stream(link.try_clone().unwrap(), 2);

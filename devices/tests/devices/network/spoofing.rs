@@ -4,8 +4,8 @@ use bartizan_local::admission::AdmissionReply;
 use bartizan_local::admission::AdmissionRequest;
 
 use super::decider::Decider;
-use super::guest::{NetGuest, boot, interface};
-use super::sample::{Station, arp_request, ethernet, ipv4, ipv6, station, udp};
+use super::guest::{NetGuest, boot};
+use super::sample::{Station, arp_request, ethernet, interface, ipv4, ipv6, station, udp};
 use crate::daemon::{Daemon, admission, ask, ticket};
 
 #[test]

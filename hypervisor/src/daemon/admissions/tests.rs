@@ -109,11 +109,20 @@ fn admission(byte: u8) -> Admission {
         cid: byte.into(),
         services: Vec::new(),
         network: None,
+        runs: false,
     }
 }
 
 fn admit(byte: u8) -> AdmissionRequest {
     AdmissionRequest::Admit(admission(byte))
+}
+
+/// Of a guest that devices, or former ones, were told of before.
+fn admit_running(byte: u8) -> AdmissionRequest {
+    AdmissionRequest::Admit(Admission {
+        runs: true,
+        ..admission(byte)
+    })
 }
 
 fn retain(bytes: &[u8]) -> AdmissionRequest {
@@ -158,7 +167,7 @@ async fn devices_that_were_killed_are_told_all_again_and_nothing_that_has_ended(
     link.agrees_to(retain(&[])).await;
     for byte in [3, 4] {
         devices.admissions.admit_again(vm(byte), admission(byte));
-        link.agrees_to(admit(byte)).await;
+        link.agrees_to(admit_running(byte)).await;
     }
     // Killed before they answer.
     let waits = devices.admit(5);
@@ -166,11 +175,17 @@ async fn devices_that_were_killed_are_told_all_again_and_nothing_that_has_ended(
     drop(link);
     devices.admissions.dismiss(vm(4));
     let mut link = Link::accept(devices.start()).await;
-    link.agrees_to(admit(3)).await;
+    link.agrees_to(admit_running(3)).await;
     assert!(!waits.is_finished());
+    // Nothing of it can have begun before.
     link.agrees_to(admit(5)).await;
     link.agrees_to(retain(&[3, 5])).await;
     in_time(waits).await.unwrap().unwrap();
+    drop(link);
+    let mut link = Link::accept(devices.start()).await;
+    link.agrees_to(admit_running(3)).await;
+    link.agrees_to(admit_running(5)).await;
+    link.agrees_to(retain(&[3, 5])).await;
 }
 
 /// Devices of before, that live while the daemon's link does not: what they have must go where it has ended meanwhile.
@@ -181,7 +196,7 @@ async fn dismissed_devices_end() {
     link.agrees_to(retain(&[])).await;
     for byte in [3, 4] {
         devices.admissions.admit_again(vm(byte), admission(byte));
-        link.agrees_to(admit(byte)).await;
+        link.agrees_to(admit_running(byte)).await;
     }
     devices.admissions.dismiss(vm(3));
     link.agrees_to(retain(&[4])).await;

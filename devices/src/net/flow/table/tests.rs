@@ -2,7 +2,7 @@ use bartizan_local::flow::Width;
 use proptest::prelude::*;
 
 use super::*;
-use crate::net::frame::Flags;
+use crate::net::frame::{Flags, Transport};
 use crate::net::header::Header;
 use crate::net::sample::{Station, ipv4, station, tcp, udp};
 
@@ -10,11 +10,13 @@ const GUEST: Guest = Guest {
     vm: [1; 16],
     boot: 1,
 };
+/// One holder alone gets half.
 const LIMITS: Limits = Limits {
-    flows: 8,
-    questions: 4,
+    flows: 16,
+    half_open: 8,
+    questions: 8,
     held_of_flow: 2,
-    held_bytes: 200,
+    held_bytes: 400,
 };
 
 fn flows() -> Flows {
@@ -33,6 +35,10 @@ fn datagram(ports: (u16, u16)) -> Packet {
 
 fn send(flows: &mut Flows, packet: Packet) -> Result<Judged, FlowError> {
     flows.judge(packet, Direction::Egress, Instant::now())
+}
+
+fn settle(flows: &mut Flows, verdict: &Verdict) -> Vec<(Direction, Packet)> {
+    flows.settle(verdict, Instant::now())
 }
 
 fn verdict(question: &Question, allowed: bool) -> Verdict {
@@ -67,7 +73,7 @@ fn what_exceeds_a_bound_is_refused_and_not_let_by() {
     );
     let questions = flows.take_questions();
     assert_eq!(questions.len(), 4);
-    let released = flows.settle(&verdict(&questions[1], true));
+    let released = settle(&mut flows, &verdict(&questions[1], true));
     assert_eq!(released, [(Direction::Egress, datagram((1, 1)))]);
     assert_eq!(send(&mut flows, datagram((1, 0))), Ok(Judged::Held));
     assert_eq!(
@@ -85,7 +91,7 @@ fn what_exceeds_a_bound_is_refused_and_not_let_by() {
         send(&mut flows, datagram((6, 1))),
         Err(FlowError::TooManyFlows)
     );
-    assert_eq!(flows.len(), LIMITS.flows);
+    assert_eq!(flows.len(), LIMITS.flows / 2);
 }
 
 #[test]
@@ -94,12 +100,13 @@ fn flows_that_are_over_are_forgotten_and_told_of() {
     let start = Instant::now();
     send(&mut flows, datagram((1, 53))).unwrap();
     let question = flows.take_questions().remove(0);
-    flows.settle(&verdict(&question, true));
+    settle(&mut flows, &verdict(&question, true));
     flows.expire(start + Duration::from_secs(5));
     assert_eq!(flows.len(), 1);
     flows.expire(start + Duration::from_secs(60));
     assert!(flows.is_empty());
-    let record = flows.records().next().unwrap();
+    let records = flows.take_records();
+    let record = &records.kept[0];
     assert_eq!(
         (record.flow, record.sent, record.received),
         (question.flow, 46, 0)
@@ -131,7 +138,7 @@ fn what_became_of_a_packet_passes_where_the_packet_did() {
     send(&mut flows, sent.clone()).unwrap();
     assert_eq!(receive(&mut flows, &from_peer), Err(FlowError::Denied));
     let question = flows.take_questions().remove(0);
-    flows.settle(&verdict(&question, true));
+    settle(&mut flows, &verdict(&question, true));
     assert_eq!(
         receive(&mut flows, &error(station(3), &sent)),
         Err(FlowError::NoFlow)
@@ -156,7 +163,7 @@ fn echoes_are_answered_and_answers_begin_nothing() {
         (question.flow.icmp_type, question.flow.port),
         (Some(8), None)
     );
-    flows.settle(&verdict(&question, true));
+    settle(&mut flows, &verdict(&question, true));
     let asked = flows.judge(reply.clone(), Direction::Ingress, Instant::now());
     assert_eq!(asked, Ok(Judged::Pass(reply)));
 }
@@ -167,7 +174,7 @@ fn a_port_that_is_used_again_is_asked_about_again() {
     let segment = |flags| packet(station(1), station(2), 6, &tcp(1, 80, flags, b""));
     send(&mut flows, segment(Flags::SYN)).unwrap();
     let question = flows.take_questions().remove(0);
-    assert_eq!(flows.settle(&verdict(&question, true)).len(), 1);
+    assert_eq!(settle(&mut flows, &verdict(&question, true)).len(), 1);
     assert!(matches!(
         send(&mut flows, segment(Flags::RST)),
         Ok(Judged::Pass(_))
@@ -201,10 +208,10 @@ fn a_verdict_that_leaves_its_flow_out_is_no_answer() {
         },
         ..verdict(&question, true)
     };
-    assert!(flows.settle(&another).is_empty());
+    assert!(settle(&mut flows, &another).is_empty());
     let asked = flows.take_questions();
     assert_eq!(asked.len(), 1);
-    assert_eq!(flows.settle(&verdict(&asked[0], true)).len(), 1);
+    assert_eq!(settle(&mut flows, &verdict(&asked[0], true)).len(), 1);
 }
 
 #[test]
@@ -216,10 +223,10 @@ fn a_verdict_of_nobodys_question_changes_nothing() {
         number: question.number + 1,
         ..question.clone()
     };
-    assert!(flows.settle(&verdict(&other, true)).is_empty());
-    assert_eq!(flows.settle(&verdict(&question, false)), []);
+    assert!(settle(&mut flows, &verdict(&other, true)).is_empty());
+    assert_eq!(settle(&mut flows, &verdict(&question, false)), []);
     assert_eq!(send(&mut flows, datagram((1, 53))), Err(FlowError::Denied));
-    assert!(flows.settle(&verdict(&question, true)).is_empty());
+    assert!(settle(&mut flows, &verdict(&question, true)).is_empty());
     assert_eq!(send(&mut flows, datagram((1, 53))), Err(FlowError::Denied));
 }
 
@@ -236,7 +243,7 @@ proptest! {
                 let port = question.flow.port.unwrap();
                 let allows = port.is_multiple_of(2);
                 allowed[usize::from(port)] |= allows;
-                for (_, packet) in flows.settle(&verdict(&question, allows)) {
+                for (_, packet) in settle(&mut flows, &verdict(&question, allows)) {
                     prop_assert_eq!(&packet.frame, &datagram((packet_source(&packet), port)).frame);
                     prop_assert!(allows);
                 }
@@ -244,8 +251,10 @@ proptest! {
                 prop_assert!(allowed[usize::from(port)]);
             }
             open.extend(flows.take_questions());
-            prop_assert!(flows.len() <= LIMITS.flows && flows.asked.len() <= LIMITS.questions);
-            prop_assert!(flows.asked.held <= LIMITS.held_bytes);
+            prop_assert!(flows.len() <= LIMITS.flows / 2 && flows.asked.len() <= LIMITS.questions / 2);
+            prop_assert!(flows.budget.held_bytes.used() <= LIMITS.held_bytes / 2);
+            prop_assert_eq!(flows.budget.flows.used(), flows.len());
+            prop_assert_eq!(flows.budget.questions.used(), flows.asked.len());
         }
     }
 }
@@ -269,13 +278,13 @@ fn what_another_decided_is_asked_about_again() {
         state: 9,
     });
     // Before any epoch that holds.
-    assert!(flows.settle(&verdict(&asked[0], true)).is_empty());
+    assert!(settle(&mut flows, &verdict(&asked[0], true)).is_empty());
     let asked = flows.take_questions();
     let by = |question: &Question, policy, state| Verdict {
         epoch: Epoch { policy, state },
         ..verdict(question, true)
     };
-    assert_eq!(flows.settle(&by(&asked[0], 7, 9)).len(), 1);
+    assert_eq!(settle(&mut flows, &by(&asked[0], 7, 9)).len(), 1);
     assert!(matches!(
         send(&mut flows, datagram((1, 1))),
         Ok(Judged::Pass(_))
@@ -290,7 +299,7 @@ fn what_another_decided_is_asked_about_again() {
     assert_eq!(send(&mut flows, datagram((1, 1))), Ok(Judged::Held));
     let asked = flows.take_questions();
     assert_eq!(asked.len(), 1);
-    assert_eq!(flows.settle(&by(&asked[0], 7, 1)).len(), 1);
+    assert_eq!(settle(&mut flows, &by(&asked[0], 7, 1)).len(), 1);
     assert!(matches!(
         send(&mut flows, datagram((1, 1))),
         Ok(Judged::Pass(_))

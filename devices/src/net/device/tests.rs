@@ -1,0 +1,11 @@
+//! Guests' frames on the way that they take: from one guest's ring, through both guests' ports, to the other guest's ring.
+
+mod headers;
+mod icmp;
+mod ip;
+mod lab;
+mod load;
+mod resuming;
+mod rings;
+mod spoofing;
+mod tcp;

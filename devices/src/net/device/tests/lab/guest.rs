@@ -1,0 +1,188 @@
+//! A guest's RAM, and its rings as its driver has them.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use vhost::vhost_user::VhostUserBackendReqHandlerMut;
+use vhost::vhost_user::message::{VhostUserMemoryRegion, VhostUserVringAddrFlags};
+use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
+use virtio_bindings::virtio_ring::VIRTIO_RING_F_INDIRECT_DESC;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+use crate::net::device::{Core, KICKS};
+use crate::net::header::{HEADER_LEN, feature};
+use crate::vhost_user::{Backend, Offer};
+
+/// Bytes of a guest's RAM.
+pub(in crate::net::device::tests) const RAM: u64 = 8 << 20;
+/// Descriptors of a ring.
+pub(in crate::net::device::tests) const SIZE: u16 = 256;
+pub(in crate::net::device::tests) const NEXT: u16 = 1;
+pub(in crate::net::device::tests) const WRITE: u16 = 2;
+pub(in crate::net::device::tests) const INDIRECT: u16 = 4;
+/// Where things are in RAM: a ring's three parts a page apart, and the buffers of each.
+const RINGS: [u64; 2] = [0x1_0000, 0x2_0000];
+const BUFFERS: [u64; 2] = [0x10_0000, 0x40_0000];
+const BUFFER: u64 = 4 << 10;
+/// Bytes of a frame that two buffers take, behind a header.
+const IN_TWO: usize = (8 << 10) - 64;
+/// In tests' RAM nothing else is here.
+pub(in crate::net::device::tests) const SPARE: u64 = 0x70_0000;
+
+/// One of them, by the station of the same number.
+pub(in crate::net::device::tests) struct NetGuest {
+    pub(in crate::net::device::tests) core: Core,
+    pub(in crate::net::device::tests) backend: Backend,
+    sent: u16,
+    received: u16,
+}
+
+impl NetGuest {
+    pub(super) fn new(core: Core) -> Self {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let ram = File::from(memfd_create("ram", flags).unwrap());
+        ram.set_len(RAM).unwrap();
+        fcntl_add_seals(&ram, SealFlags::SHRINK).unwrap();
+        let offer = Offer {
+            features: feature::OFFERED,
+            space: None,
+        };
+        let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC).unwrap());
+        let mut backend = Backend::new(offer, epoll, KICKS).unwrap();
+        let region = VhostUserMemoryRegion::new(0, RAM, 0, 0);
+        backend.set_mem_table(&[region], vec![ram], None).unwrap();
+        for (index, at) in [(0, RINGS[0]), (1, RINGS[1])] {
+            backend.set_vring_num(index, SIZE.into()).unwrap();
+            backend.set_vring_base(index, 0).unwrap();
+            let flags = VhostUserVringAddrFlags::empty();
+            backend
+                .set_vring_addr(index, flags, at, at + 0x2000, at + 0x1000, 0)
+                .unwrap();
+            let kick = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+            let index = u8::try_from(index).unwrap();
+            backend.set_vring_kick(index, Some(kick.into())).unwrap();
+        }
+        let mut guest = Self {
+            core,
+            backend,
+            sent: 0,
+            received: 0,
+        };
+        guest.take_features(feature::OFFERED);
+        for index in 0..SIZE {
+            let at = BUFFERS[0] + u64::from(index) * BUFFER;
+            guest.describe(0, index, (at, 4 << 10), WRITE, 0);
+            guest.publish(0, index, index);
+        }
+        guest
+    }
+
+    /// What the driver takes of what is offered.
+    pub(in crate::net::device::tests) fn take_features(&mut self, features: u64) {
+        let basic = (1 << VIRTIO_F_VERSION_1) | (1 << VIRTIO_RING_F_INDIRECT_DESC);
+        self.backend.set_features(basic | features).unwrap();
+    }
+
+    pub(in crate::net::device::tests) fn ram(&self) -> &GuestMemoryMmap {
+        &self.backend.ram.memory
+    }
+
+    pub(in crate::net::device::tests) fn write(&self, bytes: &[u8], at: u64) {
+        self.ram().write_slice(bytes, GuestAddress(at)).unwrap();
+    }
+
+    /// Writes a descriptor of the rx ring (0) or the tx ring (1).
+    pub(in crate::net::device::tests) fn describe(
+        &self,
+        ring: usize,
+        index: u16,
+        (at, size): (u64, u32),
+        flags: u16,
+        next: u16,
+    ) {
+        self.write(
+            &descriptor((at, size), flags, next),
+            RINGS[ring] + 16 * u64::from(index),
+        );
+    }
+
+    fn publish(&self, ring: usize, entry: u16, head: u16) {
+        let available = RINGS[ring] + 0x1000;
+        let place = available + 4 + 2 * u64::from(entry % SIZE);
+        self.write(&head.to_le_bytes(), place);
+        self.write(&entry.wrapping_add(1).to_le_bytes(), available + 2);
+    }
+
+    /// Has the device look at a chain of the tx ring.
+    pub(in crate::net::device::tests) fn offer(&mut self, head: u16) {
+        self.publish(1, self.sent, head);
+        self.sent = self.sent.wrapping_add(1);
+    }
+
+    /// A frame with its header, in a chain of two.
+    pub(in crate::net::device::tests) fn offer_frame(&mut self, header: &[u8], frame: &[u8]) {
+        let head = self.sent % (SIZE / 2) * 2;
+        let at = BUFFERS[1] + u64::from(head) * BUFFER;
+        let at = if frame.len() > IN_TWO { SPARE } else { at };
+        self.write(header, at);
+        self.write(frame, at + 64);
+        let size = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
+        self.describe(1, head, (at, size(header)), NEXT, head + 1);
+        self.describe(1, head + 1, (at + 64, size(frame)), 0, 0);
+        self.offer(head);
+    }
+
+    /// Whether the device gave all chains back.
+    pub(in crate::net::device::tests) fn has_all_back(&self) -> bool {
+        self.used(1) == self.sent
+    }
+
+    fn used(&self, ring: usize) -> u16 {
+        let at = GuestAddress(RINGS[ring] + 0x2002);
+        u16::from_le(self.ram().read_obj(at).unwrap())
+    }
+
+    pub(super) fn received(&mut self) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        while self.received != self.used(0) {
+            let mut bytes = self.receive();
+            let buffers = u16::from_le_bytes([bytes[10], bytes[11]]);
+            for _ in 1..buffers {
+                let more = self.receive();
+                bytes.extend(more);
+            }
+            frames.push(bytes.split_off(HEADER_LEN));
+        }
+        frames
+    }
+
+    /// The bytes of the next used buffer, which is offered again.
+    pub(in crate::net::device::tests) fn receive(&mut self) -> Vec<u8> {
+        let entry = RINGS[0] + 0x2004 + 8 * u64::from(self.received % SIZE);
+        let [head, size]: [u32; 2] = self.ram().read_obj(GuestAddress(entry)).unwrap();
+        let mut bytes = vec![0; size as usize];
+        let at = GuestAddress(BUFFERS[0] + u64::from(head) * BUFFER);
+        self.ram().read_slice(&mut bytes, at).unwrap();
+        let offered = self.received.wrapping_add(SIZE);
+        self.publish(0, offered, u16::try_from(head).unwrap());
+        self.received = self.received.wrapping_add(1);
+        bytes
+    }
+}
+
+/// A descriptor's bytes (virtio 1.2 section 2.7.5).
+pub(in crate::net::device::tests) fn descriptor(
+    (at, size): (u64, u32),
+    flags: u16,
+    next: u16,
+) -> Vec<u8> {
+    [
+        at.to_le_bytes().as_slice(),
+        &size.to_le_bytes(),
+        &flags.to_le_bytes(),
+        &next.to_le_bytes(),
+    ]
+    .concat()
+}
