@@ -9,6 +9,7 @@
 //! Known attack: a verdict outlives what it was decided by. The epoch of a guest goes up with every set of policies, with what the guest is
 //! taken for, and with the guests that come and go on its segment, since rules may speak of a peer's role and labels.
 
+mod fallback;
 mod guest;
 mod verdict;
 
@@ -16,7 +17,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use bartizan_local::flow::{Epoch, Guest as GuestBoot, GuestEpoch, Question, Verdict};
+use bartizan_local::flow::{Epoch, Fallback, Guest as GuestBoot, GuestEpoch, Question, Verdict};
 use bartizan_policy::{Policy, TooLarge, Trust};
 
 pub use guest::{Network, WatchedGuest};
@@ -201,6 +202,26 @@ impl Decider {
             }
             Err(too_large) => refusal(question, epoch, &too_large.to_string()),
         }
+    }
+
+    /// The flows of a guest that may begin while nobody can decide, in its present epoch; none where it is in another.
+    #[must_use]
+    pub fn fallback(&self, of: GuestEpoch) -> Option<Fallback> {
+        let guest = self.guests.get(&of.guest)?;
+        if self.epoch_of(guest) != of.epoch {
+            return None;
+        }
+        let peers = Peers {
+            guests: &self.guests,
+            network: guest.network(),
+        };
+        let policies = self.policies.iter();
+        let select = policies.filter(|policy| policy.select.includes(guest.guest()));
+        let allowed = guest
+            .compiled()
+            .map(|compiled| fallback::of(select, compiled, &peers))
+            .unwrap_or_default();
+        Some(Fallback { of, allowed })
     }
 
     /// The epochs of all guests that have a network.

@@ -1,6 +1,6 @@
 //! A guest that runs on this host, and the policies that rule it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bartizan_local::flow::Epoch;
 use bartizan_policy::{Compiled, Guest, Policy, TooLarge, Trust};
@@ -102,23 +102,32 @@ impl Network {
         self.addresses.iter().any(|(own, _)| *own == address)
     }
 
-    /// Whether an address is one of the segment's, whoever has it.
-    pub(super) fn is_near(&self, address: IpAddr) -> bool {
+    /// The network of the segment that an address is in, whoever has it: its first address and its last.
+    pub(super) fn near(&self, address: IpAddr) -> Option<(IpAddr, IpAddr)> {
+        let mut networks = self.networks();
+        networks.find(|(first, last)| {
+            first.is_ipv4() == address.is_ipv4() && *first <= address && address <= *last
+        })
+    }
+
+    /// Those of the segment, each from its first address to its last.
+    pub(super) fn networks(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> {
         // RFC 4291 section 2.5.6: of whichever link it is.
-        if matches!(address, IpAddr::V6(address) if address.is_unicast_link_local()) {
-            return true;
-        }
-        let mut own = self.addresses.iter();
-        own.any(|(own, prefix)| match (own, address) {
-            (IpAddr::V4(own), IpAddr::V4(address)) => {
-                let differ = own.to_bits() ^ address.to_bits();
-                differ.leading_zeros() >= u32::from(*prefix)
+        let link_local = (IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10);
+        let all = self.addresses.iter().copied().chain([link_local]);
+        all.map(|(address, prefix)| match address {
+            IpAddr::V4(address) => {
+                let hosts = u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
+                let both = [address.to_bits() & !hosts, address.to_bits() | hosts];
+                let [first, last] = both.map(|bits| Ipv4Addr::from_bits(bits).into());
+                (first, last)
             }
-            (IpAddr::V6(own), IpAddr::V6(address)) => {
-                let differ = own.to_bits() ^ address.to_bits();
-                differ.leading_zeros() >= u32::from(*prefix)
+            IpAddr::V6(address) => {
+                let hosts = u128::MAX.checked_shr(prefix.into()).unwrap_or(0);
+                let both = [address.to_bits() & !hosts, address.to_bits() | hosts];
+                let [first, last] = both.map(|bits| Ipv6Addr::from_bits(bits).into());
+                (first, last)
             }
-            _ => false,
         })
     }
 }

@@ -8,11 +8,11 @@ use uuid::Uuid;
 
 use super::*;
 
-const WEB: GuestBoot = GuestBoot {
+pub(super) const WEB: GuestBoot = GuestBoot {
     vm: [1; 16],
     boot: 1,
 };
-const CLIENT: GuestBoot = GuestBoot {
+pub(super) const CLIENT: GuestBoot = GuestBoot {
     vm: [2; 16],
     boot: 1,
 };
@@ -54,7 +54,7 @@ fn guest(boot: GuestBoot, role: &str, address: &str) -> WatchedGuest {
     WatchedGuest::new(guest, Some(network))
 }
 
-fn both() -> Decider {
+pub(super) fn both() -> Decider {
     let mut decider = Decider::new();
     decider.runs(WEB, guest(WEB, "web", "10.0.0.1"));
     decider.runs(CLIENT, guest(CLIENT, "client", "10.0.0.2"));
@@ -62,7 +62,7 @@ fn both() -> Decider {
     decider
 }
 
-fn flow(direction: Direction, peer: &str, port: u16) -> Flow {
+pub(super) fn flow(direction: Direction, peer: &str, port: u16) -> Flow {
     Flow {
         direction,
         protocol: 6,
@@ -72,7 +72,7 @@ fn flow(direction: Direction, peer: &str, port: u16) -> Flow {
     }
 }
 
-fn ask(decider: &Decider, guest: GuestBoot, flow: Flow) -> Verdict {
+pub(super) fn ask(decider: &Decider, guest: GuestBoot, flow: Flow) -> Verdict {
     decider.decide(&Question {
         number: 7,
         guest,
@@ -227,7 +227,7 @@ fn a_set_is_in_force_once_all_have_confirmed_it() {
     assert_eq!(decider.in_force(), 2, "nobody has a network");
 }
 
-fn any_flow() -> impl Strategy<Value = Flow> {
+pub(super) fn any_flow() -> impl Strategy<Value = Flow> {
     let peers = prop::sample::select(vec![
         "10.0.0.1",
         "10.0.0.2",

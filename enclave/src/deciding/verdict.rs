@@ -1,15 +1,15 @@
 //! From a question to a verdict, by the policies of its guest.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bartizan_local::flow::{
     Direction as FlowDirection, Epoch, Flow, Guest as GuestBoot, Peers as Addresses, Question,
     Verdict, Width,
 };
 use bartizan_policy::{
-    self as policy, Compiled, Decided, Depended, Direction, Effect, FlowWidth, Kind, Known,
-    Operation, PeerGuest, Process, Request,
+    self as policy, Compiled, Decided, Decision, Depended, Direction, Effect, FlowWidth, Kind,
+    Known, Operation, PeerGuest, Process, Request,
 };
 
 use super::guest::{Network, WatchedGuest};
@@ -31,7 +31,31 @@ pub(super) fn of(
     compiled: &Compiled,
     peers: &Peers<'_>,
 ) -> Verdict {
-    let flow = &question.flow;
+    let (decision, width) = decide(&question.flow, compiled, peers);
+    Verdict {
+        number: question.number,
+        guest: question.guest,
+        epoch,
+        allowed: decision.effect == Effect::Allow,
+        allowed_unavailable: decision.unavailable == Effect::Allow,
+        reason: bounded(match decision.by {
+            Decided::Rule(rule) => format!("{}/{}", rule.policy, rule.rule),
+            Decided::Default(kind) => {
+                debug_assert_eq!(kind, Kind::Network);
+                "no rule matches: the default for networks".to_owned()
+            }
+            Decided::NoPolicy => "no policy selects this guest".to_owned(),
+        }),
+        width,
+    }
+}
+
+/// Decides on a flow, and how wide the same holds.
+pub(super) fn decide<'c>(
+    flow: &Flow,
+    compiled: &'c Compiled,
+    peers: &Peers<'_>,
+) -> (Decision<'c>, Width) {
     let request = Request {
         // Whose packet it is is not known from outside.
         process: Process::default(),
@@ -49,22 +73,8 @@ pub(super) fn of(
         }),
     };
     let (decision, depended) = compiled.decide_widely(&request);
-    Verdict {
-        number: question.number,
-        guest: question.guest,
-        epoch,
-        allowed: decision.effect == Effect::Allow,
-        allowed_unavailable: decision.unavailable == Effect::Allow,
-        reason: bounded(match decision.by {
-            Decided::Rule(rule) => format!("{}/{}", rule.policy, rule.rule),
-            Decided::Default(kind) => {
-                debug_assert_eq!(kind, Kind::Network);
-                "no rule matches: the default for networks".to_owned()
-            }
-            Decided::NoPolicy => "no policy selects this guest".to_owned(),
-        }),
-        width: width(flow, &request, &depended),
-    }
+    let width = width(flow, &request, &depended, peers);
+    (decision, width)
 }
 
 /// Denies a question and all others of its guest.
@@ -81,6 +91,15 @@ pub(super) fn refusal(question: &Question, epoch: Epoch, reason: &str) -> Verdic
 }
 
 impl<'g> Peers<'g> {
+    /// Those of all guests of the segment.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let segment = self.network.map(|network| network.segment.as_str());
+        let there = self.guests.values().filter_map(WatchedGuest::network);
+        there
+            .filter(move |network| Some(network.segment.as_str()) == segment)
+            .flat_map(|network| network.addresses.iter().map(|(address, _)| *address))
+    }
+
     /// The guest at an address, as far as it is known: what has an address of the segment and does not run on this host may be a
     /// guest of another.
     fn at(&self, address: IpAddr) -> Known<Option<PeerGuest<'g>>> {
@@ -90,15 +109,49 @@ impl<'g> Peers<'g> {
                 role: &guest.guest().role,
                 labels: &guest.guest().labels,
             })),
-            None if network.is_near(address) => None,
+            None if network.near(address).is_some() => None,
             None => Some(None),
         }
+    }
+
+    /// The addresses around one of which the same is known, the first and the last: of those of the segment each by itself, of others that
+    /// nobody there has them.
+    fn alike(&self, address: IpAddr) -> (IpAddr, IpAddr) {
+        let alone = (address, address);
+        let Some(network) = self.network else {
+            return alone;
+        };
+        if network.near(address).is_some() {
+            return alone;
+        }
+        let (mut first, mut last): (IpAddr, IpAddr) = match address {
+            IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into()),
+            IpAddr::V6(_) => (
+                Ipv6Addr::UNSPECIFIED.into(),
+                IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)),
+            ),
+        };
+        let whose = self.addresses().map(|one| (one, one));
+        for (from, to) in whose.chain(network.networks()) {
+            if from.is_ipv4() != address.is_ipv4() {
+                continue;
+            }
+            if from <= address && address <= to {
+                return alone;
+            }
+            if to < address {
+                first = first.max(next(to).unwrap_or(address));
+            } else {
+                last = last.min(former(from).unwrap_or(address));
+            }
+        }
+        (first, last)
     }
 }
 
 /// The flows of which the same is decided; this one alone where that cannot be told.
-fn width(flow: &Flow, request: &Request<'_>, depended: &[Depended]) -> Width {
-    let Some(width) = FlowWidth::of(request, depended) else {
+fn width(flow: &Flow, request: &Request<'_>, depended: &[Depended], peers: &Peers<'_>) -> Width {
+    let Some(width) = FlowWidth::of_alike(request, depended, peers.alike(flow.peer)) else {
         return exactly(flow);
     };
     let peers = match width.peers {
@@ -114,6 +167,20 @@ fn width(flow: &Flow, request: &Request<'_>, depended: &[Depended]) -> Width {
         peers,
         ports: width.ports,
         icmp_types: width.icmp_types,
+    }
+}
+
+fn next(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(address) => Some(Ipv4Addr::from_bits(address.to_bits().checked_add(1)?).into()),
+        IpAddr::V6(address) => Some(Ipv6Addr::from_bits(address.to_bits().checked_add(1)?).into()),
+    }
+}
+
+fn former(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(address) => Some(Ipv4Addr::from_bits(address.to_bits().checked_sub(1)?).into()),
+        IpAddr::V6(address) => Some(Ipv6Addr::from_bits(address.to_bits().checked_sub(1)?).into()),
     }
 }
 

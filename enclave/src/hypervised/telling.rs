@@ -75,6 +75,11 @@ impl<'t> Telling<'t> {
         for one in present {
             if self.told.insert(one.guest, one.epoch) != Some(one.epoch) {
                 tell(link, &ToDevices::Epoch(one)).await?;
+                // Where another epoch has begun meanwhile, what may begin in that is told with it.
+                let fallback = self.ruling.decider().fallback(one);
+                if let Some(fallback) = fallback {
+                    tell(link, &ToDevices::Fallback(fallback)).await?;
+                }
             }
         }
         Ok(())

@@ -19,6 +19,9 @@ use minicbor::{Decode, Encode};
 /// Largest frame either way, in bytes.
 pub const MAX_FRAME: usize = 16 << 10;
 
+/// Most widths of a [`Fallback`].
+pub const MAX_FALLBACK: usize = 64;
+
 /// A guest of this host in one boot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode)]
 #[cbor(map)]
@@ -61,6 +64,9 @@ pub enum ToDevices {
         #[n(1)]
         isolated: bool,
     },
+    /// What may begin while nobody can decide.
+    #[n(3)]
+    Fallback(#[n(0)] Fallback),
 }
 
 /// The first packet of a flow.
@@ -76,6 +82,18 @@ pub struct Question {
     /// The flow.
     #[n(2)]
     pub flow: Flow,
+}
+
+/// The flows of a guest that may begin while nobody can decide; before it is told, and in another epoch, none.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[cbor(map)]
+pub struct Fallback {
+    /// Whose, and in which epoch it holds.
+    #[n(0)]
+    pub of: GuestEpoch,
+    /// Each of these may; [`MAX_FALLBACK`] at most.
+    #[n(1)]
+    pub allowed: Vec<Width>,
 }
 
 /// A flow, seen from the guest.

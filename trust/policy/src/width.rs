@@ -10,6 +10,12 @@ use crate::request::{Flow, Operation, Process, Request};
 ///
 /// Holds for flows as [`Flow`] describes them: whether a flow has a port or an ICMP type follows from its protocol, and which guest and names the other
 /// end has from its address. When those of an address change, what was decided before does not hold any more.
+///
+/// ```text
+///   the rules looked at        the width's peers
+///   the address                as far as no rule speaks of another network
+///   who has the address        of those, as far as whoever has them is alike
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct FlowWidth {
     /// Who begins them; none: either.
@@ -32,8 +38,22 @@ impl FlowWidth {
         let Operation::Network(flow) = &request.operation else {
             return None;
         };
+        Self::of_alike(request, depended, (flow.address, flow.address))
+    }
+
+    /// The same where it is known how far others are like the other end: `alike` are addresses around it, the first and the last, at which
+    /// the same guest and names are known, or likewise that there are none.
+    #[must_use]
+    pub fn of_alike(
+        request: &Request<'_>,
+        depended: &[Depended],
+        alike: (IpAddr, IpAddr),
+    ) -> Option<Self> {
+        let Operation::Network(flow) = &request.operation else {
+            return None;
+        };
         let mut width = Self::default();
-        let mut exact_peer = false;
+        let mut by_whose = false;
         for Depended { field, extent } in depended {
             match field {
                 Field::Direction => width.direction = Some(flow.direction),
@@ -47,7 +67,7 @@ impl FlowWidth {
                     Some(one) => width.icmp_types = Some(numbers(one, *extent)),
                     None => width.protocol = Some(flow.protocol),
                 },
-                Field::PeerRole | Field::PeerLabel(_) | Field::PeerNames => exact_peer = true,
+                Field::PeerRole | Field::PeerLabel(_) | Field::PeerNames => by_whose = true,
                 Field::Executable | Field::ExecutableSha256 | Field::Uid => {
                     if is_known(&request.process, field) {
                         return None;
@@ -61,8 +81,14 @@ impl FlowWidth {
                 | Field::Argument(..) => return None,
             }
         }
-        if exact_peer {
-            width.peers = Some((flow.address, flow.address));
+        if by_whose {
+            // Of one family, or the whole of it is not alike.
+            let (first, last) = match alike {
+                (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => alike,
+                _ => (flow.address, flow.address),
+            };
+            let within = width.peers.unwrap_or((first, last));
+            width.peers = Some((within.0.max(first), within.1.min(last)));
         }
         Some(width)
     }

@@ -55,6 +55,16 @@ impl<T: Number> Range<T> {
         (first <= last).then_some(Self { first, last })
     }
 
+    /// The first.
+    pub const fn first(&self) -> T {
+        self.first
+    }
+
+    /// The last.
+    pub const fn last(&self) -> T {
+        self.last
+    }
+
     /// The first and the last.
     pub fn bounds(&self) -> (u128, u128) {
         let wide = |number: T| u128::from(number.into());
