@@ -22,6 +22,7 @@ use bartizan_stream::message::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
+use crate::deciding::Isolated;
 use crate::ruling::Ruling;
 pub use held::Held;
 use held::Refused;
@@ -147,9 +148,11 @@ impl Policing<'_> {
                 guest,
             } => Some(self.held.command(number, || {
                 let isolated = kind == CommandKind::Isolate;
+                tracing::warn!(number, ?guest, isolated, "a guest's isolation is ordered");
                 match self.ruling.isolate(boot(guest), isolated) {
-                    true => CommandOutcome::Done,
-                    false => CommandOutcome::NoGuest,
+                    Isolated::Done => CommandOutcome::Done,
+                    Isolated::NoGuest => CommandOutcome::NoGuest,
+                    Isolated::TooMany => CommandOutcome::Failed,
                 }
             })),
         }

@@ -6,7 +6,7 @@ use bartizan_local::flow::Guest as GuestBoot;
 use bartizan_policy::{Policy, TooLarge, Trust};
 use tokio::sync::watch;
 
-use crate::deciding::Decider;
+use crate::deciding::{Decider, Isolated};
 
 /// What rules at present.
 #[derive(Debug)]
@@ -39,8 +39,8 @@ impl Ruling {
         self.change(|decider| decider.trusts(boot, trust));
     }
 
-    /// Cuts a guest from every network, or takes that back; whether there is such a guest.
-    pub fn isolate(&self, boot: GuestBoot, isolated: bool) -> bool {
+    /// Cuts a guest from every network, or takes that back.
+    pub fn isolate(&self, boot: GuestBoot, isolated: bool) -> Isolated {
         self.change(|decider| decider.isolate(boot, isolated))
     }
 

@@ -133,8 +133,9 @@ impl Decisions {
                 self.changed.notify_all();
             }
             ToDevices::Isolate { guest, isolated } => {
-                state.told.isolate(guest, isolated);
-                if let Some(station) = state.stations.get(&guest) {
+                state.told.isolate(guest.vm, isolated);
+                let of_vm = state.stations.iter().filter(|(of, _)| of.vm == guest.vm);
+                for (_, station) in of_vm {
                     station.inbox.change(|mail| mail.isolated = Some(isolated));
                 }
             }
@@ -152,6 +153,9 @@ impl Decisions {
         // Guests ask again what is not answered.
         state.outbox.clear();
         state.told.begin_anew();
+        // First of all: before a guest of theirs may do anything.
+        let isolated: Vec<_> = state.told.isolated().map(FromDevices::Isolated).collect();
+        state.outbox.extend(isolated);
         for station in state.stations.values() {
             station.inbox.begin_anew();
         }

@@ -139,22 +139,25 @@ impl Held {
     /// Does a command, unless it was done already; what it came to.
     pub(super) fn command(&self, number: NonZeroU64, does: impl FnOnce() -> CommandOutcome) -> Up {
         let mut state = self.state();
-        let outcome = match state.command {
-            Some((last, outcome)) if number == last => outcome,
+        let failed = |why| (CommandOutcome::Failed, why);
+        let (outcome, why) = match state.command {
+            Some((last, outcome)) if number == last => (outcome, ""),
             // An older one was answered, or was never to be done by this machine.
-            Some((last, _)) if number < last => CommandOutcome::Failed,
+            Some((last, _)) if number < last => failed("a later command was taken before"),
             // It would be the last one for ever.
-            _ if is_ahead(number, now_s()) => CommandOutcome::Failed,
+            _ if is_ahead(number, now_s()) => {
+                failed("it is numbered ahead of this machine's clock")
+            }
             _ => {
                 let outcome = does();
                 state.command = Some((number, outcome));
-                outcome
+                (outcome, "")
             }
         };
         Up::CommandDone {
             number,
             outcome,
-            detail: Detail::default(),
+            detail: Detail::cut(why),
         }
     }
 
