@@ -111,6 +111,9 @@ pub enum Operation {
     /// Have this host certified anew, for the same card identity key; where another waits for its certificate, for that one.
     #[n(31)]
     RenewCertificate,
+    /// How this host's enclave is.
+    #[n(40)]
+    ShowEnclave,
 }
 
 /// A key that an operator may have rotated.
@@ -158,6 +161,7 @@ impl Operation {
             Self::RotateReportKey { .. } => "rotate-report-key",
             Self::AttestHost => "attest-host",
             Self::RenewCertificate => "renew-certificate",
+            Self::ShowEnclave => "show-enclave",
         }
     }
 
@@ -170,7 +174,8 @@ impl Operation {
             | Self::ReadLog { .. }
             | Self::ShowBoot
             | Self::ListKeys
-            | Self::KeyHistory => Role::Observer,
+            | Self::KeyHistory
+            | Self::ShowEnclave => Role::Observer,
             // The last one changes nothing, but the verifier judges so many boots of a host and no more.
             Self::RunGuest { .. }
             | Self::StopGuest { .. }
@@ -192,7 +197,8 @@ impl Operation {
             | Self::ListKeys
             | Self::KeyHistory
             | Self::AttestHost
-            | Self::RenewCertificate => Vec::new(),
+            | Self::RenewCertificate
+            | Self::ShowEnclave => Vec::new(),
             Self::ShowGuest { vm } | Self::RotateReportKey { vm } => vec![("vm", vm.clone())],
             Self::StopGuest { vm, force } => {
                 vec![("vm", vm.clone()), ("force", force.to_string())]
@@ -227,7 +233,8 @@ impl Operation {
             | Self::ListKeys
             | Self::KeyHistory
             | Self::AttestHost
-            | Self::RenewCertificate => true,
+            | Self::RenewCertificate
+            | Self::ShowEnclave => true,
         }
     }
 }

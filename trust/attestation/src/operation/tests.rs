@@ -55,6 +55,7 @@ fn each() -> Vec<Operation> {
         Operation::RotateReportKey { vm: vm() },
         Operation::AttestHost,
         Operation::RenewCertificate,
+        Operation::ShowEnclave,
     ]
 }
 
