@@ -136,3 +136,30 @@ pub struct MachineHeard {
     #[n(2)]
     pub connected: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the keeper of another version sends it.
+    #[test]
+    fn a_state_has_one_encoding_without_what_is_not_known() {
+        let state = MachineState {
+            since_s: Some(1_700_000_000),
+            starts: 2,
+            links: OpenLinks {
+                card: true,
+                ..OpenLinks::default()
+            },
+            use_of: Use {
+                memory: Some(64 << 20),
+                ..Use::default()
+            },
+        };
+        let bytes = "a4001a6553f10001 0202a300f501f402f403a1011a04000000".replace(' ', "");
+        let bytes = hex::decode(bytes).unwrap();
+        assert_eq!(minicbor::to_vec(state).unwrap(), bytes);
+        let read: MachineState = minicbor::decode(&bytes).unwrap();
+        assert_eq!(read, state);
+    }
+}
