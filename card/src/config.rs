@@ -66,7 +66,10 @@ pub struct Enclave {
     pub socket: PathBuf,
     /// The socket from which bytes are moved to the verifier, and back.
     pub verifier_socket: PathBuf,
-    /// Users that may connect to both: the keeper's, and nobody else, since the vault certifies for whoever connects.
+    /// The socket at which the keeper tells how the machine is; nowhere if absent.
+    #[serde(default)]
+    pub keeper_socket: Option<PathBuf>,
+    /// Users that may connect to all of them: the keeper's, and nobody else, since the vault certifies for whoever connects.
     pub allowed_uids: Vec<u32>,
 }
 

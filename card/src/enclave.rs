@@ -10,14 +10,15 @@
 //! them, as it could have changed the machine that it runs: what is measured is what the launcher started, not what became of it.
 
 mod state;
+mod status;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bartizan_attestation::certificates::key_in;
+use bartizan_attestation::certificates::{Usage, key_in, verify_chain};
 use bartizan_attestation::csr;
-use bartizan_attestation::host::{CardRefusal, ENCLAVE_FRAME, ForCard, FromCard};
-use bartizan_attestation::keys::{VaultReply, VaultRequest};
+use bartizan_attestation::host::{CardRefusal, Certified, ENCLAVE_FRAME, ForCard, FromCard};
+use bartizan_attestation::keys::{Chain, EnclaveChains, VaultReply, VaultRequest};
 use bartizan_channel::{ChannelError, EnclaveConnector};
 use bartizan_local::{FrameError, aio};
 use rustix::net::sockopt;
@@ -30,6 +31,9 @@ use crate::door::{Door, Visitor};
 use crate::service::Card;
 use crate::unix_now;
 use crate::vault::VaultError;
+pub(crate) use status::EnclaveStatus;
+pub use status::hear_keeper;
+use status::{Kind, Open};
 
 pub(crate) use state::KeptState;
 
@@ -97,10 +101,12 @@ pub async fn forward(card: Arc<Card>, listener: UnixListener, allowed_uids: &[u3
             mut stream, place, ..
         } = door.next(&listener).await;
         let to = card.verifier().endpoint().clone();
+        let card = Arc::clone(&card);
         tokio::spawn(async move {
             let connecting = TcpStream::connect((to.host.as_str(), to.port));
             match timeout(CONNECT, connecting).await {
                 Ok(Ok(mut verifier)) => {
+                    let _open = Open::new(&card, Kind::Forwarded);
                     // Small records must not wait for others.
                     let _slower = verifier.set_nodelay(true);
                     if let Err(error) = keep_alive(&verifier) {
@@ -136,6 +142,7 @@ async fn converse(
     let (mut link, chain) = shaken.map_err(|_| LinkError::TimedOut)??;
     let leaf = chain.first().map(Vec::as_slice).unwrap_or_default();
     let mut is_certified = false;
+    let _open = Open::new(card, Kind::Link);
     loop {
         let reply = match aio::read_frame(&mut link, ENCLAVE_FRAME).await? {
             ForCard::Certify { tls, evidence } => match may_certify(allowance) {
@@ -216,7 +223,29 @@ async fn certify(
         lifetime_s: LIFETIME_S,
     };
     match card.vault.ask_async(request).await? {
-        VaultReply::Enclave(chains) => Ok(FromCard::Certified(chains)),
+        VaultReply::Enclave(chains) => {
+            note(card, &chains);
+            Ok(FromCard::Certified(chains))
+        }
         _ => Err(VaultError::Unexpected.into()),
+    }
+}
+
+/// Until when the certificates are valid, for who asks.
+fn note(card: &Card, chains: &EnclaveChains) {
+    let (ca, since_s) = (card.anchors.ca(), unix_now());
+    let ends = |chain: &Chain, usage| {
+        let chain: Vec<Vec<u8>> = chain.iter().map(|der| der.to_vec()).collect();
+        verify_chain(&chain, &ca, since_s, usage).map(|leaf| leaf.not_after)
+    };
+    let tls = ends(&chains.tls, Usage::EnclaveTls);
+    let evidence = ends(&chains.evidence, Usage::Evidence);
+    match (tls, evidence) {
+        (Ok(tls), Ok(evidence)) => card.enclave.certified(Certified {
+            since_s,
+            until_s: tls.min(evidence),
+        }),
+        // The enclave refuses them itself.
+        _ => tracing::warn!("what the vault certified for the enclave leads to no CA of the fleet"),
     }
 }

@@ -123,6 +123,14 @@ fn execute(command: Command) -> Result<()> {
                     Some(links) => Some([bind(&links.socket)?, bind(&links.verifier_socket)?]),
                     None => None,
                 },
+                keeper: match config
+                    .enclave
+                    .as_ref()
+                    .and_then(|of| of.keeper_socket.as_ref())
+                {
+                    Some(socket) => Some(bind(socket)?),
+                    None => None,
+                },
             };
             std::fs::create_dir_all(config.state_dir.join("boots"))
                 .with_context(|| format!("could not make {}", config.state_dir.display()))?;
@@ -189,6 +197,8 @@ struct Listeners {
     stage: Option<UnixListener>,
     /// The enclave's link to the card, and that to the verifier, where there are.
     enclave: Option<[UnixListener; 2]>,
+    /// Where the enclave's keeper tells how it is.
+    keeper: Option<UnixListener>,
 }
 
 async fn run(config: &Config, machine: &Machine, listeners: Listeners) -> Result<()> {
@@ -213,6 +223,8 @@ async fn run(config: &Config, machine: &Machine, listeners: Listeners) -> Result
         )),
         None => None,
     };
+    let keeper = listeners.keeper.map(tokio::net::UnixListener::from_std);
+    let keeper = keeper.transpose()?;
     let enclave_uids = config.enclave.as_ref();
     let enclave_uids = enclave_uids.map_or(&[][..], |links| &links.allowed_uids);
     let bundles = Arc::new(Bundles::default());
@@ -234,7 +246,13 @@ async fn run(config: &Config, machine: &Machine, listeners: Listeners) -> Result
         let Some((own, verifiers)) = enclave_listeners else {
             return std::future::pending().await;
         };
+        let hearing_keeper = async {
+            if let Some(keeper) = keeper {
+                enclave::hear_keeper(Arc::clone(&card), keeper, enclave_uids).await;
+            }
+        };
         tokio::join!(
+            hearing_keeper,
             enclave::serve(Arc::clone(&card), own, enclave_uids),
             enclave::forward(Arc::clone(&card), verifiers, enclave_uids),
         );

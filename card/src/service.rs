@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::anchors::Anchors;
 use crate::boots::{Boots, BootsError};
 use crate::config::Config;
-use crate::enclave::KeptState;
+use crate::enclave::{EnclaveStatus, KeptState};
 use crate::identity::TlsIdentity;
 use crate::operators::Operators;
 use crate::vault::{Vault, VaultError};
@@ -38,6 +38,8 @@ pub struct Card {
     pub(crate) verifier: Arc<Verifier>,
     /// Whether another key comes after the present one when its certificate is half gone.
     pub(crate) rotates_identity: bool,
+    /// How its enclave is.
+    pub(crate) enclave: EnclaveStatus,
     /// Held while another certificate is got.
     pub(crate) succeeding: tokio::sync::Mutex<()>,
     /// Told where that failed, so that what was begun is finished soon.
@@ -97,6 +99,7 @@ impl Card {
             operators: Operators::open(&config.state_dir, config.launch_grace_s),
             verifier: Arc::new(verifier),
             rotates_identity: config.rotate_identity,
+            enclave: EnclaveStatus::default(),
             succeeding: tokio::sync::Mutex::default(),
             unfinished: Notify::new(),
         })

@@ -11,7 +11,8 @@ use crate::verifier::VerifierError;
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
-const UNAVAILABLE: u8 = 69;
+/// A needed service is away.
+pub(crate) const UNAVAILABLE: u8 = 69;
 
 /// 2 where the command was given wrongly, 69 where a needed service is away, else 1.
 pub(crate) fn code(error: &anyhow::Error) -> ExitCode {

@@ -56,6 +56,12 @@ enum Command {
     /// Guests of this host.
     #[command(subcommand)]
     Vm(commands::vm::Vm),
+    /// Guests of whichever host: cut one from every network, and take that back.
+    #[command(subcommand)]
+    Guest(commands::guest::Guest),
+    /// The enclave of a host, which decides what its guests may do.
+    #[command(subcommand)]
+    Enclave(commands::enclave::Enclave),
     /// What the verifier judged.
     #[command(subcommand)]
     Verdict(commands::verdict::Verdict),
@@ -65,9 +71,6 @@ enum Command {
     /// How a host was booted.
     #[command(subcommand)]
     Boot(commands::boot::Boot),
-    /// The enclave of a host, which decides what its guests may do.
-    #[command(subcommand)]
-    Enclave(commands::enclave::Enclave),
     /// Release manifests: what hosts may be booted from.
     #[command(subcommand)]
     Release(commands::release::Release),
@@ -92,10 +95,11 @@ fn main() -> ExitCode {
         Command::Key(command) => commands::key::run(command, output),
         Command::Profile(command) => commands::profile::run(command, output),
         Command::Vm(command) => commands::vm::run(command, output),
+        Command::Guest(command) => commands::guest::run(command, output),
+        Command::Enclave(command) => commands::enclave::run(command, output),
         Command::Verdict(command) => commands::verdict::run(command, output),
         Command::Revocation(command) => commands::revocation::run(command, output),
         Command::Boot(command) => commands::boot::run(command, output),
-        Command::Enclave(command) => commands::enclave::run(command, output),
         Command::Release(command) => commands::release::run(command, output),
         Command::Policy(command) => commands::policy::run(command, output),
         Command::Firmware(command) => commands::firmware::run(command, output),

@@ -11,6 +11,7 @@
 
 mod fallback;
 mod guest;
+mod isolation;
 mod verdict;
 
 use std::collections::btree_map::Entry;
@@ -21,6 +22,8 @@ use bartizan_local::flow::{Epoch, Fallback, Guest as GuestBoot, GuestEpoch, Ques
 use bartizan_policy::{Policy, TooLarge, Trust};
 
 pub use guest::{Network, WatchedGuest};
+pub use isolation::Isolated;
+use isolation::Isolation;
 use verdict::{Peers, refusal};
 
 /// The policies that rule, and the guests that they rule.
@@ -35,11 +38,13 @@ pub struct Decider {
     /// Whether it was said once who runs.
     is_told: bool,
     /// VMs that are cut from every network, in whichever boot.
-    isolated: BTreeSet<[u8; 16]>,
+    isolation: Isolation,
     /// What the newest boots of VMs were taken for, those among them that nobody has told of yet.
     taken_for: BTreeMap<[u8; 16], (u64, Trust)>,
 }
 
+/// In a command, whichever boot of a VM runs: none is the boot 0.
+pub const ANY_BOOT: u64 = 0;
 /// Most VMs of which it is remembered what they are taken for; what is not remembered is taken for nothing.
 const MAX_REMEMBERED: usize = 4096;
 
@@ -144,36 +149,40 @@ impl Decider {
         self.epoch(boot)
     }
 
-    /// Cuts a VM that runs from every network, in this boot and in those that come, or takes that back; whether there is such a guest.
-    pub fn isolate(&mut self, boot: GuestBoot, isolated: bool) -> bool {
-        if isolated {
-            let runs = self.guests.contains_key(&boot);
-            if runs {
-                self.isolated.insert(boot.vm);
-            }
-            runs
-        } else {
-            self.isolated.remove(&boot.vm)
+    /// Cuts a VM that runs from every network, in this boot and in those that come, or takes that back. The boot [`ANY_BOOT`] is whichever
+    /// runs.
+    pub fn isolate(&mut self, boot: GuestBoot, isolated: bool) -> Isolated {
+        let runs = self.runs_now(boot);
+        match isolated {
+            true if runs => self.isolation.cut(boot.vm),
+            true => Isolated::NoGuest,
+            false => self.isolation.release(boot.vm, runs),
         }
     }
 
     /// Cuts VMs that were cut before this was made, whether they run or not.
     pub fn isolated_before(&mut self, vms: &BTreeSet<[u8; 16]>) {
-        self.isolated.extend(vms);
+        for vm in vms {
+            self.isolation.cut(*vm);
+        }
     }
 
-    /// The VMs that are cut from every network, in whichever boot.
-    #[must_use]
-    pub const fn isolated_vms(&self) -> &BTreeSet<[u8; 16]> {
-        &self.isolated
+    /// Devices say that they cut a VM off, as somebody told them who decided before: whether they are to go on.
+    pub fn is_isolated(&mut self, vm: [u8; 16]) -> bool {
+        self.isolation.heard(vm)
     }
 
-    /// The guests that are cut from every network.
+    fn runs_now(&self, boot: GuestBoot) -> bool {
+        match boot.boot {
+            ANY_BOOT => self.guests.keys().any(|running| running.vm == boot.vm),
+            _ => self.guests.contains_key(&boot),
+        }
+    }
+
+    /// The VMs that are cut from every network, whether they run or not.
     #[must_use]
-    pub fn isolated(&self) -> BTreeSet<GuestBoot> {
-        let boots = self.guests.keys();
-        let isolated = boots.filter(|boot| self.isolated.contains(&boot.vm));
-        isolated.copied().collect()
+    pub const fn isolated(&self) -> &BTreeSet<[u8; 16]> {
+        self.isolation.all()
     }
 
     /// Of each guest, which policies of the set select it, by their places.

@@ -66,6 +66,8 @@ enum Saying {
     Say(ToDevices),
     /// Devices know no epoch.
     Anew,
+    /// Whether this VM is cut off, as it is when that is said: it may be decided anew meanwhile.
+    Isolation([u8; 16]),
 }
 
 struct Listener<'l> {
@@ -126,6 +128,12 @@ impl Listener<'_> {
                     FromDevices::InForce(epoch) => {
                         self.ruling.change(|decider| decider.confirmed(epoch));
                     }
+                    FromDevices::Isolated(vm) => {
+                        let goes_on = self.ruling.change(|decider| decider.is_isolated(vm));
+                        if !goes_on {
+                            self.say(Saying::Isolation(vm)).await;
+                        }
+                    }
                 }
             }
         }
@@ -144,3 +152,6 @@ fn boot(identity: &GuestIdentity) -> GuestBoot {
         boot: identity.boot,
     }
 }
+
+#[cfg(test)]
+mod tests;

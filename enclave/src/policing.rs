@@ -22,6 +22,7 @@ use bartizan_stream::message::{self, CommandKind, CommandOutcome, Down};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
+use crate::deciding::Isolated;
 use crate::ruling::Ruling;
 pub use held::Held;
 
@@ -134,9 +135,11 @@ impl Policing<'_> {
                 guest,
             } => self.held.command(number, authors, ruling, || {
                 let isolated = kind == CommandKind::Isolate;
+                tracing::warn!(number, ?guest, isolated, "a guest's isolation is ordered");
                 match ruling.isolate(boot(guest), isolated) {
-                    true => CommandOutcome::Done,
-                    false => CommandOutcome::NoGuest,
+                    Isolated::Done => CommandOutcome::Done,
+                    Isolated::NoGuest => CommandOutcome::NoGuest,
+                    Isolated::TooMany => CommandOutcome::Failed,
                 }
             }),
         }

@@ -7,7 +7,7 @@ use bartizan_local::flow::Guest as GuestBoot;
 use bartizan_policy::{Policy, TooLarge, Trust};
 use tokio::sync::watch;
 
-use crate::deciding::Decider;
+use crate::deciding::{Decider, Isolated};
 
 /// What rules at present.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Ruling {
 
     /// The VMs that are cut from every network, in whichever boot.
     pub(crate) fn isolated_vms(&self) -> BTreeSet<[u8; 16]> {
-        self.decider().isolated_vms().clone()
+        self.decider().isolated().clone()
     }
 
     /// What a boot of a guest was last found to be.
@@ -55,8 +55,8 @@ impl Ruling {
         self.change(|decider| decider.trusts(boot, trust));
     }
 
-    /// Cuts a guest from every network, or takes that back; whether there is such a guest.
-    pub fn isolate(&self, boot: GuestBoot, isolated: bool) -> bool {
+    /// Cuts a guest from every network, or takes that back.
+    pub fn isolate(&self, boot: GuestBoot, isolated: bool) -> Isolated {
         self.change(|decider| decider.isolate(boot, isolated))
     }
 

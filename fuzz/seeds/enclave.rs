@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU64;
 
 use bartizan_attestation::host::{
-    CardRefusal, ForCard, FromCard, FromEnclave, RunningGuest, StoredState, ToEnclave,
+    CardRefusal, ForCard, FromCard, FromEnclave, MachineState, OpenLinks, RunningGuest,
+    StoredState, ToEnclave, Use,
 };
 use bartizan_attestation::keys::{EnclaveChains, StateKey};
 use bartizan_enclave::sealed::{Command, State};
@@ -74,6 +75,18 @@ fn links() -> Vec<Seed> {
         record: vec![3; 8],
         ordered_at_s: 1_700_000_000,
     });
+    let machine = MachineState {
+        since_s: Some(1_700_000_000),
+        starts: 2,
+        links: OpenLinks {
+            card: true,
+            ..OpenLinks::default()
+        },
+        use_of: Use {
+            memory: Some(64 << 20),
+            ..Use::default()
+        },
+    };
     let said = encode(&FromDevices::InForce(EPOCH));
     let told = encode(&ToDevices::Epoch(EPOCH));
     let store = ForCard::StoreState {
@@ -106,6 +119,7 @@ fn links() -> Vec<Seed> {
             "enclave-for-devices",
             &FromEnclave::ForDevices(told.into()),
         ),
+        seed(22, "enclave-machine", &machine),
     ]
 }
 
@@ -151,6 +165,7 @@ fn flows() -> Vec<Seed> {
         seed(20, "flow-question-tcp", &tcp),
         seed(20, "flow-question-icmp", &icmp),
         seed(20, "flow-in-force", &FromDevices::InForce(EPOCH)),
+        seed(20, "flow-isolated", &FromDevices::Isolated([5; 16])),
         seed(21, "flow-verdict", &verdict),
         seed(21, "flow-epoch", &ToDevices::Epoch(EPOCH)),
         seed(21, "flow-isolate", &isolate),

@@ -4,9 +4,9 @@
 use std::fmt::Debug;
 
 use bartizan_attestation::host::{
-    CardReply, CardRequest, ForCard, FromCard, FromEnclave, FromMeasurer, OperationReply,
-    OperationRequest, OperatorReply, OperatorRequest, SupervisorReply, SupervisorRequest,
-    ToEnclave, ToMeasurer,
+    CardReply, CardRequest, ForCard, FromCard, FromEnclave, FromMeasurer, MachineState,
+    OperationReply, OperationRequest, OperatorReply, OperatorRequest, SupervisorReply,
+    SupervisorRequest, ToEnclave, ToMeasurer,
 };
 use bartizan_attestation::keys::{VaultReply, VaultRequest};
 use bartizan_local::admission::{AdmissionReply, AdmissionRequest};
@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((&selector, bytes)) = data.split_first() else {
         return;
     };
-    match selector % 22 {
+    match selector % 23 {
         0 => one_encoding::<VaultRequest>(bytes),
         1 => one_encoding::<VaultReply>(bytes),
         2 => one_encoding::<OperatorRequest>(bytes),
@@ -44,7 +44,8 @@ fuzz_target!(|data: &[u8]| {
         18 => one_encoding::<ToEnclave>(bytes),
         19 => one_encoding::<FromEnclave>(bytes),
         20 => one_encoding::<FromDevices>(bytes),
-        _ => one_encoding::<ToDevices>(bytes),
+        21 => one_encoding::<ToDevices>(bytes),
+        _ => one_encoding::<MachineState>(bytes),
     }
 });
 

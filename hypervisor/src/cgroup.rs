@@ -23,6 +23,7 @@ mod controllers;
 mod kill;
 mod leaf;
 mod name;
+mod usage;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -37,6 +38,7 @@ use controllers::SWAP;
 pub use controllers::{Controller, Place, places};
 pub use leaf::settle;
 pub use name::Name;
+pub use usage::Used;
 
 /// What a guest's processes may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -180,6 +182,12 @@ impl Cgroup {
                 .open(folder.join("cgroup.procs"))
         };
         self.folders.iter().map(open).collect()
+    }
+
+    /// What is used in it, as far as the kernel says.
+    #[must_use]
+    pub fn used(&self) -> Used {
+        usage::of(&self.folders)
     }
 
     /// The folders in which it was made.

@@ -18,6 +18,7 @@
 //! | [`group`] | QEMU's control group: its limits, and its end |
 //! | [`machine`] | one run of the machine, from QEMU's start to its end |
 //! | [`links`] | the bytes between ports and sockets |
+//! | [`status`] | how the machine is, for the card |
 
 pub mod command_line;
 pub mod config;
@@ -25,6 +26,7 @@ pub mod group;
 pub mod image;
 pub mod links;
 pub mod machine;
+pub mod status;
 
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ use tokio::time::{Instant, sleep};
 
 pub use config::{Config, ConfigError};
 use machine::Machine;
+use status::Status;
 
 /// The pause before the machine is started again: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -41,7 +44,17 @@ const WELL: Duration = Duration::from_secs(60);
 /// Keeps the machine running, for ever. `started` is called once the first has its links: whoever waits for the boot's last phase
 /// must not wait for a card that is not enrolled.
 pub async fn run(config: Config, started: impl FnOnce()) -> anyhow::Result<()> {
-    let machine = Machine::new(config)?;
+    let status = Status::new(&config);
+    let telling = status.clone();
+    let to = config.links.status.clone();
+    let machine = Machine::new(config, status)?;
+    tokio::select! {
+        never = keep(machine, started) => match never {},
+        never = telling.keep_told(to.as_deref()) => match never {},
+    }
+}
+
+async fn keep(machine: Machine, started: impl FnOnce()) -> std::convert::Infallible {
     let mut started = Some(started);
     let (first, longest) = PAUSES;
     let mut pause = first;

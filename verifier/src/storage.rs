@@ -25,6 +25,7 @@ mod enrolment;
 mod error;
 mod firmware;
 mod forks;
+mod guest_commands;
 mod host_boots;
 mod migrations;
 mod page;
@@ -53,6 +54,10 @@ pub use enrolment::{
 pub use error::StorageError;
 pub use firmware::{FirmwareReference, HostFirmware, PcrValues};
 pub use forks::{Cleared, Fork, ForkSign, Reporter};
+pub use guest_commands::{
+    CommandAnswer, CommandConflict, CommandTarget, GuestCommand, NewCommand, command_word,
+    outcome_word,
+};
 pub use host_boots::{BootedRelease, HostBoot};
 pub use page::{Page, PageLimit};
 pub use policies::{CurrentSet, KeptPolicy, NewPolicy, PolicyConflict};
@@ -63,6 +68,7 @@ pub use revocations::{
     Revocation, RevocationCursor, RevocationCursorError, RevocationKind, RevocationSubjectError,
 };
 pub use standing::Standing;
+pub use trust_states::LastStatus;
 pub use verdicts::{Evidence, KeptVerdict, Verdict, VerdictFilter, VerdictSummary};
 
 /// The mode of files that their owner alone may read and write.

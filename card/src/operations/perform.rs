@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_attestation::host::{
-    BootShown, KeysShown, LogPage, OperationReply, OperatorReply, OperatorRequest,
+    BootShown, EnclaveShown, KeysShown, LogPage, OperationReply, OperatorReply, OperatorRequest,
     RenewedCertificate,
 };
 use bartizan_attestation::keys::{NextKey, Purpose, VaultReply, VaultRequest};
@@ -18,6 +18,8 @@ use crate::vault::VaultError;
 
 /// How long the boot may take to be handed in and judged: of each way there and back the verifier's deadline is 20 s.
 const ATTESTING: Duration = Duration::from_secs(120);
+/// How long the hypervisor may take to say whether it has a link to the enclave.
+const SHOWING: Duration = Duration::from_secs(10);
 
 impl Operations {
     /// Does it. That it is written down is what `_begun` proves.
@@ -46,6 +48,7 @@ impl Operations {
             Operation::RenewCertificate => return self.renew_certificate().await,
             Operation::ResetEnclaveState => return self.reset_enclave_state().await,
             Operation::ShowBoot => return self.show_boot().await,
+            Operation::ShowEnclave => return self.show_enclave().await,
             Operation::ListKeys => return self.list_keys().await,
             Operation::KeyHistory => return self.key_history().await,
             Operation::ReadLog { from, most } => {
@@ -89,6 +92,29 @@ impl Operations {
             .rfind(|key| key.purpose == Purpose::TlsClient);
         let chain = tls.map(|key| key.chain).unwrap_or_default();
         Ok(OperationReply::Boot(BootShown { boot, chain }))
+    }
+
+    async fn show_enclave(&self) -> Result<OperationReply, OperationRefusal> {
+        let boot = self.card.vault.ask_async(VaultRequest::DescribeBoot).await;
+        let VaultReply::Boot(boot) = boot.map_err(|error| not_told(&error))? else {
+            return Err(not_told(&VaultError::Unexpected));
+        };
+        let asking = hypervisor::ask(&self.hypervisor, &OperatorRequest::ShowEnclave);
+        // One that is away is a part of the answer.
+        let link = match tokio::time::timeout(SHOWING, asking).await {
+            Ok(Ok(OperatorReply::Enclave(link))) => Some(link),
+            _ => None,
+        };
+        let enclave = &self.card.enclave;
+        Ok(OperationReply::Enclave(EnclaveShown {
+            boot,
+            certified: enclave.last_certified(),
+            link: enclave.has_link(),
+            forwarded: enclave.is_forwarded(),
+            machine: enclave.machine(),
+            hypervisor: link,
+            card: self.card.id,
+        }))
     }
 
     async fn list_keys(&self) -> Result<OperationReply, OperationRefusal> {
@@ -214,7 +240,8 @@ pub(super) fn outcome(done: &Result<OperationReply, OperationRefusal>) -> Outcom
             | OperationReply::Keys(_)
             | OperationReply::KeyHistory(_)
             | OperationReply::Attested(_)
-            | OperationReply::Renewed(_),
+            | OperationReply::Renewed(_)
+            | OperationReply::Enclave(_),
         ) => Outcome::Done,
     }
 }

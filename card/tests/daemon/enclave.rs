@@ -30,6 +30,7 @@ struct Scene {
     _verifier: StandInVerifier,
     own: PathBuf,
     verifiers: PathBuf,
+    keepers: PathBuf,
     _directory: tempfile::TempDir,
 }
 
@@ -48,10 +49,14 @@ impl Scene {
         let card = Arc::new(card.await.unwrap());
         let own = directory.path().join("enclave.sock");
         let verifiers = directory.path().join("to-verifier.sock");
-        let listeners = [&own, &verifiers].map(|path| UnixListener::bind(path).unwrap());
-        let [of_card, of_verifier] = listeners;
+        let keepers = directory.path().join("keeper.sock");
+        let paths = [&own, &verifiers, &keepers];
+        let listeners = paths.map(|path| UnixListener::bind(path).unwrap());
+        let [of_card, of_verifier, of_keeper] = listeners;
         let serving = Arc::clone(&card);
         tokio::spawn(async move { enclave::serve(serving, of_card, &[allowed_uid]).await });
+        let hearing = Arc::clone(&card);
+        tokio::spawn(async move { enclave::hear_keeper(hearing, of_keeper, &[allowed_uid]).await });
         tokio::spawn(async move { enclave::forward(card, of_verifier, &[allowed_uid]).await });
         Self {
             fleet,
@@ -60,6 +65,7 @@ impl Scene {
             _verifier: verifier,
             own,
             verifiers,
+            keepers,
             _directory: directory,
         }
     }
@@ -230,7 +236,7 @@ async fn its_state_is_kept_for_an_enclave_that_was_certified_on_the_link() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_user_is_told_nothing() {
     let scene = Scene::new(own_uid() + 1).await;
-    for socket in [&scene.own, &scene.verifiers] {
+    for socket in [&scene.own, &scene.verifiers, &scene.keepers] {
         let mut stream = UnixStream::connect(socket).await.unwrap();
         let mut said = Vec::new();
         let read = timeout(DEADLINE, stream.read_to_end(&mut said)).await;

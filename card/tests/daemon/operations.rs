@@ -1,6 +1,7 @@
 //! Orders at the card's socket: what is done, what is refused, and what the log says of both.
 
 mod attesting;
+mod enclave;
 mod log;
 mod refused;
 mod running;

@@ -1,18 +1,36 @@
-//! `bartizan enclave`: the enclave of a host.
+//! `bartizan enclave`: the enclave of this host, as its card, its keeper, its hypervisor and the verifier have it.
+
+mod seen;
 
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use bartizan_attestation::host::OperationReply;
 use bartizan_attestation::operation::Operation;
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::key::Places;
 use crate::card::{Card, CardError};
+use crate::failure::UNAVAILABLE;
 use crate::output::Output;
+use seen::{AtVerifier, Seen};
 
 #[derive(Subcommand)]
 pub(crate) enum Enclave {
+    /// Whether this host has an enclave, what it was started from, certified until when, its limits, links, restarts, and the policies that
+    /// are in force there.
+    ///
+    /// Exit code: 0 all is well; 1 something is not, which is said, or refused; 2 wrong usage; 69 the card is away, or the verifier, and all
+    /// else is well.
+    #[command(
+        after_help = "Examples:\n  bartizan enclave status\n  bartizan enclave status --json"
+    )]
+    Status {
+        #[command(flatten)]
+        places: Places,
+    },
     /// On the host: forget the state of its enclave, which begins as the first time.
     ///
     /// To be ordered where the enclave says that its state is lost: it denies everything until then, and takes no policies. See to it first
@@ -30,8 +48,17 @@ pub(crate) enum Enclave {
     },
 }
 
+/// The list of hosts, and what it calls them.
+const IN_FORCE: (&str, &str) = ("/v1/policy-set/in-force", "hosts");
+
 pub(crate) fn run(command: Enclave, output: Output) -> Result<ExitCode> {
-    let Enclave::ResetState { card } = command;
+    match command {
+        Enclave::Status { places } => status(places, output),
+        Enclave::ResetState { card } => reset_state(card, output),
+    }
+}
+
+fn reset_state(card: Card, output: Output) -> Result<ExitCode> {
     match card.order(Operation::ResetEnclaveState)? {
         OperationReply::Done => {}
         _ => return Err(CardError::Unexpected.into()),
@@ -39,4 +66,38 @@ pub(crate) fn run(command: Enclave, output: Output) -> Result<ExitCode> {
     let shown = json!({ "ok": true });
     output.result(&shown, "the enclave's state is reset");
     Ok(ExitCode::SUCCESS)
+}
+
+fn status(places: Places, output: Output) -> Result<ExitCode> {
+    let OperationReply::Enclave(shown) = places.clone().card().order(Operation::ShowEnclave)?
+    else {
+        return Err(CardError::Unexpected.into());
+    };
+    let card = shown.card.to_string();
+    let verifier = ask_verifier(places, &card);
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let seen = Seen::of(&shown, verifier.as_ref().ok(), now_s);
+    if let Err(error) = &verifier {
+        eprintln!("bartizan: {error}");
+    }
+    output.result(&seen.json, &seen.text());
+    Ok(match (seen.problems.is_empty(), verifier) {
+        (false, _) => ExitCode::FAILURE,
+        (true, Err(_)) => UNAVAILABLE.into(),
+        (true, Ok(_)) => ExitCode::SUCCESS,
+    })
+}
+
+/// What the verifier says of policies and of this host.
+fn ask_verifier(places: Places, card: &str) -> Result<AtVerifier> {
+    let verifier = places.verifier();
+    let (path, name) = IN_FORCE;
+    let set = verifier.ask("GET", &format!("{path}?limit=1"), None)?;
+    let hosts = verifier.list(path, name)?;
+    let mut hosts = hosts.as_array().into_iter().flatten();
+    let host = hosts.find(|host| host["card"] == card);
+    Ok(AtVerifier {
+        set: set["number"].as_u64(),
+        host: host.cloned().unwrap_or(Value::Null),
+    })
 }

@@ -132,14 +132,14 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    fn card(self) -> Card {
+    pub(crate) fn card(self) -> Card {
         Card {
             place: self.card,
             credentials: self.credentials,
         }
     }
 
-    fn verifier(self) -> Verifier {
+    pub(crate) fn verifier(self) -> Verifier {
         Verifier {
             place: self.verifier,
             credentials: self.credentials,

@@ -23,7 +23,7 @@ use bartizan_local::flow::{Epoch, FromDevices, Guest, GuestEpoch, Question, ToDe
 
 use crate::net::Station;
 pub use link::serve;
-use told::Told;
+use told::{Holds, Told};
 
 /// What guests' threads and the link share.
 #[derive(Debug, Default)]
@@ -57,11 +57,13 @@ impl Decisions {
     pub fn join(&self, station: &Arc<Station>) {
         let mut state = self.lock();
         let guest = station.interface.guest;
-        let (epoch, isolated) = state.told.of(guest);
+        let Holds { epoch, fallback } = state.told.of(guest);
+        let isolated = state.told.is_isolated(guest);
         let available = state.link.is_some();
         station.inbox.change(|mail| {
             // Without one, there is nothing that could be in force.
             mail.epoch = (epoch != Epoch::default()).then_some(epoch);
+            mail.fallback = fallback;
             mail.isolated = Some(isolated);
             mail.available = Some(available);
         });
@@ -80,7 +82,7 @@ impl Decisions {
         {
             state.stations.remove(&guest);
             // Of what it was told last nothing is judged any more.
-            let (epoch, _) = state.told.of(guest);
+            let epoch = state.told.of(guest).epoch;
             if epoch != Epoch::default() {
                 state.say(FromDevices::InForce(GuestEpoch { guest, epoch }));
                 self.changed.notify_all();
@@ -143,9 +145,17 @@ impl Decisions {
                 }
                 self.changed.notify_all();
             }
+            ToDevices::Fallback(fallback) => {
+                let fallback = Arc::new(fallback);
+                state.told.fall_back(&fallback);
+                if let Some(station) = state.stations.get(&fallback.of.guest) {
+                    station.inbox.change(|mail| mail.fallback = Some(fallback));
+                }
+            }
             ToDevices::Isolate { guest, isolated } => {
-                state.told.isolate(guest, isolated);
-                if let Some(station) = state.stations.get(&guest) {
+                state.told.isolate(guest.vm, isolated);
+                let of_vm = state.stations.iter().filter(|(of, _)| of.vm == guest.vm);
+                for (_, station) in of_vm {
                     station.inbox.change(|mail| mail.isolated = Some(isolated));
                 }
             }
@@ -163,6 +173,9 @@ impl Decisions {
         // Guests ask again what is not answered.
         state.outbox.clear();
         state.told.begin_anew();
+        // First of all: before a guest of theirs may do anything.
+        let isolated: Vec<_> = state.told.isolated().map(FromDevices::Isolated).collect();
+        state.outbox.extend(isolated);
         for station in state.stations.values() {
             station.inbox.begin_anew();
         }

@@ -222,6 +222,9 @@ impl Core {
             let guest = self.port.interface().guest;
             self.decisions.in_force(GuestEpoch { guest, epoch });
         }
+        if let Some(fallback) = &mail.fallback {
+            self.port.flows.fall_back(fallback);
+        }
         for verdict in &mail.verdicts {
             for (way, packet) in self.port.settle(verdict, now) {
                 match way {

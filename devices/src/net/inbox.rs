@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bartizan_local::flow::{Epoch, Verdict};
+use bartizan_local::flow::{Epoch, Fallback, Verdict};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::frame::Mac;
@@ -45,6 +45,8 @@ pub struct Mail {
     pub anew: bool,
     /// What was decided before does not hold any more.
     pub epoch: Option<Epoch>,
+    /// What may begin while nobody can decide.
+    pub fallback: Option<Arc<Fallback>>,
     /// Whether it is cut from every network.
     pub isolated: Option<bool>,
     /// Whether somebody can decide now.
@@ -108,6 +110,7 @@ impl Inbox {
         self.change(|mail| {
             mail.anew = true;
             mail.epoch = None;
+            mail.fallback = None;
             mail.verdicts.clear();
             mail.available = Some(true);
         });

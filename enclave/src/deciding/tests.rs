@@ -297,15 +297,21 @@ fn what_a_guest_is_taken_for_is_remembered_until_it_is_told_of() {
 fn who_is_cut_off_stays_so_in_the_boots_that_come() {
     let mut decider = both();
     assert!(
-        !decider.isolate(GuestBoot { boot: 9, ..WEB }, true),
+        decider.isolate(GuestBoot { boot: 9, ..WEB }, true) == Isolated::NoGuest,
         "no such boot"
     );
-    assert!(decider.isolate(WEB, true));
+    assert_eq!(decider.isolate(WEB, true), Isolated::Done);
     let next = GuestBoot { boot: 2, ..WEB };
     decider.runs(next, guest(next, "web", "10.0.0.1"));
-    assert_eq!(decider.isolated().into_iter().collect::<Vec<_>>(), [next]);
-    assert!(decider.isolate(next, false));
+    assert_eq!(decider.isolated().iter().collect::<Vec<_>>(), [&WEB.vm]);
+    assert_eq!(decider.isolate(next, false), Isolated::Done);
     assert!(decider.isolated().is_empty());
+    let any = GuestBoot {
+        boot: ANY_BOOT,
+        ..WEB
+    };
+    assert_eq!(decider.isolate(any, true), Isolated::Done);
+    assert_eq!(decider.isolated().iter().collect::<Vec<_>>(), [&WEB.vm]);
 }
 
 /// A hypervisor that was restarted tells again of who runs.

@@ -9,6 +9,7 @@ use tokio::io::AsyncWrite;
 use tokio::sync::{mpsc, watch};
 
 use super::Saying;
+use crate::deciding::ANY_BOOT;
 use crate::ruling::Ruling;
 
 /// Tells devices.
@@ -17,8 +18,9 @@ pub(super) struct Telling<'t> {
     changes: watch::Receiver<u64>,
     /// The epochs that devices were told.
     told: BTreeMap<GuestBoot, Epoch>,
-    /// The guests that devices were told to cut from every network.
-    isolated: BTreeSet<GuestBoot>,
+    /// The VMs that devices were told to cut from every network: those that do not run among them, so that their next boot is cut off
+    /// though nobody decides then.
+    isolated: BTreeSet<[u8; 16]>,
 }
 
 impl<'t> Telling<'t> {
@@ -45,6 +47,10 @@ impl<'t> Telling<'t> {
                 Ok(()) = self.changes.changed() => self.changed(&mut link).await,
                 Some(saying) = sayings.recv() => match saying {
                     Saying::Say(saying) => tell(&mut link, &saying).await,
+                    Saying::Isolation(vm) => {
+                        let isolated = self.ruling.decider().isolated().contains(&vm);
+                        tell(&mut link, &isolate(vm, isolated)).await
+                    }
                     Saying::Anew => {
                         self.told.clear();
                         self.isolated.clear();
@@ -62,12 +68,11 @@ impl<'t> Telling<'t> {
     async fn changed(&mut self, link: &mut (impl AsyncWrite + Unpin)) -> Result<(), FrameError> {
         let (present, isolated) = {
             let decider = self.ruling.decider();
-            (decider.epochs(), decider.isolated())
+            (decider.epochs(), decider.isolated().clone())
         };
         // Who is to be cut off is, before it hears of anything else.
-        for guest in self.isolated.symmetric_difference(&isolated) {
-            let (guest, isolated) = (*guest, isolated.contains(guest));
-            tell(link, &ToDevices::Isolate { guest, isolated }).await?;
+        for vm in self.isolated.symmetric_difference(&isolated) {
+            tell(link, &isolate(*vm, isolated.contains(vm))).await?;
         }
         self.isolated = isolated;
         self.told
@@ -84,6 +89,13 @@ impl<'t> Telling<'t> {
         }
         Ok(())
     }
+}
+
+/// Has devices cut a VM off, or not any more.
+pub(super) const fn isolate(vm: [u8; 16], isolated: bool) -> ToDevices {
+    let boot = ANY_BOOT;
+    let guest = GuestBoot { vm, boot };
+    ToDevices::Isolate { guest, isolated }
 }
 
 async fn tell(link: &mut (impl AsyncWrite + Unpin), saying: &ToDevices) -> Result<(), FrameError> {

@@ -21,7 +21,7 @@ use super::taking::{Refused, Taken, authenticate};
 use super::wishes::{Answer, Then, What, Wish};
 use crate::ruling::Ruling;
 use crate::run::now_s;
-use crate::sealed::{Command, Due, Kept, Loss, MAX_ISOLATED, State};
+use crate::sealed::{Command, Due, Kept, Loss, State};
 
 /// Most wishes and answers that wait: while there are so many, the verifier is not listened to.
 const MAX_WAITING: usize = 16;
@@ -372,20 +372,24 @@ impl Inner {
         ruling: &Ruling,
         does: impl FnOnce() -> CommandOutcome,
     ) -> What {
-        let failed = What::Say(done(number, CommandOutcome::Failed));
+        let failed = |why| What::Say(done(number, CommandOutcome::Failed, why));
         match self.command {
             // Its answer was lost; where it is not kept yet, that comes before this.
-            Some(last) if number == last.number => return What::Say(done(number, last.outcome)),
+            Some(last) if number == last.number => {
+                return What::Say(done(number, last.outcome, ""));
+            }
             // An older one was answered, or was never to be done by this machine.
-            Some(last) if number < last.number => return failed,
+            Some(last) if number < last.number => {
+                return failed("a later command was taken before");
+            }
             // It would be the last one for ever.
-            _ if is_ahead(number, now_s()) => return failed,
+            _ if is_ahead(number, now_s()) => {
+                return failed("it is numbered ahead of this machine's clock");
+            }
             _ => {}
         }
-        let may = !matches!(self.standing, Standing::Lost(_))
-            && ruling.isolated_vms().len() < MAX_ISOLATED;
-        if !may {
-            return failed;
+        if matches!(self.standing, Standing::Lost(_)) {
+            return failed("this enclave's state is lost");
         }
         let outcome = does();
         let command = Command { number, outcome };
@@ -408,7 +412,7 @@ impl Inner {
         };
         let up = |outcome| Answer {
             stream,
-            up: done(number, outcome),
+            up: done(number, outcome, ""),
         };
         match begun {
             true => self.then = Some(Then::Answers(up(outcome))),
@@ -453,11 +457,11 @@ impl Inner {
     }
 }
 
-fn done(number: NonZeroU64, outcome: CommandOutcome) -> Up {
+fn done(number: NonZeroU64, outcome: CommandOutcome, why: &str) -> Up {
     Up::CommandDone {
         number,
         outcome,
-        detail: Detail::default(),
+        detail: Detail::cut(why),
     }
 }
 

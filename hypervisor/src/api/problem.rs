@@ -192,6 +192,8 @@ impl From<CardRefusal> for Problem {
             }
             refusal @ (CardRefusal::VaultRefused(_)
             | CardRefusal::State(_)
+            | CardRefusal::StateOrder { .. }
+            | CardRefusal::NotCertified
             | CardRefusal::OperatorRevoked(_)
             | CardRefusal::RevocationsUnknown(_)
             | CardRefusal::VerifierUnclear(_)

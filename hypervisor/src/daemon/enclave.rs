@@ -16,6 +16,7 @@
 
 mod devices;
 mod identity;
+mod presence;
 mod relay;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use super::registry::Registry;
 use crate::clock::unix_now;
 use crate::socket;
 use identity::HandshakeError;
+pub(super) use presence::EnclavePresence;
 
 /// How often it is looked at the wall clock, in seconds.
 const LOOK_S: u64 = 30;
@@ -79,6 +81,7 @@ async fn session(
         .await
         .map_err(|_| HandshakeError::TimedOut)??;
     tracing::info!("the enclave is there");
+    let _present = registry.enclave.opened(unix_now());
     let relaying = relay::run(enclave.stream, registry.running.follow(), decisions);
     Ok(tokio::select! {
         ended = relaying => ended,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_attestation::host::{
-    GuestState, GuestSummary, MAX_FRAME, OperatorRefusal, OperatorReply, OperatorRequest,
-    SupervisorReply, SupervisorRequest,
+    EnclaveLink, GuestState, GuestSummary, MAX_FRAME, OperatorRefusal, OperatorReply,
+    OperatorRequest, SupervisorReply, SupervisorRequest,
 };
 use bartizan_attestation::launch::verify_record;
 use bartizan_local::aio;
@@ -94,6 +94,10 @@ async fn answer(
             }
             Ok(OperatorReply::Guests(guests))
         }
+        OperatorRequest::ShowEnclave => Ok(OperatorReply::Enclave(EnclaveLink {
+            since_s: registry.enclave.since_s(),
+            guests: registry.running.count() as u64,
+        })),
         OperatorRequest::Show { vm } => {
             let known = registry.find(&vm)?;
             let status = match &known {

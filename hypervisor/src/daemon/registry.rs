@@ -13,6 +13,7 @@ use super::alone::Alone;
 use super::anchors::Anchors;
 use super::backoff::Backoff;
 use super::config::Config;
+use super::enclave::EnclavePresence;
 use super::ended::has_ended;
 use super::guest::Guest;
 use super::keys::Keys;
@@ -35,6 +36,8 @@ pub(super) struct Registry {
     pub(super) admissions: Admissions,
     pub(super) notes: Notes,
     pub(super) running: Running,
+    /// The link to the enclave.
+    pub(super) enclave: EnclavePresence,
     places: Mutex<Places>,
     backoff: Mutex<Backoff>,
     _alone: Alone,
@@ -54,6 +57,7 @@ impl Registry {
             admissions,
             notes: Notes::new(config.started()),
             running: Running::default(),
+            enclave: EnclavePresence::default(),
             places: Mutex::default(),
             backoff: Mutex::default(),
             _alone: alone,

@@ -37,6 +37,11 @@ impl Running {
         self.0.send_if_modified(|boots| boots.remove(&vm).is_some());
     }
 
+    /// How many run.
+    pub(super) fn count(&self) -> usize {
+        self.0.borrow().len()
+    }
+
     /// Follows them.
     pub(super) fn follow(&self) -> watch::Receiver<Boots> {
         self.0.subscribe()

@@ -67,6 +67,9 @@ pub struct Links {
     pub hypervisor: PathBuf,
     /// The card's, which forwards to the verifier.
     pub verifier: PathBuf,
+    /// The card's, at which this keeper tells how the machine is; nobody is told if absent.
+    #[serde(default)]
+    pub status: Option<PathBuf>,
 }
 
 const fn memory_mib() -> u32 {

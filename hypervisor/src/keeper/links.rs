@@ -12,12 +12,13 @@ use tokio::net::UnixStream;
 /// port is not read, and the enclave cannot say that it has given the link up.
 const TAKES_NOTHING: Duration = Duration::from_secs(20);
 
-/// Serves one port, until the machine has ended or speaks another protocol. `opened` is called at each connection.
+/// Serves one port, until the machine has ended or speaks another protocol. `turned` hears whether a
+/// connection is open, at its begin, and at its end.
 pub async fn serve(
     name: &'static str,
     port: UnixStream,
     to: &Path,
-    mut opened: impl FnMut(),
+    mut turned: impl FnMut(bool),
 ) -> io::Error {
     let mut port = Port::answering(port);
     loop {
@@ -25,7 +26,7 @@ pub async fn serve(
             Ok(connection) => connection,
             Err(error) => return error,
         };
-        opened();
+        turned(true);
         match UnixStream::connect(to).await {
             // How it ended is the two ends' matter.
             Ok(mut socket) => {
@@ -33,6 +34,7 @@ pub async fn serve(
             }
             Err(error) => tracing::debug!(link = name, %error, "nobody is there"),
         }
+        turned(false);
     }
 }
 
@@ -50,15 +52,16 @@ mod tests {
         let socket = folder.path().join("verifier.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let (inside, outside) = UnixStream::pair().unwrap();
-        tokio::spawn(async move { serve("verifier", outside, &socket, || ()).await });
+        tokio::spawn(async move { serve("verifier", outside, &socket, |_| ()).await });
         let mut port = Port::opening(inside);
         let connection = port.open().await.unwrap();
         let (silent, _) = listener.accept().await.unwrap();
         let (mut hearing, mut speaking) = tokio::io::split(connection);
         // Beyond what any socket holds, until the enclave hears that the link is at its end.
         let speaks = async { while speaking.write_all(&[7; 1 << 16]).await.is_ok() {} };
+        let mut piece = [0];
         tokio::select! {
-            heard = hearing.read(&mut [0]) => assert_eq!(heard.unwrap(), 0),
+            heard = hearing.read(&mut piece) => assert_eq!(heard.unwrap(), 0),
             () = speaks => {}
         }
         drop((hearing, speaking));
@@ -77,7 +80,7 @@ mod tests {
         let socket = folder.path().join("card.sock");
         let (inside, outside) = UnixStream::pair().unwrap();
         let path = socket.clone();
-        let serving = tokio::spawn(async move { serve("card", outside, &path, || ()).await });
+        let serving = tokio::spawn(async move { serve("card", outside, &path, |_| ()).await });
         let mut port = Port::opening(inside);
         let mut connection = port.open().await.unwrap();
         assert_eq!(connection.read(&mut [0]).await.unwrap(), 0);

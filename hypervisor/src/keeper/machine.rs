@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::command_line::{Arguments, build};
 use super::config::Config;
+use super::status::Status;
 use super::{group, image, links};
 use crate::cgroup::{Cgroup, CgroupError};
 use crate::confinement::ConfinementError;
@@ -36,6 +37,7 @@ pub struct Machine {
     kernel: File,
     image: File,
     command_line: String,
+    status: Status,
 }
 
 /// A run came to nothing.
@@ -65,7 +67,7 @@ pub enum RunError {
 
 impl Machine {
     /// From what was measured.
-    pub fn new(config: Config) -> anyhow::Result<Self> {
+    pub fn new(config: Config, status: Status) -> anyhow::Result<Self> {
         let read = |path: &std::path::Path| {
             fs::read(path).with_context(|| format!("could not read {}", path.display()))
         };
@@ -81,13 +83,16 @@ impl Machine {
             kernel,
             image,
             config,
+            status,
         })
     }
 
     /// Runs it to its end. `up` is called once its first link is open.
     pub async fn run(&self, up: impl FnOnce()) -> Result<ExitStatus, RunError> {
         let group = group::create(&self.config)?;
+        let running = self.status.starts(&group);
         let ended = self.run_in(&group, up).await;
+        drop(running);
         // QEMU was waited for: what is there now it must not have left.
         group::end(&group).await?;
         ended
@@ -114,9 +119,16 @@ impl Machine {
         };
         let serving = async {
             tokio::select! {
-                error = links::serve("card", card, &to.card, || opened.notify_one()) => error,
-                error = links::serve("hypervisor", hypervisor, &to.hypervisor, || ()) => error,
-                error = links::serve("verifier", verifier, &to.verifier, || ()) => error,
+                error = links::serve("card", card, &to.card, |open| {
+                    opened.notify_one();
+                    self.status.link(|links| links.card = open);
+                }) => error,
+                error = links::serve("hypervisor", hypervisor, &to.hypervisor, |open| {
+                    self.status.link(|links| links.hypervisor = open);
+                }) => error,
+                error = links::serve("verifier", verifier, &to.verifier, |open| {
+                    self.status.link(|links| links.verifier = open);
+                }) => error,
             }
         };
         let logging = async {

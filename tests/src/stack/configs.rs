@@ -120,6 +120,7 @@ pub(super) fn card(layout: &Layout, users: &Users, port: u16, enclave: bool) -> 
         config["enclave"] = json!({
             "socket": text(&run.join("enclave.sock"))?,
             "verifier_socket": text(&run.join("verifier.sock"))?,
+            "keeper_socket": text(&run.join("keeper.sock"))?,
             "allowed_uids": [users.keeper.uid],
         });
     }
@@ -160,6 +161,7 @@ pub(super) fn enclave(
             "card": socket("card/enclave.sock")?,
             "hypervisor": socket("hypervisor/enclave.sock")?,
             "verifier": socket("card/verifier.sock")?,
+            "status": socket("card/keeper.sock")?,
         },
     });
     let keeper = match without_limits()? {

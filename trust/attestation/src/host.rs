@@ -9,9 +9,11 @@
 //! | supervisor | measurer, both ways | [`ToMeasurer`] / [`FromMeasurer`] |
 //! | hypervisor | enclave, both ways | [`ToEnclave`] / [`FromEnclave`] |
 //! | enclave | card | [`ForCard`] / [`FromCard`] |
+//! | keeper | card | [`MachineState`] |
 
 mod card;
 mod enclave;
+mod enclave_status;
 mod guests;
 mod measurer;
 mod operation;
@@ -20,6 +22,9 @@ mod supervisor;
 
 pub use card::{CardRefusal, CardReply, CardRequest, HostDescription, Judgement};
 pub use enclave::{ENCLAVE_FRAME, ForCard, FromCard, StoredState};
+pub use enclave_status::{
+    Certified, EnclaveLink, EnclaveShown, KEEPER_FRAME, MachineHeard, MachineState, OpenLinks, Use,
+};
 pub use guests::{FROM_ENCLAVE_FRAME, FromEnclave, RunningGuest, TO_ENCLAVE_FRAME, ToEnclave};
 pub use measurer::{
     FromMeasurer, MeasurerContext, Outcome, RamRange, ReportKeyRotated, ToMeasurer,

@@ -111,6 +111,9 @@ pub enum Operation {
     /// Have this host certified anew, for the same card identity key; where another waits for its certificate, for that one.
     #[n(31)]
     RenewCertificate,
+    /// How this host's enclave is.
+    #[n(40)]
+    ShowEnclave,
     /// Forget the state of this host's enclave: it begins as the first time, and takes the set of policies that comes next.
     #[n(80)]
     ResetEnclaveState,
@@ -161,6 +164,7 @@ impl Operation {
             Self::RotateReportKey { .. } => "rotate-report-key",
             Self::AttestHost => "attest-host",
             Self::RenewCertificate => "renew-certificate",
+            Self::ShowEnclave => "show-enclave",
             Self::ResetEnclaveState => "reset-enclave-state",
         }
     }
@@ -174,7 +178,8 @@ impl Operation {
             | Self::ReadLog { .. }
             | Self::ShowBoot
             | Self::ListKeys
-            | Self::KeyHistory => Role::Observer,
+            | Self::KeyHistory
+            | Self::ShowEnclave => Role::Observer,
             // The last one changes nothing, but the verifier judges so many boots of a host and no more.
             Self::RunGuest { .. }
             | Self::StopGuest { .. }
@@ -198,6 +203,7 @@ impl Operation {
             | Self::KeyHistory
             | Self::AttestHost
             | Self::RenewCertificate
+            | Self::ShowEnclave
             | Self::ResetEnclaveState => Vec::new(),
             Self::ShowGuest { vm } | Self::RotateReportKey { vm } => vec![("vm", vm.clone())],
             Self::StopGuest { vm, force } => {
@@ -234,6 +240,7 @@ impl Operation {
             | Self::KeyHistory
             | Self::AttestHost
             | Self::RenewCertificate
+            | Self::ShowEnclave
             | Self::ResetEnclaveState => true,
         }
     }

@@ -8,6 +8,7 @@
 //!   devices ◄── Verdict 7: it may, so says that rule; likewise all flows so wide ──┘
 //!   devices ◄── Epoch: what was decided before does not hold any more
 //!   devices ── InForce: no packet is judged by that any more ──►
+//!   devices ── Isolated: that one was cut off, and is ──►
 //! ```
 //!
 //! These words are here, beside the other links of devices, so that a process which maps guests' RAM links no parser of policies.
@@ -43,6 +44,10 @@ pub enum FromDevices {
     /// From now on no packet of the guest is judged by what was decided before this epoch.
     #[n(1)]
     InForce(#[n(0)] GuestEpoch),
+    /// This VM, by its UUID, is cut from every network, as whoever decided before said: first of all on a link, since who decides now may be
+    /// another, and not know.
+    #[n(2)]
+    Isolated(#[cbor(n(0), with = "minicbor::bytes")] [u8; 16]),
 }
 
 /// What devices are told.
@@ -54,10 +59,10 @@ pub enum ToDevices {
     /// What was decided on a guest before this epoch does not hold any more.
     #[n(1)]
     Epoch(#[n(0)] GuestEpoch),
-    /// Whether a guest is cut from every network, whatever else was decided.
+    /// Whether a guest is cut from every network, whatever else was decided, in this boot and those that come.
     #[n(2)]
     Isolate {
-        /// Which.
+        /// Which: its VM.
         #[n(0)]
         guest: Guest,
         /// Whether.
@@ -333,6 +338,8 @@ mod tests {
             flow: FLOW,
         });
         assert_eq!(decode::<FromDevices>(&encode(&question)).unwrap(), question);
+        let isolated = FromDevices::Isolated([7; 16]);
+        assert_eq!(decode::<FromDevices>(&encode(&isolated)).unwrap(), isolated);
         let verdict = ToDevices::Verdict(Verdict {
             number: 1,
             guest,

@@ -153,7 +153,7 @@ pub enum Down {
         number: NonZeroU64,
         /// What.
         kind: CommandKind,
-        /// To whom.
+        /// To whom; the boot 0 is whichever runs.
         guest: Guest,
     },
 }
@@ -205,7 +205,7 @@ pub enum Trust {
 /// What can be ordered.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum CommandKind {
-    /// Cut the guest from every network, whatever its policy allows.
+    /// Cut the guest from every network, whatever its policy allows, in this boot and in those that come.
     Isolate,
     /// Take that back.
     Release,

@@ -22,6 +22,7 @@ mod fairness;
 mod firmware;
 mod fleet_cas;
 mod full_disk;
+mod guest_commands;
 mod keys;
 mod lifecycle;
 mod operators;

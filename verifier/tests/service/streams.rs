@@ -31,7 +31,7 @@ async fn put(ann: &mut Connection, signed: &[u8]) -> u64 {
 }
 
 /// What is said of the only host, once `is` it.
-async fn until(ann: &mut Connection, is: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn until(ann: &mut Connection, is: impl Fn(&Value) -> bool) -> Value {
     let until = tokio::time::Instant::now() + crate::process::DEADLINE;
     loop {
         let asked = exchange(ann, "GET", "/v1/policy-set/in-force", Value::Null);
@@ -104,6 +104,32 @@ async fn an_enclave_gets_the_set_at_once_and_each_change_and_is_shown_with_what_
 
     drop(enclave);
     until(&mut ann, |host| host["connected"] == false).await;
+}
+
+/// A host that is slow to put one set in force is not kept from the next.
+#[tokio::test]
+async fn the_newest_set_goes_out_though_the_one_before_is_not_answered_for() {
+    let author = TestAuthor::new();
+    let Stack {
+        verifier,
+        vault,
+        _directory,
+    } = start(&author.configuration());
+    let host = Host::enrolled(&vault.fleet);
+    let mut ann = connect(&operator_client(&vault.fleet), verifier.address).await;
+    let first = put(&mut ann, &author.sign("net/web", 1)).await;
+    let mut enclave = open(&enclave_client(&vault.fleet, &host), verifier.address, NEW)
+        .await
+        .unwrap();
+    assert_eq!(next_set(&mut enclave).await.0.number.get(), first);
+    let second = put(&mut ann, &author.sign("net/web", 2)).await;
+    let (set, _) = next_set(&mut enclave).await;
+    assert_eq!(set.number.get(), second);
+    acknowledge(&enclave, set).await;
+    until(&mut ann, |host| host["in_force"]["number"] == second).await;
+    // The first was settled with it: nothing is awaited, and the next goes out as ever.
+    let third = put(&mut ann, &author.sign("net/web", 3)).await;
+    assert_eq!(next_set(&mut enclave).await.0.number.get(), third);
 }
 
 #[tokio::test]

@@ -166,7 +166,8 @@ impl Flows {
             return Ok(Standing::Judged(ruling.clone()));
         }
         if !self.is_available {
-            return Err(FlowError::Unavailable);
+            let may = self.fallback.find(flow, self.epoch, self.judge);
+            return may.map(Standing::Judged).ok_or(FlowError::Unavailable);
         }
         if !self.budget.questions.take(holder, 1) {
             return Err(FlowError::TooManyQuestions);

@@ -15,6 +15,7 @@ mod asked;
 mod begin;
 mod budget;
 mod entry;
+mod fallback;
 mod key;
 mod pick_up;
 mod record;

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use bartizan_local::flow::{Direction, Epoch, Guest, Question, Verdict};
+use bartizan_local::flow::{Direction, Epoch, Fallback, Guest, Question, Verdict};
 
 use super::FlowError;
 use super::asked::{Asked, Numbers};
 use super::budget::{Budget, Holder, Limits};
 use super::entry::{Entry, Seen, Standing};
+use super::fallback::Fallen;
 use super::key::{Key, Part};
 use super::pick_up;
 use super::record::Records;
@@ -36,10 +37,11 @@ pub struct Flows {
     pub(super) entries: HashMap<Key, Entry>,
     pub(super) asked: Asked,
     pub(super) verdicts: Verdicts,
+    pub(super) fallback: Fallen,
     records: Records,
-    epoch: Epoch,
+    pub(super) epoch: Epoch,
     /// Counts those who decide, one after another.
-    judge: u64,
+    pub(super) judge: u64,
     pub(super) is_available: bool,
     pub(super) questions: Vec<Question>,
     swept: Instant,
@@ -58,6 +60,7 @@ impl Flows {
             entries: HashMap::new(),
             asked: Asked::default(),
             verdicts: Verdicts::default(),
+            fallback: Fallen::default(),
             records: Records::default(),
             epoch: Epoch::default(),
             judge: 0,
@@ -152,6 +155,12 @@ impl Flows {
         self.judge += 1;
         self.epoch = Epoch::default();
         self.verdicts.clear();
+        self.fallback = Fallen::default();
+    }
+
+    /// These flows may begin while nobody can decide.
+    pub fn fall_back(&mut self, fallback: &Fallback) {
+        self.fallback = Fallen::told(fallback);
     }
 
     /// Whether somebody can decide now. Who can is asked all that is not answered yet.

@@ -1,6 +1,6 @@
 //! Flows that were allowed and are not any more, or while nobody can decide.
 
-use bartizan_local::flow::Direction;
+use bartizan_local::flow::{Direction, FromDevices, Guest, GuestEpoch, ToDevices};
 
 use super::decider::Decider;
 use super::guest::{NetGuest, boot};
@@ -94,6 +94,46 @@ fn a_newer_link_is_the_one_that_decides_and_is_asked_what_is_open() {
     decider.answer(&again, true, false);
     decider.decide(boot(42), true);
     assert_eq!(b.receive(), sent);
+}
+
+/// Known attack: the enclave is ended, and the one that comes after it knows nothing of who is cut off.
+#[test]
+fn who_is_cut_off_stays_so_and_whoever_decides_next_hears_of_it_first() {
+    let daemon = Daemon::start();
+    let former = Decider::new(&daemon);
+    let (mut a, b) = with_flow(&daemon, &former, true);
+    let isolate = |isolated| ToDevices::Isolate {
+        // Of whichever boot.
+        guest: Guest {
+            boot: 0,
+            ..boot(42)
+        },
+        isolated,
+    };
+    former.say(&isolate(true));
+    former.wait_until_heard();
+    let mut decider = Decider::connected(&daemon);
+    assert_eq!(decider.hear(), FromDevices::Isolated(boot(42).vm));
+    decider.enter(boot(42));
+    a.send_udp(b.station(), (1000, 53), b"lost");
+    decider.decide(boot(41), true);
+    a.expect_silence(b.station());
+    decider.say(&isolate(false));
+    decider.enter(boot(42));
+    // Nobody is cut off any more: the next one hears nothing of that kind.
+    let last = Decider::connected(&daemon);
+    let epoch = GuestEpoch {
+        guest: boot(42),
+        epoch: last.epoch,
+    };
+    last.say(&ToDevices::Epoch(epoch));
+    loop {
+        match last.hear() {
+            FromDevices::InForce(heard) if heard == epoch => break,
+            FromDevices::Isolated(vm) => panic!("{vm:?} is cut off still"),
+            _ => {}
+        }
+    }
 }
 
 #[test]

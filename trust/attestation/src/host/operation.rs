@@ -4,6 +4,7 @@ use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::decode::Error;
 use minicbor::{Decode, Decoder, Encode};
 
+use super::enclave_status::EnclaveShown;
 use super::operator::OperatorReply;
 use crate::boot::{Phase, Sha384};
 use crate::cbor::at_most;
@@ -62,6 +63,9 @@ pub enum OperationReply {
     /// This host has another certificate.
     #[n(31)]
     Renewed(#[n(0)] RenewedCertificate),
+    /// How this host's enclave is.
+    #[n(40)]
+    Enclave(#[n(0)] EnclaveShown),
 }
 
 /// A certificate of a card's that takes the place of another.

@@ -2,6 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
+use super::enclave_status::EnclaveLink;
 use super::measurer::ReportKeyRotated;
 use super::supervisor::GuestStatus;
 
@@ -52,6 +53,9 @@ pub enum OperatorRequest {
         #[n(0)]
         vm: String,
     },
+    /// The link to the enclave. Answer: [`OperatorReply::Enclave`].
+    #[n(40)]
+    ShowEnclave,
 }
 
 /// What the hypervisor answers.
@@ -78,6 +82,9 @@ pub enum OperatorReply {
     /// A new report key signs.
     #[n(20)]
     ReportKeyRotated(#[n(0)] ReportKeyRotated),
+    /// The link to the enclave.
+    #[n(40)]
+    Enclave(#[n(0)] EnclaveLink),
 }
 
 /// One line of the list of guests.

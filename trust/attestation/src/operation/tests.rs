@@ -56,6 +56,7 @@ fn each() -> Vec<Operation> {
         Operation::AttestHost,
         Operation::RenewCertificate,
         Operation::ResetEnclaveState,
+        Operation::ShowEnclave,
     ]
 }
 

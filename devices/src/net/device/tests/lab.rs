@@ -125,6 +125,7 @@ impl Lab {
             match message {
                 FromDevices::Question(question) => self.answer(question),
                 FromDevices::InForce(epoch) => self.in_force.push(epoch),
+                FromDevices::Isolated(vm) => panic!("{vm:?} was isolated before"),
             }
         }
         moves

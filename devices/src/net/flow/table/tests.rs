@@ -1,4 +1,4 @@
-use bartizan_local::flow::Width;
+use bartizan_local::flow::{GuestEpoch, Width};
 use proptest::prelude::*;
 
 use super::*;
@@ -304,4 +304,48 @@ fn what_another_decided_is_asked_about_again() {
         send(&mut flows, datagram((1, 1))),
         Ok(Judged::Pass(_))
     ));
+}
+
+/// The rule that allows it says so for such a time, and nobody asked about it before.
+#[test]
+fn what_was_told_in_advance_begins_while_nobody_can_decide() {
+    let mut flows = flows();
+    let told = |policy, port| Fallback {
+        of: GuestEpoch {
+            guest: flows.guest,
+            epoch: Epoch { policy, state: 1 },
+        },
+        allowed: vec![Width {
+            protocol: Some(17),
+            ports: Some((port, port)),
+            ..Width::default()
+        }],
+    };
+    let (first, second) = (told(1, 1), told(2, 1));
+    flows.enter(first.of.epoch);
+    flows.fall_back(&first);
+    // As long as somebody can, it is asked.
+    assert_eq!(send(&mut flows, datagram((2, 1))), Ok(Judged::Held));
+    flows.set_available(false);
+    assert!(matches!(
+        send(&mut flows, datagram((3, 1))),
+        Ok(Judged::Pass(_))
+    ));
+    let other = send(&mut flows, datagram((3, 2)));
+    assert_eq!(other, Err(FlowError::Unavailable));
+    // Known attack: a policy takes it back, and nothing is told after that.
+    flows.enter(second.of.epoch);
+    for port in [3, 4] {
+        let taken_back = send(&mut flows, datagram((port, 1)));
+        assert_eq!(taken_back, Err(FlowError::Unavailable), "{port}");
+    }
+    flows.fall_back(&second);
+    assert!(matches!(
+        send(&mut flows, datagram((4, 1))),
+        Ok(Judged::Pass(_))
+    ));
+    // What another told is nobody's word on what this one would.
+    flows.begin_anew();
+    let of_another = send(&mut flows, datagram((5, 1)));
+    assert_eq!(of_another, Err(FlowError::Unavailable));
 }
