@@ -27,7 +27,7 @@ pub use operation::{
     Access, Argument, Direction, Exec, File, Network, Peer, Protocol, Subject, Syscall,
 };
 pub use path::PathPattern;
-pub(crate) use range::Number;
+pub use range::Number;
 pub use range::Range;
 pub use selection::Selection;
 pub use threshold::{Count, Threshold};
