@@ -14,6 +14,7 @@ mod path;
 mod range;
 pub(crate) mod rule;
 mod selection;
+mod shown;
 pub(crate) mod threshold;
 
 pub use action::Action;

@@ -96,7 +96,7 @@ fn others(
     Ok(())
 }
 
-pub(crate) fn against_cedar(case: &'static str, count: u32) -> Result<Outcome> {
+pub(crate) fn against_cedar(case: &'static str, count: u32, goal: f64) -> Result<Outcome> {
     let trial = Trial::new(count)?;
     let cedar = Cedar::new(&trial.rules, &trial.asked)?;
     cedar.check()?;
@@ -114,7 +114,6 @@ pub(crate) fn against_cedar(case: &'static str, count: u32) -> Result<Outcome> {
         }
         Ok(())
     })?;
-    let goal = 0.01;
     Ok(outcome(
         case,
         goal,

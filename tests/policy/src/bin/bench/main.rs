@@ -32,12 +32,14 @@ struct Arguments {
 type Case = (&'static str, fn() -> Result<Outcome>);
 
 const CASES: &[Case] = &[
-    ("decide_10", || decisions::against_cedar("decide_10", 10)),
+    ("decide_10", || {
+        decisions::against_cedar("decide_10", 10, 0.05)
+    }),
     ("decide_1000", || {
-        decisions::against_cedar("decide_1000", 1000)
+        decisions::against_cedar("decide_1000", 1000, 0.01)
     }),
     ("decide_10000", || {
-        decisions::against_cedar("decide_10000", 10_000)
+        decisions::against_cedar("decide_10000", 10_000, 0.01)
     }),
     ("regorus_1000", || {
         decisions::against_regorus("regorus_1000", 1000)
