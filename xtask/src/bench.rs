@@ -1,14 +1,17 @@
-//! Benchmarks on the real stack; `bartizan-bench` of `bartizan-tests` has the cases.
+//! Benchmarks: on the real stack, of which `bartizan-bench` of `bartizan-tests` has the cases, and of the policy engine alone.
 
 use std::path::Path;
 
 use anyhow::Result;
 
 use crate::demo::{Build, stage};
-use crate::{components, sh};
+use crate::{components, policy, sh};
 
 /// Runs a suite and writes its outcomes to `json`, if that is wished.
 pub(crate) fn run(suite: &str, json: Option<&Path>, case: Option<&str>) -> Result<()> {
+    if suite == "policy" {
+        return policy::bench(json, case);
+    }
     components::setup()?;
     components::demand_root("bench")?;
     let mut bench = stage(Build::Release)?.command("bartizan-bench");

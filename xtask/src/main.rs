@@ -16,6 +16,7 @@ mod fuzz;
 mod guest_image;
 mod kernels;
 mod layers;
+mod policy;
 mod progress;
 mod sh;
 mod soak;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use soak::Soak;
 
 /// Sets up, demonstrates, tests and checks Bartizan.
 #[derive(Parser)]
@@ -59,7 +61,7 @@ enum Command {
     /// Measure what SPECIFICATION.md promises, on the real stack in release build.
     #[command(after_help = "Example: cargo xtask bench memory --json memory.json")]
     Bench {
-        /// Which suite: memory, card.
+        /// Which suite: memory, card, policy.
         suite: String,
         /// Write the outcomes, an array of objects, to this file.
         #[arg(long)]
@@ -68,15 +70,18 @@ enum Command {
         #[arg(long)]
         case: Option<String>,
     },
-    /// Run the real stack for long, and let it suffer.
+    /// Run the real stack for long, and let it suffer; or have millions of policies and requests decided in two ways.
     #[command(after_help = "Example: cargo xtask soak attestation --minutes 480")]
     Soak {
-        /// Which: attestation.
+        /// Which: attestation, policy.
         name: String,
-        /// For how long.
-        #[arg(long, default_value_t = 60)]
-        minutes: u64,
-        /// What the turn of the kills is drawn from; by default a new one, which is printed.
+        /// For how long; by default an hour.
+        #[arg(long)]
+        minutes: Option<u64>,
+        /// Of `policy`: how many pairs of policies and a request; by default ten million.
+        #[arg(long)]
+        pairs: Option<u64>,
+        /// What it is drawn from; by default a new one, which is printed.
         #[arg(long)]
         seed: Option<u64>,
         /// Write what came of it, one object, to this file.
@@ -118,9 +123,18 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Soak {
             name,
             minutes,
+            pairs,
             seed,
             json,
-        } => soak::run(&name, minutes, seed, json.as_deref()),
+        } => soak::run(
+            &name,
+            &Soak {
+                minutes,
+                pairs,
+                seed,
+                json: json.as_deref(),
+            },
+        ),
         Command::Fuzz { seconds, filter } => fuzz::run(seconds, filter.as_deref()),
     }
 }

@@ -18,6 +18,7 @@ mod case;
 mod check;
 mod diff;
 mod explain;
+mod replay;
 mod suite;
 
 #[derive(Subcommand)]
@@ -74,6 +75,20 @@ pub(crate) enum Policy {
         #[arg(long)]
         tests: Option<PathBuf>,
     },
+    /// Decide anew what was decided before, and say what would change, how often, and in which line first.
+    ///
+    /// Exit code: 0 nothing would change, 1 something would, 2 wrong usage.
+    #[command(
+        after_help = "Example: bartizan policy replay web.new.yaml hardening.yaml --records decisions.jsonl\n\nA record is a line of JSON with guest and request, as `explain` takes them, and decision, of which effect and by are read, as `explain --json` says them."
+    )]
+    Replay {
+        /// All policies that are to be in force.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// What was decided.
+        #[arg(long)]
+        records: PathBuf,
+    },
     /// Make an author's key: the private half goes into FILE, the public one into FILE.pub (PEM), for the configuration that names authors.
     #[command(after_help = "Example: bartizan policy key team-a.pk8")]
     Key {
@@ -113,6 +128,7 @@ pub(crate) fn run(command: Policy, output: Output) -> Result<ExitCode> {
         } => explain::run(&files, &guest, &request, output),
         Policy::Test { files } => suite::run(&files, output),
         Policy::Diff { old, new, tests } => diff::run(&old, &new, tests.as_deref(), output),
+        Policy::Replay { files, records } => replay::run(&files, &records, output),
         Policy::Key { file } => key(&file, output),
         Policy::Sign {
             file,

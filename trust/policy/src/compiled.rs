@@ -1,6 +1,8 @@
 //! The policies of one guest, ready to decide.
 
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::decision::{Decided, Decision, RuleName};
 use crate::document::{Action, Effect, Kind, Policy, Rule};
@@ -11,10 +13,11 @@ use crate::request::Request;
 
 /// Most rules of a kind.
 const MAX_RULES: usize = 1 << 16;
-/// What the index of a guest's policies may take: 64 MiB, and some seconds.
+/// What the index of a guest's policies may take: 32 MiB, as much again while it is made, and a second.
 const BUDGET: Budget = Budget {
-    bytes: 64 << 20,
-    places: 1 << 28,
+    bytes: 32 << 20,
+    places: 1 << 26,
+    values: 1 << 17,
 };
 
 /// The policies that select a guest, indexed.
@@ -38,6 +41,12 @@ pub enum TooLarge {
     /// Their rules look at too many fields.
     #[error("a guest's policies look at too many labels of peers, or masks of arguments")]
     Fields,
+    /// Their rules list too many values.
+    #[error(
+        "a guest's policies list {} values at most: use networks and ranges instead of their members",
+        BUDGET.values
+    )]
+    Values,
     /// Their index would take too much memory or time.
     #[error(
         "the index of a guest's policies would take more than {} MiB, or too long: use fewer ranges that overlap",
@@ -50,6 +59,7 @@ impl From<NoTable> for TooLarge {
     fn from(none: NoTable) -> Self {
         match none {
             NoTable::Fields => Self::Fields,
+            NoTable::Values => Self::Values,
             NoTable::OverBudget => Self::Index,
         }
     }
@@ -68,7 +78,8 @@ struct Rules {
 
 #[derive(Debug)]
 struct Named {
-    policy: Box<str>,
+    /// Of all rules of a policy the same.
+    policy: Arc<str>,
     rule: Box<str>,
     effect: Effect,
     unavailable: Effect,
@@ -149,8 +160,11 @@ impl Rules {
         }
         placed.sort_by_key(|placed| placed.precedence());
         let rules: Vec<_> = placed.iter().map(|placed| placed.rule).collect();
+        let names = policies.iter().map(|policy| policy.name.as_str());
+        let names: HashMap<&str, Arc<str>> = names.map(|name| (name, name.into())).collect();
+        let shared = |name: &str| names.get(name).map_or_else(|| name.into(), Arc::clone);
         let named = placed.iter().map(|placed| Named {
-            policy: placed.name().policy.into(),
+            policy: shared(placed.name().policy),
             rule: placed.name().rule.into(),
             effect: placed.rule.effect,
             unavailable: placed.unavailable(),
@@ -190,12 +204,14 @@ impl Rules {
 fn resolvers(policies: &[&Policy]) -> Box<[IpAddr]> {
     let names = |policy: &&&Policy| policy.rules.iter().any(Rule::names_hosts);
     let mut naming = policies.iter().filter(names);
-    let of = |policy: &&Policy| policy.resolvers.clone().unwrap_or_default();
+    let of = |policy: &&Policy| -> BTreeSet<IpAddr> {
+        let servers = policy.resolvers.iter().flatten();
+        servers.copied().collect()
+    };
     let mut trusted = naming.next().map(of).unwrap_or_default();
     for policy in naming {
-        trusted.retain(|server| of(policy).contains(server));
+        let own = of(policy);
+        trusted.retain(|server| own.contains(server));
     }
-    trusted.sort_unstable();
-    trusted.dedup();
-    trusted.into()
+    trusted.into_iter().collect()
 }

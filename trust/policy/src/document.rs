@@ -14,6 +14,7 @@ mod path;
 mod range;
 pub(crate) mod rule;
 mod selection;
+mod shown;
 pub(crate) mod threshold;
 
 pub use action::Action;
@@ -27,7 +28,7 @@ pub use operation::{
     Access, Argument, Direction, Exec, File, Network, Peer, Protocol, Subject, Syscall,
 };
 pub use path::PathPattern;
-pub(crate) use range::Number;
+pub use range::Number;
 pub use range::Range;
 pub use selection::Selection;
 pub use threshold::{Count, Threshold};

@@ -19,6 +19,7 @@ mod ranges;
 mod set;
 mod table;
 mod tree;
+mod words;
 
 pub use field::{Depended, Extent, Field};
 pub(crate) use set::Budget;

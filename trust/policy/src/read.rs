@@ -12,7 +12,7 @@ pub const MAX_BYTES: usize = 4 << 20;
 /// How a policy is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
-    /// YAML 1.2, of which anchors, tags and several documents are refused.
+    /// YAML 1.2, of which anchors, merge keys, tags of one's own and several documents are refused.
     Yaml,
     /// JSON (RFC 8259).
     Json,

@@ -90,7 +90,7 @@ struct FlowCase {
     port: Option<u16>,
     #[serde(default)]
     icmp_type: Option<u8>,
-    /// Left out, the other end is no guest of the fleet.
+    /// Left out, the other end is no guest of the fleet; `unknown`: whoever asks does not know.
     #[serde(default)]
     peer: Option<PeerCase>,
     #[serde(default)]
@@ -98,8 +98,21 @@ struct FlowCase {
 }
 
 #[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum PeerCase {
+    Unknown(UnknownPeer),
+    Guest(PeerGuestCase),
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum UnknownPeer {
+    Unknown,
+}
+
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PeerCase {
+struct PeerGuestCase {
     role: String,
     #[serde(default)]
     labels: BTreeMap<String, String>,
@@ -140,10 +153,14 @@ impl RequestCase {
                 address: flow.address,
                 port: flow.port,
                 icmp_type: flow.icmp_type,
-                guest: Some(flow.peer.as_ref().map(|peer| PeerGuest {
-                    role: &peer.role,
-                    labels: &peer.labels,
-                })),
+                guest: match &flow.peer {
+                    None => Some(None),
+                    Some(PeerCase::Unknown(UnknownPeer::Unknown)) => None,
+                    Some(PeerCase::Guest(guest)) => Some(Some(PeerGuest {
+                        role: &guest.role,
+                        labels: &guest.labels,
+                    })),
+                },
                 names: &names,
             }),
             (None, None, None, Some(call)) => Operation::Syscall {

@@ -9,9 +9,7 @@ mod signing;
 mod vaults;
 
 use anyhow::Result;
-
-use crate::outcome::{Better, Outcome, Part};
-use crate::samples::Samples;
+use bartizan_measuring::{Better, Outcome, Part, Samples};
 
 const SUITE: &str = "card";
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use bartizan_attestation::digest::sha256;
 use bartizan_attestation::identity::GuestIdentity;
+use bartizan_measuring::timed;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
@@ -13,7 +14,6 @@ use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
 use crate::exchange::Granted;
-use crate::samples::timed;
 
 /// The verifier's schema.
 const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../verifier/migrations");

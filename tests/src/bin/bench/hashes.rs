@@ -4,12 +4,11 @@ use anyhow::{Result, ensure};
 use bartizan_attestation::digest::hash;
 use bartizan_attestation::measurement::{Digest, HashAlgorithm};
 use bartizan_guest_memory::Gpa;
+use bartizan_measuring::{Better, Outcome, Part, Samples, rounds, timed};
 
+use crate::SUITE;
 use crate::exchange::MEASURED;
-use crate::outcome::{Better, Outcome, Part, SUITE};
-use crate::progress::rounds;
 use crate::rig::Subject;
-use crate::samples::{Samples, timed};
 
 /// Bytes that are hashed.
 const SIZE: usize = 256 << 20;

@@ -9,20 +9,20 @@ mod commit;
 mod echo;
 mod exchange;
 mod hashes;
-mod outcome;
-mod progress;
 mod rate;
 mod rig;
-mod samples;
 mod signatures;
 mod tokens;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use bartizan_measuring::Outcome;
 use clap::{Parser, ValueEnum};
-use outcome::Outcome;
 use rig::Rig;
+
+/// The suite of what measures memory.
+pub(crate) const SUITE: &str = "memory";
 
 /// Runs a suite of benchmarks on the real stack.
 #[derive(Parser)]

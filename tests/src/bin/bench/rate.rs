@@ -5,12 +5,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use bartizan_measuring::{Better, Outcome, Part, Samples, rounds};
 
+use crate::SUITE;
 use crate::exchange::{API, attest, granted, signed};
-use crate::outcome::{Better, Outcome, Part, SUITE};
-use crate::progress::rounds;
 use crate::rig::{Rig, Subject};
-use crate::samples::Samples;
 use crate::signatures::{Keys, STEPS};
 
 pub(crate) const NAME: &str = "rate_64";

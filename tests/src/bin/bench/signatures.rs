@@ -8,10 +8,10 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use bartizan_attestation::certificates::{Usage, VerifiedCertificate, verify_chain};
 use bartizan_attestation::cose::{MessageType, Unverified, sign1};
 use bartizan_attestation::csr::EphemeralKey;
+use bartizan_measuring::averaged;
 use bartizan_tests::enrolled::Enrolled;
 
 use crate::exchange::Granted;
-use crate::samples::averaged;
 
 /// How often each is done for one measurement.
 const TIMES: u32 = 10;

@@ -7,14 +7,13 @@ use bartizan_attestation::cose::{MessageType, Unverified};
 use bartizan_attestation::digest::hash;
 use bartizan_attestation::measurement::{HashAlgorithm, Report};
 use bartizan_guest_memory::Gpa;
+use bartizan_measuring::{Better, Outcome, Part, Samples, averaged, rounds, timed};
 
+use crate::SUITE;
 use crate::commit::Database;
 use crate::echo;
 use crate::exchange::{API, Granted, MEASURED, attest, granted, signed};
-use crate::outcome::{Better, Outcome, Part, SUITE};
-use crate::progress::rounds;
 use crate::rig::{Rig, Subject};
-use crate::samples::{Samples, averaged, timed};
 use crate::signatures::{Keys, STEPS};
 
 const WARM_UP: usize = 2;

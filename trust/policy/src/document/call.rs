@@ -7,6 +7,7 @@ use std::fmt;
 use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
 
+use super::shown::shown;
 use table::NAMES;
 
 /// A system call's number on x86-64 (arch/x86/entry/syscalls/syscall_64.tbl); written as that, or as its name.
@@ -45,7 +46,7 @@ impl std::str::FromStr for Call {
         let number = digits.then(|| text.parse().map(Self).ok()).flatten();
         number
             .or_else(|| Self::named(text))
-            .ok_or_else(|| NoCall(text.chars().take(64).collect()))
+            .ok_or_else(|| NoCall(shown(text)))
     }
 }
 

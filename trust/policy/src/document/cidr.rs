@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::shown::shown;
+
 /// A network in CIDR notation (RFC 4632, RFC 4291), or one address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -82,7 +84,7 @@ impl FromStr for Cidr {
     type Err = NoCidr;
 
     fn from_str(text: &str) -> Result<Self, NoCidr> {
-        let malformed = || NoCidr::Malformed(text.into());
+        let malformed = || NoCidr::Malformed(shown(text));
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
@@ -91,7 +93,7 @@ impl FromStr for Cidr {
         let (family, most) = match address {
             IpAddr::V4(_) => ("IPv4", 32),
             IpAddr::V6(address) if address.to_ipv4_mapped().is_some() => {
-                return Err(NoCidr::Mapped(text.into()));
+                return Err(NoCidr::Mapped(shown(text)));
             }
             IpAddr::V6(_) => ("IPv6", 128),
         };
@@ -105,7 +107,7 @@ impl FromStr for Cidr {
             Some(_) => return Err(malformed()),
         };
         if prefix > most {
-            let text = text.into();
+            let text = shown(text);
             return Err(NoCidr::Prefix { text, family, most });
         }
         let masked = match address {
@@ -122,7 +124,7 @@ impl FromStr for Cidr {
         if masked == address {
             return Ok(network);
         }
-        let text = text.into();
+        let text = shown(text);
         Err(NoCidr::HostBits { text, network })
     }
 }

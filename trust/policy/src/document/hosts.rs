@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::shown::shown;
+
 /// A host's name (RFC 1123 section 2.1), or with `*.` before it all below it. Upper case is as lower case.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -59,7 +61,7 @@ impl FromStr for Hosts {
                     .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         };
         if name.len() > 253 || !name.split('.').all(is_label) {
-            return Err(NoHosts(text.into()));
+            return Err(NoHosts(shown(text)));
         }
         Ok(Self {
             name: name.to_ascii_lowercase(),

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::shown::shown;
+
 /// Most bytes of a path (`PATH_MAX` of limits.h).
 const MAX_PATH: usize = 4096;
 
@@ -57,13 +59,13 @@ impl FromStr for PathPattern {
         let segments = match path.strip_prefix('/') {
             Some(segments) => segments,
             None if path.is_empty() && below => "none",
-            None => return Err(NoPath(text.into())),
+            None => return Err(NoPath(shown(text))),
         };
         let plain = |segment: &str| {
             !["", ".", ".."].contains(&segment) && !segment.contains(['*', '?', '[', '\0'])
         };
         if path.len() > MAX_PATH || !segments.split('/').all(plain) {
-            return Err(NoPath(text.into()));
+            return Err(NoPath(shown(text)));
         }
         Ok(Self {
             path: path.into(),

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
 
+use super::shown::shown;
+
 /// A number, or all from one to another: `443`, `8000-8100`. Hexadecimal as `0x1f`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Range<T> {
@@ -91,7 +93,7 @@ impl<T: Number> FromStr for Range<T> {
             number
                 .and_then(|number| T::try_from(number).ok())
                 .ok_or_else(|| NoRange::Malformed {
-                    text: text.into(),
+                    text: shown(text),
                     most: T::MOST,
                 })
         };
@@ -99,7 +101,7 @@ impl<T: Number> FromStr for Range<T> {
             Some((first, last)) => (number(first.trim_end())?, number(last.trim_start())?),
             None => (number(text)?, number(text)?),
         };
-        Self::new(first, last).ok_or_else(|| NoRange::Backwards(text.into()))
+        Self::new(first, last).ok_or_else(|| NoRange::Backwards(shown(text)))
     }
 }
 

@@ -16,8 +16,41 @@ pub(crate) enum Constraint<'p> {
     Names(&'p [Hosts]),
 }
 
-/// All that a rule asks, of each field once.
-pub(crate) fn of(rule: &Rule) -> Vec<(Field, Constraint<'_>)> {
+/// How many values a rule lists.
+pub(crate) fn values(rule: &Rule) -> usize {
+    fn count<T>(list: Option<&Vec<T>>) -> usize {
+        list.map_or(0, Vec::len)
+    }
+    let Subject {
+        executables,
+        sha256,
+        uids,
+    } = &rule.subject;
+    let subject = count(executables.as_ref()) + count(sha256.as_ref()) + count(uids.as_ref());
+    subject
+        + match &rule.what {
+            What::Exec(exec) => count(exec.paths.as_ref()) + count(exec.sha256.as_ref()),
+            What::File(file) => count(file.paths.as_ref()) + count(file.access.as_ref()),
+            What::Network(network) => {
+                let peer = &network.peer;
+                count(network.protocols.as_ref())
+                    + count(network.ports.as_ref())
+                    + count(network.icmp_types.as_ref())
+                    + count(peer.addresses.as_ref())
+                    + count(peer.roles.as_ref())
+                    + count(peer.names.as_ref())
+                    + peer.labels.len()
+            }
+            What::Syscall(syscall) => {
+                let arguments = syscall.arguments.iter();
+                let arguments = arguments.map(|argument| 1 + argument.values.len());
+                count(syscall.calls.as_ref()) + arguments.sum::<usize>()
+            }
+        }
+}
+
+/// All that a rule asks, of each field once; none where these are more than `most` fields.
+pub(crate) fn of(rule: &Rule, most: usize) -> Option<Vec<(Field, Constraint<'_>)>> {
     let mut asked = Vec::new();
     let Subject {
         executables,
@@ -59,9 +92,9 @@ pub(crate) fn of(rule: &Rule) -> Vec<(Field, Constraint<'_>)> {
             push(&mut asked, Field::Access, access);
         }
         What::Network(network) => of_network(network, &mut asked),
-        What::Syscall(syscall) => of_syscall(syscall, &mut asked),
+        What::Syscall(syscall) => of_syscall(syscall, &mut asked, most),
     }
-    asked
+    (asked.len() <= most).then_some(asked)
 }
 
 type Asked<'p> = Vec<(Field, Constraint<'p>)>;
@@ -101,11 +134,15 @@ fn of_network<'p>(network: &'p Network, asked: &mut Asked<'p>) {
     }
 }
 
-fn of_syscall<'p>(syscall: &'p Syscall, asked: &mut Asked<'p>) {
+/// Ends where there are too many: each argument is looked for among those before it.
+fn of_syscall<'p>(syscall: &'p Syscall, asked: &mut Asked<'p>, most: usize) {
     let calls = syscall.calls.as_deref();
     let calls = calls.map(|calls| singles(calls.iter().map(|call| call.0.into())));
     push(asked, Field::Call, calls);
     for argument in &syscall.arguments {
+        if asked.len() > most {
+            return;
+        }
         let field = Field::Argument(argument.index, argument.mask);
         let Constraint::Numbers(new) = numbers(&argument.values) else {
             continue;
@@ -120,12 +157,40 @@ fn of_syscall<'p>(syscall: &'p Syscall, asked: &mut Asked<'p>) {
 }
 
 /// What is in a range of each.
+///
+/// Known attack: two long lists of ranges that all overlap have as many pairs as their lengths' product. So each is put in order and made
+/// one without overlaps before, and one pass over both does.
 fn common(one: &[(u128, u128)], other: &[(u128, u128)]) -> Vec<(u128, u128)> {
-    let pairs = one
-        .iter()
-        .flat_map(|one| other.iter().map(move |other| (one, other)));
-    let cut = pairs.map(|(one, other)| (one.0.max(other.0), one.1.min(other.1)));
-    cut.filter(|(first, last)| first <= last).collect()
+    let (one, other) = (apart(one), apart(other));
+    let (mut ones, mut others) = (one.iter().peekable(), other.iter().peekable());
+    let mut common = Vec::new();
+    while let (Some(one), Some(other)) = (ones.peek(), others.peek()) {
+        let (first, last) = (one.0.max(other.0), one.1.min(other.1));
+        if first <= last {
+            common.push((first, last));
+        }
+        // Nothing more is in the one that ends before the other.
+        if one.1 <= other.1 {
+            ones.next();
+        } else {
+            others.next();
+        }
+    }
+    common
+}
+
+/// The same numbers, in ranges that do not overlap, ascending.
+fn apart(ranges: &[(u128, u128)]) -> Vec<(u128, u128)> {
+    let mut sorted = ranges.to_vec();
+    sorted.sort_unstable();
+    let mut apart: Vec<(u128, u128)> = Vec::new();
+    for (first, last) in sorted {
+        match apart.last_mut() {
+            Some(before) if first <= before.1 => before.1 = before.1.max(last),
+            _ => apart.push((first, last)),
+        }
+    }
+    apart
 }
 
 fn push<'p>(asked: &mut Asked<'p>, field: Field, constraint: Option<Constraint<'p>>) {

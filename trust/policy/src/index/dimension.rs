@@ -6,6 +6,7 @@ use super::constraint::Constraint;
 use super::field::{Extent, Field, Value};
 use super::map::{Found, Map};
 use super::set::{Bits, Budget, Class, OverBudget, Place, Set, Sets};
+use crate::request::MAX_NAMES;
 
 /// A field, and of its values which rules they satisfy.
 #[derive(Debug)]
@@ -14,17 +15,29 @@ pub(crate) struct Dimension {
     map: Map,
     sets: Box<[Set]>,
     /// The rules that do not look at it.
-    pub(crate) every: Bits,
+    every: Bits,
     /// Those that look at it and deny: they match what is not known.
     unknown: Class,
 }
 
-/// A dimension with the classes of a request's value.
+/// A dimension with what it has of a request's value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Looked<'d> {
-    pub(crate) dimension: &'d Dimension,
-    found: Found,
+    /// The rules that do not look at it.
+    pub(crate) every: &'d Bits,
+    satisfied: Satisfied<'d>,
 }
+
+/// The rules that look at it, and that the value satisfies.
+#[derive(Clone, Copy, Debug)]
+enum Satisfied<'d> {
+    None,
+    One(&'d Set),
+    Several(&'d Names<'d>),
+}
+
+/// Of each name of a flow's other end which rules it satisfies.
+pub(crate) type Names<'d> = [Option<&'d Set>; MAX_NAMES];
 
 impl Dimension {
     /// `denies`: of each place whether its rule denies.
@@ -43,25 +56,49 @@ impl Dimension {
         let looking: HashSet<Place> = asked.iter().map(|(_, place)| *place).collect();
         let all = 0..Place::try_from(rules).unwrap_or(Place::MAX);
         let every = Bits::of(all.filter(|place| !looking.contains(place)), rules);
-        let bytes = map.bytes();
         Ok(Self {
             field,
             map,
-            sets: sets.finish(bytes)?,
+            sets: sets.finish(),
             every,
             unknown,
         })
     }
 
-    pub(crate) fn look(&self, value: Value<'_>) -> Looked<'_> {
-        let found = match self.map.find(value) {
-            Found::Unknown => Found::One(self.unknown),
-            found => found,
+    /// `names`: those of a request, by [`Dimension::names`] of the one dimension that has them.
+    pub(crate) fn look<'d>(&'d self, value: Value<'_>, names: &'d Names<'d>) -> Looked<'d> {
+        let set = |class| self.set(class).map_or(Satisfied::None, Satisfied::One);
+        let satisfied = match value {
+            Value::Names(names) if names.len() > MAX_NAMES => set(self.unknown),
+            Value::Names(_) => Satisfied::Several(names),
+            value => match self.map.find(value) {
+                Found::Nothing => Satisfied::None,
+                Found::One(class) => set(class),
+                Found::Unknown => set(self.unknown),
+            },
         };
         Looked {
-            dimension: self,
-            found,
+            every: &self.every,
+            satisfied,
         }
+    }
+
+    /// What it has of each name, of those that are looked at.
+    pub(crate) fn names(&self, names: &[&str]) -> Names<'_> {
+        let mut found = [None; MAX_NAMES];
+        for (found, name) in found.iter_mut().zip(names) {
+            *found = self.map.name(name).and_then(|class| self.set(class));
+        }
+        found
+    }
+
+    fn set(&self, class: Class) -> Option<&Set> {
+        self.sets.get(class as usize)
+    }
+
+    /// How many sets it tells apart: the more, the fewer rules each has.
+    pub(crate) fn classes(&self) -> usize {
+        self.sets.len()
     }
 
     pub(crate) fn extent(&self, value: Value<'_>) -> Extent {
@@ -69,23 +106,30 @@ impl Dimension {
     }
 }
 
-impl Looked<'_> {
+impl<'d> Looked<'d> {
+    /// No dimension: nothing is asked.
+    pub(crate) const fn nothing(all: &'d Bits) -> Self {
+        Self {
+            every: all,
+            satisfied: Satisfied::None,
+        }
+    }
+
     pub(crate) fn word(&self, word: usize) -> u64 {
-        self.union(self.dimension.every.word(word), |set| set.word(word))
+        self.union(self.every.word(word), |set| set.word(word))
     }
 
     pub(crate) fn summary(&self, at: usize) -> u64 {
-        self.union(self.dimension.every.summary(at), |set| set.summary(at))
+        self.union(self.every.summary(at), |set| set.summary(at))
     }
 
     fn union(&self, every: u64, of: impl Fn(&Set) -> u64) -> u64 {
-        let set = |class: Class| self.dimension.sets.get(class as usize).map_or(0, &of);
-        match self.found {
-            Found::Nothing | Found::Unknown => every,
-            Found::One(class) => every | set(class),
-            Found::Several(classes, count) => {
-                let classes = classes.iter().take(count);
-                classes.fold(every, |bits, class| bits | set(*class))
+        match self.satisfied {
+            Satisfied::None => every,
+            Satisfied::One(set) => every | of(set),
+            Satisfied::Several(names) => {
+                let sets = names.iter().flatten();
+                sets.fold(every, |bits, set| bits | of(set))
             }
         }
     }

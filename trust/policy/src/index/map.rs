@@ -1,6 +1,5 @@
 //! From a value to the class of rules that it satisfies.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::constraint::Constraint;
@@ -8,7 +7,7 @@ use super::field::{Extent, Value};
 use super::ranges::Ranges;
 use super::set::{Class, OverBudget, Place, Sets};
 use super::tree::Tree;
-use crate::request::MAX_NAMES;
+use super::words::HashMap;
 
 /// The maps of a dimension: those that its constraints need.
 #[derive(Debug)]
@@ -21,12 +20,11 @@ pub(crate) enum Map {
     Digests(HashMap<[u8; 32], Class>),
 }
 
-/// The classes of a value.
+/// The class of a value; of several names each has its own ([`Map::name`]).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Found {
     Nothing,
     One(Class),
-    Several([Class; MAX_NAMES], usize),
     Unknown,
 }
 
@@ -56,7 +54,7 @@ impl Map {
                 Self::Names(Tree::new(patterns, sets)?)
             }
             Some((Constraint::Words(_), _)) => {
-                let mut words = HashMap::<Box<str>, Vec<Place>>::new();
+                let mut words = HashMap::<Box<str>, Vec<Place>>::default();
                 for (constraint, place) in asked {
                     if let Constraint::Words(list) = constraint {
                         for word in list {
@@ -67,7 +65,7 @@ impl Map {
                 Self::Words(classed(words, sets)?)
             }
             Some((Constraint::Digests(_), _)) => {
-                let mut digests = HashMap::<[u8; 32], Vec<Place>>::new();
+                let mut digests = HashMap::<[u8; 32], Vec<Place>>::default();
                 for (constraint, place) in asked {
                     if let Constraint::Digests(list) = constraint {
                         for digest in *list {
@@ -124,22 +122,17 @@ impl Map {
                 let segments = path.strip_prefix('/').map(|path| path.split('/'));
                 one(segments.and_then(|segments| tree.find(segments)))
             }
-            (Self::Names(tree), Value::Names(names)) => {
-                let mut several = [0; MAX_NAMES];
-                if names.len() > several.len() {
-                    return Found::Unknown;
-                }
-                let found = names.iter().filter_map(|name| tree.find(name.rsplit('.')));
-                let mut count = 0;
-                for (place, class) in several.iter_mut().zip(found) {
-                    *place = class;
-                    count += 1;
-                }
-                Found::Several(several, count)
-            }
             (Self::Words(words), Value::Word(word)) => one(words.get(word).copied()),
             (Self::Digests(digests), Value::Digest(digest)) => one(digests.get(digest).copied()),
             _ => Found::Nothing,
+        }
+    }
+
+    /// The class of one of several names.
+    pub(crate) fn name(&self, name: &str) -> Option<Class> {
+        match self {
+            Self::Names(tree) => tree.find(name.rsplit('.')),
+            _ => None,
         }
     }
 
@@ -158,22 +151,16 @@ impl Map {
         let (first, last) = ranges.around(number);
         Extent::Numbers { first, last }
     }
-
-    pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Self::Numbers(ranges) => ranges.bytes(),
-            Self::Addresses { v4, v6 } => v4.bytes() + v6.bytes(),
-            Self::Paths(tree) | Self::Names(tree) => tree.bytes(),
-            Self::Words(words) => 64 * words.len(),
-            Self::Digests(digests) => 64 * digests.len(),
-        }
-    }
 }
+
+/// What an entry of a table takes, beside what it points to.
+const ENTRY: usize = 64;
 
 fn classed<K: Eq + std::hash::Hash>(
     gathered: HashMap<K, Vec<Place>>,
     sets: &mut Sets<'_>,
 ) -> Result<HashMap<K, Class>, OverBudget> {
+    sets.take(ENTRY * gathered.len())?;
     let class = |(key, places)| Ok((key, sets.class(places)?));
     gathered.into_iter().map(class).collect()
 }

@@ -5,10 +5,53 @@ use std::collections::BTreeSet;
 use super::set::{Class, OverBudget, Place, Sets};
 
 /// The numbers from each start to the next have one class.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub(crate) struct Ranges {
-    starts: Box<[u128]>,
+    starts: Starts,
     classes: Box<[Class]>,
+}
+
+/// As narrow as they may be: most are ports, users, or addresses of IPv4, and whoever looks for one reads a good part of them.
+#[derive(Debug)]
+enum Starts {
+    Narrow(Box<[u32]>),
+    Wide(Box<[u128]>),
+}
+
+impl Starts {
+    fn new(starts: Vec<u128>) -> Self {
+        let narrow = starts.iter().map(|start| u32::try_from(*start));
+        match narrow.collect::<Result<_, _>>() {
+            Ok(narrow) => Self::Narrow(narrow),
+            Err(_) => Self::Wide(starts.into()),
+        }
+    }
+
+    fn at(&self, at: usize) -> Option<u128> {
+        match self {
+            Self::Narrow(starts) => starts.get(at).map(|start| u128::from(*start)),
+            Self::Wide(starts) => starts.get(at).copied(),
+        }
+    }
+
+    /// How many are not beyond a number.
+    fn up_to(&self, number: u128) -> usize {
+        match self {
+            Self::Narrow(starts) => {
+                // None begins beyond.
+                let number = u32::try_from(number).unwrap_or(u32::MAX);
+                starts.partition_point(|start| *start <= number)
+            }
+            Self::Wide(starts) => starts.partition_point(|start| *start <= number),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Narrow(starts) => size_of_val(starts.as_ref()),
+            Self::Wide(starts) => size_of_val(starts.as_ref()),
+        }
+    }
 }
 
 impl Ranges {
@@ -57,27 +100,25 @@ impl Ranges {
             starts.push(at);
             classes.push(class);
         }
-        Ok(Self {
-            starts: starts.into(),
+        let ranges = Self {
+            starts: Starts::new(starts),
             classes: classes.into(),
-        })
+        };
+        sets.take(ranges.starts.bytes() + size_of_val(ranges.classes.as_ref()))?;
+        Ok(ranges)
     }
 
     pub(crate) fn find(&self, number: u128) -> Option<Class> {
-        let after = self.starts.partition_point(|start| *start <= number);
+        let after = self.starts.up_to(number);
         self.classes.get(after.checked_sub(1)?).copied()
     }
 
     /// The numbers around one that have its class.
     pub(crate) fn around(&self, number: u128) -> (u128, u128) {
-        let after = self.starts.partition_point(|start| *start <= number);
-        let start = after.checked_sub(1).and_then(|at| self.starts.get(at));
-        let next = self.starts.get(after);
+        let after = self.starts.up_to(number);
+        let start = after.checked_sub(1).and_then(|at| self.starts.at(at));
+        let next = self.starts.at(after);
         let last = next.map_or(u128::MAX, |next| next.saturating_sub(1));
-        (start.copied().unwrap_or(0), last)
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.starts.len() * (16 + 4)
+        (start.unwrap_or(0), last)
     }
 }

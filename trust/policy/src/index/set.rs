@@ -1,19 +1,30 @@
 //! Sets of rules, by their places in the order.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+use super::words::HashMap;
 
 /// A rule's place in the order.
 pub(crate) type Place = u32;
 
-/// Above how many places a set is written as bits.
-const FEW: usize = 24;
+/// Above how many words a set is written as bits.
+const FEW: usize = 6;
+/// Up to how many words it is anyhow: to find one takes longer than to have all.
+const SHORT: usize = 4;
 
 /// A set.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Set {
-    /// Ascending.
-    Few(Box<[Place]>),
+    /// The words that have any, ascending.
+    Few(Box<[Word]>),
     Many(Bits),
+}
+
+/// A word of a set, and which.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Word {
+    number: u32,
+    bits: u64,
 }
 
 /// A set as bits, and of each word whether it has any.
@@ -71,21 +82,27 @@ fn set(words: &mut [u64], word: u32, bit: u32) {
 impl Set {
     /// `places`: ascending, each once.
     fn of(places: &[Place], rules: usize) -> Self {
-        if places.len() <= FEW {
-            Self::Few(places.into())
-        } else {
+        let mut words: Vec<Word> = Vec::new();
+        for place in places {
+            let (number, bits) = (place / WORD, 1 << (place % WORD));
+            match words.last_mut() {
+                Some(last) if last.number == number => last.bits |= bits,
+                _ => words.push(Word { number, bits }),
+            }
+        }
+        if words.len() > FEW || rules.div_ceil(64) <= SHORT {
             Self::Many(Bits::of(places.iter().copied(), rules))
+        } else {
+            Self::Few(words.into())
         }
     }
 
     pub(crate) fn word(&self, word: usize) -> u64 {
         match self {
             Self::Many(bits) => bits.word(word),
-            Self::Few(places) => {
-                let within = places
-                    .iter()
-                    .filter(|place| (**place / WORD) as usize == word);
-                within.fold(0, |bits, place| bits | 1 << (place % WORD))
+            Self::Few(words) => {
+                let found = words.iter().find(|one| one.number as usize == word);
+                found.map_or(0, |found| found.bits)
             }
         }
     }
@@ -93,19 +110,20 @@ impl Set {
     pub(crate) fn summary(&self, at: usize) -> u64 {
         match self {
             Self::Many(bits) => bits.summary(at),
-            Self::Few(places) => {
-                let words = places.iter().map(|place| place / WORD);
-                let within = words.filter(|word| (word / WORD) as usize == at);
+            Self::Few(words) => {
+                let numbers = words.iter().map(|word| word.number);
+                let within = numbers.filter(|word| (word / WORD) as usize == at);
                 within.fold(0, |bits, word| bits | 1 << (word % WORD))
             }
         }
     }
 
     fn bytes(&self) -> usize {
-        match self {
-            Self::Few(places) => 4 * places.len(),
-            Self::Many(bits) => bits.bytes(),
-        }
+        size_of::<Self>()
+            + match self {
+                Self::Few(words) => size_of_val(words.as_ref()),
+                Self::Many(bits) => bits.bytes(),
+            }
     }
 }
 
@@ -119,6 +137,8 @@ pub(crate) struct Budget {
     pub(crate) bytes: usize,
     /// Of time, in places that are looked at.
     pub(crate) places: usize,
+    /// Of what rules list: each value is held some times over while the index is made.
+    pub(crate) values: usize,
 }
 
 /// An index would take more than it may.
@@ -137,17 +157,21 @@ impl Budget {
 #[derive(Debug)]
 pub(crate) struct Sets<'b> {
     sets: Vec<Set>,
-    known: HashMap<Set, Class>,
+    /// By their hashes.
+    known: HashMap<u64, Class>,
     rules: usize,
     budget: &'b mut Budget,
 }
+
+/// What a set takes in such a table, too.
+const KNOWN: usize = 2 * size_of::<(u64, Class)>();
 
 impl<'b> Sets<'b> {
     /// Of so many rules.
     pub(crate) fn new(rules: usize, budget: &'b mut Budget) -> Self {
         Self {
             sets: Vec::new(),
-            known: HashMap::new(),
+            known: HashMap::default(),
             rules,
             budget,
         }
@@ -160,19 +184,26 @@ impl<'b> Sets<'b> {
         places.sort_unstable();
         places.dedup();
         let set = Set::of(&places, self.rules);
-        if let Some(class) = self.known.get(&set) {
-            return Ok(*class);
+        let hash = self.known.hasher().hash_one(&set);
+        let known = self.known.get(&hash).copied();
+        if let Some(class) = known.filter(|class| self.sets.get(*class as usize) == Some(&set)) {
+            return Ok(class);
         }
+        // One that has another's hash is kept anew each time.
         let class = Class::try_from(self.sets.len()).map_err(|_| OverBudget)?;
-        self.budget.take(set.bytes())?;
-        self.sets.push(set.clone());
-        self.known.insert(set, class);
+        self.take(set.bytes() + KNOWN)?;
+        self.sets.push(set);
+        self.known.insert(hash, class);
         Ok(class)
     }
 
-    /// All of them, by class; and what the maps beside them take.
-    pub(crate) fn finish(self, maps: usize) -> Result<Box<[Set]>, OverBudget> {
-        self.budget.take(maps)?;
-        Ok(self.sets.into())
+    /// Takes memory for what is beside them.
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<(), OverBudget> {
+        self.budget.take(bytes)
+    }
+
+    /// All of them, by class.
+    pub(crate) fn finish(self) -> Box<[Set]> {
+        self.sets.into()
     }
 }

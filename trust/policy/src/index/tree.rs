@@ -1,8 +1,9 @@
 //! From a path, or a host's name, to the rules whose patterns it matches.
 
-use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::set::{Class, OverBudget, Place, Sets};
+use super::words::HashMap;
 
 /// A tree of segments: of paths from the root on, of names from their end on.
 #[derive(Debug)]
@@ -28,6 +29,17 @@ struct Gathered {
     below: Vec<Place>,
 }
 
+/// What a node takes, beside its segment: itself, its place among its siblings, and what is gathered.
+const NODE: usize = size_of::<Node>() + 64 + size_of::<Gathered>();
+
+/// A node that has no classes yet.
+struct Due {
+    at: usize,
+    /// What is meant by those above it, and its class.
+    above: Rc<[Place]>,
+    class: Class,
+}
+
 impl Tree {
     /// Of patterns: segments, whether all below are meant, and the rule.
     pub(crate) fn new<'p, S: Iterator<Item = &'p str>>(
@@ -45,6 +57,8 @@ impl Tree {
                 };
                 at = *node.children.entry(segment.into()).or_insert(new);
                 if at == new {
+                    // Known attack: a policy of nothing but slashes.
+                    sets.take(NODE + segment.len())?;
                     nodes.push(Node::default());
                     gathered.push(Gathered::default());
                 }
@@ -63,19 +77,35 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Gives each node its classes, with what is meant by those above it.
+    /// Gives each node its classes, with what is meant by those above it. A node that means nothing more has theirs: it costs no more
+    /// where they are many.
     fn settle(&mut self, gathered: &[Gathered], sets: &mut Sets<'_>) -> Result<(), OverBudget> {
-        let mut due = vec![(0, Vec::new())];
-        while let Some((at, above)) = due.pop() {
+        let mut due = vec![Due {
+            at: 0,
+            above: Rc::from([]),
+            class: sets.class(Vec::new())?,
+        }];
+        while let Some(Due { at, above, class }) = due.pop() {
             let (Some(node), Some(own)) = (self.nodes.get_mut(at), gathered.get(at)) else {
                 continue;
             };
-            let with = |more: &[Place]| [&above, more].concat();
-            let below = with(&own.below);
-            node.here = sets.class(with(&own.here))?;
-            node.nothing = sets.class(above.clone())?;
-            node.below = sets.class(below.clone())?;
-            due.extend(node.children.values().map(|child| (*child, below.clone())));
+            node.nothing = class;
+            node.here = class;
+            if !own.here.is_empty() {
+                node.here = sets.class([&above, own.here.as_slice()].concat())?;
+            }
+            let (mut below, mut class) = (above, class);
+            if !own.below.is_empty() {
+                let with = [&below, own.below.as_slice()].concat();
+                below = with.as_slice().into();
+                class = sets.class(with)?;
+            }
+            node.below = class;
+            due.extend(node.children.values().map(|child| Due {
+                at: *child,
+                above: Rc::clone(&below),
+                class,
+            }));
         }
         Ok(())
     }
@@ -94,14 +124,5 @@ impl Tree {
             }
         }
         Some(node.here)
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.nodes.len() * size_of::<Node>()
-            + self
-                .nodes
-                .iter()
-                .map(|node| 64 * node.children.len())
-                .sum::<usize>()
     }
 }

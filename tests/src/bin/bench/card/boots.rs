@@ -8,15 +8,13 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use aws_lc_rs::digest::{self, SHA384};
+use bartizan_measuring::{Better, Outcome, Part, Samples, rounds, timed};
 use bartizan_tests::launcher::{Booted, Launcher};
 use bartizan_tests::layout::{Layout, text};
 use bartizan_tests::stack::{Releases, Stack};
 use serde_json::Value;
 
 use super::SUITE;
-use crate::outcome::{Better, Outcome, Part};
-use crate::progress::rounds;
-use crate::samples::{Samples, timed};
 
 pub(super) const NAME: &str = "boot_phases";
 const WARM_UP: usize = 1;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use bartizan_channel::{Acceptor, Connector, Identity, LocalSigner};
+use bartizan_measuring::{Outcome, Samples, averaged, rounds};
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     PKCS_ECDSA_P384_SHA384,
@@ -19,9 +20,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::runtime::{Builder, Runtime};
 
 use super::Compared;
-use crate::outcome::Outcome;
-use crate::progress::rounds;
-use crate::samples::{Samples, averaged};
 
 pub(super) const NAME: &str = "handshake";
 const WARM_UP: usize = 2;

@@ -6,6 +6,7 @@ use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::identity::{CardId, GuestIdentity};
 use bartizan_attestation::keys::{Purpose, VaultKind, VaultReply, VaultRequest};
 use bartizan_attestation::measurement::Digest;
+use bartizan_measuring::{Outcome, Samples, rounds};
 use bartizan_tests::layout::Layout;
 use bartizan_tests::stack::Users;
 use rcgen::{
@@ -18,9 +19,6 @@ use rustls_pki_types::CertificateSigningRequestDer;
 use super::Compared;
 use super::callers::{callers, loops, together};
 use super::vaults::{Vault, Wanted};
-use crate::outcome::Outcome;
-use crate::progress::rounds;
-use crate::samples::Samples;
 
 pub(super) const NAME: &str = "issue_software";
 const WARM_UP: usize = 2;

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use bartizan_attestation::keys::{Purpose, VaultReply, VaultRequest};
+use bartizan_measuring::{Outcome, Samples, rounds};
 use bartizan_tests::layout::Layout;
 use bartizan_tests::maker::Maker;
 use bartizan_tests::stack::Users;
@@ -11,9 +12,6 @@ use super::Compared;
 use super::callers::{callers, loops, together};
 use super::primitives::{self, Primitive};
 use super::vaults::{Vault, Wanted};
-use crate::outcome::Outcome;
-use crate::progress::rounds;
-use crate::samples::Samples;
 
 const WARM_UP: usize = 2;
 const ROUNDS: usize = 21;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 const BEAT: Duration = Duration::from_secs(10);
 
 /// Runs `round` so many times after some that warm up, which are told by `false`.
-pub(crate) fn rounds(
+pub fn rounds(
     case: &str,
     warm_up: usize,
     rounds: usize,

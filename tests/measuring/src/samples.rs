@@ -6,19 +6,28 @@ use anyhow::Result;
 
 /// Measurements of one thing, in seconds.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Samples(Vec<f64>);
+pub struct Samples(Vec<f64>);
 
 impl Samples {
-    pub(crate) fn add(&mut self, duration: Duration) {
+    /// One more.
+    pub fn add(&mut self, duration: Duration) {
         self.0.push(duration.as_secs_f64());
     }
 
-    pub(crate) fn median(&self) -> f64 {
+    /// All of others.
+    pub fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
+    /// The median; 0 where nothing was measured.
+    #[must_use]
+    pub fn median(&self) -> f64 {
         self.quartile(2)
     }
 
     /// Half the interquartile range, relative to the median.
-    pub(crate) fn spread(&self) -> f64 {
+    #[must_use]
+    pub fn spread(&self) -> f64 {
         (self.quartile(3) - self.quartile(1)) / 2.0 / self.median()
     }
 
@@ -32,14 +41,14 @@ impl Samples {
 }
 
 /// How long `work` takes.
-pub(crate) fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<Duration> {
+pub fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<Duration> {
     let begun = Instant::now();
     std::hint::black_box(work()?);
     Ok(begun.elapsed())
 }
 
 /// How long `work` takes on average over so many times.
-pub(crate) fn averaged<T>(times: u32, mut work: impl FnMut() -> Result<T>) -> Result<Duration> {
+pub fn averaged<T>(times: u32, mut work: impl FnMut() -> Result<T>) -> Result<Duration> {
     let all = timed(|| {
         for _ in 0..times {
             std::hint::black_box(work()?);
