@@ -10,7 +10,7 @@ fn fallback(rules: &str, of: GuestBoot) -> (Decider, Vec<Width>) {
     let text = format!("version: 1\nname: web\nserial: 2\nrules:\n{rules}");
     let policy: Policy = read(&text, Format::Yaml).unwrap();
     let mut decider = both();
-    decider.take_policies(2, vec![policy]).unwrap();
+    decider.rule(2, vec![policy]);
     let epochs = decider.epochs();
     let of = epochs.iter().find(|one| one.guest == of).unwrap();
     let fallback = decider.fallback(*of).unwrap();
@@ -88,7 +88,7 @@ fn it_is_of_one_epoch() {
     let mut decider = both();
     let before = decider.epochs();
     assert!(decider.fallback(before[0]).is_some());
-    decider.take_policies(2, Vec::new()).unwrap();
+    decider.rule(2, Vec::new());
     assert_eq!(decider.fallback(before[0]), None);
     let after = decider.epochs();
     assert!(decider.fallback(after[0]).unwrap().allowed.is_empty());

@@ -103,7 +103,8 @@ fn a_command_is_not_repeated_and_isolation_stays() {
         vm: isolated,
         boot: 8,
     };
-    assert!(rig.ruling.isolate(guest, false), "it can be taken back");
+    let taken_back = rig.ruling.isolate(guest, false);
+    assert_eq!(taken_back, crate::deciding::Isolated::Done);
     rig.command(5, Done);
     assert!(rig.restart().ruling.isolated_vms().is_empty());
 }
