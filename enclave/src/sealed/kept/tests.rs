@@ -37,8 +37,9 @@ fn states_are_numbered_one_after_another_and_go_on_after_a_restart() {
     let mut kept = begun();
     assert_eq!(kept.due(), None);
     let mut last = None;
-    for number in 1..4 {
-        let next = counted(&kept, number as u8);
+    for number in 1..4_u8 {
+        let next = counted(&kept, number);
+        let number = u64::from(number);
         kept.begin(next.clone()).unwrap();
         let due = kept.due().unwrap();
         assert_eq!(due.number, number);
