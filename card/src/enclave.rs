@@ -135,7 +135,9 @@ async fn converse(
     allowance: &Mutex<Allowance>,
     stream: UnixStream,
 ) -> Result<(), LinkError> {
-    let shown = tokio::task::block_in_place(|| card.verifier().identity().current())?;
+    // An enclave whose measured configuration names a former CA is led to the present one.
+    let links = card.verifier().anchors.known().lineage().new_with_old();
+    let shown = tokio::task::block_in_place(|| card.verifier().identity().linked(links))?;
     let identity = Arc::clone(&shown.identity);
     let connector = EnclaveConnector::uncertified(move || Arc::clone(&identity))?;
     let shaken = timeout(HANDSHAKE, connector.connect(stream)).await;
@@ -145,6 +147,10 @@ async fn converse(
     let _open = Open::new(card, Kind::Link);
     loop {
         let reply = match aio::read_frame(&mut link, ENCLAVE_FRAME).await? {
+            ForCard::FleetCas => {
+                let known = card.verifier().anchors.known();
+                Ok(FromCard::FleetCas((**known.lineage()).clone()))
+            }
             ForCard::Certify { tls, evidence } => match may_certify(allowance) {
                 Ok(()) => certify(card, leaf, tls, evidence).await,
                 Err(refusal) => Err(refusal),

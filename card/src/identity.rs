@@ -76,6 +76,11 @@ impl TlsIdentity {
         Ok(self.show(self.chain()?))
     }
 
+    /// The same for who pins a former fleet CA: behind the chain are the cross-certificates that lead from there, the newest first.
+    pub fn linked(&self, links: Vec<Vec<u8>>) -> Result<Shown, VaultError> {
+        Ok(self.show([self.chain()?, links].concat()))
+    }
+
     fn show(&self, chain: Vec<Vec<u8>>) -> Shown {
         let unsigned = Arc::<OnceLock<_>>::default();
         let signer = VaultSigner {

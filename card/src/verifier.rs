@@ -59,7 +59,7 @@ const CERTIFICATES_FRESH: Duration = Duration::from_secs(30);
 pub struct Verifier {
     endpoint: Endpoint,
     identity: Arc<TlsIdentity>,
-    anchors: Arc<Anchors>,
+    pub(crate) anchors: Arc<Anchors>,
     /// When its CAs were asked for last. Held while they are: whoever comes meanwhile waits for that answer.
     asked_for_cas: tokio::sync::Mutex<Option<Instant>>,
     turns: Semaphore,

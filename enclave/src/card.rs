@@ -4,7 +4,7 @@ mod state;
 
 use std::time::Duration;
 
-use bartizan_attestation::certificates::{ChainError, Usage, verify_chain};
+use bartizan_attestation::certificates::{ChainError, Lineage, Usage, verify_chain};
 use bartizan_attestation::cose::PublicKey;
 use bartizan_attestation::csr::KeyError;
 use bartizan_attestation::host::{CardRefusal, ENCLAVE_FRAME, ForCard, FromCard};
@@ -43,6 +43,30 @@ pub enum CertifyError {
     Another,
 }
 
+/// The fleet's CAs, as the card tells them: nothing of it is believed before [`crate::anchors::Anchors::learn`].
+pub async fn fleet_cas(
+    link: &mut (impl AsyncRead + AsyncWrite + Unpin),
+) -> Result<Lineage, CertifyError> {
+    match ask(link, &ForCard::FleetCas).await? {
+        FromCard::FleetCas(told) => Ok(told),
+        FromCard::Refused(refusal) => Err(CertifyError::Refused(refusal)),
+        FromCard::Certified(_) | FromCard::State(_) | FromCard::Stored => {
+            Err(CertifyError::Another)
+        }
+    }
+}
+
+async fn ask(
+    link: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    asked: &ForCard,
+) -> Result<FromCard, CertifyError> {
+    let exchange = async {
+        aio::write_frame(link, asked, ENCLAVE_FRAME).await?;
+        aio::read_frame(link, ENCLAVE_FRAME).await
+    };
+    Ok(timeout(PATIENCE, exchange).await??)
+}
+
 /// Has the card certify this enclave's keys, and shows the certificates from then on. Answers when half of their life is over, in
 /// seconds from now.
 pub async fn certify(
@@ -55,19 +79,17 @@ pub async fn certify(
         tls: keys.tls().csr()?,
         evidence: keys.evidence.csr()?,
     };
-    let exchange = async {
-        aio::write_frame(link, &asked, ENCLAVE_FRAME).await?;
-        aio::read_frame(link, ENCLAVE_FRAME).await
-    };
-    let EnclaveChains { tls, evidence } = match timeout(PATIENCE, exchange).await?? {
+    let EnclaveChains { tls, evidence } = match ask(link, &asked).await? {
         FromCard::Certified(chains) => chains,
         FromCard::Refused(refusal) => return Err(CertifyError::Refused(refusal)),
-        FromCard::State(_) | FromCard::Stored => return Err(CertifyError::Another),
+        FromCard::State(_) | FromCard::Stored | FromCard::FleetCas(_) => {
+            return Err(CertifyError::Another);
+        }
     };
-    let now = now_s();
+    let (now, ca) = (now_s(), enclave.anchors.ca());
     let checked = |chain: &Chain, usage, key: PublicKey| {
         let chain: Vec<Vec<u8>> = chain.iter().map(|der| der.to_vec()).collect();
-        let certificate = verify_chain(&chain, &enclave.config.fleet_ca, now, usage)?;
+        let certificate = verify_chain(&chain, &ca, now, usage)?;
         let expected = certificate.card == Some(card) && certificate.public_key == key;
         match expected {
             true => Ok((chain, certificate.not_after)),

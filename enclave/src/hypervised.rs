@@ -5,7 +5,6 @@ mod telling;
 
 use std::collections::BTreeSet;
 
-use bartizan_attestation::certificates::FleetCa;
 use bartizan_attestation::host::{TO_ENCLAVE_FRAME, ToEnclave};
 use bartizan_attestation::identity::{CardId, GuestIdentity};
 use bartizan_local::flow::{FromDevices, Guest as GuestBoot, ToDevices};
@@ -13,6 +12,7 @@ use bartizan_local::{FrameError, aio, decode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
+use crate::anchors::Anchors;
 use crate::ruling::Ruling;
 use telling::Telling;
 
@@ -25,7 +25,7 @@ pub struct Host<'h> {
     /// The card of this host.
     pub card: CardId,
     /// The fleet's CA.
-    pub fleet_ca: &'h FleetCa,
+    pub anchors: &'h Anchors,
 }
 
 /// Why a link to the hypervisor has ended.

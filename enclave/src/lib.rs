@@ -35,6 +35,7 @@
     )
 )]
 
+pub mod anchors;
 pub mod card;
 pub mod config;
 pub mod confinement;

@@ -28,12 +28,16 @@ pub type Link = TlsStream<Connection<Device>>;
 pub async fn serve_hypervisor(enclave: &Enclave, link: Link, hypervisor: Peer) {
     let host = Host {
         card: hypervisor.card,
-        fleet_ca: &enclave.config.fleet_ca,
+        anchors: &enclave.anchors,
     };
     tracing::info!("the hypervisor is there");
     tokio::select! {
         ended = hypervised::serve(link, &enclave.ruling, host) => {
             tracing::warn!(error = %ended, "the hypervisor is gone");
+        }
+        // Of guests whose records were not believed it tells again.
+        () = enclave.anchors.another() => {
+            tracing::info!("another fleet CA is trusted; another link to the hypervisor is opened");
         }
         () = ended_at(hypervisor.not_after) => {
             tracing::info!("the hypervisor's certificate has ended; another link is opened");

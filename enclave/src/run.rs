@@ -15,7 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::card::{CertifyError, Progress, StateError, certify, keep_state};
+use crate::anchors::Anchors;
+use crate::card::{CertifyError, Progress, StateError, certify, fleet_cas, keep_state};
 use crate::config::Config;
 use crate::keys::{Keys, KeysError};
 use crate::links::{ended_at, serve_hypervisor, serve_verifier};
@@ -29,6 +30,8 @@ use kept::{Patience, kept};
 const HANDSHAKE: Duration = Duration::from_secs(30);
 /// The pause before the card is asked again to keep the state, or whether it was reset.
 const KEEP_AGAIN: Duration = Duration::from_secs(5);
+/// How often it is asked for the fleet's CAs.
+const LOOK_FOR_CA: Duration = Duration::from_secs(60);
 
 /// What the enclave knows.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub struct Enclave {
     pub config: Config,
     /// Its keys.
     pub keys: Arc<Keys>,
+    /// The fleet's CA.
+    pub anchors: Anchors,
     /// The card that certified them.
     pub card: OwnCard,
     /// What rules.
@@ -107,9 +112,6 @@ pub enum RunError {
         /// Why.
         source: std::io::Error,
     },
-    /// The fleet CA is of no use for TLS.
-    #[error(transparent)]
-    Channel(#[from] ChannelError),
     /// Another enclave of this host keeps the state, or it was reset: what this one knows counts for nothing any more.
     #[error("the state is another enclave's, or was reset")]
     Superseded,
@@ -121,6 +123,7 @@ impl Enclave {
         let mut source = [0; 16];
         aws_lc_rs::rand::fill(&mut source).map_err(|_| NewError::NoRandomness)?;
         Ok(Self {
+            anchors: Anchors::new(&config.fleet_ca),
             config,
             keys: Arc::new(Keys::make()?),
             card: OwnCard::default(),
@@ -133,13 +136,12 @@ impl Enclave {
 
     fn acceptor(&self) -> Result<Acceptor, ChannelError> {
         let keys = Arc::clone(&self.keys);
-        Acceptor::new(move || keys.identity(), &[self.config.fleet_ca.der()])
+        Acceptor::new(move || keys.identity(), &self.anchors.roots())
     }
 
     fn connector(&self) -> Result<Connector, ChannelError> {
         let keys = Arc::clone(&self.keys);
-        let connector =
-            Connector::authenticated(move || keys.identity(), self.config.fleet_ca.der());
+        let connector = Connector::authenticated(move || keys.identity(), self.anchors.ca().der());
         connector.map(Connector::with_http2)
     }
 
@@ -153,18 +155,16 @@ impl Enclave {
 
 /// Keeps all links, for as long as the ports do.
 pub async fn run(enclave: &Enclave, ports: Ports) -> Result<(), RunError> {
-    let acceptor = enclave.acceptor()?;
-    let connector = enclave.connector()?;
     let card = kept("card", ports.card, Patience::with_card(), async |link| {
-        ask_card(enclave, accept(&acceptor, link).await?).await
+        ask_card(enclave, accept(enclave, link).await?).await
     });
     let hypervisor = async {
         enclave.certified().await;
         let patience = Patience::with_hypervisor();
         kept("hypervisor", ports.hypervisor, patience, async |link| {
-            let (link, chain) = accept(&acceptor, link).await?;
-            let ca = &enclave.config.fleet_ca;
-            let peer = enclave.card.hypervisor(chain.as_deref(), ca, now_s())?;
+            let (link, chain) = accept(enclave, link).await?;
+            let ca = enclave.anchors.ca();
+            let peer = enclave.card.hypervisor(chain.as_deref(), &ca, now_s())?;
             serve_hypervisor(enclave, link, peer).await;
             Ok(())
         })
@@ -174,6 +174,7 @@ pub async fn run(enclave: &Enclave, ports: Ports) -> Result<(), RunError> {
         enclave.certified().await;
         let patience = Patience::with_verifier();
         kept("verifier", ports.verifier, patience, async |link| {
+            let connector = enclave.connector()?;
             let connecting = connector.connect(&enclave.config.verifier, link);
             let link = timeout(HANDSHAKE, connecting).await;
             let link = link.map_err(|_| LinkError::TimedOut)??;
@@ -196,10 +197,8 @@ pub async fn run(enclave: &Enclave, ports: Ports) -> Result<(), RunError> {
 type Accepted<S> = (S, Option<Vec<Vec<u8>>>);
 type Link = TlsStream<Connection<Device>>;
 
-async fn accept(
-    acceptor: &Acceptor,
-    link: Connection<Device>,
-) -> Result<Accepted<Link>, LinkError> {
+async fn accept(enclave: &Enclave, link: Connection<Device>) -> Result<Accepted<Link>, LinkError> {
+    let acceptor = enclave.acceptor()?;
     let accepting = acceptor.accept(link);
     let accepted = timeout(HANDSHAKE, accepting).await;
     Ok(accepted.map_err(|_| LinkError::TimedOut)??)
@@ -211,8 +210,9 @@ async fn ask_card<S: AsyncRead + AsyncWrite + Unpin>(
     enclave: &Enclave,
     (mut link, chain): Accepted<S>,
 ) -> Result<(), LinkError> {
-    let ca = &enclave.config.fleet_ca;
-    let peer = enclave.card.card(chain.as_deref(), ca, now_s())?;
+    learn(enclave, &mut link).await?;
+    let ca = enclave.anchors.ca();
+    let peer = enclave.card.card(chain.as_deref(), &ca, now_s())?;
     let mut changes = enclave.held.changes();
     loop {
         let half_s = certify(enclave, peer.card, &mut link).await?;
@@ -231,12 +231,31 @@ async fn ask_card<S: AsyncRead + AsyncWrite + Unpin>(
                     tracing::info!("the card is asked to certify anew, and to show its boot");
                     break;
                 }
+                () = sleep(LOOK_FOR_CA) => {
+                    // The one that certified these keys is believed by others for as long as its link lasts.
+                    if learn(enclave, &mut link).await? {
+                        break;
+                    }
+                }
                 () = sleep(KEEP_AGAIN), if progress == Progress::Again => {}
                 // INVARIANT: the sender is this enclave's.
                 _ = changes.changed(), if progress == Progress::Kept => {}
             }
         }
     }
+}
+
+/// Whether another fleet CA is trusted than before. Where the card's is none of this fleet's, who is there will not be believed.
+async fn learn(
+    enclave: &Enclave,
+    link: &mut (impl AsyncRead + AsyncWrite + Unpin),
+) -> Result<bool, LinkError> {
+    let told = fleet_cas(link).await?;
+    let learnt = enclave.anchors.learn(&told, now_s());
+    Ok(learnt.unwrap_or_else(|error| {
+        tracing::warn!(%error, trusted = ?enclave.anchors.ca(), "the card's fleet CAs are not followed");
+        false
+    }))
 }
 
 /// Seconds since the Unix epoch, by the machine's clock.

@@ -32,7 +32,7 @@ pub(super) fn verified(running: &RunningGuest, host: Host<'_>) -> Result<Watched
     if running.guest.card != host.card {
         return Err(GuestError::OtherCard);
     }
-    let verified = verify_record(&running.record, host.fleet_ca, running.ordered_at_s)?;
+    let verified = verify_record(&running.record, &host.anchors.ca(), running.ordered_at_s)?;
     let record = verified.record;
     if *record.uuid.as_bytes() != running.guest.vm {
         return Err(GuestError::OtherVm(record.uuid));

@@ -42,9 +42,10 @@ async fn told(link: &mut DuplexStream) -> ToDevices {
 /// Serves a hypervisor that goes on with the link, until it is done.
 async fn with(ruling: &Ruling, goes_on: impl AsyncFnOnce(&mut DuplexStream)) {
     let fleet = Fleet::new();
+    let anchors = Anchors::new(&fleet.ca);
     let host = Host {
         card: fleet.card().id,
-        fleet_ca: &fleet.ca,
+        anchors: &anchors,
     };
     let (near, mut far) = tokio::io::duplex(1 << 16);
     tokio::select! {

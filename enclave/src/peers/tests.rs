@@ -1,4 +1,5 @@
 use bartizan_attestation::certificates::tcb_info::{self, TcbInfo};
+use bartizan_attestation::certificates::{FormerFleetCa, Lineage};
 use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::keys::VaultKind;
 use rcgen::{
@@ -61,6 +62,31 @@ impl Fleet {
             ca: FleetCa::from_der(issuer.der()).unwrap(),
             issuer,
         }
+    }
+
+    /// The fleet's next CA, and what links the two.
+    pub(crate) fn rolled(&self) -> (Self, Lineage) {
+        let next = Self::new();
+        let cross = |subject: &Self, issuer: &Self, believed: Vec<&[u64]>| {
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+            params.extended_key_usages = (believed.into_iter())
+                .map(|arcs| ExtendedKeyUsagePurpose::Other(arcs.to_vec()))
+                .collect();
+            let signed = params.signed_by(subject.issuer.key(), &issuer.issuer);
+            signed.unwrap().der().to_vec()
+        };
+        let former = FormerFleetCa {
+            certificate: self.ca.der().to_vec().into(),
+            new_with_old: cross(&next, self, Vec::new()).into(),
+            old_with_new: cross(self, &next, Usage::of_former_ca()).into(),
+        };
+        let lineage = Lineage {
+            present: next.ca.der().to_vec().into(),
+            former: vec![former],
+        };
+        (next, lineage)
     }
 
     pub(crate) fn card(&self) -> Card {

@@ -4,6 +4,7 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::CardRefusal;
+use crate::certificates::Lineage;
 use crate::keys::{EnclaveChains, StateKey, StateRecord};
 
 /// Largest frame either way, in bytes: a sealed state, and some.
@@ -12,6 +13,9 @@ pub const ENCLAVE_FRAME: usize = StateRecord::MAX_SEALED + (64 << 10);
 /// What the enclave asks its card.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum ForCard {
+    /// The fleet's CAs. Answer: [`FromCard::FleetCas`].
+    #[n(3)]
+    FleetCas,
     /// Certify the keys that the enclave made in itself; again, before the certificates end. The link shows possession of the TLS
     /// key, its request too. Answer: [`FromCard::Certified`].
     #[n(0)]
@@ -43,6 +47,9 @@ pub enum ForCard {
 /// What the card answers.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum FromCard {
+    /// The fleet's CAs, as the card knows them.
+    #[n(4)]
+    FleetCas(#[n(0)] Lineage),
     /// The certificates.
     #[n(0)]
     Certified(#[n(0)] EnclaveChains),
