@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use bartizan_local::flow::Direction::{Egress, Ingress};
 
-use super::lab::{Lab, guest};
+use super::lab::{Lab, SIZE, guest};
 use crate::net::flow::Limits;
 use crate::net::refusals::Reason;
 use crate::net::sample::{ipv4, station, tcp, udp};
@@ -214,4 +214,33 @@ fn a_state_that_changes_is_in_force_likewise() {
     lab.send(1, &datagram(1, 2, (1000, 53), b"not any more"));
     lab.blocks(&datagram(1, 2, (1000, 53), b"nor now"), Reason::Denied);
     lab.blocks(&datagram(1, 2, (1001, 53), b"nor others"), Reason::Denied);
+}
+
+/// What was let pass, and is not delivered since the guest has no room, is judged by what holds once it has.
+#[test]
+fn what_was_let_pass_and_waits_for_room_does_not_arrive_after_an_update() {
+    let mut lab = Lab::new();
+    lab.is_exact = true;
+    let second = guest(2);
+    lab.policy = Box::new(move |question| {
+        (question.guest != second || question.flow.port == Some(53)).then_some(true)
+    });
+    let former = datagram(1, 2, (1000, 54), b"former");
+    lab.send(1, &former);
+    let question = lab.asked.last().unwrap().clone();
+    // As many as there are buffers, and one.
+    for _ in 0..=SIZE {
+        lab.send(1, &datagram(1, 2, (1000, 53), b"fill"));
+    }
+    lab.policy = Box::new(|_| Some(true));
+    lab.answer(question);
+    lab.run();
+    lab.policy = Box::new(|_| Some(false));
+    lab.epoch.policy += 1;
+    let epoch = lab.enter(2);
+    lab.run();
+    assert_eq!(lab.in_force, [epoch]);
+    let arrived = lab.drain(2);
+    assert_eq!(arrived.len(), usize::from(SIZE));
+    assert!(!arrived.contains(&former));
 }
