@@ -38,7 +38,7 @@ pub enum Disagreement {
         /// The fields.
         depended: Vec<Depended>,
         /// The other request.
-        other: Owned,
+        other: Box<Owned>,
         /// What is decided of this one.
         decided: String,
         /// What is decided of the other one.
@@ -49,7 +49,7 @@ pub enum Disagreement {
         /// The width.
         width: FlowWidth,
         /// The other flow.
-        other: Owned,
+        other: Box<Owned>,
         /// What is decided of this one.
         decided: String,
         /// What is decided of the other one.
@@ -58,7 +58,7 @@ pub enum Disagreement {
     /// A flow is not within its own width, or has no width.
     NoWidth(Option<FlowWidth>),
     /// What was mixed has not what it was to have: a fault of this crate.
-    Mixed(Owned),
+    Mixed(Box<Owned>),
 }
 
 impl fmt::Display for Disagreement {
@@ -118,13 +118,13 @@ impl<'p> Subject<'p> {
             return Ok(decision);
         };
         if !one.is_same_in(&mixed, &depended) {
-            return Err(Disagreement::Mixed(mixed));
+            return Err(Disagreement::Mixed(mixed.into()));
         }
         let (otherwise, _) = self.decide(&mixed)?;
         if otherwise != decision {
             return Err(Disagreement::Fields {
                 depended,
-                other: mixed,
+                other: mixed.into(),
                 decided: format!("{decision:?}"),
                 otherwise: format!("{otherwise:?}"),
             });
@@ -161,7 +161,7 @@ impl<'p> Subject<'p> {
             if otherwise != decision {
                 return Err(Disagreement::Width {
                     width,
-                    other: other.clone(),
+                    other: other.clone().into(),
                     decided: format!("{decision:?}"),
                     otherwise: format!("{otherwise:?}"),
                 });

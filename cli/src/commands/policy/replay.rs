@@ -168,10 +168,10 @@ mod tests {
 "#;
     const WEB: &str = include_str!("../../../../trust/policy/examples/web.yaml");
 
-    fn changes(
-        policy: &str,
-        records: &str,
-    ) -> Result<Vec<(&'static str, String, String, u64, u64)>> {
+    /// Kind, old, new, how often, line of the first.
+    type Told = (&'static str, String, String, u64, u64);
+
+    fn changes(policy: &str, records: &str) -> Result<Vec<Told>> {
         let policies = [read(policy, Format::Yaml)?];
         let mut replay = Replay::new(&policies);
         replay.all(records.as_bytes())?;

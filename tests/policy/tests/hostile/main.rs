@@ -1,5 +1,11 @@
 //! Policies that are written to have whoever reads or compiles them run out of memory or time. What is counted is what is allocated at once.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where something is not as it is to be"
+)]
+
 mod compiling;
 mod reading;
 

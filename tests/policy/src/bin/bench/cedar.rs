@@ -136,7 +136,7 @@ fn request(asked: &Asked) -> Result<Request> {
     let context = context
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value));
-    let entity = |text: String| text.parse::<EntityUid>();
+    let entity = |text: String| anyhow::Ok(text.parse::<EntityUid>()?);
     Ok(Request::new(
         entity(r#"Guest::"guest""#.into())?,
         entity(format!(r#"Action::"{action}""#))?,
