@@ -217,6 +217,7 @@ async fn ask_card<S: AsyncRead + AsyncWrite + Unpin>(
     loop {
         let half_s = certify(enclave, peer.card, &mut link).await?;
         let half = Instant::now() + Duration::from_secs(half_s.max(1));
+        let mut look = Instant::now() + LOOK_FOR_CA;
         loop {
             // What changes from here on is looked at again.
             changes.mark_unchanged();
@@ -231,7 +232,8 @@ async fn ask_card<S: AsyncRead + AsyncWrite + Unpin>(
                     tracing::info!("the card is asked to certify anew, and to show its boot");
                     break;
                 }
-                () = sleep(LOOK_FOR_CA) => {
+                () = sleep_until(look) => {
+                    look = Instant::now() + LOOK_FOR_CA;
                     // The one that certified these keys is believed by others for as long as its link lasts.
                     if learn(enclave, &mut link).await? {
                         break;
