@@ -16,7 +16,7 @@ pub const WEB: &str = "10.77.0.1";
 pub const CLIENT: &str = "10.77.0.2";
 
 /// How long what is to happen at once may take: under emulation, beside other guests.
-pub const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// The client may ask the server for pages; nobody anything else.
 #[must_use]

@@ -1,6 +1,7 @@
 //! Two guests of one host in a network: every flow of theirs is decided by the enclave, by policies that their author signed.
 
 mod killed;
+mod remembered;
 
 use anyhow::{Result, ensure};
 use bartizan_tests::network::{self, CLIENT, Kept, Patience, WEB, pages_only};
@@ -20,6 +21,11 @@ pub(crate) const CASES: &[Case] = &[
         killed::enclave_is_away,
     ),
     ("network::each_that_is_killed_is_back", killed::each_is_back),
+    (
+        "network::the_last_set_rules_while_the_verifier_is_away",
+        remembered::without_verifier,
+    ),
+    ("network::an_older_state_is_none", remembered::older_state),
 ];
 
 /// A web server and a client of it.
