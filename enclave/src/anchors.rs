@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bartizan_attestation::certificates::{FleetCa, Lineage, LineageError, LinkedCa};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// The trust anchor of this enclave.
 #[derive(Debug)]
@@ -50,9 +51,9 @@ impl Anchors {
         roots
     }
 
-    /// Waits until another CA is trusted.
-    pub async fn another(&self) {
-        self.changed.notified().await;
+    /// Comes once another CA is trusted than at this call.
+    pub fn another(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// Follows to the present one of those that the card tells, if the one that is trusted leads there; answers whether another one is

@@ -83,9 +83,14 @@ impl Decider {
     /// A guest runs; a former boot of its VM does not any more. Answers the epochs that begin.
     pub fn runs(&mut self, boot: GuestBoot, mut guest: WatchedGuest) -> Vec<GuestEpoch> {
         let former = self.guests.extract_if(.., |other, _| other.vm == boot.vm);
-        let left: Vec<_> = former
-            .filter_map(|(_, guest)| guest.segment().map(str::to_owned))
-            .collect();
+        let mut left = Vec::new();
+        for (other, former) in former {
+            if other == boot {
+                // It is told of again.
+                guest.is_taken_for(former.guest().trust);
+            }
+            left.extend(former.segment().map(str::to_owned));
+        }
         if let Some((number, trust)) = self.taken_for.get(&boot.vm)
             && *number == boot.boot
         {
@@ -154,9 +159,10 @@ impl Decider {
     pub fn isolate(&mut self, boot: GuestBoot, isolated: bool) -> Isolated {
         let runs = self.runs_now(boot);
         match isolated {
-            true if runs => self.isolation.cut(boot.vm),
+            // Known attack: an order comes before it is known who runs, and is done with since nobody does.
+            true if runs || !self.is_told => self.isolation.cut(boot.vm),
             true => Isolated::NoGuest,
-            false => self.isolation.release(boot.vm, runs),
+            false => self.isolation.release(boot.vm, runs || !self.is_told),
         }
     }
 

@@ -35,10 +35,6 @@ pub async fn serve_hypervisor(enclave: &Enclave, link: Link, hypervisor: Peer) {
         ended = hypervised::serve(link, &enclave.ruling, host) => {
             tracing::warn!(error = %ended, "the hypervisor is gone");
         }
-        // Of guests whose records were not believed it tells again.
-        () = enclave.anchors.another() => {
-            tracing::info!("another fleet CA is trusted; another link to the hypervisor is opened");
-        }
         () = ended_at(hypervisor.not_after) => {
             tracing::info!("the hypervisor's certificate has ended; another link is opened");
         }

@@ -97,6 +97,8 @@ StartLimitIntervalSec=0
 
 [Service]
 ExecStart=/opt/bartizan/bin/bartizan-test-agent
+# What it has started in the background goes on.
+KillMode=process
 Restart=always
 RestartSec=1
 

@@ -19,7 +19,7 @@ pub(crate) enum Policies {
     /// Hand signed policies to the verifier, which sends all of its policies to every enclave.
     ///
     /// Each takes the place of the former issue of its name; a file that is refused leaves what came before it applied. With --wait:
-    /// until every enclave that holds a stream open has said what became of it.
+    /// until the enclave of every host has said what became of it; one that is away has not.
     ///
     /// Exit code: 0 applied, with --wait in force at all of them; 1 refused, by the verifier or an enclave, or not in force in time;
     /// 2 wrong usage; 69 the verifier is away.

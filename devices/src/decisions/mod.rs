@@ -21,7 +21,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bartizan_local::flow::{Epoch, FromDevices, Guest, GuestEpoch, Question, ToDevices};
 
-use crate::net::Station;
+use crate::net::{Station, ToldBy};
 pub use link::serve;
 use told::{Holds, Told};
 
@@ -59,10 +59,10 @@ impl Decisions {
         let guest = station.interface.guest;
         let Holds { epoch, fallback } = state.told.of(guest);
         let isolated = state.told.is_isolated(guest);
-        let available = state.link.is_some();
+        let (available, link) = (state.link.is_some(), state.number);
         station.inbox.change(|mail| {
             // Without one, there is nothing that could be in force.
-            mail.epoch = (epoch != Epoch::default()).then_some(epoch);
+            mail.epoch = (epoch != Epoch::default()).then_some(ToldBy { link, what: epoch });
             mail.fallback = fallback;
             mail.isolated = Some(isolated);
             mail.available = Some(available);
@@ -103,9 +103,14 @@ impl Decisions {
     }
 
     /// No packet of the guest is judged by what was decided before this epoch.
-    pub fn in_force(&self, epoch: GuestEpoch) {
-        self.lock().say(FromDevices::InForce(epoch));
-        self.changed.notify_all();
+    ///
+    /// Known attack: what one told who decided before is confirmed to the next, who counts anew, and would take it for its own.
+    pub fn in_force(&self, link: u64, epoch: GuestEpoch) {
+        let mut state = self.lock();
+        if state.number == link {
+            state.say(FromDevices::InForce(epoch));
+            self.changed.notify_all();
+        }
     }
 
     /// A guest's boot begins.
@@ -139,7 +144,13 @@ impl Decisions {
             ToDevices::Epoch(GuestEpoch { guest, epoch }) => {
                 let epoch = state.told.enter(guest, epoch);
                 match state.stations.get(&guest) {
-                    Some(station) => station.inbox.change(|mail| mail.epoch = Some(epoch)),
+                    Some(station) => {
+                        let told = ToldBy {
+                            link: number,
+                            what: epoch,
+                        };
+                        station.inbox.change(|mail| mail.epoch = Some(told));
+                    }
                     // Nothing of it is judged at all.
                     None => state.say(FromDevices::InForce(GuestEpoch { guest, epoch })),
                 }

@@ -15,6 +15,7 @@ use super::fabric::{Plug, Segment, Station};
 use super::flow::{Flows, Limits, Numbers, Records};
 use super::frame::Mac;
 use super::header::feature;
+use super::inbox::ToldBy;
 use super::packet::Packet;
 use super::port::{Directory, Port, Refusal, Sent};
 use crate::decisions::Decisions;
@@ -212,15 +213,19 @@ impl Core {
         if mail.anew {
             self.port.flows.begin_anew();
         }
+        if mail.anew || mail.available == Some(false) {
+            // They were judged by somebody who is gone.
+            self.ready.clear();
+        }
         if let Some(available) = mail.available {
             self.port.flows.set_available(available);
         }
-        if let Some(epoch) = mail.epoch {
-            let epoch = self.port.flows.enter(epoch);
+        if let Some(ToldBy { link, what }) = mail.epoch {
+            let epoch = self.port.flows.enter(what);
             // They were judged before.
             self.ready.clear();
             let guest = self.port.interface().guest;
-            self.decisions.in_force(GuestEpoch { guest, epoch });
+            self.decisions.in_force(link, GuestEpoch { guest, epoch });
         }
         if let Some(fallback) = &mail.fallback {
             self.port.flows.fall_back(fallback);

@@ -44,13 +44,22 @@ pub struct Mail {
     /// Somebody else decides from now on, and has told nothing yet.
     pub anew: bool,
     /// What was decided before does not hold any more.
-    pub epoch: Option<Epoch>,
+    pub epoch: Option<ToldBy<Epoch>>,
     /// What may begin while nobody can decide.
     pub fallback: Option<Arc<Fallback>>,
     /// Whether it is cut from every network.
     pub isolated: Option<bool>,
     /// Whether somebody can decide now.
     pub available: Option<bool>,
+}
+
+/// What one of those who decide one after another has told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ToldBy<T> {
+    /// Which link it came by.
+    pub link: u64,
+    /// What.
+    pub what: T,
 }
 
 impl Inbox {

@@ -35,5 +35,5 @@ mod shares;
 pub use deliver::{DeliverError, deliver};
 pub(crate) use fabric::clash;
 pub use fabric::{Fabric, FabricError, Plug, Segment, Station};
-pub use inbox::{Inbox, Mail};
+pub use inbox::{Inbox, Mail, ToldBy};
 pub use interface::{InterfaceError, check};

@@ -38,11 +38,13 @@ pub enum StateError {
 pub enum Progress {
     /// All that is to be kept is.
     Kept,
+    /// More is to be kept.
+    More,
     /// It is to be tried again in a while: the card or its vault could not do it, or the state is lost.
     Again,
 }
 
-/// Asks for the state where it is not there yet, and hands over what is to be kept.
+/// Asks for the state where it is not there yet, and hands over what is to be kept next.
 pub async fn keep_state(
     enclave: &Enclave,
     card: CardId,
@@ -68,19 +70,22 @@ pub async fn keep_state(
             return Ok(Progress::Again);
         }
     }
-    while let Some(due) = held.due() {
-        let (number, sealed) = (due.number, due.sealed);
-        match ask(link, &ForCard::StoreState { number, sealed }).await? {
-            FromCard::Stored => held.stored(number, &config.authors, ruling),
-            FromCard::Refused(CardRefusal::StateOrder { recorded, asked }) => {
-                held.supersede();
-                return Err(StateError::Superseded { recorded, asked });
-            }
-            FromCard::Refused(refusal) => return Ok(later(&refusal)),
-            _ => return Err(StateError::Unexpected),
+    let Some(due) = held.due() else {
+        return Ok(Progress::Kept);
+    };
+    let (number, sealed) = (due.number, due.sealed);
+    match ask(link, &ForCard::StoreState { number, sealed }).await? {
+        FromCard::Stored => {
+            held.stored(number, &config.authors, ruling);
+            Ok(Progress::More)
         }
+        FromCard::Refused(CardRefusal::StateOrder { recorded, asked }) => {
+            held.supersede();
+            Err(StateError::Superseded { recorded, asked })
+        }
+        FromCard::Refused(refusal) => Ok(later(&refusal)),
+        _ => Err(StateError::Unexpected),
     }
-    Ok(Progress::Kept)
 }
 
 fn later(refusal: &CardRefusal) -> Progress {

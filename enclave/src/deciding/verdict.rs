@@ -17,6 +17,8 @@ use super::guest_at;
 
 /// Most bytes of a reason.
 const MAX_REASON: usize = 512;
+/// SCTP's number (IANA).
+const SCTP: u8 = 132;
 
 /// The others of a guest's segment.
 pub(super) struct Peers<'g> {
@@ -31,6 +33,10 @@ pub(super) fn of(
     compiled: &Compiled,
     peers: &Peers<'_>,
 ) -> Verdict {
+    // Devices do not look at its ports, so that no rule by port would match, one that denies among them.
+    if question.flow.protocol == SCTP && question.flow.port.is_none() {
+        return refusal(question, epoch, "SCTP's ports are not looked at");
+    }
     let (decision, width) = decide(&question.flow, compiled, peers);
     Verdict {
         number: question.number,
@@ -77,8 +83,9 @@ pub(super) fn decide<'c>(
     (decision, width)
 }
 
-/// Denies a question and all others of its guest.
+/// Denies a question, and where it is not known what rules all others of its guest.
 pub(super) fn refusal(question: &Question, epoch: Epoch, reason: &str) -> Verdict {
+    let is_sctp = question.flow.protocol == SCTP;
     Verdict {
         number: question.number,
         guest: question.guest,
@@ -86,7 +93,10 @@ pub(super) fn refusal(question: &Question, epoch: Epoch, reason: &str) -> Verdic
         allowed: false,
         allowed_unavailable: false,
         reason: bounded(reason.to_owned()),
-        width: Width::default(),
+        width: Width {
+            protocol: is_sctp.then_some(SCTP),
+            ..Width::default()
+        },
     }
 }
 

@@ -1,12 +1,13 @@
 //! What goes to devices: verdicts as they are made, and each epoch once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bartizan_attestation::host::{FROM_ENCLAVE_FRAME, FromEnclave};
-use bartizan_local::flow::{Epoch, Guest as GuestBoot, ToDevices};
+use bartizan_local::flow::{Epoch, Guest as GuestBoot, GuestEpoch, ToDevices};
 use bartizan_local::{FrameError, aio, encode};
 use tokio::io::AsyncWrite;
 use tokio::sync::{mpsc, watch};
+use tokio::task::yield_now;
 
 use super::Saying;
 use crate::deciding::ANY_BOOT;
@@ -16,6 +17,8 @@ use crate::ruling::Ruling;
 pub(super) struct Telling<'t> {
     ruling: &'t Ruling,
     changes: watch::Receiver<u64>,
+    /// The epochs of which devices are to be told what may begin while nobody can decide.
+    owed: VecDeque<GuestEpoch>,
     /// The epochs that devices were told.
     told: BTreeMap<GuestBoot, Epoch>,
     /// The VMs that devices were told to cut from every network: those that do not run among them, so that their next boot is cut off
@@ -29,6 +32,7 @@ impl<'t> Telling<'t> {
         Self {
             ruling,
             changes: ruling.changes(),
+            owed: VecDeque::new(),
             told: BTreeMap::new(),
             isolated: BTreeSet::new(),
         }
@@ -42,7 +46,8 @@ impl<'t> Telling<'t> {
     ) -> FrameError {
         loop {
             let told = tokio::select! {
-                // Epochs first: what is decided by them then comes to whoever knows them.
+                // Epochs first: what is decided by them then comes to whoever knows them. What is told in advance last, one guest at a
+                // time: it takes long, and flows wait for the rest.
                 biased;
                 Ok(()) = self.changes.changed() => self.changed(&mut link).await,
                 Some(saying) = sayings.recv() => match saying {
@@ -57,6 +62,7 @@ impl<'t> Telling<'t> {
                         self.changed(&mut link).await
                     }
                 },
+                () = yield_now(), if !self.owed.is_empty() => self.fallback(&mut link).await,
                 else => return FrameError::Closed,
             };
             if let Err(error) = told {
@@ -80,14 +86,24 @@ impl<'t> Telling<'t> {
         for one in present {
             if self.told.insert(one.guest, one.epoch) != Some(one.epoch) {
                 tell(link, &ToDevices::Epoch(one)).await?;
-                // Where another epoch has begun meanwhile, what may begin in that is told with it.
-                let fallback = self.ruling.decider().fallback(one);
-                if let Some(fallback) = fallback {
-                    tell(link, &ToDevices::Fallback(fallback)).await?;
-                }
+                self.owed.retain(|owed| owed.guest != one.guest);
+                self.owed.push_back(one);
             }
         }
         Ok(())
+    }
+
+    /// What may begin while nobody can decide, of one guest.
+    async fn fallback(&mut self, link: &mut (impl AsyncWrite + Unpin)) -> Result<(), FrameError> {
+        let Some(one) = self.owed.pop_front() else {
+            return Ok(());
+        };
+        // Where another epoch has begun meanwhile, it is owed for that.
+        let fallback = self.ruling.decider().fallback(one);
+        match fallback {
+            Some(fallback) => tell(link, &ToDevices::Fallback(fallback)).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use bartizan_attestation::host::{GuestState, OperatorRefusal, OperatorReply, OperatorRequest};
 use bartizan_hypervisor::daemon::Started;
 use bartizan_hypervisor::supervisor::LaunchError;
-use bartizan_local::admission::Ticket;
+use bartizan_local::admission::{Admission, Ticket};
 use uuid::Uuid;
 
 use crate::boot_sector::Program;
@@ -95,7 +95,7 @@ async fn devices_that_were_killed_are_told_again_by_the_daemon_or_by_the_next_on
     listed(&daemon, GuestState::Running).await;
     host.devices.drop_all();
     eventually(async || (host.devices.attachments() == 2).then_some(())).await;
-    assert_eq!(host.devices.admitted(), [noted(&host).admission()]);
+    assert_eq!(host.devices.admitted(), [admission_of_running(&host)]);
 
     drop(daemon);
     host.devices.drop_all();
@@ -104,13 +104,21 @@ async fn devices_that_were_killed_are_told_again_by_the_daemon_or_by_the_next_on
     assert_eq!(host.devices.attachments(), 2);
     let daemon = Daemon::start(&host).await;
     eventually(async || (host.devices.attachments() == 3).then_some(())).await;
-    assert_eq!(host.devices.admitted(), [noted(&host).admission()]);
+    assert_eq!(host.devices.admitted(), [admission_of_running(&host)]);
     assert_eq!(daemon.stop(true).await, OperatorReply::Done);
 }
 
 async fn run(host: &Host, daemon: &Daemon) -> OperatorReply {
     let record = host.fleet.sign(&host.config.record);
     daemon.ask(OperatorRequest::Run { record }).await
+}
+
+/// What devices are told of a guest that was there before.
+fn admission_of_running(host: &Host) -> Admission {
+    Admission {
+        runs: true,
+        ..noted(host).admission()
+    }
 }
 
 fn noted(host: &Host) -> Started {

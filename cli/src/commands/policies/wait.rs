@@ -13,13 +13,13 @@ use crate::verifier::Verifier;
 /// How often is looked.
 const PERIOD: Duration = Duration::from_millis(200);
 
-/// How connected hosts stand to a set.
+/// How hosts with an enclave stand to a set.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct Standing {
     in_force: usize,
     /// What enclaves said of it, with the names of their hosts.
     refused: Vec<String>,
-    /// Hosts that have said nothing yet.
+    /// Hosts that have said nothing yet, those that are away among them: what rules there is what ruled before.
     waiting: Vec<String>,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn until_in_force(
 }
 
 impl Standing {
-    /// Of the hosts that hold a stream open: others hear of the set when they come back.
+    /// Of all hosts whose enclave was ever heard.
     pub(super) fn of(hosts: &Value, number: u64) -> Self {
         let mut standing = Self {
             in_force: 0,
@@ -79,6 +79,8 @@ impl Standing {
                 standing.in_force += 1;
             } else if host["connected"] == true {
                 standing.waiting.push(name);
+            } else {
+                standing.waiting.push(format!("{name}, which is away"));
             }
         }
         standing
@@ -90,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connected_hosts_are_waited_for_and_refusals_count() {
+    fn all_hosts_are_waited_for_and_refusals_count() {
         let hosts = json!([
             { "name": "a", "connected": true, "in_force": { "number": 7 }, "refused": null },
             { "name": "b", "connected": true, "in_force": { "number": 6 }, "refused": null },
@@ -103,7 +105,7 @@ mod tests {
         let due = Standing {
             in_force: 2,
             refused: vec!["d: no author".into()],
-            waiting: vec!["b".into(), "c0".into()],
+            waiting: vec!["b".into(), "c0".into(), "f, which is away".into()],
         };
         assert_eq!(Standing::of(&hosts, 7), due);
     }

@@ -113,8 +113,11 @@ async fn a_state_that_is_lost_is_asked_for_again_and_everything_is_denied() {
     assert_eq!(progress.unwrap(), Progress::Kept);
     wish(&enclave, 6);
     let (progress, _) = kept(&enclave, vec![FromCard::Stored]).await;
-    assert_eq!(progress.unwrap(), Progress::Kept);
+    // Each of what is to be kept by itself: what else is due comes between.
+    assert_eq!(progress.unwrap(), Progress::More);
     assert_eq!(enclave.ruling.decider().set(), 6);
+    let (progress, asked) = kept(&enclave, Vec::new()).await;
+    assert_eq!((progress.unwrap(), asked.len()), (Progress::Kept, 0));
 }
 
 #[tokio::test]

@@ -50,6 +50,10 @@ pub(super) fn enclave_is_away(world: &mut World) -> Result<()> {
 }
 
 fn while_away(networked: &mut Networked<'_>, kept: &Kept) -> Result<()> {
+    let began = Instant::now();
+    while networked.echo()? {
+        ensure!(began.elapsed() < SOON, "echoes, which nobody decides on");
+    }
     // What was established by such a rule goes on, and so does what begins by it.
     kept.is_answered(networked.client)?;
     ensure!(networked.page(20)?, "no page, which goes on by its rule");

@@ -112,7 +112,8 @@ fn whoever_looks_changes_nothing() {
             "read-log",
             "show-boot",
             "list-keys",
-            "key-history"
+            "key-history",
+            "show-enclave"
         ]
     );
     for changes in [

@@ -92,10 +92,13 @@ pub(crate) fn of(rule: &Rule, most: usize) -> Option<Vec<(Field, Constraint<'_>)
             push(&mut asked, Field::Access, access);
         }
         What::Network(network) => of_network(network, &mut asked),
-        What::Syscall(syscall) => of_syscall(syscall, &mut asked, most),
+        What::Syscall(syscall) => of_syscall(syscall, &mut asked, most)?,
     }
     (asked.len() <= most).then_some(asked)
 }
+
+/// Most ranges of one rule that are looked at where it asks for the same argument more than once.
+const MOST_RANGES: usize = 1 << 20;
 
 type Asked<'p> = Vec<(Field, Constraint<'p>)>;
 
@@ -135,13 +138,16 @@ fn of_network<'p>(network: &'p Network, asked: &mut Asked<'p>) {
 }
 
 /// Ends where there are too many: each argument is looked for among those before it.
-fn of_syscall<'p>(syscall: &'p Syscall, asked: &mut Asked<'p>, most: usize) {
+///
+/// Known attack: a long list of ranges, and the same argument again and again, each time to be put together with all of it.
+fn of_syscall<'p>(syscall: &'p Syscall, asked: &mut Asked<'p>, most: usize) -> Option<()> {
+    let mut left = MOST_RANGES;
     let calls = syscall.calls.as_deref();
     let calls = calls.map(|calls| singles(calls.iter().map(|call| call.0.into())));
     push(asked, Field::Call, calls);
     for argument in &syscall.arguments {
         if asked.len() > most {
-            return;
+            return None;
         }
         let field = Field::Argument(argument.index, argument.mask);
         let Constraint::Numbers(new) = numbers(&argument.values) else {
@@ -150,10 +156,14 @@ fn of_syscall<'p>(syscall: &'p Syscall, asked: &mut Asked<'p>, most: usize) {
         // Both must hold.
         let same = asked.iter_mut().find(|(other, _)| *other == field);
         match same {
-            Some((_, Constraint::Numbers(ranges))) => *ranges = common(ranges, &new),
+            Some((_, Constraint::Numbers(ranges))) => {
+                left = left.checked_sub(ranges.len() + new.len())?;
+                *ranges = common(ranges, &new);
+            }
             _ => asked.push((field, Constraint::Numbers(new))),
         }
     }
+    Some(())
 }
 
 /// What is in a range of each.

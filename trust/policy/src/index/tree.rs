@@ -96,7 +96,10 @@ impl Tree {
             }
             let (mut below, mut class) = (above, class);
             if !own.below.is_empty() {
-                let with = [&below, own.below.as_slice()].concat();
+                let mut with = [&below, own.below.as_slice()].concat();
+                with.sort_unstable();
+                with.dedup();
+                sets.take(size_of_val(with.as_slice()))?;
                 below = with.as_slice().into();
                 class = sets.class(with)?;
             }
