@@ -54,11 +54,11 @@ const IN_FORCE: (&str, &str) = ("/v1/policy-set/in-force", "hosts");
 pub(crate) fn run(command: Enclave, output: Output) -> Result<ExitCode> {
     match command {
         Enclave::Status { places } => status(places, output),
-        Enclave::ResetState { card } => reset_state(card, output),
+        Enclave::ResetState { card } => reset_state(&card, output),
     }
 }
 
-fn reset_state(card: Card, output: Output) -> Result<ExitCode> {
+fn reset_state(card: &Card, output: Output) -> Result<ExitCode> {
     match card.order(Operation::ResetEnclaveState)? {
         OperationReply::Done => {}
         _ => return Err(CardError::Unexpected.into()),

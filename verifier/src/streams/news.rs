@@ -109,7 +109,7 @@ mod tests {
 
     fn set(number: u64) -> Option<Arc<SentSet>> {
         let set = PolicySet::new(NonZeroU64::new(number).unwrap(), Vec::new()).unwrap();
-        let digest = [number as u8; 48];
+        let digest = [number.to_be_bytes()[7]; 48];
         Some(Arc::new(SentSet { set, digest }))
     }
 

@@ -61,13 +61,16 @@ fn while_away(networked: &mut Networked<'_>, kept: &Kept) -> Result<()> {
     Ok(())
 }
 
+/// One of the stack's.
+type Victim = fn(&mut Stack) -> &mut Daemon;
+
 /// Each one in turn.
 pub(super) fn each_is_back(world: &mut World) -> Result<()> {
     let mut networked = world.networked()?;
     networked.apply(&rules())?;
     let kept = Kept::open(networked.client, LONG)?;
     enclaves_machine_is_killed(&mut networked, &kept)?;
-    let victims: [(&str, fn(&mut Stack) -> &mut Daemon); 4] = [
+    let victims: [(&str, Victim); 4] = [
         ("the card, which forwards", |stack| &mut stack.host.card),
         ("the verifier", |stack| &mut stack.verifier),
         ("the hypervisor", |stack| &mut stack.host.hypervisor),

@@ -32,6 +32,10 @@ pub enum OperationRequest {
 
 /// What the card answers.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, on its way to be written or shown"
+)]
 pub enum OperationReply {
     /// This host.
     #[n(0)]
