@@ -79,7 +79,7 @@ impl Standing {
                 standing.in_force += 1;
             } else if host["connected"] == true {
                 standing.waiting.push(name);
-            } else {
+            } else if !host["in_force"].is_null() || !host["refused"].is_null() {
                 standing.waiting.push(format!("{name}, which is away"));
             }
         }
@@ -101,6 +101,7 @@ mod tests {
               "refused": { "number": 7, "detail": "no author" } },
             { "name": "e", "connected": true, "in_force": { "number": 8 }, "refused": { "number": 6 } },
             { "name": "f", "connected": false, "in_force": { "number": 6 }, "refused": null },
+            { "name": "without-enclave", "connected": false, "in_force": null, "refused": null },
         ]);
         let due = Standing {
             in_force: 2,
