@@ -47,7 +47,7 @@ pub enum CertifyError {
 pub async fn fleet_cas(
     link: &mut (impl AsyncRead + AsyncWrite + Unpin),
 ) -> Result<Lineage, CertifyError> {
-    match ask(link, &ForCard::FleetCas).await? {
+    match ask::<CertifyError>(link, &ForCard::FleetCas).await? {
         FromCard::FleetCas(told) => Ok(told),
         FromCard::Refused(refusal) => Err(CertifyError::Refused(refusal)),
         FromCard::Certified(_) | FromCard::State(_) | FromCard::Stored => {
@@ -56,10 +56,11 @@ pub async fn fleet_cas(
     }
 }
 
-async fn ask(
+/// Asks, and waits for the answer.
+async fn ask<E: From<FrameError> + From<Elapsed>>(
     link: &mut (impl AsyncRead + AsyncWrite + Unpin),
     asked: &ForCard,
-) -> Result<FromCard, CertifyError> {
+) -> Result<FromCard, E> {
     let exchange = async {
         aio::write_frame(link, asked, ENCLAVE_FRAME).await?;
         aio::read_frame(link, ENCLAVE_FRAME).await
@@ -79,7 +80,7 @@ pub async fn certify(
         tls: keys.tls().csr()?,
         evidence: keys.evidence.csr()?,
     };
-    let EnclaveChains { tls, evidence } = match ask(link, &asked).await? {
+    let EnclaveChains { tls, evidence } = match ask::<CertifyError>(link, &asked).await? {
         FromCard::Certified(chains) => chains,
         FromCard::Refused(refusal) => return Err(CertifyError::Refused(refusal)),
         FromCard::State(_) | FromCard::Stored | FromCard::FleetCas(_) => {

@@ -18,7 +18,9 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use bartizan_local::flow::{Epoch, Fallback, Guest as GuestBoot, GuestEpoch, Question, Verdict};
+use bartizan_local::flow::{
+    Epoch, Fallback, Guest as GuestBoot, GuestEpoch, Question, Verdict, Width,
+};
 use bartizan_policy::{Policy, TooLarge, Trust};
 
 pub use guest::{Network, WatchedGuest};
@@ -204,7 +206,8 @@ impl Decider {
     #[must_use]
     pub fn decide(&self, question: &Question) -> Verdict {
         let Some(guest) = self.guests.get(&question.guest) else {
-            return refusal(question, Epoch::default(), "no such guest is known to run");
+            let why = "no such guest is known to run";
+            return refusal(question, Epoch::default(), why, Width::default());
         };
         let epoch = self.epoch_of(guest);
         match guest.compiled() {
@@ -215,7 +218,7 @@ impl Decider {
                 };
                 verdict::of(question, epoch, compiled, &peers)
             }
-            Err(too_large) => refusal(question, epoch, &too_large.to_string()),
+            Err(too_large) => refusal(question, epoch, &too_large.to_string(), Width::default()),
         }
     }
 

@@ -1,12 +1,12 @@
 //! This enclave's state, over the link to the card: asked for when the machine starts, handed over whenever it changes.
 
-use bartizan_attestation::host::{CardRefusal, ENCLAVE_FRAME, ForCard, FromCard};
+use bartizan_attestation::host::{CardRefusal, ForCard, FromCard};
 use bartizan_attestation::identity::CardId;
-use bartizan_local::{FrameError, aio};
+use bartizan_local::FrameError;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{error::Elapsed, timeout};
+use tokio::time::error::Elapsed;
 
-use super::PATIENCE;
+use super::ask;
 use crate::run::Enclave;
 
 /// The state cannot be kept over this link.
@@ -57,7 +57,7 @@ pub async fn keep_state(
         ..
     } = enclave;
     if !held.is_kept() {
-        let stored = match ask(link, &ForCard::LoadState).await? {
+        let stored = match ask::<StateError>(link, &ForCard::LoadState).await? {
             FromCard::State(stored) => stored,
             FromCard::Refused(refusal) => return Ok(later(&refusal)),
             _ => return Err(StateError::Unexpected),
@@ -74,7 +74,7 @@ pub async fn keep_state(
         return Ok(Progress::Kept);
     };
     let (number, sealed) = (due.number, due.sealed);
-    match ask(link, &ForCard::StoreState { number, sealed }).await? {
+    match ask::<StateError>(link, &ForCard::StoreState { number, sealed }).await? {
         FromCard::Stored => {
             held.stored(number, &config.authors, ruling);
             Ok(Progress::More)
@@ -91,17 +91,6 @@ pub async fn keep_state(
 fn later(refusal: &CardRefusal) -> Progress {
     tracing::warn!(%refusal, "the card does not keep this enclave's state; it is asked again");
     Progress::Again
-}
-
-async fn ask(
-    link: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    asked: &ForCard,
-) -> Result<FromCard, StateError> {
-    let exchange = async {
-        aio::write_frame(link, asked, ENCLAVE_FRAME).await?;
-        aio::read_frame(link, ENCLAVE_FRAME).await
-    };
-    Ok(timeout(PATIENCE, exchange).await??)
 }
 
 #[cfg(test)]

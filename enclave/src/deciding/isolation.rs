@@ -6,11 +6,13 @@
 
 use std::collections::BTreeSet;
 
+use crate::sealed::MAX_ISOLATED;
+
 /// A VM's UUID.
 type Vm = [u8; 16];
 
-/// Most VMs of either kind that are remembered.
-const MOST: usize = 4096;
+/// Most VMs of either kind that are remembered: as many as the sealed state has room for.
+const MOST: usize = MAX_ISOLATED;
 
 /// Who is cut off, and who is not any more.
 #[derive(Debug, Default)]

@@ -35,7 +35,11 @@ pub(super) fn of(
 ) -> Verdict {
     // Devices do not look at its ports, so that no rule by port would match, one that denies among them.
     if question.flow.protocol == SCTP && question.flow.port.is_none() {
-        return refusal(question, epoch, "SCTP's ports are not looked at");
+        let width = Width {
+            protocol: Some(SCTP),
+            ..Width::default()
+        };
+        return refusal(question, epoch, "SCTP's ports are not looked at", width);
     }
     let (decision, width) = decide(&question.flow, compiled, peers);
     Verdict {
@@ -83,9 +87,8 @@ pub(super) fn decide<'c>(
     (decision, width)
 }
 
-/// Denies a question, and where it is not known what rules all others of its guest.
-pub(super) fn refusal(question: &Question, epoch: Epoch, reason: &str) -> Verdict {
-    let is_sctp = question.flow.protocol == SCTP;
+/// Denies a question, and all others of its guest that are as wide.
+pub(super) fn refusal(question: &Question, epoch: Epoch, reason: &str, width: Width) -> Verdict {
     Verdict {
         number: question.number,
         guest: question.guest,
@@ -93,10 +96,7 @@ pub(super) fn refusal(question: &Question, epoch: Epoch, reason: &str) -> Verdic
         allowed: false,
         allowed_unavailable: false,
         reason: bounded(reason.to_owned()),
-        width: Width {
-            protocol: is_sctp.then_some(SCTP),
-            ..Width::default()
-        },
+        width,
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::access::Operator;
-use super::input::{InputError, Parameters};
+use super::input::Parameters;
 use super::listing::{PageQuery, PageShare, Paid};
 use crate::problem::{Problem, ProblemDocument};
 use crate::service::Service;
@@ -80,11 +80,7 @@ pub(super) async fn history(
     share: PageShare,
 ) -> Result<Paid, Problem> {
     let limit = share.limit(query.limit, 1000)?;
-    let after = query.after.map(|after| after.parse::<u64>()).transpose();
-    let after = after.map_err(|_| InputError::Field {
-        field: "after",
-        expected: "the `next` of the page before",
-    })?;
+    let after = query.cursor()?;
     let page = service.storage.decisions(after, limit).await?;
     let last = page.rows.last().filter(|_| page.more);
     let next = last.map(|last| last.number.to_string());

@@ -23,7 +23,7 @@ use super::tpm::{self, TpmError};
 use crate::clock::now_ms;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
-use crate::storage::{EnrolledHost, HostCursorError, JoinCode, JoinCodeError, StorageError};
+use crate::storage::{EnrolledHost, JoinCode, JoinCodeError, StorageError};
 use crate::task::to_its_end;
 use crate::vault::VaultError;
 
@@ -182,11 +182,7 @@ pub(super) async fn hosts(
     share: PageShare,
 ) -> Result<Paid, Problem> {
     let limit = share.limit(query.limit, 1000)?;
-    let after = query.after.map(|after| after.parse()).transpose();
-    let after = after.map_err(|_: HostCursorError| InputError::Field {
-        field: "after",
-        expected: "the `next` of the page before",
-    })?;
+    let after = query.cursor()?;
     let page = service.storage.hosts(after, limit).await?;
     let last = page.rows.last().filter(|_| page.more);
     let next = last.map(|host| host.cursor().to_string());

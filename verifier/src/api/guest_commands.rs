@@ -210,11 +210,7 @@ pub(super) async fn list(
     share: PageShare,
 ) -> Result<Paid, Problem> {
     let limit = share.limit(query.limit, 1000)?;
-    let after = query.after.map(|after| after.parse::<u64>()).transpose();
-    let after = after.map_err(|_| InputError::Field {
-        field: "after",
-        expected: "the `next` of the page before",
-    })?;
+    let after = query.cursor()?;
     let page = service.storage.guest_commands(after, limit).await?;
     let last = page.rows.last().filter(|_| page.more);
     let next = last.map(|last| last.id.to_string());

@@ -1,6 +1,7 @@
 //! Large answers, paid for by whoever asks until they were sent: a page of a list, one profile, one verdict.
 
 use std::convert::Infallible;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -37,6 +38,17 @@ pub(super) struct PageQuery {
     pub(super) limit: Option<u32>,
     /// The `next` of the page before.
     pub(super) after: Option<String>,
+}
+
+impl PageQuery {
+    /// Where the page begins, which this API has said itself.
+    pub(super) fn cursor<T: FromStr>(&self) -> Result<Option<T>, InputError> {
+        let after = self.after.as_deref().map(str::parse).transpose();
+        after.map_err(|_| InputError::Field {
+            field: "after",
+            expected: "the `next` of the page before",
+        })
+    }
 }
 
 /// Leave to read a page: its share of the memory.

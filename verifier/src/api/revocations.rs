@@ -16,7 +16,7 @@ use super::listing::{PageQuery, PageShare, Paid};
 use crate::clock::now_ms;
 use crate::problem::{Problem, ProblemDocument, ProblemType};
 use crate::service::Service;
-use crate::storage::{Revocation, RevocationCursorError, RevocationKind, StorageError};
+use crate::storage::{Revocation, RevocationKind, StorageError};
 use crate::task::to_its_end;
 
 /// A revocation was not made or taken back.
@@ -105,11 +105,7 @@ pub(super) async fn list(
     share: PageShare,
 ) -> Result<Paid, Problem> {
     let limit = share.limit(query.limit, 1000)?;
-    let after = query.after.map(|after| after.parse()).transpose();
-    let after = after.map_err(|_: RevocationCursorError| InputError::Field {
-        field: "after",
-        expected: "the `next` of the page before",
-    })?;
+    let after = query.cursor()?;
     let page = service.storage.revocations(after, limit).await?;
     let last = page.rows.last().filter(|_| page.more);
     let next = last.map(|revocation| revocation.cursor().to_string());

@@ -1,26 +1,19 @@
-use bartizan_local::flow::Guest;
 use proptest::prelude::*;
 
 use super::*;
 use crate::net::header::Header;
-use crate::net::sample::{Station, ipv4, station, udp};
+use crate::net::sample::{self, Station, ipv4, station, udp};
 
 fn interface() -> Interface {
-    let Station { mac, v4, .. } = station(5);
     Interface {
-        guest: Guest {
-            vm: [5; 16],
-            boot: 1,
-        },
-        segment: "front".into(),
-        mac,
         ipv4: Some(Ipv4 {
-            address: v4,
+            address: station(5).v4,
             prefix: 24,
             gateway: Some(station(1).v4),
         }),
         ipv6: None,
         mtu: 1400,
+        ..sample::interface(5)
     }
 }
 

@@ -5,6 +5,9 @@ use bartizan_stream::Bytes;
 use bartizan_stream::message::PolicySet;
 use tokio::io::{DuplexStream, duplex};
 
+use bartizan_attestation::host::ENCLAVE_FRAME;
+use bartizan_local::aio;
+
 use super::*;
 use crate::config::Config;
 use crate::peers::tests::Fleet;

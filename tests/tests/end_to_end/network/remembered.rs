@@ -58,7 +58,7 @@ pub(super) fn older_state(world: &mut World) -> Result<()> {
 }
 
 /// What the enclave's console says.
-const LOST: &str = "this enclave's state is lost";
+const LOST: &str = "state is lost; everything is denied until an administrator orders `bartizan enclave reset-state`";
 
 fn console(networked: &Networked<'_>) -> Result<String> {
     Ok(fs::read_to_string(networked.stack.host.keeper().log())?)
