@@ -20,7 +20,8 @@ use std::time::Duration;
 use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::host::{CardRefusal, StoredState};
 use bartizan_attestation::keys::{EnclaveState, StateRecord, VaultReply, VaultRequest};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::durable;
 use crate::vault::{Vault, VaultError};
@@ -29,6 +30,8 @@ use crate::vault::{Vault, VaultError};
 const AT_ONCE: u32 = 32;
 /// After how long there is one more: each is a few writes to the disk that last.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How long a reset waits for the enclave, which asks every five seconds while its state is lost.
+const TAKEN_UP: Duration = Duration::from_secs(15);
 
 /// The state of the enclave, as this card keeps it.
 pub(crate) struct KeptState {
@@ -37,6 +40,8 @@ pub(crate) struct KeptState {
     one_at_a_time: Mutex<()>,
     /// When the last of those that were stored would have been due.
     pace: tokio::sync::Mutex<Instant>,
+    /// Whether the enclave was told last that its state is lost.
+    is_lost: watch::Sender<bool>,
 }
 
 impl KeptState {
@@ -47,6 +52,7 @@ impl KeptState {
             vault,
             one_at_a_time: Mutex::default(),
             pace: tokio::sync::Mutex::new(Instant::now()),
+            is_lost: watch::Sender::new(false),
         }
     }
 
@@ -58,7 +64,9 @@ impl KeptState {
             Some(record) => self.fitting(record)?,
             None => None,
         };
-        if record.is_some() && sealed.is_none() {
+        let is_lost = record.is_some() && sealed.is_none();
+        self.is_lost.send_replace(is_lost);
+        if is_lost {
             tracing::error!(
                 "the state of the enclave is lost: no file is the one that the vault has recorded"
             );
@@ -110,6 +118,13 @@ impl KeptState {
             }
         }
         Ok(())
+    }
+
+    /// Returns once the enclave knows of a reset, if it was told before that its state is lost, and is there.
+    pub(crate) async fn taken_up(&self) {
+        let mut is_lost = self.is_lost.subscribe();
+        // INVARIANT: the sender is this one's.
+        let _always = timeout(TAKEN_UP, is_lost.wait_for(|is_lost| !is_lost)).await;
     }
 
     /// Returns once one more may be stored.

@@ -173,7 +173,11 @@ impl Operations {
         let reset = tokio::task::spawn_blocking(move || card.enclave_state.reset()).await;
         let not_reset = |why: String| Err(OperationRefusal::NotReset(why));
         match reset {
-            Ok(Ok(())) => Ok(OperationReply::Done),
+            // What is ordered next finds an enclave that takes it.
+            Ok(Ok(())) => {
+                self.card.enclave_state.taken_up().await;
+                Ok(OperationReply::Done)
+            }
             Ok(Err(error @ VaultError::Unanswered { .. })) => {
                 Err(OperationRefusal::ResetUnknown(error.to_string()))
             }

@@ -122,7 +122,7 @@ fn killed(guest: &mut Guest) -> Result<()> {
     ))?;
     // What the program itself started is left.
     guest.agent.must(
-        "ls -l /proc/[0-9]*/exe 2>/dev/null | sed -n 's:.* /proc/\\([0-9]*\\)/exe -> .*/nginx$:\\1:p' | xargs -r kill -KILL",
+        "for pid in $(ls -l /proc/[0-9]*/exe 2>/dev/null | sed -n 's:.* /proc/\\([0-9]*\\)/exe -> .*/nginx$:\\1:p'); do kill -KILL $pid; done",
     )?;
     Ok(())
 }
