@@ -157,15 +157,32 @@ impl Decider {
     }
 
     /// Cuts a VM that runs from every network, in this boot and in those that come, or takes that back. The boot [`ANY_BOOT`] is whichever
-    /// runs.
+    /// runs. An epoch of it begins: once devices have confirmed that one, it [is so](Self::is_settled).
     pub fn isolate(&mut self, boot: GuestBoot, isolated: bool) -> Isolated {
         let runs = self.runs_now(boot);
-        match isolated {
+        let done = match isolated {
             // Known attack: an order comes before it is known who runs, and is done with since nobody does.
             true if runs || !self.is_told => self.isolation.cut(boot.vm),
             true => Isolated::NoGuest,
             false => self.isolation.release(boot.vm, runs || !self.is_told),
+        };
+        if done == Isolated::Done {
+            self.last_state += 1;
+            let of_vm = self.guests.iter_mut().filter(|(of, _)| of.vm == boot.vm);
+            of_vm.for_each(|(_, guest)| guest.changed(self.last_state));
         }
+        done
+    }
+
+    /// Whether devices judge by all that was decided of a VM, its isolation included: none of it runs with a network, or they have confirmed
+    /// its present epoch.
+    #[must_use]
+    pub fn is_settled(&self, vm: [u8; 16]) -> bool {
+        let mut of_vm = self.guests.iter().filter(|(of, _)| of.vm == vm);
+        self.is_told
+            && of_vm.all(|(_, guest)| {
+                guest.segment().is_none() || guest.has_confirmed(self.epoch_of(guest))
+            })
     }
 
     /// Cuts VMs that were cut before this was made, whether they run or not.
@@ -337,4 +354,4 @@ fn guest_at<'g>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

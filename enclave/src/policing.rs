@@ -86,6 +86,7 @@ impl Policing<'_> {
     {
         let mut in_force = self.ruling.in_force();
         let mut changes = self.held.changes();
+        let mut rulings = self.ruling.changes();
         let (hello, stream) = self.held.hello();
         let opened = timeout(OPENING, connect(link, name, hello)).await;
         let Connected { up, mut down, .. } = opened.map_err(|_| PolicingError::TimedOut)??;
@@ -94,6 +95,8 @@ impl Policing<'_> {
             if self.held.is_over(stream) {
                 return Err(PolicingError::Reset);
             }
+            rulings.mark_unchanged();
+            self.held.settle(self.ruling);
             while let Some(answer) = self.held.answer() {
                 up.send(answer).await?;
             }
@@ -108,6 +111,7 @@ impl Policing<'_> {
                 // INVARIANT: the senders are in `ruling` and `held`, which are borrowed.
                 _ = in_force.changed() => {}
                 _ = changes.changed() => {}
+                _ = rulings.changed() => {}
             }
         }
     }
@@ -133,7 +137,7 @@ impl Policing<'_> {
                 number,
                 kind,
                 guest,
-            } => self.held.command(number, authors, ruling, || {
+            } => self.held.command((number, guest.vm), authors, ruling, || {
                 let isolated = kind == CommandKind::Isolate;
                 tracing::warn!(number, ?guest, isolated, "a guest's isolation is ordered");
                 match ruling.isolate(boot(guest), isolated) {

@@ -15,8 +15,8 @@ use crate::verifier::Verifier;
 pub(crate) enum Guest {
     /// Cut a guest from every network, whatever its policies allow, in this boot and in those that come.
     ///
-    /// The enclave of its host does it, and says so; while that one is away the command waits for it at the verifier, and the guest is not
-    /// isolated.
+    /// The enclave of its host does it, and says so once devices carry no packet of the guest's any more; while one of them is away the
+    /// command waits, and the guest is not isolated.
     ///
     /// Exit code: 0 isolated; 1 refused, or no such guest runs; 2 wrong usage; 69 the verifier or the enclave is away.
     #[command(

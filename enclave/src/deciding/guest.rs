@@ -88,6 +88,10 @@ impl WatchedGuest {
         }
     }
 
+    pub(super) fn has_confirmed(&self, epoch: Epoch) -> bool {
+        self.confirmed.holds_in(epoch)
+    }
+
     pub(super) fn unconfirmed(&mut self) {
         self.confirmed = Epoch::default();
     }

@@ -3,7 +3,9 @@
 //! A set and a command are *wishes* until the card has kept what comes of them: only then is a set put in force, and either answered for. So
 //! nothing that was acknowledged is forgotten when this machine ends.
 
-use std::collections::{BTreeSet, VecDeque};
+mod command;
+
+use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,13 +14,13 @@ use bartizan_attestation::host::StoredState;
 use bartizan_attestation::identity::CardId;
 use bartizan_policy::{Authors, Origin};
 use bartizan_stream::message::{
-    self, CommandOutcome, Detail, GuestPolicies, GuestPolicy, HeldSet, Hello, Source, Span, Up,
+    self, Detail, GuestPolicies, GuestPolicy, HeldSet, Hello, Source, Span, Up,
 };
 use tokio::sync::watch;
 
 use super::ahead::is_ahead;
 use super::taking::{Refused, Taken, authenticate};
-use super::wishes::{Answer, Then, What, Wish};
+use super::wishes::{Answer, Then, Vm, What, Wish};
 use crate::ruling::Ruling;
 use crate::run::now_s;
 use crate::sealed::{Command, Due, Kept, Loss, State};
@@ -54,6 +56,8 @@ struct Inner {
     /// What is done once what is being stored is kept.
     then: Option<Then>,
     answers: VecDeque<Up>,
+    /// Answers for commands that are kept, each until devices have confirmed what it did to this VM.
+    settling: VecDeque<(Vm, Answer)>,
     /// Another enclave of this host has the state.
     superseded: bool,
 }
@@ -162,7 +166,7 @@ impl Held {
                     let held = inner.rules(taken.number, &taken.authentic, ruling);
                     inner.owe(stream, held);
                 }
-                Some(Then::Answers(answer)) => inner.answer(answer),
+                Some(Then::Settles(vm, answer)) => inner.settling.push_back((vm, answer)),
                 None => {}
             }
             inner.go_on(authors, ruling);
@@ -197,6 +201,7 @@ impl Held {
         inner.stream += 1;
         inner.owed = None;
         inner.answers.clear();
+        inner.settling.clear();
         let (source, next, command) = match &inner.standing {
             Standing::Kept(kept) => {
                 let State {
@@ -227,7 +232,7 @@ impl Held {
     /// Whether more may be heard.
     pub(super) fn has_room(&self) -> bool {
         let inner = self.inner();
-        inner.wishes.len() + inner.answers.len() < MAX_WAITING
+        inner.wishes.len() + inner.answers.len() + inner.settling.len() < MAX_WAITING
     }
 
     /// The next answer to what was heard.
@@ -238,18 +243,6 @@ impl Held {
     /// A set is to be in force.
     pub(crate) fn take(&self, offered: message::PolicySet, authors: &Authors, ruling: &Ruling) {
         self.wish(What::Rule(offered), authors, ruling);
-    }
-
-    /// Does a command, unless it was done already.
-    pub(super) fn command(
-        &self,
-        number: NonZeroU64,
-        authors: &Authors,
-        ruling: &Ruling,
-        does: impl FnOnce() -> CommandOutcome,
-    ) {
-        let what = self.inner().command_done(number, ruling, does);
-        self.wish(what, authors, ruling);
     }
 
     /// What the verifier is to be told of the set that rules, once devices judge by this one.
@@ -308,7 +301,7 @@ impl Inner {
             };
             match what {
                 What::Say(up) => self.answer(Answer { stream, up }),
-                What::Keep(command, isolated) => self.keep_command(stream, command, isolated),
+                What::Keep(kept) => self.keep_command(stream, kept),
                 What::Rule(offered) => {
                     let number = offered.number();
                     if let Err(Refused { reason, detail }) =
@@ -365,65 +358,6 @@ impl Inner {
         Ok(())
     }
 
-    /// What is wished for a command: it is done here, unless it was done already.
-    fn command_done(
-        &mut self,
-        number: NonZeroU64,
-        ruling: &Ruling,
-        does: impl FnOnce() -> CommandOutcome,
-    ) -> What {
-        let failed = |why| What::Say(done(number, CommandOutcome::Failed, why));
-        match self.command {
-            // Its answer was lost; where it is not kept yet, that comes before this.
-            Some(last) if number == last.number => {
-                return What::Say(done(number, last.outcome, ""));
-            }
-            // An older one was answered, or was never to be done by this machine.
-            Some(last) if number < last.number => {
-                return failed("a later command was taken before");
-            }
-            // It would be the last one for ever.
-            _ if is_ahead(number, now_s()) => {
-                return failed("it is numbered ahead of this machine's clock");
-            }
-            _ => {}
-        }
-        if matches!(self.standing, Standing::Lost(_)) {
-            return failed("this enclave's state is lost");
-        }
-        let outcome = does();
-        let command = Command { number, outcome };
-        self.command = Some(command);
-        What::Keep(command, ruling.isolated_vms())
-    }
-
-    fn keep_command(&mut self, stream: Stream, command: Command, isolated: BTreeSet<[u8; 16]>) {
-        let Command { number, outcome } = command;
-        let begun = match &mut self.standing {
-            Standing::Kept(kept) => {
-                let state = State {
-                    command: Some(command),
-                    isolated,
-                    ..kept.state().clone()
-                };
-                kept.begin(state).is_ok()
-            }
-            _ => false,
-        };
-        let up = |outcome| Answer {
-            stream,
-            up: done(number, outcome, ""),
-        };
-        match begun {
-            true => self.then = Some(Then::Answers(up(outcome))),
-            false => {
-                let outcome = CommandOutcome::Failed;
-                self.command = Some(Command { number, outcome });
-                self.answer(up(outcome));
-            }
-        }
-    }
-
     /// Puts a set in force.
     fn rules(
         &mut self,
@@ -454,14 +388,6 @@ impl Inner {
         if answer.stream == self.stream {
             self.answers.push_back(answer.up);
         }
-    }
-}
-
-fn done(number: NonZeroU64, outcome: CommandOutcome, why: &str) -> Up {
-    Up::CommandDone {
-        number,
-        outcome,
-        detail: Detail::cut(why),
     }
 }
 

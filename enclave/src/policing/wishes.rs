@@ -20,17 +20,31 @@ pub(super) struct Wish {
 pub(super) enum What {
     /// That a set rules.
     Rule(PolicySet),
-    /// That a command stays done, with the VMs that are isolated since.
-    Keep(Command, BTreeSet<[u8; 16]>),
+    /// That a command stays done.
+    Keep(KeptCommand),
     /// To be told this, after what was wished before.
     Say(Up),
+}
+
+/// A VM, by its UUID.
+pub(super) type Vm = [u8; 16];
+
+/// A command that was done.
+#[derive(Debug)]
+pub(super) struct KeptCommand {
+    pub(super) command: Command,
+    /// What it is about.
+    pub(super) vm: Vm,
+    /// The VMs that are isolated since.
+    pub(super) isolated: BTreeSet<Vm>,
 }
 
 /// What is done once something is kept.
 #[derive(Debug)]
 pub(super) enum Then {
     Rules(Stream, Taken),
-    Answers(Answer),
+    /// Once devices have confirmed what was done to the VM, this is answered.
+    Settles(Vm, Answer),
 }
 
 /// An answer to a stream's wish.
