@@ -1,5 +1,6 @@
 //! Two guests of a host in a network: what the one asks of the other, and the rules that let it.
 
+pub mod frames;
 mod kept;
 
 use std::time::Duration;
@@ -12,8 +13,12 @@ pub use kept::{Kept, Patience};
 
 /// The server's address.
 pub const WEB: &str = "10.77.0.1";
+/// The same of IPv6.
+pub const WEB_6: &str = "fd77::1";
 /// Its client's.
 pub const CLIENT: &str = "10.77.0.2";
+/// The same of IPv6.
+pub const CLIENT_6: &str = "fd77::2";
 
 /// How long what is to happen at once may take: under emulation, beside other guests.
 pub const SOON: Duration = Duration::from_secs(60);

@@ -27,11 +27,14 @@ UNIT
 # What its launch record says of its address, too: any other is refused by its host. Its one interface keeps the kernel's name.
 cat > "$root/usr/local/sbin/bartizan-network" <<'NETWORK'
 #!/bin/sh
-address=$(sed -n 's/.*bartizan.ipv4=\([^ ]*\).*/\1/p' /proc/cmdline)
-[ -n "$address" ] || exit 0
+addresses=$(tr ' ' '\n' < /proc/cmdline | sed -n 's/^bartizan.ipv[46]=//p')
+[ -n "$addresses" ] || exit 0
 modprobe virtio_net
-ip address add "$address" dev eth0
 ip link set eth0 up
+for address in $addresses; do
+    # Nobody else has it: its host sees to that.
+    ip address add "$address" dev eth0 $(case $address in *:*) echo nodad ;; esac)
+done
 NETWORK
 chmod 755 "$root/usr/local/sbin/bartizan-network"
 mkdir -p "$root/etc/systemd/network"
@@ -131,6 +134,8 @@ chmod 755 "$root/usr/local/sbin/bartizan-init"
 
 chroot "$root" systemctl enable --quiet opt-bartizan.mount bartizan-network.service bartizan-enroll.service bartizan-renew.service \
     bartizan-test-agent.service
+# What tests have it serve besides pages they start themselves.
+chroot "$root" systemctl mask --quiet ssh.service iperf3.service
 chroot "$root" systemctl disable --quiet apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer || true
 # Nobody sits at its terminals; at its console it says by its prompt that it lives.
 chroot "$root" systemctl mask --quiet getty-static.service getty@tty1.service e2scrub_reap.service \

@@ -10,7 +10,8 @@ use crate::progress::step;
 use crate::{artifacts, sh};
 
 const SUITE: &str = "bookworm";
-const PACKAGES: &str = "systemd-sysv,nginx-light,linux-image-cloud-amd64,initramfs-tools,kmod,zstd,iproute2,iputils-ping";
+const PACKAGES: &str = "systemd-sysv,nginx-light,linux-image-cloud-amd64,initramfs-tools,kmod,zstd,iproute2,iputils-ping,\
+    curl,dnsmasq-base,iperf3,ldnsutils,nftables,nmap,openssh-client,openssh-server";
 const CUSTOMIZE: &str = include_str!("../guest-image/customize.sh");
 const DISK_SIZE: &str = "2G";
 

@@ -2,6 +2,7 @@
 
 mod decoy;
 mod flood;
+mod frames;
 mod huge;
 mod volley;
 
@@ -65,8 +66,10 @@ fn main() -> anyhow::Result<()> {
         }
         [command, kind, count] if command == "huge" => huge::run(kind, count.parse()?),
         [command, requests] if command == "flood" => flood::run(requests.parse()?),
+        [command] if command == "send" => frames::send_all(),
+        [command, file] if command == "listen" => frames::listen(file),
         _ => anyhow::bail!(
-            "usage: bartizan-test-agent [decoy FILE OFFSET SIZE | huge KIND COUNT | flood REQUESTS]"
+            "usage: bartizan-test-agent [decoy FILE OFFSET SIZE | huge KIND COUNT | flood REQUESTS | send | listen FILE]"
         ),
     }
 }

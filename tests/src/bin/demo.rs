@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use bartizan_tests::network::{CLIENT, Kept, Patience, WEB, page, pages_only};
+use bartizan_tests::network::{CLIENT, CLIENT_6, Kept, Patience, WEB, WEB_6, page, pages_only};
 use bartizan_tests::nginx::Nginx;
 use bartizan_tests::process::Process;
 use bartizan_tests::stack::{Guest, GuestSpec, Stack};
@@ -94,7 +94,7 @@ impl Demo {
             "boot a Debian guest from a signed record; it enrols its key",
             "enrolled",
             || {
-                let spec = GuestSpec::new("web").in_network("web", WEB);
+                let spec = GuestSpec::new("web").in_network("web", (WEB, WEB_6));
                 let mut guest = stack.host.boot(&spec)?;
                 let answer = enrolled(&stack, &mut guest)?;
                 Ok((guest, answer))
@@ -154,7 +154,7 @@ impl Demo {
             "boot a second guest, which asks the first one's nginx for a page: no policy rules",
             "denied",
             || {
-                let spec = GuestSpec::small("client").in_network("client", CLIENT);
+                let spec = GuestSpec::small("client").in_network("client", (CLIENT, CLIENT_6));
                 let mut client = stack.host.boot(&spec)?;
                 let answer = asked(&mut client, 5)?;
                 Ok((client, answer))

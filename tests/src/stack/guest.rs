@@ -46,8 +46,8 @@ pub struct GuestSpec {
     pub services: &'static [&'static str],
     /// Its role.
     pub role: &'static str,
-    /// Its IPv4 address in the network, with the length of the prefix; none where it has no network.
-    pub ipv4: Option<String>,
+    /// Its addresses in the network, IPv4 and IPv6, with the lengths of their prefixes; none where it has no network.
+    pub addresses: Option<(String, String)>,
 }
 
 /// What starts a guest's programs.
@@ -86,7 +86,7 @@ impl GuestSpec {
             budget: None,
             services: &["test-agent"],
             role: "demo",
-            ipv4: None,
+            addresses: None,
         }
     }
 
@@ -99,12 +99,12 @@ impl GuestSpec {
         }
     }
 
-    /// The same guest with a role, and this address in the network of 24 bits that all have.
+    /// The same guest with a role, and these addresses in the networks of 24 and 64 bits that all have.
     #[must_use]
-    pub fn in_network(self, role: &'static str, address: &str) -> Self {
+    pub fn in_network(self, role: &'static str, (ipv4, ipv6): (&str, &str)) -> Self {
         Self {
             role,
-            ipv4: Some(format!("{address}/24")),
+            addresses: Some((format!("{ipv4}/24"), format!("{ipv6}/64"))),
             ..self
         }
     }
@@ -115,10 +115,10 @@ impl GuestSpec {
             Init::Script => " init=/usr/local/sbin/bartizan-init",
         };
         let more = self.kernel_parameters;
-        let address = self.ipv4.as_ref();
-        let address = address.map(|address| format!(" bartizan.ipv4={address}"));
-        let address = address.unwrap_or_default();
-        format!("{KERNEL_PARAMETERS}{init}{address} {more}")
+        let addresses = self.addresses.as_ref();
+        let addresses = addresses.map(|(v4, v6)| format!(" bartizan.ipv4={v4} bartizan.ipv6={v6}"));
+        let addresses = addresses.unwrap_or_default();
+        format!("{KERNEL_PARAMETERS}{init}{addresses} {more}")
             .trim_end()
             .into()
     }
@@ -207,8 +207,8 @@ impl Host {
         if let Some(model) = &spec.cpu_model {
             record["cpu_model"] = json!(model);
         }
-        if let Some(address) = &spec.ipv4 {
-            record["network"] = json!({ "segment": "front", "ipv4": address });
+        if let Some((ipv4, ipv6)) = &spec.addresses {
+            record["network"] = json!({ "segment": "front", "ipv4": ipv4, "ipv6": ipv6 });
         }
         if let Some(budget) = &spec.budget {
             record["budget"] = budget.clone();

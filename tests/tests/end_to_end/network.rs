@@ -1,7 +1,11 @@
 //! Two guests of one host in a network: every flow of theirs is decided by the enclave, by policies that their author signed.
 
+mod attacks;
+mod clients;
+mod isolation;
 mod killed;
 mod remembered;
+mod servers;
 
 use anyhow::{Result, ensure};
 use bartizan_tests::network::{self, CLIENT, Kept, Patience, WEB, pages_only};
@@ -16,6 +20,11 @@ pub(crate) const CASES: &[Case] = &[
     ("network::a_policy_lets_pass_what_it_allows", allowed),
     ("network::a_policy_cuts_what_was_established", cut),
     ("network::what_a_guest_is_not_does_not_pass", spoofed),
+    ("network::attacks_from_inside_a_guest", attacks::all),
+    ("network::a_scan_finds_the_policys_ports", clients::scan),
+    ("network::real_clients_pass", clients::all),
+    ("network::path_mtu_is_discovered", clients::path_mtu),
+    ("network::isolated_by_one_order", isolation::one_order),
     (
         "network::while_the_enclave_is_away_rules_say_what_goes_on",
         killed::enclave_is_away,

@@ -1,7 +1,7 @@
 //! What the tests share. Each part is started when the first test needs it.
 
 use anyhow::{Result, bail};
-use bartizan_tests::network::{CLIENT, WEB};
+use bartizan_tests::network::{CLIENT, CLIENT_6, WEB, WEB_6};
 use bartizan_tests::stack::{Guest, GuestSpec, Host, Stack};
 
 use crate::network::Networked;
@@ -45,7 +45,7 @@ impl World {
         let boot = || {
             stack
                 .host
-                .boot(&GuestSpec::new("web").in_network("web", WEB))
+                .boot(&GuestSpec::new("web").in_network("web", (WEB, WEB_6)))
         };
         let web = self.web.get(boot)?;
         Ok((stack, web))
@@ -58,7 +58,7 @@ impl World {
         let boot = || {
             stack
                 .host
-                .boot(&GuestSpec::new("other").in_network("client", CLIENT))
+                .boot(&GuestSpec::new("other").in_network("client", (CLIENT, CLIENT_6)))
         };
         let other = self.other.get(boot)?;
         Ok((stack, web, other))

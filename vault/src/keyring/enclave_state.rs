@@ -80,8 +80,12 @@ impl Keyring {
         Ok(true)
     }
 
-    /// Begins anew: no state, and another secret, so that no state of before is opened again.
+    /// Begins anew: no state, and another secret, so that no state of before is opened again. Where there is none yet, nothing is to be
+    /// forgotten: an enclave that runs may be about to seal its first by the secret that there is, which would be taken and never opened.
     pub(crate) fn reset_enclave_state(&mut self, card: CardId) -> Result<(), KeyringError> {
+        if self.kept_of(card).is_some_and(|kept| kept.record.is_none()) {
+            return Ok(());
+        }
         self.begin_enclave_state(card).map(drop)
     }
 

@@ -81,7 +81,7 @@ fn files(networked: &Networked<'_>) -> Result<Vec<(PathBuf, Vec<u8>)>> {
 }
 
 /// Kills the enclave's machine, and waits for another.
-fn started_again(networked: &mut Networked<'_>) -> Result<()> {
+pub(super) fn started_again(networked: &mut Networked<'_>) -> Result<()> {
     let keeper = Process::of(networked.stack.host.keeper().pid()?)?;
     let machine = keeper.children()?;
     let qemu = machine.first().context("the keeper has no machine")?;

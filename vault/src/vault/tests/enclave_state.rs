@@ -105,6 +105,17 @@ fn a_reset_forgets_the_state_and_its_key() {
     assert_eq!(record(&vault, numbered(1, b"anew")), VaultReply::Done);
 }
 
+/// An enclave that has begun with no state seals its first one by the key that it was handed.
+#[test]
+fn a_reset_of_nothing_leaves_the_key() {
+    let (_, host, _) = fleet();
+    let before = state(&host.vault);
+    let reset = host.vault.answer(VaultRequest::ResetEnclaveState, NOW);
+    assert_eq!(reset, VaultReply::Done);
+    assert_eq!(record(&host.vault, numbered(1, b"one")), VaultReply::Done);
+    assert_eq!(state(&host.vault).key, before.key);
+}
+
 #[test]
 fn only_a_hosts_vault_with_an_identity_keeps_one() {
     let (verifier, ..) = fleet();
