@@ -40,7 +40,7 @@ fn policies() -> Vec<Policy> {
     vec![read(POLICY, Format::Yaml).unwrap()]
 }
 
-fn guest(boot: GuestBoot, role: &str, address: &str) -> WatchedGuest {
+pub(super) fn guest(boot: GuestBoot, role: &str, address: &str) -> WatchedGuest {
     let guest = Guest {
         vm: Uuid::from_bytes(boot.vm),
         role: role.into(),
@@ -73,11 +73,13 @@ pub(super) fn flow(direction: Direction, peer: &str, port: u16) -> Flow {
 }
 
 pub(super) fn ask(decider: &Decider, guest: GuestBoot, flow: Flow) -> Verdict {
-    decider.decide(&Question {
+    let question = Question {
         number: 7,
         guest,
         flow,
-    })
+        since_s: 0,
+    };
+    decider.decide(&question, Instant::now())
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Two guests of one host in a network: every flow of theirs is decided by the enclave, by policies that their author signed.
 
 mod killed;
+mod names;
 mod remembered;
 
 use anyhow::{Result, ensure};
@@ -15,6 +16,10 @@ pub(crate) const CASES: &[Case] = &[
     ("network::nothing_passes_without_a_policy", nothing),
     ("network::a_policy_lets_pass_what_it_allows", allowed),
     ("network::a_policy_cuts_what_was_established", cut),
+    (
+        "network::a_name_counts_once_its_server_has_said_so",
+        names::believed,
+    ),
     ("network::what_a_guest_is_not_does_not_pass", spoofed),
     (
         "network::while_the_enclave_is_away_rules_say_what_goes_on",

@@ -1,6 +1,7 @@
 //! All flows of one guest.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bartizan_local::flow::{Direction, Epoch, Fallback, Guest, Question, Verdict};
@@ -121,15 +122,17 @@ impl Flows {
             return Vec::new();
         }
         self.budget.questions.give_back(entry.holder, 1);
-        let ruling = Ruling::of(verdict, self.judge);
+        let ruling = Ruling::of(verdict, self.judge, now);
         // It was decided before what holds now; or leaves out the flow that was asked about, and is another's answer. Its
         // packets wait on.
         if !ruling.epoch.holds_in(self.epoch) || !verdict.width.contains(&entry.flow) {
-            self.ask_again(key);
+            self.ask_again(key, now);
             return Vec::new();
         }
         let direction = entry.flow.direction;
-        self.verdicts.keep(direction, verdict.width, ruling.clone());
+        if verdict.begin_within_s != Some(0) {
+            self.verdicts.keep(direction, verdict.width, ruling.clone());
+        }
         let is_denied_pick_up = !ruling.allowed && entry.picked_up.is_some();
         if is_denied_pick_up && entry.may_turn() {
             return self.turn(key, now);
@@ -150,6 +153,31 @@ impl Flows {
         self.epoch
     }
 
+    /// Of these peers something else is known than before: flows with them are asked about again, each at its next packet.
+    pub fn peers_changed(&mut self, peers: &[IpAddr], now: Instant) {
+        self.verdicts.forget_peers(peers);
+        let theirs = self
+            .entries
+            .iter()
+            .filter(|(_, one)| one.is_judged_of(peers));
+        let theirs: Vec<_> = theirs.map(|(key, _)| *key).collect();
+        for key in theirs {
+            self.stand(key, Standing::Lapsed, now);
+        }
+    }
+
+    /// Whether somebody can decide now.
+    #[must_use]
+    pub const fn is_available(&self) -> bool {
+        self.is_available
+    }
+
+    /// Numbers for what is asked and told.
+    #[must_use]
+    pub fn numbers(&self) -> Numbers {
+        self.numbers.clone()
+    }
+
     /// Somebody else decides from now on: each flow is asked about again, at its next packet, since what was decided before is another's word.
     pub fn begin_anew(&mut self) {
         self.judge += 1;
@@ -164,7 +192,7 @@ impl Flows {
     }
 
     /// Whether somebody can decide now. Who can is asked all that is not answered yet.
-    pub fn set_available(&mut self, is_available: bool) {
+    pub fn set_available(&mut self, is_available: bool, now: Instant) {
         self.is_available = is_available;
         if !is_available {
             return;
@@ -172,11 +200,11 @@ impl Flows {
         self.questions.clear();
         for (number, key) in self.asked.all() {
             if let Some(entry) = self.entries.get(&key) {
-                let (guest, flow) = (self.guest, entry.flow);
                 self.questions.push(Question {
                     number,
-                    guest,
-                    flow,
+                    guest: self.guest,
+                    flow: entry.flow,
+                    since_s: entry.stage(now).age.as_secs(),
                 });
             }
         }
@@ -289,8 +317,8 @@ impl Flows {
         let (epoch, judge) = (self.epoch, self.judge);
         let mut entry = self.entries.get_mut(&key).ok_or(FlowError::NoFlow)?;
         if entry.is_stale(epoch, judge) {
-            let (flow, holder) = (entry.flow, entry.holder);
-            let standing = self.standing(key, &flow, holder)?;
+            let (flow, holder, stage) = (entry.flow, entry.holder, entry.stage(now));
+            let standing = self.standing(key, &flow, holder, stage, now)?;
             self.stand(key, standing, now);
             entry = self.entries.get_mut(&key).ok_or(FlowError::NoFlow)?;
         }
