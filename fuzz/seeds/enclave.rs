@@ -166,6 +166,7 @@ fn flows() -> Vec<Seed> {
         name: "db.example.com".into(),
         addresses: vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2))],
         ttl_s: 300,
+        since_s: 0,
     });
     let resolvers = ToDevices::Resolvers(Resolvers {
         guest: GUEST,

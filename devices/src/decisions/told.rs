@@ -208,6 +208,25 @@ mod tests {
         assert_eq!(told.isolated().count(), 0);
     }
 
+    /// A device that is attached late is told whom to believe; of somebody else's word nothing is.
+    #[test]
+    fn whom_a_guest_believes_holds_until_somebody_else_tells() {
+        let mut told = Told::default();
+        let resolvers = Arc::new(Resolvers {
+            guest: guest(1, 1),
+            servers: vec![[10, 0, 0, 53].into()],
+        });
+        told.believe(&resolvers);
+        told.enter(guest(1, 1), EPOCH);
+        let Holds {
+            resolvers: kept, ..
+        } = told.of(guest(1, 1));
+        assert_eq!(kept, Some(resolvers));
+        assert_eq!(told.of(guest(1, 2)), Holds::default());
+        told.begin_anew();
+        assert_eq!(told.of(guest(1, 1)), Holds::default());
+    }
+
     #[test]
     fn who_is_cut_off_is_remembered_within_bounds() {
         let mut told = Told::default();

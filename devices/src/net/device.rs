@@ -224,7 +224,7 @@ impl Core {
             self.port.flows.set_available(available, now);
         }
         if let Some(resolvers) = &mail.resolvers {
-            self.port.names.believe(resolvers);
+            self.port.names.believe(resolvers, now);
         }
         if let Some(ToldBy { link, what }) = mail.epoch {
             let epoch = self.port.flows.enter(what);

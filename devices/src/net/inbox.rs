@@ -18,7 +18,7 @@ use super::shares::Shares;
 const MOST_PACKETS: usize = 2048;
 const MOST_BYTES: usize = 8 << 20;
 const MOST_VERDICTS: usize = 1024;
-const MOST_NOTED: usize = 256;
+const MOST_NOTED: usize = 512;
 
 /// A guest's inbox. Its eventfd is this process's alone: nobody else can have a thread wait in it.
 #[derive(Debug)]

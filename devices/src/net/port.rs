@@ -204,11 +204,11 @@ impl Port {
 
     /// A DNS answer is known; returns it where the guest may have it now.
     pub fn note(&mut self, noted: &Noted, now: Instant) -> Option<Packet> {
-        let (packet, anew) = self.names.note(noted)?;
+        let (packet, anew) = self.names.note(noted);
         if !anew.is_empty() {
             self.flows.peers_changed(&anew, now);
         }
-        (!self.is_isolated).then_some(packet)
+        packet.filter(|_| !self.is_isolated)
     }
 
     /// The guest does not get the DNS answers that wait: what they passed by does not hold any more.

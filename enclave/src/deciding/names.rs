@@ -94,8 +94,14 @@ impl Names {
         }
         let name: Arc<str> = resolved.name.as_str().into();
         let ttl = Duration::from_secs(resolved.ttl_s.into()).clamp(LEAST_TTL, MOST_TTL);
+        // What came before this clock began is long past.
+        let came = now.checked_sub(Duration::from_secs(resolved.since_s));
+        let until = came.and_then(|came| came.checked_add(ttl));
+        let Some(until) = until.filter(|until| now < *until + PAST) else {
+            return Ok(false);
+        };
         let known = Known {
-            until: now + ttl,
+            until,
             resolver: resolved.resolver,
             class: compiled.name_class(&name),
         };

@@ -55,7 +55,7 @@ pub enum FromDevices {
     /// another, and not know.
     #[n(2)]
     Isolated(#[cbor(n(0), with = "minicbor::bytes")] [u8; 16]),
-    /// A DNS answer for a guest has come, and waits.
+    /// A DNS answer for a guest has come, and waits; or one that came while another decided.
     #[n(3)]
     Resolved(#[n(0)] Resolved),
 }

@@ -1,8 +1,9 @@
 //! Answers that wait to be noted.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use bartizan_local::flow::Resolved;
 
 use crate::net::packet::Packet;
 
@@ -22,21 +23,14 @@ pub(super) struct Held {
 /// One.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    number: u64,
-    packet: Packet,
-    addresses: Vec<IpAddr>,
-    until: Instant,
+    pub(super) packet: Packet,
+    pub(super) resolved: Resolved,
+    pub(super) came: Instant,
 }
 
 impl Waiting {
-    /// From now on.
-    pub(super) fn new(number: u64, packet: Packet, addresses: Vec<IpAddr>, now: Instant) -> Self {
-        Self {
-            number,
-            packet,
-            addresses,
-            until: now + WAITING,
-        }
+    fn until(&self) -> Instant {
+        self.came + WAITING
     }
 }
 
@@ -52,13 +46,13 @@ impl Held {
         true
     }
 
-    /// Takes the one of that number out, with the addresses in it.
-    pub(super) fn take(&mut self, number: u64) -> Option<(Packet, Vec<IpAddr>)> {
-        let mut numbers = self.waiting.iter().map(|one| one.number);
+    /// Takes the one of that number out.
+    pub(super) fn take(&mut self, number: u64) -> Option<Waiting> {
+        let mut numbers = self.waiting.iter().map(|one| one.resolved.number);
         let at = numbers.position(|one| one == number)?;
         let taken = self.waiting.remove(at)?;
         self.bytes -= taken.packet.bytes.len();
-        Some((taken.packet, taken.addresses))
+        Some(taken)
     }
 
     /// Holds nothing any more; returns how many.
@@ -71,7 +65,7 @@ impl Held {
     /// Lets go of those that have waited too long; returns how many.
     pub(super) fn expire(&mut self, now: Instant) -> u64 {
         let mut count = 0;
-        while self.waiting.front().is_some_and(|one| one.until <= now) {
+        while self.waiting.front().is_some_and(|one| one.until() <= now) {
             let gone = self.waiting.pop_front();
             self.bytes -= gone.map_or(0, |one| one.packet.bytes.len());
             count += 1;
@@ -81,6 +75,6 @@ impl Held {
 
     /// Until when the first of them waits.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.waiting.front().map(|one| one.until)
+        self.waiting.front().map(Waiting::until)
     }
 }

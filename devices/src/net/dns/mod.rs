@@ -20,6 +20,7 @@ mod name;
 mod outstanding;
 #[cfg(test)]
 pub(crate) mod sample;
+mod told;
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -32,6 +33,7 @@ use super::packet::Packet;
 use held::{Held, Waiting};
 pub use message::{Answer, DnsError, Query};
 use outstanding::{Asker, Outstanding};
+use told::Told;
 
 /// The port that servers have (RFC 1035 section 4.2.1).
 const PORT: u16 = 53;
@@ -46,6 +48,7 @@ pub struct Names {
     resolvers: Vec<IpAddr>,
     outstanding: Outstanding,
     held: Held,
+    told: Told,
     found: Vec<Resolved>,
 }
 
@@ -73,14 +76,17 @@ impl Names {
             resolvers: Vec::new(),
             outstanding: Outstanding::default(),
             held: Held::default(),
+            told: Told::default(),
             found: Vec::new(),
         }
     }
 
-    /// From now on these servers' answers count, and no other's.
-    pub fn believe(&mut self, resolvers: &Resolvers) {
+    /// From now on these servers' answers count, and no other's. Who says so may not have heard of those that came before.
+    pub fn believe(&mut self, resolvers: &Resolvers, now: Instant) {
         let servers = resolvers.servers.iter().take(MAX_RESOLVERS);
         self.resolvers = servers.copied().collect();
+        let again = self.told.again(&self.resolvers, &self.numbers, now);
+        self.found.extend(again);
     }
 
     /// Somebody else decides from now on, and has told nothing yet.
@@ -121,20 +127,24 @@ impl Names {
         if !is_available {
             return Err(NamesError::Unavailable);
         }
-        let number = self.numbers.next();
-        let addresses = answer.addresses.clone();
-        let waiting = Waiting::new(number, packet, addresses, now);
-        if !self.held.add(waiting) {
-            return Err(NamesError::TooManyHeld);
-        }
-        self.found.push(Resolved {
-            number,
+        let resolved = Resolved {
+            number: self.numbers.next(),
             guest: self.guest,
             resolver,
             name: answer.name,
             addresses: answer.addresses,
             ttl_s: answer.ttl_s,
-        });
+            since_s: 0,
+        };
+        let waiting = Waiting {
+            packet,
+            resolved: resolved.clone(),
+            came: now,
+        };
+        if !self.held.add(waiting) {
+            return Err(NamesError::TooManyHeld);
+        }
+        self.found.push(resolved);
         Ok(None)
     }
 
@@ -167,19 +177,25 @@ impl Names {
         std::mem::take(&mut self.found)
     }
 
-    /// An answer is known; returns it, and the addresses in it of which other things hold now.
-    pub fn note(&mut self, noted: &Noted) -> Option<(Packet, Vec<IpAddr>)> {
+    /// An answer is known; returns it, if it waited for that, and the addresses of which other things hold now.
+    pub fn note(&mut self, noted: &Noted) -> (Option<Packet>, Vec<IpAddr>) {
         if noted.guest != self.guest {
-            return None;
+            return (None, Vec::new());
         }
-        let (packet, addresses) = self.held.take(noted.number)?;
+        let (packet, addresses) = match self.held.take(noted.number) {
+            Some(waiting) => {
+                let addresses = waiting.resolved.addresses.clone();
+                self.told.keep(waiting.resolved, waiting.came);
+                (Some(waiting.packet), addresses)
+            }
+            None => (None, self.told.noted(noted.number).unwrap_or_default()),
+        };
         let anew = if noted.anew { addresses } else { Vec::new() };
-        Some((packet, anew))
+        (packet, anew)
     }
 
     /// Lets go of the answers that wait; returns how many. They passed by what does not hold any more, or nobody will note them.
     pub fn drop_held(&mut self) -> u64 {
-        self.found.clear();
         self.held.clear()
     }
 

@@ -15,10 +15,11 @@ const PORT_OF_GUEST: u16 = 40_000;
 fn names() -> Names {
     let mut names = Names::new(GUEST, Numbers::default());
     let servers = vec![station(2).v4.into()];
-    names.believe(&Resolvers {
+    let resolvers = Resolvers {
         guest: GUEST,
         servers,
-    });
+    };
+    names.believe(&resolvers, Instant::now());
     names
 }
 
@@ -63,17 +64,18 @@ fn what_matches_is_told_and_waits() {
     };
     // What is another's does not count.
     let other = Guest { boot: 2, ..GUEST };
+    let nothing = (None, Vec::new());
     assert_eq!(
         names.note(&Noted {
             guest: other,
             ..noted
         }),
-        None
+        nothing
     );
     let number = told.number + 1;
-    assert_eq!(names.note(&Noted { number, ..noted }), None);
-    assert_eq!(names.note(&noted), Some((packet, vec![of_db])));
-    assert_eq!(names.note(&noted), None);
+    assert_eq!(names.note(&Noted { number, ..noted }), nothing);
+    assert_eq!(names.note(&noted), (Some(packet), vec![of_db]));
+    assert_eq!(names.note(&noted), nothing);
 }
 
 /// Known attack: forged answers, and those that nobody asked for.
@@ -172,7 +174,7 @@ fn an_answer_that_is_not_noted_in_time_is_let_go_of() {
         guest: GUEST,
         anew: true,
     };
-    assert_eq!(names.note(&late), None);
+    assert_eq!(names.note(&late), (None, Vec::new()));
 }
 
 #[test]
@@ -227,4 +229,74 @@ fn answers_without_end_do_not_wait() {
     assert_eq!(names.drop_held(), 64);
     asks(&mut names, 65, now);
     assert!(!receives(&mut names, says(65, "10.77.0.3"), now).1);
+}
+
+/// Whoever decides next has heard of nothing, and the guest does not ask again.
+#[test]
+fn what_was_noted_is_told_again_to_whoever_decides_next() {
+    let (mut names, now) = (names(), Instant::now());
+    let note = |names: &mut Names, number| {
+        let guest = GUEST;
+        let anew = true;
+        names.note(&Noted {
+            number,
+            guest,
+            anew,
+        })
+    };
+    for id in [7, 8, 9] {
+        asks(&mut names, id, now);
+        let address = if id == 9 { "10.77.0.9" } else { "10.77.0.3" };
+        let (told, _) = receives(&mut names, says(id, address), now);
+        // Of the last one nobody says that he knows it; the second is the first again.
+        if id < 9 {
+            assert!(note(&mut names, told[0].number).0.is_some());
+        }
+    }
+    let later = now + Duration::from_secs(100);
+    names.begin_anew();
+    assert_eq!(names.drop_held(), 1);
+    assert!(names.take_found().is_empty());
+    let believe = |names: &mut Names, server: Station, now| {
+        let servers = vec![server.v4.into()];
+        let guest = GUEST;
+        names.believe(&Resolvers { guest, servers }, now);
+        names.take_found()
+    };
+    assert!(believe(&mut names, station(3), later).is_empty());
+    let again = believe(&mut names, station(2), later);
+    let [again] = <[_; 1]>::try_from(again).unwrap();
+    assert_eq!(
+        (again.name.as_str(), again.ttl_s, again.since_s),
+        ("db.test", 300, 100)
+    );
+    // No packet waits for it, and what was decided meanwhile is asked about again.
+    let address = vec![station(3).v4.into()];
+    assert_eq!(note(&mut names, again.number), (None, address));
+    let long_after = now + Duration::from_secs(48 * 3600);
+    assert!(believe(&mut names, station(2), long_after).is_empty());
+}
+
+#[test]
+fn what_is_told_again_is_bounded() {
+    let (mut names, now) = (names(), Instant::now());
+    for id in 0..1000_u16 {
+        asks(&mut names, id, now);
+        let [high, low] = id.to_be_bytes();
+        let (told, _) = receives(&mut names, says(id, &format!("10.77.{high}.{low}")), now);
+        let noted = Noted {
+            number: told[0].number,
+            guest: GUEST,
+            anew: false,
+        };
+        assert!(names.note(&noted).0.is_some());
+    }
+    let resolvers = Resolvers {
+        guest: GUEST,
+        servers: vec![station(2).v4.into()],
+    };
+    names.believe(&resolvers, now);
+    let again = names.take_found();
+    assert_eq!(again.len(), 256);
+    assert!(again[0].addresses == ["10.77.2.232".parse::<IpAddr>().unwrap()]);
 }

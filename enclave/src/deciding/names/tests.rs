@@ -38,6 +38,7 @@ fn resolved(name: &str, addresses: &[&str], ttl_s: u32) -> Resolved {
         name: name.into(),
         addresses: addresses.collect(),
         ttl_s,
+        since_s: 0,
     }
 }
 
@@ -158,6 +159,33 @@ fn a_flow_goes_on_by_the_name_that_it_began_by() {
     // Learnt again, it is anew.
     let again = decider.learn(&resolved("db.test", &["203.0.113.7"], 60), later);
     assert!(again.unwrap().anew && allows(&decider, "203.0.113.7", later));
+}
+
+/// An enclave that was started again is told by devices what guests have heard before.
+#[test]
+fn what_came_before_ends_when_it_would_have() {
+    let now = after(Instant::now(), 2 * 24 * 3600);
+    let told = |since_s| {
+        let mut decider = decider(RULES);
+        let before = Resolved {
+            since_s,
+            ..resolved("db.test", &["203.0.113.7"], 300)
+        };
+        let noted = decider.learn(&before, now).unwrap();
+        (decider, noted.anew)
+    };
+    let (decider, anew) = told(200);
+    assert!(anew);
+    let verdict = decided(&decider, CLIENT, "203.0.113.7", 0, now);
+    assert_eq!((verdict.allowed, verdict.begin_within_s), (true, Some(100)));
+    // A connection goes on by what has ended meanwhile; no other begins.
+    let (decider, _) = told(1000);
+    assert!(!allows(&decider, "203.0.113.7", now));
+    assert!(decided(&decider, CLIENT, "203.0.113.7", 900, now).allowed);
+    for since_s in [300 + 24 * 3600, u64::MAX] {
+        let (decider, anew) = told(since_s);
+        assert!(!anew && !decided(&decider, CLIENT, "203.0.113.7", u64::MAX, now).allowed);
+    }
 }
 
 #[test]

@@ -34,6 +34,9 @@ pub struct Resolved {
     /// For how many seconds all that leads to them is said to hold.
     #[n(5)]
     pub ttl_s: u32,
+    /// For how many seconds the guest has had it: 0 of one that has just come, and waits.
+    #[n(6)]
+    pub since_s: u64,
 }
 
 /// The servers whose answers to a guest are looked at, in the place of those before; before they are told, none are.
@@ -87,6 +90,7 @@ mod tests {
             name: "a".repeat(253),
             addresses: vec![address; MAX_NAMED],
             ttl_s: u32::MAX,
+            since_s: u64::MAX,
         });
         let bytes = encode(&resolved);
         assert!(bytes.len() <= MAX_FRAME);

@@ -1,4 +1,4 @@
-use bartizan_local::flow::{GuestEpoch, Width};
+use bartizan_local::flow::{Fallback, GuestEpoch, Width};
 use proptest::prelude::*;
 
 use super::*;
