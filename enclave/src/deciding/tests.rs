@@ -40,7 +40,7 @@ fn policies() -> Vec<Policy> {
     vec![read(POLICY, Format::Yaml).unwrap()]
 }
 
-pub(super) fn guest(boot: GuestBoot, role: &str, address: &str) -> WatchedGuest {
+pub(crate) fn guest(boot: GuestBoot, role: &str, address: &str) -> WatchedGuest {
     let guest = Guest {
         vm: Uuid::from_bytes(boot.vm),
         role: role.into(),

@@ -58,7 +58,7 @@ pub enum DnsError {
     /// A label of a kind that there is not.
     #[error("a label is of no kind that there is")]
     Label,
-    /// A pointer that leads not back.
+    /// A pointer that does not lead back.
     #[error("a name points to where it does not end")]
     Pointer,
     /// A name longer than names are.
@@ -91,7 +91,8 @@ impl Query {
     /// What a guest sends to a server.
     pub fn parse(message: &[u8]) -> Result<Self, DnsError> {
         let header = Header::parse(message)?;
-        if header.flags & (ANSWER | OPCODE) != 0 || header.counts[..2] != [1, 0] {
+        let [questions, answers, ..] = header.counts;
+        if header.flags & (ANSWER | OPCODE) != 0 || (questions, answers) != (1, 0) {
             return Err(DnsError::Kind);
         }
         let (name, at) = Name::read(message, HEADER)?;
@@ -120,9 +121,10 @@ impl Query {
         let Ok(header) = Header::parse(message) else {
             return false;
         };
+        let [questions, ..] = header.counts;
         header.id == self.id
             && header.flags & (ANSWER | OPCODE) == ANSWER
-            && header.counts[0] == 1
+            && questions == 1
             && message.get(HEADER..HEADER + self.question.len()) == Some(&*self.question)
     }
 }
@@ -234,8 +236,8 @@ impl<'m> Record<'m> {
     fn read(message: &'m [u8], at: usize) -> Result<(Self, usize), DnsError> {
         let (name, at) = Name::read(message, at)?;
         let (kind, class) = (u16_at(message, at)?, u16_at(message, at + 2)?);
-        let ttl = [u16_at(message, at + 4)?, u16_at(message, at + 6)?];
-        let ttl_s = u32::from(ttl[0]) << 16 | u32::from(ttl[1]);
+        let (high, low) = (u16_at(message, at + 4)?, u16_at(message, at + 6)?);
+        let ttl_s = u32::from(high) << 16 | u32::from(low);
         let data = at + 10;
         let end = data + usize::from(u16_at(message, at + 8)?);
         if end > message.len() {
