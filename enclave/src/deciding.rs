@@ -12,20 +12,24 @@
 mod fallback;
 mod guest;
 mod isolation;
+mod names;
 mod verdict;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Instant;
 
 use bartizan_local::flow::{
-    Epoch, Fallback, Guest as GuestBoot, GuestEpoch, Question, Verdict, Width,
+    Epoch, Fallback, Guest as GuestBoot, GuestEpoch, MAX_RESOLVERS, Noted, Question, Resolved,
+    Resolvers, Verdict, Width,
 };
-use bartizan_policy::{Policy, TooLarge, Trust};
+use bartizan_policy::{Compiled, Policy, TooLarge, Trust};
 
 pub use guest::{Network, WatchedGuest};
 pub use isolation::Isolated;
 use isolation::Isolation;
+pub use names::NotBelieved;
 use verdict::{Peers, refusal};
 
 /// The policies that rule, and the guests that they rule.
@@ -87,11 +91,11 @@ impl Decider {
         let former = self.guests.extract_if(.., |other, _| other.vm == boot.vm);
         let mut left = Vec::new();
         for (other, former) in former {
+            left.extend(former.segment().map(str::to_owned));
             if other == boot {
                 // It is told of again.
-                guest.is_taken_for(former.guest().trust);
+                guest.goes_on_from(former);
             }
-            left.extend(former.segment().map(str::to_owned));
         }
         if let Some((number, trust)) = self.taken_for.get(&boot.vm)
             && *number == boot.boot
@@ -221,7 +225,7 @@ impl Decider {
 
     /// Decides a question.
     #[must_use]
-    pub fn decide(&self, question: &Question) -> Verdict {
+    pub fn decide(&self, question: &Question, now: Instant) -> Verdict {
         let Some(guest) = self.guests.get(&question.guest) else {
             let why = "no such guest is known to run";
             return refusal(question, Epoch::default(), why, Width::default());
@@ -229,11 +233,8 @@ impl Decider {
         let epoch = self.epoch_of(guest);
         match guest.compiled() {
             Ok(compiled) => {
-                let peers = Peers {
-                    guests: &self.guests,
-                    network: guest.network(),
-                };
-                verdict::of(question, epoch, compiled, &peers)
+                let peers = self.peers(guest);
+                verdict::of(question, epoch, compiled, &peers, now)
             }
             Err(too_large) => refusal(question, epoch, &too_large.to_string(), Width::default()),
         }
@@ -246,10 +247,7 @@ impl Decider {
         if self.epoch_of(guest) != of.epoch {
             return None;
         }
-        let peers = Peers {
-            guests: &self.guests,
-            network: guest.network(),
-        };
+        let peers = self.peers(guest);
         let policies = self.policies.iter();
         let select = policies.filter(|policy| policy.select.includes(guest.guest()));
         let allowed = guest
@@ -257,6 +255,39 @@ impl Decider {
             .map(|compiled| fallback::of(select, compiled, &peers))
             .unwrap_or_default();
         Some(Fallback { of, allowed })
+    }
+
+    /// Takes a DNS answer for a guest, which it waits for.
+    ///
+    /// # Errors
+    ///
+    /// It is not believed: no address has a name by it.
+    pub fn learn(&mut self, resolved: &Resolved, now: Instant) -> Result<Noted, NotBelieved> {
+        let guest = self.guests.get_mut(&resolved.guest);
+        let (names, compiled) = guest
+            .and_then(WatchedGuest::learning)
+            .ok_or(NotBelieved::NoGuest)?;
+        Ok(Noted {
+            number: resolved.number,
+            guest: resolved.guest,
+            anew: names.learn(resolved, compiled, now)?,
+        })
+    }
+
+    /// Whose DNS answers each guest that has a network is believed; of more than there may be the first.
+    #[must_use]
+    pub fn resolvers(&self) -> Vec<Resolvers> {
+        let networked = self.guests.iter();
+        let networked = networked.filter(|(_, guest)| guest.segment().is_some());
+        let resolvers = networked.map(|(boot, guest)| {
+            let servers = guest.compiled().map(Compiled::resolvers);
+            let servers = servers.unwrap_or_default().iter().take(MAX_RESOLVERS);
+            Resolvers {
+                guest: *boot,
+                servers: servers.copied().collect(),
+            }
+        });
+        resolvers.collect()
     }
 
     /// The epochs of all guests that have a network.
@@ -300,6 +331,14 @@ impl Decider {
             .map(WatchedGuest::in_force)
             .min()
             .unwrap_or(self.set)
+    }
+
+    fn peers<'g>(&'g self, guest: &'g WatchedGuest) -> Peers<'g> {
+        Peers {
+            guests: &self.guests,
+            network: guest.network(),
+            names: guest.names(),
+        }
     }
 
     fn epoch_of(&self, guest: &WatchedGuest) -> Epoch {

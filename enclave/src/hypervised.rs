@@ -4,6 +4,7 @@ mod guest;
 mod telling;
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use bartizan_attestation::host::{TO_ENCLAVE_FRAME, ToEnclave};
 use bartizan_attestation::identity::{CardId, GuestIdentity};
@@ -122,8 +123,18 @@ impl Listener<'_> {
             ToEnclave::OfDevices(bytes) => {
                 match decode(&bytes).map_err(HypervisedError::Devices)? {
                     FromDevices::Question(question) => {
-                        let verdict = self.ruling.decider().decide(&question);
+                        let verdict = self.ruling.decider().decide(&question, Instant::now());
                         self.say(Saying::Say(ToDevices::Verdict(verdict))).await;
+                    }
+                    FromDevices::Resolved(resolved) => {
+                        let learnt = self.ruling.decider().learn(&resolved, Instant::now());
+                        match learnt {
+                            Ok(noted) => self.say(Saying::Say(ToDevices::Noted(noted))).await,
+                            // Nobody gets it, and whoever asked asks again.
+                            Err(error) => {
+                                tracing::debug!(guest = ?resolved.guest, %error, "a DNS answer is not believed");
+                            }
+                        }
                     }
                     FromDevices::InForce(epoch) => {
                         self.ruling.change(|decider| decider.confirmed(epoch));

@@ -44,6 +44,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ),
         ("net_chain", "datagram", frame_chain()),
         ("net_dhcp", "discover", discover()),
+        ("net_dns", "chain", names()),
         ("vsock_exchange", "request", exchange()),
         ("vsock_switch", "connection", switch()),
         ("vhost_message", "session", session(1 << 20)),
@@ -63,6 +64,21 @@ fn packet(op: u16, len: u32) -> Header {
         buf_alloc: 4096,
         ..Header::default()
     }
+}
+
+/// A query for the IPv4 address of `db.test`, and that it is `a.db.test`, with that one's address.
+fn names() -> Vec<u8> {
+    let question = b"\x02db\x04test\0\0\x01\0\x01";
+    let query = [&[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], &question[..]].concat();
+    let records: [&[u8]; 3] = [
+        &[0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 60, 0, 4],
+        &[1, b'a', 0xc0, 12],
+        &[0xc0, 37, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 0, 0, 7],
+    ];
+    let header: [u8; 12] = [0, 7, 0x81, 0x80, 0, 1, 0, 2, 0, 0, 0, 0];
+    let size = u8::try_from(query.len()).unwrap();
+    let answer = [&header, &question[..], &records.concat()].concat();
+    [&[size], query.as_slice(), &answer].concat()
 }
 
 /// A descriptor: address, length, flags, next.

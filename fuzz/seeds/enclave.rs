@@ -12,8 +12,8 @@ use bartizan_enclave::sealed::{Command, State};
 use bartizan_fuzz::fleet::FLEET;
 use bartizan_local::encode;
 use bartizan_local::flow::{
-    Direction, Epoch, Flow, FromDevices, Guest, GuestEpoch, Peers, Question, ToDevices, Verdict,
-    Width,
+    Direction, Epoch, Flow, FromDevices, Guest, GuestEpoch, Noted, Peers, Question, Resolved,
+    Resolvers, ToDevices, Verdict, Width,
 };
 use bartizan_local::port::Head;
 use bartizan_stream::Bytes;
@@ -135,6 +135,7 @@ fn flows() -> Vec<Seed> {
                 port,
                 icmp_type,
             },
+            since_s: 0,
         })
     };
     let tcp = question(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), 6, Some(443), None);
@@ -156,6 +157,28 @@ fn flows() -> Vec<Seed> {
             ports: Some((443, 443)),
             icmp_types: None,
         },
+        begin_within_s: Some(60),
+    });
+    let resolved = FromDevices::Resolved(Resolved {
+        number: 8,
+        guest: GUEST,
+        resolver: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 53)),
+        name: "db.example.com".into(),
+        addresses: vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2))],
+        ttl_s: 300,
+        since_s: 0,
+    });
+    let resolvers = ToDevices::Resolvers(Resolvers {
+        guest: GUEST,
+        servers: vec![
+            IpAddr::V4(Ipv4Addr::new(10, 0, 0, 53)),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ],
+    });
+    let noted = ToDevices::Noted(Noted {
+        number: 8,
+        guest: GUEST,
+        anew: true,
     });
     let isolate = ToDevices::Isolate {
         guest: GUEST,
@@ -169,6 +192,9 @@ fn flows() -> Vec<Seed> {
         seed(21, "flow-verdict", &verdict),
         seed(21, "flow-epoch", &ToDevices::Epoch(EPOCH)),
         seed(21, "flow-isolate", &isolate),
+        seed(20, "flow-resolved", &resolved),
+        seed(21, "flow-resolvers", &resolvers),
+        seed(21, "flow-noted", &noted),
     ]
 }
 

@@ -19,7 +19,7 @@ use std::collections::{HashMap, VecDeque};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use bartizan_local::flow::{Epoch, FromDevices, Guest, GuestEpoch, Question, ToDevices};
+use bartizan_local::flow::{Epoch, FromDevices, Guest, GuestEpoch, Question, Resolved, ToDevices};
 
 use crate::net::{Station, ToldBy};
 pub use link::serve;
@@ -33,7 +33,7 @@ pub struct Decisions {
     changed: Condvar,
 }
 
-/// Most questions of all guests that wait to be written.
+/// Most questions and DNS answers of all guests that wait to be written.
 const MOST_WAITING: usize = 1 << 16;
 
 #[derive(Debug, Default)]
@@ -57,13 +57,18 @@ impl Decisions {
     pub fn join(&self, station: &Arc<Station>) {
         let mut state = self.lock();
         let guest = station.interface.guest;
-        let Holds { epoch, fallback } = state.told.of(guest);
+        let Holds {
+            epoch,
+            fallback,
+            resolvers,
+        } = state.told.of(guest);
         let isolated = state.told.is_isolated(guest);
         let (available, link) = (state.link.is_some(), state.number);
         station.inbox.change(|mail| {
             // Without one, there is nothing that could be in force.
             mail.epoch = (epoch != Epoch::default()).then_some(ToldBy { link, what: epoch });
             mail.fallback = fallback;
+            mail.resolvers = resolvers;
             mail.isolated = Some(isolated);
             mail.available = Some(available);
         });
@@ -92,12 +97,21 @@ impl Decisions {
 
     /// Asks, if there is somebody to be asked. Who comes later is asked again by the guests.
     pub fn ask(&self, questions: Vec<Question>) {
-        if questions.is_empty() {
+        self.say_all(questions.into_iter().map(FromDevices::Question));
+    }
+
+    /// Tells of DNS answers. What nobody hears of nobody notes.
+    pub fn tell(&self, found: Vec<Resolved>) {
+        self.say_all(found.into_iter().map(FromDevices::Resolved));
+    }
+
+    fn say_all(&self, messages: impl ExactSizeIterator<Item = FromDevices>) {
+        if messages.len() == 0 {
             return;
         }
         let mut state = self.lock();
-        for question in questions {
-            state.say(FromDevices::Question(question));
+        for message in messages {
+            state.say(message);
         }
         self.changed.notify_all();
     }
@@ -161,6 +175,20 @@ impl Decisions {
                 state.told.fall_back(&fallback);
                 if let Some(station) = state.stations.get(&fallback.of.guest) {
                     station.inbox.change(|mail| mail.fallback = Some(fallback));
+                }
+            }
+            ToDevices::Resolvers(resolvers) => {
+                let resolvers = Arc::new(resolvers);
+                state.told.believe(&resolvers);
+                if let Some(station) = state.stations.get(&resolvers.guest) {
+                    station
+                        .inbox
+                        .change(|mail| mail.resolvers = Some(resolvers));
+                }
+            }
+            ToDevices::Noted(noted) => {
+                if let Some(station) = state.stations.get(&noted.guest) {
+                    station.inbox.note(noted);
                 }
             }
             ToDevices::Isolate { guest, isolated } => {
@@ -230,9 +258,9 @@ impl Decisions {
 
 impl State {
     fn say(&mut self, message: FromDevices) {
-        let is_question = matches!(message, FromDevices::Question(_));
+        let is_guests = matches!(message, FromDevices::Question(_) | FromDevices::Resolved(_));
         // Who reads slowly is asked no more than so much; the flow is asked about again, or ends.
-        let fits = !is_question || self.outbox.len() < MOST_WAITING;
+        let fits = !is_guests || self.outbox.len() < MOST_WAITING;
         if self.link.is_some() && fits {
             self.outbox.push_back(message);
         }

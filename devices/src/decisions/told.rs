@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use bartizan_local::flow::{Epoch, Fallback, Guest};
+use bartizan_local::flow::{Epoch, Fallback, Guest, Resolvers};
 
 /// Most guests of which it is kept, and most VMs that are cut off; devices have places for fewer.
 const MOST: usize = 4096;
@@ -25,6 +25,8 @@ pub(super) struct Holds {
     pub(super) epoch: Epoch,
     /// What may begin while nobody can decide.
     pub(super) fallback: Option<Arc<Fallback>>,
+    /// Whose DNS answers count.
+    pub(super) resolvers: Option<Arc<Resolvers>>,
 }
 
 impl Told {
@@ -65,6 +67,14 @@ impl Told {
         let fallback = Some(Arc::clone(fallback));
         let known = self.of(guest);
         self.set(guest, Holds { fallback, ..known });
+    }
+
+    /// Whose DNS answers count.
+    pub(super) fn believe(&mut self, resolvers: &Arc<Resolvers>) {
+        let guest = resolvers.guest;
+        let resolvers = Some(Arc::clone(resolvers));
+        let known = self.of(guest);
+        self.set(guest, Holds { resolvers, ..known });
     }
 
     /// Cuts a VM off, or takes that back.
@@ -196,6 +206,25 @@ mod tests {
         told.isolate(guest(1, 2).vm, false);
         assert!(!told.is_isolated(guest(1, 2)));
         assert_eq!(told.isolated().count(), 0);
+    }
+
+    /// A device that is attached late is told whom to believe; of somebody else's word nothing is.
+    #[test]
+    fn whom_a_guest_believes_holds_until_somebody_else_tells() {
+        let mut told = Told::default();
+        let resolvers = Arc::new(Resolvers {
+            guest: guest(1, 1),
+            servers: vec![[10, 0, 0, 53].into()],
+        });
+        told.believe(&resolvers);
+        told.enter(guest(1, 1), EPOCH);
+        let Holds {
+            resolvers: kept, ..
+        } = told.of(guest(1, 1));
+        assert_eq!(kept, Some(resolvers));
+        assert_eq!(told.of(guest(1, 2)), Holds::default());
+        told.begin_anew();
+        assert_eq!(told.of(guest(1, 1)), Holds::default());
     }
 
     #[test]

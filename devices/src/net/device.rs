@@ -129,7 +129,7 @@ impl Device {
             let timeout = if has_more {
                 Some(Duration::ZERO)
             } else {
-                let deadline = self.core.port.flows.next_deadline();
+                let deadline = self.core.port.next_deadline();
                 deadline.map(|at| at.saturating_duration_since(Instant::now()))
             };
             self.wait(&mut events, timeout)?;
@@ -185,8 +185,9 @@ impl Core {
         self.read_mail(&mut onward, now);
         let sends_more = self.take_sent(backend, &mut onward, now);
         let receives_more = self.give(backend, now);
-        self.port.flows.expire(now);
+        self.port.expire(now);
         self.decisions.ask(self.port.flows.take_questions());
+        self.decisions.tell(self.port.names.take_found());
         tell(&self.port.flows.take_records());
         let lost = onward.go(&self.plug);
         if lost > 0 {
@@ -212,18 +213,24 @@ impl Core {
         }
         if mail.anew {
             self.port.flows.begin_anew();
+            self.port.names.begin_anew();
         }
         if mail.anew || mail.available == Some(false) {
             // They were judged by somebody who is gone.
             self.ready.clear();
+            self.port.drop_answers();
         }
         if let Some(available) = mail.available {
-            self.port.flows.set_available(available);
+            self.port.flows.set_available(available, now);
+        }
+        if let Some(resolvers) = &mail.resolvers {
+            self.port.names.believe(resolvers, now);
         }
         if let Some(ToldBy { link, what }) = mail.epoch {
             let epoch = self.port.flows.enter(what);
             // They were judged before.
             self.ready.clear();
+            self.port.drop_answers();
             let guest = self.port.interface().guest;
             self.decisions.in_force(link, GuestEpoch { guest, epoch });
         }
@@ -237,6 +244,10 @@ impl Core {
                     Direction::Ingress => self.ready.push_back(packet),
                 }
             }
+        }
+        // After the verdicts: these were decided before.
+        for noted in &mail.noted {
+            self.ready.extend(self.port.note(noted, now));
         }
         self.arrived.extend(mail.packets);
     }

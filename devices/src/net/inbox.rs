@@ -4,20 +4,21 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bartizan_local::flow::{Epoch, Fallback, Verdict};
+use bartizan_local::flow::{Epoch, Fallback, Noted, Resolvers, Verdict};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::frame::Mac;
 use super::packet::Packet;
 use super::shares::Shares;
 
-/// Most that waits for a guest's thread: packets, bytes of them, verdicts. One sender alone gets half of the former two.
+/// Most that waits for a guest's thread: packets, bytes of them, verdicts, what is noted. One sender alone gets half of the former two.
 ///
 /// Known attack: one guest sends so much to another that nothing of the others' gets there, whether its packets are allowed or
 /// not, since that is looked at by the receiver's thread.
 const MOST_PACKETS: usize = 2048;
 const MOST_BYTES: usize = 8 << 20;
 const MOST_VERDICTS: usize = 1024;
+const MOST_NOTED: usize = 512;
 
 /// A guest's inbox. Its eventfd is this process's alone: nobody else can have a thread wait in it.
 #[derive(Debug)]
@@ -41,8 +42,12 @@ pub struct Mail {
     pub packets: VecDeque<Packet>,
     /// Answers to its questions.
     pub verdicts: Vec<Verdict>,
+    /// DNS answers for it that are known.
+    pub noted: Vec<Noted>,
     /// Somebody else decides from now on, and has told nothing yet.
     pub anew: bool,
+    /// Whose DNS answers count.
+    pub resolvers: Option<Arc<Resolvers>>,
     /// What was decided before does not hold any more.
     pub epoch: Option<ToldBy<Epoch>>,
     /// What may begin while nobody can decide.
@@ -114,13 +119,24 @@ impl Inbox {
         });
     }
 
+    /// Puts in that an answer is known. One for which there is no room is lost: the guest asks again.
+    pub fn note(&self, noted: Noted) {
+        self.change(|mail| {
+            if mail.noted.len() < MOST_NOTED {
+                mail.noted.push(noted);
+            }
+        });
+    }
+
     /// Somebody else decides from now on: what the former one has said, and was not looked at, counts no more.
     pub fn begin_anew(&self) {
         self.change(|mail| {
             mail.anew = true;
             mail.epoch = None;
             mail.fallback = None;
+            mail.resolvers = None;
             mail.verdicts.clear();
+            mail.noted.clear();
             mail.available = Some(true);
         });
     }

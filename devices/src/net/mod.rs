@@ -18,6 +18,7 @@ pub mod checksum;
 mod deliver;
 pub mod device;
 pub mod dhcp;
+pub mod dns;
 mod fabric;
 pub mod flow;
 pub mod frame;

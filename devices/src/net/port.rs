@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use bartizan_local::admission::Interface;
-use bartizan_local::flow::{Direction, Verdict};
+use bartizan_local::flow::{Direction, Noted, Verdict};
 
 use super::deliver::DeliverError;
 use super::dhcp;
+use super::dns::{Names, NamesError};
 use super::flow::{FlowError, Flows, Judged};
 use super::frame::{Arp, ArpOperation, Body, Frame, Ip, Mac, Neighbour, NeighbourKind, Transport};
 use super::guard::{self, Spoof};
@@ -26,6 +27,8 @@ pub struct Port {
     interface: Interface,
     /// Its flows.
     pub flows: Flows,
+    /// What it asks DNS servers.
+    pub names: Names,
     refusals: Refusals,
     is_isolated: bool,
 }
@@ -56,6 +59,9 @@ pub enum Refusal {
     /// Its flow may not be.
     #[error(transparent)]
     Flow(#[from] FlowError),
+    /// It is a DNS answer that cannot be told, or was not noted.
+    #[error(transparent)]
+    Names(#[from] NamesError),
     /// It is for several stations, or for one that there is not, or that has not that address.
     #[error("no station of the segment has these addresses")]
     Nobody,
@@ -75,6 +81,7 @@ impl Port {
     #[must_use]
     pub fn new(interface: Interface, flows: Flows) -> Self {
         Self {
+            names: Names::new(interface.guest, flows.numbers()),
             interface,
             flows,
             refusals: Refusals::default(),
@@ -89,8 +96,11 @@ impl Port {
     }
 
     /// Cuts the guest from every network, or lets it back.
-    pub const fn isolate(&mut self, isolated: bool) {
+    pub fn isolate(&mut self, isolated: bool) {
         self.is_isolated = isolated;
+        if isolated {
+            self.drop_answers();
+        }
     }
 
     /// Packets that go that way do not pass.
@@ -133,7 +143,10 @@ impl Port {
                     Err(Refusal::Nobody)
                 }
                 _ => Ok(match self.flows.judge(packet, Direction::Egress, now)? {
-                    Judged::Pass(packet) => Sent::On(packet),
+                    Judged::Pass(packet) => {
+                        self.names.sent(&packet, now);
+                        Sent::On(packet)
+                    }
                     Judged::Held => Sent::Taken,
                 }),
             },
@@ -152,7 +165,10 @@ impl Port {
             return Err(Refusal::Misdirected);
         }
         Ok(match self.flows.judge(packet, Direction::Ingress, now)? {
-            Judged::Pass(packet) => Some(packet),
+            Judged::Pass(packet) => {
+                let is_available = self.flows.is_available();
+                self.names.received(packet, is_available, now)?
+            }
             Judged::Held => None,
         })
     }
@@ -166,7 +182,59 @@ impl Port {
         if self.is_isolated {
             released.clear();
         }
-        released
+        let looked_at = released.into_iter().filter_map(|(way, packet)| {
+            let passes = match way {
+                Direction::Egress => {
+                    self.names.sent(&packet, now);
+                    Ok(Some(packet))
+                }
+                Direction::Ingress => {
+                    let is_available = self.flows.is_available();
+                    self.names.received(packet, is_available, now)
+                }
+            };
+            let passes = passes.inspect_err(|error| {
+                let (guest, refusal) = (self.interface.guest, Refusal::from(*error));
+                self.refusals.count(guest, way, &refusal, 1);
+            });
+            Some((way, passes.ok()??))
+        });
+        looked_at.collect()
+    }
+
+    /// A DNS answer is known; returns it where the guest may have it now.
+    pub fn note(&mut self, noted: &Noted, now: Instant) -> Option<Packet> {
+        let (packet, anew) = self.names.note(noted);
+        if !anew.is_empty() {
+            self.flows.peers_changed(&anew, now);
+        }
+        packet.filter(|_| !self.is_isolated)
+    }
+
+    /// The guest does not get the DNS answers that wait: what they passed by does not hold any more.
+    pub fn drop_answers(&mut self) {
+        let dropped = self.names.drop_held();
+        self.refuse_answers(dropped);
+    }
+
+    /// Lets go of what has waited too long.
+    pub fn expire(&mut self, now: Instant) {
+        self.flows.expire(now);
+        let dropped = self.names.expire(now);
+        self.refuse_answers(dropped);
+    }
+
+    /// When [`Self::expire`] has something to do.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let deadlines = [self.flows.next_deadline(), self.names.next_deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    fn refuse_answers(&mut self, count: u64) {
+        if count > 0 {
+            self.refuse(Direction::Ingress, &NamesError::NotNoted.into(), count);
+        }
     }
 
     fn answer(&self, answer: Option<Vec<u8>>) -> Result<Sent, Refusal> {

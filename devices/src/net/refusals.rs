@@ -6,6 +6,7 @@ use std::fmt;
 use bartizan_local::flow::{Direction, Guest};
 
 use super::deliver::DeliverError;
+use super::dns::NamesError;
 use super::flow::{FlowError, TcpError};
 use super::frame::FrameError;
 use super::guard::Spoof;
@@ -109,6 +110,12 @@ reasons! {
     Questions = "questions",
     /// Too many packets wait.
     Held = "held",
+    /// A DNS answer while nobody can be told of it.
+    NamesUnavailable = "names-unavailable",
+    /// Too many DNS answers wait.
+    NamesHeld = "names-held",
+    /// A DNS answer that was not noted in time.
+    NamesNotNoted = "names-not-noted",
     /// Its receiver is slow.
     InboxFull = "inbox-full",
     /// The guest's buffers do not take it.
@@ -168,6 +175,11 @@ impl Reason {
                 Spoof::DhcpServer => Self::SpoofedDhcp,
             },
             Refusal::Flow(error) => Self::of_flow(error),
+            Refusal::Names(error) => match error {
+                NamesError::Unavailable => Self::NamesUnavailable,
+                NamesError::TooManyHeld => Self::NamesHeld,
+                NamesError::NotNoted => Self::NamesNotNoted,
+            },
             Refusal::Nobody => Self::Nobody,
             Refusal::Misdirected => Self::Misdirected,
             Refusal::InboxFull => Self::InboxFull,

@@ -8,6 +8,9 @@
 //!   decided on         80 ► 80-89     90 ► 90    91 ► 91-99      another rule denies 90
 //! ```
 //!
+//! Names are not known then: what was learnt of them ends while nobody is there to say so. So no rule by names allows, and each that denies
+//! does.
+//!
 //! Known attack: a policy of which this finds no end. The decisions are counted, and so is what they come to; what is beyond is denied.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -15,7 +18,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use bartizan_local::flow::{Direction, Flow, MAX_FALLBACK, Peers as Addresses, Width};
 use bartizan_policy::{Compiled, Direction as Begun, Effect, Network, Policy, What};
 
-use super::verdict::{Peers, decide};
+use super::names::NamesOf;
+use super::verdict::{Found, Peers, decide};
 
 /// Most decisions for one guest.
 const DECISIONS: usize = 1024;
@@ -156,7 +160,10 @@ impl Search<'_> {
     /// Decides on a flow; none where it was enough.
     fn decide(&mut self, flow: &Flow) -> Option<Width> {
         self.left = self.left.checked_sub(1)?;
-        let (decision, width) = decide(flow, self.compiled, self.peers);
+        let names = NamesOf::unknown();
+        let Found {
+            decision, width, ..
+        } = decide(flow, self.compiled, self.peers, &names);
         if decision.unavailable == Effect::Allow && !self.found.contains(&width) {
             self.keep(width);
         }

@@ -5,12 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use bartizan_local::flow::Epoch;
 use bartizan_policy::{Compiled, Guest, Policy, TooLarge, Trust};
 
+use super::names::Names;
+
 /// A guest.
 #[derive(Debug)]
 pub struct WatchedGuest {
     guest: Guest,
     network: Option<Network>,
     compiled: Result<Compiled, TooLarge>,
+    /// What it has heard of names.
+    names: Names,
     /// Goes up with what is decided about it by anything but policies.
     state: u64,
     /// What devices have confirmed: the set, and the state with it.
@@ -34,6 +38,7 @@ impl WatchedGuest {
             compiled: Compiled::of(&[], &guest),
             guest,
             network,
+            names: Names::default(),
             state: 0,
             confirmed: Epoch::default(),
         }
@@ -60,6 +65,27 @@ impl WatchedGuest {
     /// Where the policies cannot be held together everything is denied.
     pub(super) fn compile_or_deny(&mut self, policies: &[Policy]) {
         self.compiled = self.compile(policies);
+        if let Ok(compiled) = &self.compiled {
+            self.names.classify(compiled);
+        }
+    }
+
+    pub(super) const fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// To be told more, by what its policies believe; none where they cannot be held together.
+    pub(super) const fn learning(&mut self) -> Option<(&mut Names, &Compiled)> {
+        match &self.compiled {
+            Ok(compiled) => Some((&mut self.names, compiled)),
+            Err(_) => None,
+        }
+    }
+
+    /// Goes on from what was known when it was told of last.
+    pub(super) fn goes_on_from(&mut self, former: Self) {
+        self.is_taken_for(former.guest.trust);
+        self.names = former.names;
     }
 
     pub(super) const fn compiled(&self) -> Result<&Compiled, TooLarge> {

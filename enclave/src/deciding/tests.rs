@@ -73,11 +73,13 @@ pub(super) fn flow(direction: Direction, peer: &str, port: u16) -> Flow {
 }
 
 pub(super) fn ask(decider: &Decider, guest: GuestBoot, flow: Flow) -> Verdict {
-    decider.decide(&Question {
+    let question = Question {
         number: 7,
         guest,
         flow,
-    })
+        since_s: 0,
+    };
+    decider.decide(&question, Instant::now())
 }
 
 #[test]

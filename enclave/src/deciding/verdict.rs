@@ -2,28 +2,40 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
 use bartizan_local::flow::{
     Direction as FlowDirection, Epoch, Flow, Guest as GuestBoot, Peers as Addresses, Question,
     Verdict, Width,
 };
 use bartizan_policy::{
-    self as policy, Compiled, Decided, Decision, Depended, Direction, Effect, FlowWidth, Kind,
-    Known, Operation, PeerGuest, Process, Request,
+    self as policy, Compiled, Decided, Decision, Depended, Direction, Effect, Field, FlowWidth,
+    Kind, Known, Operation, PeerGuest, Process, Request,
 };
 
 use super::guest::{Network, WatchedGuest};
 use super::guest_at;
+use super::names::{Names, NamesOf};
 
 /// Most bytes of a reason.
 const MAX_REASON: usize = 512;
 /// SCTP's number (IANA).
 const SCTP: u8 = 132;
 
-/// The others of a guest's segment.
+/// What is known of a guest's peers: who is on its segment, and the names that it has heard.
 pub(super) struct Peers<'g> {
     pub(super) guests: &'g BTreeMap<GuestBoot, WatchedGuest>,
     pub(super) network: Option<&'g Network>,
+    pub(super) names: &'g Names,
+}
+
+/// What is decided on a flow.
+pub(super) struct Found<'c> {
+    pub(super) decision: Decision<'c>,
+    /// How wide the same holds.
+    pub(super) width: Width,
+    /// Whether it depended on the names of the other end.
+    by_names: bool,
 }
 
 /// Decides by what is compiled for the guest.
@@ -32,6 +44,7 @@ pub(super) fn of(
     epoch: Epoch,
     compiled: &Compiled,
     peers: &Peers<'_>,
+    now: Instant,
 ) -> Verdict {
     // Devices do not look at its ports, so that no rule by port would match, one that denies among them.
     if question.flow.protocol == SCTP && question.flow.port.is_none() {
@@ -41,7 +54,14 @@ pub(super) fn of(
         };
         return refusal(question, epoch, "SCTP's ports are not looked at", width);
     }
-    let (decision, width) = decide(&question.flow, compiled, peers);
+    let since = Duration::from_secs(question.since_s);
+    let names = peers.names.of(question.flow.peer, since, now);
+    let Found {
+        decision,
+        width,
+        by_names,
+    } = decide(&question.flow, compiled, peers, &names);
+    let until = names.until.filter(|_| by_names);
     Verdict {
         number: question.number,
         guest: question.guest,
@@ -57,15 +77,17 @@ pub(super) fn of(
             Decided::NoPolicy => "no policy selects this guest".to_owned(),
         }),
         width,
+        begin_within_s: until.map(|until| until.saturating_duration_since(now).as_secs()),
     }
 }
 
-/// Decides on a flow, and how wide the same holds.
+/// Decides on a flow to whoever has these names.
 pub(super) fn decide<'c>(
     flow: &Flow,
     compiled: &'c Compiled,
     peers: &Peers<'_>,
-) -> (Decision<'c>, Width) {
+    names: &NamesOf<'_>,
+) -> Found<'c> {
     let request = Request {
         // Whose packet it is is not known from outside.
         process: Process::default(),
@@ -79,12 +101,15 @@ pub(super) fn decide<'c>(
             port: flow.port,
             icmp_type: flow.icmp_type,
             guest: peers.at(flow.peer),
-            names: &[],
+            names: names.names(),
         }),
     };
     let (decision, depended) = compiled.decide_widely(&request);
-    let width = width(flow, &request, &depended, peers);
-    (decision, width)
+    Found {
+        decision,
+        width: width(flow, &request, &depended, peers),
+        by_names: depended.iter().any(|one| one.field == Field::PeerNames),
+    }
 }
 
 /// Denies a question, and all others of its guest that are as wide.
@@ -97,6 +122,7 @@ pub(super) fn refusal(question: &Question, epoch: Epoch, reason: &str, width: Wi
         allowed_unavailable: false,
         reason: bounded(reason.to_owned()),
         width,
+        begin_within_s: None,
     }
 }
 
@@ -125,7 +151,7 @@ impl<'g> Peers<'g> {
     }
 
     /// The addresses around one of which the same is known, the first and the last: of those of the segment each by itself, of others that
-    /// nobody there has them.
+    /// nobody there has them, and that no rule is about their names.
     fn alike(&self, address: IpAddr) -> (IpAddr, IpAddr) {
         let alone = (address, address);
         let Some(network) = self.network else {
@@ -141,7 +167,8 @@ impl<'g> Peers<'g> {
                 IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)),
             ),
         };
-        let whose = self.addresses().map(|one| (one, one));
+        let whose = self.addresses().chain(self.names.addresses());
+        let whose = whose.map(|one| (one, one));
         for (from, to) in whose.chain(network.networks()) {
             if from.is_ipv4() != address.is_ipv4() {
                 continue;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bartizan_attestation::host::{FROM_ENCLAVE_FRAME, FromEnclave};
-use bartizan_local::flow::{Epoch, Guest as GuestBoot, GuestEpoch, ToDevices};
+use bartizan_local::flow::{Epoch, Guest as GuestBoot, GuestEpoch, Resolvers, ToDevices};
 use bartizan_local::{FrameError, aio, encode};
 use tokio::io::AsyncWrite;
 use tokio::sync::{mpsc, watch};
@@ -21,6 +21,8 @@ pub(super) struct Telling<'t> {
     owed: VecDeque<GuestEpoch>,
     /// The epochs that devices were told.
     told: BTreeMap<GuestBoot, Epoch>,
+    /// Whose DNS answers count, as devices were told; of nobody else any do.
+    resolvers: BTreeMap<GuestBoot, Resolvers>,
     /// The VMs that devices were told to cut from every network: those that do not run among them, so that their next boot is cut off
     /// though nobody decides then.
     isolated: BTreeSet<[u8; 16]>,
@@ -34,6 +36,7 @@ impl<'t> Telling<'t> {
             changes: ruling.changes(),
             owed: VecDeque::new(),
             told: BTreeMap::new(),
+            resolvers: BTreeMap::new(),
             isolated: BTreeSet::new(),
         }
     }
@@ -58,6 +61,7 @@ impl<'t> Telling<'t> {
                     }
                     Saying::Anew => {
                         self.told.clear();
+                        self.resolvers.clear();
                         self.isolated.clear();
                         self.changed(&mut link).await
                     }
@@ -72,15 +76,26 @@ impl<'t> Telling<'t> {
     }
 
     async fn changed(&mut self, link: &mut (impl AsyncWrite + Unpin)) -> Result<(), FrameError> {
-        let (present, isolated) = {
+        let (present, resolvers, isolated) = {
             let decider = self.ruling.decider();
-            (decider.epochs(), decider.isolated().clone())
+            let (present, resolvers) = (decider.epochs(), decider.resolvers());
+            (present, resolvers, decider.isolated().clone())
         };
         // Who is to be cut off is, before it hears of anything else.
         for vm in self.isolated.symmetric_difference(&isolated) {
             tell(link, &isolate(*vm, isolated.contains(vm))).await?;
         }
         self.isolated = isolated;
+        // Before the epoch by which names count.
+        for one in &resolvers {
+            let told = self.resolvers.get(&one.guest);
+            let told = told.map_or(&[] as &[_], |told| &told.servers);
+            if told != one.servers {
+                tell(link, &ToDevices::Resolvers(one.clone())).await?;
+            }
+        }
+        let by_guest = resolvers.into_iter().map(|one| (one.guest, one));
+        self.resolvers = by_guest.collect();
         self.told
             .retain(|guest, _| present.iter().any(|one| one.guest == *guest));
         for one in present {

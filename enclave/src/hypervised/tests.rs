@@ -1,3 +1,5 @@
+mod names;
+
 use std::time::Duration;
 
 use bartizan_attestation::host::{FROM_ENCLAVE_FRAME, FromEnclave};

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::layout::{Layout, text};
+use crate::network::WEB;
 use crate::operator::Operator;
 
 /// An author, whose key is in the stack's folder.
@@ -49,6 +50,7 @@ impl Author {
         let policy = json!({
             "version": 1, "name": "front", "serial": serial,
             "select": { "roles": roles },
+            "resolvers": [WEB],
             "rules": rules,
         });
         let (plain, signed) = (layout.path("front.json"), layout.path("front.policy"));

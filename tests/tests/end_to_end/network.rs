@@ -4,6 +4,7 @@ mod attacks;
 mod clients;
 mod isolation;
 mod killed;
+mod names;
 mod remembered;
 mod servers;
 
@@ -19,6 +20,10 @@ pub(crate) const CASES: &[Case] = &[
     ("network::nothing_passes_without_a_policy", nothing),
     ("network::a_policy_lets_pass_what_it_allows", allowed),
     ("network::a_policy_cuts_what_was_established", cut),
+    (
+        "network::a_name_counts_once_its_server_has_said_so",
+        names::believed,
+    ),
     ("network::what_a_guest_is_not_does_not_pass", spoofed),
     ("network::attacks_from_inside_a_guest", attacks::all),
     ("network::a_scan_finds_the_policys_ports", clients::scan),

@@ -9,13 +9,20 @@
 //!   devices ◄── Epoch: what was decided before does not hold any more
 //!   devices ── InForce: no packet is judged by that any more ──►
 //!   devices ── Isolated: that one was cut off, and is ──►
+//!   devices ◄── Resolvers: whose DNS answers to that guest are looked at
+//!   devices ── Resolved 8: it has that answer, and waits ──►
+//!   devices ◄── Noted 8: it is known, the guest may have it
 //! ```
 //!
 //! These words are here, beside the other links of devices, so that a process which maps guests' RAM links no parser of policies.
 
+mod named;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use minicbor::{Decode, Encode};
+
+pub use named::{MAX_NAMED, MAX_RESOLVERS, Noted, Resolved, Resolvers};
 
 /// Largest frame either way, in bytes.
 pub const MAX_FRAME: usize = 16 << 10;
@@ -48,6 +55,9 @@ pub enum FromDevices {
     /// another, and not know.
     #[n(2)]
     Isolated(#[cbor(n(0), with = "minicbor::bytes")] [u8; 16]),
+    /// A DNS answer for a guest has come, and waits; or one that came while another decided.
+    #[n(3)]
+    Resolved(#[n(0)] Resolved),
 }
 
 /// What devices are told.
@@ -72,6 +82,12 @@ pub enum ToDevices {
     /// What may begin while nobody can decide.
     #[n(3)]
     Fallback(#[n(0)] Fallback),
+    /// Whose DNS answers a guest's names are believed from.
+    #[n(4)]
+    Resolvers(#[n(0)] Resolvers),
+    /// What an answer says is known: the guest may have it.
+    #[n(5)]
+    Noted(#[n(0)] Noted),
 }
 
 /// The first packet of a flow.
@@ -87,6 +103,9 @@ pub struct Question {
     /// The flow.
     #[n(2)]
     pub flow: Flow,
+    /// For how many seconds it has been: 0 of one that begins.
+    #[n(3)]
+    pub since_s: u64,
 }
 
 /// The flows of a guest that may begin while nobody can decide; before it is told, and in another epoch, none.
@@ -159,6 +178,9 @@ pub struct Verdict {
     /// The flows of the guest of which the same was decided.
     #[n(6)]
     pub width: Width,
+    /// For how many seconds flows may begin by it: what was decided by names that end. Left out, until another epoch.
+    #[n(7)]
+    pub begin_within_s: Option<u64>,
 }
 
 /// Flows: all that is given must hold.
@@ -336,6 +358,7 @@ mod tests {
             number: 1,
             guest,
             flow: FLOW,
+            since_s: 60,
         });
         assert_eq!(decode::<FromDevices>(&encode(&question)).unwrap(), question);
         let isolated = FromDevices::Isolated([7; 16]);
@@ -354,6 +377,7 @@ mod tests {
                 peers: Some(Peers::V6(Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST)),
                 ..Width::default()
             },
+            begin_within_s: Some(30),
         });
         assert_eq!(decode::<ToDevices>(&encode(&verdict)).unwrap(), verdict);
     }

@@ -32,6 +32,10 @@ pub struct Compiled {
     any: bool,
 }
 
+/// Hosts' names to which all rules of a guest are alike: of one class, one name is as good as another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct NameClass(u32);
+
 /// They cannot be held together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TooLarge {
@@ -134,6 +138,12 @@ impl Compiled {
             rules.decision(outcome),
             rules.table.depended(request, outcome),
         )
+    }
+
+    /// Which rules are about a host of this name, in lower case: none where none is, so that it does not matter who has it.
+    #[must_use]
+    pub fn name_class(&self, name: &str) -> Option<NameClass> {
+        self.network.table.name(name).map(NameClass)
     }
 
     /// The DNS servers whose answers say which names an address has: those that each policy trusts whose rules name hosts.

@@ -353,3 +353,33 @@ fn an_index_has_an_end() {
     );
     assert_eq!(compiled(&text), Err(TooLarge::Fields));
 }
+
+/// What is kept of names is what rules tell apart.
+#[test]
+fn names_are_of_one_class_where_the_same_rules_are_about_them() {
+    let guest = Guest {
+        vm: Uuid::nil(),
+        role: "web".into(),
+        labels: [].into(),
+        trust: Trust::None,
+    };
+    let rule = |name, hosts| {
+        format!("{{name: {name}, effect: allow, network: {{peer: {{names: {hosts}}}}}}}")
+    };
+    let rules = [rule("a", "['*.a.test', b.test]"), rule("b", "[x.a.test]")].join(", ");
+    let text =
+        format!("{{version: 1, name: p, serial: 1, resolvers: [10.0.0.53], rules: [{rules}]}}");
+    let policy = read(&text, Format::Yaml).unwrap();
+    let compiled = Compiled::of(std::slice::from_ref(&policy), &guest).unwrap();
+    let class = |name| compiled.name_class(name);
+    assert!(class("b.test").is_some() && class("b.test") == class("y.z.a.test"));
+    assert!(class("x.a.test").is_some() && class("x.a.test") != class("b.test"));
+    for other in [
+        "a.test", "test", "c.test", "x.b.test", "", "b.test.", "B.test",
+    ] {
+        assert_eq!(class(other), None, "{other}");
+    }
+    // Nobody else is about names at all.
+    let nothing = Compiled::of(&[], &guest).unwrap();
+    assert_eq!(nothing.name_class("b.test"), None);
+}

@@ -1,5 +1,6 @@
 //! Guests' frames on the way that they take: from one guest's ring, through both guests' ports, to the other guest's ring.
 
+mod dns;
 mod headers;
 mod icmp;
 mod ip;

@@ -11,7 +11,7 @@ use super::key::Key;
 pub struct Numbers(Arc<AtomicU64>);
 
 impl Numbers {
-    pub(super) fn next(&self) -> u64 {
+    pub(in crate::net) fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
 }

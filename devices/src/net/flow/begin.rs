@@ -6,7 +6,7 @@ use bartizan_local::flow::{Direction, Flow, Question};
 
 use super::FlowError;
 use super::budget::Holder;
-use super::entry::{Entry, OrOther, Progress, Standing};
+use super::entry::{Entry, OrOther, Progress, Stage, Standing};
 use super::key::{Key, opposite};
 use super::pick_up::{self, Begun};
 use super::table::Flows;
@@ -109,10 +109,10 @@ impl Flows {
         let flow = key.flow(opposite(entry.flow.direction), None);
         entry.turn(flow);
         let is_asked = entry.is_asked();
-        match self.verdicts.find(&flow).cloned() {
+        match self.verdicts.find(&flow, now).cloned() {
             Some(ruling) => self.decide(key, ruling, now),
             None if is_asked => {
-                self.ask_again(key);
+                self.ask_again(key, now);
                 Vec::new()
             }
             // What was decided of the one direction is no word on the other: the packet that comes next asks.
@@ -131,7 +131,7 @@ impl Flows {
     ) -> Result<(), FlowError> {
         let half_open = usize::from(progress.is_half_open());
         // Known attack: a peer whose flows are denied takes the places of those that are not.
-        match self.verdicts.find(&flow) {
+        match self.verdicts.find(&flow, now) {
             Some(ruling) if !ruling.allowed => return Err(FlowError::Denied),
             Some(ruling) if !ruling.allows(self.is_available) => {
                 return Err(FlowError::Unavailable);
@@ -147,7 +147,7 @@ impl Flows {
         if half_open > 0 && !self.budget.half_open.fits(holder, half_open) {
             return Err(FlowError::TooManyHalfOpen);
         }
-        let standing = self.standing(key, &flow, holder)?;
+        let standing = self.standing(key, &flow, holder, Stage::NEW, now)?;
         self.budget.flows.add(holder, 1);
         self.budget.half_open.add(holder, half_open);
         let entry = Entry::new(flow, holder, standing, progress, now);
@@ -161,8 +161,12 @@ impl Flows {
         key: Key,
         flow: &Flow,
         holder: Holder,
+        stage: Stage,
+        now: Instant,
     ) -> Result<Standing, FlowError> {
-        if let Some(ruling) = self.verdicts.find(flow) {
+        let known = self.verdicts.find(flow, now);
+        // Where its peer had a name when the flow began, that one may not begin now is no word on it.
+        if let Some(ruling) = known.filter(|ruling| ruling.allowed || !stage.is_established) {
             return Ok(Standing::Judged(ruling.clone()));
         }
         if !self.is_available {
@@ -172,35 +176,36 @@ impl Flows {
         if !self.budget.questions.take(holder, 1) {
             return Err(FlowError::TooManyQuestions);
         }
-        let number = self.question(key, *flow);
+        let number = self.question(key, *flow, stage.age.as_secs());
         Ok(Standing::Asked(number, Vec::new()))
     }
 
     /// Asks about a flow that waits once more, under a number of its own.
-    pub(super) fn ask_again(&mut self, key: Key) {
+    pub(super) fn ask_again(&mut self, key: Key, now: Instant) {
         let Some(entry) = self.entries.get(&key) else {
             return;
         };
-        let (flow, holder) = (entry.flow, entry.holder);
+        let (flow, holder, since_s) = (entry.flow, entry.holder, entry.stage(now).age.as_secs());
         if let Standing::Asked(former, _) = entry.standing()
             && self.asked.take(*former).is_some()
         {
             self.budget.questions.give_back(holder, 1);
         }
         self.budget.questions.add(holder, 1);
-        let number = self.question(key, flow);
+        let number = self.question(key, flow, since_s);
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.renumber(number);
         }
     }
 
-    fn question(&mut self, key: Key, flow: Flow) -> u64 {
+    fn question(&mut self, key: Key, flow: Flow, since_s: u64) -> u64 {
         let (number, guest) = (self.numbers.next(), self.guest);
         self.asked.add(number, key);
         self.questions.push(Question {
             number,
             guest,
             flow,
+            since_s,
         });
         number
     }

@@ -1,5 +1,6 @@
 //! What is known of one flow.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bartizan_local::flow::{Direction, Epoch, Flow};
@@ -39,6 +40,23 @@ pub(super) struct Entry {
 /// Whether a connection may have begun the other way as well.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct OrOther(pub(super) bool);
+
+/// How far a flow is that has to be judged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Stage {
+    /// How long it has been.
+    pub(super) age: Duration,
+    /// Whether both ends have taken part in it.
+    pub(super) is_established: bool,
+}
+
+impl Stage {
+    /// It begins.
+    pub(super) const NEW: Self = Self {
+        age: Duration::ZERO,
+        is_established: false,
+    };
+}
 
 /// What may become of a flow's packets.
 #[derive(Debug)]
@@ -163,6 +181,18 @@ impl Entry {
 
     pub(super) const fn began(&self) -> Instant {
         self.began
+    }
+
+    pub(super) fn stage(&self, now: Instant) -> Stage {
+        Stage {
+            age: now.saturating_duration_since(self.began),
+            is_established: self.is_established(),
+        }
+    }
+
+    /// Whether it was decided on, and its other end is one of these.
+    pub(super) fn is_judged_of(&self, peers: &[IpAddr]) -> bool {
+        matches!(self.standing, Standing::Judged(_)) && peers.contains(&self.flow.peer)
     }
 
     pub(super) const fn standing(&self) -> &Standing {

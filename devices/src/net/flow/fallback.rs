@@ -34,6 +34,7 @@ impl Fallen {
             allowed: true,
             allowed_unavailable: true,
             reason: "allowed while nobody can decide".into(),
+            begins_until: None,
         })
     }
 }

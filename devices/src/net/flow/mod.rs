@@ -14,6 +14,7 @@
 mod asked;
 mod begin;
 mod budget;
+mod changes;
 mod entry;
 mod fallback;
 mod key;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use bartizan_local::flow::{Direction, Epoch, Fallback, Guest, Question, Verdict};
+use bartizan_local::flow::{Direction, Epoch, Guest, Question, Verdict};
 
 use super::FlowError;
 use super::asked::{Asked, Numbers};
@@ -121,15 +121,17 @@ impl Flows {
             return Vec::new();
         }
         self.budget.questions.give_back(entry.holder, 1);
-        let ruling = Ruling::of(verdict, self.judge);
+        let ruling = Ruling::of(verdict, self.judge, now);
         // It was decided before what holds now; or leaves out the flow that was asked about, and is another's answer. Its
         // packets wait on.
         if !ruling.epoch.holds_in(self.epoch) || !verdict.width.contains(&entry.flow) {
-            self.ask_again(key);
+            self.ask_again(key, now);
             return Vec::new();
         }
         let direction = entry.flow.direction;
-        self.verdicts.keep(direction, verdict.width, ruling.clone());
+        if verdict.begin_within_s != Some(0) {
+            self.verdicts.keep(direction, verdict.width, ruling.clone());
+        }
         let is_denied_pick_up = !ruling.allowed && entry.picked_up.is_some();
         if is_denied_pick_up && entry.may_turn() {
             return self.turn(key, now);
@@ -142,44 +144,16 @@ impl Flows {
         released
     }
 
-    /// From now on nothing is judged by what was decided before this epoch. Returns the one that is in force.
-    pub fn enter(&mut self, epoch: Epoch) -> Epoch {
-        self.epoch.policy = self.epoch.policy.max(epoch.policy);
-        self.epoch.state = self.epoch.state.max(epoch.state);
-        self.verdicts.forget(self.epoch);
-        self.epoch
+    /// Whether somebody can decide now.
+    #[must_use]
+    pub const fn is_available(&self) -> bool {
+        self.is_available
     }
 
-    /// Somebody else decides from now on: each flow is asked about again, at its next packet, since what was decided before is another's word.
-    pub fn begin_anew(&mut self) {
-        self.judge += 1;
-        self.epoch = Epoch::default();
-        self.verdicts.clear();
-        self.fallback = Fallen::default();
-    }
-
-    /// These flows may begin while nobody can decide.
-    pub fn fall_back(&mut self, fallback: &Fallback) {
-        self.fallback = Fallen::told(fallback);
-    }
-
-    /// Whether somebody can decide now. Who can is asked all that is not answered yet.
-    pub fn set_available(&mut self, is_available: bool) {
-        self.is_available = is_available;
-        if !is_available {
-            return;
-        }
-        self.questions.clear();
-        for (number, key) in self.asked.all() {
-            if let Some(entry) = self.entries.get(&key) {
-                let (guest, flow) = (self.guest, entry.flow);
-                self.questions.push(Question {
-                    number,
-                    guest,
-                    flow,
-                });
-            }
-        }
+    /// Numbers for what is asked and told.
+    #[must_use]
+    pub fn numbers(&self) -> Numbers {
+        self.numbers.clone()
     }
 
     /// When [`Self::expire`] has something to do.
@@ -289,8 +263,8 @@ impl Flows {
         let (epoch, judge) = (self.epoch, self.judge);
         let mut entry = self.entries.get_mut(&key).ok_or(FlowError::NoFlow)?;
         if entry.is_stale(epoch, judge) {
-            let (flow, holder) = (entry.flow, entry.holder);
-            let standing = self.standing(key, &flow, holder)?;
+            let (flow, holder, stage) = (entry.flow, entry.holder, entry.stage(now));
+            let standing = self.standing(key, &flow, holder, stage, now)?;
             self.stand(key, standing, now);
             entry = self.entries.get_mut(&key).ok_or(FlowError::NoFlow)?;
         }

@@ -4,7 +4,9 @@
 //! first, and a flow that is known needs none. Those on flows that others begin take no places of those on the guest's own.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bartizan_local::flow::{Direction, Epoch, Flow, Verdict, Width};
 
@@ -20,6 +22,8 @@ pub(super) struct Ruling {
     pub(super) allowed: bool,
     pub(super) allowed_unavailable: bool,
     pub(super) reason: Arc<str>,
+    /// Until when flows may begin by it; none: as long as its epoch holds.
+    pub(super) begins_until: Option<Instant>,
 }
 
 /// The verdicts of one guest, by who begins the flows that were asked about.
@@ -31,19 +35,27 @@ pub(super) struct Verdicts {
 
 impl Ruling {
     /// What this judge has decided.
-    pub(super) fn of(verdict: &Verdict, judge: u64) -> Self {
+    pub(super) fn of(verdict: &Verdict, judge: u64, now: Instant) -> Self {
+        let within = verdict.begin_within_s.map(Duration::from_secs);
         Self {
             judge,
             epoch: verdict.epoch,
             allowed: verdict.allowed,
             allowed_unavailable: verdict.allowed_unavailable,
             reason: verdict.reason.as_str().into(),
+            // What ends beyond all time does not end.
+            begins_until: within.and_then(|within| now.checked_add(within)),
         }
     }
 
     /// Whether the flow may be, by whether somebody can decide.
     pub(super) const fn allows(&self, is_available: bool) -> bool {
         self.allowed && (is_available || self.allowed_unavailable)
+    }
+
+    /// Whether a flow may begin by it now.
+    fn begins(&self, now: Instant) -> bool {
+        self.begins_until.is_none_or(|until| now < until)
     }
 }
 
@@ -73,14 +85,28 @@ impl Verdicts {
         }
     }
 
-    /// What was decided of a flow: the newest.
-    pub(super) fn find(&self, flow: &Flow) -> Option<&Ruling> {
+    /// Forgets what was decided of any of these peers: it may be otherwise now. What is of any peer was not decided by who it is.
+    pub(super) fn forget_peers(&mut self, peers: &[IpAddr]) {
+        let is_of = |width: &Width| {
+            width
+                .peers
+                .is_some_and(|range| peers.iter().any(|peer| range.contains(*peer)))
+        };
+        for kept in [&mut self.egress, &mut self.ingress] {
+            kept.retain(|(width, _)| !is_of(width));
+        }
+    }
+
+    /// What was decided of a flow that begins now: the newest.
+    pub(super) fn find(&self, flow: &Flow, now: Instant) -> Option<&Ruling> {
         let kept = match flow.direction {
             Direction::Egress => &self.egress,
             Direction::Ingress => &self.ingress,
         };
         let mut all = kept.iter();
-        all.find_map(|(width, ruling)| width.contains(flow).then_some(ruling))
+        all.find_map(|(width, ruling)| {
+            (ruling.begins(now) && width.contains(flow)).then_some(ruling)
+        })
     }
 
     /// How many there are.
@@ -122,6 +148,7 @@ mod tests {
             allowed: true,
             allowed_unavailable: false,
             reason: "web/https".into(),
+            begins_until: None,
         }
     }
 
@@ -130,10 +157,10 @@ mod tests {
         let mut verdicts = Verdicts::default();
         verdicts.keep(Egress, of(80), ruling(1));
         verdicts.keep(Egress, of(443), ruling(2));
-        assert_eq!(verdicts.find(&flow(80)), Some(&ruling(1)));
-        assert_eq!(verdicts.find(&flow(81)), None);
+        assert_eq!(verdicts.find(&flow(80), Instant::now()), Some(&ruling(1)));
+        assert_eq!(verdicts.find(&flow(81), Instant::now()), None);
         verdicts.keep(Egress, Width::default(), ruling(3));
-        assert_eq!(verdicts.find(&flow(80)), Some(&ruling(3)));
+        assert_eq!(verdicts.find(&flow(80), Instant::now()), Some(&ruling(3)));
         verdicts.forget(Epoch {
             policy: 3,
             state: 0,
@@ -143,7 +170,7 @@ mod tests {
             policy: 3,
             state: 1,
         });
-        assert_eq!(verdicts.find(&flow(80)), None);
+        assert_eq!(verdicts.find(&flow(80), Instant::now()), None);
     }
 
     #[test]
@@ -153,10 +180,16 @@ mod tests {
             verdicts.keep(Egress, of(port), ruling(1));
         }
         assert_eq!(verdicts.len(), MOST);
-        assert!(verdicts.find(&flow(9_999)).is_some() && verdicts.find(&flow(0)).is_none());
+        assert!(
+            verdicts.find(&flow(9_999), Instant::now()).is_some()
+                && verdicts.find(&flow(0), Instant::now()).is_none()
+        );
         verdicts.keep(Egress, of(9_999), ruling(2));
         assert_eq!(verdicts.len(), MOST);
-        assert_eq!(verdicts.find(&flow(9_999)), Some(&ruling(2)));
+        assert_eq!(
+            verdicts.find(&flow(9_999), Instant::now()),
+            Some(&ruling(2))
+        );
     }
 
     /// Known attack: a peer knocks at each port, and the guest's own flows are asked about each time.
@@ -167,9 +200,9 @@ mod tests {
         for port in 0..1000 {
             verdicts.keep(Ingress, of(port), ruling(1));
         }
-        assert_eq!(verdicts.find(&flow(443)), Some(&ruling(1)));
+        assert_eq!(verdicts.find(&flow(443), Instant::now()), Some(&ruling(1)));
         assert_eq!(verdicts.len(), MOST + 1);
         // What was decided of one direction is no word on the other, however wide it says it is.
-        assert_eq!(verdicts.find(&flow(999)), None);
+        assert_eq!(verdicts.find(&flow(999), Instant::now()), None);
     }
 }

@@ -93,6 +93,7 @@ impl Decider {
                 ports: flow.port.map(|port| (port, port)),
                 icmp_types: flow.icmp_type.map(|kind| (kind, kind)),
             },
+            begin_within_s: None,
         }));
     }
 

@@ -2,8 +2,11 @@
 
 mod cutting;
 mod decider;
+#[path = "../../../src/net/dns/sample.rs"]
+mod dns;
 mod guest;
 mod judging;
+mod names;
 #[path = "../../../src/net/sample.rs"]
 mod sample;
 mod spoofing;

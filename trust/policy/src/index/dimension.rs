@@ -92,6 +92,14 @@ impl Dimension {
         found
     }
 
+    /// The class of a name that some rule is about.
+    pub(crate) fn name(&self, name: &str) -> Option<Class> {
+        let class = self.map.name(name)?;
+        self.set(class)
+            .is_some_and(|set| !set.is_empty())
+            .then_some(class)
+    }
+
     fn set(&self, class: Class) -> Option<&Set> {
         self.sets.get(class as usize)
     }

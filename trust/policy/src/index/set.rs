@@ -118,6 +118,13 @@ impl Set {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Many(bits) => bits.summary.iter().all(|word| *word == 0),
+            Self::Few(words) => words.is_empty(),
+        }
+    }
+
     fn bytes(&self) -> usize {
         size_of::<Self>()
             + match self {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::constraint::{self, Constraint};
 use super::dimension::{Dimension, Looked, Names};
 use super::field::{Depended, Field};
-use super::set::{Bits, Budget, OverBudget, Place};
+use super::set::{Bits, Budget, Class, OverBudget, Place};
 use crate::document::{Effect, Mode, Rule};
 use crate::request::{MAX_NAMES, Operation, Request};
 
@@ -104,6 +104,13 @@ impl Table {
         }
         let count = self.dimensions.len();
         self.first(looked.get(..count).unwrap_or(&looked))
+    }
+
+    /// Of a name of a flow's other end which rules are about it, if any is.
+    pub(crate) fn name(&self, name: &str) -> Option<Class> {
+        let mut dimensions = self.dimensions.iter();
+        let dimension = dimensions.find(|dimension| dimension.field == Field::PeerNames)?;
+        dimension.name(name)
     }
 
     /// What the one dimension has of a request's names that is about them.

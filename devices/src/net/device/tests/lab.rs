@@ -3,12 +3,14 @@
 mod guest;
 
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bartizan_local::flow::{
-    Direction, Epoch, FromDevices, Guest, GuestEpoch, Question, ToDevices, Verdict, Width,
+    Direction, Epoch, FromDevices, Guest, GuestEpoch, Peers, Question, Resolved, ToDevices,
+    Verdict, Width,
 };
 
 pub(super) use guest::{INDIRECT, NEXT, NetGuest, RAM, SIZE, SPARE, WRITE, descriptor};
@@ -31,9 +33,12 @@ pub(super) struct Lab {
     pub(super) policy: Policy,
     /// Whether a verdict is of its flow alone, rather than of all with its port.
     pub(super) is_exact: bool,
+    pub(super) begin_within_s: Option<u64>,
     pub(super) epoch: Epoch,
     pub(super) asked: Vec<Question>,
     pub(super) in_force: Vec<GuestEpoch>,
+    /// The DNS answers that were told, which nobody notes by himself.
+    pub(super) resolved: Vec<Resolved>,
     decisions: Arc<Decisions>,
     link: u64,
     _ends: (Arc<UnixStream>, UnixStream),
@@ -65,12 +70,14 @@ impl Lab {
             now,
             policy: Box::new(|_| Some(true)),
             is_exact: false,
+            begin_within_s: None,
             epoch: Epoch {
                 policy: 1,
                 state: 0,
             },
             asked: Vec::new(),
             in_force: Vec::new(),
+            resolved: Vec::new(),
             decisions,
             link,
             _ends: (ours, theirs),
@@ -125,6 +132,7 @@ impl Lab {
             match message {
                 FromDevices::Question(question) => self.answer(question),
                 FromDevices::InForce(epoch) => self.in_force.push(epoch),
+                FromDevices::Resolved(resolved) => self.resolved.push(resolved),
                 FromDevices::Isolated(vm) => panic!("{vm:?} was isolated before"),
             }
         }
@@ -138,7 +146,10 @@ impl Lab {
             let exactly = Width {
                 direction: Some(flow.direction),
                 protocol: Some(flow.protocol),
-                peers: None,
+                peers: Some(match flow.peer {
+                    IpAddr::V4(peer) => Peers::V4(peer, peer),
+                    IpAddr::V6(peer) => Peers::V6(peer, peer),
+                }),
                 ports: flow.port.map(|port| (port, port)),
                 icmp_types: flow.icmp_type.map(|kind| (kind, kind)),
             };
@@ -157,6 +168,7 @@ impl Lab {
                         ..Width::default()
                     }
                 },
+                begin_within_s: self.begin_within_s,
             };
             self.decisions.hear(self.link, ToDevices::Verdict(verdict));
         }
@@ -169,8 +181,13 @@ impl Lab {
             guest: guest(number),
             epoch: self.epoch,
         };
-        self.decisions.hear(self.link, ToDevices::Epoch(epoch));
+        self.hear(ToDevices::Epoch(epoch));
         epoch
+    }
+
+    /// Devices are told so, and look at it at their next turn.
+    pub(super) fn hear(&mut self, said: ToDevices) {
+        self.decisions.hear(self.link, said);
     }
 
     /// The frames for a guest since this was asked last.

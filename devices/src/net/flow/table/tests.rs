@@ -1,4 +1,4 @@
-use bartizan_local::flow::{GuestEpoch, Width};
+use bartizan_local::flow::{Fallback, GuestEpoch, Width};
 use proptest::prelude::*;
 
 use super::*;
@@ -21,7 +21,7 @@ const LIMITS: Limits = Limits {
 
 fn flows() -> Flows {
     let mut flows = Flows::new(GUEST, LIMITS, Numbers::default(), Instant::now());
-    flows.set_available(true);
+    flows.set_available(true, Instant::now());
     flows
 }
 
@@ -53,6 +53,7 @@ fn verdict(question: &Question, allowed: bool) -> Verdict {
             ports: question.flow.port.map(|port| (port, port)),
             ..Width::default()
         },
+        begin_within_s: None,
     }
 }
 
@@ -289,9 +290,9 @@ fn what_another_decided_is_asked_about_again() {
         send(&mut flows, datagram((1, 1))),
         Ok(Judged::Pass(_))
     ));
-    flows.set_available(false);
+    flows.set_available(false, Instant::now());
     flows.begin_anew();
-    flows.set_available(true);
+    flows.set_available(true, Instant::now());
     flows.enter(Epoch {
         policy: 7,
         state: 1,
@@ -326,7 +327,7 @@ fn what_was_told_in_advance_begins_while_nobody_can_decide() {
     flows.fall_back(&first);
     // As long as somebody can, it is asked.
     assert_eq!(send(&mut flows, datagram((2, 1))), Ok(Judged::Held));
-    flows.set_available(false);
+    flows.set_available(false, Instant::now());
     assert!(matches!(
         send(&mut flows, datagram((3, 1))),
         Ok(Judged::Pass(_))
