@@ -4,7 +4,6 @@ use anyhow::{Context, Result, ensure};
 use bartizan_tests::network::{Kept, SOON};
 use bartizan_tests::process::Process;
 
-use super::Networked;
 use super::killed::{LONG, back, rules, while_away};
 use crate::world::World;
 
