@@ -12,6 +12,7 @@ use bartizan_local::flow::{FromDevices, Guest as GuestBoot, ToDevices};
 use bartizan_local::{FrameError, aio, decode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 
 use crate::anchors::Anchors;
 use crate::ruling::Ruling;
@@ -69,6 +70,8 @@ enum Saying {
     Anew,
     /// Whether this VM is cut off, as it is when that is said: it may be decided anew meanwhile.
     Isolation([u8; 16]),
+    /// That this enclave is there.
+    Pong,
 }
 
 struct Listener<'l> {
@@ -99,6 +102,8 @@ impl Listener<'_> {
                     let boot = boot(&running.guest);
                     self.told.insert(boot);
                     self.ruling.change(|decider| decider.runs(boot, guest));
+                    // Of many guests, each takes a while: what is to be said meanwhile shows that this goes on.
+                    yield_now().await;
                 }
                 // Nothing is known of it: everything is denied.
                 Err(error) => {
@@ -120,6 +125,7 @@ impl Listener<'_> {
             ToEnclave::DevicesGone => {
                 self.ruling.change(|decider| decider.nothing_is_confirmed());
             }
+            ToEnclave::Ping => self.say(Saying::Pong).await,
             ToEnclave::OfDevices(bytes) => {
                 match decode(&bytes).map_err(HypervisedError::Devices)? {
                     FromDevices::Question(question) => {

@@ -119,6 +119,8 @@ fn links() -> Vec<Seed> {
             "enclave-for-devices",
             &FromEnclave::ForDevices(told.into()),
         ),
+        seed(18, "enclave-ping", &ToEnclave::Ping),
+        seed(19, "enclave-pong", &FromEnclave::Pong),
         seed(22, "enclave-machine", &machine),
     ]
 }

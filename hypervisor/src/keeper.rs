@@ -8,7 +8,7 @@
 //! ```
 //!
 //! It has no key, and sees TLS alone. It is the only one that ever starts the enclave: whatever ends, QEMU ends with the keeper, and
-//! the keeper starts another after a pause.
+//! the keeper starts another after a pause; so it does where the machine hangs.
 //!
 //! | module | concept |
 //! |---|---|
@@ -18,6 +18,7 @@
 //! | [`group`] | QEMU's control group: its limits, and its end |
 //! | [`machine`] | one run of the machine, from QEMU's start to its end |
 //! | [`links`] | the bytes between ports and sockets |
+//! | [`owed`] | whether the machine hangs, by those bytes |
 //! | [`status`] | how the machine is, for the card |
 
 pub mod command_line;
@@ -26,6 +27,7 @@ pub mod group;
 pub mod image;
 pub mod links;
 pub mod machine;
+pub mod owed;
 pub mod status;
 
 use std::time::Duration;

@@ -35,6 +35,20 @@ impl Group {
         Ok(text.trim().to_owned())
     }
 
+    /// The number in a file of it.
+    pub fn number(&self, file: &str) -> Result<u64> {
+        let text = self.read(file)?;
+        text.parse().with_context(|| format!("{file} is {text}"))
+    }
+
+    /// The number that a file of it has after a name.
+    pub fn counted(&self, file: &str, name: &str) -> Result<u64> {
+        let text = self.read(file)?;
+        let line = (text.lines()).find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let number = line.with_context(|| format!("{file} has no {name}"))?;
+        Ok(number.parse()?)
+    }
+
     /// Why no group beneath it can be limited by the controller, if none can.
     fn lack(&self, controller: &str) -> Result<Option<String>> {
         let folder = self.folder.display();

@@ -39,6 +39,10 @@ pub struct Layout {
     pub program_disk: PathBuf,
     /// The enclave's `kernel` and `image`.
     pub enclave: PathBuf,
+    /// The same of a machine that serves nothing.
+    pub rogue_enclave: PathBuf,
+    /// The same of a machine whose first process says that it is there.
+    pub bare_enclave: PathBuf,
     /// Where cargo put the static programs: the launcher, and those that run in guests.
     pub guest_programs: PathBuf,
 }
@@ -57,6 +61,8 @@ impl Layout {
             image: staged("BARTIZAN_GUEST_IMAGE")?,
             program_disk: staged("BARTIZAN_PROGRAM_DISK")?,
             enclave: staged("BARTIZAN_ENCLAVE")?,
+            rogue_enclave: staged("BARTIZAN_ROGUE_ENCLAVE")?,
+            bare_enclave: staged("BARTIZAN_BARE_ENCLAVE")?,
             guest_programs: staged("BARTIZAN_GUEST_PROGRAMS")?,
         };
         let programs = staged("BARTIZAN_PROGRAMS")?;

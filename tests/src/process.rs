@@ -98,6 +98,35 @@ impl Process {
         Ok(line.split_whitespace().next().unwrap_or("").to_owned())
     }
 
+    /// What it was started with, its own name aside.
+    pub fn arguments(self) -> Result<Vec<String>> {
+        let line = fs::read_to_string(self.path("cmdline"))?;
+        let words = line.split_terminator('\0').skip(1);
+        Ok(words.map(str::to_owned).collect())
+    }
+
+    /// How many sockets it has.
+    pub fn sockets(self) -> Result<usize> {
+        let open = fs::read_dir(self.path("fd"))?.flatten();
+        let targets = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+        Ok(targets
+            .filter(|target| target.to_string_lossy().starts_with("socket:"))
+            .count())
+    }
+
+    /// CPU time of all its threads.
+    pub fn cpu_time(self) -> Result<Duration> {
+        let stat = fs::read_to_string(self.path("stat"))?;
+        // proc_pid_stat(5): after the name, which may have anything in it, the first field is the third.
+        let (_, fields) = stat.rsplit_once(')').context("a process has a name")?;
+        let mut times = fields.split_whitespace().skip(11);
+        let mut ticks = || -> Result<u64> { Ok(times.next().context("a time")?.parse()?) };
+        let all = ticks()? + ticks()?;
+        Ok(Duration::from_millis(
+            all * 1000 / rustix::param::clock_ticks_per_second(),
+        ))
+    }
+
     /// Memory of its own in bytes: resident, and no file's; guests' RAM is a file.
     pub fn own_memory(self) -> Result<u64> {
         Ok(self.status("RssAnon")?.parse::<u64>()? << 10)

@@ -6,12 +6,14 @@ mod guest;
 mod host;
 mod keeping;
 mod release;
+mod rogue;
 
 pub use author::Author;
 pub use guest::{Guest, GuestSpec, Init};
 pub use host::Host;
 pub use keeping::{Keeping, Kept};
 pub use release::{Configs, Releases};
+pub use rogue::Rogue;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -272,6 +274,28 @@ impl Stack {
             (name, None),
             None,
         )
+    }
+
+    /// A further host, whose enclave's machine boots an image that serves nothing and does this instead, in a release that was signed and
+    /// registered as any.
+    pub fn host_with_rogue_enclave(&self, name: &str, rogue: Rogue) -> Result<Host> {
+        let mut layout = self.layout.within(name)?;
+        layout.enclave.clone_from(&layout.rogue_enclave);
+        let operator = self.operator.at(layout.path("run/card/operations.sock"));
+        let users = self.users.half(true);
+        let mut releases = Releases::with_key_of(&layout, &self.host.releases)?;
+        let configs = host::prepare(
+            &layout,
+            &users,
+            &operator,
+            &mut releases,
+            self.port,
+            None,
+            Some(&self.author),
+        )?;
+        let enclave = configs.enclave.as_ref().context("an enclave")?;
+        rogue.configure(enclave)?;
+        Host::begin(&layout, users, operator, releases, configs, (name, None))
     }
 
     /// A further host, not booted and not enrolled: its files, its releases, its configurations.

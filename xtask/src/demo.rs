@@ -1,7 +1,7 @@
 //! The main job on real parts, and the stage that it shares with the end-to-end tests: built programs, a
 //! guest image, a disk with the guest's programs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -27,6 +27,8 @@ pub(crate) enum Build {
 /// Everything that the stack is started from.
 pub(crate) struct Stage {
     enclave: PathBuf,
+    rogue_enclave: PathBuf,
+    bare_enclave: PathBuf,
     image: PathBuf,
     program_disk: PathBuf,
     programs: PathBuf,
@@ -75,26 +77,11 @@ pub(crate) fn stage(build: Build) -> Result<Stage> {
         sh::quiet(build.args(flags)).map(drop)
     })?;
     step("build: launcher and guest programs (static)", || {
-        let mut cargo = sh::cargo();
-        cargo
-            .env("CARGO_ENCODED_RUSTFLAGS", flags_of_static_programs())
-            .env("CARGO_PROFILE_DEV_STRIP", "symbols")
-            .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
-            .args(["build", "--locked"])
-            .args((build == Build::Release).then_some("--release"));
-        // By its target, since else other flags would have cargo build the host's programs anew each time. What runs while it builds,
-        // macros and build scripts, is the same as the host programs'.
-        cargo.args(["--target", GUEST_TARGET]);
-        cargo.args(["--package=bartizan-guest", "--package=bartizan-test-agent"]);
-        // Nothing that lies on the host's disk is part of its first process.
-        cargo.arg("--package=bartizan-launcher");
-        // The one program of the enclave's machine. Where it was built is no part of it.
-        cargo.arg("--package=bartizan-enclave");
-        sh::quiet(&mut cargo).map(drop)
+        static_programs(build, &sh::root())
     })?;
     let image = guest_image::ensure()?;
     let target = sh::root().join("target");
-    let built = target.join(GUEST_TARGET).join(programs);
+    let built = built(build, &sh::root());
     let program_disk = target.join(format!("artifacts/programs-{programs}.img"));
     let in_guest: Vec<_> = GUEST_PROGRAMS.iter().map(|name| built.join(name)).collect();
     step("disk with the guest's programs", || {
@@ -102,8 +89,17 @@ pub(crate) fn stage(build: Build) -> Result<Stage> {
     })?;
     let enclave = target.join(format!("artifacts/enclave-{programs}"));
     enclave_image::make(&built.join("bartizan-enclave"), &image, &enclave)?;
+    let in_its_place = |program: &str, name: &str| {
+        let folder = target.join(format!("artifacts/{name}-{programs}"));
+        enclave_image::make(&built.join(program), &image, &folder)?;
+        anyhow::Ok(folder)
+    };
+    let rogue_enclave = in_its_place("bartizan-rogue-enclave", "rogue-enclave")?;
+    let bare_enclave = in_its_place("bartizan-bare-init", "bare-enclave")?;
     Ok(Stage {
         enclave,
+        rogue_enclave,
+        bare_enclave,
         image,
         program_disk,
         programs: target.join(programs),
@@ -111,11 +107,43 @@ pub(crate) fn stage(build: Build) -> Result<Stage> {
     })
 }
 
+/// Builds what is linked statically, of the sources in this folder.
+pub(crate) fn static_programs(build: Build, sources: &Path) -> Result<()> {
+    let mut cargo = sh::cargo();
+    cargo
+        .current_dir(sources)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags_of_static_programs(sources))
+        .env("CARGO_PROFILE_DEV_STRIP", "symbols")
+        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
+        .args(["build", "--locked"])
+        .args((build == Build::Release).then_some("--release"));
+    // By its target, since else other flags would have cargo build the host's programs anew each time. What runs while it builds,
+    // macros and build scripts, is the same as the host programs'.
+    cargo.args(["--target", GUEST_TARGET]);
+    cargo.args(["--package=bartizan-guest", "--package=bartizan-test-agent"]);
+    // Nothing that lies on the host's disk is part of its first process.
+    cargo.arg("--package=bartizan-launcher");
+    // The one program of the enclave's machine. Where it was built is no part of it.
+    cargo.arg("--package=bartizan-enclave");
+    // What the tests boot in its place.
+    cargo.arg("--package=bartizan-test-enclaves");
+    sh::quiet(&mut cargo).map(drop)
+}
+
+/// Where [`static_programs`] puts them.
+pub(crate) fn built(build: Build, sources: &Path) -> PathBuf {
+    let profile = match build {
+        Build::Debug | Build::Tests => "debug",
+        Build::Release => "release",
+    };
+    sources.join("target").join(GUEST_TARGET).join(profile)
+}
+
 /// Static, and without the names of the folders in which sources and dependencies lie.
-fn flags_of_static_programs() -> String {
+fn flags_of_static_programs(sources: &Path) -> String {
     let home = std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME"));
     let home = home.unwrap_or_default();
-    let root = sh::root().display().to_string();
+    let root = sources.display();
     let flags = [
         "-Ctarget-feature=+crt-static".to_owned(),
         format!("--remap-path-prefix={root}=/bartizan"),
@@ -137,6 +165,8 @@ impl Stage {
         command
             .env("BARTIZAN_GUEST_IMAGE", &self.image)
             .env("BARTIZAN_ENCLAVE", &self.enclave)
+            .env("BARTIZAN_ROGUE_ENCLAVE", &self.rogue_enclave)
+            .env("BARTIZAN_BARE_ENCLAVE", &self.bare_enclave)
             .env("BARTIZAN_TEST_KERNEL", self.image.join("vmlinuz"))
             .env("BARTIZAN_PROGRAM_DISK", &self.program_disk)
             .env("BARTIZAN_PROGRAMS", &self.programs)

@@ -18,6 +18,7 @@ mod kernels;
 mod layers;
 mod policy;
 mod progress;
+mod reproduce;
 mod sh;
 mod soak;
 mod test;
@@ -56,12 +57,19 @@ enum Command {
     },
     /// Formatting, clippy, dependency rules, documentation, licences.
     Check,
+    /// Build the enclave's image twice, in folders of different names, and compare the two.
+    #[command(after_help = "Example: cargo xtask reproduce")]
+    Reproduce {
+        /// As the tests build it, rather than as it is released.
+        #[arg(long)]
+        debug: bool,
+    },
     /// Compare the crates' dependencies with the table in ARCHITECTURE.md.
     Layers,
     /// Measure what SPECIFICATION.md promises, on the real stack in release build.
     #[command(after_help = "Example: cargo xtask bench memory --json memory.json")]
     Bench {
-        /// Which suite: memory, card, policy.
+        /// Which suite: memory, card, enclave, policy.
         suite: String,
         /// Write the outcomes, an array of objects, to this file.
         #[arg(long)]
@@ -116,6 +124,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo { json } => demo::run(json),
         Command::Test { filter } => test::run(filter.as_deref()),
         Command::Check => check::run(),
+        Command::Reproduce { debug: false } => reproduce::run(demo::Build::Release),
+        Command::Reproduce { debug: true } => reproduce::run(demo::Build::Debug),
         Command::Layers => layers::run(),
         Command::Bench { suite, json, case } => {
             bench::run(&suite, json.as_deref(), case.as_deref())

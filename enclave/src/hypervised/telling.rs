@@ -65,6 +65,7 @@ impl<'t> Telling<'t> {
                         self.isolated.clear();
                         self.changed(&mut link).await
                     }
+                    Saying::Pong => say(&mut link, &FromEnclave::Pong).await,
                 },
                 () = yield_now(), if !self.owed.is_empty() => self.fallback(&mut link).await,
                 else => return FrameError::Closed,
@@ -130,6 +131,9 @@ pub(super) const fn isolate(vm: [u8; 16], isolated: bool) -> ToDevices {
 }
 
 async fn tell(link: &mut (impl AsyncWrite + Unpin), saying: &ToDevices) -> Result<(), FrameError> {
-    let frame = FromEnclave::ForDevices(encode(saying).into());
-    aio::write_frame(link, &frame, FROM_ENCLAVE_FRAME).await
+    say(link, &FromEnclave::ForDevices(encode(saying).into())).await
+}
+
+async fn say(link: &mut (impl AsyncWrite + Unpin), saying: &FromEnclave) -> Result<(), FrameError> {
+    aio::write_frame(link, saying, FROM_ENCLAVE_FRAME).await
 }

@@ -36,9 +36,15 @@ async fn there(link: &mut DuplexStream) {
 
 /// What devices are told next.
 async fn told(link: &mut DuplexStream) -> ToDevices {
+    match heard(link).await {
+        FromEnclave::ForDevices(bytes) => decode(&bytes).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn heard(link: &mut DuplexStream) -> FromEnclave {
     let reading = aio::read_frame(link, FROM_ENCLAVE_FRAME);
-    let FromEnclave::ForDevices(bytes) = timeout(DEADLINE, reading).await.unwrap().unwrap();
-    decode(&bytes).unwrap()
+    timeout(DEADLINE, reading).await.unwrap().unwrap()
 }
 
 /// Serves a hypervisor that goes on with the link, until it is done.
@@ -95,4 +101,18 @@ async fn devices_are_told_anew_whom_to_cut_off() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn each_ping_is_answered() {
+    let ruling = Ruling::default();
+    with(&ruling, async |link| {
+        for _ in 0..2 {
+            aio::write_frame(link, &ToEnclave::Ping, TO_ENCLAVE_FRAME)
+                .await
+                .unwrap();
+            assert_eq!(heard(link).await, FromEnclave::Pong);
+        }
+    })
+    .await;
 }

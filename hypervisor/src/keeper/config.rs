@@ -40,6 +40,10 @@ pub struct Config {
     /// How long the machine may take until it opens its link to the card, in seconds; then another is started.
     #[serde(default = "start_s")]
     pub start_s: u32,
+    /// How long the machine may leave its hypervisor unanswered, in seconds; then another is started. What it computes in one go, as a set of
+    /// policies that comes into force, takes less.
+    #[serde(default = "silence_s")]
+    pub silence_s: u32,
     /// What QEMU is made of, where the launcher measured it.
     #[serde(skip)]
     pub parts: Option<Parts>,
@@ -80,6 +84,10 @@ const fn start_s() -> u32 {
     60
 }
 
+const fn silence_s() -> u32 {
+    15
+}
+
 fn named<'de, D: Deserializer<'de>>(from: D) -> Result<Option<User>, D::Error> {
     User::deserialize(from).map(Some)
 }
@@ -109,6 +117,9 @@ pub enum ConfigError {
     /// The enclave would run as root.
     #[error("`qemu.user` must not be 0, which is root")]
     Root,
+    /// Times in which nothing is answered.
+    #[error("neither `start_s` nor `silence_s` may be 0: no machine answers at once")]
+    AtOnce,
     /// Limits within which nothing runs.
     #[error(
         "no limit of `limits` may be 0: nothing runs within that; leave it out to have its default"
@@ -133,6 +144,9 @@ impl Config {
         }
         if !config.limits.are_sound() {
             return Err(ConfigError::Limits);
+        }
+        if config.start_s == 0 || config.silence_s == 0 {
+            return Err(ConfigError::AtOnce);
         }
         let handed = Handed::to_this_process();
         if let Some(name) = Handed::name(&config.qemu.program) {

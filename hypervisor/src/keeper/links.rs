@@ -2,30 +2,37 @@
 
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bartizan_local::aio;
-use bartizan_local::port::stream::Port;
+use bartizan_local::port::stream::{Connection, Port};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
+
+use super::owed::Owed;
 
 /// How long an end may take nothing of what waits for it: as long as the enclave waits for an answer of the verifier's. While one does, the
 /// port is not read, and the enclave cannot say that it has given the link up.
 const TAKES_NOTHING: Duration = Duration::from_secs(20);
 
 /// Serves one port, until the machine has ended or speaks another protocol. `turned` hears whether a
-/// connection is open, at its begin, and at its end.
+/// connection is open, at its begin, and at its end; `owed` whether the machine owes an answer.
 pub async fn serve(
     name: &'static str,
     port: UnixStream,
     to: &Path,
+    owed: &Owed,
     mut turned: impl FnMut(bool),
 ) -> io::Error {
     let mut port = Port::answering(port);
     loop {
         let mut connection = match port.accept().await {
-            Ok(connection) => connection,
+            Ok(connection) => Heeded { connection, owed },
             Err(error) => return error,
         };
+        owed.heard();
         turned(true);
         match UnixStream::connect(to).await {
             // How it ended is the two ends' matter.
@@ -34,7 +41,48 @@ pub async fn serve(
             }
             Err(error) => tracing::debug!(link = name, %error, "nobody is there"),
         }
+        owed.ended();
         turned(false);
+    }
+}
+
+/// A connection of the machine's, of which is noted when it was spoken to and when it spoke.
+struct Heeded<'o> {
+    connection: Connection<UnixStream>,
+    owed: &'o Owed,
+}
+
+impl AsyncRead for Heeded<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.connection).poll_read(context, into);
+        match polled {
+            Poll::Pending => self.owed.listens(),
+            Poll::Ready(_) => self.owed.heard(),
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Heeded<'_> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.owed.told();
+        Pin::new(&mut self.connection).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.connection).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.connection).poll_shutdown(context)
     }
 }
 
@@ -52,7 +100,9 @@ mod tests {
         let socket = folder.path().join("verifier.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let (inside, outside) = UnixStream::pair().unwrap();
-        tokio::spawn(async move { serve("verifier", outside, &socket, |_| ()).await });
+        tokio::spawn(
+            async move { serve("verifier", outside, &socket, &Owed::default(), |_| ()).await },
+        );
         let mut port = Port::opening(inside);
         let connection = port.open().await.unwrap();
         let (silent, _) = listener.accept().await.unwrap();
@@ -80,7 +130,10 @@ mod tests {
         let socket = folder.path().join("card.sock");
         let (inside, outside) = UnixStream::pair().unwrap();
         let path = socket.clone();
-        let serving = tokio::spawn(async move { serve("card", outside, &path, |_| ()).await });
+        let serving =
+            tokio::spawn(
+                async move { serve("card", outside, &path, &Owed::default(), |_| ()).await },
+            );
         let mut port = Port::opening(inside);
         let mut connection = port.open().await.unwrap();
         assert_eq!(connection.read(&mut [0]).await.unwrap(), 0);

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::command_line::{Arguments, build};
 use super::config::Config;
+use super::owed::Owed;
 use super::status::Status;
 use super::{group, image, links};
 use crate::cgroup::{Cgroup, CgroupError};
@@ -60,6 +61,9 @@ pub enum RunError {
     /// It did not come up.
     #[error("the enclave opened no link to its card within {0:?}")]
     Hangs(Duration),
+    /// It came up, and answers no more.
+    #[error("the enclave has not answered its hypervisor for {0:?}")]
+    Silent(Duration),
     /// It broke a port's protocol.
     #[error("the enclave's port failed: {0}")]
     Port(io::Error),
@@ -108,6 +112,7 @@ impl Machine {
         let mut qemu = self.start(group, &their_console, theirs)?;
         drop((their_console, their_card, their_hypervisor, their_verifier));
         let opened = Notify::new();
+        let [by_card, by_hypervisor, by_verifier] = [(); 3].map(|()| Owed::default());
         let to = &self.config.links;
         let patience = Duration::from_secs(self.config.start_s.into());
         let watching = async {
@@ -115,18 +120,21 @@ impl Machine {
                 return RunError::Hangs(patience);
             }
             up();
-            std::future::pending().await
+            // What the card or the verifier says need not be answered at once.
+            let patience = Duration::from_secs(self.config.silence_s.into());
+            by_hypervisor.for_long(patience).await;
+            RunError::Silent(patience)
         };
         let serving = async {
             tokio::select! {
-                error = links::serve("card", card, &to.card, |open| {
+                error = links::serve("card", card, &to.card, &by_card, |open| {
                     opened.notify_one();
                     self.status.link(|links| links.card = open);
                 }) => error,
-                error = links::serve("hypervisor", hypervisor, &to.hypervisor, |open| {
+                error = links::serve("hypervisor", hypervisor, &to.hypervisor, &by_hypervisor, |open| {
                     self.status.link(|links| links.hypervisor = open);
                 }) => error,
-                error = links::serve("verifier", verifier, &to.verifier, |open| {
+                error = links::serve("verifier", verifier, &to.verifier, &by_verifier, |open| {
                     self.status.link(|links| links.verifier = open);
                 }) => error,
             }

@@ -9,6 +9,7 @@ use crate::daemon::{Daemon, Recipe};
 use crate::launcher::{Booted, Launcher};
 use crate::layout::{Layout, text};
 use crate::operator::Operator;
+use crate::process::Process;
 
 /// A running host. Dropped, every guest and daemon of it ends.
 #[derive(Debug)]
@@ -53,6 +54,18 @@ impl Host {
             kept,
             author,
         )?;
+        Self::begin(layout, users, operator, releases, configs, (name, kept))
+    }
+
+    /// Boots and enrols one that was prepared.
+    pub(super) fn begin(
+        layout: &Layout,
+        users: Users,
+        operator: Operator,
+        releases: Releases,
+        configs: Configs,
+        (name, kept): (&str, Option<&Kept>),
+    ) -> Result<Self> {
         releases.sign(layout, &configs, [1, 1])?;
         releases.register()?;
         let (launcher, booted) = Launcher::start(layout, &releases.base(), &releases.public_key())?;
@@ -83,6 +96,15 @@ impl Host {
     #[must_use]
     pub fn keeper(&self) -> Daemon {
         Daemon::Launched(self.launcher.daemon("bartizan-keeper"))
+    }
+
+    /// The QEMU of its enclave; there must be one.
+    pub fn enclave(&self) -> Result<Process> {
+        let keeper = Process::of(self.keeper().pid()?)?;
+        match keeper.children()?.as_slice() {
+            [qemu] => Ok(*qemu),
+            other => bail!("the keeper has not one process but {other:?}"),
+        }
     }
 }
 

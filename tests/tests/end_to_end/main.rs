@@ -7,6 +7,7 @@ mod agreement;
 mod asked;
 mod boot;
 mod compromised;
+mod contained;
 mod decoy;
 mod devices_lost;
 mod forks;
@@ -60,6 +61,7 @@ fn groups() -> Vec<Group> {
         beside(survival::CASES),
         beside(network::CASES),
         beside(large::CASES),
+        beside(contained::CASES),
         beside(running::CASES),
         beside(runbooks::CASES),
         beside(renewal::CASES),

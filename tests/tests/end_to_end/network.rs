@@ -2,6 +2,7 @@
 
 mod attacks;
 mod clients;
+mod hangs;
 mod isolation;
 mod killed;
 mod names;
@@ -33,6 +34,14 @@ pub(crate) const CASES: &[Case] = &[
     (
         "network::while_the_enclave_is_away_rules_say_what_goes_on",
         killed::enclave_is_away,
+    ),
+    (
+        "network::while_the_enclaves_link_is_silent_rules_say_what_goes_on",
+        hangs::link_is_silent,
+    ),
+    (
+        "network::the_enclaves_machine_that_hangs_is_started_anew",
+        hangs::machine_stands_still,
     ),
     ("network::each_that_is_killed_is_back", killed::each_is_back),
     (

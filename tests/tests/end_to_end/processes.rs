@@ -86,7 +86,7 @@ fn table_says_what_is(world: &mut World) -> Result<()> {
         ("QEMU", qemu),
         ("measurer", Process::of_json(&shown["measurer_pid"])?),
         ("keeper", keeper),
-        ("QEMU of the enclave", enclave::qemu(keeper)?),
+        ("QEMU of the enclave", stack.host.enclave()?),
         ("verifier", Process::of(stack.verifier.pid()?)?),
     ];
     let links = links::by_program()?;

@@ -5,21 +5,31 @@
 //!                        ├─► up ──► enclave ──► down ──► devices
 //!   devices ─────────────┘
 //! ```
+//!
+//! Known attack: the enclave hangs, with its link open, and flows wait for it. It is pinged, and one that says nothing for [`SILENCE`] is
+//! gone: with the relay devices' link ends, and their flows follow what was decided for that. Its machine is the keeper's to start anew.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bartizan_attestation::host::{FROM_ENCLAVE_FRAME, FromEnclave, TO_ENCLAVE_FRAME, ToEnclave};
 use bartizan_local::flow::ToDevices;
 use bartizan_local::{FrameError, aio, decode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
 
 use super::devices;
 use crate::daemon::running::{Boots, changes};
 
 /// Messages that wait in each direction; who has more waits as well.
 const WAITING: usize = 64;
+/// How often the enclave is pinged.
+const PING: Duration = Duration::from_secs(1);
+/// How long it may say nothing: under emulation a handshake of another link keeps it busy for a second. Time in which nobody listens, since
+/// devices take nothing, does not count.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// Why a relay has ended.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +43,9 @@ pub(super) enum RelayError {
     /// What it showed when the link was opened is over.
     #[error("the certificate that it was opened with has ended; another link is opened")]
     CertificateEnded,
+    /// It does not answer.
+    #[error("it says nothing for {SILENCE:?}")]
+    Silent,
     /// The daemon ends.
     #[error("nobody follows guests any more")]
     Ending,
@@ -51,6 +64,7 @@ pub(super) async fn run(
         error = write(writer, to_enclave) => error,
         error = read(reader, down) => error,
         () = tell_guests(running, up.clone()) => RelayError::Ending,
+        () = ping(up.clone()) => RelayError::Ending,
         never = devices::keep(decisions, up, to_devices) => match never {},
     }
 }
@@ -69,7 +83,12 @@ async fn write(
 
 async fn read(mut enclave: impl AsyncRead + Unpin, down: mpsc::Sender<ToDevices>) -> RelayError {
     loop {
-        match aio::read_frame(&mut enclave, FROM_ENCLAVE_FRAME).await {
+        let Ok(said) = timeout(SILENCE, aio::read_frame(&mut enclave, FROM_ENCLAVE_FRAME)).await
+        else {
+            return RelayError::Silent;
+        };
+        match said {
+            Ok(FromEnclave::Pong) => {}
             Ok(FromEnclave::ForDevices(bytes)) => match decode(&bytes) {
                 Ok(saying) => {
                     // Taken for as long as there is a relay, by devices or in vain.
@@ -79,6 +98,13 @@ async fn read(mut enclave: impl AsyncRead + Unpin, down: mpsc::Sender<ToDevices>
             },
             Err(error) => return error.into(),
         }
+    }
+}
+
+/// Pings, for as long as somebody writes.
+async fn ping(up: mpsc::Sender<ToEnclave>) {
+    while up.send(ToEnclave::Ping).await.is_ok() {
+        sleep(PING).await;
     }
 }
 

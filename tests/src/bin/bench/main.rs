@@ -7,6 +7,7 @@
 mod card;
 mod commit;
 mod echo;
+mod enclave;
 mod exchange;
 mod hashes;
 mod rate;
@@ -43,6 +44,8 @@ enum Suite {
     Memory,
     /// Signatures and certificates of the vaults, the measured boot, handshakes.
     Card,
+    /// The enclave's machine: its start, a decision, its size.
+    Enclave,
 }
 
 fn main() -> Result<()> {
@@ -50,6 +53,7 @@ fn main() -> Result<()> {
     let outcomes = match arguments.suite {
         Suite::Memory => memory(&arguments.case)?,
         Suite::Card => card::run(&arguments.case)?,
+        Suite::Enclave => enclave::run(&arguments.case)?,
     };
     for outcome in &outcomes {
         print!("{outcome}");

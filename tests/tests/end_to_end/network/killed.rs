@@ -6,7 +6,6 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use bartizan_tests::daemon::Daemon;
 use bartizan_tests::network::{Kept, Patience, SOON, WEB};
-use bartizan_tests::process::Process;
 use bartizan_tests::stack::Stack;
 use serde_json::{Value, json};
 
@@ -14,10 +13,10 @@ use super::Networked;
 use crate::world::World;
 
 /// The client gives no connection up while somebody is away.
-const LONG: Patience = Patience { seconds: 120 };
+pub(super) const LONG: Patience = Patience { seconds: 120 };
 
 /// Pages go on while nobody decides; echoes do not.
-fn rules() -> Value {
+pub(super) fn rules() -> Value {
     let rule = |name: &str, unavailable: &str, network: Value| json!({ "name": name, "effect": "allow", "on_unavailable": unavailable, "network": network });
     json!([
         rule(
@@ -49,7 +48,7 @@ pub(super) fn enclave_is_away(world: &mut World) -> Result<()> {
     kept.close(networked.client)
 }
 
-fn while_away(networked: &mut Networked<'_>, kept: &Kept) -> Result<()> {
+pub(super) fn while_away(networked: &mut Networked<'_>, kept: &Kept) -> Result<()> {
     let began = Instant::now();
     while networked.echo()? {
         ensure!(began.elapsed() < SOON, "echoes, which nobody decides on");
@@ -97,10 +96,7 @@ pub(super) fn each_is_back(world: &mut World) -> Result<()> {
 
 /// Its QEMU: the keeper starts another, whose keys are certified anew.
 fn enclaves_machine_is_killed(networked: &mut Networked<'_>, kept: &Kept) -> Result<()> {
-    let keeper = Process::of(networked.stack.host.keeper().pid()?)?;
-    let [qemu] = keeper.children()?[..] else {
-        anyhow::bail!("the keeper has not one process");
-    };
+    let qemu = networked.stack.host.enclave()?;
     let ended = qemu.end()?;
     qemu.kill()?;
     ended.wait(SOON)?;
@@ -108,7 +104,7 @@ fn enclaves_machine_is_killed(networked: &mut Networked<'_>, kept: &Kept) -> Res
 }
 
 /// The connection is answered as it was, what a rule allows begins, and what none does, does not.
-fn back(networked: &mut Networked<'_>, kept: &Kept, who: &str) -> Result<()> {
+pub(super) fn back(networked: &mut Networked<'_>, kept: &Kept, who: &str) -> Result<()> {
     let began = Instant::now();
     while !networked.echo()? {
         ensure!(began.elapsed() < SOON, "{who}: nothing is decided again");

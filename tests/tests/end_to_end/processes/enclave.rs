@@ -17,19 +17,11 @@ const MAPS_GUESTS: &[&str] = &[
     "bartizan-measurer",
 ];
 
-/// The enclave's QEMU, by what started it.
-pub(super) fn qemu(keeper: Process) -> Result<Process> {
-    match keeper.children()?.as_slice() {
-        [qemu] => Ok(*qemu),
-        other => bail!("the keeper has not one process but {other:?}"),
-    }
-}
-
 /// By /proc of every process of the machine.
 pub(super) fn ram_is_its_own(world: &mut World) -> Result<()> {
     let (stack, _) = world.web()?;
     let keeper = Process::of(stack.host.keeper().pid()?)?;
-    let qemu = qemu(keeper)?;
+    let qemu = stack.host.enclave()?;
     let anonymous = |process: Process| {
         let maps = process.mappings()?;
         let of_ram = maps.iter().filter(|mapping| mapping.size() == RAM);

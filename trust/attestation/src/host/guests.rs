@@ -34,6 +34,9 @@ pub enum ToEnclave {
     /// Devices are gone: what they asked is not waited for any more.
     #[n(5)]
     DevicesGone,
+    /// Whether it is there. Answer: [`FromEnclave::Pong`], whatever else it has to say.
+    #[n(6)]
+    Ping,
 }
 
 /// What the enclave says.
@@ -42,6 +45,9 @@ pub enum FromEnclave {
     /// For devices: the contents of a frame.
     #[n(0)]
     ForDevices(#[n(0)] ByteVec),
+    /// It is there.
+    #[n(1)]
+    Pong,
 }
 
 /// A guest that runs.

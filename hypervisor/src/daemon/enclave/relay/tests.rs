@@ -77,7 +77,7 @@ impl Rig {
                     .await
                     .unwrap()
                 {
-                    ToEnclave::DevicesThere => {}
+                    ToEnclave::DevicesThere | ToEnclave::Ping => {}
                     heard => return heard,
                 }
             }
@@ -189,4 +189,65 @@ async fn an_enclave_that_speaks_to_absent_devices_is_heard_on() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// An enclave of which nothing is heard but that it takes what it is told.
+async fn takes_all(enclave: &mut DuplexStream, mut answer: impl FnMut(&ToEnclave) -> bool) {
+    loop {
+        // The relay's end is for others to tell of.
+        let Ok(heard) = aio::read_frame(enclave, TO_ENCLAVE_FRAME).await else {
+            return std::future::pending().await;
+        };
+        if answer(&heard) {
+            aio::write_frame(enclave, &FromEnclave::Pong, FROM_ENCLAVE_FRAME)
+                .await
+                .unwrap();
+        }
+    }
+}
+
+/// Known attack: the enclave hangs, and devices wait for its answers for ever.
+#[tokio::test(start_paused = true)]
+async fn an_enclave_that_says_nothing_is_gone_and_devices_hear_it() {
+    let began = tokio::time::Instant::now();
+    let mut rig = Rig::new(&[]);
+    let mut device = rig.device().await;
+    let relay = &mut rig.relay;
+    let ended = tokio::select! {
+        ended = relay => ended.unwrap(),
+        () = takes_all(&mut rig.enclave, |_| false) => unreachable!(),
+    };
+    assert!(matches!(ended, RelayError::Silent), "{ended}");
+    assert_eq!(began.elapsed().as_secs(), SILENCE.as_secs());
+    let heard = aio::read_frame::<ToDevices>(&mut device, MAX_FRAME).await;
+    assert!(matches!(heard, Err(FrameError::Closed)));
+}
+
+/// The same, where it takes nothing either: whoever tells it waits.
+#[tokio::test(start_paused = true)]
+async fn an_enclave_that_takes_nothing_is_gone() {
+    let many: Vec<_> = (0..200).map(|vm| (vm, 1)).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let running = watch::Sender::new(boots(&many));
+    let (_enclave, theirs) = tokio::io::duplex(64);
+    let socket = folder.path().join("nobody.sock");
+    let ended = run(theirs, running.subscribe(), socket).await;
+    assert!(matches!(ended, RelayError::Silent), "{ended}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_enclave_that_answers_is_there() {
+    let mut rig = Rig::new(&[]);
+    let mut pings = 0;
+    let answering = takes_all(&mut rig.enclave, |heard| {
+        let is_ping = *heard == ToEnclave::Ping;
+        pings += u32::from(is_ping);
+        is_ping
+    });
+    let hour = Duration::from_secs(3600);
+    tokio::select! {
+        ended = &mut rig.relay => panic!("{}", ended.unwrap()),
+        never = timeout(hour, answering) => assert!(never.is_err()),
+    }
+    assert!(pings > 3000, "{pings}");
 }

@@ -1,0 +1,79 @@
+//! The smallest RAM that the enclave's channel comes up in, and what its machine is started from, beside those of a machine that does nothing.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use bartizan_measuring::{Better, Outcome};
+
+use super::SUITE;
+use super::machine::Machines;
+use super::start::MEMORY_MIB;
+
+pub(super) const MEMORY: &str = "smallest_memory";
+pub(super) const IMAGE: &str = "image_size";
+/// In MiB: how finely it is looked.
+const STEP_MIB: u32 = 4;
+
+pub(super) fn memory(machines: &Machines) -> Result<Outcome> {
+    eprintln!("\u{25b8} {MEMORY}");
+    let of_enclave = smallest(|mib| Ok(machines.until_channel(mib)?.is_some()))?;
+    let of_bare = smallest(|mib| Ok(machines.until_init(mib)?.is_some()))?;
+    eprintln!("\u{2713} {MEMORY}");
+    let reference = "the same kernel until a first process says that it is there";
+    Ok(outcome(
+        MEMORY,
+        of_enclave.into(),
+        (reference, of_bare.into()),
+        1.2,
+    ))
+}
+
+pub(super) fn image(machines: &Machines) -> Result<Outcome> {
+    let size = |folder: &Path| -> Result<f64> {
+        let of = |name| anyhow::Ok(fs::metadata(folder.join(name))?.len());
+        let bytes = u32::try_from(of("kernel")? + of("image")?)?;
+        Ok(f64::from(bytes) / f64::from(1 << 20))
+    };
+    let of_enclave = size(&machines.layout.enclave)?;
+    let of_bare = size(&machines.layout.bare_enclave)?;
+    let reference = "the same kernel and drivers with a first process that does nothing";
+    Ok(outcome(IMAGE, of_enclave, (reference, of_bare), 1.5))
+}
+
+/// The smallest that is enough, where more is.
+fn smallest(mut is_enough: impl FnMut(u32) -> Result<bool>) -> Result<u32> {
+    let (mut too_little, mut enough) = (0, MEMORY_MIB / STEP_MIB);
+    let all = is_enough(MEMORY_MIB)?;
+    all.then_some(()).context("the default is not enough")?;
+    while enough - too_little > 1 {
+        let middle = too_little.midpoint(enough);
+        match is_enough(middle * STEP_MIB)? {
+            true => enough = middle,
+            false => too_little = middle,
+        }
+    }
+    Ok(enough * STEP_MIB)
+}
+
+fn outcome(
+    case: &'static str,
+    value: f64,
+    (reference, reference_value): (&'static str, f64),
+    goal: f64,
+) -> Outcome {
+    Outcome {
+        suite: SUITE,
+        case,
+        value,
+        unit: "MiB",
+        reference,
+        reference_value,
+        ratio: value / reference_value,
+        better: Better::Lower,
+        goal,
+        rounds: 1,
+        spread: 0.0,
+        parts: Vec::new(),
+    }
+}
