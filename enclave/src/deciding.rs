@@ -15,7 +15,6 @@ mod isolation;
 mod names;
 mod verdict;
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Instant;
@@ -53,6 +52,8 @@ pub struct Decider {
 pub const ANY_BOOT: u64 = 0;
 /// Most VMs of which it is remembered what they are taken for; what is not remembered is taken for nothing.
 const MAX_REMEMBERED: usize = 4096;
+/// What the indexes of all guests' policies may take together, in bytes: this machine's memory is as much as it is.
+const MAX_INDEXES: usize = Compiled::MAX_INDEX;
 
 impl Decider {
     /// No policies, no guests: everything is denied.
@@ -67,20 +68,31 @@ impl Decider {
         self.set
     }
 
-    /// Whether the policies of each guest can be held together.
+    /// Whether the policies of each guest can be held together, and those of all guests beside one another.
+    ///
+    /// Known attack: a set that no single guest's limit refuses has the enclave run out of memory, and is restored when it is started again.
     ///
     /// # Errors
     ///
-    /// Those of some guest cannot.
+    /// They cannot.
     pub fn check(&self, policies: &[Policy]) -> Result<(), TooLarge> {
         let mut guests = self.guests.values();
-        guests.try_for_each(|guest| guest.compile(policies).map(drop))
+        let left = guests.try_fold(MAX_INDEXES, |left, guest| {
+            let compiled = guest.compile(policies, left)?;
+            Ok(left.saturating_sub(compiled.index_bytes()))
+        });
+        left.map(drop)
     }
 
-    /// Has a set of policies rule: answers the epochs that begin. A guest whose policies cannot be held together is denied everything.
+    /// Has a set of policies rule: answers the epochs that begin. A guest whose policies cannot be held together, or beside those of the
+    /// others, is denied everything.
     pub fn rule(&mut self, set: u64, policies: Vec<Policy>) -> Vec<GuestEpoch> {
+        // What ruled makes room first: nothing is decided in between.
+        self.guests.values_mut().for_each(WatchedGuest::forget);
+        let mut left = MAX_INDEXES;
         for guest in self.guests.values_mut() {
-            guest.compile_or_deny(&policies);
+            guest.compile_or_deny(&policies, left);
+            left = left.saturating_sub(guest.index_bytes());
         }
         (self.set, self.policies) = (set, policies);
         self.epochs()
@@ -102,7 +114,7 @@ impl Decider {
         {
             guest.is_taken_for(*trust);
         }
-        guest.compile_or_deny(&self.policies);
+        guest.compile_or_deny(&self.policies, self.left());
         let segment = guest.segment().map(str::to_owned);
         self.guests.insert(boot, guest);
         let mut begun = self.segment_changed(segment.as_deref());
@@ -138,23 +150,15 @@ impl Decider {
 
     /// What a guest is taken for now. Answers the epoch that begins, if that is something else.
     pub fn trusts(&mut self, boot: GuestBoot, trust: Trust) -> Option<GuestEpoch> {
-        let known = self.taken_for.len();
-        match self.taken_for.entry(boot.vm) {
-            Entry::Occupied(mut before) => {
-                if before.get().0 <= boot.boot {
-                    before.insert((boot.boot, trust));
-                }
-            }
-            Entry::Vacant(new) if known < MAX_REMEMBERED => {
-                new.insert((boot.boot, trust));
-            }
-            Entry::Vacant(_) => {}
-        }
+        self.remember(boot, trust);
         let guest = self.guests.get_mut(&boot)?;
         if !guest.is_taken_for(trust) {
             return None;
         }
-        guest.compile_or_deny(&self.policies);
+        guest.forget();
+        let left = self.left();
+        let guest = self.guests.get_mut(&boot)?;
+        guest.compile_or_deny(&self.policies, left);
         self.last_state += 1;
         guest.changed(self.last_state);
         self.epoch(boot)
@@ -338,6 +342,28 @@ impl Decider {
             guests: &self.guests,
             network: guest.network(),
             names: guest.names(),
+        }
+    }
+
+    /// What is left for the index of one guest more, in bytes.
+    fn left(&self) -> usize {
+        let taken = self.guests.values().map(WatchedGuest::index_bytes);
+        MAX_INDEXES.saturating_sub(taken.sum())
+    }
+
+    /// What the newest boot of a VM is taken for. Where there is no room, it takes that of a VM that does not run.
+    fn remember(&mut self, boot: GuestBoot, trust: Trust) {
+        if self.taken_for.len() >= MAX_REMEMBERED && !self.taken_for.contains_key(&boot.vm) {
+            let running: BTreeSet<_> = self.guests.keys().map(|running| running.vm).collect();
+            let mut others = self.taken_for.keys();
+            let Some(other) = others.find(|vm| !running.contains(*vm)).copied() else {
+                return;
+            };
+            self.taken_for.remove(&other);
+        }
+        let newest = self.taken_for.entry(boot.vm).or_insert((boot.boot, trust));
+        if newest.0 <= boot.boot {
+            *newest = (boot.boot, trust);
         }
     }
 

@@ -58,13 +58,24 @@ impl WatchedGuest {
             .map(|network| network.segment.as_str())
     }
 
-    pub(super) fn compile(&self, policies: &[Policy]) -> Result<Compiled, TooLarge> {
-        Compiled::of(policies, &self.guest)
+    pub(super) fn compile(&self, policies: &[Policy], left: usize) -> Result<Compiled, TooLarge> {
+        Compiled::of_within(policies, &self.guest, left)
+    }
+
+    /// No policy rules it any more: everything is denied.
+    pub(super) fn forget(&mut self) {
+        self.compiled = Compiled::of(&[], &self.guest);
+    }
+
+    /// What the index of its policies takes, in bytes.
+    pub(super) fn index_bytes(&self) -> usize {
+        let compiled = self.compiled.as_ref();
+        compiled.map_or(0, Compiled::index_bytes)
     }
 
     /// Where the policies cannot be held together everything is denied.
-    pub(super) fn compile_or_deny(&mut self, policies: &[Policy]) {
-        self.compiled = self.compile(policies);
+    pub(super) fn compile_or_deny(&mut self, policies: &[Policy], left: usize) {
+        self.compiled = self.compile(policies, left);
         if let Ok(compiled) = &self.compiled {
             self.names.classify(compiled);
         }

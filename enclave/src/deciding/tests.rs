@@ -341,3 +341,5 @@ fn nothing_is_in_force_before_it_is_known_who_runs() {
     decider.only(|_| false);
     assert_eq!(decider.in_force(), 1);
 }
+
+mod bounds;

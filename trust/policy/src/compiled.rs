@@ -30,6 +30,7 @@ pub struct Compiled {
     resolvers: Box<[IpAddr]>,
     /// Whether a policy selects the guest.
     any: bool,
+    index_bytes: usize,
 }
 
 /// Hosts' names to which all rules of a guest are alike: of one class, one name is as good as another.
@@ -53,7 +54,7 @@ pub enum TooLarge {
     Values,
     /// Their index would take too much memory or time.
     #[error(
-        "the index of a guest's policies would take more than {} MiB, or too long: use fewer ranges that overlap",
+        "the index of a guest's policies, or those of all guests of its host together, would take more than {} MiB, or too long: use fewer ranges that overlap",
         BUDGET.bytes >> 20
     )]
     Index,
@@ -100,19 +101,37 @@ impl Named {
 }
 
 impl Compiled {
+    /// What an index may take, in bytes.
+    pub const MAX_INDEX: usize = BUDGET.bytes;
+
     /// Compiles those of the policies that select a guest.
     pub fn of(policies: &[Policy], guest: &Guest) -> Result<Self, TooLarge> {
+        Self::of_within(policies, guest, Self::MAX_INDEX)
+    }
+
+    /// The same, where so many bytes are left for its index.
+    pub fn of_within(policies: &[Policy], guest: &Guest, left: usize) -> Result<Self, TooLarge> {
         let policies = selecting(policies, guest);
-        let mut budget = BUDGET;
+        let bytes = left.min(Self::MAX_INDEX);
+        let mut budget = Budget { bytes, ..BUDGET };
         let mut rules = |kind| Rules::of(&policies, kind, &mut budget);
+        let (exec, file) = (rules(Kind::Exec)?, rules(Kind::File)?);
+        let (network, syscall) = (rules(Kind::Network)?, rules(Kind::Syscall)?);
         Ok(Self {
-            exec: rules(Kind::Exec)?,
-            file: rules(Kind::File)?,
-            network: rules(Kind::Network)?,
-            syscall: rules(Kind::Syscall)?,
+            exec,
+            file,
+            network,
+            syscall,
             resolvers: resolvers(&policies),
             any: !policies.is_empty(),
+            index_bytes: bytes - budget.bytes,
         })
+    }
+
+    /// What its index takes, in bytes.
+    #[must_use]
+    pub const fn index_bytes(&self) -> usize {
+        self.index_bytes
     }
 
     /// Decides a request of that guest.
