@@ -1,9 +1,9 @@
 //! Two guests on one segment, and who decides on their flows.
 
 mod cutting;
-mod decider;
-mod guest;
+pub(crate) mod decider;
+pub(crate) mod guest;
 mod judging;
 #[path = "../../../src/net/sample.rs"]
-mod sample;
+pub(crate) mod sample;
 mod spoofing;
