@@ -88,9 +88,7 @@ impl<'m> Pieces<'m> {
             if len > left {
                 return Ok(false);
             }
-            let start = into.len();
-            into.resize(start + len, 0);
-            ram.read_slice(into.get_mut(start..).unwrap_or_default(), at)?;
+            ram.write_all_volatile_to(at, into, len)?;
             left -= len;
         }
         Ok(self.seen < MAX_DESCRIPTORS)

@@ -19,6 +19,7 @@ mod fallback;
 mod key;
 mod pick_up;
 mod record;
+mod slots;
 mod table;
 mod tcp;
 mod verdicts;
