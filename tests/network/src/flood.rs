@@ -1,11 +1,11 @@
 //! What other guests move while one floods the host with new flows, against what they move while it burns as much of the processors.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use bartizan_measuring::{Outcome, Samples, rounds};
 
 use crate::frame::data;
@@ -31,7 +31,9 @@ const BURN: u8 = 2;
 struct Hostile {
     does: AtomicU8,
     /// Of a burner's processor time, in thousandths.
-    share: std::sync::atomic::AtomicU64,
+    share: AtomicU64,
+    /// How many frames it has sent, each of a flow of its own.
+    sent: AtomicU64,
 }
 
 pub(crate) fn run(case: &'static str) -> Result<Outcome> {
@@ -44,7 +46,8 @@ pub(crate) fn run(case: &'static str) -> Result<Outcome> {
     floods.prepare(&data(3, 4, SIZE))?;
     let hostile = Arc::new(Hostile {
         does: AtomicU8::new(REST),
-        share: std::sync::atomic::AtomicU64::new(0),
+        share: AtomicU64::new(0),
+        sent: AtomicU64::new(0),
     });
     // Its vCPU: sends, or does as much without sending.
     let vcpu = Arc::clone(&hostile);
@@ -55,9 +58,10 @@ pub(crate) fn run(case: &'static str) -> Result<Outcome> {
         loop {
             match vcpu.does.load(Ordering::Acquire) {
                 FLOOD => {
-                    let done = floods
-                        .send_new(128, &mut numbers)
-                        .and_then(|_| flooded.receive());
+                    let done = floods.send_new(128, &mut numbers).and_then(|sent| {
+                        vcpu.sent.fetch_add(sent.into(), Ordering::Relaxed);
+                        flooded.receive()
+                    });
                     if let Err(error) = done {
                         eprintln!("the flood ended: {error}");
                         return;
@@ -76,6 +80,7 @@ pub(crate) fn run(case: &'static str) -> Result<Outcome> {
     let (mut ours, mut theirs) = (Samples::default(), Samples::default());
     rounds(case, WARM_UP, ROUNDS, |counts| {
         let before = (Instant::now(), used()?);
+        let sent = hostile.sent.load(Ordering::Relaxed);
         hostile.does.store(FLOOD, Ordering::Release);
         let flooded = carry(&mut from, &mut to)?;
         let share = (used()? - before.1).as_secs_f64() / before.0.elapsed().as_secs_f64();
@@ -87,6 +92,8 @@ pub(crate) fn run(case: &'static str) -> Result<Outcome> {
         hostile
             .share
             .store((share * 1000.0) as u64, Ordering::Release);
+        let flood = hostile.sent.load(Ordering::Relaxed) - sent;
+        ensure!(flood > 10_000, "that was no flood: {flood} frames");
         hostile.does.store(BURN, Ordering::Release);
         let burnt = carry(&mut from, &mut to)?;
         hostile.does.store(REST, Ordering::Release);
@@ -96,6 +103,8 @@ pub(crate) fn run(case: &'static str) -> Result<Outcome> {
         }
         Ok(())
     })?;
+    let sent = hostile.sent.load(Ordering::Relaxed);
+    eprintln!("  {sent} frames, each of a flow of its own, were the flood");
     Ok(outcome(
         case,
         0.8,

@@ -4,7 +4,9 @@
 //! (SipHash), so that nobody can choose flows that lie in one place.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use hashbrown::HashTable;
 
 use super::entry::Entry;
 use super::key::Key;
@@ -12,25 +14,43 @@ use super::key::Key;
 /// All of one guest.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
-    /// Of each key, its slot.
-    places: HashMap<Key, usize>,
-    slots: Vec<Option<(Key, Entry)>>,
+    /// The slots of flows, by their keys' hashes: small, so that a cache has room for it.
+    places: HashTable<u32>,
+    slots: Slots,
     /// Slots without a flow.
-    free: Vec<usize>,
+    free: Vec<u32>,
     /// The slot that was found last, whatever is in it by now.
-    last: Cell<usize>,
+    last: Cell<u32>,
+    hasher: RandomState,
+}
+
+#[derive(Debug, Default)]
+struct Slots(Vec<Option<(Key, Entry)>>);
+
+impl Slots {
+    fn get(&self, place: u32) -> Option<&(Key, Entry)> {
+        self.0.get(place as usize)?.as_ref()
+    }
+
+    fn get_mut(&mut self, place: u32) -> Option<&mut Option<(Key, Entry)>> {
+        self.0.get_mut(place as usize)
+    }
+
+    fn has(&self, place: u32, key: &Key) -> bool {
+        self.get(place).is_some_and(|(of, _)| of == key)
+    }
 }
 
 impl Entries {
     pub(super) fn get(&self, key: &Key) -> Option<&Entry> {
-        let slot = self.slots.get(self.find(key)?)?;
-        slot.as_ref().map(|(_, entry)| entry)
+        let (_, entry) = self.slots.get(self.find(key)?)?;
+        Some(entry)
     }
 
     pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut Entry> {
         let place = self.find(key)?;
-        let slot = self.slots.get_mut(place)?;
-        slot.as_mut().map(|(_, entry)| entry)
+        let (_, entry) = self.slots.get_mut(place)?.as_mut()?;
+        Some(entry)
     }
 
     pub(super) fn contains_key(&self, key: &Key) -> bool {
@@ -40,26 +60,40 @@ impl Entries {
     /// Enters a flow, in the place of the one that has its key.
     pub(super) fn insert(&mut self, key: Key, entry: Entry) {
         self.remove(&key);
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() - 1
-        });
-        if let Some(slot) = self.slots.get_mut(place) {
-            *slot = Some((key, entry));
-            self.places.insert(key, place);
-            self.last.set(place);
-        }
+        let flow = Some((key, entry));
+        let place = match self.free.pop() {
+            Some(place) => {
+                if let Some(slot) = self.slots.get_mut(place) {
+                    *slot = flow;
+                }
+                place
+            }
+            None => {
+                // INVARIANT: there are no more flows than a guest's limits allow.
+                let Ok(place) = u32::try_from(self.slots.0.len()) else {
+                    return;
+                };
+                self.slots.0.push(flow);
+                place
+            }
+        };
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let of = |place: &u32| slots.get(*place).map_or(0, |(key, _)| hasher.hash_one(key));
+        self.places.insert_unique(hasher.hash_one(key), place, of);
+        self.last.set(place);
     }
 
     pub(super) fn remove(&mut self, key: &Key) -> Option<Entry> {
-        let place = self.places.remove(key)?;
+        let (slots, hash) = (&self.slots, self.hasher.hash_one(key));
+        let found = self.places.find_entry(hash, |place| slots.has(*place, key));
+        let (place, _) = found.ok()?.remove();
         self.free.push(place);
         let (_, entry) = self.slots.get_mut(place)?.take()?;
         Some(entry)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Key, &Entry)> {
-        let flows = self.slots.iter().flatten();
+        let flows = self.slots.0.iter().flatten();
         flows.map(|(key, entry)| (key, entry))
     }
 
@@ -71,14 +105,15 @@ impl Entries {
         self.places.is_empty()
     }
 
-    fn find(&self, key: &Key) -> Option<usize> {
+    fn find(&self, key: &Key) -> Option<u32> {
         let last = self.last.get();
-        if let Some(Some((of, _))) = self.slots.get(last)
-            && of == key
-        {
+        if self.slots.has(last, key) {
             return Some(last);
         }
-        let place = *self.places.get(key)?;
+        let hash = self.hasher.hash_one(key);
+        let place = *self
+            .places
+            .find(hash, |place| self.slots.has(*place, key))?;
         self.last.set(place);
         Some(place)
     }
