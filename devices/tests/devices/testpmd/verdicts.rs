@@ -12,7 +12,7 @@ use crate::network::sample::{Station, ipv4, station, udp};
 const SENDER: u8 = 41;
 const RECEIVER: u8 = 42;
 
-/// Frames after the first one. As many are logged when they are refused: a power of two.
+/// Frames that are judged when it is known what is decided. When the last one is refused it is logged how many were: a power of two.
 const FRAMES: u32 = 64;
 /// Bytes of Ethernet's, IP's and UDP's headers.
 const HEADERS: usize = 42;
@@ -54,7 +54,7 @@ struct ByHand(NetGuest, Vec<u8>);
 
 impl FrontEnd for ByTestpmd {
     fn send(&mut self, count: u32) {
-        self.0.send(count.div_ceil(32), count.min(32), self.1);
+        self.0.send(count, self.1);
     }
 
     fn receive(&mut self, count: u32) {
@@ -119,8 +119,8 @@ impl Case {
         let decide = |(guest, allowed): &(u8, bool)| decider.decide(boot(*guest), *allowed);
         let asked = self.decided.iter().map(decide).collect();
         decider.wait_until_heard();
-        // From here on it is known what is decided.
-        sender.send(FRAMES);
+        // The first one waited for what was decided, or nobody was asked and it counts.
+        sender.send(FRAMES - u32::from(self.decided.is_empty()));
         match self.refused {
             None => {
                 for _ in 0..=FRAMES {
@@ -170,15 +170,9 @@ impl Case {
             }
         };
         assert_eq!(seen.arrived, expected);
-        // The first one waited for what was decided; what nobody is asked about is refused at once.
-        let count = if self.decided.is_empty() {
-            1 + FRAMES
-        } else {
-            FRAMES
-        };
         let refused = self
             .refused
-            .map(|(by, way, reason)| format!("{by}: way={way:?} reason={reason} refused={count}"));
+            .map(|(by, way, reason)| format!("{by}: way={way:?} reason={reason} refused={FRAMES}"));
         assert_eq!(seen.refused, Vec::from_iter(refused));
     }
 }
