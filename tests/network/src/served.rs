@@ -71,11 +71,6 @@ impl Host {
 }
 
 impl Thread {
-    /// The one that asks.
-    pub(crate) fn this() -> Self {
-        Self(gettid().as_raw_nonzero().get().unsigned_abs())
-    }
-
     /// What it has had of processors until now (proc(5), `schedstat`).
     pub(crate) fn used(self) -> Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/self/task/{}/schedstat", self.0))?;

@@ -46,8 +46,12 @@ pub(crate) fn outcome(
 
 /// What `work` takes of a processor, in this thread alone: what others take meanwhile is none of it.
 pub(crate) fn computed(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
-    let now = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime));
-    let begun = now()?;
+    let begun = processor_time()?;
     work()?;
-    Ok(now()?.saturating_sub(begun))
+    Ok(processor_time()?.saturating_sub(begun))
+}
+
+/// What this thread has had of processors until now.
+pub(crate) fn processor_time() -> Result<Duration> {
+    Ok(Duration::try_from(clock_gettime(ClockId::ThreadCPUTime))?)
 }
