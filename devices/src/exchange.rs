@@ -31,8 +31,9 @@ impl Exchange {
         let given = self.give(backend, switch);
         // Room for resets may have been made that the tx ring waited for.
         let is_waiting = taken == Stop::SwitchFull && switch.is_open();
-        backend.rings.tx.signal();
-        backend.rings.rx.signal();
+        let ram = &backend.ram.memory;
+        backend.rings.tx.signal(ram);
+        backend.rings.rx.signal(ram);
         taken == Stop::Batch || given == Stop::Batch || is_waiting
     }
 

@@ -1,11 +1,11 @@
-//! Benchmarks: on the real stack, of which `bartizan-bench` of `bartizan-tests` has the cases, and of the policy engine alone.
+//! Benchmarks: on the real stack, of which `bartizan-bench` of `bartizan-tests` has the cases; of the policy engine and of network devices alone.
 
 use std::path::Path;
 
 use anyhow::Result;
 
 use crate::demo::{Build, stage};
-use crate::{components, policy, sh};
+use crate::{components, network, policy, sh};
 
 /// Runs a suite and writes its outcomes to `json`, if that is wished.
 pub(crate) fn run(suite: &str, json: Option<&Path>, case: Option<&str>) -> Result<()> {
@@ -13,6 +13,9 @@ pub(crate) fn run(suite: &str, json: Option<&Path>, case: Option<&str>) -> Resul
         return policy::bench(json, case);
     }
     components::setup()?;
+    if suite == "network" {
+        return network::bench(json, case);
+    }
     components::demand_root("bench")?;
     let mut bench = stage(Build::Release)?.command("bartizan-bench");
     bench.arg(suite);

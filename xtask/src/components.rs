@@ -95,6 +95,10 @@ const COMPONENTS: &[Component] = &[
         program: "pkcs11-tool",
         package: "opensc",
     },
+    Component {
+        program: "dpdk-testpmd",
+        package: "dpdk-dev",
+    },
 ];
 
 /// The version of cargo-deny that `deny.toml` is written for.

@@ -16,6 +16,7 @@ mod fuzz;
 mod guest_image;
 mod kernels;
 mod layers;
+mod network;
 mod policy;
 mod progress;
 mod reproduce;
@@ -69,7 +70,7 @@ enum Command {
     /// Measure what SPECIFICATION.md promises, on the real stack in release build.
     #[command(after_help = "Example: cargo xtask bench memory --json memory.json")]
     Bench {
-        /// Which suite: memory, card, enclave, policy.
+        /// Which suite: memory, card, enclave, network, policy.
         suite: String,
         /// Write the outcomes, an array of objects, to this file.
         #[arg(long)]

@@ -36,8 +36,22 @@ pub fn deliver(
     } else {
         1
     };
-    let mut chains = Vec::new();
-    let mut offered = 0_usize;
+    let Some(first) = ring.pop(ram) else {
+        return Err(DeliverError::NoRoom);
+    };
+    let header = |buffers| packet.work.header(&packet.frame).to_bytes(buffers);
+    let takes = room(first.clone());
+    if takes >= wanted {
+        let (head, mut pieces) = (first.head_index(), Pieces::writable(first));
+        let written = pieces.write(ram, &header(1));
+        let written = written.and_then(|()| pieces.write(ram, &packet.bytes));
+        // What was written of it in vain is no frame.
+        let length = written.as_ref().map_or(0, |()| wanted);
+        ring.give_back(ram, head, u32::try_from(length).unwrap_or(0));
+        return Ok(written?);
+    }
+    let mut offered = takes;
+    let mut chains = vec![(first, takes)];
     while offered < wanted {
         let Some(chain) = (chains.len() < most).then(|| ring.pop(ram)).flatten() else {
             // Without merging, or with as many as there may be, waiting helps nothing.
@@ -49,8 +63,7 @@ pub fn deliver(
         chains.push((chain, takes));
     }
     let buffers = u16::try_from(chains.len()).unwrap_or(1);
-    let header = packet.work.header(&packet.frame).to_bytes(buffers);
-    let bytes = [header.as_slice(), &packet.bytes].concat();
+    let bytes = [header(buffers).as_slice(), &packet.bytes].concat();
     let mut left = bytes.as_slice();
     let mut used = Vec::with_capacity(chains.len());
     let mut written = Ok(());

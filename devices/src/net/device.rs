@@ -1,5 +1,6 @@
 //! One guest's network device: a thread with one epoll over QEMU's messages, kicks and its inbox.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,7 +12,7 @@ use rustix::event::{Timespec, epoll};
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 
 use super::deliver::{DeliverError, deliver};
-use super::fabric::{Plug, Segment, Station};
+use super::fabric::{Plug, Station, Stations};
 use super::flow::{Flows, Limits, Numbers, Records};
 use super::frame::Mac;
 use super::header::feature;
@@ -73,8 +74,9 @@ struct Device {
     link: Arc<Link>,
 }
 
-/// All but what QEMU says.
-pub(super) struct Core {
+/// All but what QEMU says: what a device's thread does at each of its turns. It stands by itself, so that it can be measured and tested in one
+/// thread with its guest.
+pub struct Core {
     port: Port,
     plug: Plug,
     decisions: Arc<Decisions>,
@@ -82,11 +84,35 @@ pub(super) struct Core {
     arrived: VecDeque<Packet>,
     /// For the guest, to be delivered once it has room.
     ready: VecDeque<Packet>,
+    /// What the guest sent in this turn.
+    onward: Onward,
 }
 
-impl Directory for Segment {
+/// Who is on the segment in one turn. Packets come in trains: what was asked last is known at once.
+struct Neighbours {
+    stations: Arc<Stations>,
+    last: Cell<Option<(IpAddr, Option<Mac>)>>,
+}
+
+impl Neighbours {
+    fn of(plug: &Plug) -> Self {
+        Self {
+            stations: plug.segment().stations(),
+            last: Cell::new(None),
+        }
+    }
+}
+
+impl Directory for Neighbours {
     fn whose(&self, address: IpAddr) -> Option<Mac> {
-        Self::whose(self, address)
+        match self.last.get() {
+            Some((asked, mac)) if asked == address => mac,
+            _ => {
+                let mac = self.stations.whose(address);
+                self.last.set(Some((address, mac)));
+                mac
+            }
+        }
     }
 }
 
@@ -168,7 +194,9 @@ impl Device {
 }
 
 impl Core {
-    pub(super) fn new(plug: Plug, flows: Flows, decisions: Arc<Decisions>) -> Self {
+    /// Of a guest on its segment, which whoever decides knows of from now on.
+    #[must_use]
+    pub fn new(plug: Plug, flows: Flows, decisions: Arc<Decisions>) -> Self {
         decisions.join(plug.station());
         Self {
             port: Port::new(plug.station().interface.clone(), flows),
@@ -176,33 +204,35 @@ impl Core {
             decisions,
             arrived: VecDeque::new(),
             ready: VecDeque::new(),
+            onward: Onward::default(),
         }
     }
 
     /// Moves at most a batch of packets each way. Returns whether there may be more to move at once.
-    pub(super) fn turn(&mut self, backend: &mut Backend, now: Instant) -> bool {
-        let mut onward = Onward::default();
-        self.read_mail(&mut onward, now);
-        let sends_more = self.take_sent(backend, &mut onward, now);
+    pub fn turn(&mut self, backend: &mut Backend, now: Instant) -> bool {
+        self.read_mail(now);
+        let sends_more = self.take_sent(backend, now);
         let receives_more = self.give(backend, now);
         self.port.expire(now);
         self.decisions.ask(self.port.flows.take_questions());
         self.decisions.tell(self.port.names.take_found());
         tell(&self.port.flows.take_records());
-        let lost = onward.go(&self.plug);
+        let lost = self.onward.go(&self.plug);
         if lost > 0 {
             self.port
                 .refuse(Direction::Egress, &Refusal::InboxFull, lost);
         }
-        backend.rings.tx.signal();
-        backend.rings.rx.signal();
+        let ram = &backend.ram.memory;
+        backend.rings.tx.signal(ram);
+        backend.rings.rx.signal(ram);
         sends_more || receives_more
     }
 
     /// What was decided, before any packet is looked at.
-    fn read_mail(&mut self, onward: &mut Onward, now: Instant) {
+    fn read_mail(&mut self, now: Instant) {
         let wants_packets = self.arrived.is_empty() && self.ready.is_empty();
-        let mail = self.plug.station().inbox.take(wants_packets);
+        let room = wants_packets.then(|| std::mem::take(&mut self.arrived));
+        let mail = self.plug.station().inbox.take(room);
         if let Some(isolated) = mail.isolated {
             self.port.isolate(isolated);
             if isolated {
@@ -240,7 +270,7 @@ impl Core {
         for verdict in &mail.verdicts {
             for (way, packet) in self.port.settle(verdict, now) {
                 match way {
-                    Direction::Egress => onward.add(packet),
+                    Direction::Egress => self.onward.add(packet),
                     Direction::Ingress => self.ready.push_back(packet),
                 }
             }
@@ -249,10 +279,12 @@ impl Core {
         for noted in &mail.noted {
             self.ready.extend(self.port.note(noted, now));
         }
-        self.arrived.extend(mail.packets);
+        if wants_packets {
+            self.arrived = mail.packets;
+        }
     }
 
-    fn take_sent(&mut self, backend: &mut Backend, onward: &mut Onward, now: Instant) -> bool {
+    fn take_sent(&mut self, backend: &mut Backend, now: Instant) -> bool {
         let features = backend.features();
         // A driver of an older version has another header. None of it is read.
         if features & (1 << VIRTIO_F_VERSION_1) == 0 {
@@ -260,6 +292,7 @@ impl Core {
         }
         let ram = &backend.ram.memory;
         let tx = &mut backend.rings.tx;
+        let neighbours = Neighbours::of(&self.plug);
         for _ in 0..BATCH {
             let Some(chain) = tx.pop(ram) else {
                 return false;
@@ -268,12 +301,11 @@ impl Core {
             let read = Packet::read(ram, chain, features, self.port.interface().mtu);
             // What was read is ours: the guest may have its buffer back.
             tx.give_back(ram, head, 0);
-            let segment = self.plug.segment();
             let sent = read
                 .map_err(Refusal::from)
-                .and_then(|packet| self.port.send(packet, segment, now));
+                .and_then(|packet| self.port.send(packet, &neighbours, now));
             match sent {
-                Ok(Sent::On(packet)) => onward.add(packet),
+                Ok(Sent::On(packet)) => self.onward.add(packet),
                 Ok(Sent::Answered(packet)) if self.ready.len() < BATCH => {
                     self.ready.push_back(packet);
                 }
@@ -351,6 +383,9 @@ impl Drop for Core {
     }
 }
 
+/// Most stations for which room is kept between turns.
+const KEPT: usize = 8;
+
 /// Packets that pass, by the station that each is for: one of these is woken once a turn.
 #[derive(Default)]
 struct Onward(Vec<(Mac, Vec<Packet>)>);
@@ -367,14 +402,16 @@ impl Onward {
     /// What has no room there is lost, as on any network.
     ///
     /// Returns how many had none.
-    fn go(self, plug: &Plug) -> u64 {
+    fn go(&mut self, plug: &Plug) -> u64 {
         let mut lost = 0;
-        for (mac, packets) in self.0 {
-            let station: Option<Arc<Station>> = plug.segment().station(mac);
-            if let Some(station) = station {
-                lost += station.inbox.put(packets);
+        for (mac, packets) in self.0.iter_mut().filter(|(_, packets)| !packets.is_empty()) {
+            let station: Option<Arc<Station>> = plug.segment().station(*mac);
+            match station {
+                Some(station) => lost += station.inbox.put(packets.drain(..)),
+                None => packets.clear(),
             }
         }
+        self.0.truncate(KEPT);
         lost
     }
 }

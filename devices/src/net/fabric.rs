@@ -29,11 +29,11 @@ pub struct Fabric {
 
 /// Guests that may reach one another, as far as policies let them.
 #[derive(Debug, Default)]
-pub struct Segment(RwLock<Stations>);
+pub struct Segment(RwLock<Arc<Stations>>);
 
-/// Who is there.
-#[derive(Debug, Default)]
-struct Stations {
+/// Who is there, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Stations {
     by_mac: HashMap<Mac, Arc<Station>>,
     /// Of each address: whose it is.
     by_address: HashMap<IpAddr, Mac>,
@@ -131,15 +131,16 @@ impl Segment {
         self.read().by_mac.get(&mac).cloned()
     }
 
-    /// Whose an IP address is.
+    /// Who is there now.
     #[must_use]
-    pub fn whose(&self, address: IpAddr) -> Option<Mac> {
-        self.read().by_address.get(&address).copied()
+    pub fn stations(&self) -> Arc<Stations> {
+        Arc::clone(&self.read())
     }
 
     /// Returns whether none has one of its addresses, and it is there now.
     fn add(&self, station: &Arc<Station>) -> bool {
         let mut stations = self.write();
+        let stations = Arc::make_mut(&mut stations);
         let (mac, addresses) = (Mac(station.interface.mac), addresses(&station.interface));
         let is_taken = addresses
             .iter()
@@ -155,6 +156,7 @@ impl Segment {
 
     fn remove(&self, station: &Arc<Station>) {
         let mut stations = self.write();
+        let stations = Arc::make_mut(&mut stations);
         stations.by_mac.remove(&Mac(station.interface.mac));
         for address in addresses(&station.interface) {
             stations.by_address.remove(&address);
@@ -165,12 +167,20 @@ impl Segment {
         self.read().by_mac.is_empty()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Stations> {
+    fn read(&self) -> RwLockReadGuard<'_, Arc<Stations>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Stations> {
+    fn write(&self) -> RwLockWriteGuard<'_, Arc<Stations>> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stations {
+    /// Whose an IP address is.
+    #[must_use]
+    pub fn whose(&self, address: IpAddr) -> Option<Mac> {
+        self.by_address.get(&address).copied()
     }
 }
 

@@ -14,8 +14,8 @@ pub const MAX_FRAME: usize = ETHERNET + 0xffff;
 /// A frame, and what its receiver has to do to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Packet {
-    /// What it says.
-    pub frame: Frame,
+    /// What it says. Apart, so that a packet that is handed on is not copied.
+    pub frame: Box<Frame>,
     /// What is left to the receiver.
     pub work: Work,
     /// Its bytes, from its Ethernet header on.
@@ -81,7 +81,7 @@ impl Packet {
         features: u64,
         mtu: u16,
     ) -> Result<Self, PacketError> {
-        let frame = Frame::parse(&bytes)?;
+        let frame = Box::new(Frame::parse(&bytes)?);
         let work = header.check(&frame, features, mtu)?;
         Ok(Self {
             frame,
@@ -94,7 +94,7 @@ impl Packet {
     /// A frame of the device's own, with nothing left to do.
     pub fn own(bytes: Vec<u8>) -> Result<Self, FrameError> {
         Ok(Self {
-            frame: Frame::parse(&bytes)?,
+            frame: Box::new(Frame::parse(&bytes)?),
             work: Work::Done,
             bytes,
             begun_by: None,

@@ -15,6 +15,35 @@ pub(super) struct Shares<H> {
     by: HashMap<H, usize>,
 }
 
+/// One holder's part of a pool.
+#[derive(Debug)]
+pub(super) struct Share<'s> {
+    limit: usize,
+    used: &'s mut usize,
+    has: &'s mut usize,
+}
+
+impl Share<'_> {
+    /// As [`Shares::fits`].
+    pub(super) const fn fits(&self, amount: usize) -> bool {
+        fits(self.limit, *self.used, *self.has, amount)
+    }
+
+    /// As [`Shares::add`].
+    pub(super) const fn add(&mut self, amount: usize) {
+        *self.used += amount;
+        *self.has += amount;
+    }
+}
+
+/// Whether who has so much of what is used may have so much more.
+const fn fits(limit: usize, used: usize, has: usize, amount: usize) -> bool {
+    match limit.saturating_sub(used).checked_sub(amount) {
+        Some(left) => has + amount <= left,
+        None => false,
+    }
+}
+
 impl<H: Copy + Eq + Hash> Shares<H> {
     /// Of a pool of that size, all of it free.
     pub(super) fn new(limit: usize) -> Self {
@@ -25,11 +54,18 @@ impl<H: Copy + Eq + Hash> Shares<H> {
         }
     }
 
+    /// One holder's part, to be looked up once for many.
+    pub(super) fn share(&mut self, holder: H) -> Share<'_> {
+        Share {
+            limit: self.limit,
+            used: &mut self.used,
+            has: self.by.entry(holder).or_default(),
+        }
+    }
+
     /// Whether a holder may have so much more.
     pub(super) fn fits(&self, holder: H, amount: usize) -> bool {
-        let free = self.limit.saturating_sub(self.used);
-        let left = free.checked_sub(amount);
-        left.is_some_and(|left| self.of(holder) + amount <= left)
+        fits(self.limit, self.used, self.of(holder), amount)
     }
 
     /// Takes so much for a holder, if it may have it.

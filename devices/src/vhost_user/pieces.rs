@@ -5,7 +5,9 @@
 //! between loses what was to be written and nothing else.
 
 use virtio_queue::DescriptorChain;
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{
+    Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryError, GuestMemoryMmap, WriteVolatile,
+};
 
 /// Most descriptors that are looked at in one chain: Linux uses at most 19 for 64 KiB.
 const MAX_DESCRIPTORS: usize = 64;
@@ -69,7 +71,13 @@ impl<'m> Pieces<'m> {
         while !into.is_empty() {
             let (at, len) = self.take(into.len())?;
             let (now, later) = into.split_at_mut(len);
-            ram.read_slice(now, at)?;
+            // Bytes in one region are found by one look.
+            match ram.get_slice(at, len) {
+                Ok(piece) => {
+                    piece.copy_to(now);
+                }
+                Err(_) => ram.read_slice(now, at)?,
+            }
             into = later;
         }
         Ok(())
@@ -88,9 +96,12 @@ impl<'m> Pieces<'m> {
             if len > left {
                 return Ok(false);
             }
-            let start = into.len();
-            into.resize(start + len, 0);
-            ram.read_slice(into.get_mut(start..).unwrap_or_default(), at)?;
+            match ram.get_slice(at, len) {
+                Ok(piece) => into
+                    .write_all_volatile(&piece)
+                    .map_err(GuestMemoryError::from)?,
+                Err(_) => ram.write_all_volatile_to(at, into, len)?,
+            }
             left -= len;
         }
         Ok(self.seen < MAX_DESCRIPTORS)
@@ -101,7 +112,10 @@ impl<'m> Pieces<'m> {
         while !from.is_empty() {
             let (at, len) = self.take(from.len())?;
             let (now, later) = from.split_at(len);
-            ram.write_slice(now, at)?;
+            match ram.get_slice(at, len) {
+                Ok(piece) => piece.copy_from(now),
+                Err(_) => ram.write_slice(now, at)?,
+            }
             from = later;
         }
         Ok(())

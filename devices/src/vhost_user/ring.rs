@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{Ordering, fence};
 
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
@@ -10,6 +11,8 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 /// Largest ring that is served, in descriptors.
 const MAX_SIZE: u16 = 1024;
+/// Of the available ring's flags (virtio 1.2 section 2.7.6).
+const NO_INTERRUPT: u16 = 1;
 
 const AT_ONCE: Timespec = Timespec {
     tv_sec: 0,
@@ -97,9 +100,7 @@ impl Ring {
         self.queue.try_set_desc_table_address(descriptors)?;
         self.queue.try_set_avail_ring_address(available)?;
         self.queue.try_set_used_ring_address(used)?;
-        let index = self
-            .queue
-            .used_idx(ram, std::sync::atomic::Ordering::Acquire)?;
+        let index = self.queue.used_idx(ram, Ordering::Acquire)?;
         self.queue.set_next_used(index.0);
         self.broken = false;
         Ok(())
@@ -227,13 +228,17 @@ impl Ring {
         self.give_back(ram, *last, *written);
     }
 
-    /// Signals what was given back since the last signal.
+    /// Signals what was given back since the last signal, unless the driver looks by itself.
     ///
     /// Known attack: QEMU, which has the same open file, clears its `O_NONBLOCK` and fills its counter, so that a write waits
     /// for ever. It is asked first whether it would; QEMU is left to win the race between the two, which costs it no more
     /// than the device that it has (see `control::dismissals`).
-    pub fn signal(&mut self) {
+    pub fn signal(&mut self, ram: &GuestMemoryMmap) {
         if let Some(call) = self.call.as_ref().filter(|_| self.unsignalled) {
+            if self.is_polled(ram) {
+                self.unsignalled = false;
+                return;
+            }
             let mut asked = PollFd::new(call, PollFlags::OUT);
             if poll(std::slice::from_mut(&mut asked), Some(&AT_ONCE)).is_err() {
                 return;
@@ -244,6 +249,15 @@ impl Ring {
             }
             self.unsignalled = false;
         }
+    }
+
+    /// Whether the driver wants no signal: before it does, it looks once more at what was given back (virtio 1.2 section 2.7.7).
+    fn is_polled(&self, ram: &GuestMemoryMmap) -> bool {
+        // What was given back is seen before its flags are looked at.
+        fence(Ordering::SeqCst);
+        let flags = GuestAddress(self.queue.avail_ring());
+        let flags = ram.load(flags, Ordering::Acquire).map(u16::from_le);
+        flags.is_ok_and(|flags| flags & NO_INTERRUPT != 0)
     }
 
     /// QEMU holds the same open file, so that closing ours alone would leave it watched.
@@ -327,8 +341,9 @@ mod tests {
         fcntl_setfl(&call, OFlags::empty()).unwrap();
         write(&call, u64::MAX - 1);
         let (done, is_done) = mpsc::channel();
+        let ram = GuestMemoryMmap::default();
         std::thread::spawn(move || {
-            ring.signal();
+            ring.signal(&ram);
             done.send(ring).unwrap();
         });
         let mut ring = is_done.recv_timeout(Duration::from_secs(10)).unwrap();
@@ -337,8 +352,26 @@ mod tests {
         rustix::io::read(&call, &mut count).unwrap();
         ring.signal_to(Some(call.try_clone().unwrap().into()))
             .unwrap();
-        ring.signal();
+        ring.signal(&GuestMemoryMmap::default());
         rustix::io::read(&call, &mut count).unwrap();
         assert_eq!(u64::from_ne_bytes(count), 1);
+    }
+
+    #[test]
+    fn a_driver_that_looks_by_itself_is_not_signalled() {
+        let ram = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
+        let mut ring = Ring::new().unwrap();
+        let [descriptors, available, used] = [0, 0x2000, 0x3000].map(GuestAddress);
+        ring.place(&ram, descriptors, available, used).unwrap();
+        let call = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+        let shared = call.try_clone().unwrap();
+        ring.signal_to(Some(shared.into())).unwrap();
+        let mut count = [0; 8];
+        for (flags, signalled) in [(NO_INTERRUPT, false), (0, true), (NO_INTERRUPT, false)] {
+            ram.write_obj(flags.to_le(), available).unwrap();
+            ring.give_back(&ram, 0, 0);
+            ring.signal(&ram);
+            assert_eq!(rustix::io::read(&call, &mut count).is_ok(), signalled);
+        }
     }
 }

@@ -14,3 +14,4 @@ mod hostile;
 mod network;
 mod restart;
 mod service;
+mod testpmd;

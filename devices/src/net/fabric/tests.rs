@@ -53,8 +53,8 @@ fn no_two_stations_have_an_address_in_common() {
         (guard::link_local(Mac(other.mac)).into(), Some(other.mac)),
         (station(3).v4.into(), None),
     ] {
-        assert_eq!(first.segment().whose(address), mac.map(Mac));
+        assert_eq!(first.segment().stations().whose(address), mac.map(Mac));
     }
     drop(second);
-    assert_eq!(first.segment().whose(other.v4.into()), None);
+    assert_eq!(first.segment().stations().whose(other.v4.into()), None);
 }

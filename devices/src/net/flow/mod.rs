@@ -20,6 +20,7 @@ mod fallback;
 mod key;
 mod pick_up;
 mod record;
+mod slots;
 mod table;
 mod tcp;
 mod verdicts;

@@ -1,6 +1,5 @@
 //! All flows of one guest.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bartizan_local::flow::{Direction, Epoch, Guest, Question, Verdict};
@@ -13,6 +12,7 @@ use super::fallback::Fallen;
 use super::key::{Key, Part};
 use super::pick_up;
 use super::record::Records;
+use super::slots::Entries;
 use super::verdicts::{Ruling, Verdicts};
 use crate::net::packet::Packet;
 
@@ -34,7 +34,7 @@ pub struct Flows {
     pub(super) guest: Guest,
     pub(super) budget: Budget,
     pub(super) numbers: Numbers,
-    pub(super) entries: HashMap<Key, Entry>,
+    pub(super) entries: Entries,
     pub(super) asked: Asked,
     pub(super) verdicts: Verdicts,
     pub(super) fallback: Fallen,
@@ -57,7 +57,7 @@ impl Flows {
             guest,
             budget: Budget::new(&limits),
             numbers,
-            entries: HashMap::new(),
+            entries: Entries::default(),
             asked: Asked::default(),
             verdicts: Verdicts::default(),
             fallback: Fallen::default(),

@@ -29,7 +29,7 @@ fn a_checksum_that_the_receiver_does_not_take_open_is_filled_in() {
         };
         let work = Work::Checksum(place);
         let packet = Packet {
-            frame,
+            frame: Box::new(frame),
             work,
             bytes,
             begun_by: None,
@@ -50,7 +50,7 @@ fn what_the_receiver_cannot_cut_is_refused() {
     let frame = Frame::parse(&bytes).unwrap();
     let work = Work::Cut(Place { from: 34, at: 16 }, 1460);
     let packet = Packet {
-        frame,
+        frame: Box::new(frame),
         work,
         bytes,
         begun_by: None,

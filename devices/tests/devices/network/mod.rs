@@ -1,12 +1,12 @@
 //! Two guests on one segment, and who decides on their flows.
 
 mod cutting;
-mod decider;
+pub(crate) mod decider;
 #[path = "../../../src/net/dns/sample.rs"]
 mod dns;
-mod guest;
+pub(crate) mod guest;
 mod judging;
 mod names;
 #[path = "../../../src/net/sample.rs"]
-mod sample;
+pub(crate) mod sample;
 mod spoofing;
