@@ -295,7 +295,7 @@ impl Stack {
         )?;
         let enclave = configs.enclave.as_ref().context("an enclave")?;
         rogue.configure(enclave)?;
-        Host::begin(&layout, users, operator, releases, configs, (name, None))
+        Host::begin(&layout, users, operator, releases, &configs, (name, None))
     }
 
     /// A further host, not booted and not enrolled: its files, its releases, its configurations.

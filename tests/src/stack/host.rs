@@ -54,7 +54,7 @@ impl Host {
             kept,
             author,
         )?;
-        Self::begin(layout, users, operator, releases, configs, (name, kept))
+        Self::begin(layout, users, operator, releases, &configs, (name, kept))
     }
 
     /// Boots and enrols one that was prepared.
@@ -63,10 +63,10 @@ impl Host {
         users: Users,
         operator: Operator,
         releases: Releases,
-        configs: Configs,
+        configs: &Configs,
         (name, kept): (&str, Option<&Kept>),
     ) -> Result<Self> {
-        releases.sign(layout, &configs, [1, 1])?;
+        releases.sign(layout, configs, [1, 1])?;
         releases.register()?;
         let (launcher, booted) = Launcher::start(layout, &releases.base(), &releases.public_key())?;
         if let Booted::Stopped(why) = booted {

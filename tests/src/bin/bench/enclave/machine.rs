@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use bartizan_attestation::host::{ENCLAVE_FRAME, ForCard};
 use bartizan_channel::{EnclaveConnector, Identity};
 use bartizan_local::aio;
+use bartizan_tests::accounts::Account;
 use bartizan_tests::layout::{Layout, text};
 use bartizan_tests::stack::Stack;
 use serde_json::json;
@@ -36,6 +37,8 @@ const ENDED: [&str; 2] = [
 pub(super) struct Machines {
     pub(super) layout: Layout,
     folder: PathBuf,
+    /// Whom their QEMU runs as.
+    qemu: Account,
     identity: Arc<Identity>,
     runtime: Runtime,
 }
@@ -53,6 +56,7 @@ impl Machines {
         Ok(Self {
             layout: stack.layout.clone(),
             folder,
+            qemu: stack.users.enclave,
             identity,
             runtime: Builder::new_current_thread().enable_all().build()?,
         })
@@ -77,7 +81,12 @@ impl Machines {
             };
             let ended = async {
                 // Looked at now and then: this is not what is timed.
-                while !matches!(said.try_recv(), Ok(Said::Ended)) {
+                loop {
+                    match said.try_recv() {
+                        Ok(Said::Ended) => return Ok(None),
+                        Err(TryRecvError::Disconnected) => bail!("the keeper ended"),
+                        Ok(Said::Bare(_)) | Err(TryRecvError::Empty) => {}
+                    }
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }
             };
@@ -86,7 +95,7 @@ impl Machines {
                     asked.context("the enclave opens no channel")??;
                     Ok(Some(begun.elapsed()))
                 }
-                () = ended => Ok(None),
+                ended = ended => ended,
             }
         })
     }
@@ -112,7 +121,7 @@ impl Machines {
             "image": path(&from.join("image"))?,
             "config": path(&self.layout.path("enclave.yaml"))?,
             "command_line": path(&self.layout.path("enclave.cmdline"))?,
-            "qemu": { "program": "/usr/bin/qemu-system-x86_64", "user": null },
+            "qemu": { "program": "/usr/bin/qemu-system-x86_64", "user": { "uid": self.qemu.uid, "gid": self.qemu.gid } },
             "links": {
                 "card": socket("card.sock")?,
                 "hypervisor": socket("nobody.sock")?,
