@@ -139,6 +139,8 @@ fn spoofed(world: &mut World) -> Result<()> {
         other.code == Some(124),
         "by an address that is not its own: {other:?}"
     );
+    // Those of IPv6 would be gone with the link.
+    client.must("echo 1 > /proc/sys/net/ipv6/conf/eth0/keep_addr_on_down")?;
     let mac = client.must("cat /sys/class/net/eth0/address")?;
     let mac = mac.trim();
     client.must(

@@ -209,7 +209,7 @@ fn whatever_the_policy(way: &Way) -> Vec<Attack> {
         ),
         attack(
             "answers that nobody asked for",
-            "unasked-echo",
+            "no-flow",
             vec![way.ipv4(1, &icmp(0, 0, [0x77, 0, 0, 1], b"a tunnel"))],
         ),
         attack(

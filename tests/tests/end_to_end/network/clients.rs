@@ -79,7 +79,7 @@ fn downloads(web: &mut Agent, client: &mut Agent) -> Result<()> {
     )?;
     for host in [WEB.to_owned(), format!("[{WEB_6}]")] {
         let here = client.must(&format!(
-            "curl -gsS --max-time 110 http://{host}/large | sha256sum"
+            "curl -gsS --max-time 110 -o /tmp/large http://{host}/large && sha256sum < /tmp/large"
         ))?;
         ensure!(
             here == there,

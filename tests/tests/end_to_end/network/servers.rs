@@ -67,7 +67,8 @@ pub(super) fn start_inner(web: &mut Agent) -> Result<()> {
         nft 'table inet inner {{ chain in {{ type nat hook prerouting priority dstnat;
             iifname \"eth0\" meta nfproto ipv4 tcp dport 5201 dnat ip to 192.168.99.2
             iifname \"eth0\" meta nfproto ipv6 tcp dport 5201 dnat ip6 to fd99::2
-        }} }}'
+        }}
+        }}'
         ip netns exec inner iperf3 -s -D -I /run/iperf3.pid"
     ))?;
     listens(web, 5201, "ip netns exec inner")
