@@ -48,6 +48,7 @@ fn allowed(question: &Question) -> Verdict {
         epoch: EPOCH,
         allowed: true,
         allowed_unavailable: false,
+        begin_within_s: None,
         reason: "bench/all".into(),
         width: Width {
             direction: Some(question.flow.direction),

@@ -15,7 +15,7 @@ use bartizan_channel::{EnclaveConnector, TlsStream};
 use bartizan_local::flow::{Direction, Flow, FromDevices, Guest, Question, ToDevices};
 use bartizan_local::{aio, decode, encode};
 use bartizan_measuring::{Better, Outcome, Part, Samples, averaged, rounds};
-use bartizan_tests::network::WEB;
+use bartizan_tests::network::{WEB, WEB_6};
 use bartizan_tests::stack::{GuestSpec, Stack};
 use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
@@ -88,7 +88,10 @@ impl Link {
     async fn in_place_of_hypervisor(stack: &mut Stack) -> Result<Self> {
         let host = &mut stack.host;
         let vm = Uuid::new_v4();
-        let record = host.record(&GuestSpec::small("first").in_network("web", WEB), vm)?;
+        let record = host.record(
+            &GuestSpec::small("first").in_network("web", (WEB, WEB_6)),
+            vm,
+        )?;
         let identity = hypervisor::identity(host)?;
         let guest = hypervisor::next_boot(host, vm)?;
         host.hypervisor.kill()?;
@@ -134,6 +137,7 @@ impl Link {
                 port: Some(HTTP),
                 icmp_type: None,
             },
+            since_s: 0,
         };
         let said = encode(&FromDevices::Question(question));
         self.say(&ToEnclave::OfDevices(said.into())).await?;
