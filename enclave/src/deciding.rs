@@ -42,6 +42,9 @@ pub struct Decider {
     last_state: u64,
     /// Whether it was said once who runs.
     is_told: bool,
+    devices_are_there: bool,
+    /// How often devices have come.
+    coming: u64,
     /// VMs that are cut from every network, in whichever boot.
     isolation: Isolation,
     /// What the newest boots of VMs were taken for, those among them that nobody has told of yet.
@@ -182,12 +185,13 @@ impl Decider {
         done
     }
 
-    /// Whether devices judge by all that was decided of a VM, its isolation included: none of it runs with a network, or they have confirmed
-    /// its present epoch.
+    /// Whether devices judge by all that was decided of a VM, its isolation included: they are there, and none of it runs with a network, or
+    /// they have confirmed its present epoch.
     #[must_use]
     pub fn is_settled(&self, vm: [u8; 16]) -> bool {
         let mut of_vm = self.guests.iter().filter(|(of, _)| of.vm == vm);
         self.is_told
+            && self.devices_are_there
             && of_vm.all(|(_, guest)| {
                 guest.segment().is_none() || guest.has_confirmed(self.epoch_of(guest))
             })
@@ -317,7 +321,27 @@ impl Decider {
     }
 
     /// Devices are there anew, and have confirmed nothing.
-    pub fn nothing_is_confirmed(&mut self) {
+    ///
+    /// Known attack: an epoch that the former ones were told with what came before it is confirmed by these, who were not.
+    pub fn devices_come(&mut self) {
+        self.devices_are_there = true;
+        self.coming += 1;
+        self.last_state += 1;
+        for guest in self.guests.values_mut() {
+            guest.unconfirmed();
+            guest.changed(self.last_state);
+        }
+    }
+
+    /// How often devices have come: others were told nothing of what these are.
+    #[must_use]
+    pub const fn coming(&self) -> u64 {
+        self.coming
+    }
+
+    /// Nobody confirms anything until devices are there again.
+    pub fn devices_are_gone(&mut self) {
+        self.devices_are_there = false;
         self.guests.values_mut().for_each(WatchedGuest::unconfirmed);
     }
 

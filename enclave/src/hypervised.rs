@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 
 use crate::anchors::Anchors;
+use crate::deciding::Decider;
 use crate::ruling::Ruling;
 use telling::Telling;
 
@@ -55,10 +56,13 @@ pub async fn serve(
         told: BTreeSet::new(),
         say,
     };
-    tokio::select! {
+    let error = tokio::select! {
         error = listener.listen(reader) => error,
         error = Telling::new(ruling).run(writer, sayings) => error.into(),
-    }
+    };
+    // Whoever is there is heard again by the next link.
+    ruling.change(Decider::devices_are_gone);
+    error
 }
 
 /// What is to be said, in its order.
@@ -66,8 +70,6 @@ pub async fn serve(
 enum Saying {
     /// To devices.
     Say(ToDevices),
-    /// Devices know no epoch.
-    Anew,
     /// Whether this VM is cut off, as it is when that is said: it may be decided anew meanwhile.
     Isolation([u8; 16]),
     /// That this enclave is there.
@@ -119,12 +121,9 @@ impl Listener<'_> {
                     .change(|decider| decider.only(|boot| told.contains(boot)));
             }
             ToEnclave::DevicesThere => {
-                self.ruling.change(|decider| decider.nothing_is_confirmed());
-                self.say(Saying::Anew).await;
+                self.ruling.change(Decider::devices_come);
             }
-            ToEnclave::DevicesGone => {
-                self.ruling.change(|decider| decider.nothing_is_confirmed());
-            }
+            ToEnclave::DevicesGone => self.ruling.change(Decider::devices_are_gone),
             ToEnclave::Ping => self.say(Saying::Pong).await,
             ToEnclave::OfDevices(bytes) => {
                 match decode(&bytes).map_err(HypervisedError::Devices)? {

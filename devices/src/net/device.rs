@@ -210,9 +210,10 @@ impl Core {
 
     /// Moves at most a batch of packets each way. Returns whether there may be more to move at once.
     pub fn turn(&mut self, backend: &mut Backend, now: Instant) -> bool {
-        self.read_mail(now);
+        let took_packets = self.read_mail(now);
         let sends_more = self.take_sent(backend, now);
-        let receives_more = self.give(backend, now);
+        // What was left in the inbox has woken this already, and does not again.
+        let receives_more = self.give(backend, now) || self.has_room_for(took_packets);
         self.port.expire(now);
         self.decisions.ask(self.port.flows.take_questions());
         self.decisions.tell(self.port.names.take_found());
@@ -228,8 +229,13 @@ impl Core {
         sends_more || receives_more
     }
 
-    /// What was decided, before any packet is looked at.
-    fn read_mail(&mut self, now: Instant) {
+    /// Whether packets that were left in the inbox can be taken now.
+    fn has_room_for(&self, took_packets: bool) -> bool {
+        !took_packets && self.arrived.is_empty() && self.ready.is_empty()
+    }
+
+    /// What was decided, before any packet is looked at. Returns whether packets were taken, too: else there may be some.
+    fn read_mail(&mut self, now: Instant) -> bool {
         let wants_packets = self.arrived.is_empty() && self.ready.is_empty();
         let room = wants_packets.then(|| std::mem::take(&mut self.arrived));
         let mail = self.plug.station().inbox.take(room);
@@ -276,12 +282,22 @@ impl Core {
             }
         }
         // After the verdicts: these were decided before.
-        for noted in &mail.noted {
-            self.ready.extend(self.port.note(noted, now));
+        let (answers, changed) = self.port.note(&mail.noted, now);
+        if !changed.is_nobody() {
+            // They were judged before.
+            let is_of = |packet: &Packet| {
+                packet
+                    .frame
+                    .ip()
+                    .is_some_and(|ip| changed.contains(ip.source))
+            };
+            self.ready.retain(|packet| !is_of(packet));
         }
+        self.ready.extend(answers);
         if wants_packets {
             self.arrived = mail.packets;
         }
+        wants_packets
     }
 
     fn take_sent(&mut self, backend: &mut Backend, now: Instant) -> bool {

@@ -8,7 +8,7 @@ use bartizan_local::flow::{Direction, Noted, Verdict};
 
 use super::deliver::DeliverError;
 use super::dhcp;
-use super::dns::{Names, NamesError};
+use super::dns::{Changed, Names, NamesError};
 use super::flow::{FlowError, Flows, Judged};
 use super::frame::{Arp, ArpOperation, Body, Frame, Ip, Mac, Neighbour, NeighbourKind, Transport};
 use super::guard::{self, Spoof};
@@ -202,13 +202,18 @@ impl Port {
         looked_at.collect()
     }
 
-    /// A DNS answer is known; returns it where the guest may have it now.
-    pub fn note(&mut self, noted: &Noted, now: Instant) -> Option<Packet> {
-        let (packet, anew) = self.names.note(noted);
-        if !anew.is_empty() {
-            self.flows.peers_changed(&anew, now);
+    /// DNS answers are known; returns those that the guest may have now, and the peers of which other things hold by that.
+    pub fn note(&mut self, noted: &[Noted], now: Instant) -> (Vec<Packet>, Changed) {
+        let (mut packets, mut changed) = (Vec::new(), Changed::default());
+        for noted in noted {
+            let (packet, peers) = self.names.note(noted);
+            packets.extend(packet.filter(|_| !self.is_isolated));
+            changed = changed.and(peers);
         }
-        packet.filter(|_| !self.is_isolated)
+        if !changed.is_nobody() {
+            self.flows.peers_changed(&changed, now);
+        }
+        (packets, changed)
     }
 
     /// The guest does not get the DNS answers that wait: what they passed by does not hold any more.

@@ -222,7 +222,7 @@ fn a_set_is_in_force_once_all_have_confirmed_it() {
     assert_eq!(decider.in_force(), 1);
     decider.rule(2, policies());
     assert_eq!(decider.in_force(), 1);
-    decider.nothing_is_confirmed();
+    decider.devices_are_gone();
     assert_eq!(decider.in_force(), 0);
     decider.ended(WEB);
     decider.ended(CLIENT);

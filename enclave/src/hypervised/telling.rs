@@ -17,6 +17,8 @@ use crate::ruling::Ruling;
 pub(super) struct Telling<'t> {
     ruling: &'t Ruling,
     changes: watch::Receiver<u64>,
+    /// Which devices were told.
+    coming: u64,
     /// The epochs of which devices are to be told what may begin while nobody can decide.
     owed: VecDeque<GuestEpoch>,
     /// The epochs that devices were told.
@@ -34,6 +36,7 @@ impl<'t> Telling<'t> {
         Self {
             ruling,
             changes: ruling.changes(),
+            coming: 0,
             owed: VecDeque::new(),
             told: BTreeMap::new(),
             resolvers: BTreeMap::new(),
@@ -59,12 +62,6 @@ impl<'t> Telling<'t> {
                         let isolated = self.ruling.decider().isolated().contains(&vm);
                         tell(&mut link, &isolate(vm, isolated)).await
                     }
-                    Saying::Anew => {
-                        self.told.clear();
-                        self.resolvers.clear();
-                        self.isolated.clear();
-                        self.changed(&mut link).await
-                    }
                     Saying::Pong => say(&mut link, &FromEnclave::Pong).await,
                 },
                 () = yield_now(), if !self.owed.is_empty() => self.fallback(&mut link).await,
@@ -77,11 +74,17 @@ impl<'t> Telling<'t> {
     }
 
     async fn changed(&mut self, link: &mut (impl AsyncWrite + Unpin)) -> Result<(), FrameError> {
-        let (present, resolvers, isolated) = {
+        let (coming, present, resolvers, isolated) = {
             let decider = self.ruling.decider();
-            let (present, resolvers) = (decider.epochs(), decider.resolvers());
-            (present, resolvers, decider.isolated().clone())
+            let (coming, isolated) = (decider.coming(), decider.isolated().clone());
+            (coming, decider.epochs(), decider.resolvers(), isolated)
         };
+        // Others were told what these are not.
+        if std::mem::replace(&mut self.coming, coming) != coming {
+            self.told.clear();
+            self.resolvers.clear();
+            self.isolated.clear();
+        }
         // Who is to be cut off is, before it hears of anything else.
         for vm in self.isolated.symmetric_difference(&isolated) {
             tell(link, &isolate(*vm, isolated.contains(vm))).await?;

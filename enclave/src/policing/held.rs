@@ -166,6 +166,7 @@ impl Held {
                     let held = inner.rules(taken.number, &taken.authentic, ruling);
                     inner.owe(stream, held);
                 }
+                Some(Then::Answers(answer)) => inner.answer(answer),
                 Some(Then::Settles(vm, answer)) => inner.settling.push_back((vm, answer)),
                 None => {}
             }

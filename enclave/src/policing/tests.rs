@@ -88,8 +88,11 @@ impl Rig {
             held: Held::new(fresh()),
             card,
         };
-        // Nobody runs.
-        rig.ruling.change(|decider| drop(decider.only(|_| true)));
+        // Nobody runs, and devices are there.
+        rig.ruling.change(|decider| {
+            decider.only(|_| true);
+            decider.devices_come();
+        });
         let _lost = rig.load();
         rig
     }

@@ -43,6 +43,7 @@ pub(super) struct KeptCommand {
 #[derive(Debug)]
 pub(super) enum Then {
     Rules(Stream, Taken),
+    Answers(Answer),
     /// Once devices have confirmed what was done to the VM, this is answered.
     Settles(Vm, Answer),
 }

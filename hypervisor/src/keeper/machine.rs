@@ -147,7 +147,6 @@ impl Machine {
             // A machine that ended is no port that failed.
             biased;
             status = qemu.exited() => status.map_err(host("waiting for QEMU")),
-            error = watching => Err(error),
             () = logging => Err(RunError::Port(io::ErrorKind::BrokenPipe.into())),
             error = serving => {
                 // QEMU closes its ports a moment before it has ended.
@@ -156,6 +155,8 @@ impl Machine {
                     Err(_) => Err(RunError::Port(error)),
                 }
             }
+            // Last: where this process itself stood still, an answer may have come that was not moved yet.
+            error = watching => Err(error),
         }
     }
 

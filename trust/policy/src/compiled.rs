@@ -13,6 +13,8 @@ use crate::request::Request;
 
 /// Most rules of a kind.
 const MAX_RULES: usize = 1 << 16;
+/// What the allocator takes for each name beside it, in bytes; and what a rule's place in two sets of bits does.
+const ALLOCATED: usize = 24;
 /// What the index of a guest's policies may take: 32 MiB, as much again while it is made, and a second.
 const BUDGET: Budget = Budget {
     bytes: 32 << 20,
@@ -186,6 +188,10 @@ impl Rules {
         let mut placed = of_kind(policies, kind);
         if placed.len() > MAX_RULES {
             return Err(TooLarge::Rules(placed.len()));
+        }
+        for placed in &placed {
+            let bytes = size_of::<Named>() + placed.name().rule.len() + ALLOCATED;
+            budget.take(bytes).map_err(|_| TooLarge::Index)?;
         }
         placed.sort_by_key(|placed| placed.precedence());
         let rules: Vec<_> = placed.iter().map(|placed| placed.rule).collect();

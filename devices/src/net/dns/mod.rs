@@ -177,21 +177,30 @@ impl Names {
         std::mem::take(&mut self.found)
     }
 
-    /// An answer is known; returns it, if it waited for that, and the addresses of which other things hold now.
-    pub fn note(&mut self, noted: &Noted) -> (Option<Packet>, Vec<IpAddr>) {
+    /// An answer is known; returns it, if it waited for that, and the peers of which other things hold now.
+    ///
+    /// Known attack: the answer was let go of meanwhile, and what had been decided of its addresses stays, since they are known by then.
+    pub fn note(&mut self, noted: &Noted) -> (Option<Packet>, Changed) {
         if noted.guest != self.guest {
-            return (None, Vec::new());
+            return (None, Changed::default());
         }
         let (packet, addresses) = match self.held.take(noted.number) {
             Some(waiting) => {
                 let addresses = waiting.resolved.addresses.clone();
                 self.told.keep(waiting.resolved, waiting.came);
-                (Some(waiting.packet), addresses)
+                (Some(waiting.packet), Changed::Of(addresses))
             }
-            None => (None, self.told.noted(noted.number).unwrap_or_default()),
+            None => {
+                let addresses = self.told.noted(noted.number);
+                (None, addresses.map_or(Changed::Any, Changed::Of))
+            }
         };
-        let anew = if noted.anew { addresses } else { Vec::new() };
-        (packet, anew)
+        let changed = if noted.anew {
+            addresses
+        } else {
+            Changed::default()
+        };
+        (packet, changed)
     }
 
     /// Lets go of the answers that wait; returns how many. They passed by what does not hold any more, or nobody will note them.
@@ -208,6 +217,48 @@ impl Names {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         self.held.next_deadline()
+    }
+}
+
+/// Peers of which something else is known than before.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Changed {
+    /// These.
+    Of(Vec<IpAddr>),
+    /// Any may be one: which, is not known any more.
+    Any,
+}
+
+impl Default for Changed {
+    /// None.
+    fn default() -> Self {
+        Self::Of(Vec::new())
+    }
+}
+
+impl Changed {
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_nobody(&self) -> bool {
+        matches!(self, Self::Of(peers) if peers.is_empty())
+    }
+
+    /// Whether this is one of them.
+    #[must_use]
+    pub fn contains(&self, peer: IpAddr) -> bool {
+        match self {
+            Self::Of(peers) => peers.contains(&peer),
+            Self::Any => true,
+        }
+    }
+
+    /// These, and those.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Of(peers), Self::Of(others)) => Self::Of([peers, others].concat()),
+            _ => Self::Any,
+        }
     }
 }
 

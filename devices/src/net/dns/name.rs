@@ -6,6 +6,10 @@ use super::message::{DnsError, HEADER};
 
 /// Most bytes of a name, with the sizes of its labels.
 const MAX_NAME: usize = 255;
+/// Most pointers of a name: as many as it may have labels.
+///
+/// Known attack: a chain of pointers in a large message, at whose end each of its records begins.
+const MAX_POINTERS: usize = 127;
 /// The two high bits of a byte that is no label's size.
 const KIND: u8 = 0xc0;
 
@@ -23,6 +27,7 @@ impl Name {
     pub(super) fn read(message: &[u8], at: usize) -> Result<(Self, usize), DnsError> {
         let mut labels = Vec::new();
         let (mut at, mut earliest, mut end) = (at, at, None);
+        let mut pointers = 0;
         loop {
             let size = *message.get(at).ok_or(DnsError::Truncated)?;
             match size & KIND {
@@ -40,7 +45,8 @@ impl Name {
                 KIND => {
                     let low = *message.get(at + 1).ok_or(DnsError::Truncated)?;
                     let to = usize::from(u16::from_be_bytes([size & !KIND, low]));
-                    if to >= earliest || to < HEADER {
+                    pointers += 1;
+                    if to >= earliest || to < HEADER || pointers > MAX_POINTERS {
                         return Err(DnsError::Pointer);
                     }
                     end = end.or(Some(at + 2));

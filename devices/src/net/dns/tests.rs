@@ -64,7 +64,7 @@ fn what_matches_is_told_and_waits() {
     };
     // What is another's does not count.
     let other = Guest { boot: 2, ..GUEST };
-    let nothing = (None, Vec::new());
+    let nothing = (None, Changed::default());
     assert_eq!(
         names.note(&Noted {
             guest: other,
@@ -72,10 +72,14 @@ fn what_matches_is_told_and_waits() {
         }),
         nothing
     );
+    // Of what is held no more it is not known what changes.
+    let any = (None, Changed::Any);
     let number = told.number + 1;
-    assert_eq!(names.note(&Noted { number, ..noted }), nothing);
-    assert_eq!(names.note(&noted), (Some(packet), vec![of_db]));
-    assert_eq!(names.note(&noted), nothing);
+    assert_eq!(names.note(&Noted { number, ..noted }), any);
+    let known = (Some(packet), Changed::Of(vec![of_db]));
+    assert_eq!(names.note(&noted), known);
+    let anew = false;
+    assert_eq!(names.note(&Noted { anew, ..noted }), nothing);
 }
 
 /// Known attack: forged answers, and those that nobody asked for.
@@ -174,7 +178,7 @@ fn an_answer_that_is_not_noted_in_time_is_let_go_of() {
         guest: GUEST,
         anew: true,
     };
-    assert_eq!(names.note(&late), (None, Vec::new()));
+    assert_eq!(names.note(&late), (None, Changed::Any));
 }
 
 #[test]
@@ -272,7 +276,8 @@ fn what_was_noted_is_told_again_to_whoever_decides_next() {
     );
     // No packet waits for it, and what was decided meanwhile is asked about again.
     let address = vec![station(3).v4.into()];
-    assert_eq!(note(&mut names, again.number), (None, address));
+    let changed = Changed::Of(address);
+    assert_eq!(note(&mut names, again.number), (None, changed));
     let long_after = now + Duration::from_secs(48 * 3600);
     assert!(believe(&mut names, station(2), long_after).is_empty());
 }

@@ -1,6 +1,5 @@
 //! What changes for many flows at once: by what they are decided, by whom, and what is known of their peers.
 
-use std::net::IpAddr;
 use std::time::Instant;
 
 use bartizan_local::flow::{Epoch, Fallback, Question};
@@ -8,6 +7,7 @@ use bartizan_local::flow::{Epoch, Fallback, Question};
 use super::entry::Standing;
 use super::fallback::Fallen;
 use super::table::Flows;
+use crate::net::dns::Changed;
 
 impl Flows {
     /// From now on nothing is judged by what was decided before this epoch. Returns the one that is in force.
@@ -19,8 +19,11 @@ impl Flows {
     }
 
     /// Of these peers something else is known than before: flows with them are asked about again, each at its next packet.
-    pub fn peers_changed(&mut self, peers: &[IpAddr], now: Instant) {
-        self.verdicts.forget_peers(peers);
+    pub fn peers_changed(&mut self, peers: &Changed, now: Instant) {
+        match peers {
+            Changed::Of(peers) => self.verdicts.forget_peers(peers),
+            Changed::Any => self.verdicts.clear(),
+        }
         let theirs = self
             .entries
             .iter()

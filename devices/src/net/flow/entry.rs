@@ -1,6 +1,5 @@
 //! What is known of one flow.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bartizan_local::flow::{Direction, Epoch, Flow};
@@ -10,6 +9,7 @@ use super::budget::Holder;
 use super::record::Record;
 use super::tcp::{self, Step, Tcp, TcpError};
 use super::verdicts::Ruling;
+use crate::net::dns::Changed;
 use crate::net::frame::{Flags, Icmp, Transport};
 use crate::net::packet::Packet;
 
@@ -191,8 +191,8 @@ impl Entry {
     }
 
     /// Whether it was decided on, and its other end is one of these.
-    pub(super) fn is_judged_of(&self, peers: &[IpAddr]) -> bool {
-        matches!(self.standing, Standing::Judged(_)) && peers.contains(&self.flow.peer)
+    pub(super) fn is_judged_of(&self, peers: &Changed) -> bool {
+        matches!(self.standing, Standing::Judged(_)) && peers.contains(self.flow.peer)
     }
 
     pub(super) const fn standing(&self) -> &Standing {

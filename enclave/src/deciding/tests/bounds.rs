@@ -10,13 +10,17 @@ fn vm(number: u16) -> GuestBoot {
 
 /// Ranges that all overlap, and an open port.
 fn large(rules: u32) -> Vec<Policy> {
-    let rule = |number: u32| {
+    open_and((0..rules).map(|number| {
         let last = 1_000_000 - number;
         format!(
             "- {{name: r{number}, effect: allow, syscall: {{arguments: [{{index: 0, values: [{number}-{last}]}}]}}}}\n"
         )
-    };
-    let rules: String = (0..rules).map(rule).collect();
+    }))
+}
+
+/// An open port, and more rules.
+fn open_and(rules: impl Iterator<Item = String>) -> Vec<Policy> {
+    let rules: String = rules.collect();
     let text = format!(
         "version: 1\nname: a\nserial: 1\nrules:\n- {{name: open, effect: allow, network: {{}}}}\n{rules}"
     );
@@ -62,6 +66,19 @@ fn the_indexes_of_all_guests_have_one_limit() {
     decider.rule(3, policies);
     assert_eq!(denied(&decider).len(), before.len());
     assert!(taken(&decider) <= MAX_INDEXES);
+}
+
+/// Rules that look at nothing have no index, and a name each.
+#[test]
+fn rules_without_conditions_take_of_the_limit() {
+    let rule = |number| format!("- {{name: rule-number-{number}, effect: allow, file: {{}}}}\n");
+    let policies = open_and((0..20_000).map(rule));
+    let boot = vm(1);
+    let mut decider = Decider::new();
+    decider.runs(boot, guest(boot, "web", "10.0.0.1"));
+    decider.rule(1, policies);
+    let taken = decider.guests.values().map(WatchedGuest::index_bytes);
+    assert!(taken.sum::<usize>() > 20_000 * 64);
 }
 
 #[test]

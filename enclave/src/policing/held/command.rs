@@ -103,7 +103,10 @@ impl Inner {
             up: done(number, outcome, ""),
         };
         match begun {
-            true => self.then = Some(Then::Settles(vm, up(outcome))),
+            true if outcome == CommandOutcome::Done => {
+                self.then = Some(Then::Settles(vm, up(outcome)));
+            }
+            true => self.then = Some(Then::Answers(up(outcome))),
             false => {
                 let outcome = CommandOutcome::Failed;
                 self.command = Some(Command { number, outcome });

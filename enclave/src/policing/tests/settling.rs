@@ -1,5 +1,7 @@
 //! A command is answered for when devices do what it says, and not before.
 
+use bartizan_local::flow::GuestEpoch;
+
 use super::*;
 use crate::deciding::tests::guest;
 
@@ -27,8 +29,16 @@ impl Rig {
 
     /// Devices judge by all that was decided.
     fn confirms(&self) {
+        self.confirm(self.epochs());
+    }
+
+    fn epochs(&self) -> Vec<GuestEpoch> {
+        self.ruling.decider().epochs()
+    }
+
+    fn confirm(&self, epochs: Vec<GuestEpoch>) {
         self.ruling.change(|decider| {
-            for epoch in decider.epochs() {
+            for epoch in epochs {
                 decider.confirmed(epoch);
             }
         });
@@ -50,7 +60,12 @@ fn a_guest_is_said_to_be_isolated_once_devices_have_confirmed_it() {
         // Another stream is answered as this one is: not yet.
         rig.held.hello();
         assert_eq!(rig.isolate(of, isolated), None);
-        rig.ruling.change(Decider::nothing_is_confirmed);
+        rig.ruling.change(Decider::devices_are_gone);
+        assert_eq!(rig.answered(of), None);
+        // Known attack: those that come confirm what others were told.
+        let before = rig.epochs();
+        rig.ruling.change(Decider::devices_come);
+        rig.confirm(before);
         assert_eq!(rig.answered(of), None);
         rig.confirms();
         assert_eq!(rig.answered(of), Some(CommandOutcome::Done));
@@ -85,4 +100,18 @@ fn of_a_guest_that_has_ended_nothing_is_waited_for() {
     rig.ruling.change(|decider| drop(decider.ended(BOOT)));
     assert_eq!(rig.answered(1), Some(CommandOutcome::Done));
     assert!(rig.is_isolated(), "its next boot");
+}
+
+/// Known attack: devices that are away cut the next boot off by what they remember.
+#[test]
+fn a_release_of_who_does_not_run_waits_for_devices() {
+    let mut rig = Rig::new();
+    rig.runs();
+    assert_eq!(rig.isolate(1, true), None);
+    rig.ruling.change(|decider| drop(decider.ended(BOOT)));
+    assert_eq!(rig.answered(1), Some(CommandOutcome::Done));
+    rig.ruling.change(Decider::devices_are_gone);
+    assert_eq!(rig.isolate(2, false), None);
+    rig.ruling.change(Decider::devices_come);
+    assert_eq!(rig.answered(2), Some(CommandOutcome::Done));
 }

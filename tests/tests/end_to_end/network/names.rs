@@ -1,4 +1,4 @@
-//! Rules by names: the web server is a DNS server, too, which says that `web.test` is itself.
+//! Rules by names: the web server is a DNS server, too, which says that `web.test` is itself, for an hour.
 
 use anyhow::{Result, ensure};
 use bartizan_tests::network::{WEB, pages_only};
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use super::Networked;
 use crate::world::World;
 
-/// Answers each question with the server's own address, for a minute.
+/// Answers each question with the server's own address.
 const SERVER: &str = r#"
 use Socket;
 socket(my $socket, PF_INET, SOCK_DGRAM, 0) or die $!;
 bind($socket, sockaddr_in(53, INADDR_ANY)) or die $!;
 while (my $peer = recv($socket, my $query, 512, 0)) {
-    my $record = "\xc0\x0c" . pack('nnNn', 1, 1, 60, 4) . inet_aton($ARGV[0]);
+    my $record = "\xc0\x0c" . pack('nnNn', 1, 1, 3600, 4) . inet_aton($ARGV[0]);
     my $answer = substr($query, 0, 2) . pack('nnnnn', 0x8180, 1, 1, 0, 0) . substr($query, 12) . $record;
     send($socket, $answer, 0, $peer);
 }

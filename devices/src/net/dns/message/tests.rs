@@ -219,6 +219,26 @@ fn records_that_are_not_what_their_types_say() {
 }
 
 /// Known attack: names that point at themselves, at one another, or on.
+/// Known attack: a chain of pointers, at whose end each of many records begins.
+#[test]
+fn a_name_has_as_many_pointers_as_it_may_have_labels() {
+    let chain = |pointers: u16| {
+        let target = 12_u16;
+        let mut message = [header(7, ANSWERED, [0; 4]), vec![0]].concat();
+        let mut to = target;
+        for _ in 0..pointers {
+            let here = u16::try_from(message.len()).unwrap();
+            message.extend((0xc000 | to).to_be_bytes());
+            to = here;
+        }
+        let at = usize::from(to);
+        Name::read(&message, at).map(drop)
+    };
+    assert_eq!(chain(127), Ok(()));
+    assert_eq!(chain(128), Err(DnsError::Pointer));
+    assert_eq!(chain(8000), Err(DnsError::Pointer));
+}
+
 #[test]
 fn pointers_lead_back_or_nowhere() {
     // The first record begins here.
