@@ -281,39 +281,36 @@ impl Stack {
     pub fn host_with_rogue_enclave(&self, name: &str, rogue: Rogue) -> Result<Host> {
         let mut layout = self.layout.within(name)?;
         layout.enclave.clone_from(&layout.rogue_enclave);
-        let operator = self.operator.at(layout.path("run/card/operations.sock"));
-        let users = self.users.half(true);
-        let mut releases = Releases::with_key_of(&layout, &self.host.releases)?;
-        let configs = host::prepare(
-            &layout,
-            &users,
-            &operator,
-            &mut releases,
-            self.port,
-            None,
-            Some(&self.author),
-        )?;
+        let (releases, configs) = self.prepared(&layout, Some(&self.author))?;
         let enclave = configs.enclave.as_ref().context("an enclave")?;
         rogue.configure(enclave)?;
+        let operator = self.operator.at(layout.path("run/card/operations.sock"));
+        let users = self.users.half(true);
         Host::begin(&layout, users, operator, releases, &configs, (name, None))
     }
 
     /// A further host, not booted and not enrolled: its files, its releases, its configurations.
     pub fn unbooted_host(&self, name: &str) -> Result<(Layout, Releases, Configs)> {
         let layout = self.layout.within(name)?;
+        let (releases, configs) = self.prepared(&layout, None)?;
+        Ok((layout, releases, configs))
+    }
+
+    /// What a further host boots from, with an enclave where policies have an author.
+    fn prepared(&self, layout: &Layout, author: Option<&Author>) -> Result<(Releases, Configs)> {
         let operator = self.operator.at(layout.path("run/card/operations.sock"));
         let users = self.users.half(true);
-        let mut releases = Releases::with_key_of(&layout, &self.host.releases)?;
+        let mut releases = Releases::with_key_of(layout, &self.host.releases)?;
         let configs = host::prepare(
-            &layout,
+            layout,
             &users,
             &operator,
             &mut releases,
             self.port,
             None,
-            None,
+            author,
         )?;
-        Ok((layout, releases, configs))
+        Ok((releases, configs))
     }
 
     /// Enrols a host that was booted, with a join code that was made with `wish`: what its vault is, for example.

@@ -1,11 +1,8 @@
 //! Real clients of real servers, of which the policy lets pass what it names.
 
-use std::thread;
-use std::time::Instant;
-
 use anyhow::{Context, Result, ensure};
 use bartizan_tests::agent::Agent;
-use bartizan_tests::network::{SOON, WEB, WEB_6};
+use bartizan_tests::network::{WEB, WEB_6};
 use serde_json::{Value, json};
 
 use super::Networked;
@@ -170,15 +167,4 @@ fn nmap(client: &mut Agent, host: &str) -> Result<Vec<u16>> {
     let ports = ports.split('\t').next().unwrap_or_default().split(", ");
     let open = ports.map(|port| Ok(port.split('/').next().unwrap_or_default().parse()?));
     open.collect()
-}
-
-/// Waits until a program listens at a port of IPv4, whichever guest this is.
-pub(super) fn listens(agent: &mut Agent, port: u16, within: &str) -> Result<()> {
-    let began = Instant::now();
-    let looks = format!("{within} ss -Hltn 'sport = :{port}' | grep -q .");
-    while agent.run(&looks)?.code != Some(0) {
-        ensure!(began.elapsed() < SOON, "nobody listens at {port}");
-        thread::yield_now();
-    }
-    Ok(())
 }

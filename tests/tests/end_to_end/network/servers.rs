@@ -1,10 +1,11 @@
 //! What the server serves besides pages.
 
+use std::thread;
+use std::time::Instant;
+
 use anyhow::{Result, ensure};
 use bartizan_tests::agent::Agent;
-use bartizan_tests::network::WEB;
-
-use super::clients::listens;
+use bartizan_tests::network::{SOON, WEB};
 
 /// A network behind the server, to which it hands on what comes for iperf3.
 pub(super) struct Inner {
@@ -83,5 +84,16 @@ pub(super) fn stop_inner(web: &mut Agent) -> Result<()> {
         ip link del outer
         ip netns del inner",
     )?;
+    Ok(())
+}
+
+/// Waits until a program listens at a port of IPv4, whichever guest this is.
+fn listens(agent: &mut Agent, port: u16, within: &str) -> Result<()> {
+    let began = Instant::now();
+    let looks = format!("{within} ss -Hltn 'sport = :{port}' | grep -q .");
+    while agent.run(&looks)?.code != Some(0) {
+        ensure!(began.elapsed() < SOON, "nobody listens at {port}");
+        thread::yield_now();
+    }
     Ok(())
 }
