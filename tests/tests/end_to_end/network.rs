@@ -6,8 +6,8 @@ mod hangs;
 mod isolation;
 mod killed;
 mod names;
+mod open;
 mod remembered;
-mod servers;
 
 use anyhow::{Result, ensure};
 use bartizan_tests::network::{self, CLIENT, Kept, Patience, WEB, pages_only};
@@ -30,6 +30,10 @@ pub(crate) const CASES: &[Case] = &[
     ("network::a_scan_finds_the_policys_ports", clients::scan),
     ("network::real_clients_pass", clients::all),
     ("network::path_mtu_is_discovered", clients::path_mtu),
+    (
+        "network::ten_thousand_open_flows_follow_a_new_policy",
+        open::all_follow,
+    ),
     ("network::isolated_by_one_order", isolation::one_order),
     (
         "network::while_the_enclave_is_away_rules_say_what_goes_on",
