@@ -10,6 +10,7 @@
 //! taken for, and with the guests that come and go on its segment, since rules may speak of a peer's role and labels.
 
 mod fallback;
+mod forms;
 mod guest;
 mod isolation;
 mod names;
@@ -25,6 +26,7 @@ use bartizan_local::flow::{
 };
 use bartizan_policy::{Compiled, Policy, TooLarge, Trust};
 
+use forms::Forms;
 pub use guest::{Network, WatchedGuest};
 pub use isolation::Isolated;
 use isolation::Isolation;
@@ -36,7 +38,7 @@ use verdict::{Peers, refusal};
 pub struct Decider {
     /// The number of the set; 0 where there is none yet.
     set: u64,
-    policies: Vec<Policy>,
+    forms: Forms,
     guests: BTreeMap<GuestBoot, WatchedGuest>,
     /// The last state of any guest: each next one is above all before, so that none goes back where a guest is told of again.
     last_state: u64,
@@ -55,8 +57,6 @@ pub struct Decider {
 pub const ANY_BOOT: u64 = 0;
 /// Most VMs of which it is remembered what they are taken for; what is not remembered is taken for nothing.
 const MAX_REMEMBERED: usize = 4096;
-/// What the indexes of all guests' policies may take together, in bytes: this machine's memory is as much as it is.
-const MAX_INDEXES: usize = Compiled::MAX_INDEX;
 
 impl Decider {
     /// No policies, no guests: everything is denied.
@@ -79,12 +79,8 @@ impl Decider {
     ///
     /// They cannot.
     pub fn check(&self, policies: &[Policy]) -> Result<(), TooLarge> {
-        let mut guests = self.guests.values();
-        let left = guests.try_fold(MAX_INDEXES, |left, guest| {
-            let compiled = guest.compile(policies, left)?;
-            Ok(left.saturating_sub(compiled.index_bytes()))
-        });
-        left.map(drop)
+        let guests = self.guests.values().map(WatchedGuest::guest);
+        Forms::new(policies.to_vec()).check(guests)
     }
 
     /// Has a set of policies rule: answers the epochs that begin. A guest whose policies cannot be held together, or beside those of the
@@ -92,12 +88,10 @@ impl Decider {
     pub fn rule(&mut self, set: u64, policies: Vec<Policy>) -> Vec<GuestEpoch> {
         // What ruled makes room first: nothing is decided in between.
         self.guests.values_mut().for_each(WatchedGuest::forget);
-        let mut left = MAX_INDEXES;
+        (self.set, self.forms) = (set, Forms::new(policies));
         for guest in self.guests.values_mut() {
-            guest.compile_or_deny(&policies, left);
-            left = left.saturating_sub(guest.index_bytes());
+            guest.is_ruled_by(&mut self.forms);
         }
-        (self.set, self.policies) = (set, policies);
         self.epochs()
     }
 
@@ -117,7 +111,7 @@ impl Decider {
         {
             guest.is_taken_for(*trust);
         }
-        guest.compile_or_deny(&self.policies, self.left());
+        guest.is_ruled_by(&mut self.forms);
         let segment = guest.segment().map(str::to_owned);
         self.guests.insert(boot, guest);
         let mut begun = self.segment_changed(segment.as_deref());
@@ -127,15 +121,19 @@ impl Decider {
         {
             begun.extend(self.segment_changed(Some(&left)));
         }
+        begun.extend(self.room_is_made());
         begun
     }
 
     /// A guest has ended. Answers the epochs that begin.
     pub fn ended(&mut self, boot: GuestBoot) -> Vec<GuestEpoch> {
-        match self.guests.remove(&boot) {
-            Some(guest) => self.segment_changed(guest.segment()),
-            None => Vec::new(),
-        }
+        let Some(guest) = self.guests.remove(&boot) else {
+            return Vec::new();
+        };
+        let mut begun = self.segment_changed(guest.segment());
+        drop(guest);
+        begun.extend(self.room_is_made());
+        begun
     }
 
     /// Of all guests only these run. Answers the epochs that begin.
@@ -151,20 +149,41 @@ impl Decider {
         begun
     }
 
-    /// What a guest is taken for now. Answers the epoch that begins, if that is something else.
-    pub fn trusts(&mut self, boot: GuestBoot, trust: Trust) -> Option<GuestEpoch> {
+    /// What a guest is taken for now. Answers the epochs that begin, if that is something else.
+    pub fn trusts(&mut self, boot: GuestBoot, trust: Trust) -> Vec<GuestEpoch> {
         self.remember(boot, trust);
-        let guest = self.guests.get_mut(&boot)?;
+        let Some(guest) = self.guests.get_mut(&boot) else {
+            return Vec::new();
+        };
         if !guest.is_taken_for(trust) {
-            return None;
+            return Vec::new();
         }
         guest.forget();
-        let left = self.left();
-        let guest = self.guests.get_mut(&boot)?;
-        guest.compile_or_deny(&self.policies, left);
+        guest.is_ruled_by(&mut self.forms);
         self.last_state += 1;
         guest.changed(self.last_state);
-        self.epoch(boot)
+        let mut begun: Vec<_> = self.epoch(boot).into_iter().collect();
+        begun.extend(self.room_is_made());
+        begun
+    }
+
+    /// Guests whose policies could not be held may be ruled by them now. Answers the epochs that begin.
+    fn room_is_made(&mut self) -> Vec<GuestEpoch> {
+        if !self.forms.try_again() {
+            return Vec::new();
+        }
+        self.last_state += 1;
+        let denied = self.guests.iter_mut();
+        let denied = denied.filter(|(_, guest)| guest.compiled().is_err());
+        let ruled: Vec<_> = denied
+            .filter_map(|(boot, guest)| {
+                let is_ruled = guest.is_ruled_by(&mut self.forms);
+                is_ruled.then(|| guest.changed(self.last_state));
+                is_ruled.then_some(*boot)
+            })
+            .collect();
+        let begun = ruled.into_iter().filter_map(|boot| self.epoch(boot));
+        begun.collect()
     }
 
     /// Cuts a VM that runs from every network, in this boot and in those that come, or takes that back. The boot [`ANY_BOOT`] is whichever
@@ -225,9 +244,8 @@ impl Decider {
     /// Of each guest, which policies of the set select it, by their places.
     pub fn ruled(&self) -> impl Iterator<Item = (GuestBoot, Vec<usize>)> {
         self.guests.iter().map(|(boot, guest)| {
-            let policies = self.policies.iter().enumerate();
-            let select = policies.filter(|(_, policy)| policy.select.includes(guest.guest()));
-            (*boot, select.map(|(place, _)| place).collect())
+            let choice = self.forms.choice(guest.guest());
+            (*boot, choice)
         })
     }
 
@@ -256,7 +274,7 @@ impl Decider {
             return None;
         }
         let peers = self.peers(guest);
-        let policies = self.policies.iter();
+        let policies = self.forms.policies().iter();
         let select = policies.filter(|policy| policy.select.includes(guest.guest()));
         let allowed = guest
             .compiled()
@@ -367,12 +385,6 @@ impl Decider {
             network: guest.network(),
             names: guest.names(),
         }
-    }
-
-    /// What is left for the index of one guest more, in bytes.
-    fn left(&self) -> usize {
-        let taken = self.guests.values().map(WatchedGuest::index_bytes);
-        MAX_INDEXES.saturating_sub(taken.sum())
     }
 
     /// What the newest boot of a VM is taken for. Where there is no room, it takes that of a VM that does not run.

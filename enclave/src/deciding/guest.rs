@@ -1,10 +1,12 @@
 //! A guest that runs on this host, and the policies that rule it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use bartizan_local::flow::Epoch;
-use bartizan_policy::{Compiled, Guest, Policy, TooLarge, Trust};
+use bartizan_policy::{Compiled, Guest, TooLarge, Trust};
 
+use super::forms::{Form, Forms};
 use super::names::Names;
 
 /// A guest.
@@ -12,7 +14,7 @@ use super::names::Names;
 pub struct WatchedGuest {
     guest: Guest,
     network: Option<Network>,
-    compiled: Result<Compiled, TooLarge>,
+    form: Arc<Form>,
     /// What it has heard of names.
     names: Names,
     /// Goes up with what is decided about it by anything but policies.
@@ -35,7 +37,7 @@ impl WatchedGuest {
     #[must_use]
     pub fn new(guest: Guest, network: Option<Network>) -> Self {
         Self {
-            compiled: Compiled::of(&[], &guest),
+            form: Arc::new(Form::of_none()),
             guest,
             network,
             names: Names::default(),
@@ -58,27 +60,20 @@ impl WatchedGuest {
             .map(|network| network.segment.as_str())
     }
 
-    pub(super) fn compile(&self, policies: &[Policy], left: usize) -> Result<Compiled, TooLarge> {
-        Compiled::of_within(policies, &self.guest, left)
-    }
-
     /// No policy rules it any more: everything is denied.
     pub(super) fn forget(&mut self) {
-        self.compiled = Compiled::of(&[], &self.guest);
+        self.form = Arc::new(Form::of_none());
     }
 
-    /// What the index of its policies takes, in bytes.
-    pub(super) fn index_bytes(&self) -> usize {
-        let compiled = self.compiled.as_ref();
-        compiled.map_or(0, Compiled::index_bytes)
-    }
-
-    /// Where the policies cannot be held together everything is denied.
-    pub(super) fn compile_or_deny(&mut self, policies: &[Policy], left: usize) {
-        self.compiled = self.compile(policies, left);
-        if let Ok(compiled) = &self.compiled {
-            self.names.classify(compiled);
-        }
+    /// Is ruled by the policies that select it. Answers whether they are held, and were not.
+    pub(super) fn is_ruled_by(&mut self, forms: &mut Forms) -> bool {
+        let was_held = self.form.compiled().is_ok();
+        self.form = forms.of(&self.guest);
+        let Ok(compiled) = self.form.compiled() else {
+            return false;
+        };
+        self.names.classify(compiled);
+        !was_held
     }
 
     pub(super) const fn names(&self) -> &Names {
@@ -86,11 +81,9 @@ impl WatchedGuest {
     }
 
     /// To be told more, by what its policies believe; none where they cannot be held together.
-    pub(super) const fn learning(&mut self) -> Option<(&mut Names, &Compiled)> {
-        match &self.compiled {
-            Ok(compiled) => Some((&mut self.names, compiled)),
-            Err(_) => None,
-        }
+    pub(super) fn learning(&mut self) -> Option<(&mut Names, &Compiled)> {
+        let compiled = self.form.compiled().ok()?;
+        Some((&mut self.names, compiled))
     }
 
     /// Goes on from what was known when it was told of last.
@@ -99,11 +92,8 @@ impl WatchedGuest {
         self.names = former.names;
     }
 
-    pub(super) const fn compiled(&self) -> Result<&Compiled, TooLarge> {
-        match &self.compiled {
-            Ok(compiled) => Ok(compiled),
-            Err(error) => Err(*error),
-        }
+    pub(super) fn compiled(&self) -> Result<&Compiled, TooLarge> {
+        self.form.compiled()
     }
 
     /// Whether that is something else than before.

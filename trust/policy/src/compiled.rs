@@ -32,7 +32,15 @@ pub struct Compiled {
     resolvers: Box<[IpAddr]>,
     /// Whether a policy selects the guest.
     any: bool,
-    index_bytes: usize,
+}
+
+/// What there is for indexes: those of several guests may share it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// Of memory, in bytes.
+    pub bytes: usize,
+    /// Of time, in rules that are looked at while they are made.
+    pub places: usize,
 }
 
 /// Hosts' names to which all rules of a guest are alike: of one class, one name is as good as another.
@@ -102,21 +110,46 @@ impl Named {
     }
 }
 
-impl Compiled {
-    /// What an index may take, in bytes.
-    pub const MAX_INDEX: usize = BUDGET.bytes;
+impl Room {
+    /// What the index of one guest's policies may take.
+    pub const ALL: Self = Self {
+        bytes: BUDGET.bytes,
+        places: BUDGET.places,
+    };
 
+    /// What is left of it without this; nothing where there is less.
+    #[must_use]
+    pub const fn without(self, taken: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_sub(taken.bytes),
+            places: self.places.saturating_sub(taken.places),
+        }
+    }
+}
+
+impl Compiled {
     /// Compiles those of the policies that select a guest.
     pub fn of(policies: &[Policy], guest: &Guest) -> Result<Self, TooLarge> {
-        Self::of_within(policies, guest, Self::MAX_INDEX)
+        Self::of_within(&selecting(policies, guest), &mut Room::ALL.clone())
     }
 
-    /// The same, where so many bytes are left for its index.
-    pub fn of_within(policies: &[Policy], guest: &Guest, left: usize) -> Result<Self, TooLarge> {
-        let policies = selecting(policies, guest);
-        let bytes = left.min(Self::MAX_INDEX);
-        let mut budget = Budget { bytes, ..BUDGET };
-        let mut rules = |kind| Rules::of(&policies, kind, &mut budget);
+    /// Compiles policies, all of which select a guest, where so much is left, of which it takes. Who failed has taken time, too.
+    pub fn of_within(policies: &[&Policy], left: &mut Room) -> Result<Self, TooLarge> {
+        let mut budget = Budget {
+            bytes: left.bytes,
+            places: left.places,
+            ..BUDGET
+        };
+        let compiled = Self::of_selecting(policies, &mut budget);
+        left.places = budget.places;
+        if compiled.is_ok() {
+            left.bytes = budget.bytes;
+        }
+        compiled
+    }
+
+    fn of_selecting(policies: &[&Policy], budget: &mut Budget) -> Result<Self, TooLarge> {
+        let mut rules = |kind| Rules::of(policies, kind, budget);
         let (exec, file) = (rules(Kind::Exec)?, rules(Kind::File)?);
         let (network, syscall) = (rules(Kind::Network)?, rules(Kind::Syscall)?);
         Ok(Self {
@@ -124,16 +157,9 @@ impl Compiled {
             file,
             network,
             syscall,
-            resolvers: resolvers(&policies),
+            resolvers: resolvers(policies),
             any: !policies.is_empty(),
-            index_bytes: bytes - budget.bytes,
         })
-    }
-
-    /// What its index takes, in bytes.
-    #[must_use]
-    pub const fn index_bytes(&self) -> usize {
-        self.index_bytes
     }
 
     /// Decides a request of that guest.

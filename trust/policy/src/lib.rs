@@ -52,7 +52,7 @@ pub use authors::{
     Author, AuthorKey, Authors, MAX_AUTHORS, NoAuthorKey, NoAuthors, OutsideScope, PolicyNames,
     Scope, ScopedGuests,
 };
-pub use compiled::{Compiled, NameClass, TooLarge};
+pub use compiled::{Compiled, NameClass, Room, TooLarge};
 pub use decision::{Decided, Decision, RuleName};
 pub use document::{
     Access, Action, Argument, Call, Cidr, Count, Defaults, Digest, Direction, Effect, Exec, File,

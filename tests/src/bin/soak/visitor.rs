@@ -137,8 +137,10 @@ pub(crate) fn errands(large: &str) -> Vec<Errand> {
         ),
         errand(
             "ssh",
-            Due::Output("guest\n".into()),
-            format!("timeout 100 ssh -n -o BatchMode=yes root@{WEB} hostname"),
+            digest(),
+            format!(
+                "timeout 100 ssh -n -o BatchMode=yes root@{WEB} 'sha256sum < /var/www/html/large'"
+            ),
         ),
         errand(
             "denied",
