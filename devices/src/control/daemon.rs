@@ -7,15 +7,17 @@ use bartizan_local::admission::{Admission, AdmissionReply, AdmissionRequest, MAX
 use bartizan_local::{FrameError, read_frame, write_frame};
 
 use super::admissions::{AdmissionError, Admissions, LinkNumber};
+use super::observe::Observations;
 
 /// How long the daemon may take to read an answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Answers the daemon until it closes its link, or has spoken by a later one. What it admitted stays.
+/// Answers the daemon until it closes its link, has spoken by a later one, or has seen what it wants to. What it admitted stays.
 pub(super) fn serve(
     mut link: &UnixStream,
     number: LinkNumber,
     admissions: &Admissions,
+    observations: &Observations,
 ) -> Result<(), FrameError> {
     link.set_write_timeout(Some(TIMEOUT))?;
     loop {
@@ -28,6 +30,9 @@ pub(super) fn serve(
                 return Err(error);
             }
         };
+        if let AdmissionRequest::Observe(observe) = &request {
+            return observations.serve(link, observe);
+        }
         let done = work_off(&request, number, admissions);
         let reply = match &done {
             Ok(()) => AdmissionReply::Done,
@@ -56,5 +61,7 @@ fn work_off(
             Ok(())
         }
         AdmissionRequest::Retain(tickets) => admissions.retain(link, tickets),
+        // It was answered before.
+        AdmissionRequest::Observe(_) => Ok(()),
     }
 }

@@ -1,4 +1,5 @@
 use bartizan_local::flow::{Fallback, GuestEpoch, Width};
+use bartizan_local::observation::{Amount, FlowEnd};
 use proptest::prelude::*;
 
 use super::*;
@@ -106,13 +107,16 @@ fn flows_that_are_over_are_forgotten_and_told_of() {
     assert_eq!(flows.len(), 1);
     flows.expire(start + Duration::from_secs(60));
     assert!(flows.is_empty());
-    let records = flows.take_records();
-    let record = &records.kept[0];
+    let records = flows.over_since(0);
+    let record = records[0];
+    let (packets, bytes) = (1, 46);
     assert_eq!(
         (record.flow, record.sent, record.received),
-        (question.flow, 46, 0)
+        (question.flow, Amount { packets, bytes }, Amount::default())
     );
-    assert!(record.allowed && record.reason.as_deref() == Some("test/rule"));
+    let decided = record.decided.as_ref().unwrap();
+    assert!(decided.allowed && &*decided.rule == "test/rule" && decided.epoch == Epoch::default());
+    assert_eq!(record.end, Some(FlowEnd::Idle));
     // An answer comes too late.
     let answer = packet(station(2), station(1), 17, &udp(53, 1, b"late"));
     assert_eq!(
