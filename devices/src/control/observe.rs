@@ -22,7 +22,7 @@ use crate::net::observation::{Ask, Capture, Feed, Look, Watch, Weighs};
 const MOST: usize = 16;
 /// How long the daemon may take to read, beyond what an observation lasts.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a guest's thread may take over a page.
+/// How long a guest's thread may take over a page, or to begin.
 const PAGE: Duration = Duration::from_secs(5);
 /// After how long it is said that it goes on.
 const GOING: Duration = Duration::from_secs(1);
@@ -141,6 +141,11 @@ impl Observations {
         // Who does not read for a while loses what comes meanwhile, and no more.
         let longest = Duration::from_secs(seconds.into()) + TIMEOUT;
         reader.link.set_write_timeout(Some(longest))?;
+        if !feed.wait_for_begin(Instant::now() + PAGE) {
+            return Ok(ObservationEnd::Gone);
+        }
+        // It has begun.
+        reader.say(&Observed::Going(reader.tally))?;
         let mut going = Instant::now() + GOING;
         loop {
             let found = feed.take(going.min(end));

@@ -6,8 +6,8 @@
 //!
 //! ```text
 //!   List       Flows*                      Ended     live flows first, then those that are over
-//!   Watch      (Flows | Going)*            Ended     each flow as it ends
-//!   Capture    (Packets | Going)*          Ended     what the guest sent, and what it was given
+//!   Watch      Going (Flows | Going)*      Ended     each flow as it ends, once the first Going has said that it begins
+//!   Capture    Going (Packets | Going)*    Ended     what the guest sent, and what it was given, likewise
 //! ```
 //!
 //! Known attack: whoever observes does not read, so that memory is filled, or the guest waits. What devices keep for a reader is
@@ -114,7 +114,7 @@ pub enum Observed {
     /// Packets, in order.
     #[n(1)]
     Packets(#[n(0)] Vec<CapturedPacket>),
-    /// It goes on: once a second, whether there is anything else to say or not.
+    /// It has begun, or goes on: once a second, whether there is anything else to say or not.
     #[n(2)]
     Going(#[n(0)] Tally),
     /// It is over.

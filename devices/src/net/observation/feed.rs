@@ -37,6 +37,7 @@ pub struct Feed<T> {
 
 #[derive(Debug)]
 struct State<T> {
+    has_begun: bool,
     waiting: VecDeque<T>,
     waiting_bytes: usize,
     /// Of all that was put in.
@@ -63,6 +64,7 @@ impl<T: Weighs> Feed<T> {
     pub fn new(items: u64, bytes: u64) -> Self {
         Self {
             state: Mutex::new(State {
+                has_begun: false,
                 waiting: VecDeque::new(),
                 waiting_bytes: 0,
                 tally: Tally::default(),
@@ -98,6 +100,21 @@ impl<T: Weighs> Feed<T> {
         if was_empty || state.end.is_some() {
             self.changed.notify_one();
         }
+    }
+
+    /// From now on things are put in.
+    pub fn begin(&self) {
+        self.lock().has_begun = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits until then for it to begin, or to be over; whether it has.
+    pub fn wait_for_begin(&self, until: Instant) -> bool {
+        let left = until.saturating_duration_since(Instant::now());
+        let waits = |state: &mut State<T>| !state.has_begun && state.end.is_none();
+        let waited = self.changed.wait_timeout_while(self.lock(), left, waits);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.has_begun
     }
 
     /// Nothing comes any more, unless that was so before.
@@ -192,6 +209,9 @@ mod tests {
         let feed = feed(u64::MAX, u64::MAX, 0, 0);
         let long = Instant::now() + Duration::from_secs(600);
         std::thread::scope(|scope| {
+            let reader = scope.spawn(|| feed.wait_for_begin(long));
+            feed.begin();
+            assert!(reader.join().unwrap());
             let reader = scope.spawn(|| feed.take(long).items.len());
             feed.put(1, || packet(1));
             assert_eq!(reader.join().unwrap(), 1);

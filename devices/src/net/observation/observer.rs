@@ -78,9 +78,13 @@ impl Observer {
                 Ask::Watch(watch) => {
                     self.tell(flows, now);
                     self.told = flows.over();
+                    watch.feed.begin();
                     self.watches.push(watch);
                 }
-                Ask::Capture(capture) => self.captures.push(capture),
+                Ask::Capture(capture) => {
+                    capture.feed.begin();
+                    self.captures.push(capture);
+                }
             }
         }
     }
