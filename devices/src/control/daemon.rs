@@ -30,10 +30,11 @@ pub(super) fn serve(
                 return Err(error);
             }
         };
-        if let AdmissionRequest::Observe(observe) = &request {
-            return observations.serve(link, observe);
-        }
-        let done = work_off(&request, number, admissions);
+        let done = match &request {
+            AdmissionRequest::Admit(admission) => admit(admission, number, admissions),
+            AdmissionRequest::Retain(tickets) => admissions.retain(number, tickets),
+            AdmissionRequest::Observe(observe) => return observations.serve(link, observe),
+        };
         let reply = match &done {
             Ok(()) => AdmissionReply::Done,
             Err(error) => {
@@ -48,20 +49,12 @@ pub(super) fn serve(
     }
 }
 
-fn work_off(
-    request: &AdmissionRequest,
+fn admit(
+    admission: &Admission,
     link: LinkNumber,
     admissions: &Admissions,
 ) -> Result<(), AdmissionError> {
-    match request {
-        AdmissionRequest::Admit(admission) => {
-            admissions.admit(link, admission)?;
-            let Admission { cid, .. } = admission;
-            tracing::info!(cid, "admitted");
-            Ok(())
-        }
-        AdmissionRequest::Retain(tickets) => admissions.retain(link, tickets),
-        // It was answered before.
-        AdmissionRequest::Observe(_) => Ok(()),
-    }
+    admissions.admit(link, admission)?;
+    tracing::info!(cid = admission.cid, "admitted");
+    Ok(())
 }
