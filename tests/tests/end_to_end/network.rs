@@ -2,6 +2,7 @@
 
 mod attacks;
 mod clients;
+mod flows;
 mod hangs;
 mod isolation;
 mod killed;
@@ -30,6 +31,7 @@ pub(crate) const CASES: &[Case] = &[
     ("network::a_scan_finds_the_policys_ports", clients::scan),
     ("network::real_clients_pass", clients::all),
     ("network::path_mtu_is_discovered", clients::path_mtu),
+    ("network::flows_are_seen_and_captured", flows::seen),
     ("network::isolated_by_one_order", isolation::one_order),
     (
         "network::while_the_enclave_is_away_rules_say_what_goes_on",

@@ -17,14 +17,16 @@ pub(super) struct Line {
     to: String,
     sent: String,
     received: String,
+    refused: String,
     verdict: String,
     rule: String,
     state: String,
 }
 
 impl Line {
-    pub(super) const COLUMNS: [&str; 9] = [
-        "began", "state", "protocol", "from", "to", "sent", "received", "verdict", "rule",
+    pub(super) const COLUMNS: [&str; 10] = [
+        "began", "state", "protocol", "from", "to", "sent", "received", "refused", "verdict",
+        "rule",
     ];
 
     pub(super) fn of(flow: &FlowShown) -> Self {
@@ -36,16 +38,20 @@ impl Line {
             to,
             sent: amount(flow.sent),
             received: amount(flow.received),
-            verdict: verdict(flow),
+            refused: match flow.refused {
+                0 => "-".into(),
+                refused => refused.to_string(),
+            },
+            verdict: verdict(flow).into(),
             rule: flow
                 .decision
                 .as_ref()
                 .map_or_else(|| "-".into(), |decision| decision.rule.clone()),
-            state: flow.end.map_or("live", |end| end.word()).into(),
+            state: state(flow).into(),
         }
     }
 
-    pub(super) fn cells(self) -> [String; 9] {
+    pub(super) fn cells(self) -> [String; 10] {
         [
             self.began,
             self.state,
@@ -54,6 +60,7 @@ impl Line {
             self.to,
             self.sent,
             self.received,
+            self.refused,
             self.verdict,
             self.rule,
         ]
@@ -61,7 +68,7 @@ impl Line {
 }
 
 /// Cells of a line among others that are not known yet.
-pub(super) fn watched(cells: &[String; 9]) -> String {
+pub(super) fn watched(cells: &[String; 10]) -> String {
     let [
         began,
         state,
@@ -70,11 +77,12 @@ pub(super) fn watched(cells: &[String; 9]) -> String {
         to,
         sent,
         received,
+        refused,
         verdict,
         rule,
     ] = cells;
     let line = format!(
-        "{began:<20}  {state:<9}  {protocol:<8}  {from:<21}  {to:<21}  {sent:<15}  {received:<15}  {verdict:<12}  {rule}"
+        "{began:<20}  {state:<9}  {protocol:<8}  {from:<21}  {to:<21}  {sent:<15}  {received:<15}  {refused:<7}  {verdict:<9}  {rule}"
     );
     line.trim_end().to_owned()
 }
@@ -125,15 +133,21 @@ fn protocol(flow: &FlowShown) -> String {
     }
 }
 
-fn verdict(flow: &FlowShown) -> String {
-    let word = match &flow.decision {
+const fn verdict(flow: &FlowShown) -> &'static str {
+    match &flow.decision {
         Some(decision) if decision.allowed => "allowed",
         Some(_) => "denied",
         None => "undecided",
-    };
-    match flow.refused {
-        0 => word.to_owned(),
-        refused => format!("{word} {refused}x"),
+    }
+}
+
+/// Why it is over, or how it is.
+const fn state(flow: &FlowShown) -> &'static str {
+    match (flow.end, &flow.decision) {
+        (Some(end), _) => end.word(),
+        (None, Some(decision)) if decision.allowed => "live",
+        (None, Some(_)) => "denied",
+        (None, None) => "waiting",
     }
 }
 
@@ -207,6 +221,7 @@ mod tests {
             "10.77.0.1:80",
             "12 / 3.4 kB",
             "-",
+            "-",
             "allowed",
             "net/ask",
         ];
@@ -223,7 +238,7 @@ mod tests {
         let cells = Line::of(&asked).cells();
         assert_eq!(cells[3..5], ["[fd00::1]:40000", "[fd00::2]:80"]);
         assert_eq!(cells[1], "undecided");
-        assert_eq!(cells[7..], ["undecided 3x", "-"]);
+        assert_eq!(cells[7..], ["3", "undecided", "-"]);
         let echo = FlowShown {
             protocol: 1,
             icmp_type: Some(8),
