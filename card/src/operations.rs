@@ -17,6 +17,7 @@ use std::sync::Arc;
 use bartizan_attestation::host::{CardRefusal, OPERATION_FRAME, OperationReply, OperationRequest};
 use bartizan_attestation::operation::{AuthorisedOperation, OperationRefusal, SignedOrder};
 use bartizan_local::FrameError;
+use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::server::Serves;
@@ -67,7 +68,12 @@ impl Operations {
         }
     }
 
-    async fn operate(&self, bytes: &[u8], uid: u32) -> Result<OperationReply, OperationRefusal> {
+    async fn operate(
+        &self,
+        bytes: &[u8],
+        uid: u32,
+        before: &mpsc::Sender<OperationReply>,
+    ) -> Result<OperationReply, OperationRefusal> {
         let verify = || {
             let ca = self.card.anchors.ca();
             let verify = || SignedOrder::verify(bytes, &ca, self.log.not_before(unix_now()));
@@ -87,7 +93,7 @@ impl Operations {
             operation = signed.order().operation.name(),
             "ordered"
         );
-        let done = self.perform(&signed, &begun).await;
+        let done = self.perform(&signed, &begun, before).await;
         let outcome = perform::outcome(&done);
         tokio::task::block_in_place(|| self.log.end(begun, outcome, unix_now()));
         done
@@ -125,11 +131,16 @@ impl Serves for Operations {
     const CONNECTIONS: usize = 128;
     const MAX_REQUEST: usize = OPERATION_FRAME;
 
-    async fn answer(&self, request: OperationRequest, uid: u32) -> OperationReply {
+    async fn answer(
+        &self,
+        request: OperationRequest,
+        uid: u32,
+        before: mpsc::Sender<OperationReply>,
+    ) -> OperationReply {
         match request {
             OperationRequest::Describe => OperationReply::Host(self.card.id),
             OperationRequest::Perform(order) => self
-                .operate(&order, uid)
+                .operate(&order, uid, &before)
                 .await
                 .unwrap_or_else(OperationReply::Refused),
         }

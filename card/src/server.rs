@@ -9,12 +9,16 @@ use bartizan_attestation::host::{CardReply, CardRequest, MAX_FRAME};
 use bartizan_local::{FrameError, aio};
 use minicbor::{Decode, Encode};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 
 use crate::door::{Door, Visitor};
 use crate::service::Card;
 
 /// How long a request may take to arrive, and an answer to leave.
 const STALL: Duration = Duration::from_secs(30);
+
+/// Parts of an answer that wait to be written.
+const PARTS: usize = 2;
 
 /// What answers the requests of one socket.
 pub trait Serves: Send + Sync + 'static {
@@ -27,8 +31,14 @@ pub trait Serves: Send + Sync + 'static {
     /// Largest request, in bytes.
     const MAX_REQUEST: usize;
 
-    /// Answers a request of a user. It is done to its end, also where nobody waits for the answer any more.
-    fn answer(&self, request: Self::Request, uid: u32) -> impl Future<Output = Self::Reply> + Send;
+    /// Answers a request of a user; parts of the answer that come before its last one go by `before`, which fails once nobody waits for
+    /// them any more. It is done to its end, also then.
+    fn answer(
+        &self,
+        request: Self::Request,
+        uid: u32,
+        before: mpsc::Sender<Self::Reply>,
+    ) -> impl Future<Output = Self::Reply> + Send;
 
     /// What to answer to bytes that are no request, before the connection is closed.
     fn unreadable(&self, _error: &FrameError, _uid: u32) -> Option<Self::Reply> {
@@ -43,7 +53,12 @@ impl Serves for Card {
     const CONNECTIONS: usize = 512;
     const MAX_REQUEST: usize = MAX_FRAME;
 
-    async fn answer(&self, request: CardRequest, _uid: u32) -> CardReply {
+    async fn answer(
+        &self,
+        request: CardRequest,
+        _uid: u32,
+        _before: mpsc::Sender<CardReply>,
+    ) -> CardReply {
         Self::answer(self, request).await
     }
 }
@@ -91,9 +106,38 @@ async fn converse<S: Serves>(
                 return Err(error);
             }
         };
-        let reply = service.answer(request, uid).await;
-        within(aio::write_frame(&mut stream, &reply, MAX_FRAME)).await?;
+        answer(service, request, uid, &mut stream).await?;
     }
+}
+
+/// Writes all parts of an answer. Where one cannot be written, the answer is worked out to its end all the same.
+async fn answer<S: Serves>(
+    service: &S,
+    request: S::Request,
+    uid: u32,
+    stream: &mut UnixStream,
+) -> Result<(), FrameError> {
+    let (before, mut parts) = mpsc::channel(PARTS);
+    let answer = service.answer(request, uid, before);
+    tokio::pin!(answer);
+    let mut written = Ok(());
+    let last = loop {
+        tokio::select! {
+            biased;
+            Some(part) = parts.recv(), if written.is_ok() => {
+                written = within(aio::write_frame(stream, &part, MAX_FRAME)).await;
+                if written.is_err() {
+                    parts.close();
+                }
+            }
+            last = &mut answer => break last,
+        }
+    };
+    written?;
+    while let Some(part) = parts.recv().await {
+        within(aio::write_frame(stream, &part, MAX_FRAME)).await?;
+    }
+    within(aio::write_frame(stream, &last, MAX_FRAME)).await
 }
 
 async fn within<T>(work: impl Future<Output = Result<T, FrameError>>) -> Result<T, FrameError> {

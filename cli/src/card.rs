@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use bartizan_attestation::certificates::FleetCa;
 use bartizan_attestation::host::{
-    MAX_FRAME, OperationReply, OperationRequest, OperatorRefusal, OperatorReply,
+    FlowsEnd, FlowsSeen, FlowsTally, MAX_FRAME, OperationReply, OperationRequest, OperatorRefusal,
+    OperatorReply,
 };
 use bartizan_attestation::identity::CardId;
 use bartizan_attestation::operation::{Operation, OperationRefusal, Order, sign_order};
@@ -87,6 +88,28 @@ impl Card {
         }
     }
 
+    /// Has something shown piece by piece; each but the last goes to `each`, whose failure ends it.
+    pub(crate) fn observe(
+        &self,
+        operation: Operation,
+        mut each: impl FnMut(FlowsSeen) -> Result<()>,
+    ) -> Result<(FlowsEnd, FlowsTally)> {
+        let (mut link, mut reply) = self.hand_in(operation)?;
+        loop {
+            match reply {
+                OperationReply::Guests(OperatorReply::Seen(FlowsSeen::Ended { why, tally })) => {
+                    return Ok((why, tally));
+                }
+                OperationReply::Guests(OperatorReply::Seen(seen)) => each(seen)?,
+                OperationReply::Guests(OperatorReply::Refused(refusal)) => {
+                    return Err(CardError::NotDone(refusal).into());
+                }
+                _ => return Err(CardError::Unexpected.into()),
+            }
+            reply = next(&mut link)?;
+        }
+    }
+
     /// The fleet CA that this operator trusts.
     pub(crate) fn fleet_ca(&self) -> Result<FleetCa> {
         self.credentials.fleet_ca()
@@ -94,6 +117,12 @@ impl Card {
 
     /// Signs an order and has it done.
     pub(crate) fn order(&self, operation: Operation) -> Result<OperationReply> {
+        let (_, reply) = self.hand_in(operation)?;
+        Ok(reply)
+    }
+
+    /// The same, with the link by which more may come.
+    fn hand_in(&self, operation: Operation) -> Result<(UnixStream, OperationReply)> {
         let (chain, key) = (self.credentials.chain()?, self.credentials.key()?);
         let mut link = self.connect()?;
         let host = match self.place.host {
@@ -112,7 +141,8 @@ impl Card {
             expires_at: issued_at + LIFETIME_S,
         };
         let signed = sign_order(&order, &chain, &key)?;
-        Ok(exchange(&mut link, &OperationRequest::Perform(signed))?)
+        let reply = exchange(&mut link, &OperationRequest::Perform(signed))?;
+        Ok((link, reply))
     }
 
     fn connect(&self) -> Result<UnixStream, CardError> {
@@ -141,6 +171,10 @@ fn exchange(
     request: &OperationRequest,
 ) -> Result<OperationReply, CardError> {
     write_frame(link, request, MAX_FRAME)?;
+    next(link)
+}
+
+fn next(link: &mut UnixStream) -> Result<OperationReply, CardError> {
     match read_frame(link, MAX_FRAME)? {
         OperationReply::Refused(refusal) => Err(refusal.into()),
         reply => Ok(reply),

@@ -4,6 +4,7 @@ pub(crate) mod boot;
 pub(crate) mod enclave;
 pub(crate) mod evidence;
 pub(crate) mod firmware;
+pub(crate) mod flow;
 pub(crate) mod guest;
 pub(crate) mod host;
 pub(crate) mod key;

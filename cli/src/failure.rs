@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use bartizan_attestation::host::OperatorRefusal;
 use bartizan_attestation::operation::OperationRefusal;
 use bartizan_cli::release::DescriptionError;
 
@@ -63,7 +64,8 @@ fn number(error: &anyhow::Error) -> u8 {
                 | OperationRefusal::RotationBegun(_)
                 | OperationRefusal::RenewalUnknown(_)
                 | OperationRefusal::ResetUnknown(_),
-            ),
+            )
+            | CardError::NotDone(OperatorRefusal::DevicesAway(_) | OperatorRefusal::TooManyObservers),
         ) => UNAVAILABLE,
         _ => FAILED,
     }

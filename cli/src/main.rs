@@ -59,6 +59,9 @@ enum Command {
     /// Guests of whichever host: cut one from every network, and take that back.
     #[command(subcommand)]
     Guest(commands::guest::Guest),
+    /// Flows of guests: who they speak to, by which rule, and what is said.
+    #[command(subcommand)]
+    Flow(commands::flow::Flow),
     /// The enclave of a host, which decides what its guests may do.
     #[command(subcommand)]
     Enclave(commands::enclave::Enclave),
@@ -96,6 +99,7 @@ fn main() -> ExitCode {
         Command::Profile(command) => commands::profile::run(command, output),
         Command::Vm(command) => commands::vm::run(command, output),
         Command::Guest(command) => commands::guest::run(command, output),
+        Command::Flow(command) => commands::flow::run(command, output),
         Command::Enclave(command) => commands::enclave::run(command, output),
         Command::Verdict(command) => commands::verdict::run(command, output),
         Command::Revocation(command) => commands::revocation::run(command, output),

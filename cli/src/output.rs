@@ -31,9 +31,34 @@ impl Output {
         }
     }
 
+    /// Whether it is for programs.
+    pub(crate) const fn is_json(self) -> bool {
+        self.json
+    }
+
     /// Prints a list: the array for programs, a table of the named members for people.
     pub(crate) fn table(self, rows: &Value, columns: &[&str]) {
         let rows_of = rows.as_array().map(Vec::as_slice).unwrap_or_default();
+        let cells = rows_of
+            .iter()
+            .map(|row| columns.iter().map(|name| cell(&row[*name])).collect());
+        self.lines(rows, columns, cells.collect());
+    }
+
+    /// Prints a list whose cells for people are no members of what programs get.
+    pub(crate) fn list<const N: usize>(
+        self,
+        rows: &Value,
+        columns: &[&str; N],
+        lines: Vec<[String; N]>,
+    ) {
+        let lines = lines
+            .into_iter()
+            .map(|cells| cells.iter().map(|cell| printable(cell)).collect());
+        self.lines(rows, columns, lines.collect());
+    }
+
+    fn lines(self, rows: &Value, columns: &[&str], cells: Vec<Vec<String>>) {
         if self.json {
             println!("{rows}");
             return;
@@ -44,11 +69,7 @@ impl Output {
                 .map(|name| name.to_uppercase())
                 .collect::<Vec<_>>(),
         ];
-        lines.extend(
-            rows_of
-                .iter()
-                .map(|row| columns.iter().map(|name| cell(&row[*name])).collect()),
-        );
+        lines.extend(cells);
         let widths: Vec<_> = (0..columns.len())
             .map(|column| {
                 lines

@@ -519,3 +519,36 @@ fn refusals_of_the_card_and_of_the_hypervisor_have_codes_of_their_own() {
     let wrong = installed.run(&["vm", "list", "--host", "here"], "");
     assert_eq!(wrong.status.code(), Some(2));
 }
+
+#[test]
+fn a_capture_that_does_not_begin_leaves_no_file_and_writes_over_none() {
+    let installed = Installed::new();
+    installed.certify_operator();
+    let file = installed.path("web.pcap");
+    let capture = |more: &[&str]| {
+        let nobody = installed.path("nobody.sock");
+        let arguments = ["flow", "capture", "web", "--card", nobody.to_str().unwrap()];
+        let into = ["--output", file.to_str().unwrap()];
+        installed.run(&[&arguments[..], &into, more].concat(), "")
+    };
+    let away = capture(&[]);
+    assert_eq!(away.status.code(), Some(69), "{away:?}");
+    let said = String::from_utf8(away.stderr).unwrap();
+    assert!(said.contains("does bartizan-card run?"), "{said}");
+    assert!(!file.exists());
+    for wrong in [
+        ["--protocol", "http"],
+        ["--address", "10.0.0.0/33"],
+        ["--port", "9-8"],
+        ["--packets", "0"],
+        ["--snap", "65550"],
+        ["--seconds", "3601"],
+    ] {
+        let refused = capture(&wrong);
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    }
+    fs::write(&file, "theirs").unwrap();
+    let taken = capture(&[]);
+    assert_eq!(taken.status.code(), Some(1), "{taken:?}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "theirs");
+}

@@ -10,10 +10,15 @@ use bartizan_attestation::host::{
 use bartizan_attestation::keys::{EnclaveChains, StateKey};
 use bartizan_enclave::sealed::{Command, State};
 use bartizan_fuzz::fleet::FLEET;
+use bartizan_local::admission::AdmissionRequest;
 use bartizan_local::encode;
 use bartizan_local::flow::{
     Direction, Epoch, Flow, FromDevices, Guest, GuestEpoch, Noted, Peers, Question, Resolved,
     Resolvers, ToDevices, Verdict, Width,
+};
+use bartizan_local::observation::{
+    Amount, CaptureLimits, CapturedPacket, Decision, Filter, FlowEnd, FlowRecord, Observation,
+    Observe, Observed,
 };
 use bartizan_local::port::Head;
 use bartizan_stream::Bytes;
@@ -188,6 +193,9 @@ fn flows() -> Vec<Seed> {
     };
     vec![
         seed(20, "flow-question-tcp", &tcp),
+        seed(23, "flow-records", &records()),
+        seed(23, "flow-packets", &packets()),
+        seed(12, "flow-capture", &observe()),
         seed(20, "flow-question-icmp", &icmp),
         seed(20, "flow-in-force", &FromDevices::InForce(EPOCH)),
         seed(20, "flow-isolated", &FromDevices::Isolated([5; 16])),
@@ -227,4 +235,61 @@ fn ports() -> Vec<Seed> {
     ]
     .concat();
     vec![("port", "two", two), ("port", "late", late)]
+}
+
+fn records() -> Observed {
+    let amount = Amount {
+        packets: 3,
+        bytes: 180,
+    };
+    let decision = Decision {
+        allowed: true,
+        rule: "web/https".into(),
+        epoch: EPOCH.epoch,
+    };
+    Observed::Flows(vec![FlowRecord {
+        flow: Flow {
+            direction: Direction::Egress,
+            protocol: 6,
+            peer: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)),
+            port: Some(443),
+            icmp_type: None,
+        },
+        local: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
+        begun_port: Some(40_000),
+        began_ms: 1_795_325_061_999,
+        last_ms: 1_795_325_062_999,
+        sent: amount,
+        received: amount,
+        refused: 0,
+        decision: Some(decision),
+        end: Some(FlowEnd::Closed),
+    }])
+}
+
+fn packets() -> Observed {
+    Observed::Packets(vec![CapturedPacket {
+        at_ns: 1_795_325_061_999_000_000,
+        way: Direction::Ingress,
+        length: 60,
+        bytes: vec![7; 8],
+    }])
+}
+
+fn observe() -> AdmissionRequest {
+    let limits = CaptureLimits {
+        packets: 100,
+        bytes: 1 << 20,
+        snap: 96,
+        seconds: 60,
+    };
+    AdmissionRequest::Observe(Observe {
+        guest: GUEST,
+        filter: Filter {
+            protocol: Some(6),
+            addresses: Some(Peers::V6(Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST)),
+            ports: Some((443, 443)),
+        },
+        what: Observation::Capture(limits),
+    })
 }

@@ -12,6 +12,7 @@ use bartizan_attestation::keys::{VaultReply, VaultRequest};
 use bartizan_local::admission::{AdmissionReply, AdmissionRequest};
 use bartizan_local::attachment::{Attach, Attached};
 use bartizan_local::flow::{FromDevices, ToDevices};
+use bartizan_local::observation::Observed;
 use bartizan_local::{decode, encode, read_frame, write_frame};
 use libfuzzer_sys::fuzz_target;
 use minicbor::{Decode, Encode};
@@ -22,7 +23,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((&selector, bytes)) = data.split_first() else {
         return;
     };
-    match selector % 23 {
+    match selector % 24 {
         0 => one_encoding::<VaultRequest>(bytes),
         1 => one_encoding::<VaultReply>(bytes),
         2 => one_encoding::<OperatorRequest>(bytes),
@@ -45,7 +46,8 @@ fuzz_target!(|data: &[u8]| {
         19 => one_encoding::<FromEnclave>(bytes),
         20 => one_encoding::<FromDevices>(bytes),
         21 => one_encoding::<ToDevices>(bytes),
-        _ => one_encoding::<MachineState>(bytes),
+        22 => one_encoding::<MachineState>(bytes),
+        _ => one_encoding::<Observed>(bytes),
     }
 });
 

@@ -14,6 +14,7 @@ mod claim;
 mod config;
 mod enclave;
 mod ended;
+mod flows;
 mod folder;
 mod force;
 mod group;

@@ -52,6 +52,10 @@ const COMPONENTS: &[Component] = &[
         package: "openssl",
     },
     Component {
+        program: "tcpdump",
+        package: "tcpdump",
+    },
+    Component {
         program: "sqlite3",
         package: "sqlite3",
     },

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_attestation::host::{
-    BootShown, EnclaveShown, KeysShown, LogPage, OperationReply, OperatorReply, OperatorRequest,
-    RenewedCertificate,
+    BootShown, EnclaveShown, KeysShown, LogPage, Observation, ObserveFlows, OperationReply,
+    OperatorReply, OperatorRequest, RenewedCertificate,
 };
 use bartizan_attestation::keys::{NextKey, Purpose, VaultReply, VaultRequest};
 use bartizan_attestation::operation::log::Outcome;
-use bartizan_attestation::operation::{Operation, OperationRefusal, RotatableKey, SignedOrder};
+use bartizan_attestation::operation::{
+    FlowFilter, Operation, OperationRefusal, RotatableKey, SignedOrder,
+};
+use tokio::sync::mpsc;
 
 use super::log::Begun;
 use super::{Operations, hypervisor, verifier};
@@ -27,6 +30,7 @@ impl Operations {
         &self,
         signed: &SignedOrder,
         _begun: &Begun,
+        before: &mpsc::Sender<OperationReply>,
     ) -> Result<OperationReply, OperationRefusal> {
         let request = match signed.order().operation.clone() {
             Operation::RunGuest { record } => OperatorRequest::Run { record },
@@ -51,6 +55,21 @@ impl Operations {
             Operation::ShowEnclave => return self.show_enclave().await,
             Operation::ListKeys => return self.list_keys().await,
             Operation::KeyHistory => return self.key_history().await,
+            Operation::ListFlows { vm, filter } => {
+                return self.observe(vm, filter, Observation::List, before).await;
+            }
+            Operation::WatchFlows {
+                vm,
+                filter,
+                seconds,
+            } => {
+                let what = Observation::Watch(seconds);
+                return self.observe(vm, filter, what, before).await;
+            }
+            Operation::CaptureFlows { vm, filter, limits } => {
+                let what = Observation::Capture(limits);
+                return self.observe(vm, filter, what, before).await;
+            }
             Operation::ReadLog { from, most } => {
                 let page = tokio::task::block_in_place(|| self.log.read(from, most));
                 return page.map(|(head, records)| OperationReply::Log(LogPage { head, records }));
@@ -59,6 +78,18 @@ impl Operations {
         hypervisor::ask(&self.hypervisor, &request)
             .await
             .map(OperationReply::Guests)
+    }
+
+    async fn observe(
+        &self,
+        vm: String,
+        filter: FlowFilter,
+        what: Observation,
+        before: &mpsc::Sender<OperationReply>,
+    ) -> Result<OperationReply, OperationRefusal> {
+        let request = OperatorRequest::ObserveFlows(ObserveFlows { vm, filter, what });
+        let last = hypervisor::observe(&self.hypervisor, &request, before).await?;
+        Ok(OperationReply::Guests(last))
     }
 
     async fn attest_host(&self) -> Result<OperationReply, OperationRefusal> {

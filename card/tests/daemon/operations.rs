@@ -2,6 +2,7 @@
 
 mod attesting;
 mod enclave;
+mod flows;
 mod log;
 mod refused;
 mod running;

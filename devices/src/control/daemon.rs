@@ -7,15 +7,17 @@ use bartizan_local::admission::{Admission, AdmissionReply, AdmissionRequest, MAX
 use bartizan_local::{FrameError, read_frame, write_frame};
 
 use super::admissions::{AdmissionError, Admissions, LinkNumber};
+use super::observe::Observations;
 
 /// How long the daemon may take to read an answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Answers the daemon until it closes its link, or has spoken by a later one. What it admitted stays.
+/// Answers the daemon until it closes its link, has spoken by a later one, or has seen what it wants to. What it admitted stays.
 pub(super) fn serve(
     mut link: &UnixStream,
     number: LinkNumber,
     admissions: &Admissions,
+    observations: &Observations,
 ) -> Result<(), FrameError> {
     link.set_write_timeout(Some(TIMEOUT))?;
     loop {
@@ -28,7 +30,11 @@ pub(super) fn serve(
                 return Err(error);
             }
         };
-        let done = work_off(&request, number, admissions);
+        let done = match &request {
+            AdmissionRequest::Admit(admission) => admit(admission, number, admissions),
+            AdmissionRequest::Retain(tickets) => admissions.retain(number, tickets),
+            AdmissionRequest::Observe(observe) => return observations.serve(link, observe),
+        };
         let reply = match &done {
             Ok(()) => AdmissionReply::Done,
             Err(error) => {
@@ -43,18 +49,12 @@ pub(super) fn serve(
     }
 }
 
-fn work_off(
-    request: &AdmissionRequest,
+fn admit(
+    admission: &Admission,
     link: LinkNumber,
     admissions: &Admissions,
 ) -> Result<(), AdmissionError> {
-    match request {
-        AdmissionRequest::Admit(admission) => {
-            admissions.admit(link, admission)?;
-            let Admission { cid, .. } = admission;
-            tracing::info!(cid, "admitted");
-            Ok(())
-        }
-        AdmissionRequest::Retain(tickets) => admissions.retain(link, tickets),
-    }
+    admissions.admit(link, admission)?;
+    tracing::info!(cid = admission.cid, "admitted");
+    Ok(())
 }

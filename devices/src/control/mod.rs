@@ -6,6 +6,7 @@ mod admissions;
 mod attach;
 mod daemon;
 mod dismissals;
+mod observe;
 mod roster;
 mod socket;
 
@@ -19,6 +20,7 @@ use admissions::{Admissions, LinkNumber, Permit};
 use attach::{Wish, receive};
 use bartizan_local::attachment::{Attached, DeviceKind, MAX_FRAME};
 use bartizan_local::{FrameError, peer, write_frame};
+use observe::Observations;
 use roster::{Entry, Roster};
 pub use socket::{SocketError, bind};
 
@@ -48,6 +50,7 @@ struct Devices {
     limits: Limits,
     fabric: Arc<Fabric>,
     decisions: Arc<Decisions>,
+    observations: Observations,
     /// When this process began to serve.
     began: Instant,
 }
@@ -66,6 +69,7 @@ pub fn serve(
         limits: config.limits(),
         fabric: Arc::default(),
         decisions: Arc::clone(decisions),
+        observations: Observations::new(Arc::clone(decisions)),
         began: Instant::now(),
     });
     let watched = Arc::clone(&devices);
@@ -107,10 +111,12 @@ pub fn serve(
 impl Devices {
     fn answer(&self, role: Role, control: UnixStream) {
         match role {
-            Role::Daemon(link) => match daemon::serve(&control, link, &self.admissions) {
-                Ok(()) => tracing::info!("the daemon left; what it admitted stays"),
-                Err(error) => tracing::warn!(%error, "the daemon's link broke"),
-            },
+            Role::Daemon(link) => {
+                match daemon::serve(&control, link, &self.admissions, &self.observations) {
+                    Ok(()) => tracing::info!("the daemon left; what it admitted stays"),
+                    Err(error) => tracing::warn!(%error, "the daemon's link broke"),
+                }
+            }
             Role::Supervisor => self.attach_and_serve(control),
         }
     }

@@ -95,6 +95,12 @@ impl Decisions {
         }
     }
 
+    /// A guest's device, if it is there.
+    #[must_use]
+    pub fn station(&self, guest: Guest) -> Option<Arc<Station>> {
+        self.lock().stations.get(&guest).cloned()
+    }
+
     /// Asks, if there is somebody to be asked. Who comes later is asked again by the guests.
     pub fn ask(&self, questions: Vec<Question>) {
         self.say_all(questions.into_iter().map(FromDevices::Question));

@@ -13,10 +13,11 @@ use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 
 use super::deliver::{DeliverError, deliver};
 use super::fabric::{Plug, Station, Stations};
-use super::flow::{Flows, Limits, Numbers, Records};
+use super::flow::{Flows, Limits, Numbers};
 use super::frame::Mac;
 use super::header::feature;
 use super::inbox::ToldBy;
+use super::observation::Observer;
 use super::packet::Packet;
 use super::port::{Directory, Port, Refusal, Sent};
 use crate::decisions::Decisions;
@@ -86,6 +87,7 @@ pub struct Core {
     ready: VecDeque<Packet>,
     /// What the guest sent in this turn.
     onward: Onward,
+    observer: Observer,
 }
 
 /// Who is on the segment in one turn. Packets come in trains: what was asked last is known at once.
@@ -205,6 +207,7 @@ impl Core {
             arrived: VecDeque::new(),
             ready: VecDeque::new(),
             onward: Onward::default(),
+            observer: Observer::default(),
         }
     }
 
@@ -217,7 +220,7 @@ impl Core {
         self.port.expire(now);
         self.decisions.ask(self.port.flows.take_questions());
         self.decisions.tell(self.port.names.take_found());
-        tell(&self.port.flows.take_records());
+        self.observer.turn(&self.port.flows, now);
         let lost = self.onward.go(&self.plug);
         if lost > 0 {
             self.port
@@ -294,6 +297,9 @@ impl Core {
             self.ready.retain(|packet| !is_of(packet));
         }
         self.ready.extend(answers);
+        if !mail.asks.is_empty() {
+            self.observer.take(mail.asks, &self.port.flows, now);
+        }
         if wants_packets {
             self.arrived = mail.packets;
         }
@@ -317,9 +323,10 @@ impl Core {
             let read = Packet::read(ram, chain, features, self.port.interface().mtu);
             // What was read is ours: the guest may have its buffer back.
             tx.give_back(ram, head, 0);
-            let sent = read
-                .map_err(Refusal::from)
-                .and_then(|packet| self.port.send(packet, &neighbours, now));
+            let sent = read.map_err(Refusal::from).and_then(|packet| {
+                self.observer.see(&packet, Direction::Egress);
+                self.port.send(packet, &neighbours, now)
+            });
             match sent {
                 Ok(Sent::On(packet)) => self.onward.add(packet),
                 Ok(Sent::Answered(packet)) if self.ready.len() < BATCH => {
@@ -350,7 +357,7 @@ impl Core {
                 features,
                 &packet,
             ) {
-                Ok(()) => {}
+                Ok(()) => self.observer.see(&packet, Direction::Ingress),
                 Err(DeliverError::NoRoom) => {
                     self.ready.push_front(packet);
                     return false;
@@ -376,16 +383,6 @@ impl Core {
                 Err(refusal) => self.port.refuse(Direction::Ingress, &refusal, 1),
             }
         }
-    }
-}
-
-/// What is known of flows that are over.
-fn tell(records: &Records) {
-    for record in &records.kept {
-        tracing::debug!(?record, "a flow is over");
-    }
-    if records.lost > 0 {
-        tracing::debug!(records.lost, "and others");
     }
 }
 

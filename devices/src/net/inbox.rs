@@ -8,6 +8,7 @@ use bartizan_local::flow::{Epoch, Fallback, Noted, Resolvers, Verdict};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::frame::Mac;
+use super::observation::Ask;
 use super::packet::Packet;
 use super::shares::Shares;
 
@@ -56,6 +57,8 @@ pub struct Mail {
     pub isolated: Option<bool>,
     /// Whether somebody can decide now.
     pub available: Option<bool>,
+    /// What is to be seen of its flows.
+    pub asks: Vec<Ask>,
 }
 
 /// What one of those who decide one after another has told.

@@ -26,6 +26,7 @@ pub mod guard;
 pub mod header;
 mod inbox;
 mod interface;
+pub mod observation;
 pub mod packet;
 pub mod port;
 pub mod refusals;

@@ -11,6 +11,7 @@ use bartizan_attestation::launch::verify_record;
 use bartizan_local::aio;
 use tokio::net::{UnixListener, UnixStream};
 
+use super::flows;
 use super::guest::Guest;
 use super::launch::Order;
 use super::places::Known;
@@ -45,7 +46,7 @@ async fn conversation(mut stream: UnixStream, registry: Arc<Registry>) {
     let request =
         tokio::time::timeout(REQUEST_DEADLINE, aio::read_frame(&mut stream, MAX_FRAME)).await;
     let Ok(Ok(request)) = request else { return };
-    let reply = match answer(&registry, request).await {
+    let reply = match answer(&registry, request, &mut stream).await {
         Ok(reply) => reply,
         Err(refusal) => OperatorReply::Refused(refusal),
     };
@@ -54,9 +55,11 @@ async fn conversation(mut stream: UnixStream, registry: Arc<Registry>) {
     }
 }
 
+/// The answer, or the last piece of one whose others have gone by `stream`.
 async fn answer(
     registry: &Arc<Registry>,
     request: OperatorRequest,
+    stream: &mut UnixStream,
 ) -> Result<OperatorReply, OperatorRefusal> {
     match request {
         OperatorRequest::Run { record } => {
@@ -94,6 +97,7 @@ async fn answer(
             }
             Ok(OperatorReply::Guests(guests))
         }
+        OperatorRequest::ObserveFlows(asked) => flows::show(stream, registry, &asked).await,
         OperatorRequest::ShowEnclave => Ok(OperatorReply::Enclave(EnclaveLink {
             since_s: registry.enclave.since_s(),
             guests: registry.running.count() as u64,

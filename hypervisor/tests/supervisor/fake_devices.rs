@@ -103,6 +103,9 @@ impl State {
                 let mut admitted = self.admitted.lock().unwrap();
                 admitted.retain(|one| tickets.contains(&one.ticket));
             }
+            (AdmissionRequest::Observe(_), _) => {
+                return AdmissionReply::Refused("nothing is to be seen here".into());
+            }
         }
         AdmissionReply::Done
     }

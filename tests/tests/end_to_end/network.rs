@@ -2,6 +2,7 @@
 
 mod attacks;
 mod clients;
+mod flows;
 mod hangs;
 mod isolation;
 mod killed;
@@ -34,6 +35,7 @@ pub(crate) const CASES: &[Case] = &[
         "network::ten_thousand_open_flows_follow_a_new_policy",
         open::all_follow,
     ),
+    ("network::flows_are_seen_and_captured", flows::seen),
     ("network::isolated_by_one_order", isolation::one_order),
     (
         "network::while_the_enclave_is_away_rules_say_what_goes_on",

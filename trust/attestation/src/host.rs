@@ -14,6 +14,7 @@
 mod card;
 mod enclave;
 mod enclave_status;
+mod flows;
 mod guests;
 mod measurer;
 mod operation;
@@ -24,6 +25,10 @@ pub use card::{CardRefusal, CardReply, CardRequest, HostDescription, Judgement};
 pub use enclave::{ENCLAVE_FRAME, ForCard, FromCard, StoredState};
 pub use enclave_status::{
     Certified, EnclaveLink, EnclaveShown, KEEPER_FRAME, MachineHeard, MachineState, OpenLinks, Use,
+};
+pub use flows::{
+    FlowDecision, FlowEnd, FlowShown, FlowsEnd, FlowsSeen, FlowsTally, MAX_FLOWS, Observation,
+    ObserveFlows,
 };
 pub use guests::{FROM_ENCLAVE_FRAME, FromEnclave, RunningGuest, TO_ENCLAVE_FRAME, ToEnclave};
 pub use measurer::{

@@ -14,11 +14,13 @@
 //! | an order passed off as a launch record, or the other way round | the type is signed ([`crate::cose`]) |
 
 mod authorised;
+mod flows;
 pub mod log;
 mod order;
 mod refusal;
 
 pub use authorised::{AuthorisedOperation, SignedOrder};
+pub use flows::{CaptureLimits, FlowFilter, MAX_SECONDS, MAX_SNAP, Network, NetworkError};
 pub use order::{Order, OrderError, sign_order};
 pub use refusal::OperationRefusal;
 
@@ -117,6 +119,42 @@ pub enum Operation {
     /// Forget the state of this host's enclave: it begins as the first time, and takes the set of policies that comes next.
     #[n(80)]
     ResetEnclaveState,
+    /// A guest's flows, and the latest of those that are over.
+    #[n(100)]
+    ListFlows {
+        /// Name or UUID.
+        #[n(0)]
+        vm: String,
+        /// Which.
+        #[n(1)]
+        filter: FlowFilter,
+    },
+    /// Each flow of a guest's as it ends.
+    #[n(101)]
+    WatchFlows {
+        /// Name or UUID.
+        #[n(0)]
+        vm: String,
+        /// Which.
+        #[n(1)]
+        filter: FlowFilter,
+        /// For so long, 1 to [`MAX_SECONDS`].
+        #[n(2)]
+        seconds: u32,
+    },
+    /// The packets of a guest's flows: what it says, and what is said to it.
+    #[n(102)]
+    CaptureFlows {
+        /// Name or UUID.
+        #[n(0)]
+        vm: String,
+        /// Which.
+        #[n(1)]
+        filter: FlowFilter,
+        /// How much of them.
+        #[n(2)]
+        limits: CaptureLimits,
+    },
 }
 
 /// A key that an operator may have rotated.
@@ -166,6 +204,9 @@ impl Operation {
             Self::RenewCertificate => "renew-certificate",
             Self::ShowEnclave => "show-enclave",
             Self::ResetEnclaveState => "reset-enclave-state",
+            Self::ListFlows { .. } => "list-flows",
+            Self::WatchFlows { .. } => "watch-flows",
+            Self::CaptureFlows { .. } => "capture-flows",
         }
     }
 
@@ -179,7 +220,9 @@ impl Operation {
             | Self::ShowBoot
             | Self::ListKeys
             | Self::KeyHistory
-            | Self::ShowEnclave => Role::Observer,
+            | Self::ShowEnclave
+            | Self::ListFlows { .. }
+            | Self::WatchFlows { .. } => Role::Observer,
             // The last one changes nothing, but the verifier judges so many boots of a host and no more.
             Self::RunGuest { .. }
             | Self::StopGuest { .. }
@@ -188,7 +231,9 @@ impl Operation {
             Self::RotateKeys { .. }
             | Self::RotateReportKey { .. }
             | Self::RenewCertificate
-            | Self::ResetEnclaveState => Role::Administrator,
+            | Self::ResetEnclaveState
+            // What others say to a guest is not its runner's to read.
+            | Self::CaptureFlows { .. } => Role::Administrator,
         }
     }
 
@@ -214,6 +259,18 @@ impl Operation {
             Self::ReadLog { from, most } => {
                 vec![("from", from.to_string()), ("most", most.to_string())]
             }
+            Self::ListFlows { vm, filter } => with_vm(vm, [filter.arguments()]),
+            Self::WatchFlows {
+                vm,
+                filter,
+                seconds,
+            } => {
+                let lasts = vec![("seconds", seconds.to_string())];
+                with_vm(vm, [filter.arguments(), lasts])
+            }
+            Self::CaptureFlows { vm, filter, limits } => {
+                with_vm(vm, [filter.arguments(), limits.arguments()])
+            }
         };
         named
             .into_iter()
@@ -228,7 +285,10 @@ impl Operation {
             Self::ShowGuest { vm }
             | Self::StopGuest { vm, .. }
             | Self::ReadConsole { vm, .. }
-            | Self::RotateReportKey { vm } => {
+            | Self::RotateReportKey { vm }
+            | Self::ListFlows { vm, .. }
+            | Self::WatchFlows { vm, .. }
+            | Self::CaptureFlows { vm, .. } => {
                 (1..=MAX_VM).contains(&vm.len()) && vm.bytes().all(part)
             }
             Self::RunGuest { .. }
@@ -244,6 +304,26 @@ impl Operation {
             | Self::ResetEnclaveState => true,
         }
     }
+
+    /// Whether what it says of flows is within bounds.
+    fn bounds_fit(&self) -> bool {
+        match self {
+            Self::ListFlows { filter, .. } => filter.fits(),
+            Self::WatchFlows {
+                filter, seconds, ..
+            } => filter.fits() && flows::seconds_fit(*seconds),
+            Self::CaptureFlows { filter, limits, .. } => filter.fits() && limits.fit(),
+            _ => true,
+        }
+    }
+}
+
+fn with_vm<const N: usize>(
+    vm: &str,
+    others: [Vec<(&'static str, String)>; N],
+) -> Vec<(&'static str, String)> {
+    let vm = [("vm", vm.to_owned())];
+    vm.into_iter().chain(others.into_iter().flatten()).collect()
 }
 
 #[cfg(test)]

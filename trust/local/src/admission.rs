@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use minicbor::{Decode, Encode};
 
 use crate::flow::Guest;
+use crate::observation::Observe;
 
 /// Largest frame either way, in bytes.
 pub const MAX_FRAME: usize = 64 << 10;
@@ -143,6 +144,9 @@ pub enum AdmissionRequest {
     /// These stay admitted, and nothing else: devices that were attached by any other ticket end.
     #[n(1)]
     Retain(#[n(0)] Vec<Ticket>),
+    /// What is seen of a guest's flows. The first frame of its connection, and the only one: see [`crate::observation`].
+    #[n(2)]
+    Observe(#[n(0)] Observe),
 }
 
 /// The answer.

@@ -26,6 +26,7 @@ pub mod flow;
 mod frame;
 mod inherited;
 pub mod measured;
+pub mod observation;
 mod peer;
 pub mod port;
 mod ready;

@@ -212,6 +212,11 @@ impl Operator {
 }
 
 impl Pending {
+    /// Of an answer in pieces, the next one.
+    pub(super) fn next(&mut self) -> OperationReply {
+        read_frame(&mut self.0, MAX_FRAME).unwrap()
+    }
+
     pub(super) fn reply(mut self) -> OperationReply {
         read_frame(&mut self.0, MAX_FRAME).unwrap()
     }

@@ -4,7 +4,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 
-use bartizan_attestation::host::{EnclaveLink, MAX_FRAME, OperatorReply, OperatorRequest};
+use bartizan_attestation::host::{
+    EnclaveLink, FlowsEnd, FlowsSeen, FlowsTally, MAX_FRAME, Observation, OperatorReply,
+    OperatorRequest,
+};
 use bartizan_local::{read_frame, write_frame};
 
 use crate::DEADLINE;
@@ -69,6 +72,9 @@ fn serve(mut link: UnixStream, tell: &mpsc::Sender<OperatorRequest>, held: &Held
         let _gone = write_frame(&mut link, &OperatorReply::Enclave(LINK), MAX_FRAME);
         return;
     }
+    if let OperatorRequest::ObserveFlows(asked) = request {
+        return show(&mut link, asked.what);
+    }
     if let OperatorRequest::Stop { vm, .. } = request {
         let mut holds = held.0.lock().unwrap();
         while holds.as_ref() == Some(&vm) {
@@ -76,4 +82,26 @@ fn serve(mut link: UnixStream, tell: &mpsc::Sender<OperatorRequest>, held: &Held
         }
     }
     let _gone = write_frame(&mut link, &OperatorReply::Done, MAX_FRAME);
+}
+
+/// A watch goes on for as long as it is read.
+fn show(link: &mut UnixStream, what: Observation) {
+    let tally = FlowsTally {
+        told: 1,
+        bytes: 4,
+        dropped: 0,
+    };
+    let mut say = |seen| write_frame(&mut *link, &OperatorReply::Seen(seen), MAX_FRAME);
+    match what {
+        Observation::Watch(_) => while say(FlowsSeen::Going(tally)).is_ok() {},
+        Observation::Capture(_) => {
+            say(FlowsSeen::Pcap(b"head".to_vec())).unwrap();
+            say(FlowsSeen::Going(tally)).unwrap();
+            say(FlowsSeen::Pcap(b"body".to_vec())).unwrap();
+            let why = FlowsEnd::Packets;
+            say(FlowsSeen::Ended { why, tally }).unwrap();
+        }
+        // It ends in the midst.
+        Observation::List => say(FlowsSeen::Flows(Vec::new())).unwrap(),
+    }
 }

@@ -6,6 +6,7 @@ mod icmp;
 mod ip;
 mod lab;
 mod load;
+mod observing;
 mod resuming;
 mod rings;
 mod spoofing;

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use bartizan_local::flow::{Direction, Flow, Question};
+use bartizan_local::observation::FlowEnd;
 
 use super::FlowError;
 use super::budget::Holder;
@@ -44,7 +45,7 @@ impl Flows {
     ) -> Result<(), FlowError> {
         let ip = packet.frame.ip().ok_or(FlowError::NoFlow)?;
         let progress = Progress::begin(&ip.transport)?;
-        self.forget(key);
+        self.forget_for(key, FlowEnd::Replaced);
         let icmp_type = match &ip.transport {
             Transport::Icmp(message) => Some(message.kind()),
             _ => None,
@@ -132,7 +133,12 @@ impl Flows {
         let half_open = usize::from(progress.is_half_open());
         // Known attack: a peer whose flows are denied takes the places of those that are not.
         match self.verdicts.find(&flow, now) {
-            Some(ruling) if !ruling.allowed => return Err(FlowError::Denied),
+            Some(ruling) if !ruling.allowed => {
+                if let Some(over) = self.denials.note(&key, &flow, ruling, now) {
+                    self.records.keep(over);
+                }
+                return Err(FlowError::Denied);
+            }
             Some(ruling) if !ruling.allows(self.is_available) => {
                 return Err(FlowError::Unavailable);
             }

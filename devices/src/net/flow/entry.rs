@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use bartizan_local::flow::{Direction, Epoch, Flow};
+use bartizan_local::observation::{Amount, FlowEnd};
 
 use super::FlowError;
 use super::budget::Holder;
-use super::record::Record;
+use super::key::Key;
+use super::record::{Decided, Record};
 use super::tcp::{self, Step, Tcp, TcpError};
 use super::verdicts::Ruling;
 use crate::net::dns::Changed;
@@ -33,8 +35,10 @@ pub(super) struct Entry {
     pub(super) picked_up: Option<OrOther>,
     began: Instant,
     last: Instant,
-    /// Of the guest's packets, and of those for it.
-    bytes: [u64; 2],
+    /// What passed of the guest's packets, and of those for it.
+    passed: [Amount; 2],
+    /// Packets that did not, by what was decided.
+    refused: u64,
 }
 
 /// Whether a connection may have begun the other way as well.
@@ -113,7 +117,7 @@ impl Progress {
 
 impl Entry {
     /// A flow that begins, whose verdict is known or asked for.
-    pub(super) const fn new(
+    pub(super) fn new(
         flow: Flow,
         holder: Holder,
         standing: Standing,
@@ -129,7 +133,8 @@ impl Entry {
             picked_up: None,
             began: now,
             last: now,
-            bytes: [0; 2],
+            passed: [Amount::default(); 2],
+            refused: 0,
         }
     }
 
@@ -171,12 +176,17 @@ impl Entry {
     }
 
     pub(super) fn count(&mut self, way: Direction, size: usize) {
-        let [egress, ingress] = &mut self.bytes;
-        let bytes = match way {
+        let [egress, ingress] = &mut self.passed;
+        let passed = match way {
             Direction::Egress => egress,
             Direction::Ingress => ingress,
         };
-        *bytes = bytes.saturating_add(size as u64);
+        passed.packets += 1;
+        passed.bytes = passed.bytes.saturating_add(size as u64);
+    }
+
+    pub(super) const fn refuse(&mut self, packets: u64) {
+        self.refused = self.refused.saturating_add(packets);
     }
 
     pub(super) const fn began(&self) -> Instant {
@@ -293,21 +303,34 @@ impl Entry {
         now.saturating_duration_since(self.since)
     }
 
+    /// Why it is over, where it is forgotten for that.
+    pub(super) const fn end(&self) -> FlowEnd {
+        match (&self.standing, self.progress) {
+            (Standing::Judged(ruling), _) if !ruling.allowed => FlowEnd::Denied,
+            (Standing::Asked(..), _) => FlowEnd::Undecided,
+            (_, Progress::Tcp(tcp)) if tcp.has_ended() => FlowEnd::Closed,
+            _ => FlowEnd::Idle,
+        }
+    }
+
     /// What is to be told of it.
-    pub(super) fn record(&self) -> Record {
-        let (allowed, reason) = match &self.standing {
-            Standing::Judged(ruling) => (ruling.allowed, Some(ruling.reason.clone())),
-            Standing::Asked(..) | Standing::Lapsed => (false, None),
+    pub(super) fn record(&self, key: &Key, end: Option<FlowEnd>) -> Record {
+        let decided = match &self.standing {
+            Standing::Judged(ruling) => Some(Decided::of(ruling)),
+            Standing::Asked(..) | Standing::Lapsed => None,
         };
-        let [sent, received] = self.bytes;
+        let [sent, received] = self.passed;
         Record {
             flow: self.flow,
+            local: key.local(),
+            begun_port: key.begun_port(self.flow.direction),
             began: self.began,
             last: self.last,
             sent,
             received,
-            allowed,
-            reason,
+            refused: self.refused,
+            decided,
+            end,
         }
     }
 }

@@ -155,6 +155,20 @@ impl Key {
         })
     }
 
+    /// The guest's address.
+    pub(super) const fn local(&self) -> IpAddr {
+        self.local
+    }
+
+    /// The port of whoever began it, where there are ports.
+    pub(super) const fn begun_port(&self, begun: Direction) -> Option<u16> {
+        match (self.ends, begun) {
+            (Ends::Ports { local, .. }, Direction::Egress) => Some(local),
+            (Ends::Ports { peer, .. }, Direction::Ingress) => Some(peer),
+            _ => None,
+        }
+    }
+
     /// By whom a connection of it was begun, more likely than not: who has the lower port serves. Of the same connection each
     /// end's side says the same. None where there are no ports.
     pub(super) fn likely_begun(&self) -> Option<Direction> {

@@ -97,6 +97,19 @@ impl Entries {
         flows.map(|(key, entry)| (key, entry))
     }
 
+    /// Those in so many places from one on, and from where on there may be more.
+    pub(super) fn from(
+        &self,
+        place: usize,
+        places: usize,
+    ) -> (impl Iterator<Item = (&Key, &Entry)>, Option<usize>) {
+        let all = self.slots.0.get(place..).unwrap_or_default();
+        let (some, more) = all.split_at(places.min(all.len()));
+        let next = (!more.is_empty()).then_some(place + some.len());
+        let flows = some.iter().flatten().map(|(key, entry)| (key, entry));
+        (flows, next)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.places.len()
     }

@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use bartizan_local::flow::{Direction, Epoch, Guest, Question, Verdict};
+use bartizan_local::observation::FlowEnd;
 
 use super::FlowError;
 use super::asked::{Asked, Numbers};
 use super::budget::{Budget, Holder, Limits};
+use super::denials::Denials;
 use super::entry::{Entry, Seen, Standing};
 use super::fallback::Fallen;
 use super::key::{Key, Part};
@@ -38,7 +40,8 @@ pub struct Flows {
     pub(super) asked: Asked,
     pub(super) verdicts: Verdicts,
     pub(super) fallback: Fallen,
-    records: Records,
+    pub(super) denials: Denials,
+    pub(super) records: Records,
     pub(super) epoch: Epoch,
     /// Counts those who decide, one after another.
     pub(super) judge: u64,
@@ -61,6 +64,7 @@ impl Flows {
             asked: Asked::default(),
             verdicts: Verdicts::default(),
             fallback: Fallen::default(),
+            denials: Denials::default(),
             records: Records::default(),
             epoch: Epoch::default(),
             judge: 0,
@@ -159,7 +163,8 @@ impl Flows {
     /// When [`Self::expire`] has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        (!self.entries.is_empty()).then(|| self.swept + SWEEP)
+        let has_any = !self.entries.is_empty() || !self.denials.is_empty();
+        has_any.then(|| self.swept + SWEEP)
     }
 
     /// Forgets flows that are over, if it is time to look.
@@ -180,11 +185,9 @@ impl Flows {
             // Who decides is slow: it is asked anew rather than an established connection lost.
             self.stand(key, Standing::Lapsed, now);
         }
-    }
-
-    /// The flows that are over since this was called last.
-    pub fn take_records(&mut self) -> Records {
-        std::mem::take(&mut self.records)
+        for attempts in self.denials.expire(now) {
+            self.records.keep(attempts);
+        }
     }
 
     /// How many there are.
@@ -269,11 +272,14 @@ impl Flows {
             entry = self.entries.get_mut(&key).ok_or(FlowError::NoFlow)?;
         }
         if let Standing::Judged(ruling) = entry.standing() {
-            if !ruling.allowed {
-                return Err(FlowError::Denied);
-            }
-            if !ruling.allows(self.is_available) {
-                return Err(FlowError::Unavailable);
+            let (allowed, allows) = (ruling.allowed, ruling.allows(self.is_available));
+            if !allows {
+                entry.refuse(1);
+                return Err(if allowed {
+                    FlowError::Unavailable
+                } else {
+                    FlowError::Denied
+                });
             }
             entry.count(way, packet.bytes.len());
             mark(entry, way, &mut packet);
@@ -311,9 +317,13 @@ impl Flows {
     ) -> Vec<(Direction, Packet)> {
         let allows = ruling.allows(self.is_available);
         let mut held = self.stand(key, Standing::Judged(ruling), now);
-        let Some(entry) = self.entries.get_mut(&key).filter(|_| allows) else {
+        let Some(entry) = self.entries.get_mut(&key) else {
             return Vec::new();
         };
+        if !allows {
+            entry.refuse(held.len() as u64);
+            return Vec::new();
+        }
         for (way, packet) in &mut held {
             entry.count(*way, packet.bytes.len());
             mark(entry, *way, packet);
@@ -336,10 +346,19 @@ impl Flows {
     }
 
     pub(super) fn forget(&mut self, key: Key) {
+        self.forget_for(key, FlowEnd::Idle);
+    }
+
+    /// Where nothing else has ended it, this does.
+    pub(super) fn forget_for(&mut self, key: Key, otherwise: FlowEnd) {
         let Some(mut entry) = self.entries.remove(&key) else {
             return;
         };
-        self.records.keep(entry.record());
+        let end = match entry.end() {
+            FlowEnd::Idle => otherwise,
+            end => end,
+        };
+        self.records.keep(entry.record(&key, Some(end)));
         self.budget.flows.give_back(entry.holder, 1);
         if entry.is_half_open() {
             self.budget.half_open.give_back(entry.holder, 1);

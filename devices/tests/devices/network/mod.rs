@@ -7,6 +7,7 @@ mod dns;
 pub(crate) mod guest;
 mod judging;
 mod names;
+mod observing;
 #[path = "../../../src/net/sample.rs"]
 pub(crate) mod sample;
 mod spoofing;

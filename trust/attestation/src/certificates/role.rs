@@ -11,7 +11,7 @@ use crate::identity::IdentityError;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Look: guests, the log of operations.
+    /// Look: guests, their flows, the log of operations.
     Observer,
     /// Run and stop guests, sign their launch records, read their consoles.
     Runner,

@@ -3,6 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use super::enclave_status::EnclaveLink;
+use super::flows::{FlowsSeen, ObserveFlows};
 use super::measurer::ReportKeyRotated;
 use super::supervisor::GuestStatus;
 
@@ -56,6 +57,9 @@ pub enum OperatorRequest {
     /// The link to the enclave. Answer: [`OperatorReply::Enclave`].
     #[n(40)]
     ShowEnclave,
+    /// See a guest's flows. Answer: [`OperatorReply::Seen`], until it says that it is over.
+    #[n(100)]
+    ObserveFlows(#[n(0)] ObserveFlows),
 }
 
 /// What the hypervisor answers.
@@ -85,6 +89,9 @@ pub enum OperatorReply {
     /// The link to the enclave.
     #[n(40)]
     Enclave(#[n(0)] EnclaveLink),
+    /// A part of what is seen of a guest's flows.
+    #[n(100)]
+    Seen(#[n(0)] FlowsSeen),
 }
 
 /// One line of the list of guests.
@@ -204,4 +211,20 @@ pub enum OperatorRefusal {
         #[n(1)]
         why: String,
     },
+    /// It has no network device.
+    #[n(100)]
+    #[error(
+        "VM `{0}` has no network device that serves, so that it has no flows; see `network` in its launch record, and `bartizan vm show {0}`"
+    )]
+    NoNetwork(#[n(0)] String),
+    /// There are as many observations as there may be.
+    #[n(101)]
+    #[error(
+        "as many lists, watches and captures of flows are under way on this host as there may be; end one, or try again"
+    )]
+    TooManyObservers,
+    /// Devices do not answer.
+    #[n(102)]
+    #[error("the devices process does not show flows: {0}; does bartizan-devices run?")]
+    DevicesAway(#[n(0)] String),
 }

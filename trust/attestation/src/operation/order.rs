@@ -50,6 +50,9 @@ pub enum OrderError {
     /// It names a VM as none can be named.
     #[error("a VM is named by 1 to 63 of `a-z`, `0-9`, `-`")]
     Vm,
+    /// It says of flows what cannot be.
+    #[error("a network's prefix, or a limit of a watch or a capture, is out of bounds")]
+    Bounds,
 }
 
 impl Order {
@@ -69,6 +72,7 @@ impl Order {
                 Err(OrderError::Nonce(nonce.len()))
             }
             Self { operation, .. } if !operation.names_fit() => Err(OrderError::Vm),
+            Self { operation, .. } if !operation.bounds_fit() => Err(OrderError::Bounds),
             _ => Ok(order),
         }
     }

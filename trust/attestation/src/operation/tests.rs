@@ -1,3 +1,5 @@
+use std::net::{IpAddr, Ipv4Addr};
+
 use proptest::prelude::*;
 
 use super::*;
@@ -9,6 +11,22 @@ use crate::identity::CardId;
 use crate::launch::sign_record;
 
 const HOST: CardId = CardId([7; 32]);
+
+const FLOWS: FlowFilter = FlowFilter {
+    protocol: Some(6),
+    network: Some(Network {
+        address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)),
+        prefix: 24,
+    }),
+    ports: Some((80, 443)),
+};
+
+const LIMITS: CaptureLimits = CaptureLimits {
+    packets: 1,
+    bytes: 2,
+    snap: 3,
+    seconds: 4,
+};
 
 struct Scene {
     fleet: Fleet,
@@ -57,6 +75,20 @@ fn each() -> Vec<Operation> {
         Operation::RenewCertificate,
         Operation::ResetEnclaveState,
         Operation::ShowEnclave,
+        Operation::ListFlows {
+            vm: vm(),
+            filter: FLOWS,
+        },
+        Operation::WatchFlows {
+            vm: vm(),
+            filter: FLOWS,
+            seconds: 60,
+        },
+        Operation::CaptureFlows {
+            vm: vm(),
+            filter: FLOWS,
+            limits: LIMITS,
+        },
     ]
 }
 
@@ -113,7 +145,9 @@ fn whoever_looks_changes_nothing() {
             "show-boot",
             "list-keys",
             "key-history",
-            "show-enclave"
+            "show-enclave",
+            "list-flows",
+            "watch-flows"
         ]
     );
     for changes in [
@@ -121,6 +155,8 @@ fn whoever_looks_changes_nothing() {
         "rotate-report-key",
         "renew-certificate",
         "reset-enclave-state",
+        // It changes nothing, and is what others say to a guest.
+        "capture-flows",
     ] {
         assert!(!of(Role::Runner).contains(&changes));
     }
@@ -250,11 +286,90 @@ fn what_cannot_be_an_order_is_refused() {
         for operation in [
             Operation::ShowGuest { vm: vm.into() },
             Operation::RotateReportKey { vm: vm.into() },
+            Operation::CaptureFlows {
+                vm: vm.into(),
+                filter: FLOWS,
+                limits: LIMITS,
+            },
         ] {
             let named = wrong(&|order| order.operation = operation.clone());
             assert!(matches!(named, OrderError::Vm), "{vm}");
         }
     }
+}
+
+/// Known attack: an observation without an end, which nobody revokes.
+#[test]
+fn what_is_seen_of_flows_has_bounds() {
+    let refused = |operation| {
+        let bytes = order(operation).encode();
+        matches!(Order::decode(&bytes), Err(OrderError::Bounds))
+    };
+    let captures = |filter, limits| {
+        let vm = "web".into();
+        refused(Operation::CaptureFlows { vm, filter, limits })
+    };
+    assert!(!captures(FLOWS, LIMITS));
+    for limits in [
+        CaptureLimits {
+            packets: 0,
+            ..LIMITS
+        },
+        CaptureLimits { bytes: 0, ..LIMITS },
+        CaptureLimits { snap: 0, ..LIMITS },
+        CaptureLimits {
+            snap: MAX_SNAP + 1,
+            ..LIMITS
+        },
+        CaptureLimits {
+            seconds: 0,
+            ..LIMITS
+        },
+        CaptureLimits {
+            seconds: MAX_SECONDS + 1,
+            ..LIMITS
+        },
+    ] {
+        assert!(captures(FLOWS, limits), "{limits:?}");
+    }
+    for seconds in [0, MAX_SECONDS + 1, u32::MAX] {
+        let (vm, filter) = ("web".into(), FLOWS);
+        assert!(refused(Operation::WatchFlows {
+            vm,
+            filter,
+            seconds
+        }));
+    }
+    let network = Some(Network {
+        prefix: 33,
+        address: Ipv4Addr::UNSPECIFIED.into(),
+    });
+    let vm = "web".into();
+    let filter = FlowFilter { network, ..FLOWS };
+    assert!(refused(Operation::ListFlows { vm, filter }));
+    assert!(captures(filter, LIMITS));
+}
+
+#[test]
+fn the_log_says_which_flows_were_seen() {
+    let captured = each().pop().unwrap().arguments();
+    let said: Vec<_> = captured
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "bytes=2",
+            "network=10.0.0.0/24",
+            "packets=1",
+            "ports=80-443",
+            "protocol=6",
+            "seconds=4",
+            "snap=3",
+            "vm=web"
+        ]
+    );
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub(super) use guest::{INDIRECT, NEXT, NetGuest, RAM, SIZE, SPARE, WRITE, descri
 
 use crate::decisions::Decisions;
 use crate::net::device::Core;
-use crate::net::fabric::Fabric;
+use crate::net::fabric::{Fabric, Station};
 use crate::net::flow::{Flows, Limits};
 use crate::net::header::HEADER_LEN;
 use crate::net::refusals::Reason;
@@ -188,6 +188,11 @@ impl Lab {
     /// Devices are told so, and look at it at their next turn.
     pub(super) fn hear(&mut self, said: ToDevices) {
         self.decisions.hear(self.link, said);
+    }
+
+    /// A guest's device, for others.
+    pub(super) fn station(&self, guest: Guest) -> Arc<Station> {
+        self.decisions.station(guest).unwrap()
     }
 
     /// The frames for a guest since this was asked last.

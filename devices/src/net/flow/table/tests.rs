@@ -1,6 +1,8 @@
 use bartizan_local::flow::{Fallback, GuestEpoch, Width};
+use bartizan_local::observation::{Amount, Filter, FlowEnd};
 use proptest::prelude::*;
 
+use super::super::page::{Cursor, PAGE};
 use super::*;
 use crate::net::frame::{Flags, Transport};
 use crate::net::header::Header;
@@ -106,13 +108,16 @@ fn flows_that_are_over_are_forgotten_and_told_of() {
     assert_eq!(flows.len(), 1);
     flows.expire(start + Duration::from_secs(60));
     assert!(flows.is_empty());
-    let records = flows.take_records();
-    let record = &records.kept[0];
+    let records = flows.over_since(0);
+    let record = records[0];
+    let (packets, bytes) = (1, 46);
     assert_eq!(
         (record.flow, record.sent, record.received),
-        (question.flow, 46, 0)
+        (question.flow, Amount { packets, bytes }, Amount::default())
     );
-    assert!(record.allowed && record.reason.as_deref() == Some("test/rule"));
+    let decided = record.decided.as_ref().unwrap();
+    assert!(decided.allowed && &*decided.rule == "test/rule" && decided.epoch == Epoch::default());
+    assert_eq!(record.end, Some(FlowEnd::Idle));
     // An answer comes too late.
     let answer = packet(station(2), station(1), 17, &udp(53, 1, b"late"));
     assert_eq!(
@@ -120,6 +125,90 @@ fn flows_that_are_over_are_forgotten_and_told_of() {
         Ok(Judged::Held)
     );
     assert_eq!(flows.take_questions()[0].flow.direction, Direction::Ingress);
+}
+
+/// Known attack: a peer knocks at each port, or the guest itself does, so that what it did before is forgotten.
+#[test]
+fn a_flood_pushes_out_what_its_own_side_has_begun_and_few_of_it_are_kept() {
+    let mut flows = flows();
+    let start = Instant::now();
+    send(&mut flows, datagram((1, 53))).unwrap();
+    let question = flows.take_questions().remove(0);
+    settle(&mut flows, &verdict(&question, true));
+    flows.expire(start + Duration::from_secs(60));
+    assert_eq!(flows.over_since(0).len(), 1);
+    // From now on all that others begin is denied.
+    let knock = |port| packet(station(2), station(1), 17, &udp(9, port, b"knock"));
+    flows.judge(knock(1), Direction::Ingress, start).unwrap();
+    let question = flows.take_questions().remove(0);
+    let denied = Verdict {
+        width: Width::default(),
+        ..verdict(&question, false)
+    };
+    settle(&mut flows, &denied);
+    for port in 0..10_000 {
+        let judged = flows.judge(knock(port), Direction::Ingress, start);
+        assert_eq!(judged, Err(FlowError::Denied));
+    }
+    let over = flows.over_since(0);
+    assert_eq!(over.len(), 1 + super::super::record::MOST);
+    assert_eq!(
+        (over[0].flow.direction, over[0].flow.port),
+        (Direction::Egress, Some(53))
+    );
+    // Of the same number it is one, however often.
+    for _ in 0..10_000 {
+        let _ = flows.judge(knock(9_999), Direction::Ingress, start);
+    }
+    assert_eq!(flows.over_since(0).len(), 1 + super::super::record::MOST);
+    assert!(flows.next_deadline().is_some());
+    flows.expire(start + Duration::from_secs(120));
+    let over = flows.over_since(0);
+    let last = over
+        .iter()
+        .find(|one| one.flow.port == Some(9_999))
+        .unwrap();
+    assert_eq!((last.refused, last.end), (10_001, Some(FlowEnd::Denied)));
+}
+
+#[test]
+fn pages_are_all_of_the_flows_and_none_is_long() {
+    let many = Limits {
+        flows: 4000,
+        questions: 4000,
+        ..LIMITS
+    };
+    let mut flows = Flows::new(GUEST, many, Numbers::default(), Instant::now());
+    flows.set_available(true, Instant::now());
+    for port in 1..=1000 {
+        send(&mut flows, datagram((port, 53))).unwrap();
+        if port == 1 {
+            let question = flows.take_questions().remove(0);
+            settle(&mut flows, &verdict(&question, true));
+        }
+    }
+    let pages = |flows: &Flows, filter: Filter| {
+        let (mut all, mut next) = (Vec::new(), Some(Cursor::default()));
+        while let Some(from) = next {
+            let page;
+            (page, next) = flows.page(from, &filter);
+            assert!(page.len() <= PAGE);
+            all.extend(page);
+        }
+        all
+    };
+    assert_eq!(pages(&flows, Filter::default()).len(), 1000);
+    let some = Filter {
+        ports: Some((10, 19)),
+        ..Filter::default()
+    };
+    assert_eq!(pages(&flows, some).len(), 10);
+    // Those that are over are told, too.
+    flows.expire(Instant::now() + Duration::from_secs(3600));
+    assert!(flows.is_empty());
+    let over = pages(&flows, Filter::default());
+    assert_eq!(over.len(), super::super::record::MOST);
+    assert!(over.iter().all(|one| one.end == Some(FlowEnd::Idle)));
 }
 
 #[test]
