@@ -5,9 +5,9 @@
 use std::error::Error;
 
 use bartizan_enclave::config::Config;
+use bartizan_enclave::confinement;
 use bartizan_enclave::machine::{self, Ports};
 use bartizan_enclave::run::{Enclave, run};
-use bartizan_enclave::{confinement, machine::power_off};
 
 fn main() {
     // Whoever looks at the program, rather than boots it.
@@ -17,12 +17,12 @@ fn main() {
     }
     std::panic::set_hook(Box::new(|panic| {
         eprintln!("{panic}");
-        power_off();
+        machine::end();
     }));
     if let Err(error) = live() {
         eprintln!("the enclave ends: {error}");
     }
-    power_off()
+    machine::end()
 }
 
 fn live() -> Result<(), Box<dyn Error>> {

@@ -43,6 +43,8 @@ pub struct Layout {
     pub rogue_enclave: PathBuf,
     /// The same of a machine whose first process says that it is there.
     pub bare_enclave: PathBuf,
+    /// The enclave's own kernel, if it was built.
+    pub enclave_kernel: Option<PathBuf>,
     /// Where cargo put the static programs: the launcher, and those that run in guests.
     pub guest_programs: PathBuf,
 }
@@ -63,6 +65,7 @@ impl Layout {
             enclave: staged("BARTIZAN_ENCLAVE")?,
             rogue_enclave: staged("BARTIZAN_ROGUE_ENCLAVE")?,
             bare_enclave: staged("BARTIZAN_BARE_ENCLAVE")?,
+            enclave_kernel: std::env::var_os("BARTIZAN_ENCLAVE_KERNEL").map(PathBuf::from),
             guest_programs: staged("BARTIZAN_GUEST_PROGRAMS")?,
         };
         let programs = staged("BARTIZAN_PROGRAMS")?;

@@ -18,10 +18,7 @@ pub(crate) fn ensure(
     recipe: &impl Hash,
     make: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<PathBuf> {
-    let mut hasher = DefaultHasher::new();
-    recipe.hash(&mut hasher);
-    let store = sh::root().join("target/artifacts");
-    let folder = store.join(format!("{name}-{:016x}", hasher.finish()));
+    let (store, folder) = place(name, recipe);
     if folder.is_dir() {
         return Ok(folder);
     }
@@ -34,4 +31,19 @@ pub(crate) fn ensure(
     fs::rename(&scratch, &folder)
         .with_context(|| format!("could not keep {}", folder.display()))?;
     Ok(folder)
+}
+
+/// The folder of an artefact, if this recipe made it before.
+pub(crate) fn made(name: &str, recipe: &impl Hash) -> Option<PathBuf> {
+    let (_, folder) = place(name, recipe);
+    folder.is_dir().then_some(folder)
+}
+
+/// Where artefacts are, and the one of this recipe.
+fn place(name: &str, recipe: &impl Hash) -> (PathBuf, PathBuf) {
+    let mut hasher = DefaultHasher::new();
+    recipe.hash(&mut hasher);
+    let store = sh::root().join("target/artifacts");
+    let folder = store.join(format!("{name}-{:016x}", hasher.finish()));
+    (store, folder)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::demo::{Build, stage};
-use crate::{components, network, policy, sh};
+use crate::{components, enclave_kernel, network, policy, sh};
 
 /// Runs a suite and writes its outcomes to `json`, if that is wished.
 pub(crate) fn run(suite: &str, json: Option<&Path>, case: Option<&str>) -> Result<()> {
@@ -24,6 +24,10 @@ pub(crate) fn run(suite: &str, json: Option<&Path>, case: Option<&str>) -> Resul
         "SOFTHSM2_CONF",
         sh::root().join("target/artifacts/bench-softhsm2.conf"),
     );
+    // Its cases are left out where it was not built.
+    if let Some(kernel) = enclave_kernel::built() {
+        bench.env("BARTIZAN_ENCLAVE_KERNEL", kernel);
+    }
     if let Some(json) = json {
         // It runs in the repository's root.
         bench.arg("--json").arg(std::path::absolute(json)?);

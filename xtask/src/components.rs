@@ -105,13 +105,60 @@ const COMPONENTS: &[Component] = &[
     },
 ];
 
+/// What the enclave's own kernel is built with, beside these; nothing else needs it.
+const OF_ENCLAVE_KERNEL: &[Component] = &[
+    Component {
+        program: "/usr/src/linux-source-6.1.tar.xz",
+        package: "linux-source-6.1",
+    },
+    Component {
+        program: "gcc",
+        package: "build-essential",
+    },
+    Component {
+        program: "make",
+        package: "build-essential",
+    },
+    Component {
+        program: "flex",
+        package: "flex",
+    },
+    Component {
+        program: "bison",
+        package: "bison",
+    },
+    Component {
+        program: "m4",
+        package: "m4",
+    },
+    Component {
+        program: "bc",
+        package: "bc",
+    },
+    Component {
+        program: "xz",
+        package: "xz-utils",
+    },
+    Component {
+        program: "/usr/include/gelf.h",
+        package: "libelf-dev",
+    },
+];
+
 /// The version of cargo-deny that `deny.toml` is written for.
 const CARGO_DENY: &str = "0.20";
 
 /// Installs everything; without root it says which one line to run.
 pub(crate) fn setup() -> Result<()> {
-    step("components", packages)?;
+    step("components", || packages(COMPONENTS))?;
     step("system users", users::ensure)
+}
+
+/// Installs what the enclave's own kernel is built with; without root it says which one line to run.
+pub(crate) fn setup_enclave_kernel() -> Result<()> {
+    step("components of the enclave's kernel", || {
+        packages(OF_ENCLAVE_KERNEL)
+    })
 }
 
 /// Makes sure that cargo-deny is there.
@@ -153,8 +200,8 @@ pub(crate) fn demand_root(command: &str) -> Result<()> {
     Ok(())
 }
 
-fn packages() -> Result<()> {
-    let mut missing: Vec<_> = COMPONENTS
+fn packages(components: &[Component]) -> Result<()> {
+    let mut missing: Vec<_> = components
         .iter()
         .filter(|it| !sh::has(it.program))
         .map(|it| it.package)

@@ -160,6 +160,13 @@ impl Stage {
         command
     }
 
+    /// The same with another kernel in the enclave's machine.
+    pub(crate) fn with_enclave_kernel(self, kernel: &Path) -> Result<Self> {
+        let enclave = self.enclave.with_file_name("enclave-of-own-kernel");
+        enclave_image::with_kernel(kernel, &self.enclave, &enclave)?;
+        Ok(Self { enclave, ..self })
+    }
+
     /// Tells a program of `bartizan-tests` where everything is.
     pub(crate) fn environment<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command

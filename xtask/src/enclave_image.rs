@@ -23,6 +23,8 @@ const MODULES: &[(&str, &str)] = &[
 const KERNEL_PACKAGE: &str = "linux-image-6";
 
 /// Makes `kernel` and `image` in a folder, of the program and the kernel of the guest image. What is there already is replaced.
+///
+/// The image is the same for a kernel that has its drivers built in, which leaves these unloaded.
 pub(crate) fn make(program: &Path, guest_image: &Path, folder: &Path) -> Result<()> {
     step("the enclave's image", || {
         fs::create_dir_all(folder)?;
@@ -43,6 +45,14 @@ pub(crate) fn make(program: &Path, guest_image: &Path, folder: &Path) -> Result<
         fs::copy(guest_image.join("vmlinuz"), folder.join("kernel"))?;
         Ok(())
     })
+}
+
+/// Makes the same of what there is in another folder, with another kernel.
+pub(crate) fn with_kernel(kernel: &Path, other: &Path, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    fs::copy(other.join("image"), folder.join("image"))?;
+    fs::copy(kernel, folder.join("kernel"))?;
+    Ok(())
 }
 
 fn package(debs: &Path) -> Result<PathBuf> {

@@ -12,6 +12,7 @@ mod components;
 mod cpio;
 mod demo;
 mod enclave_image;
+mod enclave_kernel;
 mod fuzz;
 mod guest_image;
 mod kernels;
@@ -58,12 +59,22 @@ enum Command {
     },
     /// Formatting, clippy, dependency rules, documentation, licences.
     Check,
+    /// Build the enclave's own kernel, which its machine starts sooner from than from Debian's, and in less memory.
+    #[command(after_help = "Example: cargo xtask enclave-kernel --check")]
+    EnclaveKernel {
+        /// Boot a whole stack with it, and have the enclave killed there.
+        #[arg(long)]
+        check: bool,
+    },
     /// Build the enclave's image twice, in folders of different names, and compare the two.
-    #[command(after_help = "Example: cargo xtask reproduce")]
+    #[command(after_help = "Example: cargo xtask reproduce --kernel")]
     Reproduce {
         /// As the tests build it, rather than as it is released.
         #[arg(long)]
         debug: bool,
+        /// The enclave's own kernel, too.
+        #[arg(long)]
+        kernel: bool,
     },
     /// Compare the crates' dependencies with the table in ARCHITECTURE.md.
     Layers,
@@ -125,8 +136,14 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo { json } => demo::run(json),
         Command::Test { filter } => test::run(filter.as_deref()),
         Command::Check => check::run(),
-        Command::Reproduce { debug: false } => reproduce::run(demo::Build::Release),
-        Command::Reproduce { debug: true } => reproduce::run(demo::Build::Debug),
+        Command::EnclaveKernel { check } => enclave_kernel::run(check),
+        Command::Reproduce { debug, kernel } => {
+            let build = match debug {
+                true => demo::Build::Debug,
+                false => demo::Build::Release,
+            };
+            reproduce::run(build, kernel)
+        }
         Command::Layers => layers::run(),
         Command::Bench { suite, json, case } => {
             bench::run(&suite, json.as_deref(), case.as_deref())

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use crate::demo::{Build, built, static_programs};
+use crate::enclave_kernel::{self, digest};
 use crate::progress::step;
 use crate::{components, enclave_image, guest_image, sh};
 
@@ -15,9 +16,12 @@ const ELSEWHERE: &str = "target/reproduce/sources-in-quite-another-place";
 /// What an image's folder has.
 const PARTS: [&str; 2] = ["image", "kernel"];
 
-/// Builds it twice in this way, and compares.
-pub(crate) fn run(build: Build) -> Result<()> {
+/// Builds it twice in this way, and compares; where `kernel` says so, the enclave's own kernel once more than it was.
+pub(crate) fn run(build: Build, kernel: bool) -> Result<()> {
     components::setup()?;
+    if kernel {
+        run_kernel()?;
+    }
     let guest_image = guest_image::ensure()?;
     let here = sh::root();
     let there = here.join(ELSEWHERE);
@@ -34,16 +38,30 @@ pub(crate) fn run(build: Build) -> Result<()> {
     };
     let (first, second) = (make(&here, "here")?, make(&there, "elsewhere")?);
     for part in PARTS {
-        let [first, second] = [&first, &second].map(|folder| folder.join(part));
-        let (one, other) = (digest(&first)?, digest(&second)?);
-        ensure!(
-            one == other,
-            "{} is {one}, {} is {other}",
-            first.display(),
-            second.display()
-        );
-        eprintln!("{part}: {one}, twice");
+        one_digest(part, &first.join(part), &second.join(part))?;
     }
+    Ok(())
+}
+
+fn run_kernel() -> Result<()> {
+    let first = enclave_kernel::ensure()?;
+    let again = sh::root().join("target/reproduce/kernel");
+    if again.exists() {
+        fs::remove_dir_all(&again)?;
+    }
+    enclave_kernel::make(&again, "sources-in-quite-another-place")?;
+    one_digest("the enclave's kernel", &first, &again.join("kernel"))
+}
+
+fn one_digest(what: &str, first: &Path, second: &Path) -> Result<()> {
+    let (one, other) = (digest(first)?, digest(second)?);
+    ensure!(
+        one == other,
+        "{} is {one}, {} is {other}",
+        first.display(),
+        second.display()
+    );
+    eprintln!("{what}: {one}, twice");
     Ok(())
 }
 
@@ -66,10 +84,4 @@ fn copy_sources(from: &Path, to: &Path) -> Result<()> {
         fs::write(&copy, contents)?;
     }
     Ok(())
-}
-
-fn digest(file: &Path) -> Result<String> {
-    let said = sh::output(sh::command("sha384sum").arg(file))?;
-    let digest = said.split_whitespace().next();
-    Ok(digest.context("sha384sum says nothing")?.to_owned())
 }

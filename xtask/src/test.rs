@@ -1,9 +1,11 @@
 //! Every test: checks, unit and property tests, then the end-to-end tests on the real stack.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
 
+use crate::demo::Stage;
 use crate::progress::step;
 use crate::{check, components, demo, kernels, sh};
 
@@ -33,6 +35,18 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
             sh::loud(tests.args(["--test=measuring", "guest::", "--", "--ignored", ALONE]))
         })?;
     }
+    end_to_end(&stage, filter)
+}
+
+/// Runs the end-to-end tests whose name contains `filter` on a stack whose enclave's machine has this kernel.
+pub(crate) fn on_enclave_kernel(kernel: &Path, filter: &str) -> Result<()> {
+    components::setup()?;
+    components::demand_root("enclave-kernel --check")?;
+    let stage = demo::stage(demo::Build::Tests)?.with_enclave_kernel(kernel)?;
+    end_to_end(&stage, Some(filter))
+}
+
+fn end_to_end(stage: &Stage, filter: Option<&str>) -> Result<()> {
     step("end-to-end tests", || {
         let mut tests = tests();
         stage.environment(&mut tests);

@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use anyhow::{Context, Result, bail};
-use bartizan_enclave::machine::{self, Ports, power_off};
+use bartizan_enclave::machine::{self, Ports};
 use rustix::process::{WaitOptions, wait};
 
 /// What a process that is one of many is started with.
@@ -31,7 +31,7 @@ fn main() {
     if let Err(error) = live() {
         eprintln!("rogue: {error:#}");
     }
-    power_off()
+    machine::end()
 }
 
 fn live() -> Result<()> {

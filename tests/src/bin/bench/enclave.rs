@@ -22,15 +22,40 @@ pub(crate) fn run(wanted: &str) -> Result<Vec<Outcome>> {
         outcomes.push(first_packet::run(&mut stack)?);
     }
     // The stack's own enclave would be in the way of these.
-    let machines = Machines::beside(&stack)?;
-    for (name, run) in [
-        (start::NAME, start::run as fn(&Machines) -> Result<Outcome>),
-        (sizes::MEMORY, sizes::memory),
-        (sizes::IMAGE, sizes::image),
-    ] {
-        if name.starts_with(wanted) {
-            outcomes.push(run(&machines)?);
+    let mut machines = Machines::beside(&stack)?;
+    let [debians, own] = CASES;
+    let mut measure = |machines: &Machines, cases: [Case; 3]| -> Result<()> {
+        for (name, run) in cases {
+            if name.starts_with(wanted) {
+                outcomes.push(run(name, machines)?);
+            }
         }
+        Ok(())
+    };
+    measure(&machines, debians)?;
+    match stack.layout.enclave_kernel.clone() {
+        Some(kernel) => {
+            machines.kernel = kernel;
+            measure(&machines, own)?;
+        }
+        None => eprintln!("the enclave's own kernel is not built: `cargo xtask enclave-kernel`"),
     }
     Ok(outcomes)
 }
+
+/// A name, and what measures machines of one kernel under it.
+type Case = (&'static str, fn(&'static str, &Machines) -> Result<Outcome>);
+
+/// Of Debian's kernel, and of the enclave's own.
+const CASES: [[Case; 3]; 2] = [
+    [
+        (start::NAME, start::run),
+        (sizes::MEMORY, sizes::memory),
+        (sizes::IMAGE, sizes::image),
+    ],
+    [
+        (start::NAME_OWN, start::run),
+        (sizes::MEMORY_OWN, sizes::memory),
+        (sizes::IMAGE_OWN, sizes::image),
+    ],
+];

@@ -12,33 +12,36 @@ use super::start::MEMORY_MIB;
 
 pub(super) const MEMORY: &str = "smallest_memory";
 pub(super) const IMAGE: &str = "image_size";
+/// The same of the enclave's own kernel.
+pub(super) const MEMORY_OWN: &str = "smallest_memory_own_kernel";
+pub(super) const IMAGE_OWN: &str = "image_size_own_kernel";
 /// In MiB: how finely it is looked.
 const STEP_MIB: u32 = 4;
 
-pub(super) fn memory(machines: &Machines) -> Result<Outcome> {
-    eprintln!("\u{25b8} {MEMORY}");
+pub(super) fn memory(case: &'static str, machines: &Machines) -> Result<Outcome> {
+    eprintln!("\u{25b8} {case}");
     let of_enclave = smallest(|mib| Ok(machines.until_channel(mib)?.is_some()))?;
     let of_bare = smallest(|mib| Ok(machines.until_init(mib)?.is_some()))?;
-    eprintln!("\u{2713} {MEMORY}");
+    eprintln!("\u{2713} {case}");
     let reference = "the same kernel until a first process says that it is there";
     Ok(outcome(
-        MEMORY,
+        case,
         of_enclave.into(),
         (reference, of_bare.into()),
         1.2,
     ))
 }
 
-pub(super) fn image(machines: &Machines) -> Result<Outcome> {
+pub(super) fn image(case: &'static str, machines: &Machines) -> Result<Outcome> {
     let size = |folder: &Path| -> Result<f64> {
-        let of = |name| anyhow::Ok(fs::metadata(folder.join(name))?.len());
-        let bytes = u32::try_from(of("kernel")? + of("image")?)?;
+        let of = |path: &Path| anyhow::Ok(fs::metadata(path)?.len());
+        let bytes = u32::try_from(of(&machines.kernel)? + of(&folder.join("image"))?)?;
         Ok(f64::from(bytes) / f64::from(1 << 20))
     };
     let of_enclave = size(&machines.layout.enclave)?;
     let of_bare = size(&machines.layout.bare_enclave)?;
     let reference = "the same kernel and drivers with a first process that does nothing";
-    Ok(outcome(IMAGE, of_enclave, (reference, of_bare), 1.5))
+    Ok(outcome(case, of_enclave, (reference, of_bare), 1.5))
 }
 
 /// The smallest that is enough, where more is.
