@@ -10,3 +10,4 @@ mod resuming;
 mod rings;
 mod spoofing;
 mod tcp;
+mod uplink;
