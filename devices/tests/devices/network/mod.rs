@@ -10,3 +10,4 @@ mod names;
 #[path = "../../../src/net/sample.rs"]
 pub(crate) mod sample;
 mod spoofing;
+mod uplink;
