@@ -6,6 +6,7 @@ mod hangs;
 mod isolation;
 mod killed;
 mod names;
+mod outside;
 mod remembered;
 mod servers;
 
@@ -30,6 +31,10 @@ pub(crate) const CASES: &[Case] = &[
     ("network::a_scan_finds_the_policys_ports", clients::scan),
     ("network::real_clients_pass", clients::all),
     ("network::path_mtu_is_discovered", clients::path_mtu),
+    (
+        "network::guests_and_the_outside_reach_one_another",
+        outside::both_ways,
+    ),
     ("network::isolated_by_one_order", isolation::one_order),
     (
         "network::while_the_enclave_is_away_rules_say_what_goes_on",
