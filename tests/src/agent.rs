@@ -13,6 +13,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+/// The hand's program in a guest.
+pub const HAND: &str = "/opt/bartizan/bin/bartizan-test-agent";
 /// How long a script in the guest may take.
 const SCRIPT_DEADLINE: Duration = Duration::from_secs(120);
 

@@ -2,6 +2,7 @@
 
 pub mod frames;
 mod kept;
+pub mod servers;
 
 use std::time::Duration;
 

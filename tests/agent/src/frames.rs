@@ -40,7 +40,7 @@ pub(crate) fn listen(file: &str) -> Result<()> {
     }
 }
 
-fn open() -> Result<std::os::fd::OwnedFd> {
+pub(crate) fn open() -> Result<std::os::fd::OwnedFd> {
     let socket = socket(
         AddressFamily::Packet,
         SockType::Raw,

@@ -2,6 +2,7 @@
 
 mod decoy;
 mod flood;
+mod flows;
 mod frames;
 mod huge;
 mod volley;
@@ -68,8 +69,10 @@ fn main() -> anyhow::Result<()> {
         [command, requests] if command == "flood" => flood::run(requests.parse()?),
         [command] if command == "send" => frames::send_all(),
         [command, file] if command == "listen" => frames::listen(file),
+        [command, count, file] if command == "flows" => flows::send(count.parse()?, file),
+        [command, port, file] if command == "sink" => flows::take(port.parse()?, file),
         _ => anyhow::bail!(
-            "usage: bartizan-test-agent [decoy FILE OFFSET SIZE | huge KIND COUNT | flood REQUESTS | send | listen FILE]"
+            "usage: bartizan-test-agent [decoy FILE OFFSET SIZE | huge KIND COUNT | flood REQUESTS | send | listen FILE | flows COUNT FILE | sink PORT FILE]"
         ),
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::chown;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -20,6 +20,11 @@ const BOOT_DEADLINE: Duration = Duration::from_secs(180);
 
 /// The segment of every guest that has a network.
 pub(super) const SEGMENT: &str = "front";
+
+/// How long the hand in a guest may take to connect again after devices were killed.
+const RECONNECT: Duration = Duration::from_secs(90);
+/// Connections that may turn out dead: each kill of devices can leave some behind.
+const DEAD: usize = 16;
 
 /// What every guest's kernel is told.
 const KERNEL_PARAMETERS: &str = "root=/dev/vda rw console=ttyS0 quiet random.trust_cpu=on lockdown=integrity module.sig_enforce=1";
@@ -72,6 +77,21 @@ pub struct Guest {
     pub agent: Agent,
     /// Where the hand connects to again after a restart.
     pub door: Door,
+}
+
+impl Guest {
+    /// Waits for the hand to connect again after devices were killed.
+    pub fn reconnect(&mut self) -> Result<()> {
+        let mut last = None;
+        for _ in 0..DEAD {
+            self.agent = self.door.wait(RECONNECT)?;
+            match self.agent.must("true") {
+                Ok(_) => return Ok(()),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| anyhow!("no connection")))
+    }
 }
 
 impl GuestSpec {

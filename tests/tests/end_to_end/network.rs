@@ -6,9 +6,9 @@ mod hangs;
 mod isolation;
 mod killed;
 mod names;
+mod open;
 mod outside;
 mod remembered;
-mod servers;
 
 use anyhow::{Result, ensure};
 use bartizan_tests::network::{self, CLIENT, Kept, Patience, WEB, pages_only};
@@ -31,6 +31,10 @@ pub(crate) const CASES: &[Case] = &[
     ("network::a_scan_finds_the_policys_ports", clients::scan),
     ("network::real_clients_pass", clients::all),
     ("network::path_mtu_is_discovered", clients::path_mtu),
+    (
+        "network::ten_thousand_open_flows_follow_a_new_policy",
+        open::all_follow,
+    ),
     (
         "network::guests_and_the_outside_reach_one_another",
         outside::both_ways,

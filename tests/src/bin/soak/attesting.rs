@@ -1,29 +1,16 @@
 //! One guest that asks without pause: mixed targets and algorithms, its nginx intact or patched.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use bartizan_tests::nginx::Nginx;
 use bartizan_tests::stack::Guest;
 use serde_json::Value;
 
 use crate::ledger::Ledger;
+use crate::life::Life;
+use crate::phases::Orders;
 use crate::random::Random;
-
-/// How long the hand in the guest may take to connect again after the devices were killed.
-const RECONNECT: Duration = Duration::from_secs(90);
-/// Connections that may turn out dead: each kill of the devices can leave some behind.
-const DEAD: usize = 16;
-
-/// What the guests' threads are told.
-#[derive(Default)]
-pub(crate) struct Orders {
-    /// Nothing is killed any more, and everything has recovered.
-    pub(crate) calm: AtomicBool,
-    /// It is over.
-    pub(crate) over: AtomicBool,
-}
 
 pub(crate) struct Attester {
     pub(crate) guest: Guest,
@@ -40,12 +27,6 @@ struct Wish {
     arguments: String,
     patched: bool,
     due: &'static str,
-}
-
-/// What a guest would not keep if it were disturbed.
-struct Life {
-    boot: String,
-    uptime: f64,
 }
 
 impl Attester {
@@ -78,16 +59,9 @@ impl Attester {
         Ok(())
     }
 
-    /// The same boot, and its clock runs.
+    /// See [`Life::check`].
     pub(crate) fn check_life(&mut self) -> Result<()> {
-        let now = Life::of(&mut self.guest)?;
-        let name = &self.guest.name;
-        ensure!(now.boot == self.life.boot, "{name} was booted anew");
-        ensure!(
-            now.uptime > self.life.uptime,
-            "the clock of {name} stands still"
-        );
-        Ok(())
+        self.life.check(&mut self.guest)
     }
 
     fn ask(&mut self, orders: &Orders, ledger: &Ledger) -> Result<()> {
@@ -161,26 +135,8 @@ impl Attester {
 
     /// Waits for the hand to connect again, and mends what it may have left patched.
     fn recover(&mut self) -> Result<()> {
-        let mut last = None;
-        for _ in 0..DEAD {
-            self.guest.agent = self.guest.door.wait(RECONNECT)?;
-            match self.nginx.write(&mut self.guest, &self.original) {
-                Ok(()) => return Ok(()),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| anyhow::anyhow!("no connection")))
-    }
-}
-
-impl Life {
-    fn of(guest: &mut Guest) -> Result<Self> {
-        let boot = guest.agent.must("cat /proc/sys/kernel/random/boot_id")?;
-        let uptime = guest.agent.must("cut -d' ' -f1 /proc/uptime")?;
-        Ok(Self {
-            boot,
-            uptime: uptime.trim().parse()?,
-        })
+        self.guest.reconnect()?;
+        self.nginx.write(&mut self.guest, &self.original)
     }
 }
 

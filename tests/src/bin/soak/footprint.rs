@@ -21,7 +21,7 @@ pub(crate) struct Footprint {
     pub(crate) threads: u64,
 }
 
-/// All processes but QEMU, whose memory is the guest's affair, by name.
+/// All processes but guests' QEMU, whose memory is the guest's affair, by name.
 pub(crate) type Footprints = BTreeMap<String, Footprint>;
 
 /// Looks at all processes and raises what is known of them.
@@ -37,6 +37,9 @@ pub(crate) fn look(stack: &Stack, guests: &[&str], known: &mut Footprints) -> Re
     for (name, daemon) in daemons {
         raise(known, name.into(), Process::of(daemon.pid()?)?)?;
     }
+    let keeper = Process::of(stack.host.keeper().pid()?)?;
+    raise(known, "keeper".into(), keeper)?;
+    raise(known, "QEMU of the enclave".into(), stack.host.enclave()?)?;
     for guest in guests {
         let shown = stack.operator.must(&["vm", "show", guest])?;
         let measurer = Process::of_json(&shown["measurer_pid"])?;

@@ -30,6 +30,17 @@ impl Ledger {
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// How it goes, for people.
+    pub(crate) fn told(&self) -> String {
+        let book = self.book();
+        let refusals: u64 = book.refusals.values().sum();
+        let wrong = book.wrong.len();
+        format!(
+            "verdicts {:?}, {refusals} refusals, {wrong} wrong",
+            book.statuses
+        )
+    }
 }
 
 impl Book {

@@ -7,9 +7,14 @@ mod attestation;
 mod attesting;
 mod chaos;
 mod footprint;
+mod journal;
 mod ledger;
+mod life;
+mod network;
+mod phases;
 mod random;
 mod summary;
+mod visitor;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +42,8 @@ struct Arguments {
 enum Name {
     /// Two guests attest without pause while daemons are killed.
     Attestation,
+    /// A server, its client and a guest that floods, while policies change and daemons are killed.
+    Network,
 }
 
 fn main() -> Result<ExitCode> {
@@ -48,6 +55,7 @@ fn main() -> Result<ExitCode> {
     eprintln!("\u{25b8} seed {seed}: repeat with --seed {seed}");
     let summary = match arguments.name {
         Name::Attestation => attestation::run(arguments.minutes, seed)?,
+        Name::Network => network::run(arguments.minutes, seed)?,
     };
     print!("{summary}");
     if let Some(file) = arguments.json {

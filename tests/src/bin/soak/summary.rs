@@ -7,15 +7,17 @@ use serde::Serialize;
 
 use crate::footprint::Footprints;
 
+/// How often each came about.
+pub(crate) type Counts = BTreeMap<String, u64>;
+
 #[derive(Serialize)]
 pub(crate) struct Summary {
     pub(crate) ok: bool,
     pub(crate) seed: u64,
     pub(crate) minutes: u64,
-    /// Verdicts told to guests, by status.
-    pub(crate) verdicts: BTreeMap<String, u64>,
-    /// Requests that got none, by the problem's kind.
-    pub(crate) refusals: BTreeMap<String, u64>,
+    /// What came about how often, by what it was: verdicts by status, for one.
+    #[serde(flatten)]
+    pub(crate) counts: BTreeMap<&'static str, Counts>,
     /// How often each process was killed.
     pub(crate) kills: BTreeMap<&'static str, u64>,
     /// What each process held in the calm, early and late.
@@ -28,8 +30,9 @@ pub(crate) struct Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\nseed {}, {} minutes", self.seed, self.minutes)?;
-        writeln!(f, "verdicts: {:?}", self.verdicts)?;
-        writeln!(f, "refusals: {:?}", self.refusals)?;
+        for (what, counts) in &self.counts {
+            writeln!(f, "{what}: {counts:?}")?;
+        }
         writeln!(f, "kills: {:?}", self.kills)?;
         writeln!(f, "held in the calm, early \u{2192} late:")?;
         for (name, late) in &self.late {

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use bartizan_tests::agent::Agent;
+use bartizan_tests::agent::{Agent, HAND};
 use bartizan_tests::network::frames::{Way, icmp, tcp, udp};
 use bartizan_tests::network::{SOON, pages_only};
 use serde_json::json;
@@ -19,8 +19,6 @@ struct Attack {
     frames: Vec<Vec<u8>>,
 }
 
-/// The hand's program in a guest.
-const HAND: &str = "/opt/bartizan/bin/bartizan-test-agent";
 /// Where the server's frames are written.
 const SEEN: &str = "/tmp/frames";
 /// How often a frame is sent: of a reason the log tells the first time, and each time that it was twice as often.

@@ -2,34 +2,17 @@
 
 use anyhow::{Context, Result, ensure};
 use bartizan_tests::agent::Agent;
+use bartizan_tests::network::servers::{self, INNER, servers_only};
 use bartizan_tests::network::{WEB, WEB_6};
 use serde_json::{Value, json};
 
 use super::Networked;
-use super::servers::{self, INNER};
 use crate::world::World;
-
-/// Ports of servers: ssh, DNS, pages, iperf3.
-fn servers_only() -> Value {
-    let both =
-        |name: &str, network: Value| -> [Value; 2] {
-            ["ingress", "egress"].map(|direction| {
-            let mut network = network.clone();
-            network["direction"] = json!(direction);
-            let role = if direction == "ingress" { "client" } else { "web" };
-            network["peer"] = json!({ "roles": [role] });
-            json!({ "name": format!("{name}-{direction}"), "effect": "allow", "network": network })
-        })
-        };
-    let tcp = json!({ "protocols": ["tcp"], "ports": [22, 53, 80, 5201] });
-    let udp = json!({ "protocols": ["udp"], "ports": [53, 5201] });
-    json!([both("tcp", tcp), both("udp", udp)].concat())
-}
 
 /// iperf3, curl over IPv4 and IPv6, ssh and DNS.
 pub(super) fn all(world: &mut World) -> Result<()> {
     let mut networked = world.networked()?;
-    networked.apply(&servers_only())?;
+    networked.apply(&servers_only(&[]))?;
     let web = &mut networked.web.agent;
     servers::start(web, &mut networked.client.agent)?;
     let served = work(&mut networked);
@@ -114,7 +97,7 @@ fn names(client: &mut Agent) -> Result<()> {
 /// Behind the server is a network with a lesser MTU: the client is told, by the server, and its packets fit from then on.
 pub(super) fn path_mtu(world: &mut World) -> Result<()> {
     let mut networked = world.networked()?;
-    networked.apply(&servers_only())?;
+    networked.apply(&servers_only(&[]))?;
     servers::start_inner(&mut networked.web.agent)?;
     let came = uploads(&mut networked);
     servers::stop_inner(&mut networked.web.agent)?;

@@ -4,19 +4,39 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use bartizan_tests::agent::Agent;
-use bartizan_tests::network::{SOON, WEB};
+use serde_json::{Value, json};
+
+use super::{SOON, WEB};
+use crate::agent::Agent;
 
 /// A network behind the server, to which it hands on what comes for iperf3.
-pub(super) struct Inner {
-    pub(super) mtu: u16,
+#[derive(Debug)]
+pub struct Inner {
+    /// What it takes, in bytes.
+    pub mtu: u16,
 }
 
 /// Less than what the guests' own network takes, and enough for IPv6.
-pub(super) const INNER: Inner = Inner { mtu: 1320 };
+pub const INNER: Inner = Inner { mtu: 1320 };
+
+/// Clients may ask the server by ssh, DNS, HTTP and iperf3, and nobody anything else; with `more`, UDP ports, they may send to those, too.
+#[must_use]
+pub fn servers_only(more: &[u16]) -> Value {
+    let both = |name: &str, protocol: &str, ports: &[u16]| -> [Value; 2] {
+        [("ingress", "client"), ("egress", "web")].map(|(direction, role)| {
+            json!({ "name": format!("{name}-{direction}"), "effect": "allow", "network": {
+                "direction": direction, "protocols": [protocol], "ports": ports,
+                "peer": { "roles": [role] },
+            } })
+        })
+    };
+    let tcp = both("tcp", "tcp", &[22, 53, 80, 5201]);
+    let udp = both("udp", "udp", &[&[53, 5201], more].concat());
+    json!([tcp, udp].concat())
+}
 
 /// Starts servers for ssh, DNS and iperf3; the client's key opens ssh.
-pub(super) fn start(web: &mut Agent, client: &mut Agent) -> Result<()> {
+pub fn start(web: &mut Agent, client: &mut Agent) -> Result<()> {
     let key = client.must(
         "mkdir -p -m 700 /root/.ssh
         [ -e /root/.ssh/id_ed25519 ] || ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
@@ -40,7 +60,7 @@ pub(super) fn start(web: &mut Agent, client: &mut Agent) -> Result<()> {
 }
 
 /// Ends them.
-pub(super) fn stop(web: &mut Agent) -> Result<()> {
+pub fn stop(web: &mut Agent) -> Result<()> {
     web.must(
         "for name in sshd dnsmasq iperf3; do kill $(tr -d '\\0' < /run/$name.pid); done
         rm -f /var/www/html/large /root/.ssh/authorized_keys",
@@ -49,7 +69,7 @@ pub(super) fn stop(web: &mut Agent) -> Result<()> {
 }
 
 /// Makes that network, and starts an iperf3 there, which says that it takes more than its network does.
-pub(super) fn start_inner(web: &mut Agent) -> Result<()> {
+pub fn start_inner(web: &mut Agent) -> Result<()> {
     let Inner { mtu } = INNER;
     web.must(&format!(
         "set -e
@@ -75,7 +95,8 @@ pub(super) fn start_inner(web: &mut Agent) -> Result<()> {
     listens(web, 5201, "ip netns exec inner")
 }
 
-pub(super) fn stop_inner(web: &mut Agent) -> Result<()> {
+/// Ends both.
+pub fn stop_inner(web: &mut Agent) -> Result<()> {
     web.must(
         "kill $(tr -d '\\0' < /run/iperf3.pid)
         nft delete table inet inner
