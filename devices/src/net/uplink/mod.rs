@@ -107,10 +107,7 @@ pub fn is_outside(address: IpAddr) -> bool {
     match address {
         // 0/8, loopback, link-local (RFC 3927), multicast, reserved, broadcast. Known attack: a guest asks 169.254.169.254, where
         // the host's own cloud has its secrets.
-        IpAddr::V4(address) => match address.octets() {
-            [0 | 127 | 224.., ..] | [169, 254, ..] => false,
-            _ => true,
-        },
+        IpAddr::V4(address) => !matches!(address.octets(), [0 | 127 | 224.., ..] | [169, 254, ..]),
         IpAddr::V6(address) => {
             !address.is_unspecified()
                 && !address.is_loopback()
