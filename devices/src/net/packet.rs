@@ -1,5 +1,7 @@
 //! A frame of a guest, copied once out of its RAM, judged, and handed on as it was judged.
 
+use std::ops::{Deref, DerefMut};
+
 use virtio_queue::DescriptorChain;
 use vm_memory::GuestMemoryMmap;
 
@@ -11,11 +13,15 @@ use crate::vhost_user::{Pieces, PiecesError};
 /// Most bytes of a frame: a largest IP packet behind its Ethernet header.
 pub const MAX_FRAME: usize = ETHERNET + 0xffff;
 
-/// A frame, and what its receiver has to do to it.
+/// A frame, and what its receiver has to do to it: in one place from its sender to its receiver, and handed on by its address.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Packet {
-    /// What it says. Apart, so that a packet that is handed on is not copied.
-    pub frame: Box<Frame>,
+pub struct Packet(Box<Content>);
+
+/// What a packet is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Content {
+    /// What it says.
+    pub frame: Frame,
     /// What is left to the receiver.
     pub work: Work,
     /// Its bytes, from its Ethernet header on.
@@ -81,24 +87,23 @@ impl Packet {
         features: u64,
         mtu: u16,
     ) -> Result<Self, PacketError> {
-        let frame = Box::new(Frame::parse(&bytes)?);
+        let frame = Frame::parse(&bytes)?;
         let work = header.check(&frame, features, mtu)?;
-        Ok(Self {
-            frame,
-            work,
-            bytes,
-            begun_by: None,
-        })
+        Ok(Self::of(frame, work, bytes))
     }
 
     /// A frame of the device's own, with nothing left to do.
     pub fn own(bytes: Vec<u8>) -> Result<Self, FrameError> {
-        Ok(Self {
-            frame: Box::new(Frame::parse(&bytes)?),
-            work: Work::Done,
+        Ok(Self::of(Frame::parse(&bytes)?, Work::Done, bytes))
+    }
+
+    fn of(frame: Frame, work: Work, bytes: Vec<u8>) -> Self {
+        Self(Box::new(Content {
+            frame,
+            work,
             bytes,
             begun_by: None,
-        })
+        }))
     }
 
     /// Does what a driver with these features does not.
@@ -135,6 +140,20 @@ impl Packet {
         if let Some(place) = self.bytes.get_mut(from + at..from + at + 2) {
             place.copy_from_slice(&sum.to_be_bytes());
         }
+    }
+}
+
+impl Deref for Packet {
+    type Target = Content;
+
+    fn deref(&self) -> &Content {
+        &self.0
+    }
+}
+
+impl DerefMut for Packet {
+    fn deref_mut(&mut self) -> &mut Content {
+        &mut self.0
     }
 }
 

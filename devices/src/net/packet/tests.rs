@@ -28,12 +28,7 @@ fn a_checksum_that_the_receiver_does_not_take_open_is_filled_in() {
             at,
         };
         let work = Work::Checksum(place);
-        let packet = Packet {
-            frame: Box::new(frame),
-            work,
-            bytes,
-            begun_by: None,
-        };
+        let packet = Packet::of(frame, work, bytes);
         assert_eq!(packet.clone().fit(feature::GUEST_CHECKSUM).unwrap(), packet);
         let fitted = packet.fit(0).unwrap();
         assert_eq!(fitted.work, Work::Done);
@@ -49,12 +44,7 @@ fn what_the_receiver_cannot_cut_is_refused() {
     let bytes = ipv4(station(1), station(2), 6, &tcp(1, 2, 0x10, &[7; 4000]));
     let frame = Frame::parse(&bytes).unwrap();
     let work = Work::Cut(Place { from: 34, at: 16 }, 1460);
-    let packet = Packet {
-        frame: Box::new(frame),
-        work,
-        bytes,
-        begun_by: None,
-    };
+    let packet = Packet::of(frame, work, bytes);
     assert!(matches!(
         packet.clone().fit(feature::GUEST_TCP6),
         Err(PacketError::TooMuchWork)
