@@ -4,6 +4,7 @@
 mod fragment;
 
 use std::fs;
+use std::hash::Hash;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -102,11 +103,7 @@ pub(crate) fn digest(file: &Path) -> Result<String> {
 const NAME: &str = "enclave-kernel";
 
 /// All that decides its bytes.
-fn recipe() -> Result<(
-    &'static str,
-    &'static [(&'static str, &'static str)],
-    String,
-)> {
+fn recipe() -> Result<impl Hash> {
     let versions = sh::output(
         sh::command("dpkg-query")
             .args(["--show", "--showformat=${Package} ${Version}\n"])

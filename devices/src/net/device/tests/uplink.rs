@@ -48,7 +48,7 @@ fn answer(question: &[u8], by: Station) -> Vec<u8> {
 fn introduce(lab: &mut Lab, from: u8, to: Station) {
     lab.send(from, &out(from, to, b"first"));
     let question = Arp::question((Mac(station(from).mac), station(from).v4), to.v4);
-    assert_eq!(lab.outside().received(), [question.clone()]);
+    assert_eq!(lab.outside().received(), std::slice::from_ref(&question));
     lab.arrive(&[answer(&question, to)]);
     let first = ipv4(station(from), to, 17, &udp(1000, 53, b"first"));
     assert_eq!(lab.outside().received(), [first]);
@@ -87,7 +87,7 @@ fn the_same_over_ipv6() {
     lab.send(1, &ipv6(station(1), gate(other), 17, &datagram));
     let own = (Mac(station(1).mac), station(1).v6);
     let question = Neighbour::question(own, other.v6);
-    assert_eq!(lab.outside().received(), [question.clone()]);
+    assert_eq!(lab.outside().received(), std::slice::from_ref(&question));
     // As any host sends it: the group of those whose address it could be.
     assert_eq!(question[..6], [0x33, 0x33, 0xff, 0, 0, 200]);
     lab.arrive(&[answer(&question, other)]);
@@ -178,14 +178,14 @@ fn other_networks_are_behind_the_gateway() {
     let mut lab = Lab::with_uplink(1, with(None));
     lab.send(1, &out(1, far, b"far"));
     let question = Arp::question((Mac(station(1).mac), station(1).v4), router.v4);
-    assert_eq!(lab.outside().received(), [question.clone()]);
+    assert_eq!(lab.outside().received(), std::slice::from_ref(&question));
     lab.arrive(&[answer(&question, router)]);
     let by_router = Station {
         mac: router.mac,
         ..far
     };
     let sent = ipv4(station(1), by_router, 17, &udp(1000, 53, b"far"));
-    assert_eq!(lab.outside().received(), [sent.clone()]);
+    assert_eq!(lab.outside().received(), std::slice::from_ref(&sent));
     // It comes back by the gateway.
     lab.arrive(&[ipv4(by_router, station(1), 17, &udp(53, 1000, b"back"))]);
     assert_eq!(lab.received(1).len(), 1);
