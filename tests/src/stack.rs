@@ -5,7 +5,6 @@ mod configs;
 mod guest;
 mod host;
 mod keeping;
-mod outside;
 mod release;
 mod rogue;
 
@@ -13,7 +12,6 @@ pub use author::Author;
 pub use guest::{Guest, GuestSpec, Init};
 pub use host::Host;
 pub use keeping::{Keeping, Kept};
-pub use outside::{FAR, OUTSIDE, OUTSIDE_6, Outside};
 pub use release::{Configs, Releases};
 pub use rogue::Rogue;
 
@@ -28,7 +26,6 @@ use crate::daemon::{Daemon, Recipe};
 use crate::layout::{Layout, text};
 use crate::maker::Maker;
 use crate::operator::Operator;
-use host::Network;
 
 /// The fleet's first operator.
 const FIRST_OPERATOR: &str = "alice";
@@ -81,8 +78,6 @@ struct Guests {
 pub struct Stack {
     /// The host.
     pub host: Host,
-    /// What is outside of it, where its guests have an uplink.
-    pub outside: Option<Outside>,
     /// The verifier.
     pub verifier: Daemon,
     /// The verifier's vault.
@@ -220,8 +215,6 @@ impl Stack {
             log: layout.path("verifier.log"),
         })?;
 
-        let outside = keeping.uplink.then(|| Outside::new(users.devices));
-        let outside = outside.transpose()?;
         Ok(Self {
             host: Host::start(
                 &layout,
@@ -230,12 +223,8 @@ impl Stack {
                 releases,
                 port,
                 ("host-1", keeping.host.as_ref()),
-                Network {
-                    author: keeping.enclave.then_some(&author),
-                    outside: outside.as_ref(),
-                },
+                keeping.enclave.then_some(&author),
             )?,
-            outside,
             author,
             verifier,
             verifier_vault,
@@ -283,7 +272,7 @@ impl Stack {
             releases,
             self.port,
             (name, None),
-            Network::default(),
+            None,
         )
     }
 
@@ -319,10 +308,7 @@ impl Stack {
             &mut releases,
             self.port,
             None,
-            Network {
-                author,
-                outside: None,
-            },
+            author,
         )?;
         Ok((releases, configs))
     }

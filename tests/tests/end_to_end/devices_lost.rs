@@ -43,7 +43,6 @@ fn tpms(_: &mut World) -> Result<()> {
             verifier: Some(Kept::in_tpm(&tpms[0])),
             host: Some(Kept::in_tpm(&tpms[1])),
             enclave: false,
-            uplink: false,
         };
         made = Some(tpms);
         Ok(keeping)
@@ -79,7 +78,6 @@ fn tokens(_: &mut World) -> Result<()> {
             verifier: Some(Kept::in_token(&of_verifier)?),
             host: Some(Kept::in_hsm(&of_host)?),
             enclave: false,
-            uplink: false,
         };
         made = Some((of_verifier, of_host));
         Ok(keeping)

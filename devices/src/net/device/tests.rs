@@ -11,4 +11,3 @@ mod resuming;
 mod rings;
 mod spoofing;
 mod tcp;
-mod uplink;

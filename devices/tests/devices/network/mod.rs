@@ -11,4 +11,3 @@ mod observing;
 #[path = "../../../src/net/sample.rs"]
 pub(crate) mod sample;
 mod spoofing;
-mod uplink;

@@ -1,7 +1,6 @@
 //! Guests with network devices in one thread, and who decides on their flows.
 
 mod guest;
-mod outside;
 
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -13,8 +12,6 @@ use bartizan_local::flow::{
     Direction, Epoch, FromDevices, Guest, GuestEpoch, Peers, Question, Resolved, ToDevices,
     Verdict, Width,
 };
-
-pub(super) use outside::{Outside, neighbour, settings};
 
 pub(super) use guest::{INDIRECT, NEXT, NetGuest, RAM, SIZE, SPARE, WRITE, descriptor};
 
@@ -31,8 +28,6 @@ type Policy = Box<dyn FnMut(&Question) -> Option<bool>>;
 /// All on one segment.
 pub(super) struct Lab {
     pub(super) guests: Vec<NetGuest>,
-    /// What is outside, where there is an uplink.
-    pub(super) outside: Option<Outside>,
     pub(super) now: Instant,
     /// What is decided on each question; none where it is not answered.
     pub(super) policy: Policy,
@@ -58,11 +53,7 @@ impl Lab {
 
     /// As many guests, of each whether it ran before devices did.
     pub(super) fn with(ran: &[bool], limits: Limits) -> Self {
-        Self::on(&Arc::new(Fabric::default()), ran, limits)
-    }
-
-    pub(super) fn on(fabric: &Arc<Fabric>, ran: &[bool], limits: Limits) -> Self {
-        let decisions = Decisions::new();
+        let (fabric, decisions) = (Arc::new(Fabric::default()), Decisions::new());
         let now = Instant::now();
         let (ours, theirs) = UnixStream::pair().unwrap();
         let ours = Arc::new(ours);
@@ -76,7 +67,6 @@ impl Lab {
         });
         Self {
             guests: guests.collect(),
-            outside: None,
             now,
             policy: Box::new(|_| Some(true)),
             is_exact: false,
@@ -135,9 +125,6 @@ impl Lab {
         let mut moves = false;
         for guest in &mut self.guests {
             moves |= guest.core.turn(&mut guest.backend, self.now);
-        }
-        if let Some(outside) = &mut self.outside {
-            moves |= outside.turn(self.now);
         }
         let said = self.decisions.take_said();
         moves |= !said.is_empty();
