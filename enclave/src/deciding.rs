@@ -127,11 +127,7 @@ impl Decider {
 
     /// A guest has ended. Answers the epochs that begin.
     pub fn ended(&mut self, boot: GuestBoot) -> Vec<GuestEpoch> {
-        let Some(guest) = self.guests.remove(&boot) else {
-            return Vec::new();
-        };
-        let mut begun = self.segment_changed(guest.segment());
-        drop(guest);
+        let mut begun = self.is_gone(boot);
         begun.extend(self.room_is_made());
         begun
     }
@@ -144,9 +140,18 @@ impl Decider {
             .filter(|boot| !run(boot))
             .copied()
             .collect();
-        let begun = gone.into_iter().flat_map(|boot| self.ended(boot)).collect();
+        let mut begun: Vec<_> = gone
+            .into_iter()
+            .flat_map(|boot| self.is_gone(boot))
+            .collect();
+        begun.extend(self.room_is_made());
         self.is_told = true;
         begun
+    }
+
+    fn is_gone(&mut self, boot: GuestBoot) -> Vec<GuestEpoch> {
+        let gone = self.guests.remove(&boot);
+        gone.map_or_else(Vec::new, |guest| self.segment_changed(guest.segment()))
     }
 
     /// What a guest is taken for now. Answers the epochs that begin, if that is something else.

@@ -74,7 +74,7 @@ pub fn configuration() -> Result<String, MachineError> {
 
 /// Ends the machine: its keeper starts another. The first process must never end by itself.
 ///
-/// QEMU ends where the machine would be started again. Switching it off takes ACPI, without which a kernel stands still instead.
+/// QEMU ends where the machine would be started again. Switching it off takes ACPI, and a kernel without it stands still instead.
 pub fn end() -> ! {
     let _refused = reboot(RebootCommand::Restart);
     // Without the right to: the kernel panics when its first process ends, and QEMU ends with it.

@@ -146,6 +146,31 @@ impl Agent {
         serde_json::from_str(&line).context("the guest's test agent answered garbage")
     }
 
+    /// Numbers of eight bytes, the most significant one first, that a file in the guest begins with.
+    pub fn numbers<const N: usize>(&mut self, file: &str) -> Result<[u64; N]> {
+        let bytes = 8 * N;
+        let printed = self.must(&format!("od -An -v -N{bytes} -tu8 --endian=big {file}"))?;
+        let numbers = printed.split_whitespace().map(str::parse);
+        let numbers: Vec<u64> = numbers.collect::<Result<_, _>>()?;
+        numbers.try_into().ok().with_context(|| printed)
+    }
+
+    /// Starts the hand's own program in the guest beside, and waits until it has begun its file.
+    pub fn begin(&mut self, file: &str, arguments: &str, input: &str) -> Result<()> {
+        self.must(&format!(
+            "rm -f {file}; echo {input} > {file}.in
+            {HAND} {arguments} < {file}.in > /dev/null 2> {file}.err & echo $! > {file}.pid
+            until [ -s {file} ]; do kill -0 $! || {{ cat {file}.err >&2; exit 1; }}; done"
+        ))?;
+        Ok(())
+    }
+
+    /// Ends it; fails where it has ended by itself.
+    pub fn end(&mut self, file: &str) -> Result<()> {
+        self.must(&format!("kill $(cat {file}.pid) && rm {file}*"))?;
+        Ok(())
+    }
+
     /// Runs a script that must succeed and returns what it printed.
     pub fn must(&mut self, script: &str) -> Result<String> {
         let outcome = self.run(script)?;

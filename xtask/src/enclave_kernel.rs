@@ -18,7 +18,17 @@ const FRAGMENT: &str = include_str!("../enclave-kernel/fragment.config");
 const PACKAGE: &str = "linux-source-6.1";
 const ARCHIVE: &str = "/usr/src/linux-source-6.1.tar.xz";
 /// The packages whose versions decide the kernel's bytes.
-const TOOLS: &[&str] = &[PACKAGE, "gcc-12", "binutils", "flex", "bison"];
+const TOOLS: &[&str] = &[
+    PACKAGE,
+    "gcc-12",
+    "binutils",
+    "flex",
+    "bison",
+    "bc",
+    "m4",
+    "make",
+    "libelf-dev",
+];
 /// What a kernel says of its own build: the same whoever builds it, where and when.
 const BUILT_BY: &[(&str, &str)] = &[
     ("KBUILD_BUILD_TIMESTAMP", "Thu Jan  1 00:00:00 UTC 1970"),
@@ -109,7 +119,7 @@ fn recipe() -> Result<impl Hash> {
             .args(["--show", "--showformat=${Package} ${Version}\n"])
             .args(TOOLS),
     )?;
-    Ok((FRAGMENT, BUILT_BY, versions))
+    Ok((FRAGMENT, include_str!("enclave_kernel.rs"), versions))
 }
 
 fn unpack(sources: &Path) -> Result<()> {
@@ -123,7 +133,7 @@ fn unpack(sources: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The smallest configuration, then what the fragment wishes, then what these need; and nothing else than was wished.
+/// The smallest configuration, then what the fragment wishes, then what these have by default.
 fn configure(sources: &Path) -> Result<()> {
     let fragment = Fragment::parse(FRAGMENT)?;
     sh::quiet(make_in(sources).arg("tinyconfig"))?;
@@ -137,7 +147,11 @@ fn configure(sources: &Path) -> Result<()> {
 
 fn make_in(sources: &Path) -> std::process::Command {
     let mut make = sh::command("make");
-    make.current_dir(sources)
+    // Whoever builds it may have flags, a compiler or a version's suffix in the environment.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    make.env_clear()
+        .env("PATH", path)
+        .current_dir(sources)
         .args(["--silent", "ARCH=x86_64"])
         .envs(BUILT_BY.iter().copied())
         .env("LC_ALL", "C");

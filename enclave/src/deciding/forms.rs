@@ -76,10 +76,14 @@ impl Forms {
         &mut self,
         guests: impl Iterator<Item = &'g Guest>,
     ) -> Result<(), TooLarge> {
-        let mut forms: Vec<_> = guests.map(|guest| self.of(guest)).collect();
-        let refused = forms.iter().find_map(|form| form.compiled().err());
-        forms.clear();
-        refused.map_or(Ok(()), Err)
+        // All of them are held until the last one is.
+        let mut held = Vec::new();
+        for guest in guests {
+            let form = self.of(guest);
+            form.compiled()?;
+            held.push(form);
+        }
+        Ok(())
     }
 
     /// Whether there is more room for a form that had too little than it had, so that it is worth another try by the next that asks for it.

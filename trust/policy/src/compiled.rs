@@ -215,6 +215,8 @@ impl Rules {
         if placed.len() > MAX_RULES {
             return Err(TooLarge::Rules(placed.len()));
         }
+        // Who is refused has been looked at, too.
+        budget.look(1 + placed.len()).map_err(|_| TooLarge::Index)?;
         for placed in &placed {
             let bytes = size_of::<Named>() + placed.name().rule.len() + ALLOCATED;
             budget.take(bytes).map_err(|_| TooLarge::Index)?;

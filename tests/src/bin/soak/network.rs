@@ -1,6 +1,6 @@
 //! A server, its client, and a guest that floods: policies change, the flooding guest is isolated now and then, and daemons are killed.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
 
 use anyhow::{Result, ensure};
@@ -28,10 +28,18 @@ const PORT: u16 = 7000;
 /// New flows of a flood.
 const FLOOD: u64 = 100_000;
 
+/// Where the server notes what comes of them, and how many may still be on their way once none is let pass any more: those in the server's inbox.
+const CAME: &str = "/root/came";
+const ON_THEIR_WAY: u64 = 4096;
+
 /// What an operator does meanwhile.
 struct Operating<'o> {
     orders: &'o Orders,
     journal: &'o Journal,
+    /// The server.
+    web: RefCell<&'o mut Guest>,
+    /// Whether datagrams of the flood may come since the last orders were confirmed, and how many had come by then.
+    last: Cell<Option<(bool, u64)>>,
     /// The guest that floods, as a URN.
     flooder: String,
     /// Of the policy that was applied last.
@@ -55,6 +63,7 @@ pub(crate) fn run(minutes: u64, seed: u64) -> Result<Summary> {
     let large = prepared(&mut web, &mut client)?;
     let urn = Enrolled::of(&mut flooder)?.guest.to_string();
     let flood = flood(&mut web, &mut flooder)?;
+    web.agent.begin(CAME, &format!("sink {PORT} {CAME}"), "")?;
     let web_life = Life::of(&mut web)?;
     let mut visitors = [
         Visitor::new(client, random.next(), errands(&large))?,
@@ -67,6 +76,8 @@ pub(crate) fn run(minutes: u64, seed: u64) -> Result<Summary> {
     let operating = Operating {
         orders: &orders,
         journal: &journal,
+        web: RefCell::new(&mut web),
+        last: Cell::new(None),
         flooder: urn,
         serial: Cell::new(1),
         isolated: Cell::new(false),
@@ -100,7 +111,13 @@ pub(crate) fn run(minutes: u64, seed: u64) -> Result<Summary> {
     // A run that did nothing proves nothing.
     let all = errands(&large);
     let names = all.iter().map(|errand| errand.name);
-    for name in names.chain(["flood", "policy", "isolate"]) {
+    for name in names.chain([
+        "flood",
+        "flood let pass",
+        "flood kept out",
+        "policy",
+        "isolate",
+    ]) {
         if !entries.done.contains_key(name) {
             problems.push(format!("no `{name}` came about"));
         }
@@ -159,6 +176,8 @@ impl Operating<'_> {
     /// Has the other policy rule; isolates the guest that floods, or takes it back. While others are killed, orders may be refused.
     fn operate(&self, stack: &Stack, random: &mut Random) -> Result<()> {
         let calm = self.orders.calm.load(Ordering::Relaxed);
+        self.see(calm);
+        let mut is_confirmed = true;
         let isolated = self.isolated.get();
         if isolated || (!calm && random.next().is_multiple_of(4)) {
             let order = if isolated { "release" } else { "isolate" };
@@ -167,6 +186,7 @@ impl Operating<'_> {
             let ordered = stack.operator.must(&arguments).map(|_| ());
             // An order that was not answered may have been carried out: it is taken back all the same.
             self.isolated.set(order == "isolate" || ordered.is_err());
+            is_confirmed = ordered.is_ok();
             self.note(order, calm, ordered);
         }
         let serial = self.serial.get() + 1;
@@ -176,8 +196,39 @@ impl Operating<'_> {
         } else {
             &[PORT]
         };
-        self.note("policy", calm, stack.apply(serial, &servers_only(more)));
+        let applied = stack.apply(serial, &servers_only(more));
+        is_confirmed &= applied.is_ok();
+        self.note("policy", calm, applied);
+        let may_come = !more.is_empty() && !self.isolated.get();
+        let last = is_confirmed.then(|| Some((may_come, self.came().ok()?)));
+        self.last.set(last.flatten());
         Ok(())
+    }
+
+    /// Whether the server has heard of the flood what the last orders let it.
+    fn see(&self, calm: bool) {
+        let Some((may_come, before)) = self.last.take() else {
+            return;
+        };
+        match self.came() {
+            Ok(now) if may_come && now > before => self.journal.done("flood let pass"),
+            Ok(now) if !may_come && now > before + ON_THEIR_WAY => {
+                let why = format!("{} came since it was confirmed that none may", now - before);
+                self.journal.wrong("flood", &why);
+            }
+            Ok(_) if !may_come => self.journal.done("flood kept out"),
+            // The one that floods may just have been starting another one.
+            Ok(_) => {}
+            Err(error) => self.journal.failed("look", calm, &format!("{error:#}")),
+        }
+    }
+
+    /// How many datagrams of the flood have come.
+    fn came(&self) -> Result<u64> {
+        let web = &mut **self.web.borrow_mut();
+        there(web)?;
+        let [came] = web.agent.numbers(CAME)?;
+        Ok(came)
     }
 
     fn note(&self, what: &str, calm: bool, ordered: Result<()>) {

@@ -2,8 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
-use bartizan_tests::agent::{Agent, HAND};
+use anyhow::{Result, ensure};
 use bartizan_tests::network::SOON;
 use bartizan_tests::network::frames::Way;
 use bartizan_tests::network::servers::servers_only;
@@ -23,33 +22,20 @@ pub(super) fn all_follow(world: &mut World) -> Result<()> {
     let mut networked = world.networked()?;
     networked.apply(&servers_only(&[PORT]))?;
     let way = Way::to_web(&mut networked.client.agent, &mut networked.web.agent)?;
-    begin(
-        &mut networked.web.agent,
-        CAME,
-        &format!("sink {PORT} {CAME}"),
-        "",
-    )?;
+    let web = &mut networked.web.agent;
+    web.begin(CAME, &format!("sink {PORT} {CAME}"), "")?;
     let frame = hex::encode(way.udp((1000, PORT), &[0; 8]));
-    let send = format!("flows {FLOWS} {SENT}");
-    begin(&mut networked.client.agent, SENT, &send, &frame)?;
+    let client = &mut networked.client.agent;
+    client.begin(SENT, &format!("flows {FLOWS} {SENT}"), &frame)?;
     let came = follow(&mut networked);
-    for (guest, file) in [(networked.client, SENT), (networked.web, CAME)] {
-        guest
-            .agent
-            .must(&format!("kill $(cat {file}.pid); rm {file}"))?;
-    }
-    came
+    let ended = [(networked.client, SENT), (networked.web, CAME)]
+        .map(|(guest, file)| guest.agent.end(file));
+    came?;
+    ended.into_iter().collect()
 }
 
 fn follow(networked: &mut Networked<'_>) -> Result<()> {
-    let began = Instant::now();
-    while came(networked)?.flows < FLOWS {
-        ensure!(
-            began.elapsed() < SOON,
-            "not all are open: {:?}",
-            came(networked)?
-        );
-    }
+    wait(networked, "not all are open", |came| came.flows >= FLOWS)?;
     let began = Instant::now();
     networked.apply(&json!([]))?;
     eprintln!(
@@ -62,19 +48,23 @@ fn follow(networked: &mut Networked<'_>) -> Result<()> {
     while sent(networked)? < confirmed + 2 * FLOWS {
         ensure!(began.elapsed() < SOON, "the client sends no more");
     }
-    let came = came(networked)?;
-    ensure!(came.highest < confirmed, "{confirmed} were sent: {came:?}");
-    Ok(())
+    let last = came(networked)?;
+    ensure!(last.highest < confirmed, "{confirmed} were sent: {last:?}");
+    // It was the policy: by another one they come again.
+    networked.apply(&servers_only(&[PORT]))?;
+    let again = |came: &Came| came.highest > confirmed + 2 * FLOWS;
+    wait(networked, "allowed again, and none comes", again)
 }
 
-/// Starts the hand's program beside, and waits until it has begun its file.
-fn begin(agent: &mut Agent, file: &str, arguments: &str, input: &str) -> Result<()> {
-    agent.must(&format!(
-        "rm -f {file}; echo {input} > {file}.in
-        {HAND} {arguments} < {file}.in > /dev/null 2> {file}.err & echo $! > {file}.pid
-        until [ -s {file} ]; do kill -0 $! || {{ cat {file}.err >&2; exit 1; }}; done"
-    ))?;
-    Ok(())
+fn wait(networked: &mut Networked<'_>, what: &str, is_so: impl Fn(&Came) -> bool) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let came = came(networked)?;
+        if is_so(&came) {
+            return Ok(());
+        }
+        ensure!(began.elapsed() < SOON, "{what}: {came:?}");
+    }
 }
 
 /// What the server has seen.
@@ -85,20 +75,12 @@ struct Came {
 }
 
 fn came(networked: &mut Networked<'_>) -> Result<Came> {
-    let [_, flows, highest] = numbers(&mut networked.web.agent, CAME)?;
+    let [_, flows, highest] = networked.web.agent.numbers(CAME)?;
     Ok(Came { flows, highest })
 }
 
 /// How many datagrams the client has sent at most.
 fn sent(networked: &mut Networked<'_>) -> Result<u64> {
-    let [sent] = numbers(&mut networked.client.agent, SENT)?;
+    let [sent] = networked.client.agent.numbers(SENT)?;
     Ok(sent)
-}
-
-/// A file of numbers of eight bytes, the first one of which is the most significant.
-fn numbers<const N: usize>(agent: &mut Agent, file: &str) -> Result<[u64; N]> {
-    let printed = agent.must(&format!("od -An -v -tu8 --endian=big {file}"))?;
-    let numbers = printed.split_whitespace().map(str::parse);
-    let numbers: Vec<u64> = numbers.collect::<Result<_, _>>()?;
-    numbers.try_into().ok().with_context(|| printed)
 }

@@ -153,6 +153,13 @@ pub(crate) struct Budget {
 pub(crate) struct OverBudget;
 
 impl Budget {
+    /// Takes time from it, all that is left where that is less.
+    pub(crate) fn look(&mut self, places: usize) -> Result<(), OverBudget> {
+        let left = self.places.checked_sub(places);
+        self.places = left.unwrap_or(0);
+        left.map(drop).ok_or(OverBudget)
+    }
+
     /// Takes memory from it.
     pub(crate) fn take(&mut self, bytes: usize) -> Result<(), OverBudget> {
         self.bytes = self.bytes.checked_sub(bytes).ok_or(OverBudget)?;
@@ -186,8 +193,7 @@ impl<'b> Sets<'b> {
 
     /// The class of a set of places, in any order.
     pub(crate) fn class(&mut self, mut places: Vec<Place>) -> Result<Class, OverBudget> {
-        let looked_at = self.budget.places.checked_sub(places.len());
-        self.budget.places = looked_at.ok_or(OverBudget)?;
+        self.budget.look(places.len())?;
         places.sort_unstable();
         places.dedup();
         let set = Set::of(&places, self.rules);
