@@ -87,7 +87,7 @@ impl Demo {
         )?;
         self.step(
             "look at the enclave: a machine of its own, measured last, held to its limits",
-            "alone",
+            "measured, limited, alone",
             || enclave(&stack),
         )?;
         let mut guest = self.keep(
@@ -251,11 +251,35 @@ fn enclave(stack: &Stack) -> Result<Answer> {
     let [qemu] = machine.as_slice() else {
         return Ok((format!("{} machines", machine.len()), Vec::new()));
     };
-    let guests = qemu
+    let maps_guests = qemu
         .mappings()?
         .iter()
         .any(|mapping| mapping.path.starts_with("/memfd:bartizan-ram"));
-    let verdict = if guests { "maps a guest" } else { "alone" };
+    let shown = stack.operator.run(&["enclave", "status"])?.json;
+    let measured = &shown["measured"];
+    let digest = |name: &str| measured[name].as_str().and_then(|digest| digest.get(..16));
+    let used = &shown["machine"]["use"];
+    let limit = |name: &str, limit: &str| used[name][limit].as_u64();
+    let limits = [
+        limit("memory", "limit").map(|bytes| bytes >> 20),
+        limit("threads", "limit"),
+        limit("cpu", "limit_percent"),
+    ];
+    let until = shown["certified"]["until"].as_str();
+    let verdict = match (digest("kernel"), digest("image"), limits, until) {
+        _ if maps_guests => "maps a guest",
+        (Some(kernel), Some(image), [Some(memory), Some(threads), Some(cpu)], Some(until)) => {
+            let reasons = vec![
+                format!("measured: kernel {kernel}, image {image}"),
+                format!("limits: {memory} MiB, {threads} threads, {cpu} % of a processor"),
+                format!("certified until {until}"),
+            ];
+            return Ok(("measured, limited, alone".into(), reasons));
+        }
+        (None, ..) | (_, None, ..) => "not measured",
+        (.., None) => "not certified",
+        _ => "not limited",
+    };
     Ok((verdict.into(), Vec::new()))
 }
 
