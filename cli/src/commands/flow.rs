@@ -66,6 +66,9 @@ pub(crate) enum Flow {
     },
     /// The packets of a guest's flows, as a pcap file: what the guest sent, allowed or not, and what it was given.
     ///
+    /// What the guest sent is there once its headers could be read: without fragments, VLAN tags, IPv4 options, other types than ARP and IP,
+    /// and what is malformed or too long, none of which passes. The log of the host's devices counts those by their reason.
+    ///
     /// It holds what the guest and others say, so that it needs an administrator, and the log of the host has it (`bartizan host log`). It
     /// ends with the first of its limits, or when it is interrupted: what is in the file by then is whole. What cannot be written in time is
     /// left out and counted; no guest waits for it. Times have nanoseconds; checksums and segments are as the guest's driver leaves them to
