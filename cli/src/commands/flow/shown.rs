@@ -1,7 +1,7 @@
 //! What an order may have shown; pure.
 //!
-//! Known attack: whoever answers in the card's place shows without end, so that memory or a disk is filled, or breaks a list off, so that
-//! what is missing seems not to be there.
+//! Known attack: whoever answers in the card's place shows without end, so that memory or a disk is filled; a list breaks off, so that what
+//! is missing seems not to be there.
 
 use bartizan_attestation::host::{FlowShown, FlowsEnd, FlowsTally};
 use bartizan_attestation::operation::CaptureLimits;
