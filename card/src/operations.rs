@@ -9,6 +9,7 @@ mod hypervisor;
 mod log;
 mod perform;
 mod refusals;
+mod shown;
 mod verifier;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use crate::unix_now;
 
 pub use log::{Aside, Clock, LogFileError};
 use log::{Begun, Log};
+use shown::Shown;
 
 /// Puts the log of operations aside, broken or not, and begins another that names it. A card that has it does so when it starts next.
 pub fn set_aside(state_dir: &Path, clock: Clock) -> Result<Aside, LogFileError> {
@@ -93,8 +95,12 @@ impl Operations {
             operation = signed.order().operation.name(),
             "ordered"
         );
-        let done = self.perform(&signed, &begun, before).await;
-        let outcome = perform::outcome(&done);
+        let mut shown = Shown::new(before);
+        let done = self.perform(&signed, &begun, &mut shown).await;
+        if shown.has_begun() {
+            tracing::info!(operator = signed.operator(), "{shown}");
+        }
+        let outcome = perform::outcome(&done, &shown);
         tokio::task::block_in_place(|| self.log.end(begun, outcome, unix_now()));
         done
     }

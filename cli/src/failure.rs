@@ -7,6 +7,7 @@ use bartizan_attestation::operation::OperationRefusal;
 use bartizan_cli::release::DescriptionError;
 
 use crate::card::CardError;
+use crate::commands::flow::ShownError;
 use crate::program::ProgramError;
 use crate::verifier::VerifierError;
 
@@ -48,6 +49,9 @@ fn number(error: &anyhow::Error) -> u8 {
     }
     if let Some(error) = error.downcast_ref::<ProgramError>() {
         return error.code();
+    }
+    if let Some(ShownError::Incomplete(_)) = error.downcast_ref() {
+        return UNAVAILABLE;
     }
     match error.downcast_ref() {
         Some(

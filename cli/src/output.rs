@@ -5,6 +5,7 @@
     reason = "a command line tool prints its results"
 )]
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -28,6 +29,16 @@ impl Output {
             println!("{value}");
         } else {
             println!("{}", printable(sentence));
+        }
+    }
+
+    /// Prints one of many, as they come; whoever reads may have left.
+    pub(crate) fn line(self, value: &Value, sentence: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        if self.json {
+            writeln!(out, "{value}")
+        } else {
+            writeln!(out, "{}", printable(sentence))
         }
     }
 

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use bartizan_attestation::host::{
-    FlowsEnd, FlowsSeen, FlowsTally, MAX_FRAME, OperationReply, OperatorReply, OperatorRequest,
+    FlowsEnd, FlowsSeen, FlowsTally, MAX_FRAME, OperatorReply, OperatorRequest,
 };
 use bartizan_attestation::operation::OperationRefusal;
 use bartizan_local::aio;
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
+
+use super::shown::Shown;
 
 /// How long an answer may take: starting a guest hashes its disks, for 240 s at most.
 const DEADLINE: Duration = Duration::from_secs(270);
@@ -34,11 +35,11 @@ pub(super) async fn ask(
     }
 }
 
-/// Asks for what is shown piece by piece; returns its end, all before that goes by `before`. It is over where nobody takes that any more.
+/// Asks for what is shown piece by piece; returns its end, all before that goes by `shown`. It is over where nobody takes that any more.
 pub(super) async fn observe(
     socket: &Path,
     request: &OperatorRequest,
-    before: &mpsc::Sender<OperationReply>,
+    shown: &mut Shown<'_>,
 ) -> Result<OperatorReply, OperationRefusal> {
     let mut link = connect(socket).await?;
     let asked = aio::write_frame(&mut link, request, MAX_FRAME).await;
@@ -50,13 +51,15 @@ pub(super) async fn observe(
             Ok(read) => read.map_err(|error| away(&error))?,
             Err(late) => return Err(away(&late)),
         };
-        match &reply {
+        let piece = match reply {
             OperatorReply::Seen(FlowsSeen::Ended { .. }) => return Ok(reply),
-            OperatorReply::Seen(FlowsSeen::Going(so_far)) => tally = *so_far,
-            OperatorReply::Seen(_) => {}
+            OperatorReply::Seen(piece) => piece,
             _ => return Ok(reply),
+        };
+        if let FlowsSeen::Going(so_far) = &piece {
+            tally = *so_far;
         }
-        if before.send(OperationReply::Guests(reply)).await.is_err() {
+        if !shown.hand_on(piece).await {
             let why = FlowsEnd::Left;
             return Ok(OperatorReply::Seen(FlowsSeen::Ended { why, tally }));
         }

@@ -12,9 +12,9 @@ use bartizan_attestation::operation::log::Outcome;
 use bartizan_attestation::operation::{
     FlowFilter, Operation, OperationRefusal, RotatableKey, SignedOrder,
 };
-use tokio::sync::mpsc;
 
 use super::log::Begun;
+use super::shown::Shown;
 use super::{Operations, hypervisor, verifier};
 use crate::succession::{self, SuccessionError};
 use crate::vault::VaultError;
@@ -30,7 +30,7 @@ impl Operations {
         &self,
         signed: &SignedOrder,
         _begun: &Begun,
-        before: &mpsc::Sender<OperationReply>,
+        shown: &mut Shown<'_>,
     ) -> Result<OperationReply, OperationRefusal> {
         let request = match signed.order().operation.clone() {
             Operation::RunGuest { record } => OperatorRequest::Run { record },
@@ -56,7 +56,7 @@ impl Operations {
             Operation::ListKeys => return self.list_keys().await,
             Operation::KeyHistory => return self.key_history().await,
             Operation::ListFlows { vm, filter } => {
-                return self.observe(vm, filter, Observation::List, before).await;
+                return self.observe(vm, filter, Observation::List, shown).await;
             }
             Operation::WatchFlows {
                 vm,
@@ -64,11 +64,11 @@ impl Operations {
                 seconds,
             } => {
                 let what = Observation::Watch(seconds);
-                return self.observe(vm, filter, what, before).await;
+                return self.observe(vm, filter, what, shown).await;
             }
             Operation::CaptureFlows { vm, filter, limits } => {
                 let what = Observation::Capture(limits);
-                return self.observe(vm, filter, what, before).await;
+                return self.observe(vm, filter, what, shown).await;
             }
             Operation::ReadLog { from, most } => {
                 let page = tokio::task::block_in_place(|| self.log.read(from, most));
@@ -85,10 +85,10 @@ impl Operations {
         vm: String,
         filter: FlowFilter,
         what: Observation,
-        before: &mpsc::Sender<OperationReply>,
+        shown: &mut Shown<'_>,
     ) -> Result<OperationReply, OperationRefusal> {
         let request = OperatorRequest::ObserveFlows(ObserveFlows { vm, filter, what });
-        let last = hypervisor::observe(&self.hypervisor, &request, before).await?;
+        let last = hypervisor::observe(&self.hypervisor, &request, shown).await?;
         Ok(OperationReply::Guests(last))
     }
 
@@ -251,8 +251,18 @@ fn not_told(error: &VaultError) -> OperationRefusal {
 }
 
 /// What the log says of the end of an operation.
-pub(super) fn outcome(done: &Result<OperationReply, OperationRefusal>) -> Outcome {
+pub(super) fn outcome(
+    done: &Result<OperationReply, OperationRefusal>,
+    shown: &Shown<'_>,
+) -> Outcome {
     match done {
+        // What was shown cannot be taken back.
+        Ok(OperationReply::Guests(OperatorReply::Refused(refusal))) if shown.has_begun() => {
+            Outcome::unknown(&format!("{shown}, then: {refusal}"))
+        }
+        Ok(OperationReply::Refused(refusal)) | Err(refusal) if shown.has_begun() => {
+            Outcome::unknown(&format!("{shown}, then: {refusal}"))
+        }
         Ok(OperationReply::Guests(OperatorReply::Refused(refusal))) => {
             Outcome::refused(&refusal.to_string())
         }

@@ -2,13 +2,15 @@
 
 mod file;
 mod seen;
+mod shown;
 mod which;
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use bartizan_attestation::host::{FlowsEnd, FlowsSeen, FlowsTally};
+use bartizan_attestation::host::{FlowsSeen, FlowsTally};
 use bartizan_attestation::operation::{CaptureLimits, MAX_SECONDS, MAX_SNAP, Operation};
 use clap::Subcommand;
 use serde_json::json;
@@ -17,6 +19,8 @@ use crate::card::Card;
 use crate::output::Output;
 use file::CaptureFile;
 use seen::{Line, bytes};
+pub(crate) use shown::ShownError;
+use shown::{Listed, Room, ended};
 use which::Which;
 
 #[derive(Subcommand)]
@@ -27,7 +31,9 @@ pub(crate) enum Flow {
     /// began it, what has passed, what was refused, what was decided and by which rule. What is known to be denied takes no place: attempts
     /// at it are one line. Frames count as the guest's driver has them: one may hold 64 KiB.
     ///
-    /// Exit code: 0 shown, 1 refused, 2 wrong usage, 69 the card, its hypervisor or its devices are away.
+    /// A list that broke off is not shown.
+    ///
+    /// Exit code: 0 shown, 1 refused, 2 wrong usage, 69 the card, its hypervisor or its devices are away, or the list broke off.
     #[command(
         after_help = "Examples:\n  bartizan flow list web\n  bartizan flow list web --protocol tcp --port 443\n  bartizan flow list web --address 10.0.0.0/8 --json"
     )]
@@ -43,7 +49,7 @@ pub(crate) enum Flow {
     ///
     /// With `--json` each is one line. What cannot be told in time is left out and counted; no guest waits for it.
     ///
-    /// Exit code: 0 the time is over or the guest has ended, 1 refused, 2 wrong usage, 69 the card, its hypervisor or its devices are away.
+    /// Exit code: 0 the time is over, the guest has ended or nobody reads standard output any more, 1 refused, 2 wrong usage, 69 the card, its hypervisor or its devices are away.
     #[command(
         after_help = "Examples:\n  bartizan flow watch web\n  bartizan flow watch web --protocol udp --port 53 --seconds 60 --json"
     )]
@@ -60,6 +66,9 @@ pub(crate) enum Flow {
     },
     /// The packets of a guest's flows, as a pcap file: what the guest sent, allowed or not, and what it was given.
     ///
+    /// What the guest sent is there once its headers could be read: without fragments, VLAN tags, IPv4 options, other types than ARP and IP,
+    /// and what is malformed or too long, none of which passes. The log of the host's devices counts those by their reason.
+    ///
     /// It holds what the guest and others say, so that it needs an administrator, and the log of the host has it (`bartizan host log`). It
     /// ends with the first of its limits, or when it is interrupted: what is in the file by then is whole. What cannot be written in time is
     /// left out and counted; no guest waits for it. Times have nanoseconds; checksums and segments are as the guest's driver leaves them to
@@ -74,7 +83,7 @@ pub(crate) enum Flow {
         vm: String,
         #[command(flatten)]
         which: Which,
-        /// The file that is made, which only you may read; `-` is standard output.
+        /// The file that is made, which only you may read; `-` is standard output, where that is no terminal.
         #[arg(long, value_name = "FILE")]
         output: PathBuf,
         /// At most so many packets.
@@ -127,14 +136,14 @@ pub(crate) fn run(command: Flow, output: Output) -> Result<ExitCode> {
 
 fn list(vm: String, which: &Which, card: &Card, output: Output) -> Result<()> {
     let filter = which.filter();
-    let mut flows = Vec::new();
-    card.observe(Operation::ListFlows { vm, filter }, |seen| {
+    let mut listed = Listed::default();
+    let (why, tally) = card.observe(Operation::ListFlows { vm, filter }, |seen| {
         if let FlowsSeen::Flows(more) = seen {
-            flows.extend(more);
+            listed.add(more)?;
         }
         Ok(())
     })?;
-    flows.sort_by_key(|flow| flow.began_ms);
+    let flows = listed.complete(why, tally)?;
     let rows = flows.iter().map(seen::row).collect();
     let lines = flows.iter().map(|flow| Line::of(flow).cells()).collect();
     output.list(&rows, &Line::COLUMNS, lines);
@@ -142,6 +151,19 @@ fn list(vm: String, which: &Which, card: &Card, output: Output) -> Result<()> {
 }
 
 fn watch(vm: String, which: &Which, seconds: u32, card: &Card, output: Output) -> Result<()> {
+    let watched = tell_ends(vm, which, seconds, card, output);
+    let has_left = |error: &anyhow::Error| {
+        let error = error.downcast_ref::<io::Error>();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    match watched {
+        // As by `| head`: whoever read has enough.
+        Err(error) if has_left(&error) => Ok(()),
+        watched => watched,
+    }
+}
+
+fn tell_ends(vm: String, which: &Which, seconds: u32, card: &Card, output: Output) -> Result<()> {
     let filter = which.filter();
     let watched = Operation::WatchFlows {
         vm,
@@ -150,17 +172,15 @@ fn watch(vm: String, which: &Which, seconds: u32, card: &Card, output: Output) -
     };
     let mut dropped = 0;
     if !output.is_json() {
-        output.result(
-            &json!(null),
-            &seen::watched(&Line::COLUMNS.map(str::to_uppercase)),
-        );
+        let columns = seen::watched(&Line::COLUMNS.map(str::to_uppercase));
+        output.line(&json!(null), &columns)?;
     }
     let (why, tally) = card.observe(watched, |seen| {
         match seen {
             FlowsSeen::Flows(flows) => {
                 for flow in flows {
                     let line = seen::watched(&Line::of(&flow).cells());
-                    output.result(&seen::row(&flow), &line);
+                    output.line(&seen::row(&flow), &line)?;
                 }
             }
             FlowsSeen::Going(tally) if tally.dropped > dropped => {
@@ -184,12 +204,15 @@ fn capture(
     output: Output,
 ) -> Result<()> {
     let filter = which.filter();
-    let mut file = CaptureFile::make(file)?;
+    let (mut file, mut room) = (CaptureFile::make(file)?, Room::of(limits));
     let captured = Operation::CaptureFlows { vm, filter, limits };
     let mut said = None;
     let done = card.observe(captured, |seen| {
         match seen {
-            FlowsSeen::Pcap(bytes) => file.write(&bytes)?,
+            FlowsSeen::Pcap(bytes) => {
+                room.take(&bytes)?;
+                file.write(&bytes)?;
+            }
             FlowsSeen::Going(tally) if said != Some(tally) => {
                 said = Some(tally);
                 eprintln!("bartizan: capturing: {}", so_far(tally));
@@ -231,15 +254,4 @@ fn so_far(tally: FlowsTally) -> String {
         );
     }
     text
-}
-
-const fn ended(why: FlowsEnd) -> &'static str {
-    match why {
-        FlowsEnd::Complete => "that is all",
-        FlowsEnd::Packets => "as many packets as were wanted",
-        FlowsEnd::Bytes => "as many bytes as were wanted",
-        FlowsEnd::Time => "the time is over",
-        FlowsEnd::Gone => "the guest has ended, or its device was attached anew",
-        FlowsEnd::Left => "nobody has read any more",
-    }
 }

@@ -2,12 +2,13 @@
 
 use bartizan_attestation::certificates::Role;
 use bartizan_attestation::host::{
-    FlowsEnd, FlowsSeen, FlowsTally, Observation, ObserveFlows, OperationReply, OperatorReply,
-    OperatorRequest,
+    FlowsEnd, FlowsSeen, FlowsTally, Observation, ObserveFlows, OperationReply, OperatorRefusal,
+    OperatorReply, OperatorRequest,
 };
 use bartizan_attestation::operation::{CaptureLimits, FlowFilter, Network, Operation};
 
 use super::running::Running;
+use super::stand_in_hypervisor::{BREAKS_OFF_S, NEVER_BEGINS_S};
 
 const LIMITS: CaptureLimits = CaptureLimits {
     packets: 9,
@@ -30,10 +31,14 @@ fn filter() -> FlowFilter {
 }
 
 fn capture() -> Operation {
+    capture_of(LIMITS.seconds)
+}
+
+fn capture_of(seconds: u32) -> Operation {
     Operation::CaptureFlows {
         vm: "web".into(),
         filter: filter(),
-        limits: LIMITS,
+        limits: CaptureLimits { seconds, ..LIMITS },
     }
 }
 
@@ -106,6 +111,33 @@ fn what_nobody_reads_any_more_ends_and_that_is_written_down() {
     }
     drop(pending);
     scene.await_event("ended 1 done");
+}
+
+/// Known attack: devices break off once they have disclosed packets, so that the log says that it was not done.
+#[test]
+fn a_capture_that_broke_off_is_not_written_down_as_refused() {
+    let scene = Running::start("");
+    let ann = scene.operator("ann", Role::Administrator);
+    let is_away = |reply| match reply {
+        OperationReply::Guests(OperatorReply::Refused(refusal)) => {
+            assert!(
+                matches!(refusal, OperatorRefusal::DevicesAway(_)),
+                "{refusal}"
+            );
+        }
+        other => panic!("{other:?}"),
+    };
+    is_away(scene.order(&ann, capture_of(NEVER_BEGINS_S)));
+    scene.await_event("ended 1 refused");
+    let mut pending = scene.hand_in(&ann.sign(&scene.order_of(capture_of(BREAKS_OFF_S))));
+    assert_eq!(seen(pending.next()), FlowsSeen::Pcap(b"head".to_vec()));
+    is_away(pending.next());
+    let events = scene.events();
+    let begun = events
+        .iter()
+        .rposition(|event| event == "begun ann capture-flows");
+    let ended = format!("ended {} unknown", begun.unwrap());
+    scene.await_event(&ended);
 }
 
 #[test]

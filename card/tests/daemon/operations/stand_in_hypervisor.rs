@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 
 use bartizan_attestation::host::{
-    EnclaveLink, FlowsEnd, FlowsSeen, FlowsTally, MAX_FRAME, Observation, OperatorReply,
-    OperatorRequest,
+    EnclaveLink, FlowsEnd, FlowsSeen, FlowsTally, MAX_FRAME, Observation, OperatorRefusal,
+    OperatorReply, OperatorRequest,
 };
 use bartizan_local::{read_frame, write_frame};
 
@@ -17,6 +17,10 @@ pub(super) const LINK: EnclaveLink = EnclaveLink {
     since_s: Some(7),
     guests: 3,
 };
+
+/// A capture of so many seconds breaks off at once, or in the midst, since devices are gone.
+pub(super) const NEVER_BEGINS_S: u32 = 7;
+pub(super) const BREAKS_OFF_S: u32 = 8;
 
 pub(super) struct StandInHypervisor {
     asked: mpsc::Receiver<OperatorRequest>,
@@ -91,9 +95,17 @@ fn show(link: &mut UnixStream, what: Observation) {
         bytes: 4,
         dropped: 0,
     };
+    let away = OperatorReply::Refused(OperatorRefusal::DevicesAway("killed".into()));
+    if matches!(what, Observation::Capture(limits) if limits.seconds == NEVER_BEGINS_S) {
+        return write_frame(link, &away, MAX_FRAME).unwrap();
+    }
     let mut say = |seen| write_frame(&mut *link, &OperatorReply::Seen(seen), MAX_FRAME);
     match what {
         Observation::Watch(_) => while say(FlowsSeen::Going(tally)).is_ok() {},
+        Observation::Capture(limits) if limits.seconds == BREAKS_OFF_S => {
+            say(FlowsSeen::Pcap(b"head".to_vec())).unwrap();
+            write_frame(link, &away, MAX_FRAME).unwrap();
+        }
         Observation::Capture(_) => {
             say(FlowsSeen::Pcap(b"head".to_vec())).unwrap();
             say(FlowsSeen::Going(tally)).unwrap();

@@ -1,11 +1,11 @@
 //! Where a capture goes.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// A file that nobody else may read, or standard output.
 #[derive(Debug)]
@@ -17,9 +17,15 @@ pub(super) struct CaptureFile {
 }
 
 impl CaptureFile {
-    /// Makes it; `-` is standard output.
+    /// Makes it; `-` is standard output, unless that is a terminal.
+    ///
+    /// Known attack: a guest sends what the operator's terminal takes for commands.
     pub(super) fn make(path: PathBuf) -> Result<Self> {
         let file = if path == Path::new("-") {
+            ensure!(
+                !io::stdout().is_terminal(),
+                "standard output is a terminal, for which packets are not; name a file, or lead it to a program: `--output - | tcpdump -nr -`"
+            );
             None
         } else {
             let made = OpenOptions::new()

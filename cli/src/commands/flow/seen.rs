@@ -181,12 +181,12 @@ pub(super) fn bytes(size: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use bartizan_attestation::host::{FlowDecision, FlowEnd};
 
     use super::*;
 
-    fn flow() -> FlowShown {
+    pub(in super::super) fn flow() -> FlowShown {
         FlowShown {
             by_guest: true,
             protocol: 6,

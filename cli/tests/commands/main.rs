@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod flow;
+
 use std::fs::{self, Permissions};
 use std::io::Write;
 use std::net::TcpListener;
@@ -9,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread::JoinHandle;
 
 use bartizan_attestation::boot::{Phase, Sha384};
 use bartizan_attestation::cose::{MessageType, Unverified};
@@ -212,7 +215,15 @@ fn a_key_that_others_may_read_is_not_used() {
 }
 
 /// A card that says who it is, and answers orders with this; tells what it was ordered.
-fn card(socket: &Path, answer: OperationReply) -> std::thread::JoinHandle<(Order, Vec<Vec<u8>>)> {
+fn card(socket: &Path, answer: OperationReply) -> JoinHandle<(Order, Vec<Vec<u8>>)> {
+    card_that_shows(socket, [answer])
+}
+
+/// The same, with answers piece by piece, for as long as they are read.
+fn card_that_shows(
+    socket: &Path,
+    answers: impl IntoIterator<Item = OperationReply> + Send + 'static,
+) -> JoinHandle<(Order, Vec<Vec<u8>>)> {
     let listener = UnixListener::bind(socket).unwrap();
     std::thread::spawn(move || {
         let (mut link, _) = listener.accept().unwrap();
@@ -225,7 +236,11 @@ fn card(socket: &Path, answer: OperationReply) -> std::thread::JoinHandle<(Order
                 }
                 OperationRequest::Perform(signed) => signed,
             };
-            write_frame(&mut link, &answer, MAX_FRAME).unwrap();
+            for answer in answers {
+                if write_frame(&mut link, &answer, MAX_FRAME).is_err() {
+                    break;
+                }
+            }
             let message = Unverified::parse(&signed, MessageType::Operation).unwrap();
             let order = Order::decode(message.unverified_payload()).unwrap();
             return (order, message.chain().to_vec());
@@ -518,37 +533,4 @@ fn refusals_of_the_card_and_of_the_hypervisor_have_codes_of_their_own() {
     }
     let wrong = installed.run(&["vm", "list", "--host", "here"], "");
     assert_eq!(wrong.status.code(), Some(2));
-}
-
-#[test]
-fn a_capture_that_does_not_begin_leaves_no_file_and_writes_over_none() {
-    let installed = Installed::new();
-    installed.certify_operator();
-    let file = installed.path("web.pcap");
-    let capture = |more: &[&str]| {
-        let nobody = installed.path("nobody.sock");
-        let arguments = ["flow", "capture", "web", "--card", nobody.to_str().unwrap()];
-        let into = ["--output", file.to_str().unwrap()];
-        installed.run(&[&arguments[..], &into, more].concat(), "")
-    };
-    let away = capture(&[]);
-    assert_eq!(away.status.code(), Some(69), "{away:?}");
-    let said = String::from_utf8(away.stderr).unwrap();
-    assert!(said.contains("does bartizan-card run?"), "{said}");
-    assert!(!file.exists());
-    for wrong in [
-        ["--protocol", "http"],
-        ["--address", "10.0.0.0/33"],
-        ["--port", "9-8"],
-        ["--packets", "0"],
-        ["--snap", "65550"],
-        ["--seconds", "3601"],
-    ] {
-        let refused = capture(&wrong);
-        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
-    }
-    fs::write(&file, "theirs").unwrap();
-    let taken = capture(&[]);
-    assert_eq!(taken.status.code(), Some(1), "{taken:?}");
-    assert_eq!(fs::read_to_string(&file).unwrap(), "theirs");
 }
