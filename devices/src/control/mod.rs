@@ -20,6 +20,7 @@ use admissions::{Admissions, LinkNumber, Permit};
 use attach::{Wish, receive};
 use bartizan_local::attachment::{Attached, DeviceKind, MAX_FRAME};
 use bartizan_local::{FrameError, peer, write_frame};
+use daemon::Was;
 use observe::Observations;
 use roster::{Entry, Roster};
 pub use socket::{SocketError, bind};
@@ -113,7 +114,11 @@ impl Devices {
         match role {
             Role::Daemon(link) => {
                 match daemon::serve(&control, link, &self.admissions, &self.observations) {
-                    Ok(()) => tracing::info!("the daemon left; what it admitted stays"),
+                    Ok(Was::Admitting) => {
+                        tracing::info!("the daemon left; what it admitted stays");
+                    }
+                    // How that ended is said there.
+                    Ok(Was::Observing) => {}
                     Err(error) => tracing::warn!(%error, "the daemon's link broke"),
                 }
             }

@@ -220,7 +220,7 @@ impl Core {
         self.port.expire(now);
         self.decisions.ask(self.port.flows.take_questions());
         self.decisions.tell(self.port.names.take_found());
-        self.observer.turn(&self.port.flows, now);
+        self.observer.turn(&mut self.port.flows, now);
         let lost = self.onward.go(&self.plug);
         if lost > 0 {
             self.port
@@ -298,7 +298,7 @@ impl Core {
         }
         self.ready.extend(answers);
         if !mail.asks.is_empty() {
-            self.observer.take(mail.asks, &self.port.flows, now);
+            self.observer.take(mail.asks, &mut self.port.flows, now);
         }
         if wants_packets {
             self.arrived = mail.packets;

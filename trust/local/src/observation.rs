@@ -5,7 +5,7 @@
 //! [`Observed::Ended`] or [`Observed::Refused`] is the last. Whoever closes the connection ends it.
 //!
 //! ```text
-//!   List       Flows*                      Ended     live flows first, then those that are over
+//!   List       (Flows | Going)*            Ended     live flows first, then those that are over
 //!   Watch      Going (Flows | Going)*      Ended     each flow as it ends, once the first Going has said that it begins
 //!   Capture    Going (Packets | Going)*    Ended     what the guest sent, and what it was given, likewise
 //! ```

@@ -51,7 +51,12 @@ impl Flows {
             _ => None,
         };
         let holder = Holder::of(&packet.frame, way);
-        self.open(key, key.flow(way, icmp_type), holder, progress, now)
+        let flow = key.flow(way, icmp_type);
+        let opened = self.open(key, flow, holder, progress, now);
+        if opened == Err(FlowError::Denied) {
+            self.note_denied(&key, &flow, now);
+        }
+        opened
     }
 
     /// A connection whose handshake is on no record.
@@ -71,6 +76,10 @@ impl Flows {
             let direction = directions.remove(0);
             let progress = Progress::Tcp(Tcp::PickedUp(way == direction));
             opened = self.open(key, key.flow(direction, None), holder, progress, now);
+        }
+        if opened == Err(FlowError::Denied) {
+            // Of one connection, whichever end may have begun it.
+            self.note_denied(&key, &key.flow(begun.first, None), now);
         }
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.picked_up = Some(OrOther(!directions.is_empty()));
@@ -121,6 +130,16 @@ impl Flows {
         }
     }
 
+    /// Remembers an attempt at what is known to be denied.
+    fn note_denied(&mut self, key: &Key, flow: &Flow, now: Instant) {
+        let Some(ruling) = self.verdicts.find(flow, now) else {
+            return;
+        };
+        if let Some(over) = self.denials.note(key, flow, ruling, now) {
+            self.records.keep(over);
+        }
+    }
+
     /// Enters a flow, if there is room and it is not known to be denied.
     fn open(
         &mut self,
@@ -133,12 +152,7 @@ impl Flows {
         let half_open = usize::from(progress.is_half_open());
         // Known attack: a peer whose flows are denied takes the places of those that are not.
         match self.verdicts.find(&flow, now) {
-            Some(ruling) if !ruling.allowed => {
-                if let Some(over) = self.denials.note(&key, &flow, ruling, now) {
-                    self.records.keep(over);
-                }
-                return Err(FlowError::Denied);
-            }
+            Some(ruling) if !ruling.allowed => return Err(FlowError::Denied),
             Some(ruling) if !ruling.allows(self.is_available) => {
                 return Err(FlowError::Unavailable);
             }

@@ -21,8 +21,8 @@ enum Part {
     Live(usize),
     /// Attempts at what is denied.
     Denied,
-    /// Flows that are over, from this number on.
-    Over(Direction, u64),
+    /// Flows that are over, from this number on, up to that one.
+    Over(Direction, u64, u64),
 }
 
 impl Default for Part {
@@ -33,6 +33,9 @@ impl Default for Part {
 
 impl Flows {
     /// The next of its flows, and from where on there may be more. One that ends meanwhile may be on two pages.
+    ///
+    /// Known attack: flows end, or are denied, faster than pages are asked for, so that a list never ends. It ends with those that were
+    /// over when all that there were had been looked at.
     #[must_use]
     pub fn page(&self, from: Cursor, filter: &Filter) -> (Vec<Record>, Option<Cursor>) {
         let (mut page, next) = match from.0 {
@@ -43,14 +46,16 @@ impl Flows {
             }
             Part::Denied => {
                 let page: Vec<_> = self.denials.records().collect();
-                (page, Some(Part::Over(Direction::Egress, 0)))
+                let end = self.records.count();
+                (page, Some(Part::Over(Direction::Egress, 0, end)))
             }
-            Part::Over(direction, number) => {
-                let over = self.records.from(direction, number).take(PAGE);
+            Part::Over(direction, number, end) => {
+                let over = self.records.from(direction, number);
+                let over = over.take_while(|(number, _)| *number < end).take(PAGE);
                 let (numbers, page): (Vec<_>, Vec<_>) = over.cloned().unzip();
                 let next = match (numbers.last(), direction) {
-                    (Some(last), _) => Some(Part::Over(direction, last + 1)),
-                    (None, Direction::Egress) => Some(Part::Over(Direction::Ingress, 0)),
+                    (Some(last), _) => Some(Part::Over(direction, last + 1, end)),
+                    (None, Direction::Egress) => Some(Part::Over(Direction::Ingress, 0, end)),
                     (None, Direction::Ingress) => None,
                 };
                 (page, next)
@@ -60,21 +65,22 @@ impl Flows {
         (page, next.map(Cursor))
     }
 
-    /// Those that are over since there were so many, as far as they are remembered, in their order.
-    #[must_use]
-    pub fn over_since(&self, count: u64) -> Vec<&Record> {
-        let of = |direction| self.records.from(direction, count);
-        let mut over: Vec<_> = of(Direction::Egress)
-            .chain(of(Direction::Ingress))
-            .collect();
-        over.sort_unstable_by_key(|(number, _)| *number);
-        over.into_iter().map(|(_, record)| record).collect()
+    /// Whether [`Self::take_ended`] is called at each turn.
+    pub fn watch(&mut self, is_watched: bool) {
+        self.records.watch(is_watched);
     }
 
-    /// How many are over, so far.
-    #[must_use]
-    pub const fn over(&self) -> u64 {
-        self.records.count()
+    /// Those that have ended since this was called last, in their order, as long as somebody watches.
+    pub fn take_ended(&mut self) -> Vec<Record> {
+        self.records.take_ended()
+    }
+
+    /// Those that are over, as far as they are remembered.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> Vec<&Record> {
+        let of = |direction| self.records.from(direction, 0);
+        let all = of(Direction::Egress).chain(of(Direction::Ingress));
+        all.map(|(_, record)| record).collect()
     }
 }
 

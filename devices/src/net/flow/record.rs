@@ -67,6 +67,9 @@ pub(super) struct Records {
     egress: VecDeque<(u64, Record)>,
     ingress: VecDeque<(u64, Record)>,
     count: u64,
+    is_watched: bool,
+    /// Those of this turn, for who watches: all of them, however many are remembered.
+    ended: Vec<Record>,
 }
 
 impl Decided {
@@ -120,6 +123,9 @@ impl Record {
 
 impl Records {
     pub(super) fn keep(&mut self, record: Record) {
+        if self.is_watched {
+            self.ended.push(record.clone());
+        }
         let number = self.count;
         let kept = self.of_mut(record.flow.direction);
         if kept.len() >= MOST {
@@ -127,6 +133,15 @@ impl Records {
         }
         kept.push_back((number, record));
         self.count += 1;
+    }
+
+    pub(super) fn watch(&mut self, is_watched: bool) {
+        self.is_watched = is_watched;
+        self.ended.clear();
+    }
+
+    pub(super) fn take_ended(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.ended)
     }
 
     /// How many there were.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use bartizan_local::observation::{CapturedPacket, FlowRecord, ObservationEnd, Tally};
+use bartizan_local::observation::{CapturedPacket, FlowRecord, ObservationEnd};
 
 /// Most that waits for a reader.
 const MOST: usize = 4096;
@@ -31,6 +31,8 @@ impl Weighs for FlowRecord {
 /// A feed. Its two ends hold its lock for a moment.
 #[derive(Debug)]
 pub struct Feed<T> {
+    /// Nothing is put in from then on.
+    until: Instant,
     state: Mutex<State<T>>,
     changed: Condvar,
 }
@@ -40,10 +42,10 @@ struct State<T> {
     has_begun: bool,
     waiting: VecDeque<T>,
     waiting_bytes: usize,
-    /// Of all that was put in.
-    tally: Tally,
-    /// After how much of that it is over.
-    most: (u64, u64),
+    /// How many may still be put in, and how many bytes of them.
+    left: (u64, u64),
+    /// How many had no room since this was looked at last.
+    dropped: u64,
     end: Option<ObservationEnd>,
 }
 
@@ -52,23 +54,24 @@ struct State<T> {
 pub struct Found<T> {
     /// In order.
     pub items: Vec<T>,
-    /// Of all so far.
-    pub tally: Tally,
+    /// How many had no room since the last time.
+    pub dropped: u64,
     /// Nothing comes any more, and why.
     pub end: Option<ObservationEnd>,
 }
 
 impl<T: Weighs> Feed<T> {
-    /// An empty one, that is over after so many items and so many bytes.
+    /// An empty one, that is over after so many items and so many bytes, or then.
     #[must_use]
-    pub fn new(items: u64, bytes: u64) -> Self {
+    pub fn new(items: u64, bytes: u64, until: Instant) -> Self {
         Self {
+            until,
             state: Mutex::new(State {
                 has_begun: false,
                 waiting: VecDeque::new(),
                 waiting_bytes: 0,
-                tally: Tally::default(),
-                most: (items, bytes),
+                left: (items, bytes),
+                dropped: 0,
                 end: None,
             }),
             changed: Condvar::new(),
@@ -78,23 +81,24 @@ impl<T: Weighs> Feed<T> {
     /// Puts something in. Where there is no room it is counted, and made in vain no more than it has to be.
     pub fn put(&self, bytes: usize, item: impl FnOnce() -> T) {
         let mut state = self.lock();
-        if state.end.is_some() {
+        if state.end.is_some() || self.is_late() {
             return;
         }
         if state.waiting.len() >= MOST || state.waiting_bytes.saturating_add(bytes) > MOST_BYTES {
-            state.tally.dropped += 1;
+            state.dropped += 1;
             return;
         }
         let was_empty = state.waiting.is_empty();
         let item = item();
         state.waiting_bytes += item.bytes();
-        state.tally.told += 1;
-        state.tally.bytes += item.bytes() as u64;
+        let (items, bytes) = &mut state.left;
+        *items = items.saturating_sub(1);
+        *bytes = bytes.saturating_sub(item.bytes() as u64);
+        let (items, bytes) = state.left;
         state.waiting.push_back(item);
-        let (items, bytes) = state.most;
-        if state.tally.told >= items {
+        if items == 0 {
             state.end = Some(ObservationEnd::Packets);
-        } else if state.tally.bytes >= bytes {
+        } else if bytes == 0 {
             state.end = Some(ObservationEnd::Bytes);
         }
         if was_empty || state.end.is_some() {
@@ -126,21 +130,30 @@ impl<T: Weighs> Feed<T> {
     /// Whether something may still be put in.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.lock().end.is_none()
+        self.lock().end.is_none() && !self.is_late()
     }
 
-    /// Waits for something, until then; takes all that there is.
+    /// Waits for something, until then; takes all that there is. Where nothing comes any more, that is the last of it.
     pub fn take(&self, until: Instant) -> Found<T> {
-        let left = until.saturating_duration_since(Instant::now());
+        let left = until
+            .min(self.until)
+            .saturating_duration_since(Instant::now());
         let waits = |state: &mut State<T>| state.waiting.is_empty() && state.end.is_none();
         let waited = self.changed.wait_timeout_while(self.lock(), left, waits);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if self.is_late() {
+            state.end.get_or_insert(ObservationEnd::Time);
+        }
         state.waiting_bytes = 0;
         Found {
             items: std::mem::take(&mut state.waiting).into(),
-            tally: state.tally,
+            dropped: std::mem::take(&mut state.dropped),
             end: state.end,
         }
+    }
+
+    fn is_late(&self) -> bool {
+        Instant::now() >= self.until
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
@@ -156,6 +169,10 @@ mod tests {
 
     use super::*;
 
+    fn long() -> Instant {
+        Instant::now() + Duration::from_secs(600)
+    }
+
     fn packet(size: usize) -> CapturedPacket {
         CapturedPacket {
             at_ns: 0,
@@ -166,7 +183,7 @@ mod tests {
     }
 
     fn feed(items: u64, bytes: u64, count: usize, size: usize) -> Feed<CapturedPacket> {
-        let feed = Feed::new(items, bytes);
+        let feed = Feed::new(items, bytes, long());
         for _ in 0..count {
             feed.put(size, || packet(size));
         }
@@ -178,14 +195,15 @@ mod tests {
     fn what_nobody_reads_is_left_out_and_counted() {
         let by_count = feed(u64::MAX, u64::MAX, 10_000, 1).take(Instant::now());
         assert_eq!((by_count.items.len(), by_count.end), (MOST, None));
-        assert_eq!(by_count.tally.dropped, 10_000 - MOST as u64);
+        assert_eq!(by_count.dropped, 10_000 - MOST as u64);
         let by_size = feed(u64::MAX, u64::MAX, 1000, 60_000);
         let found = by_size.take(Instant::now());
         assert_eq!(found.items.len(), MOST_BYTES / 60_000);
-        assert_eq!(found.tally.dropped, 1000 - found.tally.told);
+        assert_eq!(found.dropped, 1000 - found.items.len() as u64);
         // Once it was read there is room again.
         by_size.put(1, || packet(1));
-        assert_eq!(by_size.take(Instant::now()).items.len(), 1);
+        let found = by_size.take(Instant::now());
+        assert_eq!((found.items.len(), found.dropped), (1, 0));
     }
 
     #[test]
@@ -204,10 +222,32 @@ mod tests {
         }
     }
 
+    /// Known attack: whoever captures reads slowly, so that packets are copied beyond its time.
+    #[test]
+    fn nothing_is_put_in_once_its_time_is_over() {
+        let until = Instant::now() + Duration::from_secs(1);
+        let feed = Feed::new(u64::MAX, u64::MAX, until);
+        let mut put = 0;
+        while feed.is_open() {
+            feed.put(1, || packet(1));
+            put += 1;
+        }
+        feed.put(1, || packet(1));
+        // All of it, at once and as the last.
+        let found = feed.take(long());
+        assert_eq!(found.end, Some(ObservationEnd::Time));
+        let count = found.items.len() as u64 + found.dropped;
+        // Its time may have been over just before the last one.
+        assert!(count == put || count + 1 == put, "{count} of {put}");
+        feed.put(1, || packet(1));
+        let found = feed.take(long());
+        assert_eq!((found.items.len(), found.dropped), (0, 0));
+    }
+
     #[test]
     fn a_reader_that_waits_is_woken() {
         let feed = feed(u64::MAX, u64::MAX, 0, 0);
-        let long = Instant::now() + Duration::from_secs(600);
+        let long = long();
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| feed.wait_for_begin(long));
             feed.begin();

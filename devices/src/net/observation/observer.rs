@@ -59,13 +59,11 @@ pub struct Capture {
 pub struct Observer {
     watches: Vec<Arc<Watch>>,
     captures: Vec<Arc<Capture>>,
-    /// How many flows were over when those who watch were told last.
-    told: u64,
 }
 
 impl Observer {
     /// Does what is asked.
-    pub fn take(&mut self, asks: Vec<Ask>, flows: &Flows, now: Instant) {
+    pub fn take(&mut self, asks: Vec<Ask>, flows: &mut Flows, now: Instant) {
         for ask in asks {
             match ask {
                 Ask::Look(look) => {
@@ -77,7 +75,7 @@ impl Observer {
                 }
                 Ask::Watch(watch) => {
                     self.tell(flows, now);
-                    self.told = flows.over();
+                    flows.watch(true);
                     watch.feed.begin();
                     self.watches.push(watch);
                 }
@@ -98,22 +96,24 @@ impl Observer {
     }
 
     /// The end of a turn: tells who watches, and forgets who does not any more.
-    pub fn turn(&mut self, flows: &Flows, now: Instant) {
+    pub fn turn(&mut self, flows: &mut Flows, now: Instant) {
         if !self.watches.is_empty() {
             self.tell(flows, now);
             self.watches.retain(|watch| watch.feed.is_open());
+            flows.watch(!self.watches.is_empty());
         }
         if !self.captures.is_empty() {
             self.captures.retain(|capture| capture.feed.is_open());
         }
     }
 
-    fn tell(&mut self, flows: &Flows, now: Instant) {
-        if flows.over() == self.told {
+    fn tell(&self, flows: &mut Flows, now: Instant) {
+        let ended = flows.take_ended();
+        if ended.is_empty() {
             return;
         }
         let moment = Moment::at(now);
-        for record in flows.over_since(self.told) {
+        for record in ended {
             let told = record.told(&moment);
             let those = self
                 .watches
@@ -123,7 +123,6 @@ impl Observer {
                 watch.feed.put(0, || told.clone());
             }
         }
-        self.told = flows.over();
     }
 
     fn copy(&self, packet: &Packet, way: Direction) {

@@ -193,14 +193,32 @@ fn a_reader_that_does_not_read_holds_up_no_guest() {
         let sent = a.send_udp(b.station(), (1000, 53), &[0; 1000]);
         assert_eq!(b.receive(), sent);
     }
-    let told = loop {
-        match next(&link) {
-            Observed::Going(tally) if tally.dropped > 0 => break tally.told,
-            Observed::Packets(_) | Observed::Going(_) => {}
+    // All of it is either told or counted, also where its device is gone by now.
+    drop(a);
+    let mut captured = 0;
+    let (why, tally) = loop {
+        match said(&link) {
+            Observed::Packets(packets) => captured += packets.len() as u64,
+            Observed::Ended { why, tally } => break (why, tally),
             other => panic!("{other:?}"),
         }
     };
-    assert!(told < 10_001);
+    assert_eq!((why, tally.told), (ObservationEnd::Gone, captured));
+    assert!(tally.dropped > 0);
+    assert_eq!(tally.told + tally.dropped, 10_001);
+}
+
+#[test]
+fn a_capture_is_over_once_its_time_is() {
+    let daemon = Daemon::start();
+    let _a = NetGuest::attached(81, &daemon);
+    let limits = CaptureLimits {
+        seconds: 1,
+        ..LIMITS
+    };
+    let link = observe(&daemon, 81, Filter::default(), Observation::Capture(limits));
+    let (why, tally) = (ObservationEnd::Time, Tally::default());
+    assert_eq!(said(&link), Observed::Ended { why, tally });
 }
 
 #[test]
@@ -257,13 +275,27 @@ fn what_cannot_be_seen_is_refused_with_why() {
     assert_eq!(refused(80, Observation::List), ObservationRefusal::NoDevice);
     let endless = Observation::Watch { seconds: u32::MAX };
     assert_eq!(refused(79, endless), ObservationRefusal::Limits);
-    // As many as there may be, each of which has begun.
-    let watch = Observation::Watch { seconds: 600 };
-    let begun = |_| {
-        let link = observe(&daemon, 79, Filter::default(), watch);
-        matches!(next(&link), Observed::Going(_)).then_some(link)
+}
+
+/// Known attack: an observer begins as many watches as there may be, so that no administrator may capture or list.
+#[test]
+fn watches_take_no_places_of_captures_or_lists() {
+    let daemon = Daemon::start();
+    let _a = NetGuest::attached(82, &daemon);
+    let as_many_as_may_be = |what| {
+        let begun = |_| {
+            let link = observe(&daemon, 82, Filter::default(), what);
+            match next(&link) {
+                Observed::Going(_) => Some(link),
+                Observed::Refused(ObservationRefusal::TooMany) => None,
+                other => panic!("{other:?}"),
+            }
+        };
+        (0..).map_while(begun).collect::<Vec<_>>()
     };
-    let links: Vec<_> = (0..).map_while(begun).collect();
-    assert_eq!(links.len(), 16);
-    assert_eq!(refused(79, watch), ObservationRefusal::TooMany);
+    let watches = as_many_as_may_be(Observation::Watch { seconds: 600 });
+    assert_eq!(watches.len(), 16);
+    let captures = as_many_as_may_be(Observation::Capture(LIMITS));
+    assert_eq!(captures.len(), 8);
+    assert_eq!(list(&daemon, 82), []);
 }

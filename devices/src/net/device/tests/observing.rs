@@ -40,7 +40,7 @@ fn ask(lab: &Lab, number: u8, ask: Ask) {
 }
 
 fn capture(lab: &mut Lab, number: u8, filter: Filter, packets: u64) -> Arc<Capture> {
-    let feed = Feed::new(packets, u64::MAX);
+    let feed = Feed::new(packets, u64::MAX, long());
     let capture = Arc::new(Capture {
         filter,
         snap: 30,
@@ -49,6 +49,19 @@ fn capture(lab: &mut Lab, number: u8, filter: Filter, packets: u64) -> Arc<Captu
     ask(lab, number, Ask::Capture(Arc::clone(&capture)));
     lab.run();
     capture
+}
+
+fn watch(lab: &mut Lab, number: u8, filter: Filter) -> Arc<Watch> {
+    let feed = Feed::new(u64::MAX, u64::MAX, long());
+    let watch = Arc::new(Watch { filter, feed });
+    ask(lab, number, Ask::Watch(Arc::clone(&watch)));
+    lab.run();
+    watch
+}
+
+/// Nothing here takes as long.
+fn long() -> Instant {
+    Instant::now() + Duration::from_secs(600)
 }
 
 fn list(lab: &mut Lab, number: u8) -> Vec<FlowRecord> {
@@ -120,12 +133,7 @@ fn nothing_is_copied_once_there_is_enough() {
 #[test]
 fn a_connection_is_told_of_once_it_is_over_and_why() {
     let mut lab = Lab::new();
-    let watch = Arc::new(Watch {
-        filter: Filter::default(),
-        feed: Feed::new(u64::MAX, u64::MAX),
-    });
-    ask(&lab, 1, Ask::Watch(Arc::clone(&watch)));
-    lab.run();
+    let watch = watch(&mut lab, 1, Filter::default());
     lab.send(1, &segment(1, 2, (9, 80), SYN));
     lab.send(2, &segment(2, 1, (80, 9), SYN | ACK));
     lab.send(1, &segment(1, 2, (9, 80), ACK));
@@ -139,7 +147,45 @@ fn a_connection_is_told_of_once_it_is_over_and_why() {
     let told = watch.feed.take(Instant::now()).items;
     assert_eq!((told.len(), told[0].end), (1, Some(FlowEnd::Closed)));
     assert_eq!(told[0].decision.as_ref().unwrap().rule, "test/rule");
-    assert_eq!(list(&mut lab, 1), told);
+    let listed = list(&mut lab, 1);
+    assert_eq!((listed.len(), listed[0].end), (1, told[0].end));
+    assert_eq!(
+        (listed[0].sent, listed[0].flow),
+        (told[0].sent, told[0].flow)
+    );
+}
+
+/// Known attack: more flows end at once than are remembered, so that nobody who watches hears of some.
+#[test]
+fn however_many_end_at_once_each_is_told_of_or_counted() {
+    const FLOWS: u16 = 6000;
+    let mut lab = Lab::new();
+    let everything = watch(&mut lab, 1, Filter::default());
+    let ports = Some((1000, 2999));
+    let some = Filter {
+        ports,
+        ..Filter::default()
+    };
+    let some = watch(&mut lab, 1, some);
+    lab.send_all(1, (0..FLOWS).map(|port| datagram(1, 2, (1000 + port, 53))));
+    assert_eq!(lab.guest(1).core.port.flows.len(), usize::from(FLOWS));
+    lab.now += Duration::from_secs(60);
+    lab.run();
+    assert!(lab.guest(1).core.port.flows.is_empty());
+    let found = some.feed.take(Instant::now());
+    assert_eq!((found.items.len(), found.dropped), (2000, 0));
+    // More than what waits for a reader.
+    let found = everything.feed.take(Instant::now());
+    assert!(found.dropped > 0);
+    let all = found.items.len() as u64 + found.dropped;
+    assert_eq!(all, u64::from(FLOWS));
+    // Nothing is kept for nobody.
+    everything.feed.end(ObservationEnd::Time);
+    some.feed.end(ObservationEnd::Time);
+    lab.send(1, &datagram(1, 2, (9, 53)));
+    lab.now += Duration::from_secs(60);
+    lab.run();
+    assert!(lab.guest(1).core.port.flows.take_ended().is_empty());
 }
 
 /// Known attack: flows wait for a verdict for ever, and nobody hears of them.

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bartizan_local::flow::Direction::{self, Egress, Ingress};
 use bartizan_local::flow::Question;
+use bartizan_local::observation::Filter;
 
 use super::lab::{Lab, guest};
-use crate::net::flow::Limits;
+use crate::net::flow::{Cursor, Limits};
 use crate::net::refusals::Reason;
 use crate::net::sample::{ipv4, ipv6, station, tcp};
 
@@ -117,6 +118,42 @@ fn what_neither_end_may_begin_is_not_taken_up() {
     lab.send(1, &sent);
     assert!(lab.received(2).is_empty());
     assert!(lab.refused(2, Ingress, Reason::Denied) > 0);
+}
+
+/// Known attack on whoever reads what was denied: a connection that is taken up is told of as an attempt that was not.
+#[test]
+fn only_what_is_not_taken_up_is_an_attempt() {
+    let attempts = |lab: &mut Lab| {
+        let guest = lab.guest(1);
+        let (_, next) = guest
+            .core
+            .port
+            .flows
+            .page(Cursor::default(), &Filter::default());
+        let (denied, _) = guest
+            .core
+            .port
+            .flows
+            .page(next.unwrap(), &Filter::default());
+        denied
+    };
+    let mut lab = lab();
+    lab.is_exact = false;
+    lab.policy =
+        Box::new(|question| Some(question.guest == guest(2) || question.flow.direction == Egress));
+    // What both directions are is known by now.
+    lab.send(1, &segment(1, 2, (33_000, 50_051), ACK));
+    lab.send(1, &segment(1, 2, (33_001, 50_051), ACK));
+    assert_eq!(lab.guest(1).core.port.flows.len(), 2);
+    assert_eq!(attempts(&mut lab), []);
+    let mut lab = self::lab();
+    lab.is_exact = false;
+    lab.policy = Box::new(|_| Some(false));
+    lab.send(1, &segment(1, 2, (33_000, 50_051), ACK));
+    lab.send(1, &segment(1, 2, (33_001, 50_051), ACK));
+    let denied = attempts(&mut lab);
+    assert_eq!(denied.len(), 1, "{denied:?}");
+    assert_eq!((denied[0].flow.direction, denied[0].refused), (Ingress, 1));
 }
 
 #[test]

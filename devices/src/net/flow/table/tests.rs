@@ -108,7 +108,7 @@ fn flows_that_are_over_are_forgotten_and_told_of() {
     assert_eq!(flows.len(), 1);
     flows.expire(start + Duration::from_secs(60));
     assert!(flows.is_empty());
-    let records = flows.over_since(0);
+    let records = flows.remembered();
     let record = records[0];
     let (packets, bytes) = (1, 46);
     assert_eq!(
@@ -136,7 +136,7 @@ fn a_flood_pushes_out_what_its_own_side_has_begun_and_few_of_it_are_kept() {
     let question = flows.take_questions().remove(0);
     settle(&mut flows, &verdict(&question, true));
     flows.expire(start + Duration::from_secs(60));
-    assert_eq!(flows.over_since(0).len(), 1);
+    assert_eq!(flows.remembered().len(), 1);
     // From now on all that others begin is denied.
     let knock = |port| packet(station(2), station(1), 17, &udp(9, port, b"knock"));
     flows.judge(knock(1), Direction::Ingress, start).unwrap();
@@ -150,7 +150,7 @@ fn a_flood_pushes_out_what_its_own_side_has_begun_and_few_of_it_are_kept() {
         let judged = flows.judge(knock(port), Direction::Ingress, start);
         assert_eq!(judged, Err(FlowError::Denied));
     }
-    let over = flows.over_since(0);
+    let over = flows.remembered();
     assert_eq!(over.len(), 1 + super::super::record::MOST);
     assert_eq!(
         (over[0].flow.direction, over[0].flow.port),
@@ -160,10 +160,10 @@ fn a_flood_pushes_out_what_its_own_side_has_begun_and_few_of_it_are_kept() {
     for _ in 0..10_000 {
         let _ = flows.judge(knock(9_999), Direction::Ingress, start);
     }
-    assert_eq!(flows.over_since(0).len(), 1 + super::super::record::MOST);
+    assert_eq!(flows.remembered().len(), 1 + super::super::record::MOST);
     assert!(flows.next_deadline().is_some());
     flows.expire(start + Duration::from_secs(120));
-    let over = flows.over_since(0);
+    let over = flows.remembered();
     let last = over
         .iter()
         .find(|one| one.flow.port == Some(9_999))
@@ -209,6 +209,41 @@ fn pages_are_all_of_the_flows_and_none_is_long() {
     let over = pages(&flows, Filter::default());
     assert_eq!(over.len(), super::super::record::MOST);
     assert!(over.iter().all(|one| one.end == Some(FlowEnd::Idle)));
+}
+
+/// Known attack: attempts at what is denied come faster than pages are asked for, so that a list never ends.
+#[test]
+fn a_list_ends_while_more_flows_end() {
+    let mut flows = flows();
+    let knock = |port| packet(station(2), station(1), 17, &udp(9, port, b"knock"));
+    flows
+        .judge(knock(1), Direction::Ingress, Instant::now())
+        .unwrap();
+    let question = flows.take_questions().remove(0);
+    let denied = Verdict {
+        width: Width::default(),
+        ..verdict(&question, false)
+    };
+    settle(&mut flows, &denied);
+    let mut ports = 2..;
+    let mut flood = |flows: &mut Flows| {
+        for port in ports.by_ref().take(600) {
+            let judged = flows.judge(knock(port), Direction::Ingress, Instant::now());
+            assert_eq!(judged, Err(FlowError::Denied));
+        }
+    };
+    flood(&mut flows);
+    let filter = Filter {
+        protocol: Some(6),
+        ..Filter::default()
+    };
+    let (mut next, mut pages) = (Some(Cursor::default()), 0);
+    while let Some(from) = next {
+        (_, next) = flows.page(from, &filter);
+        flood(&mut flows);
+        pages += 1;
+        assert!(pages < 20);
+    }
 }
 
 #[test]
