@@ -87,7 +87,7 @@ impl Observer {
         }
     }
 
-    /// A packet as the guest has sent it, whatever becomes of it, or as it was given it.
+    /// A packet as the guest has sent it, whatever becomes of it, or as it was given it. What is no packet that could be judged is refused before.
     #[inline]
     pub fn see(&self, packet: &Packet, way: Direction) {
         if !self.captures.is_empty() {
