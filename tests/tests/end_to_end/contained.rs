@@ -52,7 +52,7 @@ const DEVICES: [&str; 4] = [
 
 fn burns(world: &mut World) -> Result<()> {
     let stack = world.stack()?;
-    let host = stack.host_with_rogue_enclave("c1", Rogue::Burn)?;
+    let host = stack.host_with_rogue_enclave("r1", Rogue::Burn)?;
     let qemu = host.enclave()?;
     reaches_nothing(qemu)?;
     let before = Instant::now();
@@ -150,7 +150,7 @@ fn says(host: &Host, what: &str) -> Result<()> {
 /// Known attack: it is there, opens its links as it should, and lets whoever asks wait for ever.
 fn says_nothing(world: &mut World) -> Result<()> {
     let stack = world.stack()?;
-    let host = stack.host_with_rogue_enclave("c2", Rogue::Silent)?;
+    let host = stack.host_with_rogue_enclave("r2", Rogue::Silent)?;
     // It may have been noticed once before the host was enrolled.
     let qemu = present(&host)?;
     qemu.end()?
