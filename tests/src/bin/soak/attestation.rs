@@ -6,7 +6,6 @@ use serde_json::json;
 
 use crate::attesting::Attester;
 use crate::chaos::Victim;
-use crate::footprint::grown;
 use crate::ledger::Ledger;
 use crate::life::same_guests;
 use crate::phases::{self, Orders, Plan, Work};
@@ -42,44 +41,26 @@ pub(crate) fn run(minutes: u64, seed: u64) -> Result<Summary> {
         Box::new(move || attester.run(orders, ledger))
     };
     let works = attesters.iter_mut().map(work).collect();
-    let outcome = phases::go(&mut stack, plan, works, minutes, &mut random);
-    let mut problems = outcome.problems;
-    let mut check = |checked: Result<()>| {
-        problems.extend(checked.err().map(|error| format!("{error:#}")));
-    };
+    let mut outcome = phases::go(&mut stack, plan, works, minutes, &mut random);
     for attester in &mut attesters {
-        check(attester.check_life());
+        outcome.check(attester.check_life());
     }
-    check(same_guests(&stack, &before));
-    problems.extend(grown(&outcome.early, &outcome.late));
+    outcome.check(same_guests(&stack, &before));
     let book = ledger.book();
-    problems.extend(book.wrong.iter().cloned());
+    outcome.problems.extend(book.wrong.iter().cloned());
     eprintln!(
         "\u{25b8} look for {} acknowledged verdicts",
         book.acknowledged.len()
     );
     let lost = book.lost(&stack.operator)?;
-    problems.extend(lost.iter().map(|id| format!("verdict {id} is lost")));
-    // A run that did nothing proves nothing.
-    for due in ["affirming", "contraindicated", "none"] {
-        if !book.statuses.contains_key(due) {
-            problems.push(format!("no verdict `{due}` came about"));
-        }
-    }
-    Ok(Summary {
-        ok: problems.is_empty(),
-        seed,
-        minutes,
-        counts: [
-            ("verdicts", book.statuses.clone()),
-            ("refusals", book.refusals.clone()),
-        ]
-        .into(),
-        kills: outcome.kills,
-        early: outcome.early,
-        late: outcome.late,
-        problems,
-    })
+    let lost = lost.iter().map(|id| format!("verdict {id} is lost"));
+    outcome.problems.extend(lost);
+    outcome.demand(&book.statuses, &["affirming", "contraindicated", "none"]);
+    let counts = [
+        ("verdicts", book.statuses.clone()),
+        ("refusals", book.refusals.clone()),
+    ];
+    Ok(outcome.summary((seed, minutes), counts))
 }
 
 /// Two guests with a budget that lets them ask without pause.

@@ -12,7 +12,6 @@ use bartizan_tests::network::{CLIENT, CLIENT_6, WEB, WEB_6};
 use bartizan_tests::stack::{Guest, GuestSpec, Stack};
 
 use crate::chaos::Victim;
-use crate::footprint::grown;
 use crate::journal::Journal;
 use crate::life::{Life, same_guests};
 use crate::phases::{self, Orders, Plan, Work};
@@ -95,47 +94,29 @@ pub(crate) fn run(minutes: u64, seed: u64) -> Result<Summary> {
         Box::new(move || visitor.run(orders, journal))
     };
     let works = visitors.iter_mut().map(work).collect();
-    let outcome = phases::go(&mut stack, plan, works, minutes, &mut random);
-    let mut problems = outcome.problems;
-    let mut check = |checked: Result<()>| {
-        problems.extend(checked.err().map(|error| format!("{error:#}")));
-    };
+    let mut outcome = phases::go(&mut stack, plan, works, minutes, &mut random);
     for visitor in &mut visitors {
-        check(visitor.check_life());
+        outcome.check(visitor.check_life());
     }
-    check(there(&mut web).and_then(|()| web_life.check(&mut web)));
-    check(same_guests(&stack, &before));
-    problems.extend(grown(&outcome.early, &outcome.late));
+    outcome.check(there(&mut web).and_then(|()| web_life.check(&mut web)));
+    outcome.check(same_guests(&stack, &before));
     let entries = journal.entries();
-    problems.extend(entries.wrong.iter().cloned());
-    // A run that did nothing proves nothing.
+    outcome.problems.extend(entries.wrong.iter().cloned());
     let all = errands(&large);
-    let names = all.iter().map(|errand| errand.name);
-    for name in names.chain([
+    let mut due: Vec<_> = all.iter().map(|errand| errand.name).collect();
+    due.extend([
         "flood",
         "flood let pass",
         "flood kept out",
         "policy",
         "isolate",
-    ]) {
-        if !entries.done.contains_key(name) {
-            problems.push(format!("no `{name}` came about"));
-        }
-    }
-    Ok(Summary {
-        ok: problems.is_empty(),
-        seed,
-        minutes,
-        counts: [
-            ("done", entries.done.clone()),
-            ("failed", entries.failed.clone()),
-        ]
-        .into(),
-        kills: outcome.kills,
-        early: outcome.early,
-        late: outcome.late,
-        problems,
-    })
+    ]);
+    outcome.demand(&entries.done, &due);
+    let counts = [
+        ("done", entries.done.clone()),
+        ("failed", entries.failed.clone()),
+    ];
+    Ok(outcome.summary((seed, minutes), counts))
 }
 
 /// Sees that the hand in the guest is there, which devices' end cuts off.

@@ -14,8 +14,9 @@ use anyhow::{Result, bail};
 use bartizan_tests::stack::Stack;
 
 use crate::chaos::{Victim, strike};
-use crate::footprint::{Footprints, look};
+use crate::footprint::{Footprints, grown, look};
 use crate::random::Random;
+use crate::summary::{Counts, Summary};
 
 /// Between two kills.
 const PEACE: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(12));
@@ -59,6 +60,40 @@ pub(crate) struct Outcome {
     pub(crate) early: Footprints,
     pub(crate) late: Footprints,
     pub(crate) problems: Vec<String>,
+}
+
+impl Outcome {
+    /// Adds what did not hold afterwards.
+    pub(crate) fn check(&mut self, checked: Result<()>) {
+        let problem = checked.err().map(|error| format!("{error:#}"));
+        self.problems.extend(problem);
+    }
+
+    /// A run that did nothing proves nothing: each of these must have come about.
+    pub(crate) fn demand(&mut self, counts: &Counts, due: &[&str]) {
+        let missing = due.iter().filter(|name| !counts.contains_key(**name));
+        let missing = missing.map(|name| format!("no `{name}` came about"));
+        self.problems.extend(missing);
+    }
+
+    /// Sums up, with what has grown in the calm among the problems.
+    pub(crate) fn summary<const N: usize>(
+        mut self,
+        (seed, minutes): (u64, u64),
+        counts: [(&'static str, Counts); N],
+    ) -> Summary {
+        self.problems.extend(grown(&self.early, &self.late));
+        Summary {
+            ok: self.problems.is_empty(),
+            seed,
+            minutes,
+            counts: counts.into(),
+            kills: self.kills,
+            early: self.early,
+            late: self.late,
+            problems: self.problems,
+        }
+    }
 }
 
 struct Soak<'s, 'p> {
