@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::net::uplink::{Settings, SettingsError};
 use crate::vsock::Limits;
 
 /// Most connections of one guest that can be configured.
@@ -28,6 +29,9 @@ pub struct Config {
     /// process hold 128 KiB.
     #[serde(default = "default_connections")]
     pub connections_per_guest: usize,
+    /// TAP devices of this host by which guests reach what is outside of it; none by default.
+    #[serde(default)]
+    pub uplinks: Vec<Settings>,
 }
 
 /// The configuration cannot be used.
@@ -61,6 +65,12 @@ pub enum ConfigError {
     /// The socket's path depends on where the daemon is started.
     #[error("`{0}` is not an absolute path: {1}")]
     RelativeSocket(&'static str, PathBuf),
+    /// An uplink cannot be so.
+    #[error("`uplinks`, segment `{0}`: {1}")]
+    Uplink(String, SettingsError),
+    /// Two uplinks of one segment, or with one TAP device.
+    #[error("`uplinks` has segment or TAP device `{0}` twice")]
+    UplinkTwice(String),
     /// Two sockets at one path.
     #[error("`decisions_socket` is `control_socket`'s path; choose another")]
     SocketTaken,
@@ -106,6 +116,18 @@ impl Config {
         for (name, path) in sockets {
             if !path.is_absolute() {
                 return Err(ConfigError::RelativeSocket(name, path.clone()));
+            }
+        }
+        let mut names = std::collections::HashSet::new();
+        for uplink in &self.uplinks {
+            let segment = uplink.segment.clone();
+            uplink
+                .check()
+                .map_err(|error| ConfigError::Uplink(segment, error))?;
+            for name in [("segment", &uplink.segment), ("tap", &uplink.tap)] {
+                if !names.insert(name) {
+                    return Err(ConfigError::UplinkTwice(name.1.clone()));
+                }
             }
         }
         if self.control_socket == self.decisions_socket {
@@ -159,5 +181,79 @@ mod tests {
         assert!(matches!(same, Err(ConfigError::SocketTaken)));
         let none = load("control_socket: /c\nallowed_uids: [1]\nconnections_per_guest: 0\n");
         assert!(matches!(none, Err(ConfigError::Connections(0))));
+    }
+
+    fn uplinks(text: &str) -> Result<Config, ConfigError> {
+        load(&format!(
+            "control_socket: /c\nallowed_uids: [1]\nuplinks:\n{text}"
+        ))
+    }
+
+    #[test]
+    fn uplinks_are_read() {
+        let config = uplinks(
+            "- segment: front\n  tap: bartizan0\n  gateway: 10.77.0.254\n  gateway_v6: fe80::1\n  gateway_mac: 02:00:00:00:99:fe\n- { segment: back, tap: bartizan1 }\n",
+        );
+        let config = config.unwrap();
+        let [front, back] = config.uplinks.as_slice() else {
+            panic!("{config:?}")
+        };
+        assert_eq!(front.gateway, Some([10, 77, 0, 254].into()));
+        assert_eq!(front.gateway_mac.unwrap().0, [2, 0, 0, 0, 0x99, 0xfe]);
+        assert_eq!(
+            (back.gateway, back.gateway_v6, back.gateway_mac),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn wrong_uplinks_are_refused() {
+        let of = |text: &str| match uplinks(text) {
+            Err(ConfigError::Uplink(_, error)) => error,
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(of("- { segment: '', tap: t }"), SettingsError::Segment);
+        for tap in ["''", "../sda", "a/b", "'a b'", "..", "abcdefghijklmnop"] {
+            let text = format!("- {{ segment: front, tap: {tap} }}");
+            assert_eq!(of(&text), SettingsError::Tap);
+        }
+        for gateway in [
+            "gateway: 127.0.0.1",
+            "gateway: 169.254.169.254",
+            "gateway: 224.0.0.1",
+            "gateway_v6: '::1'",
+            "gateway_v6: 'ff02::1'",
+        ] {
+            let text = format!("- {{ segment: front, tap: t, {gateway} }}");
+            assert_eq!(of(&text), SettingsError::Gateway);
+        }
+        for mac in [
+            "gateway: 10.0.0.1, gateway_mac: 'ff:ff:ff:ff:ff:ff'",
+            "gateway: 10.0.0.1, gateway_mac: '02:00:00:00:00:02'",
+            // Of no gateway.
+            "gateway_mac: '02:00:00:00:00:09'",
+        ] {
+            let text = format!("- {{ segment: front, tap: t, {mac} }}");
+            assert_eq!(of(&text), SettingsError::GatewayMac);
+        }
+        for mac in [
+            "2:0:0:0:0:9",
+            "02:00:00:00:00",
+            "02-00-00-00-00-09",
+            "+2:00:00:00:00:09",
+        ] {
+            let text =
+                format!("- {{ segment: front, tap: t, gateway: 10.0.0.1, gateway_mac: '{mac}' }}");
+            assert!(
+                matches!(uplinks(&text), Err(ConfigError::Malformed { .. })),
+                "{mac}"
+            );
+        }
+        for twice in [
+            "- { segment: a, tap: t }\n- { segment: b, tap: t }",
+            "- { segment: a, tap: t }\n- { segment: a, tap: u }",
+        ] {
+            assert!(matches!(uplinks(twice), Err(ConfigError::UplinkTwice(_))));
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! `bartizan-devices`: serves guests' vsock and network devices over vhost-user.
 
+mod tap;
+
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -8,6 +10,8 @@ use std::thread;
 
 use anyhow::Context as _;
 use bartizan_devices::decisions::{self, Decisions};
+use bartizan_devices::net::Fabric;
+use bartizan_devices::net::uplink::{self, Tap, Uplink};
 use bartizan_devices::{config::Config, control, hardening};
 use bartizan_local::Notifier;
 use clap::Parser;
@@ -35,6 +39,10 @@ Example:
     hypervisor_uid: 990        # the user that the hypervisor daemon runs as
     allowed_uids: [991]        # the user that supervisors run as
     connections_per_guest: 256 # optional
+    uplinks:                   # optional: guests of these segments reach what is outside of this host
+    - segment: front
+      tap: bartizan0           # ip tuntap add dev bartizan0 mode tap user bartizan-devices
+      gateway: 10.77.0.254     # optional, as are gateway_v6 and gateway_mac
     log: info                  # optional
 
 If NOTIFY_SOCKET is set, it is told when the daemon serves (sd_notify(3)).";
@@ -45,6 +53,7 @@ fn main() -> anyhow::Result<()> {
     start_log(config.log.as_deref().unwrap_or("info"), arguments.log_json)?;
     let listener = control::bind(&config.control_socket)?;
     let deciders = control::bind(&config.decisions_socket)?;
+    let taps = open_taps(&config)?;
     // Opened before the filter, which allows no new socket.
     let notifier = Notifier::from_env().context("NOTIFY_SOCKET cannot be used")?;
     hardening::confine().context("the process could not be confined")?;
@@ -52,7 +61,37 @@ fn main() -> anyhow::Result<()> {
     tracing::info!(control_socket = %config.control_socket.display(), "ready");
     let decisions = Decisions::new();
     serve_deciders(&decisions, deciders, config.hypervisor_uid)?;
-    match control::serve(&listener, &config, &decisions)? {}
+    let fabric = serve_uplinks(taps)?;
+    match control::serve(&listener, &config, &decisions, fabric)? {}
+}
+
+/// Before the process is confined: it opens nothing afterwards.
+fn open_taps(config: &Config) -> anyhow::Result<Vec<(Arc<Uplink>, Tap)>> {
+    let uplinks = config.uplinks.iter();
+    let opened = uplinks.map(|settings| {
+        let tap = Tap::new(tap::open(&settings.tap)?);
+        Ok((Arc::new(Uplink::new(settings.clone())?), tap))
+    });
+    opened.collect()
+}
+
+fn serve_uplinks(taps: Vec<(Arc<Uplink>, Tap)>) -> io::Result<Arc<Fabric>> {
+    let uplinks: Vec<_> = taps.iter().map(|(uplink, _)| Arc::clone(uplink)).collect();
+    let fabric = Arc::new(Fabric::with_uplinks(&uplinks));
+    for (uplink, tap) in taps {
+        let fabric = Arc::clone(&fabric);
+        let serve = move || {
+            let segment = &uplink.settings.segment;
+            match uplink::serve(&fabric, &uplink, tap) {
+                Ok(never) => match never {},
+                Err(error) => {
+                    tracing::error!(%segment, %error, "its guests reach nothing outside any more, until this process is started anew");
+                }
+            }
+        };
+        thread::Builder::new().name("uplink".into()).spawn(serve)?;
+    }
+    Ok(fabric)
 }
 
 fn serve_deciders(decisions: &Arc<Decisions>, listener: UnixListener, uid: u32) -> io::Result<()> {

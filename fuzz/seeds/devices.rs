@@ -45,6 +45,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ("net_chain", "datagram", frame_chain()),
         ("net_dhcp", "discover", discover()),
         ("net_dns", "chain", names()),
+        ("net_uplink", "from-outside", from_outside()),
         ("vsock_exchange", "request", exchange()),
         ("vsock_switch", "connection", switch()),
         ("vhost_message", "session", session(1 << 20)),
@@ -156,6 +157,30 @@ fn frame_chain() -> Vec<u8> {
     );
     put(&mut ram, DATA + 12, &datagram());
     ram
+}
+
+/// From outside to the station 02:00:00:00:07:01: who has its address, and an empty datagram.
+fn from_outside() -> Vec<u8> {
+    let own = [2, 0, 0, 0, 0x99, 200];
+    let question = [
+        [0; 12].as_slice(),
+        &[0xff; 6],
+        &own,
+        &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1],
+        &own,
+        &[10, 77, 0, 200],
+        &[0; 6],
+        &[10, 77, 0, 1],
+    ];
+    let datagram = [
+        [0; 12].as_slice(),
+        &[2, 0, 0, 0, 7, 1],
+        &own,
+        &[8, 0, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0x65, 0x6f],
+        &[10, 77, 0, 200, 10, 77, 0, 1],
+        &[3, 232, 0, 53, 0, 8, 0, 0],
+    ];
+    pieces::join(&[question.concat(), datagram.concat()])
 }
 
 /// Of the station 02:00:00:00:07:01.

@@ -5,6 +5,7 @@ mod configs;
 mod guest;
 mod host;
 mod keeping;
+mod outside;
 mod release;
 mod rogue;
 
@@ -12,6 +13,7 @@ pub use author::Author;
 pub use guest::{Guest, GuestSpec, Init};
 pub use host::Host;
 pub use keeping::{Keeping, Kept};
+pub use outside::{FAR, OUTSIDE, OUTSIDE_6, Outside};
 pub use release::{Configs, Releases};
 pub use rogue::Rogue;
 
@@ -26,6 +28,7 @@ use crate::daemon::{Daemon, Recipe};
 use crate::layout::{Layout, text};
 use crate::maker::Maker;
 use crate::operator::Operator;
+use host::Network;
 
 /// The fleet's first operator.
 const FIRST_OPERATOR: &str = "alice";
@@ -78,6 +81,8 @@ struct Guests {
 pub struct Stack {
     /// The host.
     pub host: Host,
+    /// What is outside of it, where its guests have an uplink.
+    pub outside: Option<Outside>,
     /// The verifier.
     pub verifier: Daemon,
     /// The verifier's vault.
@@ -215,6 +220,8 @@ impl Stack {
             log: layout.path("verifier.log"),
         })?;
 
+        let outside = keeping.uplink.then(|| Outside::new(users.devices));
+        let outside = outside.transpose()?;
         Ok(Self {
             host: Host::start(
                 &layout,
@@ -223,8 +230,12 @@ impl Stack {
                 releases,
                 port,
                 ("host-1", keeping.host.as_ref()),
-                keeping.enclave.then_some(&author),
+                Network {
+                    author: keeping.enclave.then_some(&author),
+                    outside: outside.as_ref(),
+                },
             )?,
+            outside,
             author,
             verifier,
             verifier_vault,
@@ -272,7 +283,7 @@ impl Stack {
             releases,
             self.port,
             (name, None),
-            None,
+            Network::default(),
         )
     }
 
@@ -308,7 +319,10 @@ impl Stack {
             &mut releases,
             self.port,
             None,
-            author,
+            Network {
+                author,
+                outside: None,
+            },
         )?;
         Ok((releases, configs))
     }

@@ -100,6 +100,14 @@ const COMPONENTS: &[Component] = &[
         package: "opensc",
     },
     Component {
+        program: "ip",
+        package: "iproute2",
+    },
+    Component {
+        program: "ping",
+        package: "iputils-ping",
+    },
+    Component {
         program: "dpdk-testpmd",
         package: "dpdk-dev",
     },

@@ -56,19 +56,20 @@ struct Devices {
     began: Instant,
 }
 
-/// Accepts daemon and supervisors, and serves a device for each of the latter, until the listener fails. Where a device
+/// Accepts daemon and supervisors, and serves, on the segments of that fabric, a device for each of the latter, until the listener fails. Where a device
 /// hangs that was dismissed, the process ends with exit code 1.
 pub fn serve(
     listener: &UnixListener,
     config: &Config,
     decisions: &Arc<Decisions>,
+    fabric: Arc<Fabric>,
 ) -> std::io::Result<std::convert::Infallible> {
     let devices = Arc::new(Devices {
         admissions: Admissions::new(MAX_DEVICES, Arc::clone(decisions)),
         // Each may have two.
         roster: Roster::new(2 * MAX_DEVICES),
         limits: config.limits(),
-        fabric: Arc::default(),
+        fabric,
         decisions: Arc::clone(decisions),
         observations: Observations::new(Arc::clone(decisions)),
         began: Instant::now(),

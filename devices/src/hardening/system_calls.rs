@@ -63,8 +63,12 @@ pub(super) const ALLOWED: &[SystemCall] = &[
         libc::SYS_ppoll,
         "whether a signal to a guest would wait; it never waits itself",
     ),
-    always(libc::SYS_read, "the daemon's requests"),
+    always(
+        libc::SYS_read,
+        "the daemon's requests, frames of a TAP device",
+    ),
     always(libc::SYS_write, "signals to guests, the log"),
+    always(libc::SYS_writev, "a header and its frame, to a TAP device"),
     always(libc::SYS_pread64, "the journal"),
     always(libc::SYS_pwrite64, "the journal"),
     // The host's services.

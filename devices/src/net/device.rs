@@ -20,6 +20,7 @@ use super::inbox::ToldBy;
 use super::observation::Observer;
 use super::packet::Packet;
 use super::port::{Directory, Port, Refusal, Sent};
+use super::uplink::GATE;
 use crate::decisions::Decisions;
 use crate::link::Link;
 use crate::vhost_user::{Backend, Front, FrontError, Offer, RingError};
@@ -247,6 +248,7 @@ impl Core {
             if isolated {
                 // They were judged before.
                 self.ready.clear();
+                self.plug.station().era.end();
             }
             tracing::info!(guest = ?self.port.interface().guest, isolated, "isolation");
         }
@@ -257,6 +259,7 @@ impl Core {
         if mail.anew || mail.available == Some(false) {
             // They were judged by somebody who is gone.
             self.ready.clear();
+            self.plug.station().era.end();
             self.port.drop_answers();
         }
         if let Some(available) = mail.available {
@@ -269,6 +272,7 @@ impl Core {
             let epoch = self.port.flows.enter(what);
             // They were judged before.
             self.ready.clear();
+            self.plug.station().era.end();
             self.port.drop_answers();
             let guest = self.port.interface().guest;
             self.decisions.in_force(link, GuestEpoch { guest, epoch });
@@ -421,6 +425,7 @@ impl Onward {
             let station: Option<Arc<Station>> = plug.segment().station(*mac);
             match station {
                 Some(station) => lost += station.inbox.put(packets.drain(..)),
+                None if *mac == GATE => lost += plug.send_outside(packets.drain(..)),
                 None => packets.clear(),
             }
         }

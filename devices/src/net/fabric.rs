@@ -13,6 +13,8 @@ use super::flow::Numbers;
 use super::frame::Mac;
 use super::guard;
 use super::inbox::Inbox;
+use super::packet::Packet;
+use super::uplink::{self, Era, Uplink};
 
 /// How long a device waits for one of its addresses whose end is under way: a former boot's, as a rule.
 const HANDOVER: Duration = Duration::from_secs(1);
@@ -21,6 +23,8 @@ const HANDOVER: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Fabric {
     segments: Mutex<HashMap<String, Arc<Segment>>>,
+    /// By segment, whether there is a guest on it or not.
+    uplinks: HashMap<String, Arc<Uplink>>,
     /// A station left its segment.
     left: Condvar,
     /// For the questions of all guests.
@@ -37,6 +41,7 @@ pub struct Stations {
     by_mac: HashMap<Mac, Arc<Station>>,
     /// Of each address: whose it is.
     by_address: HashMap<IpAddr, Mac>,
+    uplink: Option<Arc<Uplink>>,
 }
 
 /// A guest's network device, for others.
@@ -46,6 +51,8 @@ pub struct Station {
     pub interface: Interface,
     /// What others have for it.
     pub inbox: Inbox,
+    /// Which of what it sends may leave this host.
+    pub era: Era,
 }
 
 /// A station's place on its segment, given back when dropped.
@@ -59,8 +66,8 @@ pub struct Plug {
 /// A device cannot be put on its segment.
 #[derive(Debug, thiserror::Error)]
 pub enum FabricError {
-    /// Another station has its addresses.
-    #[error("another device on segment `{0}` has that MAC or IP address")]
+    /// Another station has its addresses, or they are of what is outside.
+    #[error("another device on segment `{0}`, or its uplink, has that MAC or IP address")]
     Taken(String),
     /// A system call failed.
     #[error("a system call failed: {0}")]
@@ -68,16 +75,44 @@ pub enum FabricError {
 }
 
 impl Fabric {
+    /// One whose segments of these names have these uplinks.
+    #[must_use]
+    pub fn with_uplinks(uplinks: &[Arc<Uplink>]) -> Self {
+        let by_segment = |uplink: &Arc<Uplink>| {
+            let segment = uplink.settings.segment.clone();
+            (segment, Arc::clone(uplink))
+        };
+        Self {
+            uplinks: uplinks.iter().map(by_segment).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Who is on a segment now.
+    #[must_use]
+    pub fn stations(&self, segment: &str) -> Arc<Stations> {
+        let segment = self.segments().get(segment).cloned();
+        segment
+            .map(|segment| segment.stations())
+            .unwrap_or_default()
+    }
+
     /// Puts a device on its segment. Waits shortly where another has one of its addresses that may be about to end.
     pub fn plug(self: &Arc<Self>, interface: Interface) -> Result<Plug, FabricError> {
         let name = interface.segment.clone();
+        let uplink = self.uplinks.get(&name);
         let station = Arc::new(Station {
-            interface,
+            interface: match uplink {
+                Some(uplink) => uplink.complete(interface),
+                None => interface,
+            },
             inbox: Inbox::new()?,
+            era: Era::default(),
         });
         let mut added = None;
         let is_taken = |segments: &mut HashMap<String, Arc<Segment>>| {
-            let segment = segments.entry(name.clone()).or_default();
+            let segment = segments.entry(name.clone());
+            let segment = segment.or_insert_with(|| Segment::with(uplink.cloned()));
             added = segment.add(&station).then(|| Arc::clone(segment));
             added.is_none()
         };
@@ -110,12 +145,18 @@ impl Plug {
     pub fn segment(&self) -> &Segment {
         &self.segment
     }
+
+    /// Sends packets of its outside; returns how many there was no room for.
+    pub fn send_outside(&self, packets: impl IntoIterator<Item = Packet>) -> u64 {
+        self.segment.send_outside(&self.station, packets)
+    }
 }
 
 impl Drop for Plug {
     fn drop(&mut self) {
         let mut segments = self.fabric.segments();
         self.segment.remove(&self.station);
+        self.station.era.end();
         if self.segment.is_empty() {
             segments.remove(&self.station.interface.segment);
         }
@@ -125,6 +166,20 @@ impl Drop for Plug {
 }
 
 impl Segment {
+    fn with(uplink: Option<Arc<Uplink>>) -> Arc<Self> {
+        let stations = Stations {
+            uplink,
+            ..Stations::default()
+        };
+        Arc::new(Self(RwLock::new(Arc::new(stations))))
+    }
+
+    /// Puts packets for outside where its uplink takes them; returns how many there was no room for.
+    fn send_outside(&self, from: &Arc<Station>, packets: impl IntoIterator<Item = Packet>) -> u64 {
+        let uplink = self.read().uplink.clone();
+        uplink.map_or(0, |uplink| uplink.outbox.put(from, packets))
+    }
+
     /// The station of that address.
     #[must_use]
     pub fn station(&self, mac: Mac) -> Option<Arc<Station>> {
@@ -145,7 +200,9 @@ impl Segment {
         let is_taken = addresses
             .iter()
             .any(|address| stations.by_address.contains_key(address));
-        if is_taken || stations.by_mac.contains_key(&mac) {
+        let uplink = stations.uplink.as_ref();
+        let is_outside = uplink.is_some_and(|uplink| uplink.has(mac, &addresses));
+        if is_taken || is_outside || stations.by_mac.contains_key(&mac) {
             return false;
         }
         let by_address = addresses.into_iter().map(|address| (address, mac));
@@ -177,10 +234,24 @@ impl Segment {
 }
 
 impl Stations {
-    /// Whose an IP address is.
+    /// Whose an IP address is: of what is outside, where there is an uplink, each that is no station's.
     #[must_use]
     pub fn whose(&self, address: IpAddr) -> Option<Mac> {
+        let station = self.station_at(address);
+        let is_outside = || self.uplink.is_some() && uplink::is_outside(address);
+        station.or_else(|| is_outside().then_some(uplink::GATE))
+    }
+
+    /// The Ethernet address of the guest that has that IP address.
+    #[must_use]
+    pub fn station_at(&self, address: IpAddr) -> Option<Mac> {
         self.by_address.get(&address).copied()
+    }
+
+    /// The guest that has that Ethernet address.
+    #[must_use]
+    pub fn station(&self, mac: Mac) -> Option<&Arc<Station>> {
+        self.by_mac.get(&mac)
     }
 }
 

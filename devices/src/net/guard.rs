@@ -9,37 +9,37 @@ use bartizan_local::admission::Interface;
 
 use super::frame::{Arp, Body, Frame, Icmp, Ip, Mac, Neighbour, NeighbourKind, Transport};
 
-/// A guest says what it is not, or tells others what is not its to tell.
+/// A guest, or somebody outside, says what it is not, or tells others what is not its to tell.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum Spoof {
     /// Another station's Ethernet address.
-    #[error("the source MAC is not the guest's")]
+    #[error("the source MAC is not the sender's")]
     Mac,
     /// Another's IP address.
-    #[error("the source address is not the guest's")]
+    #[error("the source address is not the sender's")]
     Address,
     /// An ARP packet in another's name, or an answer, for which nobody asks a guest.
-    #[error("the ARP packet is not the guest's to send")]
+    #[error("the ARP packet is not the sender's to send")]
     Arp,
     /// The same of neighbour discovery.
-    #[error("the neighbour discovery message is not the guest's to send")]
+    #[error("the neighbour discovery message is not the sender's to send")]
     Neighbour,
     /// A guest poses as a router.
-    #[error("router advertisements and redirects are not the guest's to send")]
+    #[error("router advertisements and redirects are not the sender's to send")]
     Router,
     /// A guest poses as a DHCP server.
-    #[error("DHCP answers are not the guest's to send")]
+    #[error("DHCP answers are not the sender's to send")]
     DhcpServer,
 }
 
 /// The port that a DHCP server sends from, and that of DHCPv6's (RFC 2131 section 4.1, RFC 8415 section 7.2).
-const DHCP_SERVERS: [u16; 2] = [67, 547];
+pub(super) const DHCP_SERVERS: [u16; 2] = [67, 547];
 /// The port that clients listen at: only servers have something for it.
-const DHCP_CLIENTS: [u16; 2] = [68, 546];
+pub(super) const DHCP_CLIENTS: [u16; 2] = [68, 546];
 /// Messages of ICMP by which routers change others' routes: redirects (RFC 792), advertisements (RFC 1256).
-const OF_ROUTERS: [u8; 2] = [5, 9];
+pub(super) const OF_ROUTERS: [u8; 2] = [5, 9];
 /// Of a message of neighbour discovery that was on no other link (RFC 4861 section 7.1).
-const NO_HOP: u8 = 255;
+pub(super) const NO_HOP: u8 = 255;
 
 /// Looks at what a guest sends.
 pub fn check_sent(interface: &Interface, frame: &Frame) -> Result<(), Spoof> {

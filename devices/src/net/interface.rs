@@ -32,9 +32,7 @@ pub fn check(interface: &Interface) -> Result<(), InterfaceError> {
     if mac.is_group() || mac == Mac::default() {
         return Err(InterfaceError::Mac);
     }
-    let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-    let segment = interface.segment.as_bytes();
-    if !(1..=63).contains(&segment.len()) || !segment.iter().copied().all(is_plain) {
+    if !is_segment(&interface.segment) {
         return Err(InterfaceError::Segment);
     }
     let v4 = interface
@@ -54,6 +52,13 @@ pub fn check(interface: &Interface) -> Result<(), InterfaceError> {
         return Err(InterfaceError::Mtu);
     }
     Ok(())
+}
+
+/// Whether a segment can have that name.
+#[must_use]
+pub(super) fn is_segment(name: &str) -> bool {
+    let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    (1..=63).contains(&name.len()) && name.bytes().all(is_plain)
 }
 
 fn is_host(address: Ipv4Addr) -> bool {

@@ -1,4 +1,4 @@
-//! Network devices of guests: a switch between the guests of this host, on which each packet's flow was allowed before.
+//! Network devices of guests: a switch between the guests of this host, and to what is outside where a segment has an uplink, on which each packet's flow was allowed before.
 //!
 //! ```text
 //!  guest A ── tx ring ──► Packet::read ──► guard ──► Flows of A ──► Station of B: its inbox
@@ -33,9 +33,10 @@ pub mod refusals;
 #[cfg(test)]
 mod sample;
 mod shares;
+pub mod uplink;
 
 pub use deliver::{DeliverError, deliver};
 pub(crate) use fabric::clash;
-pub use fabric::{Fabric, FabricError, Plug, Segment, Station};
+pub use fabric::{Fabric, FabricError, Plug, Segment, Station, Stations};
 pub use inbox::{Inbox, Mail, ToldBy};
 pub use interface::{InterfaceError, check};

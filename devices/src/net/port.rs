@@ -14,6 +14,7 @@ use super::frame::{Arp, ArpOperation, Body, Frame, Ip, Mac, Neighbour, Neighbour
 use super::guard::{self, Spoof};
 use super::packet::{Packet, PacketError};
 use super::refusals::Refusals;
+use super::uplink::OutsideError;
 
 /// Whose addresses are, on the guest's segment.
 pub trait Directory {
@@ -71,6 +72,9 @@ pub enum Refusal {
     /// Its receiver has as many of its sender's that wait as there may be.
     #[error("the receiver is too slow for its sender")]
     InboxFull,
+    /// It does not pass the uplink.
+    #[error(transparent)]
+    Outside(#[from] OutsideError),
     /// The guest's buffers do not take it.
     #[error(transparent)]
     Delivery(#[from] DeliverError),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use bartizan_local::flow::{Direction, Guest};
+use bartizan_local::flow::Direction;
 
 use super::deliver::DeliverError;
 use super::dns::NamesError;
@@ -13,6 +13,7 @@ use super::guard::Spoof;
 use super::header::HeaderError;
 use super::packet::PacketError;
 use super::port::Refusal;
+use super::uplink::OutsideError;
 
 /// Declares [`Reason`] and what each one is called.
 macro_rules! reasons {
@@ -118,6 +119,18 @@ reasons! {
     NamesNotNoted = "names-not-noted",
     /// Its receiver is slow.
     InboxFull = "inbox-full",
+    /// No gateway to what is outside.
+    NoGateway = "no-gateway",
+    /// Nobody outside has the address.
+    NoNeighbour = "no-neighbour",
+    /// Too many addresses outside are asked for.
+    Neighbours = "neighbours",
+    /// Too many packets wait for an address outside.
+    NeighboursHeld = "neighbours-held",
+    /// What let it pass does not hold any more.
+    Overtaken = "overtaken",
+    /// The uplink takes no frame.
+    Uplink = "uplink",
     /// The guest's buffers do not take it.
     Buffers = "buffers",
 }
@@ -133,9 +146,15 @@ impl fmt::Display for Reason {
 pub struct Refusals(BTreeMap<(Direction, Reason), u64>);
 
 impl Refusals {
-    /// Counts so many that go that way, and logs it. A hostile guest can cause this at will: of each reason only the first is
+    /// Counts so many that go that way of a guest's, or of an uplink's, and logs it. A hostile guest can cause this at will: of each reason only the first is
     /// logged, and each time that there are twice as many.
-    pub(super) fn count(&mut self, guest: Guest, way: Direction, refusal: &Refusal, packets: u64) {
+    pub(super) fn count(
+        &mut self,
+        guest: impl fmt::Debug,
+        way: Direction,
+        refusal: &Refusal,
+        packets: u64,
+    ) {
         let reason = Reason::of(refusal);
         let counted = self.0.entry((way, reason)).or_default();
         let before = *counted;
@@ -183,6 +202,14 @@ impl Reason {
             Refusal::Nobody => Self::Nobody,
             Refusal::Misdirected => Self::Misdirected,
             Refusal::InboxFull => Self::InboxFull,
+            Refusal::Outside(error) => match error {
+                OutsideError::NoGateway => Self::NoGateway,
+                OutsideError::NoNeighbour => Self::NoNeighbour,
+                OutsideError::TooManyNeighbours => Self::Neighbours,
+                OutsideError::TooManyWait => Self::NeighboursHeld,
+                OutsideError::Overtaken => Self::Overtaken,
+                OutsideError::Tap => Self::Uplink,
+            },
             Refusal::Delivery(error) => match error {
                 DeliverError::NoRoom | DeliverError::TooSmall | DeliverError::Pieces(_) => {
                     Self::Buffers

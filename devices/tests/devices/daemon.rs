@@ -28,21 +28,42 @@ const STRANGER: u32 = 64_124;
 pub(crate) struct Daemon {
     child: Child,
     pub(crate) directory: TempDir,
+    around: Around,
+}
+
+/// What is around it, where it is not the usual.
+#[derive(Default)]
+pub(crate) struct Around {
+    /// The words of the command that becomes the daemon.
+    pub(crate) command: Vec<String>,
+    /// Whose the folder of its sockets is.
+    pub(crate) owner: Option<u32>,
+    /// What its configuration says besides.
+    pub(crate) config: String,
 }
 
 impl Daemon {
     pub(crate) fn start() -> Self {
+        Self::start_in(Around::default())
+    }
+
+    pub(crate) fn start_in(around: Around) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::set_permissions(directory.path(), Permissions::from_mode(0o711)).unwrap();
-        let child = spawn(&directory);
-        Self { child, directory }
+        std::os::unix::fs::chown(directory.path(), around.owner, None).unwrap();
+        let child = spawn(&directory, &around);
+        Self {
+            child,
+            directory,
+            around,
+        }
     }
 
     /// kill -9, and another one in its place.
     pub(crate) fn replace(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = spawn(&self.directory);
+        self.child = spawn(&self.directory, &self.around);
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -267,14 +288,15 @@ fn connect(socket: &Path, uid: u32) -> UnixStream {
 }
 
 /// Starts the daemon and waits until it is ready.
-fn spawn(directory: &TempDir) -> Child {
+fn spawn(directory: &TempDir, around: &Around) -> Child {
     let config = directory.path().join("devices.yaml");
     let socket = directory.path().join("control.sock");
     let text = format!(
-        "control_socket: {}\ndecisions_socket: {}\nhypervisor_uid: {}\nallowed_uids: [{SUPERVISOR}]\nconnections_per_guest: 16\n",
+        "control_socket: {}\ndecisions_socket: {}\nhypervisor_uid: {}\nallowed_uids: [{SUPERVISOR}]\nconnections_per_guest: 16\n{}",
         socket.display(),
         directory.path().join("decisions.sock").display(),
         rustix::process::geteuid().as_raw(),
+        around.config,
     );
     std::fs::write(&config, text).unwrap();
     let notify = directory.path().join("notify.sock");
@@ -282,7 +304,18 @@ fn spawn(directory: &TempDir) -> Child {
     ready
         .set_read_timeout(Some(Duration::from_secs(10)))
         .unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_bartizan-devices"))
+    std::fs::set_permissions(&notify, Permissions::from_mode(0o666)).unwrap();
+    let mut words = around.command.clone();
+    let mut program = PathBuf::from(env!("CARGO_BIN_EXE_bartizan-devices"));
+    if around.owner.is_some() {
+        // Another user may not pass through the folders that lead there.
+        let copy = directory.path().join("bartizan-devices");
+        std::fs::copy(&program, &copy).unwrap();
+        program = copy;
+    }
+    words.push(program.to_str().unwrap().into());
+    let child = Command::new(&words[0])
+        .args(&words[1..])
         .arg("--config")
         .arg(&config)
         .env("NOTIFY_SOCKET", &notify)

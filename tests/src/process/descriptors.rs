@@ -39,6 +39,9 @@ fn kind(target: &str) -> Result<String> {
     if target.starts_with("pipe:") {
         return Ok("pipe".into());
     }
+    if target == "/dev/net/tun" {
+        return Ok("tap".into());
+    }
     if target.starts_with("/memfd:measured/") {
         return Ok("memfd measured".into());
     }

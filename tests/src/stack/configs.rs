@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::keeping::Kept;
 use super::release::EnclaveConfigs;
-use super::{Author, Guests, Users};
+use super::{Author, Guests, Outside, Users};
 use crate::control_groups;
 use crate::layout::{Layout, text};
 use crate::maker::Maker;
@@ -128,7 +128,7 @@ pub(super) fn card(layout: &Layout, users: &Users, port: u16, enclave: bool) -> 
     layout.config("card.yaml", &config.to_string())
 }
 
-pub(super) fn devices(layout: &Layout, users: &Users) -> Result<String> {
+pub(super) fn devices(layout: &Layout, users: &Users, outside: Option<&Outside>) -> Result<String> {
     let run = layout.run("devices", users.devices)?;
     let config = json!({
         "control_socket": text(&run.join("control.sock"))?,
@@ -136,6 +136,10 @@ pub(super) fn devices(layout: &Layout, users: &Users) -> Result<String> {
         "hypervisor_uid": users.hypervisor.uid,
         "allowed_uids": [users.supervisor.uid],
     });
+    let config = match outside {
+        Some(outside) => with(config, "uplinks", outside.settings()),
+        None => config,
+    };
     layout.config("devices.yaml", &config.to_string())
 }
 

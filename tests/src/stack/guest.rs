@@ -18,6 +18,9 @@ const SILENCE_S: u64 = 170;
 /// A real boot under TCG on two busy cores, with a margin.
 const BOOT_DEADLINE: Duration = Duration::from_secs(180);
 
+/// The segment of every guest that has a network.
+pub(super) const SEGMENT: &str = "front";
+
 /// How long the hand in a guest may take to connect again after devices were killed.
 const RECONNECT: Duration = Duration::from_secs(90);
 /// Connections that may turn out dead: each kill of devices can leave some behind.
@@ -228,7 +231,7 @@ impl Host {
             record["cpu_model"] = json!(model);
         }
         if let Some((ipv4, ipv6)) = &spec.addresses {
-            record["network"] = json!({ "segment": "front", "ipv4": ipv4, "ipv6": ipv6 });
+            record["network"] = json!({ "segment": SEGMENT, "ipv4": ipv4, "ipv6": ipv6 });
         }
         if let Some(budget) = &spec.budget {
             record["budget"] = budget.clone();

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 
 use super::keeping::Kept;
 use super::release::{Configs, Releases};
-use super::{Author, Users, configs};
+use super::{Author, Outside, Users, configs};
 use crate::daemon::{Daemon, Recipe};
 use crate::launcher::{Booted, Launcher};
 use crate::layout::{Layout, text};
@@ -34,6 +34,15 @@ pub struct Host {
     pub users: Users,
 }
 
+/// Who decides on guests' flows, and where they lead outside, if anywhere.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Network<'s> {
+    /// Whose policies the enclave believes; none where there is no enclave.
+    pub(super) author: Option<&'s Author>,
+    /// The uplink's other end.
+    pub(super) outside: Option<&'s Outside>,
+}
+
 impl Host {
     /// Boots it and enrols it with a join code of its own: every process serves.
     pub(super) fn start(
@@ -43,7 +52,7 @@ impl Host {
         mut releases: Releases,
         verifier_port: u16,
         (name, kept): (&str, Option<&Kept>),
-        author: Option<&Author>,
+        network: Network<'_>,
     ) -> Result<Self> {
         let configs = prepare(
             layout,
@@ -52,7 +61,7 @@ impl Host {
             &mut releases,
             verifier_port,
             kept,
-            author,
+            network,
         )?;
         Self::begin(layout, users, operator, releases, &configs, (name, kept))
     }
@@ -116,7 +125,7 @@ pub(super) fn prepare(
     releases: &mut Releases,
     verifier_port: u16,
     kept: Option<&Kept>,
-    author: Option<&Author>,
+    Network { author, outside }: Network<'_>,
 ) -> Result<Configs> {
     let environment = kept.and_then(|kept| kept.environment.as_ref());
     releases.vault_environment = environment
@@ -126,7 +135,7 @@ pub(super) fn prepare(
     Ok(Configs {
         vault: configs::vault(layout, users, &releases.key_sha256, kept)?,
         card: configs::card(layout, users, verifier_port, author.is_some())?,
-        devices: configs::devices(layout, users)?,
+        devices: configs::devices(layout, users, outside)?,
         hypervisor: configs::hypervisor(layout, users, operator, author.is_some())?,
         fleet_ca: text(&operator.fleet_ca())?,
         enclave: author

@@ -15,6 +15,8 @@ pub struct Keeping {
     pub host: Option<Kept>,
     /// Whether the host has an enclave.
     pub enclave: bool,
+    /// Whether its guests have an uplink, and there is a network outside.
+    pub uplink: bool,
 }
 
 /// A device, as a vault is told of it.

@@ -43,6 +43,7 @@ fn tpms(_: &mut World) -> Result<()> {
             verifier: Some(Kept::in_tpm(&tpms[0])),
             host: Some(Kept::in_tpm(&tpms[1])),
             enclave: false,
+            uplink: false,
         };
         made = Some(tpms);
         Ok(keeping)
@@ -78,6 +79,7 @@ fn tokens(_: &mut World) -> Result<()> {
             verifier: Some(Kept::in_token(&of_verifier)?),
             host: Some(Kept::in_hsm(&of_host)?),
             enclave: false,
+            uplink: false,
         };
         made = Some((of_verifier, of_host));
         Ok(keeping)

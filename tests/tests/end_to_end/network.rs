@@ -8,6 +8,7 @@ mod isolation;
 mod killed;
 mod names;
 mod open;
+mod outside;
 mod remembered;
 
 use anyhow::{Result, ensure};
@@ -36,6 +37,10 @@ pub(crate) const CASES: &[Case] = &[
         open::all_follow,
     ),
     ("network::flows_are_seen_and_captured", flows::seen),
+    (
+        "network::guests_and_the_outside_reach_one_another",
+        outside::both_ways,
+    ),
     ("network::isolated_by_one_order", isolation::one_order),
     (
         "network::while_the_enclave_is_away_rules_say_what_goes_on",

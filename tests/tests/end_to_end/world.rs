@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use bartizan_tests::network::{CLIENT, CLIENT_6, WEB, WEB_6};
-use bartizan_tests::stack::{Guest, GuestSpec, Host, Stack};
+use bartizan_tests::stack::{Guest, GuestSpec, Host, Keeping, Stack};
 
 use crate::network::Networked;
 
@@ -31,7 +31,13 @@ impl World {
     /// The stack, with the profiles of nginx and of the sample registered.
     pub(crate) fn stack(&mut self) -> Result<&mut Stack> {
         self.stack.get(|| {
-            let stack = Stack::start()?;
+            let stack = Stack::keeping(|_, _, _| {
+                Ok(Keeping {
+                    enclave: true,
+                    uplink: true,
+                    ..Keeping::default()
+                })
+            })?;
             stack.register_package("nginx", "/usr/sbin/nginx", "nginx")?;
             stack.register_program("bartizan-sample", "ledger")?;
             Ok(stack)

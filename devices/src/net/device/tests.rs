@@ -11,3 +11,4 @@ mod resuming;
 mod rings;
 mod spoofing;
 mod tcp;
+mod uplink;

@@ -3,15 +3,20 @@
 //! Known attack: one peer that may speak to a guest opens connections until the guest's table is full, or has packets wait
 //! until nothing more may, so that nobody else reaches the guest and it reaches nobody. So what others begin has a pool of its
 //! own beside what the guest begins, and of each pool a peer has a share (see [`Shares`]), by its Ethernet address, which
-//! devices vouch for. What a guest has no room for is refused, never let by, and takes nothing of another guest's: each has a
+//! devices vouch for. What is outside of this host has a pool of its own of what others begin, of which each address there has a
+//! share, each network of IPv6 one: it is no one's word that an address is its sender's, so that all of them together may
+//! take the pool from one another, and nothing from guests. What a guest has no room for is refused, never let by, and takes nothing of another guest's: each has a
 //! budget of its own.
+
+use std::net::IpAddr;
 
 use bartizan_local::flow::Direction;
 
 use crate::net::frame::{Frame, Mac};
 use crate::net::shares::Shares;
+use crate::net::uplink::GATE;
 
-/// What one guest may have held here of each direction. One peer alone gets half of it.
+/// What one guest may have held here of each direction, and as much of what begins outside of this host. One peer alone gets half of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Flows.
@@ -42,15 +47,29 @@ impl Default for Limits {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Holder {
     direction: Direction,
-    peer: Mac,
+    peer: Peer,
+}
+
+/// A guest's peer, as far as what is held for it is told apart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Peer {
+    /// On the guest's segment.
+    Station(Mac),
+    /// Outside: an address, or the network of one of IPv6, since whoever has one of these has 2^64.
+    Outside([u8; 8]),
 }
 
 impl Holder {
     /// Of a frame that goes that way.
-    pub(super) const fn of(frame: &Frame, way: Direction) -> Self {
-        let peer = match way {
-            Direction::Egress => frame.destination,
-            Direction::Ingress => frame.source,
+    pub(super) fn of(frame: &Frame, way: Direction) -> Self {
+        let ip = frame.ip();
+        let (mac, address) = match way {
+            Direction::Egress => (frame.destination, ip.map(|ip| ip.destination)),
+            Direction::Ingress => (frame.source, ip.map(|ip| ip.source)),
+        };
+        let peer = match address {
+            Some(address) if mac == GATE => Peer::Outside(block(address)),
+            _ => Peer::Station(mac),
         };
         Self {
             direction: way,
@@ -59,11 +78,23 @@ impl Holder {
     }
 }
 
-/// Something of which there is a pool a direction.
+fn block(address: IpAddr) -> [u8; 8] {
+    let [a, b, c, d, e, f, g, h, ..] = match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            return [a, b, c, d, 0, 0, 0, 0];
+        }
+        IpAddr::V6(address) => address.octets(),
+    };
+    [a, b, c, d, e, f, g, h]
+}
+
+/// Something of which there is a pool a direction, and one of what begins outside.
 #[derive(Debug)]
 pub(super) struct Pools {
-    egress: Shares<Mac>,
-    ingress: Shares<Mac>,
+    egress: Shares<Peer>,
+    ingress: Shares<Peer>,
+    outside: Shares<Peer>,
 }
 
 /// The budget of one guest.
@@ -94,14 +125,16 @@ impl Pools {
         Self {
             egress: Shares::new(limit),
             ingress: Shares::new(limit),
+            outside: Shares::new(limit),
         }
     }
 
     /// Whether so much more may be held for that one.
     pub(super) fn fits(&self, holder: Holder, amount: usize) -> bool {
-        let shares = match holder.direction {
-            Direction::Egress => &self.egress,
-            Direction::Ingress => &self.ingress,
+        let shares = match (holder.direction, holder.peer) {
+            (Direction::Egress, _) => &self.egress,
+            (Direction::Ingress, Peer::Station(_)) => &self.ingress,
+            (Direction::Ingress, Peer::Outside(_)) => &self.outside,
         };
         shares.fits(holder.peer, amount)
     }
@@ -121,16 +154,17 @@ impl Pools {
         self.shares(holder).give_back(holder.peer, amount);
     }
 
-    const fn shares(&mut self, holder: Holder) -> &mut Shares<Mac> {
-        match holder.direction {
-            Direction::Egress => &mut self.egress,
-            Direction::Ingress => &mut self.ingress,
+    const fn shares(&mut self, holder: Holder) -> &mut Shares<Peer> {
+        match (holder.direction, holder.peer) {
+            (Direction::Egress, _) => &mut self.egress,
+            (Direction::Ingress, Peer::Station(_)) => &mut self.ingress,
+            (Direction::Ingress, Peer::Outside(_)) => &mut self.outside,
         }
     }
 
-    /// What is held of both.
+    /// What is held of all.
     #[cfg(test)]
     pub(super) const fn used(&self) -> usize {
-        self.egress.used() + self.ingress.used()
+        self.egress.used() + self.ingress.used() + self.outside.used()
     }
 }

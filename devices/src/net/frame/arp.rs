@@ -50,6 +50,22 @@ impl Arp {
         })
     }
 
+    /// The frame of a question of `asker`: whose is that address?
+    #[must_use]
+    pub fn question(asker: (Mac, Ipv4Addr), address: Ipv4Addr) -> Vec<u8> {
+        [
+            Mac::BROADCAST.0.as_slice(),
+            &asker.0.0,
+            &ether_type::ARP.to_be_bytes(),
+            &[0, 1, 8, 0, 6, 4, 0, 1],
+            &asker.0.0,
+            &asker.1.octets(),
+            &[0; 6],
+            &address.octets(),
+        ]
+        .concat()
+    }
+
     /// The frame of the answer to this question: the address is that station's.
     #[must_use]
     pub fn answered_by(&self, station: Mac) -> Vec<u8> {

@@ -66,35 +66,57 @@ impl Neighbour {
         Ok(Some(message))
     }
 
+    /// The frame of a solicitation of `asker`, to all whose address it could be (RFC 4861 section 4.3): whose is that address?
+    #[must_use]
+    pub fn question(asker: (Mac, Ipv6Addr), address: Ipv6Addr) -> Vec<u8> {
+        let message = [
+            [135, 0, 0, 0, 0, 0, 0, 0].as_slice(),
+            &address.octets(),
+            &[1, 1],
+            &asker.0.0,
+        ]
+        .concat();
+        let [.., a, b, c] = address.octets();
+        // RFC 4291 section 2.7.1, RFC 2464 section 7.
+        let [high, low] = [0xff00 | u16::from(a), u16::from_be_bytes([b, c])];
+        let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, high, low);
+        frame(asker, (Mac([0x33, 0x33, 0xff, a, b, c]), group), message)
+    }
+
     /// The frame of the answer to a solicitation of `asker`: the target is that station's.
     #[must_use]
     pub fn answered_by(target: Ipv6Addr, station: Mac, asker: (Mac, Ipv6Addr)) -> Vec<u8> {
-        let mut message = [
+        let message = [
             [136, 0, 0, 0, SOLICITED_OVERRIDE, 0, 0, 0].as_slice(),
             &target.octets(),
             &[2, 1],
             &station.0,
         ]
         .concat();
-        let sum = checksum(target, asker.1, &message);
-        if let Some(place) = message.get_mut(2..4) {
-            place.copy_from_slice(&sum.to_be_bytes());
-        }
-        let length = u16::try_from(message.len()).unwrap_or(0);
-        [
-            asker.0.0.as_slice(),
-            &station.0,
-            &ether_type::IPV6.to_be_bytes(),
-            &[0x60, 0, 0, 0],
-            &length.to_be_bytes(),
-            // Of 255 hops: none was made (RFC 4861 section 7.1.2).
-            &[protocol::ICMPV6, 255],
-            &target.octets(),
-            &asker.1.octets(),
-            &message,
-        ]
-        .concat()
+        frame((station, target), asker, message)
     }
+}
+
+/// A message without its checksum in its frame, from one station to another.
+fn frame(from: (Mac, Ipv6Addr), to: (Mac, Ipv6Addr), mut message: Vec<u8>) -> Vec<u8> {
+    let sum = checksum(from.1, to.1, &message);
+    if let Some(place) = message.get_mut(2..4) {
+        place.copy_from_slice(&sum.to_be_bytes());
+    }
+    let length = u16::try_from(message.len()).unwrap_or(0);
+    [
+        to.0.0.as_slice(),
+        &from.0.0,
+        &ether_type::IPV6.to_be_bytes(),
+        &[0x60, 0, 0, 0],
+        &length.to_be_bytes(),
+        // Of 255 hops: none was made (RFC 4861 section 7.1.2).
+        &[protocol::ICMPV6, 255],
+        &from.1.octets(),
+        &to.1.octets(),
+        &message,
+    ]
+    .concat()
 }
 
 /// The one option that names a station. Others are walked over; each has a size, and none that is 0.

@@ -11,3 +11,4 @@ mod observing;
 #[path = "../../../src/net/sample.rs"]
 pub(crate) mod sample;
 mod spoofing;
+mod uplink;

@@ -1,6 +1,7 @@
 //! Guests with network devices in one thread, and who decides on their flows.
 
 mod guest;
+mod outside;
 
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -12,6 +13,8 @@ use bartizan_local::flow::{
     Direction, Epoch, FromDevices, Guest, GuestEpoch, Peers, Question, Resolved, ToDevices,
     Verdict, Width,
 };
+
+pub(super) use outside::{Outside, neighbour, settings};
 
 pub(super) use guest::{INDIRECT, NEXT, NetGuest, RAM, SIZE, SPARE, WRITE, descriptor};
 
@@ -28,6 +31,8 @@ type Policy = Box<dyn FnMut(&Question) -> Option<bool>>;
 /// All on one segment.
 pub(super) struct Lab {
     pub(super) guests: Vec<NetGuest>,
+    /// What is outside, where there is an uplink.
+    pub(super) outside: Option<Outside>,
     pub(super) now: Instant,
     /// What is decided on each question; none where it is not answered.
     pub(super) policy: Policy,
@@ -53,7 +58,11 @@ impl Lab {
 
     /// As many guests, of each whether it ran before devices did.
     pub(super) fn with(ran: &[bool], limits: Limits) -> Self {
-        let (fabric, decisions) = (Arc::new(Fabric::default()), Decisions::new());
+        Self::on(&Arc::new(Fabric::default()), ran, limits)
+    }
+
+    pub(super) fn on(fabric: &Arc<Fabric>, ran: &[bool], limits: Limits) -> Self {
+        let decisions = Decisions::new();
         let now = Instant::now();
         let (ours, theirs) = UnixStream::pair().unwrap();
         let ours = Arc::new(ours);
@@ -67,6 +76,7 @@ impl Lab {
         });
         Self {
             guests: guests.collect(),
+            outside: None,
             now,
             policy: Box::new(|_| Some(true)),
             is_exact: false,
@@ -125,6 +135,9 @@ impl Lab {
         let mut moves = false;
         for guest in &mut self.guests {
             moves |= guest.core.turn(&mut guest.backend, self.now);
+        }
+        if let Some(outside) = &mut self.outside {
+            moves |= outside.turn(self.now);
         }
         let said = self.decisions.take_said();
         moves |= !said.is_empty();

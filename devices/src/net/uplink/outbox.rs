@@ -1,0 +1,147 @@
+//! What guests send outside, on its way to the uplink's thread.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::net::fabric::Station;
+use crate::net::frame::Mac;
+use crate::net::packet::Packet;
+use crate::net::shares::Shares;
+
+/// Most that waits for the uplink's thread: packets, bytes of them. One guest alone gets half of either.
+///
+/// Known attack: a guest sends outside so much that nothing of the others' gets there.
+pub(super) const MOST_PACKETS: usize = 2048;
+const MOST_BYTES: usize = 8 << 20;
+
+/// Of one guest: how often it happened that what was judged before counts no more.
+///
+/// Known attack: a guest's packets wait, for an answer from outside, until what let them pass does not hold any more. What leaves is
+/// of the present era, which does not end while it leaves.
+#[derive(Debug, Default)]
+pub struct Era(RwLock<u64>);
+
+/// A packet that was let pass.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    /// Whose.
+    station: Arc<Station>,
+    era: u64,
+    pub(super) packet: Packet,
+}
+
+/// What waits. Its eventfd is this process's alone.
+#[derive(Debug)]
+pub(in crate::net) struct Outbox {
+    content: Mutex<Content>,
+    wake: OwnedFd,
+}
+
+#[derive(Debug)]
+struct Content {
+    packets: VecDeque<Outgoing>,
+    counts: Shares<Mac>,
+    bytes: Shares<Mac>,
+}
+
+impl Era {
+    /// What was judged before leaves no more. Returns once nothing of it does.
+    pub fn end(&self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) += 1;
+    }
+
+    fn present(&self) -> RwLockReadGuard<'_, u64> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Outgoing {
+    /// Whose it is.
+    pub(super) fn sender(&self) -> Mac {
+        Mac(self.station.interface.mac)
+    }
+
+    /// Whose it is.
+    pub(super) const fn station(&self) -> &Arc<Station> {
+        &self.station
+    }
+
+    /// Has it leave, unless what let it pass does not hold any more.
+    pub(super) fn leave<T>(self, leave: impl FnOnce(Packet) -> T) -> Option<T> {
+        let present = self.station.era.present();
+        (*present == self.era).then(|| leave(self.packet))
+    }
+}
+
+impl Outbox {
+    /// An empty one.
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            content: Mutex::new(Content {
+                packets: VecDeque::new(),
+                counts: Shares::new(MOST_PACKETS),
+                bytes: Shares::new(MOST_BYTES),
+            }),
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+        })
+    }
+
+    /// Is readable from something's coming until [`Self::take`].
+    pub(super) const fn wake(&self) -> &OwnedFd {
+        &self.wake
+    }
+
+    /// Puts a guest's packets in, from its own thread; returns how many there was no room for.
+    pub(in crate::net) fn put(
+        &self,
+        station: &Arc<Station>,
+        packets: impl IntoIterator<Item = Packet>,
+    ) -> u64 {
+        let era = *station.era.present();
+        let sender = Mac(station.interface.mac);
+        let mut lost = 0;
+        let mut content = self.lock();
+        let Content {
+            packets: waiting,
+            counts,
+            bytes,
+        } = &mut *content;
+        let (mut counts, mut bytes) = (counts.share(sender), bytes.share(sender));
+        for packet in packets {
+            let size = packet.bytes.len();
+            if !counts.fits(1) || !bytes.fits(size) {
+                lost += 1;
+                continue;
+            }
+            counts.add(1);
+            bytes.add(size);
+            let station = Arc::clone(station);
+            waiting.push_back(Outgoing {
+                station,
+                era,
+                packet,
+            });
+        }
+        drop(content);
+        // A counter that is full wakes as well.
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+        lost
+    }
+
+    /// Takes all, for an empty queue whose room is used again.
+    pub(super) fn take(&self, room: VecDeque<Outgoing>) -> VecDeque<Outgoing> {
+        // Before looking: what comes in between wakes once more.
+        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+        let mut content = self.lock();
+        content.counts.clear();
+        content.bytes.clear();
+        std::mem::replace(&mut content.packets, room)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
