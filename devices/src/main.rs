@@ -42,7 +42,7 @@ Example:
     uplinks:                   # optional: guests of these segments reach what is outside of this host
     - segment: front
       tap: bartizan0           # ip tuntap add dev bartizan0 mode tap user bartizan-devices
-      gateway: 10.77.0.254     # optional, as are gateway_v6 and gateway_mac
+      gateway: 10.77.0.254     # optional, as are gateway_v6, gateway_mac and resolvers
     log: info                  # optional
 
 If NOTIFY_SOCKET is set, it is told when the daemon serves (sd_notify(3)).";

@@ -141,6 +141,7 @@ fn flows() -> Vec<Seed> {
                 peer,
                 port,
                 icmp_type,
+                outside: false,
             },
             since_s: 0,
         })
@@ -163,6 +164,7 @@ fn flows() -> Vec<Seed> {
             )),
             ports: Some((443, 443)),
             icmp_types: None,
+            outside: None,
         },
         begin_within_s: Some(60),
     });
@@ -254,6 +256,7 @@ fn records() -> Observed {
             peer: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)),
             port: Some(443),
             icmp_type: None,
+            outside: true,
         },
         local: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
         begun_port: Some(40_000),

@@ -30,6 +30,7 @@ fuzz_target!(|data: &[u8]| {
         gateway: None,
         gateway_v6: None,
         gateway_mac: None,
+        resolvers: Vec::new(),
     };
     let uplink = Arc::new(Uplink::new(settings).expect("an eventfd"));
     let fabric = Arc::new(Fabric::with_uplinks(&[Arc::clone(&uplink)]));

@@ -35,6 +35,7 @@ fn flow(began_ms: u64) -> FlowShown {
         begun_port: Some(40_000),
         port: Some(80),
         icmp_type: None,
+        outside: false,
         began_ms,
         last_ms: began_ms,
         sent: (1, 60),

@@ -5,6 +5,9 @@
 
 use bartizan_confinement::system_call::{SystemCall, When, always, only};
 
+/// The only request to a descriptor that is made: nonblocking. No TAP device is told anything any more.
+const FIONBIO: u32 = 0x5421;
+
 /// Calls that the C library makes by itself and does without when told that there is no such call.
 pub(super) const ABSENT: &[SystemCall] = &[
     always(
@@ -58,7 +61,7 @@ pub(super) const ALLOWED: &[SystemCall] = &[
     always(libc::SYS_epoll_pwait, "a device's event loop"),
     always(libc::SYS_epoll_pwait2, "a device's event loop"),
     always(libc::SYS_eventfd2, "what wakes a network device's thread"),
-    always(libc::SYS_ioctl, "FIONBIO on links"),
+    only(libc::SYS_ioctl, When::Is(1, FIONBIO), "nonblocking links"),
     always(
         libc::SYS_ppoll,
         "whether a signal to a guest would wait; it never waits itself",

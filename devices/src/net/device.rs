@@ -202,7 +202,11 @@ impl Core {
     pub fn new(plug: Plug, flows: Flows, decisions: Arc<Decisions>) -> Self {
         decisions.join(plug.station());
         Self {
-            port: Port::new(plug.station().interface.clone(), flows),
+            port: Port::new(
+                plug.station().interface.clone(),
+                flows,
+                &plug.resolvers_outside(),
+            ),
             plug,
             decisions,
             arrived: VecDeque::new(),
@@ -299,6 +303,7 @@ impl Core {
                     .is_some_and(|ip| changed.contains(ip.source))
             };
             self.ready.retain(|packet| !is_of(packet));
+            self.plug.station().era.end();
         }
         self.ready.extend(answers);
         if !mail.asks.is_empty() {
@@ -392,6 +397,8 @@ impl Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
+        // First: whoever decides may take an epoch for confirmed once this guest is not asked for it.
+        self.plug.station().era.end();
         self.decisions.leave(self.plug.station());
         let guest = self.port.interface().guest;
         for (way, reason, refused) in self.port.refusals().iter() {

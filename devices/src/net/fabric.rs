@@ -146,6 +146,12 @@ impl Plug {
         &self.segment
     }
 
+    /// The DNS servers outside whose answers may count.
+    pub(super) fn resolvers_outside(&self) -> Vec<IpAddr> {
+        let uplink = self.segment.read().uplink.clone();
+        uplink.map_or_else(Vec::new, |uplink| uplink.settings.resolvers.clone())
+    }
+
     /// Sends packets of its outside; returns how many there was no room for.
     pub fn send_outside(&self, packets: impl IntoIterator<Item = Packet>) -> u64 {
         self.segment.send_outside(&self.station, packets)

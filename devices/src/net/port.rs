@@ -81,11 +81,11 @@ pub enum Refusal {
 }
 
 impl Port {
-    /// Of a device with these flows.
+    /// Of a device with these flows; of DNS servers outside of this host only the answers of these may count.
     #[must_use]
-    pub fn new(interface: Interface, flows: Flows) -> Self {
+    pub fn new(interface: Interface, flows: Flows, resolvers_outside: &[IpAddr]) -> Self {
         Self {
-            names: Names::new(interface.guest, flows.numbers()),
+            names: Names::new(interface.guest, flows.numbers(), resolvers_outside),
             interface,
             flows,
             refusals: Refusals::default(),

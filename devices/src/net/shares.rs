@@ -37,7 +37,7 @@ impl Share<'_> {
 }
 
 /// Whether who has so much of what is used may have so much more.
-const fn fits(limit: usize, used: usize, has: usize, amount: usize) -> bool {
+pub(super) const fn fits(limit: usize, used: usize, has: usize, amount: usize) -> bool {
     match limit.saturating_sub(used).checked_sub(amount) {
         Some(left) => has + amount <= left,
         None => false,

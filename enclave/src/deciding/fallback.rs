@@ -68,7 +68,7 @@ struct Span {
 }
 
 /// What a protocol tells flows apart by.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Number {
     Port(u16),
     IcmpType(u8),
@@ -129,11 +129,15 @@ impl Search<'_> {
                         return;
                     };
                     let flow = present.of(direction, protocol, peer);
-                    let Some(width) = self.decide(&flow) else {
+                    let Some(widths) = self.decide_either(&flow) else {
                         return;
                     };
-                    last = last.min(width.peers.map_or(last, last_of));
-                    number = present.beyond(&width);
+                    let lasts = widths.iter().filter_map(|width| width.peers.map(last_of));
+                    last = lasts.fold(last, u128::min);
+                    number = widths
+                        .iter()
+                        .filter_map(|width| present.beyond(width))
+                        .min();
                 }
             }
             address = match last == first {
@@ -155,6 +159,19 @@ impl Search<'_> {
         let known = known.filter(|(is_v4, known)| *is_v4 == span.is_v4 && *known > one);
         let beyond = end.checked_add(1).into_iter();
         known.map(|(_, known)| known).chain(beyond).min()
+    }
+
+    /// Decides on a flow, and on the same one with somebody outside where that matters; none where it was enough.
+    fn decide_either(&mut self, flow: &Flow) -> Option<Vec<Width>> {
+        let mut widths = vec![self.decide(flow)?];
+        if widths.iter().any(|width| width.outside.is_some()) {
+            let outside = Flow {
+                outside: true,
+                ..*flow
+            };
+            widths.push(self.decide(&outside)?);
+        }
+        Some(widths)
     }
 
     /// Decides on a flow; none where it was enough.
@@ -231,6 +248,7 @@ impl Number {
             peer,
             port,
             icmp_type,
+            outside: false,
         }
     }
 

@@ -69,6 +69,7 @@ pub(super) fn flow(direction: Direction, peer: &str, port: u16) -> Flow {
         peer: peer.parse().unwrap(),
         port: Some(port),
         icmp_type: None,
+        outside: false,
     }
 }
 
@@ -97,6 +98,47 @@ fn a_peer_is_known_by_its_address() {
         );
     }
     assert!(!ask(&decider, CLIENT, flow(Direction::Ingress, "10.0.0.1", 443)).allowed);
+}
+
+/// Known attack: somebody outside has a guest's address, while that guest has no device, and is taken for it.
+#[test]
+fn nobody_outside_is_taken_for_a_guest() {
+    let mut decider = both();
+    let of_guest = flow(Direction::Ingress, "10.0.0.2", 443);
+    let of_other = Flow {
+        outside: true,
+        ..of_guest
+    };
+    let (served, refused) = (ask(&decider, WEB, of_guest), ask(&decider, WEB, of_other));
+    assert!(served.allowed && !refused.allowed);
+    assert!(!served.width.contains(&of_other) && !refused.width.contains(&of_guest));
+    // What it may be is not known: what is denied to guests is denied to him.
+    let deny = POLICY.to_owned()
+        + "- { name: not-clients, effect: deny, priority: 1, network: { peer: { roles: [client] } } }\n\
+           - { name: all, effect: allow, network: { protocols: [tcp], ports: [80] } }\n";
+    decider.rule(2, vec![read(&deny, Format::Yaml).unwrap()]);
+    for (peer, is_allowed) in [
+        ("10.0.0.2", false),
+        ("10.0.0.9", false),
+        ("198.51.100.1", true),
+    ] {
+        let asked = Flow {
+            outside: true,
+            ..flow(Direction::Ingress, peer, 80)
+        };
+        assert_eq!(ask(&decider, WEB, asked).allowed, is_allowed, "{peer}");
+    }
+    // Where it does not matter who it is, it does not matter where.
+    decider.rule(3, policies());
+    let ping = Flow {
+        protocol: 1,
+        port: None,
+        icmp_type: Some(8),
+        ..of_other
+    };
+    let pinged = ask(&decider, WEB, ping);
+    assert!(pinged.allowed);
+    assert_eq!(pinged.width.outside, None);
 }
 
 #[test]
@@ -243,8 +285,9 @@ pub(super) fn any_flow() -> impl Strategy<Value = Flow> {
     let port = prop::sample::select(vec![0, 22, 399, 400, 443, 500, 501, 65535]);
     let protocol = prop::sample::select(vec![1u8, 6, 17, 58, 132]);
     let icmp = prop::sample::select(vec![0u8, 7, 8, 9, 255]);
-    (any::<bool>(), peers, port, protocol, icmp).prop_map(|(egress, peer, port, protocol, icmp)| {
-        Flow {
+    let ways = any::<(bool, bool)>();
+    (ways, peers, port, protocol, icmp).prop_map(
+        |((egress, outside), peer, port, protocol, icmp)| Flow {
             direction: if egress {
                 Direction::Egress
             } else {
@@ -254,8 +297,9 @@ pub(super) fn any_flow() -> impl Strategy<Value = Flow> {
             peer: peer.parse::<IpAddr>().unwrap(),
             port: matches!(protocol, 6 | 17 | 132).then_some(port),
             icmp_type: matches!(protocol, 1 | 58).then_some(icmp),
-        }
-    })
+            outside,
+        },
+    )
 }
 
 proptest! {

@@ -55,7 +55,7 @@ pub(super) fn of(
         return refusal(question, epoch, "SCTP's ports are not looked at", width);
     }
     let since = Duration::from_secs(question.since_s);
-    let names = peers.names.of(question.flow.peer, since, now);
+    let names = peers.names_of(&question.flow, since, now);
     let Found {
         decision,
         width,
@@ -100,7 +100,7 @@ pub(super) fn decide<'c>(
             address: flow.peer,
             port: flow.port,
             icmp_type: flow.icmp_type,
-            guest: peers.at(flow.peer),
+            guest: peers.at(flow),
             names: names.names(),
         }),
     };
@@ -136,18 +136,32 @@ impl<'g> Peers<'g> {
             .flat_map(|network| network.addresses.iter().map(|(address, _)| *address))
     }
 
-    /// The guest at an address, as far as it is known: what has an address of the segment and does not run on this host may be a
+    /// The guest at the other end, as far as it is known: what has an address of the segment and does not run on this host may be a
     /// guest of another.
-    fn at(&self, address: IpAddr) -> Known<Option<PeerGuest<'g>>> {
+    ///
+    /// Known attack: somebody outside has the address of a guest that has no device just then, and is taken for that guest.
+    fn at(&self, flow: &Flow) -> Known<Option<PeerGuest<'g>>> {
         let network = self.network?;
-        match guest_at(self.guests, &network.segment, address) {
-            Some(guest) => Some(Some(PeerGuest {
+        match guest_at(self.guests, &network.segment, flow.peer) {
+            Some(guest) if !flow.outside => Some(Some(PeerGuest {
                 role: &guest.guest().role,
                 labels: &guest.guest().labels,
             })),
-            None if network.near(address).is_some() => None,
+            Some(_) => None,
+            None if network.near(flow.peer).is_some() => None,
             None => Some(None),
         }
+    }
+
+    /// The names of the other end. Likewise those of a guest are of nobody outside.
+    fn names_of(&self, flow: &Flow, since: Duration, now: Instant) -> NamesOf<'g> {
+        let segment = self.network.map(|network| network.segment.as_str());
+        let is_guests =
+            segment.is_some_and(|segment| guest_at(self.guests, segment, flow.peer).is_some());
+        if flow.outside && is_guests {
+            return NamesOf::unknown();
+        }
+        self.names.of(flow.peer, since, now)
     }
 
     /// The addresses around one of which the same is known, the first and the last: of those of the segment each by itself, of others that
@@ -204,7 +218,19 @@ fn width(flow: &Flow, request: &Request<'_>, depended: &[Depended], peers: &Peer
         peers,
         ports: width.ports,
         icmp_types: width.icmp_types,
+        outside: is_by_whose(depended).then_some(flow.outside),
     }
+}
+
+/// Whether it matters who has the other end's address: whoever is outside is nobody who is on the segment.
+fn is_by_whose(depended: &[Depended]) -> bool {
+    let is_by = |field: &Field| {
+        matches!(
+            field,
+            Field::PeerRole | Field::PeerLabel(_) | Field::PeerNames
+        )
+    };
+    depended.iter().any(|one| is_by(&one.field))
 }
 
 fn next(address: IpAddr) -> Option<IpAddr> {
@@ -231,6 +257,7 @@ fn exactly(flow: &Flow) -> Width {
         }),
         ports: flow.port.map(|port| (port, port)),
         icmp_types: flow.icmp_type.map(|kind| (kind, kind)),
+        outside: Some(flow.outside),
     }
 }
 

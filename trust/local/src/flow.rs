@@ -139,6 +139,9 @@ pub struct Flow {
     /// The type of an ICMP message; none where it is no ICMP.
     #[n(4)]
     pub icmp_type: Option<u8>,
+    /// Whether the other end is outside of this host: it is no guest of the segment, whatever address it has.
+    #[n(5)]
+    pub outside: bool,
 }
 
 /// Who begins a flow.
@@ -202,6 +205,9 @@ pub struct Width {
     /// The types of ICMP messages, the first and the last; left out, any and none.
     #[n(4)]
     pub icmp_types: Option<(u8, u8)>,
+    /// Whether the other end is outside of this host; left out, either.
+    #[n(5)]
+    pub outside: Option<bool>,
 }
 
 /// Addresses from the first to the last.
@@ -279,6 +285,7 @@ impl Width {
             && self.peers.is_none_or(|peers| peers.contains(flow.peer))
             && within(self.ports, flow.port)
             && within(types, flow.icmp_type.map(u16::from))
+            && self.outside.is_none_or(|outside| outside == flow.outside)
     }
 }
 
@@ -293,6 +300,7 @@ mod tests {
         peer: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7)),
         port: Some(443),
         icmp_type: None,
+        outside: false,
     };
 
     #[test]
@@ -309,6 +317,7 @@ mod tests {
             peers: peers(255),
             ports: Some((443, 443)),
             icmp_types: None,
+            outside: Some(false),
         };
         assert!(Width::default().contains(&FLOW) && width.contains(&FLOW));
         for narrower in [
@@ -334,6 +343,10 @@ mod tests {
             },
             Width {
                 icmp_types: Some((0, 255)),
+                ..width
+            },
+            Width {
+                outside: Some(true),
                 ..width
             },
         ] {

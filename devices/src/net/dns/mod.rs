@@ -13,6 +13,9 @@
 //!
 //! Known attack: a forged answer comes before the server's. On a segment nobody has another's address (see [`super::guard`]), and what
 //! does not match in id, ports and the question's very bytes (draft-vixie-dnsext-dns0x20) leaves the query outstanding.
+//!
+//! Known attack: a guest asks a server outside of this host, and somebody outside who helps it answers in the server's name, so that his
+//! own address has a name to which policies let it speak. Of servers outside only those count of which the uplink's settings say so.
 
 mod held;
 mod message;
@@ -25,11 +28,12 @@ mod told;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use bartizan_local::flow::{Guest, MAX_RESOLVERS, Noted, Resolved, Resolvers};
+use bartizan_local::flow::{Direction, Guest, MAX_RESOLVERS, Noted, Resolved, Resolvers};
 
 use super::flow::Numbers;
 use super::frame::{Ip, Transport};
 use super::packet::Packet;
+use super::uplink;
 use held::{Held, Waiting};
 pub use message::{Answer, DnsError, Query};
 use outstanding::{Asker, Outstanding};
@@ -46,6 +50,8 @@ pub struct Names {
     guest: Guest,
     numbers: Numbers,
     resolvers: Vec<IpAddr>,
+    /// Of servers outside of this host, those whose answers may count.
+    outside: Vec<IpAddr>,
     outstanding: Outstanding,
     held: Held,
     told: Told,
@@ -67,13 +73,14 @@ pub enum NamesError {
 }
 
 impl Names {
-    /// Of a guest with no server whose answers count.
+    /// Of a guest with no server whose answers count; of those outside of this host only these ever do.
     #[must_use]
-    pub fn new(guest: Guest, numbers: Numbers) -> Self {
+    pub fn new(guest: Guest, numbers: Numbers, outside: &[IpAddr]) -> Self {
         Self {
             guest,
             numbers,
             resolvers: Vec::new(),
+            outside: outside.to_vec(),
             outstanding: Outstanding::default(),
             held: Held::default(),
             told: Told::default(),
@@ -99,7 +106,7 @@ impl Names {
         let Some((ip, local_port, PORT)) = packet.frame.ip().and_then(of_udp) else {
             return;
         };
-        if !self.resolvers.contains(&ip.destination) {
+        if !self.counts(ip.destination, packet, Direction::Egress) {
             return;
         }
         if let Ok(query) = Query::parse(payload(packet, ip)) {
@@ -148,6 +155,12 @@ impl Names {
         Ok(None)
     }
 
+    /// Whether the answers of that server count, to which that packet goes or from which it comes.
+    fn counts(&self, server: IpAddr, packet: &Packet, way: Direction) -> bool {
+        let is_outside = uplink::is_peer_outside(&packet.frame, way);
+        self.resolvers.contains(&server) && (!is_outside || self.outside.contains(&server))
+    }
+
     /// The server and what it answers, where that is what the guest asked.
     fn matched(&mut self, packet: &Packet, now: Instant) -> Option<(IpAddr, Answer)> {
         let ip = packet.frame.ip()?;
@@ -158,7 +171,7 @@ impl Names {
         else {
             return None;
         };
-        if !self.resolvers.contains(&ip.source) {
+        if !self.counts(ip.source, packet, Direction::Ingress) {
             return None;
         }
         let asker = Asker {

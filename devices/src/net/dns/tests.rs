@@ -13,7 +13,7 @@ const PORT_OF_GUEST: u16 = 40_000;
 
 /// The first station's, who believes the second.
 fn names() -> Names {
-    let mut names = Names::new(GUEST, Numbers::default());
+    let mut names = Names::new(GUEST, Numbers::default(), &[]);
     let servers = vec![station(2).v4.into()];
     let resolvers = Resolvers {
         guest: GUEST,
@@ -135,7 +135,7 @@ fn an_answer_after_its_time_tells_nothing() {
 #[test]
 fn no_server_is_believed_before_it_is_told_or_after_somebody_else_decides() {
     let now = Instant::now();
-    let mut nobody = Names::new(GUEST, Numbers::default());
+    let mut nobody = Names::new(GUEST, Numbers::default(), &[]);
     asks(&mut nobody, 7, now);
     assert!(
         receives(&mut nobody, says(7, "10.77.0.3"), now)

@@ -14,7 +14,7 @@ use bartizan_local::flow::Direction;
 
 use crate::net::frame::{Frame, Mac};
 use crate::net::shares::Shares;
-use crate::net::uplink::GATE;
+use crate::net::uplink;
 
 /// What one guest may have held here of each direction, and as much of what begins outside of this host. One peer alone gets half of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,7 +68,7 @@ impl Holder {
             Direction::Ingress => (frame.source, ip.map(|ip| ip.source)),
         };
         let peer = match address {
-            Some(address) if mac == GATE => Peer::Outside(block(address)),
+            Some(address) if uplink::is_peer_outside(frame, way) => Peer::Outside(block(address)),
             _ => Peer::Station(mac),
         };
         Self {

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use bartizan_local::flow::{Direction, Flow};
 
-use crate::net::frame::{Icmp, Ip, Quoted, Transport, protocol};
+use crate::net::frame::{Frame, Icmp, Quoted, Transport, protocol};
+use crate::net::uplink;
 
 /// A flow of one guest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,6 +16,10 @@ pub struct Key {
     local: IpAddr,
     /// The other end's.
     peer: IpAddr,
+    /// Whether the other end is outside of this host.
+    ///
+    /// Known attack: somebody outside takes a guest's address while that guest has no device, and goes on in its flows.
+    outside: bool,
     ends: Ends,
 }
 
@@ -34,14 +39,17 @@ enum Ends {
 /// All of it, in one piece: a hash costs as many steps as it is fed in.
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let (kind, first, second) = match self.ends {
+        let (kind, first, second): (u64, _, _) = match self.ends {
             Ends::Ports { local, peer } => (0, local, peer),
             Ends::Echo { asked, id } => (1, id, asked as u16),
             Ends::Message { sent, kind } => (2, kind.into(), sent as u16),
             Ends::Opaque => (3, 0, 0),
         };
-        let ends =
-            u64::from(first) << 32 | u64::from(second) << 16 | u64::from(self.protocol) << 8 | kind;
+        let ends = u64::from(first) << 32
+            | u64::from(second) << 16
+            | u64::from(self.protocol) << 8
+            | u64::from(self.outside) << 2
+            | kind;
         let mut bytes = [0; 40];
         let (local, others) = bytes.split_at_mut(16);
         let (peer, last) = others.split_at_mut(16);
@@ -73,12 +81,17 @@ pub(super) enum Part {
 
 impl Part {
     /// Of a packet that goes that way.
-    pub(super) fn of(ip: &Ip, way: Direction) -> Self {
+    pub(super) fn of(frame: &Frame, way: Direction) -> Self {
+        let Some(ip) = frame.ip() else {
+            return Self::None;
+        };
         let (local, peer) = ends(way, ip.source, ip.destination);
+        let outside = uplink::is_peer_outside(frame, way);
         let key = |ends| Key {
             protocol: ip.protocol,
             local,
             peer,
+            outside,
             ends,
         };
         match &ip.transport {
@@ -106,9 +119,13 @@ impl Part {
                 Self::Of(key(Ends::Echo { asked, id: *id }), false)
             }
             Transport::Icmp(Icmp::Error { quoted, .. }) => {
-                // Known attack: a third station tells one end of a flow that it is broken. Only its other end may.
-                match Key::quoted(quoted, way) {
-                    Some(key) if (key.local, key.peer) == (local, peer) => Self::Error(key),
+                // Known attack: a third station tells one end of a flow that it is broken. Only its other end may; and whoever is
+                // outside, of a flow to there: routers on the way are told by no address (RFC 1191 section 4).
+                let by_router = outside && way == Direction::Ingress;
+                match Key::quoted(quoted, way, outside) {
+                    Some(key) if key.local == local && (key.peer == peer || by_router) => {
+                        Self::Error(key)
+                    }
                     _ => Self::None,
                 }
             }
@@ -126,14 +143,14 @@ impl Key {
     /// Of a packet that its guest sends, for tests.
     #[cfg(test)]
     pub(super) fn of_sent(packet: &crate::net::packet::Packet) -> Self {
-        match packet.frame.ip().map(|ip| Part::of(ip, Direction::Egress)) {
-            Some(Part::Of(key, _)) => key,
+        match Part::of(&packet.frame, Direction::Egress) {
+            Part::Of(key, _) => key,
             other => panic!("{other:?} is no flow's"),
         }
     }
 
     /// Of the packet in an error that goes that way: it went the other.
-    fn quoted(quoted: &Quoted, way: Direction) -> Option<Self> {
+    fn quoted(quoted: &Quoted, way: Direction, outside: bool) -> Option<Self> {
         let went = opposite(way);
         let (local, peer) = ends(went, quoted.source, quoted.destination);
         let ends = match quoted.protocol {
@@ -151,6 +168,7 @@ impl Key {
             protocol: quoted.protocol,
             local,
             peer,
+            outside,
             ends,
         })
     }
@@ -196,6 +214,7 @@ impl Key {
             peer: self.peer,
             port,
             icmp_type,
+            outside: self.outside,
         }
     }
 }

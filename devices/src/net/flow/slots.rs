@@ -160,6 +160,7 @@ mod tests {
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: Some(port),
             icmp_type: None,
+            outside: false,
         };
         let holder = Holder::of(&packet.frame, Direction::Egress);
         Entry::new(

@@ -91,8 +91,7 @@ impl Flows {
             // Nobody but this side says so.
             packet.begun_by = None;
         }
-        let ip = packet.frame.ip().ok_or(FlowError::NoFlow)?;
-        match Part::of(ip, way) {
+        match Part::of(&packet.frame, way) {
             Part::Of(key, begins) => {
                 let is_known = self.see(key, &packet, way, now)?;
                 if !is_known && !begins {
@@ -132,9 +131,9 @@ impl Flows {
             self.ask_again(key, now);
             return Vec::new();
         }
-        let direction = entry.flow.direction;
         if verdict.begin_within_s != Some(0) {
-            self.verdicts.keep(direction, verdict.width, ruling.clone());
+            let asked = entry.flow;
+            self.verdicts.keep(&asked, verdict.width, ruling.clone());
         }
         let is_denied_pick_up = !ruling.allowed && entry.picked_up.is_some();
         if is_denied_pick_up && entry.may_turn() {

@@ -1,7 +1,8 @@
 //! Verdicts that hold for more flows than the one that was asked about.
 //!
 //! Known attack: whoever can have many verdicts given makes the search for one long. There are a few at most, the oldest goes
-//! first, and a flow that is known needs none. Those on flows that others begin take no places of those on the guest's own.
+//! first, and a flow that is known needs none. Those on flows that others begin take no places of those on the guest's own, and those on
+//! flows that begin outside of this host none of either.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bartizan_local::flow::{Direction, Epoch, Flow, Verdict, Width};
 
-/// Most of one guest and one direction: a policy decides by few widths at a time.
+/// Most of one guest of each kind: a policy decides by few widths at a time.
 const MOST: usize = 64;
 
 /// What was decided on a flow.
@@ -31,6 +32,7 @@ pub(super) struct Ruling {
 pub(super) struct Verdicts {
     egress: VecDeque<(Width, Ruling)>,
     ingress: VecDeque<(Width, Ruling)>,
+    outside: VecDeque<(Width, Ruling)>,
 }
 
 impl Ruling {
@@ -60,11 +62,12 @@ impl Ruling {
 }
 
 impl Verdicts {
-    /// Keeps one on flows of that direction, in the place of an older one as wide.
-    pub(super) fn keep(&mut self, direction: Direction, width: Width, ruling: Ruling) {
-        let kept = match direction {
-            Direction::Egress => &mut self.egress,
-            Direction::Ingress => &mut self.ingress,
+    /// Keeps one that was asked for that flow, in the place of an older one as wide.
+    pub(super) fn keep(&mut self, asked: &Flow, width: Width, ruling: Ruling) {
+        let kept = match (asked.direction, asked.outside) {
+            (Direction::Egress, _) => &mut self.egress,
+            (Direction::Ingress, false) => &mut self.ingress,
+            (Direction::Ingress, true) => &mut self.outside,
         };
         kept.retain(|(other, _)| *other != width);
         if kept.len() >= MOST {
@@ -80,7 +83,7 @@ impl Verdicts {
 
     /// Forgets what does not hold any more.
     pub(super) fn forget(&mut self, present: Epoch) {
-        for kept in [&mut self.egress, &mut self.ingress] {
+        for kept in self.all() {
             kept.retain(|(_, ruling)| ruling.epoch.holds_in(present));
         }
     }
@@ -92,16 +95,21 @@ impl Verdicts {
                 .peers
                 .is_some_and(|range| peers.iter().any(|peer| range.contains(*peer)))
         };
-        for kept in [&mut self.egress, &mut self.ingress] {
+        for kept in self.all() {
             kept.retain(|(width, _)| !is_of(width));
         }
     }
 
+    const fn all(&mut self) -> [&mut VecDeque<(Width, Ruling)>; 3] {
+        [&mut self.egress, &mut self.ingress, &mut self.outside]
+    }
+
     /// What was decided of a flow that begins now: the newest.
     pub(super) fn find(&self, flow: &Flow, now: Instant) -> Option<&Ruling> {
-        let kept = match flow.direction {
-            Direction::Egress => &self.egress,
-            Direction::Ingress => &self.ingress,
+        let kept = match (flow.direction, flow.outside) {
+            (Direction::Egress, _) => &self.egress,
+            (Direction::Ingress, false) => &self.ingress,
+            (Direction::Ingress, true) => &self.outside,
         };
         let mut all = kept.iter();
         all.find_map(|(width, ruling)| {
@@ -112,7 +120,7 @@ impl Verdicts {
     /// How many there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.egress.len() + self.ingress.len()
+        self.egress.len() + self.ingress.len() + self.outside.len()
     }
 }
 
@@ -131,6 +139,14 @@ mod tests {
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: Some(port),
             icmp_type: None,
+            outside: false,
+        }
+    }
+
+    fn begun_by_others(port: u16) -> Flow {
+        Flow {
+            direction: Ingress,
+            ..flow(port)
         }
     }
 
@@ -155,11 +171,11 @@ mod tests {
     #[test]
     fn the_newest_that_is_wide_enough_is_found_until_it_does_not_hold() {
         let mut verdicts = Verdicts::default();
-        verdicts.keep(Egress, of(80), ruling(1));
-        verdicts.keep(Egress, of(443), ruling(2));
+        verdicts.keep(&flow(80), of(80), ruling(1));
+        verdicts.keep(&flow(443), of(443), ruling(2));
         assert_eq!(verdicts.find(&flow(80), Instant::now()), Some(&ruling(1)));
         assert_eq!(verdicts.find(&flow(81), Instant::now()), None);
-        verdicts.keep(Egress, Width::default(), ruling(3));
+        verdicts.keep(&flow(80), Width::default(), ruling(3));
         assert_eq!(verdicts.find(&flow(80), Instant::now()), Some(&ruling(3)));
         verdicts.forget(Epoch {
             policy: 3,
@@ -177,14 +193,14 @@ mod tests {
     fn however_many_are_given_few_are_kept() {
         let mut verdicts = Verdicts::default();
         for port in 0..10_000 {
-            verdicts.keep(Egress, of(port), ruling(1));
+            verdicts.keep(&flow(port), of(port), ruling(1));
         }
         assert_eq!(verdicts.len(), MOST);
         assert!(
             verdicts.find(&flow(9_999), Instant::now()).is_some()
                 && verdicts.find(&flow(0), Instant::now()).is_none()
         );
-        verdicts.keep(Egress, of(9_999), ruling(2));
+        verdicts.keep(&flow(9_999), of(9_999), ruling(2));
         assert_eq!(verdicts.len(), MOST);
         assert_eq!(
             verdicts.find(&flow(9_999), Instant::now()),
@@ -196,13 +212,31 @@ mod tests {
     #[test]
     fn verdicts_on_what_others_begin_displace_none_of_the_guests_own() {
         let mut verdicts = Verdicts::default();
-        verdicts.keep(Egress, of(443), ruling(1));
+        verdicts.keep(&flow(443), of(443), ruling(1));
         for port in 0..1000 {
-            verdicts.keep(Ingress, of(port), ruling(1));
+            verdicts.keep(&begun_by_others(port), of(port), ruling(1));
         }
         assert_eq!(verdicts.find(&flow(443), Instant::now()), Some(&ruling(1)));
         assert_eq!(verdicts.len(), MOST + 1);
         // What was decided of one direction is no word on the other, however wide it says it is.
         assert_eq!(verdicts.find(&flow(999), Instant::now()), None);
+    }
+
+    /// Known attack: somebody outside knocks at each port, and other guests' flows are asked about each time.
+    #[test]
+    fn verdicts_on_what_begins_outside_displace_none_on_what_guests_begin() {
+        let mut verdicts = Verdicts::default();
+        verdicts.keep(&begun_by_others(443), of(443), ruling(1));
+        let outside = |port| Flow {
+            outside: true,
+            ..begun_by_others(port)
+        };
+        for port in 0..1000 {
+            verdicts.keep(&outside(port), of(port), ruling(2));
+        }
+        let found = |flow: &Flow| verdicts.find(flow, Instant::now()).cloned();
+        assert_eq!(found(&begun_by_others(443)), Some(ruling(1)));
+        assert_eq!(found(&outside(999)), Some(ruling(2)));
+        assert_eq!(found(&begun_by_others(999)), None);
     }
 }

@@ -17,6 +17,7 @@
 //! Known attack: somebody outside takes a guest's address, so that other guests speak to him. Whose a guest's address is follows
 //! from what was admitted, nothing that is told changes it, and nothing passes that comes from outside by such an address.
 
+mod addresses;
 mod core;
 mod guard;
 mod neighbours;
@@ -29,9 +30,11 @@ mod tap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bartizan_local::admission::Interface;
+use bartizan_local::flow::Direction;
 
-use super::frame::Mac;
+use super::frame::{Frame, Mac};
 
+pub use self::addresses::is_outside;
 pub use self::core::Core;
 pub use outbox::Era;
 use outbox::Outbox;
@@ -101,20 +104,14 @@ impl Uplink {
     }
 }
 
-/// Whether somebody outside may have that address: it is of one host, and of no host's own.
-#[must_use]
-pub fn is_outside(address: IpAddr) -> bool {
-    match address {
-        // 0/8, loopback, link-local (RFC 3927), multicast, reserved, broadcast. Known attack: a guest asks 169.254.169.254, where
-        // the host's own cloud has its secrets.
-        IpAddr::V4(address) => !matches!(address.octets(), [0 | 127 | 224.., ..] | [169, 254, ..]),
-        IpAddr::V6(address) => {
-            !address.is_unspecified()
-                && !address.is_loopback()
-                && !address.is_multicast()
-                && address.to_ipv4_mapped().is_none()
-        }
-    }
+/// Whether the other end of a guest's frame that goes that way is outside: so says the station that it is to the guest, which nobody
+/// else can be.
+pub(super) fn is_peer_outside(frame: &Frame, way: Direction) -> bool {
+    let peer = match way {
+        Direction::Egress => frame.destination,
+        Direction::Ingress => frame.source,
+    };
+    peer == GATE
 }
 
 /// Where a guest's packet to that address goes first.

@@ -19,13 +19,13 @@ use std::time::{Duration, Instant};
 use super::OutsideError;
 use super::outbox::Outgoing;
 use crate::net::frame::Mac;
-use crate::net::shares::Shares;
+use crate::net::shares::{self, Shares};
 
 /// Most addresses that are asked for or known.
 pub(super) const MOST: usize = 1024;
-/// Most bytes of packets that wait, and most packets that wait for one address.
+/// Most bytes of packets that wait, and most packets that wait for one address: one guest alone gets half of either.
 const MOST_BYTES: usize = 1 << 20;
-pub(super) const MOST_WAITING: usize = 8;
+pub(super) const MOST_WAITING: usize = 32;
 /// How often it is asked until an answer comes, and the time between.
 const QUESTIONS: u8 = 3;
 const BETWEEN: Duration = Duration::from_secs(1);
@@ -123,8 +123,11 @@ impl Neighbours {
             }
             return Ok(Next::To(known.mac, packet));
         }
-        let size = packet.packet.bytes.len();
-        if entry.waiting.len() >= MOST_WAITING || !self.bytes.take(packet.sender(), size) {
+        // Known attack: a guest's packets take all places for the gateway's answer.
+        let (size, sender) = (packet.packet.bytes.len(), packet.sender());
+        let theirs = entry.waiting.iter().filter(|one| one.sender() == sender);
+        let fits = shares::fits(MOST_WAITING, entry.waiting.len(), theirs.count(), 1);
+        if !fits || !self.bytes.take(sender, size) {
             return Err(OutsideError::TooManyWait);
         }
         entry.waiting.push(packet);

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use bartizan_local::flow::MAX_RESOLVERS;
 use serde::{Deserialize, Deserializer, de};
 
 use super::is_outside;
@@ -27,6 +28,10 @@ pub struct Settings {
     /// The gateway's Ethernet address; it is asked for by default.
     #[serde(default, deserialize_with = "mac")]
     pub gateway_mac: Option<Mac>,
+    /// DNS servers outside whose answers give addresses names, where policies name them; none by default. Whoever can send packets here
+    /// in the name of one of these can have any address take any name: this is for those to which the way is guarded.
+    #[serde(default)]
+    pub resolvers: Vec<IpAddr>,
 }
 
 /// An uplink cannot be so.
@@ -41,6 +46,9 @@ pub enum SettingsError {
     /// A gateway's address is of no one host outside.
     #[error("`gateway` and `gateway_v6` are addresses of one host outside")]
     Gateway,
+    /// A DNS server's address is of no one host outside, or there are too many.
+    #[error("`resolvers` are the addresses of {MAX_RESOLVERS} hosts outside at most")]
+    Resolvers,
     /// A gateway's Ethernet address is of no one station, or of no gateway.
     #[error("`gateway_mac` is the address of one station, and there is a gateway")]
     GatewayMac,
@@ -69,6 +77,11 @@ impl Settings {
         let mut gateways = self.gateways().into_iter().flatten();
         if !gateways.all(is_outside) {
             return Err(SettingsError::Gateway);
+        }
+        let resolvers = &self.resolvers;
+        let are_outside = resolvers.iter().all(|server| is_outside(*server));
+        if resolvers.len() > MAX_RESOLVERS || !are_outside {
+            return Err(SettingsError::Resolvers);
         }
         let has_gateway = self.gateways().iter().any(Option::is_some);
         let is_station = |mac: Mac| !mac.is_group() && mac != Mac::default() && mac != super::GATE;

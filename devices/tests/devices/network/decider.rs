@@ -92,6 +92,7 @@ impl Decider {
                 peers: None,
                 ports: flow.port.map(|port| (port, port)),
                 icmp_types: flow.icmp_type.map(|kind| (kind, kind)),
+                outside: Some(flow.outside),
             },
             begin_within_s: None,
         }));

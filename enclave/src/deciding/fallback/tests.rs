@@ -83,6 +83,45 @@ fn a_rule_about_guests_stands_for_those_that_are_there() {
     ));
 }
 
+/// Known attack: whoever decides is made to be away, and somebody outside has a guest's address.
+#[test]
+fn a_rule_about_guests_stands_for_nobody_outside() {
+    let rules = "
+- name: serve
+  effect: allow
+  on_unavailable: allow
+  network: { direction: ingress, protocols: [tcp], ports: [443], peer: { roles: [client] } }
+- name: near
+  effect: allow
+  on_unavailable: allow
+  network: { direction: ingress, protocols: [tcp], ports: [80], peer: { addresses: [10.0.0.0/24] } }
+- name: not-those
+  effect: deny
+  priority: 1
+  network: { ports: [81], peer: { roles: [client] } }
+- name: all
+  effect: allow
+  on_unavailable: allow
+  network: { direction: ingress, protocols: [tcp], ports: [81], peer: { addresses: [198.51.100.0/24] } }
+";
+    let (_, of_web) = fallback(rules, WEB);
+    for (peer, port, of_guest, of_other) in [
+        ("10.0.0.2", 443, true, false),
+        // Who has an address is who a rule by addresses is about.
+        ("10.0.0.2", 80, true, true),
+        ("10.0.0.2", 81, false, false),
+        ("198.51.100.1", 81, true, true),
+    ] {
+        let inside = flow(Direction::Ingress, peer, port);
+        let outside = Flow {
+            outside: true,
+            ..inside
+        };
+        let stand = [&inside, &outside].map(|flow| contains(&of_web, flow));
+        assert_eq!(stand, [of_guest, of_other], "{peer}:{port} of {of_web:?}");
+    }
+}
+
 #[test]
 fn it_is_of_one_epoch() {
     let mut decider = both();

@@ -1,4 +1,4 @@
-use bartizan_local::flow::{Direction, Guest as GuestBoot, Question, Verdict};
+use bartizan_local::flow::{Direction, Flow, Guest as GuestBoot, Question, Verdict};
 use bartizan_policy::{Format, Policy, read};
 use proptest::prelude::*;
 
@@ -50,6 +50,33 @@ fn decided(decider: &Decider, guest: GuestBoot, peer: &str, since_s: u64, now: I
         since_s,
     };
     decider.decide(&question, now)
+}
+
+/// Known attack: a guest's name is taken with its address, by somebody outside while the guest has no device.
+#[test]
+fn a_guests_name_is_of_nobody_outside() {
+    let (mut decider, now) = (decider(RULES), Instant::now());
+    let addresses = ["10.0.0.1", "10.0.0.9", "203.0.113.7"];
+    decider
+        .learn(&resolved("db.test", &addresses, 300), now)
+        .unwrap();
+    for (peer, outside, is_allowed) in [
+        ("10.0.0.1", false, true),
+        ("10.0.0.1", true, false),
+        ("10.0.0.9", true, true),
+        ("203.0.113.7", true, true),
+    ] {
+        let asked = flow(Direction::Egress, peer, 443);
+        let question = Question {
+            number: 7,
+            guest: CLIENT,
+            flow: Flow { outside, ..asked },
+            since_s: 0,
+        };
+        let verdict = decider.decide(&question, now);
+        assert_eq!(verdict.allowed, is_allowed, "{peer}, outside: {outside}");
+        assert_eq!(verdict.width.outside, Some(outside));
+    }
 }
 
 fn allows(decider: &Decider, peer: &str, now: Instant) -> bool {

@@ -48,6 +48,7 @@ pub(super) fn flow(record: &FlowRecord) -> FlowShown {
         begun_port: record.begun_port,
         port: record.flow.port,
         icmp_type: record.flow.icmp_type,
+        outside: record.flow.outside,
         began_ms: record.began_ms,
         last_ms: record.last_ms,
         sent: amount(record.sent),

@@ -134,6 +134,9 @@ pub struct FlowShown {
     /// The type of an ICMP message.
     #[n(6)]
     pub icmp_type: Option<u8>,
+    /// Whether the other end is outside of the host.
+    #[n(14)]
+    pub outside: bool,
     /// When its first packet came, in milliseconds since the Unix epoch.
     #[n(7)]
     pub began_ms: u64,

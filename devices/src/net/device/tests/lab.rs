@@ -165,6 +165,7 @@ impl Lab {
                 }),
                 ports: flow.port.map(|port| (port, port)),
                 icmp_types: flow.icmp_type.map(|kind| (kind, kind)),
+                outside: Some(flow.outside),
             };
             let verdict = Verdict {
                 number: question.number,
@@ -178,6 +179,7 @@ impl Lab {
                 } else {
                     Width {
                         direction: Some(flow.direction),
+                        outside: Some(flow.outside),
                         ..Width::default()
                     }
                 },

@@ -1,6 +1,7 @@
 //! Guests and what is outside of the host, on the way that their frames take.
 
 mod bounds;
+mod peers;
 mod spoofing;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -14,8 +15,8 @@ use crate::net::Fabric;
 use crate::net::frame::{Arp, Body, Frame, Mac, Neighbour};
 use crate::net::header::HEADER_LEN;
 use crate::net::refusals::Reason;
-use crate::net::sample::{Station, arp_request, interface, ipv4, ipv6, station, tcp, udp};
-use crate::net::uplink::{GATE, Settings, Uplink};
+use crate::net::sample::{Station, arp_request, interface, ipv4, ipv6, seal, station, tcp, udp};
+use crate::net::uplink::{GATE, Settings, Uplink, is_outside};
 
 /// As guests see whoever is outside.
 fn gate(outside: Station) -> Station {
@@ -257,22 +258,46 @@ fn checksums_and_cuts_are_left_to_the_receiver() {
 }
 
 proptest! {
-    /// Whatever comes from outside: nothing of it gets by that is not for a guest, by somebody who is not one.
+    /// Whatever is not quite a packet from outside for a guest: what the guest gets is one, by somebody who is no guest, and judged.
     #[test]
     fn whatever_comes_from_outside_is_judged(
-        header: [u8; HEADER_LEN],
-        mut frame in prop::collection::vec(any::<u8>(), 0..200),
-        kind in 0..5_usize,
+        is_v6: bool,
+        is_tcp: bool,
+        header in prop::option::weighted(0.3, any::<[u8; HEADER_LEN]>()),
+        // Where it is another, where the addresses of guests are among what it may be.
+        changes in prop::collection::vec((0..70_usize, prop_oneof![any::<u8>(), 0..4_u8]), 0..4),
+        cut in prop::option::weighted(0.1, 0..70_usize),
     ) {
-        let mut lab = Lab::with_uplink(1, settings());
-        let kinds = [[8, 0], [8, 6], [0x86, 0xdd], [0x81, 0], [0, 0]];
-        if frame.len() > 14 {
-            frame[..6].copy_from_slice(&station(1).mac);
-            frame[12..14].copy_from_slice(&kinds[kind]);
+        let mut lab = Lab::with_uplink(2, settings());
+        let (other, own) = (neighbour(200), station(1));
+        let body = if is_tcp { tcp(1000, 80, 2, b"whole") } else { udp(1000, 53, b"whole") };
+        let protocol = if is_tcp { 6 } else { 17 };
+        let of = if is_v6 { ipv6 } else { ipv4 };
+        let mut frame = of(other, own, protocol, &body);
+        let whole = frame.clone();
+        for (place, byte) in changes {
+            if let Some(place) = frame.get_mut(place) {
+                *place = byte;
+            }
         }
-        lab.arrive_with(&header, &frame);
-        for frame in lab.received(1) {
-            prop_assert_eq!(&frame[6..12], &GATE.0);
+        frame.truncate(cut.unwrap_or(usize::MAX));
+        if !is_v6 && frame.len() >= 34 {
+            seal(&mut frame[14..34]);
         }
+        lab.arrive_with(&header.unwrap_or_default(), &frame);
+        let received = lab.received(1);
+        let is_as_it_was = frame == whole && header.is_none();
+        prop_assert!(received.len() == 1 || (received.is_empty() && !is_as_it_was));
+        for received in received {
+            let (sent, got) = (Frame::parse(&frame).unwrap(), Frame::parse(&received).unwrap());
+            prop_assert_eq!((got.source, got.destination), (GATE, Mac(own.mac)));
+            prop_assert!(lab.asked.iter().any(|question| question.flow.outside && question.guest == guest(1)));
+            let ip = got.ip().unwrap();
+            prop_assert!(ip.destination == IpAddr::V4(own.v4) || ip.destination == IpAddr::V6(own.v6));
+            let guests = [own, station(2)].map(|one| [IpAddr::V4(one.v4), IpAddr::V6(one.v6)]);
+            prop_assert!(!guests.concat().contains(&ip.source) && is_outside(ip.source));
+            prop_assert_eq!(sent.ip().map(|ip| (ip.source, ip.destination)), Some((ip.source, ip.destination)));
+        }
+        prop_assert!(lab.received(2).is_empty());
     }
 }

@@ -136,6 +136,7 @@ impl Link {
                 peer: IpAddr::V4(Ipv4Addr::new(192, 0, high, low)),
                 port: Some(HTTP),
                 icmp_type: None,
+                outside: false,
             },
             since_s: 0,
         };

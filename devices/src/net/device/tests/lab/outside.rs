@@ -120,5 +120,6 @@ pub(in crate::net::device::tests) fn settings() -> Settings {
         gateway: None,
         gateway_v6: None,
         gateway_mac: None,
+        resolvers: Vec::new(),
     }
 }
