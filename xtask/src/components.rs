@@ -24,6 +24,10 @@ const COMPONENTS: &[Component] = &[
         package: "e2fsprogs",
     },
     Component {
+        program: "nft",
+        package: "nftables",
+    },
+    Component {
         program: "dpkg-deb",
         package: "dpkg",
     },

@@ -10,6 +10,7 @@ mod echo;
 mod enclave;
 mod exchange;
 mod hashes;
+mod network;
 mod rate;
 mod rig;
 mod signatures;
@@ -46,6 +47,8 @@ enum Suite {
     Card,
     /// The enclave's machine: its start, a decision, its size.
     Enclave,
+    /// Two real guests and their network.
+    Network,
 }
 
 fn main() -> Result<()> {
@@ -54,6 +57,7 @@ fn main() -> Result<()> {
         Suite::Memory => memory(&arguments.case)?,
         Suite::Card => card::run(&arguments.case)?,
         Suite::Enclave => enclave::run(&arguments.case)?,
+        Suite::Network => network::run(&arguments.case)?,
     };
     for outcome in &outcomes {
         print!("{outcome}");
