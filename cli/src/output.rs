@@ -1,11 +1,7 @@
 //! What a person, or with `--json` a program, gets to see.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "a command line tool prints its results"
-)]
-
-use std::io::{self, Write};
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -26,9 +22,9 @@ impl Output {
     /// Prints one result: the value for programs, the sentence for people.
     pub(crate) fn result(self, value: &Value, sentence: &str) {
         if self.json {
-            println!("{value}");
+            print(format_args!("{value}"));
         } else {
-            println!("{}", printable(sentence));
+            print(format_args!("{}", printable(sentence)));
         }
     }
 
@@ -71,7 +67,7 @@ impl Output {
 
     fn lines(self, rows: &Value, columns: &[&str], cells: Vec<Vec<String>>) {
         if self.json {
-            println!("{rows}");
+            print(format_args!("{rows}"));
             return;
         }
         let mut lines = vec![
@@ -95,7 +91,8 @@ impl Output {
                 .iter()
                 .zip(&widths)
                 .map(|(cell, width)| format!("{cell:width$}"));
-            println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+            let line = cells.collect::<Vec<_>>().join("  ");
+            print(format_args!("{}", line.trim_end()));
         }
     }
 
@@ -103,10 +100,22 @@ impl Output {
     pub(crate) fn failure(self, error: &anyhow::Error) -> ExitCode {
         let message = failure::message(error);
         if self.json {
-            println!("{}", json!({ "ok": false, "error": message }));
+            print(format_args!("{}", json!({ "ok": false, "error": message })));
         }
         eprintln!("bartizan: {}", printable(&message));
         failure::code(error)
+    }
+}
+
+/// A line to whoever reads. Who has left, as `head` does, needs no more of it, and what was done was done; what could not be written for
+/// any other reason would be taken for all.
+fn print(line: fmt::Arguments<'_>) {
+    match writeln!(io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("bartizan: the result cannot be written: {error}");
+            std::process::exit(1);
+        }
+        _ => {}
     }
 }
 

@@ -39,7 +39,7 @@ use machine::Machine;
 use status::Status;
 
 /// The pause before the machine is started again: the first, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 /// A machine that ran for so long had started well.
 const WELL: Duration = Duration::from_secs(60);
 

@@ -203,3 +203,41 @@ fn a_watch_ends_quietly_once_nobody_reads() {
     drop(show);
     serving.join().unwrap();
 }
+
+/// `bartizan flow list web | true`; and into a file for which there is no room.
+#[test]
+fn a_list_that_nobody_reads_is_no_failure_and_one_that_cannot_be_written_is() {
+    let installed = Installed::new();
+    installed.certify_operator();
+    let socket = installed.path("card.sock");
+    let list = |stdout: Stdio| {
+        let flows = piece(FlowsSeen::Flows(vec![flow(1)]));
+        let serving = card_that_shows(&socket, vec![flows, ended(FlowsEnd::Complete, 1)]);
+        let child = Command::new(installed.path("bartizan"))
+            .args(["flow", "list", "web", "--card"])
+            .arg(&socket)
+            .env("BARTIZAN_OPERATOR", installed.path("operator"))
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        serving.join().unwrap();
+        (
+            child.status.code(),
+            String::from_utf8(child.stderr).unwrap(),
+        )
+    };
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let (code, said) = list(writer.into());
+    assert_eq!(
+        (code, said.contains("panicked")),
+        (Some(0), false),
+        "{said}"
+    );
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let (code, said) = list(full.into());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("cannot be written"), "{said}");
+}
