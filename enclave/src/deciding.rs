@@ -294,6 +294,7 @@ impl Decider {
     ///
     /// It is not believed: no address has a name by it.
     pub fn learn(&mut self, resolved: &Resolved, now: Instant) -> Result<Noted, NotBelieved> {
+        let guests = self.of_guests(resolved);
         let guest = self.guests.get_mut(&resolved.guest);
         let (names, compiled) = guest
             .and_then(WatchedGuest::learning)
@@ -301,8 +302,22 @@ impl Decider {
         Ok(Noted {
             number: resolved.number,
             guest: resolved.guest,
-            anew: names.learn(resolved, compiled, now)?,
+            anew: names.learn(resolved, &guests, compiled, now)?,
         })
+    }
+
+    /// Which of an answer's addresses are guests', or may have been when it came.
+    fn of_guests(&self, resolved: &Resolved) -> Vec<IpAddr> {
+        let asker = self.guests.get(&resolved.guest);
+        let Some(network) = asker.and_then(WatchedGuest::network) else {
+            return resolved.addresses.clone();
+        };
+        let addresses = resolved.addresses.iter().copied();
+        let theirs = addresses.filter(|address| {
+            resolved.guests.contains(address)
+                || guest_at(&self.guests, &network.segment, *address).is_some()
+        });
+        theirs.collect()
     }
 
     /// Whose DNS answers each guest that has a network is believed; of more than there may be the first.

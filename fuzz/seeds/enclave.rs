@@ -176,6 +176,7 @@ fn flows() -> Vec<Seed> {
         addresses: vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2))],
         ttl_s: 300,
         since_s: 0,
+        guests: vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2))],
     });
     let resolvers = ToDevices::Resolvers(Resolvers {
         guest: GUEST,

@@ -14,7 +14,7 @@ use bartizan_local::attachment::DeviceKind;
 use super::dismissals::Dismissals;
 use crate::decisions::Decisions;
 use crate::link::Link;
-use crate::net::{self, InterfaceError};
+use crate::net::{self, Fabric, InterfaceError};
 use crate::vsock::{Services, ServicesError};
 
 /// The first context id that a guest may have (virtio 1.2 section 5.10.4).
@@ -27,6 +27,7 @@ pub(super) struct Admissions {
     /// What is not admitted any more and still ends.
     pub(super) dismissals: Dismissals,
     decisions: Arc<Decisions>,
+    fabric: Arc<Fabric>,
 }
 
 /// Which of the daemon's links it is, in the order in which they were accepted.
@@ -93,13 +94,20 @@ pub(super) enum AdmissionError {
     Superseded,
 }
 
+impl Told {
+    fn networks(&self) -> impl Iterator<Item = &Interface> {
+        self.by_cid.values().filter_map(|one| one.network.as_ref())
+    }
+}
+
 impl Admissions {
-    pub(super) fn new(limit: usize, decisions: Arc<Decisions>) -> Self {
+    pub(super) fn new(limit: usize, decisions: Arc<Decisions>, fabric: Arc<Fabric>) -> Self {
         Self {
             limit,
             told: Mutex::default(),
             dismissals: Dismissals::default(),
             decisions,
+            fabric,
         }
     }
 
@@ -162,6 +170,7 @@ impl Admissions {
             None => {}
         }
         by_cid.insert(*cid, admitted);
+        self.fabric.expect(told.networks());
         if let Some(interface) = network {
             self.decisions.admit(interface.guest);
         }
@@ -183,8 +192,8 @@ impl Admissions {
             }
             stays
         });
-        let networks = told.by_cid.values().filter_map(|one| one.network.as_ref());
-        let guests: Vec<_> = networks.map(|network| network.guest).collect();
+        self.fabric.expect(told.networks());
+        let guests: Vec<_> = told.networks().map(|network| network.guest).collect();
         drop(told);
         self.decisions.retain(&guests);
         Ok(())
@@ -257,7 +266,7 @@ mod tests {
     const LINK: LinkNumber = LinkNumber(1);
 
     fn admissions_of(limit: usize) -> Admissions {
-        Admissions::new(limit, Decisions::new())
+        Admissions::new(limit, Decisions::new(), Arc::default())
     }
 
     fn admission(byte: u8, cid: u32) -> Admission {

@@ -65,7 +65,7 @@ pub fn serve(
     fabric: Arc<Fabric>,
 ) -> std::io::Result<std::convert::Infallible> {
     let devices = Arc::new(Devices {
-        admissions: Admissions::new(MAX_DEVICES, Arc::clone(decisions)),
+        admissions: Admissions::new(MAX_DEVICES, Arc::clone(decisions), Arc::clone(&fabric)),
         // Each may have two.
         roster: Roster::new(2 * MAX_DEVICES),
         limits: config.limits(),

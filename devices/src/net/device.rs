@@ -12,6 +12,7 @@ use rustix::event::{Timespec, epoll};
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 
 use super::deliver::{DeliverError, deliver};
+use super::dns::Changed;
 use super::fabric::{Plug, Station, Stations};
 use super::flow::{Flows, Limits, Numbers};
 use super::frame::Mac;
@@ -116,6 +117,10 @@ impl Directory for Neighbours {
                 mac
             }
         }
+    }
+
+    fn is_guests(&self, address: IpAddr) -> bool {
+        self.stations.is_guests(address)
     }
 }
 
@@ -285,7 +290,7 @@ impl Core {
             self.port.flows.fall_back(fallback);
         }
         for verdict in &mail.verdicts {
-            for (way, packet) in self.port.settle(verdict, now) {
+            for (way, packet) in self.port.settle(verdict, self.plug.segment(), now) {
                 match way {
                     Direction::Egress => self.onward.add(packet),
                     Direction::Ingress => self.ready.push_back(packet),
@@ -303,6 +308,7 @@ impl Core {
                     .is_some_and(|ip| changed.contains(ip.source))
             };
             self.ready.retain(|packet| !is_of(packet));
+            self.onward.forget(&changed);
             self.plug.station().era.end();
         }
         self.ready.extend(answers);
@@ -382,7 +388,10 @@ impl Core {
         loop {
             let allowed = match self.ready.pop_front() {
                 Some(packet) => Ok(Some(packet)),
-                None => self.port.receive(self.arrived.pop_front()?, now),
+                None => {
+                    let arrived = self.arrived.pop_front()?;
+                    self.port.receive(arrived, self.plug.segment(), now)
+                }
             };
             let fitted = allowed
                 .and_then(|packet| Ok(packet.map(|packet| packet.fit(features)).transpose()?));
@@ -420,6 +429,17 @@ impl Onward {
         match self.0.iter_mut().find(|(mac, _)| *mac == to) {
             Some((_, packets)) => packets.push(packet),
             None => self.0.push((to, vec![packet])),
+        }
+    }
+
+    /// Lets go of what goes to these.
+    fn forget(&mut self, peers: &Changed) {
+        let is_to = |packet: &Packet| {
+            let ip = packet.frame.ip();
+            ip.is_some_and(|ip| peers.contains(ip.destination))
+        };
+        for (_, packets) in &mut self.0 {
+            packets.retain(|packet| !is_to(packet));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Who is on which segment.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{
     Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -14,6 +14,7 @@ use super::frame::Mac;
 use super::guard;
 use super::inbox::Inbox;
 use super::packet::Packet;
+use super::port::Directory;
 use super::uplink::{self, Era, Uplink};
 
 /// How long a device waits for one of its addresses whose end is under way: a former boot's, as a rule.
@@ -23,6 +24,8 @@ const HANDOVER: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Fabric {
     segments: Mutex<HashMap<String, Arc<Segment>>>,
+    /// By segment, the addresses of all guests that may have devices there.
+    expected: Mutex<HashMap<String, Arc<HashSet<IpAddr>>>>,
     /// By segment, whether there is a guest on it or not.
     uplinks: HashMap<String, Arc<Uplink>>,
     /// A station left its segment.
@@ -41,6 +44,8 @@ pub struct Stations {
     by_mac: HashMap<Mac, Arc<Station>>,
     /// Of each address: whose it is.
     by_address: HashMap<IpAddr, Mac>,
+    /// Those of guests that may have devices here, whether they do just then or not.
+    expected: Arc<HashSet<IpAddr>>,
     uplink: Option<Arc<Uplink>>,
 }
 
@@ -88,6 +93,25 @@ impl Fabric {
         }
     }
 
+    /// From now on these may have devices, and nobody else: nobody outside has an address of theirs.
+    ///
+    /// Known attack: somebody outside takes a guest's address while that guest has no device, and is known by it.
+    pub fn expect<'i>(&self, interfaces: impl Iterator<Item = &'i Interface>) {
+        let mut by_segment = HashMap::<String, HashSet<IpAddr>>::new();
+        for interface in interfaces {
+            let expected = by_segment.entry(interface.segment.clone()).or_default();
+            expected.extend(addresses(interface));
+        }
+        let by_segment = by_segment.into_iter();
+        let expected = by_segment.map(|(segment, addresses)| (segment, Arc::new(addresses)));
+        let segments = self.segments();
+        let mut known = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = expected.collect();
+        for (name, segment) in segments.iter() {
+            segment.expect(known.get(name).cloned().unwrap_or_default());
+        }
+    }
+
     /// Who is on a segment now.
     #[must_use]
     pub fn stations(&self, segment: &str) -> Arc<Stations> {
@@ -112,7 +136,11 @@ impl Fabric {
         let mut added = None;
         let is_taken = |segments: &mut HashMap<String, Arc<Segment>>| {
             let segment = segments.entry(name.clone());
-            let segment = segment.or_insert_with(|| Segment::with(uplink.cloned()));
+            let segment = segment.or_insert_with(|| {
+                let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+                let expected = expected.get(&name).cloned().unwrap_or_default();
+                Segment::with(uplink.cloned(), expected)
+            });
             added = segment.add(&station).then(|| Arc::clone(segment));
             added.is_none()
         };
@@ -172,12 +200,17 @@ impl Drop for Plug {
 }
 
 impl Segment {
-    fn with(uplink: Option<Arc<Uplink>>) -> Arc<Self> {
+    fn with(uplink: Option<Arc<Uplink>>, expected: Arc<HashSet<IpAddr>>) -> Arc<Self> {
         let stations = Stations {
             uplink,
+            expected,
             ..Stations::default()
         };
         Arc::new(Self(RwLock::new(Arc::new(stations))))
+    }
+
+    fn expect(&self, expected: Arc<HashSet<IpAddr>>) {
+        Arc::make_mut(&mut self.write()).expected = expected;
     }
 
     /// Puts packets for outside where its uplink takes them; returns how many there was no room for.
@@ -239,12 +272,25 @@ impl Segment {
     }
 }
 
+impl Directory for Segment {
+    fn whose(&self, address: IpAddr) -> Option<Mac> {
+        self.read().whose(address)
+    }
+
+    fn is_guests(&self, address: IpAddr) -> bool {
+        self.read().is_guests(address)
+    }
+}
+
 impl Stations {
-    /// Whose an IP address is: of what is outside, where there is an uplink, each that is no station's.
+    /// Whose an IP address is: of what is outside, where there is an uplink, each that is no guest's.
     #[must_use]
     pub fn whose(&self, address: IpAddr) -> Option<Mac> {
         let station = self.station_at(address);
-        let is_outside = || self.uplink.is_some() && uplink::is_outside(address);
+        let is_outside = || {
+            let may_be = self.uplink.is_some() && uplink::is_outside(address);
+            may_be && !self.expected.contains(&address)
+        };
         station.or_else(|| is_outside().then_some(uplink::GATE))
     }
 
@@ -252,6 +298,12 @@ impl Stations {
     #[must_use]
     pub fn station_at(&self, address: IpAddr) -> Option<Mac> {
         self.by_address.get(&address).copied()
+    }
+
+    /// Whether that IP address is a guest's, whether it has a device just then or not.
+    #[must_use]
+    pub fn is_guests(&self, address: IpAddr) -> bool {
+        self.by_address.contains_key(&address) || self.expected.contains(&address)
     }
 
     /// The guest that has that Ethernet address.

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use bartizan_local::admission::Interface;
 
 use super::frame::Mac;
+use super::uplink::GATE;
 
 /// Least MTU in bytes: what IPv6 needs (RFC 8200 section 5).
 const LEAST_MTU: u16 = 1280;
@@ -12,8 +13,8 @@ const LEAST_MTU: u16 = 1280;
 /// A device cannot be so.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum InterfaceError {
-    /// Its MAC is of no one station.
-    #[error("its MAC is not that of one station")]
+    /// Its MAC is of no one station, or of what is outside of the host.
+    #[error("its MAC is not that of one guest")]
     Mac,
     /// Its segment has no name.
     #[error("its segment's name is not 1 to 63 of a-z, 0-9, `-`")]
@@ -29,7 +30,8 @@ pub enum InterfaceError {
 /// Looks at a device that is to be admitted.
 pub fn check(interface: &Interface) -> Result<(), InterfaceError> {
     let mac = Mac(interface.mac);
-    if mac.is_group() || mac == Mac::default() {
+    // What guests take for the station that is outside is no guest, with an uplink or without.
+    if mac.is_group() || mac == Mac::default() || mac == GATE {
         return Err(InterfaceError::Mac);
     }
     if !is_segment(&interface.segment) {

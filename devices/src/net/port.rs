@@ -20,6 +20,9 @@ use super::uplink::OutsideError;
 pub trait Directory {
     /// Whose an IP address is.
     fn whose(&self, address: IpAddr) -> Option<Mac>;
+
+    /// Whether an IP address is a guest's, whether it has a device just then or not.
+    fn is_guests(&self, address: IpAddr) -> bool;
 }
 
 /// A guest's port.
@@ -158,7 +161,12 @@ impl Port {
     }
 
     /// Takes a packet for the guest; returns it where it may have it now.
-    pub fn receive(&mut self, packet: Packet, now: Instant) -> Result<Option<Packet>, Refusal> {
+    pub fn receive(
+        &mut self,
+        packet: Packet,
+        segment: &impl Directory,
+        now: Instant,
+    ) -> Result<Option<Packet>, Refusal> {
         if self.is_isolated {
             return Err(Refusal::Isolated);
         }
@@ -171,14 +179,19 @@ impl Port {
         Ok(match self.flows.judge(packet, Direction::Ingress, now)? {
             Judged::Pass(packet) => {
                 let is_available = self.flows.is_available();
-                self.names.received(packet, is_available, now)?
+                self.names.received(packet, is_available, segment, now)?
             }
             Judged::Held => None,
         })
     }
 
     /// Takes a verdict; returns what it lets pass, each with its way.
-    pub fn settle(&mut self, verdict: &Verdict, now: Instant) -> Vec<(Direction, Packet)> {
+    pub fn settle(
+        &mut self,
+        verdict: &Verdict,
+        segment: &impl Directory,
+        now: Instant,
+    ) -> Vec<(Direction, Packet)> {
         if verdict.guest != self.interface.guest {
             return Vec::new();
         }
@@ -194,7 +207,7 @@ impl Port {
                 }
                 Direction::Ingress => {
                     let is_available = self.flows.is_available();
-                    self.names.received(packet, is_available, now)
+                    self.names.received(packet, is_available, segment, now)
                 }
             };
             let passes = passes.inspect_err(|error| {

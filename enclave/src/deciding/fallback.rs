@@ -59,6 +59,14 @@ struct Search<'s> {
     left: usize,
 }
 
+/// What flows are looked for.
+#[derive(Clone, Copy)]
+struct Wanted {
+    direction: Direction,
+    protocol: u8,
+    outside: bool,
+}
+
 /// Addresses of one family, from the first to the last.
 #[derive(Clone, Copy)]
 struct Span {
@@ -68,7 +76,7 @@ struct Span {
 }
 
 /// What a protocol tells flows apart by.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy)]
 enum Number {
     Port(u16),
     IcmpType(u8),
@@ -116,8 +124,23 @@ impl Search<'_> {
         }
     }
 
+    /// Who is outside is looked for by himself where it matters who it is.
     fn span(&mut self, direction: Direction, protocol: u8, span: Span, network: &Network) {
-        let numbers = numbers(protocol, network);
+        let mut wanted = Wanted {
+            direction,
+            protocol,
+            outside: false,
+        };
+        if self.look(wanted, span, network) == Some(true) {
+            wanted.outside = true;
+            self.look(wanted, span, network);
+        }
+    }
+
+    /// Returns whether it matters who is outside; none where it was enough.
+    fn look(&mut self, wanted: Wanted, span: Span, network: &Network) -> Option<bool> {
+        let numbers = numbers(wanted.protocol, network);
+        let mut matters = false;
         let mut address = Some(span.first);
         while let Some(first) = address.filter(|first| *first <= span.last) {
             // How far everything that is found there holds.
@@ -125,27 +148,20 @@ impl Search<'_> {
             for (start, end) in &numbers {
                 let mut number = Some(*start);
                 while let Some(present) = number.filter(|present| present.is_within(end)) {
-                    let Some(peer) = span.address(first) else {
-                        return;
-                    };
-                    let flow = present.of(direction, protocol, peer);
-                    let Some(widths) = self.decide_either(&flow) else {
-                        return;
-                    };
-                    let lasts = widths.iter().filter_map(|width| width.peers.map(last_of));
-                    last = lasts.fold(last, u128::min);
-                    number = widths
-                        .iter()
-                        .filter_map(|width| present.beyond(width))
-                        .min();
+                    let flow = present.of(wanted, span.address(first)?);
+                    let width = self.decide(&flow)?;
+                    matters |= width.outside.is_some();
+                    last = last.min(width.peers.map_or(last, last_of));
+                    number = present.beyond(&width);
                 }
             }
-            address = match last == first {
+            address = match last == first && !wanted.outside {
                 // Likely not the only one of its network where it matters which guest has an address.
                 true => self.next_known(span, first),
                 false => last.checked_add(1),
             };
         }
+        Some(matters)
     }
 
     /// Where to look after one address: nobody is known at its neighbours up to the next guest's, or to the end of its network.
@@ -159,19 +175,6 @@ impl Search<'_> {
         let known = known.filter(|(is_v4, known)| *is_v4 == span.is_v4 && *known > one);
         let beyond = end.checked_add(1).into_iter();
         known.map(|(_, known)| known).chain(beyond).min()
-    }
-
-    /// Decides on a flow, and on the same one with somebody outside where that matters; none where it was enough.
-    fn decide_either(&mut self, flow: &Flow) -> Option<Vec<Width>> {
-        let mut widths = vec![self.decide(flow)?];
-        if widths.iter().any(|width| width.outside.is_some()) {
-            let outside = Flow {
-                outside: true,
-                ..*flow
-            };
-            widths.push(self.decide(&outside)?);
-        }
-        Some(widths)
     }
 
     /// Decides on a flow; none where it was enough.
@@ -236,19 +239,19 @@ impl Span {
 }
 
 impl Number {
-    const fn of(self, direction: Direction, protocol: u8, peer: IpAddr) -> Flow {
+    const fn of(self, wanted: Wanted, peer: IpAddr) -> Flow {
         let (port, icmp_type) = match self {
             Self::Port(port) => (Some(port), None),
             Self::IcmpType(kind) => (None, Some(kind)),
             Self::Nothing => (None, None),
         };
         Flow {
-            direction,
-            protocol,
+            direction: wanted.direction,
+            protocol: wanted.protocol,
             peer,
             port,
             icmp_type,
-            outside: false,
+            outside: wanted.outside,
         }
     }
 

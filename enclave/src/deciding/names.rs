@@ -10,6 +10,9 @@
 //! A flow is decided by the names that its other end has had since it began: a name that ends while a connection goes on does not end it,
 //! and no other begins by it.
 //!
+//! Known attack: a guest ends, and somebody outside takes its address with the name that was the guest's. Of each name it is known whether
+//! a guest had the address when that was learnt.
+//!
 //! Known attack: whoever has a domain answers with addresses without end, so that other names are forgotten. What no rule is about goes
 //! first, and among the rest those whose class has the most.
 
@@ -48,6 +51,8 @@ struct Known {
     /// Who said so last.
     resolver: IpAddr,
     class: Option<NameClass>,
+    /// Whether the address was a guest's then, or may have been.
+    of_guest: bool,
 }
 
 /// The names by which a flow is decided.
@@ -76,10 +81,12 @@ pub enum NotBelieved {
 }
 
 impl Names {
-    /// Takes what an answer says. Returns whether what was decided of its addresses may be otherwise now.
+    /// Takes what an answer says, of whose addresses these are guests'. Returns whether what was decided of its addresses may be otherwise
+    /// now.
     pub(super) fn learn(
         &mut self,
         resolved: &Resolved,
+        guests: &[IpAddr],
         compiled: &Compiled,
         now: Instant,
     ) -> Result<bool, NotBelieved> {
@@ -100,15 +107,17 @@ impl Names {
         let Some(until) = until.filter(|until| now < *until + PAST) else {
             return Ok(false);
         };
-        let known = Known {
-            until,
-            resolver: resolved.resolver,
-            class: compiled.name_class(&name),
-        };
+        let class = compiled.name_class(&name);
         let mut anew = false;
         for address in &resolved.addresses {
+            let known = Known {
+                until,
+                resolver: resolved.resolver,
+                class,
+                of_guest: guests.contains(address),
+            };
             let was_known = self.add(*address, &name, known, now);
-            anew |= known.class.is_some() && !was_known;
+            anew |= class.is_some() && !was_known;
         }
         Ok(anew)
     }
@@ -120,7 +129,8 @@ impl Names {
             .get_mut(&address)
             .and_then(|of| of.get_mut(name))
         {
-            let was_known = now < former.until;
+            let was_known = now < former.until && former.of_guest == known.of_guest;
+            former.of_guest = known.of_guest;
             former.until = former.until.max(known.until);
             former.resolver = known.resolver;
             return was_known;
@@ -141,6 +151,12 @@ impl Names {
         for (name, known) in self.by_address.values_mut().flatten() {
             known.class = compiled.name_class(name);
         }
+    }
+
+    /// Whether an address has a name that was learnt while a guest had it.
+    pub(super) fn are_guests(&self, address: IpAddr) -> bool {
+        let mut of = self.by_address.get(&address).into_iter().flatten();
+        of.any(|(_, known)| known.of_guest)
     }
 
     /// The names that the rules tell apart, of those that an address has had for so long.

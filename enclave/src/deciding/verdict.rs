@@ -158,32 +158,38 @@ impl<'g> Peers<'g> {
         let segment = self.network.map(|network| network.segment.as_str());
         let is_guests =
             segment.is_some_and(|segment| guest_at(self.guests, segment, flow.peer).is_some());
-        if flow.outside && is_guests {
+        if flow.outside && (is_guests || self.names.are_guests(flow.peer)) {
             return NamesOf::unknown();
         }
         self.names.of(flow.peer, since, now)
     }
 
-    /// The addresses around one of which the same is known, the first and the last: of those of the segment each by itself, of others that
-    /// nobody there has them, and that no rule is about their names.
-    fn alike(&self, address: IpAddr) -> (IpAddr, IpAddr) {
+    /// The addresses around the other end's of which the same is known, the first and the last: of those of the segment each by itself, of
+    /// others that nobody there has them, and that no rule is about their names. Outside, in the network of the segment too.
+    fn alike(&self, flow: &Flow) -> (IpAddr, IpAddr) {
+        let address = flow.peer;
         let alone = (address, address);
         let Some(network) = self.network else {
             return alone;
         };
-        if network.near(address).is_some() {
-            return alone;
-        }
-        let (mut first, mut last): (IpAddr, IpAddr) = match address {
+        let near = network.near(address);
+        let all: (IpAddr, IpAddr) = match address {
             IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into()),
             IpAddr::V6(_) => (
                 Ipv6Addr::UNSPECIFIED.into(),
                 IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)),
             ),
         };
+        let (mut first, mut last) = match near {
+            Some(near) if flow.outside => near,
+            Some(_) => return alone,
+            None => all,
+        };
         let whose = self.addresses().chain(self.names.addresses());
         let whose = whose.map(|one| (one, one));
-        for (from, to) in whose.chain(network.networks()) {
+        // Within its own network it is looked at for the addresses of that.
+        let others = network.networks().filter(|other| Some(*other) != near);
+        for (from, to) in whose.chain(others) {
             if from.is_ipv4() != address.is_ipv4() {
                 continue;
             }
@@ -202,7 +208,7 @@ impl<'g> Peers<'g> {
 
 /// The flows of which the same is decided; this one alone where that cannot be told.
 fn width(flow: &Flow, request: &Request<'_>, depended: &[Depended], peers: &Peers<'_>) -> Width {
-    let Some(width) = FlowWidth::of_alike(request, depended, peers.alike(flow.peer)) else {
+    let Some(width) = FlowWidth::of_alike(request, depended, peers.alike(flow)) else {
         return exactly(flow);
     };
     let peers = match width.peers {

@@ -33,6 +33,7 @@ use bartizan_local::flow::{Direction, Guest, MAX_RESOLVERS, Noted, Resolved, Res
 use super::flow::Numbers;
 use super::frame::{Ip, Transport};
 use super::packet::Packet;
+use super::port::Directory;
 use super::uplink;
 use held::{Held, Waiting};
 pub use message::{Answer, DnsError, Query};
@@ -123,6 +124,7 @@ impl Names {
         &mut self,
         packet: Packet,
         is_available: bool,
+        segment: &impl Directory,
         now: Instant,
     ) -> Result<Option<Packet>, NamesError> {
         let Some((resolver, answer)) = self.matched(&packet, now) else {
@@ -134,7 +136,10 @@ impl Names {
         if !is_available {
             return Err(NamesError::Unavailable);
         }
+        let addresses = answer.addresses.iter().copied();
+        let guests = addresses.filter(|address| segment.is_guests(*address));
         let resolved = Resolved {
+            guests: guests.collect(),
             number: self.numbers.next(),
             guest: self.guest,
             resolver,

@@ -11,10 +11,15 @@ const METADATA_V4: [Ipv4Addr; 3] = [
     Ipv4Addr::new(100, 100, 100, 200),
     Ipv4Addr::new(192, 0, 0, 192),
 ];
-/// Likewise: AWS, Google Cloud.
-const METADATA_V6: [Ipv6Addr; 2] = [
+/// Likewise: AWS, Google Cloud, Oracle Cloud, Alibaba Cloud, Linode, Scaleway, OpenStack.
+const METADATA_V6: [Ipv6Addr; 7] = [
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
     Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+    Ipv6Addr::new(0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200),
+    Ipv6Addr::new(0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1),
+    Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
+    Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
 ];
 
 /// Whether somebody outside may have that address: it is of one host, and of no host's own.
@@ -28,6 +33,8 @@ pub fn is_outside(address: IpAddr) -> bool {
                 && !address.is_multicast()
                 && address.to_ipv4_mapped().is_none()
                 && !METADATA_V6.contains(&address)
+                // What translators of one network take for which address (RFC 8215) is theirs to say.
+                && address.segments().get(..3) != Some(&[0x64, 0xff9b, 1])
                 && translated(address).is_none_or(is_outside_v4)
         }
     }
@@ -39,15 +46,16 @@ fn is_outside_v4(address: Ipv4Addr) -> bool {
     !is_none && !METADATA_V4.contains(&address)
 }
 
-/// The address of IPv4 that a translator outside would take that one for, by the prefix that all translators may have (RFC 6052 section
-/// 2.1), or one that is for translators of the same network (RFC 8215), of 96 bits.
+/// The address of IPv4 that somebody outside would take that one for: a translator, by the prefix that all may have (RFC 6052 section
+/// 2.1), or a relay of 6to4 (RFC 3056 section 2).
 fn translated(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let bits = address.to_bits();
-    let [first, second, third, ..] = address.segments();
-    let is_translated =
-        bits >> 32 == 0x0064_ff9b << 64 || [first, second, third] == [0x64, 0xff9b, 1];
-    let low = u32::try_from(bits & u128::from(u32::MAX)).ok()?;
-    is_translated.then(|| Ipv4Addr::from_bits(low))
+    match address.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+            let bits = u32::from(high) << 16 | u32::from(low);
+            Some(Ipv4Addr::from_bits(bits))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -75,6 +83,14 @@ mod tests {
             "64:ff9b::169.254.169.254",
             "64:ff9b::127.0.0.1",
             "64:ff9b:1::168.63.129.16",
+            "64:ff9b:1:a9fe:a9:fe00:101:101",
+            "64:ff9b:1::192.0.2.1",
+            "2002:a9fe:a9fe::1",
+            "fd00:c1::a9fe:a9fe",
+            "fd00:100::100:200",
+            "fd00:a9fe:a9fe::1",
+            "fd00:42::42",
+            "fe80::a9fe:a9fe",
         ] {
             assert!(!is_outside(address.parse().unwrap()), "{address}");
         }
@@ -87,6 +103,7 @@ mod tests {
             "fd00:ec2::253",
             "64:ff9b::192.0.2.1",
             "64:ff9b:2::169.254.169.254",
+            "2002:c000:201::1",
         ] {
             assert!(is_outside(address.parse().unwrap()), "{address}");
         }

@@ -21,12 +21,12 @@ pub(super) fn check_arrived(stations: &Stations, frame: &Frame) -> Result<(), Sp
     }
 }
 
-fn is_station(stations: &Stations, address: impl Into<IpAddr>) -> bool {
-    stations.station_at(address.into()).is_some()
+fn is_guests(stations: &Stations, address: impl Into<IpAddr>) -> bool {
+    stations.is_guests(address.into())
 }
 
 fn check_arp(stations: &Stations, frame: &Frame, arp: &Arp) -> Result<(), Spoof> {
-    let is_own = arp.sender == frame.source && !is_station(stations, arp.sender_ip);
+    let is_own = arp.sender == frame.source && !is_guests(stations, arp.sender_ip);
     if is_own { Ok(()) } else { Err(Spoof::Arp) }
 }
 
@@ -44,7 +44,7 @@ fn check_ip(stations: &Stations, frame: &Frame, ip: &Ip) -> Result<(), Spoof> {
         }
         _ => {}
     }
-    if is_outside(ip.source) && !is_station(stations, ip.source) {
+    if is_outside(ip.source) && !is_guests(stations, ip.source) {
         Ok(())
     } else {
         Err(Spoof::Address)
@@ -57,7 +57,7 @@ fn check_neighbour(
     ip: &Ip,
     message: &Neighbour,
 ) -> Result<(), Spoof> {
-    let is_from = !is_station(stations, ip.source);
+    let is_from = !is_guests(stations, ip.source);
     let is_station_own = message.station.is_none_or(|told| told == frame.source);
     let is_near = is_from && is_station_own && ip.hops == NO_HOP;
     match message.kind {
@@ -68,7 +68,7 @@ fn check_neighbour(
             if is_near
                 && message
                     .target
-                    .is_some_and(|told| !is_station(stations, told)) =>
+                    .is_some_and(|told| !is_guests(stations, told)) =>
         {
             Ok(())
         }

@@ -114,6 +114,17 @@ pub(super) fn is_peer_outside(frame: &Frame, way: Direction) -> bool {
     peer == GATE
 }
 
+/// Whether that is the address of all hosts of the guest's network, or of the network itself (RFC 919, RFC 3021).
+fn is_broadcast(interface: &Interface, address: IpAddr) -> bool {
+    let (Some(own), IpAddr::V4(address)) = (interface.ipv4, address) else {
+        return false;
+    };
+    let (mask, address) = (mask(own.prefix), address.to_bits());
+    let is_near = own.address.to_bits() & mask == address & mask;
+    let host = address & !mask;
+    own.prefix < 31 && is_near && (host == 0 || host == !mask)
+}
+
 /// Where a guest's packet to that address goes first.
 fn next_hop(interface: &Interface, settings: &Settings, to: IpAddr) -> Option<IpAddr> {
     match to {

@@ -83,6 +83,21 @@ struct Known {
     since: Instant,
 }
 
+impl Known {
+    fn holds(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) < KNOWN
+    }
+}
+
+/// Packets that have waited in vain.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Lost {
+    /// Nobody has answered.
+    pub(super) unanswered: u64,
+    /// What let them pass does not hold any more.
+    pub(super) overtaken: u64,
+}
+
 impl Default for Neighbours {
     fn default() -> Self {
         Self {
@@ -115,7 +130,7 @@ impl Neighbours {
         let entry = entry.ok_or(OutsideError::NoNeighbour)?;
         // Who uses it now may be asked back; who did before may be gone.
         entry.asker = asker;
-        if let Some(known) = entry.known {
+        if let Some(known) = entry.known.filter(|known| known.holds(now)) {
             let is_old = now.saturating_duration_since(known.since) >= FRESH;
             if is_old && entry.asked.is_none() {
                 entry.asked = Some((1, now));
@@ -123,6 +138,7 @@ impl Neighbours {
             }
             return Ok(Next::To(known.mac, packet));
         }
+        entry.known = None;
         // Known attack: a guest's packets take all places for the gateway's answer.
         let (size, sender) = (packet.packet.bytes.len(), packet.sender());
         let theirs = entry.waiting.iter().filter(|one| one.sender() == sender);
@@ -154,17 +170,27 @@ impl Neighbours {
         waited
     }
 
-    /// Asks again, and lets go of what nobody answers for. Returns how many packets have waited in vain.
-    pub(super) fn expire(&mut self, now: Instant, questions: &mut Vec<Asked>) -> u64 {
+    /// Asks again, and lets go of what nobody answers for, and of what may not leave any more. Returns how many packets have waited in
+    /// vain.
+    pub(super) fn expire(&mut self, now: Instant, questions: &mut Vec<Asked>) -> Lost {
         let is_due = |at: Instant| now.saturating_duration_since(at) >= BETWEEN;
+        let mut lost = Lost::default();
         if !self.swept.is_none_or(is_due) {
-            return 0;
+            return lost;
         }
         self.swept = Some(now);
         let mut over = Vec::new();
         for (address, entry) in &mut self.entries {
-            let since = entry.known.map(|known| known.since);
-            let is_known = since.is_some_and(|at| now.saturating_duration_since(at) < KNOWN);
+            let is_known = entry.known.is_some_and(|known| known.holds(now));
+            for overtaken in entry.waiting.extract_if(.., |one| !one.is_present()) {
+                let size = overtaken.packet.bytes.len();
+                self.bytes.give_back(overtaken.sender(), size);
+                lost.overtaken += 1;
+            }
+            if !is_known && entry.waiting.is_empty() {
+                over.push(*address);
+                continue;
+            }
             match &mut entry.asked {
                 Some((count, at)) if is_due(*at) && *count < QUESTIONS => {
                     (*count, *at) = (*count + 1, now);
@@ -178,7 +204,6 @@ impl Neighbours {
                 _ => over.push(*address),
             }
         }
-        let mut lost = 0;
         for address in over {
             let Some(entry) = self.entries.remove(&address) else {
                 continue;
@@ -187,7 +212,7 @@ impl Neighbours {
             for packet in &entry.waiting {
                 self.bytes
                     .give_back(packet.sender(), packet.packet.bytes.len());
-                lost += 1;
+                lost.unanswered += 1;
             }
         }
         lost

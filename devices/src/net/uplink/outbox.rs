@@ -42,6 +42,8 @@ pub(in crate::net) struct Outbox {
 
 #[derive(Debug)]
 struct Content {
+    /// Nobody takes anything any more.
+    is_closed: bool,
     packets: VecDeque<Outgoing>,
     counts: Shares<Mac>,
     bytes: Shares<Mac>,
@@ -69,6 +71,11 @@ impl Outgoing {
         &self.station
     }
 
+    /// Whether what let it pass still holds.
+    pub(super) fn is_present(&self) -> bool {
+        *self.station.era.present() == self.era
+    }
+
     /// Has it leave, unless what let it pass does not hold any more.
     pub(super) fn leave<T>(self, leave: impl FnOnce(Packet) -> T) -> Option<T> {
         let present = self.station.era.present();
@@ -81,6 +88,7 @@ impl Outbox {
     pub(super) fn new() -> std::io::Result<Self> {
         Ok(Self {
             content: Mutex::new(Content {
+                is_closed: false,
                 packets: VecDeque::new(),
                 counts: Shares::new(MOST_PACKETS),
                 bytes: Shares::new(MOST_BYTES),
@@ -105,6 +113,7 @@ impl Outbox {
         let mut lost = 0;
         let mut content = self.lock();
         let Content {
+            is_closed,
             packets: waiting,
             counts,
             bytes,
@@ -112,7 +121,7 @@ impl Outbox {
         let (mut counts, mut bytes) = (counts.share(sender), bytes.share(sender));
         for packet in packets {
             let size = packet.bytes.len();
-            if !counts.fits(1) || !bytes.fits(size) {
+            if *is_closed || !counts.fits(1) || !bytes.fits(size) {
                 lost += 1;
                 continue;
             }
@@ -129,6 +138,15 @@ impl Outbox {
         // A counter that is full wakes as well.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
         lost
+    }
+
+    /// Takes nothing any more, and lets go of what waits: its thread has ended.
+    pub(super) fn close(&self) {
+        let mut content = self.lock();
+        content.is_closed = true;
+        content.packets = VecDeque::new();
+        content.counts.clear();
+        content.bytes.clear();
     }
 
     /// Takes all, for an empty queue whose room is used again.

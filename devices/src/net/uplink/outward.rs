@@ -10,7 +10,7 @@ use bartizan_local::flow::Direction;
 use super::core::Core;
 use super::neighbours::{Asked, Asker, Next};
 use super::outbox::Outgoing;
-use super::{GATE, OutsideError, Tap, next_hop};
+use super::{GATE, OutsideError, Tap, is_broadcast, next_hop};
 use crate::net::fabric::Stations;
 use crate::net::frame::{Arp, Mac, Neighbour};
 use crate::net::guard;
@@ -34,8 +34,13 @@ impl Core {
         let mut questions = Vec::new();
         let lost = self.neighbours.expire(now, &mut questions);
         self.ask(tap, &questions);
-        if lost > 0 {
-            self.refuse(Direction::Egress, &OutsideError::NoNeighbour.into(), lost);
+        for (error, lost) in [
+            (OutsideError::NoNeighbour, lost.unanswered),
+            (OutsideError::Overtaken, lost.overtaken),
+        ] {
+            if lost > 0 {
+                self.refuse(Direction::Egress, &error.into(), lost);
+            }
         }
     }
 
@@ -58,6 +63,13 @@ impl Core {
         let station = Arc::clone(outgoing.station());
         let (interface, packet) = (&station.interface, &outgoing.packet);
         let ip = packet.frame.ip().ok_or(Refusal::Nobody)?;
+        // Nor is anybody asked for it.
+        if !outgoing.is_present() {
+            return Err(OutsideError::Overtaken.into());
+        }
+        if is_broadcast(interface, ip.destination) {
+            return Err(Refusal::Nobody);
+        }
         let settings = &self.uplink.settings;
         let hop = next_hop(interface, settings, ip.destination).ok_or(OutsideError::NoGateway)?;
         if packet.frame.destination != GATE || stations.whose(hop) != Some(GATE) {

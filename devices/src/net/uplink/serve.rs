@@ -21,8 +21,18 @@ pub enum UplinkError {
     System(#[from] io::Error),
 }
 
-/// Serves until the TAP device fails.
+/// Serves until the TAP device fails. What guests send outside from then on has no room.
 pub fn serve(
+    fabric: &Arc<Fabric>,
+    uplink: &Arc<Uplink>,
+    tap: Tap,
+) -> Result<std::convert::Infallible, UplinkError> {
+    let failed = until_it_fails(fabric, uplink, tap);
+    uplink.outbox.close();
+    failed
+}
+
+fn until_it_fails(
     fabric: &Arc<Fabric>,
     uplink: &Arc<Uplink>,
     mut tap: Tap,

@@ -45,6 +45,7 @@ fn an_answer_arrives_once_its_names_are_known_and_no_forged_one_is_told() {
         addresses: vec![[10, 77, 0, 43].into()],
         ttl_s: 60,
         since_s: 0,
+        guests: Vec::new(),
     };
     assert_eq!(resolved, expected);
     client.expect_silence(of_server);

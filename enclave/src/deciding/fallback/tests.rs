@@ -83,6 +83,35 @@ fn a_rule_about_guests_stands_for_those_that_are_there() {
     ));
 }
 
+/// A server outside, in the guests' own network, stands where a rule about guests is about the same port.
+#[test]
+fn who_is_outside_nearby_stands_by_his_address() {
+    let rules = "
+- name: near
+  effect: allow
+  on_unavailable: allow
+  network: { direction: egress, protocols: [udp], ports: [53], peer: { addresses: [10.0.0.0/24] } }
+- name: guests
+  effect: allow
+  priority: 1
+  network: { direction: egress, protocols: [udp], ports: [53], peer: { roles: [client] } }
+";
+    let (decider, of_web) = fallback(rules, WEB);
+    for last in [0, 2, 3, 53, 255] {
+        let mut asked = flow(Direction::Egress, &format!("10.0.0.{last}"), 53);
+        asked.protocol = 17;
+        let client = ask(&decider, WEB, asked);
+        assert_eq!(client.allowed_unavailable, last != 2, "{last}");
+        asked.outside = true;
+        let outside = ask(&decider, WEB, asked);
+        assert!(
+            outside.allowed_unavailable && outside.width.outside == Some(true),
+            "{outside:?}"
+        );
+        assert!(contains(&of_web, &asked), "{last}: {of_web:?}");
+    }
+}
+
 /// Known attack: whoever decides is made to be away, and somebody outside has a guest's address.
 #[test]
 fn a_rule_about_guests_stands_for_nobody_outside() {

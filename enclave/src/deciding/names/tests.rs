@@ -39,6 +39,7 @@ fn resolved(name: &str, addresses: &[&str], ttl_s: u32) -> Resolved {
         addresses: addresses.collect(),
         ttl_s,
         since_s: 0,
+        guests: Vec::new(),
     }
 }
 
@@ -77,6 +78,39 @@ fn a_guests_name_is_of_nobody_outside() {
         assert_eq!(verdict.allowed, is_allowed, "{peer}, outside: {outside}");
         assert_eq!(verdict.width.outside, Some(outside));
     }
+}
+
+/// Known attack: the guest ends, and somebody outside has its address, which the name is known of for as long as it was said.
+#[test]
+fn a_name_learnt_of_a_guest_outlives_it_for_nobody_outside() {
+    let asks = |decider: &Decider, outside, now| {
+        let asked = flow(Direction::Egress, "10.0.0.1", 443);
+        let question = Question {
+            number: 7,
+            guest: CLIENT,
+            flow: Flow { outside, ..asked },
+            since_s: 0,
+        };
+        decider.decide(&question, now).allowed
+    };
+    let (mut first, now) = (decider(RULES), Instant::now());
+    let db = resolved("db.test", &["10.0.0.1"], 300);
+    first.learn(&db, now).unwrap();
+    first.ended(WEB);
+    assert!(asks(&first, false, now) && !asks(&first, true, now));
+    // Devices tell it again to whoever decides next, and whose the address was.
+    let mut second = decider(RULES);
+    second.ended(WEB);
+    let told = |guests: &[&str]| Resolved {
+        guests: guests.iter().map(|one| one.parse().unwrap()).collect(),
+        since_s: 60,
+        ..db.clone()
+    };
+    second.learn(&told(&["10.0.0.1"]), now).unwrap();
+    assert!(!asks(&second, true, now));
+    // It is his by another answer, which is another state of it.
+    assert!(second.learn(&told(&[]), now).unwrap().anew);
+    assert!(asks(&second, true, now));
 }
 
 fn allows(decider: &Decider, peer: &str, now: Instant) -> bool {

@@ -62,6 +62,7 @@ async fn devices_are_told_whom_to_believe_before_that_counts_and_of_what_is_know
             addresses: vec!["10.0.0.7".parse().unwrap()],
             ttl_s: 300,
             since_s: 0,
+            guests: Vec::new(),
         })
     };
     let noted = |number, anew| {

@@ -37,6 +37,9 @@ pub struct Resolved {
     /// For how many seconds the guest has had it: 0 of one that has just come, and waits.
     #[n(6)]
     pub since_s: u64,
+    /// Those of the addresses that were guests' of the segment when it came.
+    #[n(7)]
+    pub guests: Vec<IpAddr>,
 }
 
 /// The servers whose answers to a guest are looked at, in the place of those before; before they are told, none are.
@@ -91,6 +94,7 @@ mod tests {
             addresses: vec![address; MAX_NAMED],
             ttl_s: u32::MAX,
             since_s: u64::MAX,
+            guests: vec![IpAddr::V6(Ipv6Addr::LOCALHOST)],
         });
         let bytes = encode(&resolved);
         assert!(bytes.len() <= MAX_FRAME);

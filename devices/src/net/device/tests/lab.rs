@@ -44,6 +44,7 @@ pub(super) struct Lab {
     pub(super) in_force: Vec<GuestEpoch>,
     /// The DNS answers that were told, which nobody notes by himself.
     pub(super) resolved: Vec<Resolved>,
+    pub(super) fabric: Arc<Fabric>,
     decisions: Arc<Decisions>,
     link: u64,
     _ends: (Arc<UnixStream>, UnixStream),
@@ -88,6 +89,7 @@ impl Lab {
             asked: Vec::new(),
             in_force: Vec::new(),
             resolved: Vec::new(),
+            fabric: Arc::clone(fabric),
             decisions,
             link,
             _ends: (ours, theirs),

@@ -53,7 +53,41 @@ fn what_is_no_one_host_outside_is_nobody() {
         &ipv4(station(1), gate(station(2)), 17, &udp(1, 2, b"")),
         Reason::Nobody,
     );
+    // All hosts of the guest's network, and the network itself, by the guest's prefix.
+    for (number, last) in [(1, 255), (2, 0)] {
+        let to = Station {
+            v4: Ipv4Addr::new(10, 77, 0, last),
+            ..gate(neighbour(200))
+        };
+        lab.send(1, &ipv4(station(1), to, 17, &udp(1, 2, b"")));
+        assert_eq!(lost(&lab, Reason::Nobody), number);
+    }
     assert!(lab.outside().received().is_empty());
+}
+
+/// Known attack: an isolated guest has questions of its choice asked outside, in its name.
+#[test]
+fn nobody_is_asked_for_what_may_not_leave_any_more() {
+    let mut lab = Lab::with_uplink(1, settings());
+    lab.send(1, &out(1, neighbour(200), b"waits"));
+    assert_eq!(lab.outside().received().len(), 1);
+    // Whose thread stands still, while the guest is isolated.
+    let outside = lab.outside.take();
+    lab.send(1, &out(1, neighbour(201), b"in the outbox"));
+    lab.hear(ToDevices::Isolate {
+        guest: guest(1),
+        isolated: true,
+    });
+    lab.run();
+    lab.outside = outside;
+    lab.run();
+    for _ in 0..4 {
+        lab.now += Duration::from_secs(1);
+        lab.run();
+    }
+    assert!(lab.outside().received().is_empty());
+    assert_eq!(lost(&lab, Reason::Overtaken), 2);
+    assert_eq!(lab.outside().core.asked(), 0);
 }
 
 /// Known attacks: an answer that nobody asked for; one in the place of another that was believed.

@@ -1,6 +1,7 @@
 //! Known attacks: by who is outside, and who is not.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_local::flow::Direction::{Egress, Ingress};
@@ -11,7 +12,7 @@ use crate::net::device::tests::lab::{Lab, guest, neighbour, settings};
 use crate::net::dns::sample::{A, ASKED, answer as answers, at, query};
 use crate::net::frame::{Arp, Mac};
 use crate::net::refusals::Reason;
-use crate::net::sample::{Station, ipv4, station, tcp, udp};
+use crate::net::sample::{Station, arp_request, interface, ipv4, ipv6, station, tcp, udp};
 use crate::net::uplink::Settings;
 
 /// Somebody outside with a guest's addresses.
@@ -76,6 +77,39 @@ fn who_has_an_absent_guests_address_is_somebody_outside() {
     );
     assert!(lab.outside().received().is_empty());
     assert_eq!(lab.refused(1, Egress, Reason::Nobody), 1);
+}
+
+/// Known attack: somebody outside takes the address of a guest that runs, and has no device just then.
+#[test]
+fn nobody_outside_has_the_address_of_a_guest_that_is_admitted() {
+    let mut lab = Lab::with_uplink(2, settings());
+    let fabric = Arc::clone(&lab.fabric);
+    let all = [interface(1), interface(2)];
+    fabric.expect(all.iter());
+    lab.guests.truncate(1);
+    let query = udp(1000, 53, b"query");
+    lab.shuts_out(
+        &ipv4(posing_as(2), station(1), 17, &query),
+        Reason::SpoofedAddress,
+    );
+    lab.shuts_out(
+        &ipv6(posing_as(2), station(1), 17, &query),
+        Reason::SpoofedAddress,
+    );
+    lab.shuts_out(
+        &arp_request(posing_as(2), station(1).v4),
+        Reason::SpoofedArp,
+    );
+    // Nor does the other guest hear that he is at the gate.
+    lab.send(1, &arp_request(station(1), station(2).v4));
+    assert!(lab.received(1).is_empty());
+    lab.send(1, &ipv4(station(1), gate(station(2)), 17, &query));
+    assert_eq!(lab.refused(1, Egress, Reason::Nobody), 1);
+    // It is anybody's once it is the guest's no more.
+    fabric.expect(all.iter().take(1));
+    lab.arrive(&[ipv4(posing_as(2), station(1), 17, &query)]);
+    assert_eq!(lab.received(1).len(), 1);
+    assert!(lab.asked.iter().all(|question| question.flow.outside));
 }
 
 /// Routers on the way to who is outside say what became of a packet, and of nothing else.
@@ -220,4 +254,44 @@ fn what_was_let_pass_leaves_no_more_once_names_are_others() {
     lab.now += Duration::from_secs(1);
     lab.send(1, &out(1, neighbour(200), b"anew"));
     assert_eq!(lab.outside().received().len(), 1);
+}
+
+/// Known attack: what was decided without a name passes with the word that the name is known.
+#[test]
+fn what_was_decided_just_before_names_are_others_does_not_leave() {
+    let mut lab = Lab::with_uplink(2, settings());
+    lab.is_exact = true;
+    lab.hear(ToDevices::Resolvers(Resolvers {
+        guest: guest(1),
+        servers: vec![station(2).v4.into()],
+    }));
+    lab.run();
+    introduce(&mut lab, 1, neighbour(200));
+    let asks = udp(4000, 53, &query(7, "db.test", A));
+    lab.passes(1, 2, &ipv4(station(1), station(2), 17, &asks));
+    let message = answers(7, "db.test", A, &[at(&ASKED, 300, "10.77.0.200")]);
+    lab.send(
+        2,
+        &ipv4(station(2), station(1), 17, &udp(53, 4000, &message)),
+    );
+    let resolved = lab.resolved.pop().unwrap();
+    lab.policy = Box::new(|_| None);
+    let again = ipv4(
+        station(1),
+        gate(neighbour(200)),
+        17,
+        &udp(1001, 53, b"waits"),
+    );
+    lab.send(1, &again);
+    let question = lab.asked.pop().unwrap();
+    lab.policy = Box::new(|_| Some(true));
+    // Both are there at its next turn.
+    lab.answer(question);
+    lab.hear(ToDevices::Noted(bartizan_local::flow::Noted {
+        number: resolved.number,
+        guest: resolved.guest,
+        anew: true,
+    }));
+    lab.run();
+    assert!(lab.outside().received().is_empty());
 }
