@@ -80,11 +80,12 @@ mod tests {
 
     use super::*;
     use crate::decisions::Decisions;
+    use crate::net::Fabric;
 
     /// What a link was by which only that is asked.
     fn was(request: Option<AdmissionRequest>) -> (Was, UnixStream) {
         let decisions = Decisions::new();
-        let admissions = Admissions::new(1, decisions.clone());
+        let admissions = Admissions::new(1, decisions.clone(), Fabric::default().into());
         let observations = Observations::new(decisions);
         let (ours, theirs) = UnixStream::pair().unwrap();
         if let Some(request) = request {

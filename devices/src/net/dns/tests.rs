@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::sample::{A, ASKED, answer, at, query};
 use super::*;
+use crate::net::frame::Mac;
 use crate::net::sample::{Station, ipv4, station, udp};
 
 const GUEST: Guest = Guest {
@@ -40,8 +41,24 @@ fn says(id: u16, address: &str) -> Packet {
 
 /// What is told, and whether the guest has the packet at once.
 fn receives(names: &mut Names, packet: Packet, now: Instant) -> (Vec<Resolved>, bool) {
-    let passes = names.received(packet, true, now).unwrap().is_some();
+    let passes = names
+        .received(packet, true, &NoGuests, now)
+        .unwrap()
+        .is_some();
     (names.take_found(), passes)
+}
+
+/// A segment on which nobody is.
+struct NoGuests;
+
+impl Directory for NoGuests {
+    fn whose(&self, _: IpAddr) -> Option<Mac> {
+        None
+    }
+
+    fn is_guests(&self, _: IpAddr) -> bool {
+        false
+    }
 }
 
 #[test]
@@ -185,12 +202,17 @@ fn an_answer_that_is_not_noted_in_time_is_let_go_of() {
 fn what_nobody_can_be_told_the_guest_does_not_get() {
     let (mut names, now) = (names(), Instant::now());
     asks(&mut names, 7, now);
-    let received = names.received(says(7, "10.77.0.3"), false, now);
+    let received = names.received(says(7, "10.77.0.3"), false, &NoGuests, now);
     assert_eq!(received, Err(NamesError::Unavailable));
     assert!(names.take_found().is_empty());
     // Of other packets it does not matter.
     let other = datagram(station(3), station(1), (PORT, 1), b"data");
-    assert!(names.received(other, false, now).unwrap().is_some());
+    assert!(
+        names
+            .received(other, false, &NoGuests, now)
+            .unwrap()
+            .is_some()
+    );
 }
 
 /// Known attack: a guest asks without end, so that no other process of it has an answer that counts.
@@ -227,7 +249,7 @@ fn answers_without_end_do_not_wait() {
         assert!(!receives(&mut names, says(id, "10.77.0.3"), now).1);
     }
     asks(&mut names, 64, now);
-    let more = names.received(says(64, "10.77.0.3"), true, now);
+    let more = names.received(says(64, "10.77.0.3"), true, &NoGuests, now);
     assert_eq!(more, Err(NamesError::TooManyHeld));
     assert!(names.take_found().is_empty());
     assert_eq!(names.drop_held(), 64);

@@ -122,13 +122,13 @@ prop_compose! {
 prop_compose! {
     fn records()(
         (direction, protocol, peer, port, icmp_type) in (directions(), any::<u8>(), addresses(), any::<Option<u16>>(), any::<Option<u8>>()),
-        (local, begun_port, began_ms, last_ms, refused) in (addresses(), any::<Option<u16>>(), any::<u64>(), any::<u64>(), any::<u64>()),
+        (local, begun_port, began_ms, last_ms, refused, outside) in (addresses(), any::<Option<u16>>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<bool>()),
         sent in amounts(),
         received in amounts(),
         decision in prop::option::of(decisions()),
         end in prop::option::of(ends()),
     ) -> FlowRecord {
-        let flow = Flow { direction, protocol, peer, port, icmp_type };
+        let flow = Flow { direction, protocol, peer, port, icmp_type, outside };
         FlowRecord { flow, local, begun_port, began_ms, last_ms, sent, received, refused, decision, end }
     }
 }

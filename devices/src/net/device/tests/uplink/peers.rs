@@ -280,7 +280,7 @@ fn what_was_decided_just_before_names_are_others_does_not_leave() {
         station(1),
         gate(neighbour(200)),
         17,
-        &udp(1001, 53, b"waits"),
+        &udp(1000, 54, b"waits"),
     );
     lab.send(1, &again);
     let question = lab.asked.pop().unwrap();
