@@ -50,7 +50,7 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(packet.frame.source, GATE);
             assert_eq!(packet.frame.destination, Mac(STATION));
             let again = Frame::parse(&packet.bytes).expect("it was parsed");
-            assert_eq!(again, *packet.frame);
+            assert_eq!(again, packet.frame);
             let ip = packet.frame.ip().expect("nothing else is let in");
             assert!(is_outside(ip.source));
             let own = interface();
