@@ -276,6 +276,7 @@ pub(super) fn outcome(
             | OperationRefusal::ResetUnknown(_) => Outcome::unknown(&refusal.to_string()),
             refusal => Outcome::refused(&refusal.to_string()),
         },
+        Ok(_) if shown.has_begun() => Outcome::shown(&shown.to_string()),
         Ok(
             OperationReply::Host(_)
             | OperationReply::Guests(_)

@@ -42,6 +42,9 @@ async fn what_was_shown_before_it_broke_off_is_in_its_outcome() {
             other => panic!("{other:?}"),
         }
     }
+    let ended = outcome(&Ok(OperationReply::Done), &shown);
+    let all = "0 flows and 10 bytes of a capture were shown";
+    assert_eq!(ended, Outcome::shown(all));
     drop(taken);
     assert!(!shown.hand_on(FlowsSeen::Pcap(b"more".to_vec())).await);
 }

@@ -82,7 +82,7 @@ fn a_capture_is_handed_on_piece_by_piece_and_written_down() {
     );
     assert_eq!(
         scene.events()[1..3],
-        ["begun ann capture-flows", "ended 1 done"]
+        ["begun ann capture-flows", "ended 1 shown"]
     );
 }
 
@@ -110,7 +110,7 @@ fn what_nobody_reads_any_more_ends_and_that_is_written_down() {
         assert_eq!(seen(pending.next()), FlowsSeen::Going(TALLY));
     }
     drop(pending);
-    scene.await_event("ended 1 done");
+    scene.await_event("ended 1 shown");
 }
 
 /// Known attack: devices break off once they have disclosed packets, so that the log says that it was not done.

@@ -256,6 +256,7 @@ fn said(event: Event) -> String {
         Event::Ended { begun, outcome } => {
             let how = match outcome {
                 Outcome::Done => "done",
+                Outcome::Shown { .. } => "shown",
                 Outcome::Refused { .. } => "refused",
                 Outcome::Unknown { .. } => "unknown",
                 Outcome::Interrupted => "interrupted",

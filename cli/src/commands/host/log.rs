@@ -120,14 +120,16 @@ fn row(record: &Record) -> Value {
         }),
         Event::Ended { begun, outcome } => json!({
             "event": "ended", "what": format!("record {begun}"), "begun": begun, "ended": match outcome {
-                Outcome::Done => "done",
+                Outcome::Done | Outcome::Shown { .. } => "done",
                 Outcome::Refused { .. } => "refused",
                 Outcome::Unknown { .. } => "unknown",
                 Outcome::Interrupted => "interrupted",
             },
             "outcome": match outcome {
                 Outcome::Done => "done".to_owned(),
-                Outcome::Refused { detail } | Outcome::Unknown { detail } => detail.clone(),
+                Outcome::Refused { detail }
+                | Outcome::Unknown { detail }
+                | Outcome::Shown { detail } => detail.clone(),
                 Outcome::Interrupted => "interrupted".to_owned(),
             },
         }),

@@ -113,6 +113,11 @@ pub struct AsideFile {
 pub enum Outcome {
     /// It was done.
     Done,
+    /// It was done: so much of what guests do was shown.
+    Shown {
+        /// How much.
+        detail: String,
+    },
     /// It was not done.
     Refused {
         /// Why.
@@ -182,6 +187,13 @@ impl Outcome {
     pub fn refused(why: &str) -> Self {
         let detail = shortened(why);
         Self::Refused { detail }
+    }
+
+    /// That so much was shown.
+    #[must_use]
+    pub fn shown(what: &str) -> Self {
+        let detail = shortened(what);
+        Self::Shown { detail }
     }
 
     /// That it is not known whether it was done.
