@@ -94,19 +94,11 @@ impl Part {
             outside,
             ends,
         };
+        if let Some((source, destination)) = ip.transport.ports() {
+            let (local, peer) = self::ends(way, source, destination);
+            return Self::Of(key(Ends::Ports { local, peer }), true);
+        }
         match &ip.transport {
-            Transport::Tcp {
-                source,
-                destination,
-                ..
-            }
-            | Transport::Udp {
-                source,
-                destination,
-            } => {
-                let (local, peer) = self::ends(way, *source, *destination);
-                Self::Of(key(Ends::Ports { local, peer }), true)
-            }
             Transport::Icmp(Icmp::EchoRequest { id, .. }) => Self::Of(
                 key(Ends::Echo {
                     asked: way,
@@ -134,7 +126,10 @@ impl Part {
                 Self::Of(key(Ends::Message { sent, kind }), true)
             }
             Transport::Neighbour(_) => Self::None,
-            Transport::Other => Self::Of(key(Ends::Opaque), true),
+            // Of the first two it is said above.
+            Transport::Tcp { .. } | Transport::Udp { .. } | Transport::Other => {
+                Self::Of(key(Ends::Opaque), true)
+            }
         }
     }
 }

@@ -63,6 +63,22 @@ impl fmt::Debug for Flags {
 }
 
 impl Transport {
+    /// The sender's port and the receiver's, where it has ports.
+    pub(in crate::net) const fn ports(&self) -> Option<(u16, u16)> {
+        match self {
+            Self::Tcp {
+                source,
+                destination,
+                ..
+            }
+            | Self::Udp {
+                source,
+                destination,
+            } => Some((*source, *destination)),
+            Self::Icmp(_) | Self::Neighbour(_) | Self::Other => None,
+        }
+    }
+
     /// The header at `at` of a frame that ends where its packet does.
     pub(super) fn parse(
         packet: &[u8],

@@ -9,7 +9,7 @@ use bartizan_local::observation::{CapturedPacket, Ends, Filter, FlowRecord, Obse
 
 use super::Feed;
 use crate::net::flow::{Cursor, Flows, Moment};
-use crate::net::frame::{Body, Frame, Transport};
+use crate::net::frame::{Body, Frame};
 use crate::net::packet::Packet;
 
 /// What a reader asks of a guest's thread.
@@ -163,21 +163,10 @@ fn ends(frame: &Frame) -> Option<Ends> {
     let Body::Ip(ip) = &frame.body else {
         return None;
     };
-    let ports = match &ip.transport {
-        Transport::Tcp {
-            source,
-            destination,
-            ..
-        }
-        | Transport::Udp {
-            source,
-            destination,
-        } => [Some(*source), Some(*destination)],
-        _ => [None, None],
-    };
+    let ports = ip.transport.ports();
     Some(Ends {
         protocol: ip.protocol,
         addresses: [ip.source, ip.destination],
-        ports,
+        ports: [ports.map(|(from, _)| from), ports.map(|(_, to)| to)],
     })
 }
