@@ -34,7 +34,7 @@ impl Commands {
     }
 
     /// Whether the enclave owes an answer.
-    pub(super) const fn is_awaited(&self) -> bool {
+    const fn is_awaited(&self) -> bool {
         self.sent.is_some()
     }
 

@@ -112,6 +112,32 @@ async fn an_enclave_that_is_there_answers_and_who_orders_hears_what() {
     assert_eq!(states, ["failed", "no-guest", "done"]);
 }
 
+/// Devices are away for longer than an enclave may take for a set: its stream goes on, and the command is ordered once.
+#[tokio::test]
+async fn a_command_that_takes_long_is_waited_for() {
+    let Stack {
+        verifier,
+        vault,
+        _directory,
+    } = start("limits: {stream_answer_s: 1}");
+    let host = Host::enrolled(&vault.fleet);
+    let mut enclave = known(&vault.fleet, &host, verifier.address).await;
+    let mut ann = connect(&operator_client(&vault.fleet), verifier.address).await;
+    until(&mut ann, |host| host["connected"] == true).await;
+    let guest = vm(&host);
+    let ordering = order(&mut ann, wish(&guest, "isolate"));
+    let doing = async {
+        let (number, ..) = command(&mut enclave).await;
+        // Nothing is said meanwhile, as the stream would break off, or order it again.
+        let patience = std::time::Duration::from_millis(2500);
+        let said = tokio::time::timeout(patience, next(&mut enclave)).await;
+        assert!(said.is_err(), "{said:?}");
+        answer(&enclave, number, CommandOutcome::Done).await;
+    };
+    let ((status, said), ()) = tokio::join!(ordering, doing);
+    assert_eq!((status, &said["state"]), (200, &json!("done")), "{said}");
+}
+
 /// An open stream of a host that the verifier knows of by what its enclave has said.
 async fn known(
     fleet: &crate::fleet::Authority,
