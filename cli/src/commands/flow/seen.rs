@@ -260,7 +260,7 @@ pub(super) mod tests {
         assert_eq!(row["rule"], "net/ask");
         assert_eq!(row["policy_epoch"], 7);
         assert_eq!(row["ended"], Value::Null);
-        assert_eq!(row.as_object().unwrap().len(), 17);
+        assert_eq!(row.as_object().unwrap().len(), 18);
     }
 
     #[test]
