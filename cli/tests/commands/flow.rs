@@ -223,6 +223,7 @@ fn a_list_that_nobody_reads_is_no_failure_and_one_that_cannot_be_written_is() {
             .output()
             .unwrap();
         serving.join().unwrap();
+        fs::remove_file(&socket).unwrap();
         (
             child.status.code(),
             String::from_utf8(child.stderr).unwrap(),
