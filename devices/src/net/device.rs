@@ -22,7 +22,7 @@ use super::packet::Packet;
 use super::port::{Directory, Port, Refusal, Sent};
 use crate::decisions::Decisions;
 use crate::link::Link;
-use crate::vhost_user::{Backend, Front, FrontError, Offer, RingError};
+use crate::vhost_user::{Backend, Front, FrontError, Offer, Ring, RingError, View};
 
 /// What epoll reports: which of the watched descriptors.
 const QEMU: u64 = 0;
@@ -213,10 +213,13 @@ impl Core {
 
     /// Moves at most a batch of packets each way. Returns whether there may be more to move at once.
     pub fn turn(&mut self, backend: &mut Backend, now: Instant) -> bool {
+        let features = backend.features();
+        let (view, rings) = (View::of(&backend.ram.memory), &mut backend.rings);
         let took_packets = self.read_mail(now);
-        let sends_more = self.take_sent(backend, now);
+        let sends_more = self.take_sent((&mut rings.tx, &view), features, now);
         // What was left in the inbox has woken this already, and does not again.
-        let receives_more = self.give(backend, now) || self.has_room_for(took_packets);
+        let receives_more =
+            self.give((&mut rings.rx, &view), features, now) || self.has_room_for(took_packets);
         self.port.expire(now);
         self.decisions.ask(self.port.flows.take_questions());
         self.decisions.tell(self.port.names.take_found());
@@ -226,9 +229,8 @@ impl Core {
             self.port
                 .refuse(Direction::Egress, &Refusal::InboxFull, lost);
         }
-        let ram = &backend.ram.memory;
-        backend.rings.tx.signal(ram);
-        backend.rings.rx.signal(ram);
+        rings.tx.signal(&view);
+        rings.rx.signal(&view);
         sends_more || receives_more
     }
 
@@ -306,23 +308,25 @@ impl Core {
         wants_packets
     }
 
-    fn take_sent(&mut self, backend: &mut Backend, now: Instant) -> bool {
-        let features = backend.features();
+    fn take_sent(
+        &mut self,
+        (tx, view): (&mut Ring, &View<'_>),
+        features: u64,
+        now: Instant,
+    ) -> bool {
         // A driver of an older version has another header. None of it is read.
         if features & (1 << VIRTIO_F_VERSION_1) == 0 {
             return false;
         }
-        let ram = &backend.ram.memory;
-        let tx = &mut backend.rings.tx;
         let neighbours = Neighbours::of(&self.plug);
         for _ in 0..BATCH {
-            let Some(chain) = tx.pop(ram) else {
+            let Some(chain) = tx.pop(view) else {
                 return false;
             };
             let head = chain.head_index();
-            let read = Packet::read(ram, chain, features, self.port.interface().mtu);
+            let read = Packet::read(chain, features, self.port.interface().mtu);
             // What was read is ours: the guest may have its buffer back.
-            tx.give_back(ram, head, 0);
+            tx.add_used(view, &[(head, 0)]);
             let sent = read.map_err(Refusal::from).and_then(|packet| {
                 self.observer.see(&packet, Direction::Egress);
                 self.port.send(packet, &neighbours, now)
@@ -339,8 +343,7 @@ impl Core {
         true
     }
 
-    fn give(&mut self, backend: &mut Backend, now: Instant) -> bool {
-        let features = backend.features();
+    fn give(&mut self, (rx, view): (&mut Ring, &View<'_>), features: u64, now: Instant) -> bool {
         if features & (1 << VIRTIO_F_VERSION_1) == 0 {
             // Nobody is there to take them.
             self.arrived.clear();
@@ -351,12 +354,7 @@ impl Core {
             let Some(packet) = self.next_for_guest(features, now) else {
                 return false;
             };
-            match deliver(
-                &mut backend.rings.rx,
-                &backend.ram.memory,
-                features,
-                &packet,
-            ) {
+            match deliver(rx, view, features, &packet) {
                 Ok(()) => self.observer.see(&packet, Direction::Ingress),
                 Err(DeliverError::NoRoom) => {
                     self.ready.push_front(packet);

@@ -2,13 +2,10 @@
 
 use std::ops::{Deref, DerefMut};
 
-use virtio_queue::DescriptorChain;
-use vm_memory::GuestMemoryMmap;
-
 use super::checksum;
 use super::frame::{ETHERNET, Frame, FrameError};
 use super::header::{HEADER_LEN, Header, HeaderError, Work, feature};
-use crate::vhost_user::{Pieces, PiecesError};
+use crate::vhost_user::{Chain, Pieces, PiecesError};
 
 /// Most bytes of a frame: a largest IP packet behind its Ethernet header.
 pub const MAX_FRAME: usize = ETHERNET + 0xffff;
@@ -64,17 +61,12 @@ impl Packet {
     ///
     /// Known attack: a guest changes a frame after it was judged. Its bytes are read here once, and what was read is what the
     /// receiver gets.
-    pub fn read(
-        ram: &GuestMemoryMmap,
-        chain: DescriptorChain<&GuestMemoryMmap>,
-        features: u64,
-        mtu: u16,
-    ) -> Result<Self, PacketError> {
-        let mut pieces = Pieces::readable(chain);
+    pub fn read(chain: Chain<'_, '_>, features: u64, mtu: u16) -> Result<Self, PacketError> {
+        let mut pieces = Pieces::of(chain);
         let mut header = [0; HEADER_LEN];
-        pieces.read(ram, &mut header)?;
+        pieces.read(&mut header)?;
         let mut bytes = Vec::new();
-        if !pieces.read_rest(ram, &mut bytes, MAX_FRAME)? {
+        if !pieces.read_rest(&mut bytes, MAX_FRAME)? {
             return Err(PacketError::TooLong);
         }
         Self::new(&Header::from_bytes(&header), bytes, features, mtu)

@@ -20,6 +20,7 @@ use virtio_bindings::virtio_ring::VIRTIO_RING_F_INDIRECT_DESC;
 
 use super::memory::{Ram, Region};
 use super::ring::{Ring, RingError};
+use super::view::View;
 
 /// The two rings of a device that its back end serves. A third, of events (vsock) or orders (network), QEMU serves itself.
 #[derive(Debug)]
@@ -200,8 +201,12 @@ impl VhostUserBackendReqHandlerMut for Backend {
     }
 
     fn get_vring_base(&mut self, index: u32) -> Result<VhostUserVringState> {
-        let epoll = Arc::clone(&self.epoll);
-        let base = self.ring(index)?.stop(&epoll);
+        let ring = match index {
+            0 => &mut self.rings.rx,
+            1 => &mut self.rings.tx,
+            _ => return Err(Error::InvalidParam),
+        };
+        let base = ring.stop(&View::of(&self.ram.memory), &self.epoll);
         Ok(VhostUserVringState::new(index, base.into()))
     }
 

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use anyhow::Result;
 use bartizan_devices::net::packet::Packet;
 use bartizan_devices::net::{Inbox, deliver};
+use bartizan_devices::vhost_user::View;
 
 use crate::guest::Guest;
 
@@ -40,17 +41,17 @@ impl Unjudged {
 
     fn take_sent(&mut self, mtu: u16) -> Result<()> {
         let features = self.from.backend.features();
-        let ram = &self.from.backend.ram.memory;
+        let view = View::of(&self.from.backend.ram.memory);
         let tx = &mut self.from.backend.rings.tx;
         for _ in 0..BATCH {
-            let Some(chain) = tx.pop(ram) else { break };
+            let Some(chain) = tx.pop(&view) else { break };
             let head = chain.head_index();
-            let read = Packet::read(ram, chain, features, mtu);
-            tx.give_back(ram, head, 0);
+            let read = Packet::read(chain, features, mtu);
+            tx.add_used(&view, &[(head, 0)]);
             self.sent.push(read?);
         }
         self.inbox.put(self.sent.drain(..));
-        tx.signal(ram);
+        tx.signal(&view);
         Ok(())
     }
 
@@ -60,15 +61,16 @@ impl Unjudged {
             let room = std::mem::take(&mut self.arrived);
             self.arrived = self.inbox.take(Some(room)).packets;
         }
-        let ram = &self.to.backend.ram.memory;
+        let view = View::of(&self.to.backend.ram.memory);
         let rx = &mut self.to.backend.rings.rx;
         for _ in 0..BATCH {
             let Some(packet) = self.arrived.pop_front() else {
                 break;
             };
-            deliver(rx, ram, features, &packet.fit(features)?)?;
+            let packet = packet.fit(features)?;
+            deliver(rx, &view, features, &packet)?;
         }
-        rx.signal(ram);
+        rx.signal(&view);
         Ok(())
     }
 }

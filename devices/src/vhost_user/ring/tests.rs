@@ -1,0 +1,175 @@
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, eventfd};
+use vm_memory::Bytes;
+
+use super::*;
+
+#[test]
+fn only_an_eventfd_is_kept_to_be_signalled() {
+    let mut ring = Ring::new().unwrap();
+    let event = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+    ring.signal_to(Some(event.into())).unwrap();
+    let (socket, _peer) = UnixStream::pair().unwrap();
+    let (pipe, _end) = std::io::pipe().unwrap();
+    for other in [
+        OwnedFd::from(socket),
+        pipe.into(),
+        tempfile::tempfile().unwrap().into(),
+    ] {
+        let refused = ring.signal_to(Some(other.into()));
+        assert!(matches!(refused, Err(RingError::NotAnEvent)), "{refused:?}");
+    }
+}
+
+fn write(event: &OwnedFd, count: u64) {
+    rustix::io::write(event, &count.to_ne_bytes()).unwrap();
+}
+
+/// How many events there are now.
+fn events(epoll: &OwnedFd) -> usize {
+    let mut events = Vec::with_capacity(4);
+    let buffer = rustix::buffer::spare_capacity(&mut events);
+    epoll::wait(epoll, buffer, Some(&AT_ONCE)).unwrap()
+}
+
+#[test]
+fn each_kick_is_an_event_though_none_is_read() {
+    let mut ring = Ring::new().unwrap();
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    let kick = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+    let start = |ring: &mut Ring| {
+        let shared = kick.try_clone().unwrap();
+        ring.start(Some(shared.into()), &epoll, 7).unwrap();
+    };
+    start(&mut ring);
+    assert_eq!(events(&epoll), 0);
+    for _ in 0..3 {
+        write(&kick, 1);
+        assert_eq!(events(&epoll), 1);
+        assert_eq!(events(&epoll), 0);
+    }
+    // What was kicked while nobody watched is not lost.
+    ring.stop(&View::of(&GuestMemoryMmap::default()), &epoll);
+    write(&kick, 1);
+    assert_eq!(events(&epoll), 0);
+    start(&mut ring);
+    assert_eq!(events(&epoll), 1);
+    assert_eq!(events(&epoll), 0);
+}
+
+/// Known attack: QEMU has the device's thread wait for ever in a signal to itself.
+#[test]
+fn a_full_counter_is_not_waited_for() {
+    let mut ring = Ring::new().unwrap();
+    let call = eventfd(0, EventfdFlags::empty()).unwrap();
+    ring.signal_to(Some(call.try_clone().unwrap().into()))
+        .unwrap();
+    fcntl_setfl(&call, OFlags::empty()).unwrap();
+    write(&call, u64::MAX - 1);
+    let (done, is_done) = mpsc::channel();
+    std::thread::spawn(move || {
+        ring.signal(&View::of(&GuestMemoryMmap::default()));
+        done.send(ring).unwrap();
+    });
+    let mut ring = is_done.recv_timeout(Duration::from_secs(10)).unwrap();
+    // One with room is signalled.
+    let mut count = [0; 8];
+    rustix::io::read(&call, &mut count).unwrap();
+    ring.signal_to(Some(call.try_clone().unwrap().into()))
+        .unwrap();
+    ring.signal(&View::of(&GuestMemoryMmap::default()));
+    rustix::io::read(&call, &mut count).unwrap();
+    assert_eq!(u64::from_ne_bytes(count), 1);
+}
+
+#[test]
+fn a_driver_that_looks_by_itself_is_not_signalled() {
+    let ram = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
+    let mut ring = Ring::new().unwrap();
+    let [descriptors, available, used] = [0, 0x2000, 0x3000].map(GuestAddress);
+    ring.place(&ram, descriptors, available, used).unwrap();
+    let call = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+    let shared = call.try_clone().unwrap();
+    ring.signal_to(Some(shared.into())).unwrap();
+    let mut count = [0; 8];
+    for (flags, signalled) in [(NO_INTERRUPT, false), (0, true), (NO_INTERRUPT, false)] {
+        ram.write_obj(flags.to_le(), available).unwrap();
+        let view = View::of(&ram);
+        ring.give_back(&view, 0, 0);
+        ring.signal(&view);
+        assert_eq!(rustix::io::read(&call, &mut count).is_ok(), signalled);
+    }
+}
+
+const DESCRIPTORS: GuestAddress = GuestAddress(0);
+const AVAILABLE: GuestAddress = GuestAddress(0x2000);
+const USED: GuestAddress = GuestAddress(0x3000);
+
+/// RAM with a ring of 64 descriptors that runs.
+fn running() -> (GuestMemoryMmap, Ring) {
+    let ram = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
+    let mut ring = Ring::new().unwrap();
+    ring.resize(64).unwrap();
+    ring.place(&ram, DESCRIPTORS, AVAILABLE, USED).unwrap();
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    ring.start(None, &epoll, 0).unwrap();
+    ring.enable(true);
+    (ram, ring)
+}
+
+/// Offers chains up to that index.
+fn offer(ram: &GuestMemoryMmap, index: u16) {
+    ram.write_obj(index.to_le(), GuestAddress(AVAILABLE.0 + 2))
+        .unwrap();
+}
+
+fn used(ram: &GuestMemoryMmap) -> (u16, u16) {
+    let word = |at| u16::from_le(ram.read_obj(GuestAddress(USED.0 + at)).unwrap());
+    (word(0), word(2))
+}
+
+#[test]
+fn chains_are_given_back_several_at_a_time() {
+    let (ram, mut ring) = running();
+    let view = View::of(&ram);
+    for head in 0..MOST_UNSEEN - 1 {
+        ring.add_used(&view, &[(head, 7)]);
+    }
+    assert_eq!(used(&ram).1, 0);
+    // Those of one packet are seen together.
+    ring.add_used(&view, &[(40, 8), (41, 9)]);
+    assert_eq!(used(&ram).1, MOST_UNSEEN + 1);
+    ring.add_used(&view, &[(42, 10)]);
+    assert_eq!(used(&ram).1, MOST_UNSEEN + 1);
+    ring.signal(&view);
+    assert_eq!(used(&ram).1, MOST_UNSEEN + 2);
+    let entry = |index: u64| -> (u32, u32) {
+        let at = |field| GuestAddress(USED.0 + 4 + 8 * index + field);
+        let word = |field| u32::from_le(ram.read_obj(at(field)).unwrap());
+        (word(0), word(4))
+    };
+    assert_eq!((entry(3), entry(31), entry(32)), ((3, 7), (40, 8), (41, 9)));
+}
+
+/// Known attack: a guest offers more than there is, or gives what is no descriptor of its table.
+#[test]
+fn a_ring_that_breaks_its_rules_rests() {
+    let (ram, mut ring) = running();
+    let view = View::of(&ram);
+    offer(&ram, 65);
+    assert!(ring.pop(&view).is_none());
+    offer(&ram, 1);
+    assert!(ring.pop(&view).is_none());
+    ring.place(&ram, DESCRIPTORS, AVAILABLE, USED).unwrap();
+    ram.write_obj(64_u16.to_le(), GuestAddress(AVAILABLE.0 + 4))
+        .unwrap();
+    let mut chain = ring.pop(&view).unwrap();
+    assert!(chain.next().is_none());
+    ring.give_back(&view, 64, 0);
+    offer(&ram, 2);
+    assert!(ring.pop(&view).is_none());
+    assert_eq!(used(&ram).1, 0);
+}
