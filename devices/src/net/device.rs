@@ -22,7 +22,7 @@ use super::packet::Packet;
 use super::port::{Directory, Port, Refusal, Sent};
 use crate::decisions::Decisions;
 use crate::link::Link;
-use crate::vhost_user::{Backend, Front, FrontError, Offer, Ring, RingError, View};
+use crate::vhost_user::{Backend, Front, FrontError, Offer, Ring, RingError, Rings, View};
 
 /// What epoll reports: which of the watched descriptors.
 const QEMU: u64 = 0;
@@ -215,6 +215,8 @@ impl Core {
     pub fn turn(&mut self, backend: &mut Backend, now: Instant) -> bool {
         let features = backend.features();
         let (view, rings) = (View::of(&backend.ram.memory), &mut backend.rings);
+        // It is looked at by itself until this rests.
+        rings.tx.want_kicks(&view, false);
         let took_packets = self.read_mail(now);
         let sends_more = self.take_sent((&mut rings.tx, &view), features, now);
         // What was left in the inbox has woken this already, and does not again.
@@ -231,7 +233,16 @@ impl Core {
         }
         rings.tx.signal(&view);
         rings.rx.signal(&view);
-        sends_more || receives_more
+        sends_more || receives_more || self.want_kicks(rings, &view, features)
+    }
+
+    /// Before this device rests: from now on the guest has to tell of what it sends, and of buffers only where packets wait for some.
+    /// Returns whether there is something already.
+    fn want_kicks(&self, rings: &mut Rings, view: &View<'_>, features: u64) -> bool {
+        let sends = rings.tx.want_kicks(view, true);
+        let receives = rings.rx.want_kicks(view, !self.ready.is_empty());
+        // Of a driver of an older version nothing is looked at.
+        features & (1 << VIRTIO_F_VERSION_1) != 0 && (sends || receives)
     }
 
     /// Whether packets that were left in the inbox can be taken now.

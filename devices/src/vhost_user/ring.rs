@@ -16,6 +16,8 @@ use super::view::View;
 const MAX_SIZE: u16 = 1024;
 /// Of the available ring's flags (virtio 1.2 section 2.7.6).
 const NO_INTERRUPT: u16 = 1;
+/// Of the used ring's flags (virtio 1.2 section 2.7.8).
+const NO_NOTIFY: u16 = 1;
 /// Most chains that the guest has not been shown yet that they are given back.
 const MOST_UNSEEN: u16 = 32;
 
@@ -42,6 +44,8 @@ pub struct Ring {
     available: u16,
     /// How far the guest has been shown that chains are given back.
     published: u16,
+    /// Whether the guest was told to kick, once it was told anything.
+    wants_kicks: Option<bool>,
 }
 
 /// A ring cannot be set up so.
@@ -89,6 +93,7 @@ impl Ring {
             handed_back: None,
             available: 0,
             published: 0,
+            wants_kicks: None,
         })
     }
 
@@ -116,6 +121,7 @@ impl Ring {
         self.queue.set_next_used(index.0);
         self.published = index.0;
         self.available = self.queue.next_avail();
+        self.wants_kicks = None;
         self.broken = false;
         Ok(())
     }
@@ -158,9 +164,13 @@ impl Ring {
         Ok(())
     }
 
-    /// Stops it and returns the index of the next available entry.
+    /// Stops it and returns the index of the next available entry. Whoever serves it next may want kicks.
     pub fn stop(&mut self, view: &View<'_>, epoll: &OwnedFd) -> u16 {
         self.publish(view);
+        if self.wants_kicks == Some(false) {
+            self.tell(view, true);
+        }
+        self.wants_kicks = None;
         self.unwatch(epoll);
         self.call = None;
         self.queue.set_ready(false);
@@ -252,6 +262,33 @@ impl Ring {
         }
         self.published = used;
         self.unsignalled = true;
+    }
+
+    /// Tells the guest whether it is to kick when it offers more (virtio 1.2 section 2.7.10). Where it is: returns whether it has offered
+    /// more since this looked last, of which no kick may tell.
+    pub fn want_kicks(&mut self, view: &View<'_>, wanted: bool) -> bool {
+        if !self.serves() {
+            return false;
+        }
+        if self.wants_kicks != Some(wanted) {
+            self.tell(view, wanted);
+        }
+        let seen = self.available;
+        if wanted && !self.broken {
+            self.look(view);
+        }
+        self.available != seen
+    }
+
+    fn tell(&mut self, view: &View<'_>, wanted: bool) {
+        let flags = if wanted { 0 } else { NO_NOTIFY };
+        let at = GuestAddress(self.queue.used_ring());
+        if view.store(at, flags, Ordering::Relaxed).is_none() {
+            return self.give_up("is not in its RAM");
+        }
+        self.wants_kicks = Some(wanted);
+        // Either the guest sees this, or what it has offered is seen here when this looks once more.
+        fence(Ordering::SeqCst);
     }
 
     fn serves(&self) -> bool {

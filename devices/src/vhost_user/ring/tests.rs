@@ -132,6 +132,31 @@ fn used(ram: &GuestMemoryMmap) -> (u16, u16) {
 }
 
 #[test]
+fn a_guest_is_to_kick_only_while_nobody_looks() {
+    let (ram, mut ring) = running();
+    let view = View::of(&ram);
+    assert!(!ring.want_kicks(&view, false));
+    assert_eq!(used(&ram).0, NO_NOTIFY);
+    offer(&ram, 1);
+    // It may have seen that it need not kick.
+    assert!(ring.want_kicks(&view, true));
+    assert_eq!(used(&ram).0, 0);
+    // Once: what waits for more than it has offered is not looked at over and over.
+    assert!(!ring.want_kicks(&view, true));
+    assert!(ring.pop(&view).is_some() && ring.pop(&view).is_none());
+    // Whatever stands there from before, as who served the ring last has left it.
+    ring.want_kicks(&view, false);
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    assert_eq!(ring.stop(&view, &epoll), 1);
+    assert_eq!(used(&ram).0, 0);
+    ram.write_obj(NO_NOTIFY.to_le(), USED).unwrap();
+    ring.place(&ram, DESCRIPTORS, AVAILABLE, USED).unwrap();
+    ring.start(None, &epoll, 0).unwrap();
+    assert!(!ring.want_kicks(&view, true));
+    assert_eq!(used(&ram).0, 0);
+}
+
+#[test]
 fn chains_are_given_back_several_at_a_time() {
     let (ram, mut ring) = running();
     let view = View::of(&ram);
@@ -172,4 +197,58 @@ fn a_ring_that_breaks_its_rules_rests() {
     offer(&ram, 2);
     assert!(ring.pop(&view).is_none());
     assert_eq!(used(&ram).1, 0);
+}
+
+/// Known attack: none is needed. A guest that offers something just as its device goes to rest, and does not kick since it was told not
+/// to, would wait for ever.
+#[test]
+fn nothing_that_is_offered_waits_for_a_kick_that_does_not_come() {
+    const CHAINS: u16 = 30_000;
+    let (ram, mut ring) = running();
+    let kick = eventfd(0, EventfdFlags::empty()).unwrap();
+    let (done, is_done) = mpsc::channel();
+    let (guests_ram, guests_kick) = (ram.clone(), kick.try_clone().unwrap());
+    // The guest offers the next chain when it has the last one back.
+    let guest = std::thread::spawn(move || {
+        let word = |at: u64| GuestAddress(USED.0 + at);
+        let mut kicks = 0;
+        for index in 1..=CHAINS {
+            let offered = GuestAddress(AVAILABLE.0 + 2);
+            guests_ram
+                .store(index.to_le(), offered, Ordering::Release)
+                .unwrap();
+            fence(Ordering::SeqCst);
+            let flags: u16 = guests_ram.load(word(0), Ordering::Acquire).unwrap();
+            if u16::from_le(flags) & NO_NOTIFY == 0 {
+                write(&guests_kick, 1);
+                kicks += 1;
+            }
+            let is_back = || guests_ram.load::<u16>(word(2), Ordering::Acquire).unwrap() == index;
+            while !is_back() {
+                std::thread::yield_now();
+            }
+        }
+        done.send(kicks).unwrap();
+    });
+    std::thread::spawn(move || {
+        let view = View::of(&ram);
+        let mut left = CHAINS;
+        while left > 0 {
+            rustix::io::read(&kick, &mut [0; 8]).unwrap();
+            loop {
+                ring.want_kicks(&view, false);
+                while let Some(chain) = ring.pop(&view) {
+                    ring.add_used(&view, &[(chain.head_index(), 0)]);
+                    left -= 1;
+                }
+                ring.publish(&view);
+                if !ring.want_kicks(&view, true) {
+                    break;
+                }
+            }
+        }
+    });
+    let kicks = is_done.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert!((1..=CHAINS).contains(&kicks));
+    guest.join().unwrap();
 }
