@@ -20,6 +20,7 @@ use super::inbox::ToldBy;
 use super::observation::Observer;
 use super::packet::Packet;
 use super::port::{Directory, Port, Refusal, Sent};
+use super::spares::Spares;
 use crate::decisions::Decisions;
 use crate::link::Link;
 use crate::vhost_user::{Backend, Front, FrontError, Offer, Ring, RingError, Rings, View};
@@ -88,6 +89,8 @@ pub struct Core {
     /// What the guest sent in this turn.
     onward: Onward,
     observer: Observer,
+    /// For what it sends next.
+    spares: Spares,
 }
 
 /// Who is on the segment in one turn. Packets come in trains: what was asked last is known at once.
@@ -208,6 +211,7 @@ impl Core {
             ready: VecDeque::new(),
             onward: Onward::default(),
             observer: Observer::default(),
+            spares: Spares::default(),
         }
     }
 
@@ -226,10 +230,13 @@ impl Core {
         self.decisions.ask(self.port.flows.take_questions());
         self.decisions.tell(self.port.names.take_found());
         self.observer.turn(&mut self.port.flows, now);
-        let lost = self.onward.go(&self.plug);
+        let lost = self.onward.go(&self.plug, &mut self.spares);
         if lost > 0 {
             self.port
                 .refuse(Direction::Egress, &Refusal::InboxFull, lost);
+        }
+        if self.spares.are_many() {
+            self.plug.station().inbox.leave_spares(&mut self.spares);
         }
         rings.tx.signal(&view);
         rings.rx.signal(&view);
@@ -330,12 +337,13 @@ impl Core {
             return false;
         }
         let neighbours = Neighbours::of(&self.plug);
+        let mtu = self.port.interface().mtu;
         for _ in 0..BATCH {
             let Some(chain) = tx.pop(view) else {
                 return false;
             };
             let head = chain.head_index();
-            let read = Packet::read(chain, features, self.port.interface().mtu);
+            let read = Packet::read(chain, features, mtu, &mut self.spares);
             // What was read is ours: the guest may have its buffer back.
             tx.add_used(view, &[(head, 0)]);
             let sent = read.map_err(Refusal::from).and_then(|packet| {
@@ -366,7 +374,10 @@ impl Core {
                 return false;
             };
             match deliver(rx, view, features, &packet) {
-                Ok(()) => self.observer.see(&packet, Direction::Ingress),
+                Ok(()) => {
+                    self.observer.see(&packet, Direction::Ingress);
+                    self.spares.keep(packet);
+                }
                 Err(DeliverError::NoRoom) => {
                     self.ready.push_front(packet);
                     return false;
@@ -424,12 +435,17 @@ impl Onward {
     /// What has no room there is lost, as on any network.
     ///
     /// Returns how many had none.
-    fn go(&mut self, plug: &Plug) -> u64 {
+    fn go(&mut self, plug: &Plug, spares: &mut Spares) -> u64 {
         let mut lost = 0;
         for (mac, packets) in self.0.iter_mut().filter(|(_, packets)| !packets.is_empty()) {
             let station: Option<Arc<Station>> = plug.segment().station(*mac);
             match station {
-                Some(station) => lost += station.inbox.put(packets.drain(..)),
+                Some(station) => {
+                    lost += station.inbox.put(packets.drain(..));
+                    if spares.are_few() {
+                        station.inbox.fetch_spares(spares);
+                    }
+                }
                 None => packets.clear(),
             }
         }

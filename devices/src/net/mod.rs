@@ -33,9 +33,11 @@ pub mod refusals;
 #[cfg(test)]
 mod sample;
 mod shares;
+mod spares;
 
 pub use deliver::{DeliverError, deliver};
 pub(crate) use fabric::clash;
 pub use fabric::{Fabric, FabricError, Plug, Segment, Station};
 pub use inbox::{Inbox, Mail, ToldBy};
 pub use interface::{InterfaceError, check};
+pub use spares::Spares;

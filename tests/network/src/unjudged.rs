@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use anyhow::Result;
 use bartizan_devices::net::packet::Packet;
-use bartizan_devices::net::{Inbox, deliver};
+use bartizan_devices::net::{Inbox, Spares, deliver};
 use bartizan_devices::vhost_user::View;
 
 use crate::guest::Guest;
@@ -20,6 +20,7 @@ pub(crate) struct Unjudged {
     inbox: Inbox,
     arrived: VecDeque<Packet>,
     sent: Vec<Packet>,
+    spares: Spares,
 }
 
 impl Unjudged {
@@ -30,6 +31,7 @@ impl Unjudged {
             inbox: Inbox::new()?,
             arrived: VecDeque::new(),
             sent: Vec::new(),
+            spares: Spares::default(),
         })
     }
 
@@ -46,7 +48,7 @@ impl Unjudged {
         for _ in 0..BATCH {
             let Some(chain) = tx.pop(&view) else { break };
             let head = chain.head_index();
-            let read = Packet::read(chain, features, mtu);
+            let read = Packet::read(chain, features, mtu, &mut self.spares);
             tx.add_used(&view, &[(head, 0)]);
             self.sent.push(read?);
         }
@@ -69,6 +71,7 @@ impl Unjudged {
             };
             let packet = packet.fit(features)?;
             deliver(rx, &view, features, &packet)?;
+            self.spares.keep(packet);
         }
         rx.signal(&view);
         Ok(())
