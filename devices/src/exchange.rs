@@ -27,7 +27,10 @@ impl Exchange {
     /// Moves at most a batch of packets each way and signals the guest. Returns whether there may be
     /// more to move at once.
     pub fn turn(&mut self, backend: &mut Backend, switch: &mut Switch) -> bool {
-        let (view, rings) = (View::of(&backend.ram.memory), &mut backend.rings);
+        let view = View::of(&backend.ram.memory);
+        let Some(rings) = backend.pairs.first_mut() else {
+            return false;
+        };
         let taken = self.take(&view, rings, switch);
         let given = self.give(&view, rings, switch);
         // Room for resets may have been made that the tx ring waited for.

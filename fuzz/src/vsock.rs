@@ -47,8 +47,10 @@ pub fn ring(ram: &GuestMemoryMmap, epoll: &OwnedFd) -> Ring {
 pub fn backend(bytes: &[u8], epoll: &Arc<OwnedFd>) -> Backend {
     let mut backend = Backend::new(offer(GUEST), Arc::clone(epoll), 0).expect("a device");
     backend.ram = ram(bytes);
-    place(&mut backend.rings.rx, &backend.ram.memory, 0, epoll);
-    place(&mut backend.rings.tx, &backend.ram.memory, TX, epoll);
+    for pair in &mut backend.pairs {
+        place(&mut pair.rx, &backend.ram.memory, 0, epoll);
+        place(&mut pair.tx, &backend.ram.memory, TX, epoll);
+    }
     backend
 }
 

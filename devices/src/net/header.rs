@@ -41,7 +41,9 @@ pub mod feature {
     pub const MERGEABLE: u64 = 1 << virtio_net::VIRTIO_NET_F_MRG_RXBUF;
     /// QEMU's configuration space says the MTU.
     pub const MTU: u64 = 1 << virtio_net::VIRTIO_NET_F_MTU;
-    /// All that is offered.
+    /// The driver may use several queues each way. Offered where the device has several.
+    pub const QUEUES: u64 = 1 << virtio_net::VIRTIO_NET_F_MQ;
+    /// All that is offered by every device.
     pub const OFFERED: u64 =
         CHECKSUM | GUEST_CHECKSUM | GUEST_TCP4 | GUEST_TCP6 | TCP4 | TCP6 | MERGEABLE | MTU;
 }

@@ -34,6 +34,7 @@ pub mod refusals;
 mod sample;
 mod shares;
 mod spares;
+mod steering;
 
 pub use deliver::{DeliverError, deliver};
 pub(crate) use fabric::clash;

@@ -15,7 +15,7 @@ mod ring;
 mod view;
 mod whole;
 
-pub use backend::{Backend, Offer, Rings};
+pub use backend::{Backend, MAX_PAIRS, Offer, Rings};
 pub use buffers::Buffers;
 pub use chain::Chain;
 pub use front::{Front, FrontError};

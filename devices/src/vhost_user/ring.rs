@@ -291,7 +291,9 @@ impl Ring {
         fence(Ordering::SeqCst);
     }
 
-    fn serves(&self) -> bool {
+    /// Whether it runs.
+    #[must_use]
+    pub fn serves(&self) -> bool {
         self.enabled && !self.broken && self.queue.ready()
     }
 

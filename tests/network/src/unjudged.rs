@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bartizan_devices::net::packet::Packet;
 use bartizan_devices::net::{Inbox, Spares, deliver};
 use bartizan_devices::vhost_user::View;
@@ -44,7 +44,8 @@ impl Unjudged {
     fn take_sent(&mut self, mtu: u16) -> Result<()> {
         let features = self.from.backend.features();
         let view = View::of(&self.from.backend.ram.memory);
-        let tx = &mut self.from.backend.rings.tx;
+        let pair = self.from.backend.pairs.first_mut();
+        let tx = &mut pair.context("a device has rings")?.tx;
         for _ in 0..BATCH {
             let Some(chain) = tx.pop(&view) else { break };
             let head = chain.head_index();
@@ -64,7 +65,8 @@ impl Unjudged {
             self.arrived = self.inbox.take(Some(room)).packets;
         }
         let view = View::of(&self.to.backend.ram.memory);
-        let rx = &mut self.to.backend.rings.rx;
+        let pair = self.to.backend.pairs.first_mut();
+        let rx = &mut pair.context("a device has rings")?.rx;
         for _ in 0..BATCH {
             let Some(packet) = self.arrived.pop_front() else {
                 break;

@@ -18,6 +18,7 @@ fn front(rings_first: bool) -> (Front, UnixStream) {
     let offer = Offer {
         features: 0,
         space: None,
+        pairs: 1,
     };
     let backend = Backend::new(offer, epoll, 0).unwrap();
     theirs.set_nonblocking(true).unwrap();
