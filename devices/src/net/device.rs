@@ -153,7 +153,7 @@ impl Device {
         watch(&epoll, &qemu, QEMU)?;
         watch(&epoll, plug.station().inbox.wake(), INBOX)?;
         let offer = Offer {
-            features: feature::OFFERED | feature::QUEUES,
+            features: feature::OFFERED | feature::QUEUES | feature::EVENT_INDEX,
             // MAC, MTU and how many queues there are QEMU says itself.
             space: None,
             pairs: MAX_PAIRS,

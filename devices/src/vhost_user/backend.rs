@@ -16,7 +16,7 @@ use vhost::vhost_user::message::{
 };
 use vhost::vhost_user::{Error, GpuBackend, Result, VhostUserBackendReqHandlerMut};
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
-use virtio_bindings::virtio_ring::VIRTIO_RING_F_INDIRECT_DESC;
+use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 
 use super::memory::{Ram, Region};
 use super::ring::{Ring, RingError};
@@ -160,6 +160,11 @@ impl VhostUserBackendReqHandlerMut for Backend {
             return Err(Error::InvalidParam);
         }
         self.features = features;
+        for pair in &mut self.pairs {
+            let used = features & (1 << VIRTIO_RING_F_EVENT_IDX) != 0;
+            pair.rx.use_event_index(used);
+            pair.tx.use_event_index(used);
+        }
         if features & VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits() == 0 {
             // Such a front end knows no SET_VRING_ENABLE: its rings are enabled from the start.
             for pair in &mut self.pairs {

@@ -1,5 +1,7 @@
 //! One split virtqueue (virtio 1.2 section 2.7) and its descriptors for notification.
 
+mod event_index;
+
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{Ordering, fence};
@@ -28,8 +30,9 @@ const AT_ONCE: Timespec = Timespec {
 
 /// A ring.
 ///
-/// Event indices are not offered, so that its whole state is the two indices: that is what makes a restart of this process
-/// invisible to the ring. Whoever serves it next begins with what the guest was not shown: of a network's frames a few are sent twice then.
+/// All of its state that outlasts this process is in the guest's RAM: that is what makes a restart invisible to the ring. Whoever
+/// serves it next begins with what the guest was not shown, signals at once, and says anew when it wants kicks. Of a network's
+/// frames a few are sent twice then.
 #[derive(Debug)]
 pub struct Ring {
     queue: Queue,
@@ -46,6 +49,12 @@ pub struct Ring {
     published: u16,
     /// Whether the guest was told to kick, once it was told anything.
     wants_kicks: Option<bool>,
+    /// Whether both sides say by an entry's number what they want to hear of, and not by flags.
+    has_event_index: bool,
+    /// The entry of which a kick is to tell, where one was said.
+    awaited: Option<u16>,
+    /// How far the guest has been told, or wanted not to be; none where that is not known.
+    told: Option<u16>,
 }
 
 /// A ring cannot be set up so.
@@ -94,6 +103,9 @@ impl Ring {
             available: 0,
             published: 0,
             wants_kicks: None,
+            has_event_index: false,
+            awaited: None,
+            told: None,
         })
     }
 
@@ -121,7 +133,7 @@ impl Ring {
         self.queue.set_next_used(index.0);
         self.published = index.0;
         self.available = self.queue.next_avail();
-        self.wants_kicks = None;
+        self.forget_events();
         self.broken = false;
         Ok(())
     }
@@ -167,10 +179,12 @@ impl Ring {
     /// Stops it and returns the index of the next available entry. Whoever serves it next may want kicks.
     pub fn stop(&mut self, view: &View<'_>, epoll: &OwnedFd) -> u16 {
         self.publish(view);
-        if self.wants_kicks == Some(false) {
+        if self.has_event_index && self.awaited.is_some() {
+            self.await_entry(view);
+        } else if self.wants_kicks == Some(false) {
             self.tell(view, true);
         }
-        self.wants_kicks = None;
+        self.forget_events();
         self.unwatch(epoll);
         self.call = None;
         self.queue.set_ready(false);
@@ -188,7 +202,20 @@ impl Ring {
         self.call = call;
         // What was used while nobody could be told is told now.
         self.unsignalled = true;
+        self.told = None;
         Ok(())
+    }
+
+    /// Whether the guest's driver took event indices (`VIRTIO_RING_F_EVENT_IDX`).
+    pub fn use_event_index(&mut self, used: bool) {
+        if self.has_event_index != used {
+            self.has_event_index = used;
+            self.forget_events();
+        }
+    }
+
+    const fn forget_events(&mut self) {
+        (self.wants_kicks, self.awaited, self.told) = (None, None, None);
     }
 
     /// Lets it run or rest.
@@ -270,7 +297,12 @@ impl Ring {
         if !self.serves() {
             return false;
         }
-        if self.wants_kicks != Some(wanted) {
+        if self.has_event_index {
+            // Where none is wanted nothing is said: the guest has passed the entry that was.
+            if wanted && self.awaited != Some(self.available) {
+                self.await_entry(view);
+            }
+        } else if self.wants_kicks != Some(wanted) {
             self.tell(view, wanted);
         }
         let seen = self.available;
@@ -288,6 +320,21 @@ impl Ring {
         }
         self.wants_kicks = Some(wanted);
         // Either the guest sees this, or what it has offered is seen here when this looks once more.
+        fence(Ordering::SeqCst);
+    }
+
+    /// The guest is to kick when it offers the first chain that was not seen (`avail_event`).
+    fn await_entry(&mut self, view: &View<'_>) {
+        let entry = self.available;
+        // Behind flags, index and all entries (virtio 1.2 section 2.7.8).
+        let behind = 4 + 8 * u64::from(self.queue.size());
+        let at = self.queue.used_ring().checked_add(behind);
+        let said = at.and_then(|at| view.store(GuestAddress(at), entry, Ordering::Relaxed));
+        if said.is_none() {
+            return self.give_up("is not in its RAM");
+        }
+        self.awaited = Some(entry);
+        // As above.
         fence(Ordering::SeqCst);
     }
 
@@ -334,28 +381,38 @@ impl Ring {
     pub fn signal(&mut self, view: &View<'_>) {
         self.publish(view);
         if let Some(call) = self.call.as_ref().filter(|_| self.unsignalled) {
-            if self.is_polled(view) {
-                self.unsignalled = false;
-                return;
-            }
-            let mut asked = PollFd::new(call, PollFlags::OUT);
-            if poll(std::slice::from_mut(&mut asked), Some(&AT_ONCE)).is_err() {
-                return;
-            }
-            // A full counter means that a signal is pending already.
-            if asked.revents().contains(PollFlags::OUT) {
-                let _ = rustix::io::write(call, &1_u64.to_ne_bytes());
+            if self.is_to_signal(view) {
+                let mut asked = PollFd::new(call, PollFlags::OUT);
+                if poll(std::slice::from_mut(&mut asked), Some(&AT_ONCE)).is_err() {
+                    return;
+                }
+                // A full counter means that a signal is pending already.
+                if asked.revents().contains(PollFlags::OUT) {
+                    let _ = rustix::io::write(call, &1_u64.to_ne_bytes());
+                }
             }
             self.unsignalled = false;
+            self.told = Some(self.published);
         }
     }
 
-    /// Whether the driver wants no signal: before it does, it looks once more at what was given back (virtio 1.2 section 2.7.7).
-    fn is_polled(&self, view: &View<'_>) -> bool {
-        // What was given back is seen before its flags are looked at.
+    /// Whether the driver wants a signal. One that looks by itself looks once more at what was given back before it rests
+    /// (virtio 1.2 section 2.7.7). What is not in its RAM asks for one, too.
+    fn is_to_signal(&self, view: &View<'_>) -> bool {
+        // What was given back is seen before it is looked at what the driver wants.
         fence(Ordering::SeqCst);
-        let flags = view.load(GuestAddress(self.queue.avail_ring()), Ordering::Acquire);
-        flags.is_some_and(|flags| flags & NO_INTERRUPT != 0)
+        let ring = self.queue.avail_ring();
+        if !self.has_event_index {
+            let flags = view.load(GuestAddress(ring), Ordering::Acquire);
+            return flags.is_none_or(|flags| flags & NO_INTERRUPT == 0);
+        }
+        // `used_event`, behind flags, index and all entries (virtio 1.2 section 2.7.6).
+        let at = ring.checked_add(4 + 2 * u64::from(self.queue.size()));
+        let event = at.and_then(|at| view.load(GuestAddress(at), Ordering::Acquire));
+        match (event, self.told) {
+            (Some(event), Some(told)) => event_index::passes(event, told, self.published),
+            _ => true,
+        }
     }
 
     /// QEMU holds the same open file, so that closing ours alone would leave it watched.

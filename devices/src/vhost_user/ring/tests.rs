@@ -199,12 +199,21 @@ fn a_ring_that_breaks_its_rules_rests() {
     assert_eq!(used(&ram).1, 0);
 }
 
-/// Known attack: none is needed. A guest that offers something just as its device goes to rest, and does not kick since it was told not
-/// to, would wait for ever.
+/// A guest that offers something just as its device goes to rest, and does not kick since it was told not to, would wait for ever.
 #[test]
 fn nothing_that_is_offered_waits_for_a_kick_that_does_not_come() {
+    exchange_chains(false);
+}
+
+#[test]
+fn nor_by_event_indices() {
+    exchange_chains(true);
+}
+
+fn exchange_chains(has_event_index: bool) {
     const CHAINS: u16 = 30_000;
     let (ram, mut ring) = running();
+    ring.use_event_index(has_event_index);
     let kick = eventfd(0, EventfdFlags::empty()).unwrap();
     let (done, is_done) = mpsc::channel();
     let (guests_ram, guests_kick) = (ram.clone(), kick.try_clone().unwrap());
@@ -218,8 +227,18 @@ fn nothing_that_is_offered_waits_for_a_kick_that_does_not_come() {
                 .store(index.to_le(), offered, Ordering::Release)
                 .unwrap();
             fence(Ordering::SeqCst);
-            let flags: u16 = guests_ram.load(word(0), Ordering::Acquire).unwrap();
-            if u16::from_le(flags) & NO_NOTIFY == 0 {
+            let at = if has_event_index {
+                AVAILABLE_EVENT
+            } else {
+                word(0)
+            };
+            let said = u16::from_le(guests_ram.load(at, Ordering::Acquire).unwrap());
+            let wants_kicks = if has_event_index {
+                event_index::passes(said, index - 1, index)
+            } else {
+                said & NO_NOTIFY == 0
+            };
+            if wants_kicks {
                 write(&guests_kick, 1);
                 kicks += 1;
             }
@@ -251,4 +270,94 @@ fn nothing_that_is_offered_waits_for_a_kick_that_does_not_come() {
     let kicks = is_done.recv_timeout(Duration::from_secs(60)).unwrap();
     assert!((1..=CHAINS).contains(&kicks));
     guest.join().unwrap();
+}
+
+/// The event index that the guest finds in the used ring, and the one that it writes into the available ring.
+const AVAILABLE_EVENT: GuestAddress = GuestAddress(USED.0 + 4 + 8 * 64);
+const USED_EVENT: GuestAddress = GuestAddress(AVAILABLE.0 + 4 + 2 * 64);
+
+#[test]
+fn by_event_indices_a_guest_is_to_kick_with_the_first_chain_that_was_not_seen() {
+    let (ram, mut ring) = running();
+    let view = View::of(&ram);
+    let awaited = || u16::from_le(ram.read_obj(AVAILABLE_EVENT).unwrap());
+    ring.use_event_index(true);
+    offer(&ram, 3);
+    assert!(ring.pop(&view).is_some());
+    // Three were seen, one of which was taken.
+    assert!(!ring.want_kicks(&view, true));
+    assert_eq!(awaited(), 3);
+    // While it looks by itself nothing is said, by flags neither.
+    assert!(!ring.want_kicks(&view, false));
+    assert_eq!((awaited(), used(&ram).0), (3, 0));
+    offer(&ram, 5);
+    assert!(ring.want_kicks(&view, true));
+    assert!(!ring.want_kicks(&view, true));
+    assert_eq!(awaited(), 5);
+    // Whoever serves it next, with indices or by flags, says anew what it wants.
+    ram.write_obj(0_u16, AVAILABLE_EVENT).unwrap();
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    ring.stop(&view, &epoll);
+    assert_eq!(awaited(), 5);
+    ram.write_obj(0_u16, AVAILABLE_EVENT).unwrap();
+    ring.start(None, &epoll, 0).unwrap();
+    ring.want_kicks(&view, true);
+    assert_eq!(awaited(), 5);
+}
+
+#[test]
+fn by_event_indices_a_guest_is_signalled_of_the_chain_that_it_waits_for() {
+    let (ram, mut ring) = running();
+    let view = View::of(&ram);
+    ring.use_event_index(true);
+    let call = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+    let shared = call.try_clone().unwrap();
+    ring.signal_to(Some(shared.into())).unwrap();
+    let mut give = |event: u16, chains: u16| {
+        ram.write_obj(event.to_le(), USED_EVENT).unwrap();
+        // That flags are none of these is part of it.
+        ram.write_obj(NO_INTERRUPT.to_le(), AVAILABLE).unwrap();
+        for _ in 0..chains {
+            ring.give_back(&view, 0, 0);
+        }
+        ring.signal(&view);
+        rustix::io::read(&call, &mut [0; 8]).is_ok()
+    };
+    // Nobody knows what was told before.
+    assert!(give(100, 1));
+    assert!(!give(100, 9));
+    // The eleventh entry is the one of number 10.
+    assert!(give(10, 1));
+    assert!(!give(10, 5));
+    assert!(!give(17, 1));
+    assert!(give(17, 1));
+    // All around.
+    for _ in 0..5 {
+        assert!(!give(17, 13_000));
+    }
+    assert!(give(17, 1000));
+}
+
+/// Known attack: rings that end with the RAM, so that there is no room for event indices behind them.
+#[test]
+fn event_indices_outside_the_ram() {
+    let ram = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
+    let view = View::of(&ram);
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    for (available, used) in [(0x2000, 0x4000 - 4 - 8 * 64), (0x4000 - 4 - 2 * 64, 0x2000)] {
+        let mut ring = Ring::new().unwrap();
+        ring.resize(64).unwrap();
+        ring.use_event_index(true);
+        let [available, used] = [available, used].map(GuestAddress);
+        ring.place(&ram, DESCRIPTORS, available, used).unwrap();
+        ring.start(None, &epoll, 0).unwrap();
+        ring.enable(true);
+        let call = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+        ring.signal_to(Some(call.try_clone().unwrap().into()))
+            .unwrap();
+        ring.signal(&view);
+        assert!(rustix::io::read(&call, &mut [0; 8]).is_ok());
+        ring.want_kicks(&view, true);
+        assert_eq!(ring.serves(), used.0 == 0x2000);
+    }
 }

@@ -1,8 +1,9 @@
 //! Guests whose drivers use several queues.
 
+use proptest::prelude::*;
 use vhost::vhost_user::VhostUserBackendReqHandlerMut;
 
-use super::lab::{Lab, SIZE};
+use super::lab::{Lab, SIZE, SPARE};
 use crate::net::device::BATCH;
 use crate::net::header::{HEADER_LEN, feature};
 use crate::net::sample::{ipv4, station, udp};
@@ -185,4 +186,80 @@ fn a_guest_is_to_kick_while_its_device_rests() {
     let kicks = [0, 1, 2, 3].map(|ring| lab.guest(1).is_to_kick(ring));
     // Of buffers only where packets wait for some.
     assert_eq!(kicks, [false, true, false, true]);
+}
+
+#[test]
+fn a_guest_with_event_indices_is_to_kick_by_what_it_sends_next() {
+    let mut lab = Lab::with_queues(2);
+    let features = feature::OFFERED | feature::QUEUES | feature::EVENT_INDEX;
+    lab.guest(1).take_features(features);
+    for sent in 1..5 {
+        assert_eq!(lab.answered_by(1000, 1), 1);
+        let by = [1, 3].map(|ring| lab.guest(1).is_to_kick_by(ring));
+        assert_eq!(by, [0, sent]);
+    }
+    // Of buffers where packets wait for some, by the first one that it offers behind those it has offered.
+    let answers = (0..SIZE + 1).map(|number| frame(2, 1, (53, 1000), &number.to_be_bytes()));
+    let answers: Vec<_> = answers.collect();
+    assert_eq!(lab.guest(1).is_to_kick_by(2), 0);
+    lab.send_all(2, answers.clone());
+    // Four came before, and their buffers were offered again.
+    assert_eq!(lab.guest(1).is_to_kick_by(2), SIZE + 4);
+    let mut came = lab.guest(1).received_by(1);
+    lab.run();
+    came.extend(lab.guest(1).received_by(1));
+    assert_eq!(came, answers);
+}
+
+/// A ring: descriptors (where, how long, flags, which is next), heads, index.
+type AnyRing = (Vec<(u64, u32, u16, u16)>, Vec<u16>, u16);
+
+fn any_ring() -> impl Strategy<Value = AnyRing> {
+    let at = prop_oneof![4 => SPARE..SPARE + 0x1000, 1 => any::<u64>()];
+    let size = prop_oneof![4 => 0..200_u32, 1 => any::<u32>()];
+    let descriptor = (at, size, 0..8_u16, 0..20_u16);
+    let heads = prop::collection::vec(0..20_u16, 16);
+    let index = prop_oneof![4 => 0..16_u16, 1 => any::<u16>()];
+    (prop::collection::vec(descriptor, 16), heads, index)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever stands in a guest's rings, of which some are on, by flags or event indices: its device comes to rest, and the others'
+    /// packets pass.
+    #[test]
+    fn any_rings_are_survived(
+        rings in prop::collection::vec(any_ring(), 6),
+        data in prop::collection::vec(any::<u8>(), 0x200),
+        on in 0..8_u32,
+        has_event_index: bool,
+    ) {
+        let mut lab = Lab::with_queues(3);
+        let indices = if has_event_index { feature::EVENT_INDEX } else { 0 };
+        lab.guest(1).take_features(feature::OFFERED | feature::QUEUES | indices);
+        lab.guest(1).write(&data, SPARE);
+        for (ring, (descriptors, heads, index)) in rings.iter().enumerate() {
+            for (nth, (at, size, flags, next)) in (0..).zip(descriptors) {
+                lab.guest(1).describe(ring, nth, (*at, *size), *flags, *next);
+            }
+            lab.guest(1).offer_any(ring, heads, *index);
+        }
+        for pair in 0..3 {
+            lab.switch(pair, on & 1 << pair != 0);
+        }
+        for port in 1000..1010 {
+            lab.guest(2).offer_frame(&[0; HEADER_LEN], &frame(2, 1, (port, 7), b"any"));
+        }
+        let now = lab.now;
+        let mut turns = 0;
+        while { let guest = lab.guest(1); guest.core.turn(&mut guest.backend, now) } {
+            turns += 1;
+            assert!(turns < 20);
+        }
+        lab.run();
+        lab.received(2);
+        // The second one's device goes on.
+        prop_assert!(lab.guest(2).has_all_back());
+    }
 }

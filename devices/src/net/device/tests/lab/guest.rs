@@ -52,7 +52,7 @@ impl NetGuest {
         ram.set_len(RAM).unwrap();
         fcntl_add_seals(&ram, SealFlags::SHRINK).unwrap();
         let offer = Offer {
-            features: feature::OFFERED | feature::QUEUES,
+            features: feature::OFFERED | feature::QUEUES | feature::EVENT_INDEX,
             space: None,
             pairs,
         };
@@ -126,6 +126,15 @@ impl NetGuest {
         self.write(&entry.wrapping_add(1).to_le_bytes(), available + 2);
     }
 
+    /// Offers these chains of a ring, true or not, up to that index.
+    pub(in crate::net::device::tests) fn offer_any(&self, ring: usize, heads: &[u16], index: u16) {
+        let available = RINGS[ring] + 0x1000;
+        for (entry, head) in (0..).zip(heads) {
+            self.write(&head.to_le_bytes(), available + 4 + 2 * entry);
+        }
+        self.write(&index.to_le_bytes(), available + 2);
+    }
+
     /// Has the device look at a chain of the tx ring.
     pub(in crate::net::device::tests) fn offer(&mut self, head: u16) {
         let pair = self.sends_by;
@@ -160,6 +169,12 @@ impl NetGuest {
     fn used(&self, ring: usize) -> u16 {
         let at = GuestAddress(RINGS[ring] + 0x2002);
         u16::from_le(self.ram().read_obj(at).unwrap())
+    }
+
+    /// By which entry it is to kick, of those that it offers.
+    pub(in crate::net::device::tests) fn is_to_kick_by(&self, ring: usize) -> u16 {
+        let at = RINGS[ring] + 0x2004 + 8 * u64::from(SIZE);
+        u16::from_le(self.ram().read_obj(GuestAddress(at)).unwrap())
     }
 
     /// Whether the device has told it to kick.
