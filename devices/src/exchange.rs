@@ -1,6 +1,6 @@
 //! Moving packets between a guest's rings and its switch.
 
-use crate::vhost_user::{Backend, PiecesError};
+use crate::vhost_user::{Backend, Buffers, PiecesError, Rings, View};
 use crate::vsock::{HEADER_LEN, Switch, read_packet, room, write_packet};
 
 /// Packets each way before QEMU's messages and the host's sockets are looked at again.
@@ -27,27 +27,29 @@ impl Exchange {
     /// Moves at most a batch of packets each way and signals the guest. Returns whether there may be
     /// more to move at once.
     pub fn turn(&mut self, backend: &mut Backend, switch: &mut Switch) -> bool {
-        let taken = self.take(backend, switch);
-        let given = self.give(backend, switch);
+        let view = View::of(&backend.ram.memory);
+        let Some(rings) = backend.pairs.first_mut() else {
+            return false;
+        };
+        let taken = self.take(&view, rings, switch);
+        let given = self.give(&view, rings, switch);
         // Room for resets may have been made that the tx ring waited for.
         let is_waiting = taken == Stop::SwitchFull && switch.is_open();
-        let ram = &backend.ram.memory;
-        backend.rings.tx.signal(ram);
-        backend.rings.rx.signal(ram);
+        rings.tx.signal(&view);
+        rings.rx.signal(&view);
         taken == Stop::Batch || given == Stop::Batch || is_waiting
     }
 
-    fn take(&mut self, backend: &mut Backend, switch: &mut Switch) -> Stop {
-        let ram = &backend.ram.memory;
+    fn take(&mut self, view: &View<'_>, rings: &mut Rings, switch: &mut Switch) -> Stop {
         for _ in 0..BATCH {
             if !switch.is_open() {
                 return Stop::SwitchFull;
             }
-            let Some(chain) = backend.rings.tx.pop(ram) else {
+            let Some(chain) = rings.tx.pop(view) else {
                 return Stop::Empty;
             };
             let head = chain.head_index();
-            match read_packet(ram, chain, &mut self.payload) {
+            match read_packet(chain, &mut self.payload) {
                 Ok(header) => {
                     if let Err(error) = switch.receive(&header, &self.payload) {
                         self.count_dropped(&error);
@@ -55,37 +57,37 @@ impl Exchange {
                 }
                 Err(error) => self.count_dropped(&error),
             }
-            backend.rings.tx.give_back(ram, head, 0);
+            rings.tx.give_back(view, head, 0);
         }
         Stop::Batch
     }
 
-    fn give(&mut self, backend: &mut Backend, switch: &mut Switch) -> Stop {
-        let ram = &backend.ram.memory;
-        let rx = &mut backend.rings.rx;
+    fn give(&mut self, view: &View<'_>, rings: &mut Rings, switch: &mut Switch) -> Stop {
+        let rx = &mut rings.rx;
         for _ in 0..BATCH {
             if !switch.has_packets() {
                 return Stop::Empty;
             }
-            let Some(chain) = rx.pop(ram) else {
+            let Some(chain) = rx.pop(view) else {
                 return Stop::Empty;
             };
-            let head = chain.head_index();
-            let Some(room) = room(chain.clone()).checked_sub(HEADER_LEN) else {
+            let mut buffers = Buffers::of(chain);
+            let head = buffers.head_index();
+            let Some(room) = room(&buffers).checked_sub(HEADER_LEN) else {
                 self.count_dropped(&PiecesError::TooShort {
                     missing: HEADER_LEN,
                 });
-                rx.give_back(ram, head, 0);
+                rx.give_back(view, head, 0);
                 continue;
             };
             let Some(header) = switch.next_packet(room, &mut self.payload) else {
                 rx.unpop();
                 return Stop::Empty;
             };
-            let written = write_packet(ram, chain, &header, &self.payload)
+            let written = write_packet(&mut buffers, &header, &self.payload)
                 .inspect_err(|error| self.count_dropped(error))
                 .unwrap_or(0);
-            rx.give_back(ram, head, written);
+            rx.give_back(view, head, written);
         }
         Stop::Batch
     }

@@ -10,7 +10,6 @@ use bartizan_devices::vhost_user::{Backend, Ram, Region, Ring};
 use bartizan_devices::vsock::offer;
 use rustix::event::epoll;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create};
-use virtio_queue::{Queue, QueueT};
 use vm_memory::{GuestAddress, GuestMemoryMmap};
 
 /// Size of a guest's RAM in bytes.
@@ -27,25 +26,16 @@ pub const TX: u64 = 0x200;
 /// The one service of the host.
 pub static SERVICE: LazyLock<Listener> = LazyLock::new(Listener::new);
 
-/// A queue over the ring at 0.
+/// The ring at 0, which runs.
 ///
 /// # Panics
 ///
 /// Never: the ring is placed well.
 #[must_use]
-pub fn queue(ram: &GuestMemoryMmap) -> Queue {
-    let mut queue = Queue::new(RING).expect("a power of two");
-    let [descriptors, available, used] = PARTS.map(GuestAddress);
-    queue
-        .try_set_desc_table_address(descriptors)
-        .expect("aligned");
-    queue
-        .try_set_avail_ring_address(available)
-        .expect("aligned");
-    queue.try_set_used_ring_address(used).expect("aligned");
-    queue.set_ready(true);
-    assert!(queue.is_valid(ram));
-    queue
+pub fn ring(ram: &GuestMemoryMmap, epoll: &OwnedFd) -> Ring {
+    let mut ring = Ring::new().expect("a power of two");
+    place(&mut ring, ram, 0, epoll);
+    ring
 }
 
 /// A device that is set up over RAM with these bytes.
@@ -57,8 +47,10 @@ pub fn queue(ram: &GuestMemoryMmap) -> Queue {
 pub fn backend(bytes: &[u8], epoll: &Arc<OwnedFd>) -> Backend {
     let mut backend = Backend::new(offer(GUEST), Arc::clone(epoll), 0).expect("a device");
     backend.ram = ram(bytes);
-    place(&mut backend.rings.rx, &backend.ram, 0, epoll);
-    place(&mut backend.rings.tx, &backend.ram, TX, epoll);
+    for pair in &mut backend.pairs {
+        place(&mut pair.rx, &backend.ram.memory, 0, epoll);
+        place(&mut pair.tx, &backend.ram.memory, TX, epoll);
+    }
     backend
 }
 
@@ -99,10 +91,10 @@ fn ram(bytes: &[u8]) -> Ram {
     Ram::map([(region, file)]).expect("RAM")
 }
 
-fn place(ring: &mut Ring, ram: &Ram, start: u64, epoll: &OwnedFd) {
+fn place(ring: &mut Ring, ram: &GuestMemoryMmap, start: u64, epoll: &OwnedFd) {
     let [descriptors, available, used] = PARTS.map(|part| GuestAddress(start + part));
     ring.resize(RING.into()).expect("a power of two");
-    ring.place(&ram.memory, descriptors, available, used)
+    ring.place(ram, descriptors, available, used)
         .expect("it is in RAM");
     ring.start(None, epoll, 0).expect("nothing to watch");
     ring.enable(true);

@@ -1,11 +1,12 @@
 //! Frames in descriptor chains: the input is a guest's RAM, with one ring in it.
 #![no_main]
 
+use bartizan_devices::net::Spares;
 use bartizan_devices::net::header::feature;
 use bartizan_devices::net::packet::{MAX_FRAME, Packet};
-use bartizan_fuzz::vsock::{RAM, queue};
+use bartizan_devices::vhost_user::View;
+use bartizan_fuzz::vsock::{RAM, epoll, ring};
 use libfuzzer_sys::fuzz_target;
-use virtio_queue::QueueOwnedT;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 fuzz_target!(|data: &[u8]| {
@@ -13,13 +14,12 @@ fuzz_target!(|data: &[u8]| {
     let bytes = data.get(..RAM).unwrap_or(data);
     ram.write_slice(bytes, GuestAddress(0))
         .expect("the input fits into RAM");
-    let mut queue = queue(&ram);
-    let Ok(chains) = queue.iter(&ram) else {
-        return;
-    };
-    for chain in chains {
-        if let Ok(packet) = Packet::read(&ram, chain, feature::OFFERED, 1500) {
+    let (mut ring, view) = (ring(&ram, &epoll()), View::of(&ram));
+    let mut spares = Spares::default();
+    while let Some(chain) = ring.pop(&view) {
+        if let Ok(packet) = Packet::read(chain, feature::OFFERED, 1500, &mut spares) {
             assert!(packet.bytes.len() <= MAX_FRAME);
+            spares.keep(packet);
         }
     }
 });

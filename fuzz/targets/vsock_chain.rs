@@ -1,10 +1,10 @@
 //! Packets in descriptor chains: the input is a guest's RAM, with one ring in it.
 #![no_main]
 
+use bartizan_devices::vhost_user::{Buffers, View};
 use bartizan_devices::vsock::{HEADER_LEN, Header, MAX_PAYLOAD, read_packet, room, write_packet};
-use bartizan_fuzz::vsock::{RAM, queue};
+use bartizan_fuzz::vsock::{RAM, epoll, ring};
 use libfuzzer_sys::fuzz_target;
-use virtio_queue::QueueOwnedT;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 fuzz_target!(|data: &[u8]| {
@@ -12,17 +12,17 @@ fuzz_target!(|data: &[u8]| {
     let bytes = data.get(..RAM).unwrap_or(data);
     ram.write_slice(bytes, GuestAddress(0))
         .expect("the input fits into RAM");
-    let mut queue = queue(&ram);
-    let Ok(chains) = queue.iter(&ram) else {
-        return;
-    };
-    for chain in chains {
+    let (mut ring, view) = (ring(&ram, &epoll()), View::of(&ram));
+    while let Some(chain) = ring.pop(&view) {
         let mut payload = Vec::new();
-        if let Ok(header) = read_packet(&ram, chain.clone(), &mut payload) {
+        if let Ok(header) = read_packet(chain, &mut payload) {
             assert_eq!(payload.len(), header.len as usize);
         }
         assert!(payload.len() <= MAX_PAYLOAD && payload.capacity() <= 2 * MAX_PAYLOAD);
-        let room = room(chain.clone());
+        // Once more, as a chain to be filled.
+        ring.unpop();
+        let mut buffers = Buffers::of(ring.pop(&view).expect("it was there"));
+        let room = room(&buffers);
         assert!(room <= HEADER_LEN + MAX_PAYLOAD);
         let Some(fits) = room.checked_sub(HEADER_LEN) else {
             continue;
@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
             ..Header::default()
         };
         // It fits; whether it is RAM is another question.
-        if let Ok(written) = write_packet(&ram, chain, &header, &vec![0xa5; fits]) {
+        if let Ok(written) = write_packet(&mut buffers, &header, &vec![0xa5; fits]) {
             assert_eq!(written as usize, room);
         }
     }

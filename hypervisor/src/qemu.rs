@@ -11,6 +11,7 @@
 //! | [`launch`] | a launch record made ready, and its measurement |
 //! | [`ram`] | the guest's RAM file |
 //! | [`layout`] | where that file lies in guest-physical addresses |
+//! | [`queues`] | how many queues a network device has |
 //! | [`command_line`] | QEMU's arguments, as a pure function |
 //! | [`process`] | child processes that die with their parent and are named by pidfds |
 //! | [`qmp`] | QEMU's monitor protocol |
@@ -23,4 +24,5 @@ pub mod layout;
 pub mod parts;
 pub mod process;
 pub mod qmp;
+pub mod queues;
 pub mod ram;

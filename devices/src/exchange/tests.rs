@@ -46,8 +46,8 @@ fn device(bytes: &[u8]) -> (Backend, Switch) {
         .memory
         .write_slice(bytes, GuestAddress(0))
         .unwrap();
-    place(&mut backend.rings.rx, &backend.ram, 0, &epoll);
-    place(&mut backend.rings.tx, &backend.ram, 0x1000, &epoll);
+    place(&mut backend.pairs[0].rx, &backend.ram, 0, &epoll);
+    place(&mut backend.pairs[0].tx, &backend.ram, 0x1000, &epoll);
     let limits = Limits { connections: 4 };
     let switch = Switch::new(GUEST, Services::default(), limits, (epoll, 16), None).unwrap();
     (backend, switch)

@@ -1,10 +1,8 @@
 //! Writing a packet into a guest's rx ring.
 
-use vm_memory::GuestMemoryMmap;
-
 use super::header::{HEADER_LEN, feature};
 use super::packet::Packet;
-use crate::vhost_user::{Pieces, PiecesError, Ring, room};
+use crate::vhost_user::{Buffers, PiecesError, Ring, View};
 
 /// Most buffers that one packet is laid into.
 const MOST_BUFFERS: usize = 64;
@@ -26,7 +24,7 @@ pub enum DeliverError {
 /// Lays a packet into the next buffers of a ring, of a driver with these features. Where there is no room nothing is taken.
 pub fn deliver(
     ring: &mut Ring,
-    ram: &GuestMemoryMmap,
+    view: &View<'_>,
     features: u64,
     packet: &Packet,
 ) -> Result<(), DeliverError> {
@@ -36,65 +34,61 @@ pub fn deliver(
     } else {
         1
     };
-    let Some(first) = ring.pop(ram) else {
+    let Some(first) = ring.pop(view) else {
         return Err(DeliverError::NoRoom);
     };
     let header = |buffers| packet.work.header(&packet.frame).to_bytes(buffers);
-    let takes = room(first.clone());
-    if takes >= wanted {
-        let (head, mut pieces) = (first.head_index(), Pieces::writable(first));
-        let written = pieces.write(ram, &header(1));
-        let written = written.and_then(|()| pieces.write(ram, &packet.bytes));
+    let mut first = Buffers::of(first);
+    if first.room() >= wanted {
+        let written = first.write(&header(1));
+        let written = written.and_then(|()| first.write(&packet.bytes));
         // What was written of it in vain is no frame.
         let length = written.as_ref().map_or(0, |()| wanted);
-        ring.give_back(ram, head, u32::try_from(length).unwrap_or(0));
+        let length = u32::try_from(length).unwrap_or(0);
+        ring.add_used(view, &[(first.head_index(), length)]);
         return Ok(written?);
     }
-    let mut offered = takes;
-    let mut chains = vec![(first, takes)];
+    let mut offered = first.room();
+    let mut chains = vec![first];
     while offered < wanted {
-        let Some(chain) = (chains.len() < most).then(|| ring.pop(ram)).flatten() else {
+        let Some(chain) = (chains.len() < most).then(|| ring.pop(view)).flatten() else {
             // Without merging, or with as many as there may be, waiting helps nothing.
             let is_full = chains.len() >= most;
-            return Err(leave(ring, ram, &chains, is_full));
+            return Err(leave(ring, view, &chains, is_full));
         };
-        let takes = room(chain.clone());
-        offered = offered.saturating_add(takes);
-        chains.push((chain, takes));
+        let chain = Buffers::of(chain);
+        offered = offered.saturating_add(chain.room());
+        chains.push(chain);
     }
     let buffers = u16::try_from(chains.len()).unwrap_or(1);
     let bytes = [header(buffers).as_slice(), &packet.bytes].concat();
     let mut left = bytes.as_slice();
     let mut used = Vec::with_capacity(chains.len());
     let mut written = Ok(());
-    for (chain, takes) in chains {
-        let (now, later) = left.split_at(takes.min(left.len()));
+    for mut chain in chains {
+        let (now, later) = left.split_at(chain.room().min(left.len()));
         used.push((chain.head_index(), u32::try_from(now.len()).unwrap_or(0)));
-        written = written.and_then(|()| Pieces::writable(chain).write(ram, now));
+        written = written.and_then(|()| chain.write(now));
         left = later;
     }
     if written.is_err() {
         // What was written of it is no frame.
         used.iter_mut().for_each(|(_, length)| *length = 0);
     }
-    ring.give_back_together(ram, &used);
+    ring.add_used(view, &used);
     Ok(written?)
 }
 
 /// Without delivering: puts chains back, or, where they never suffice, gives them back unused.
-fn leave<C>(
+fn leave(
     ring: &mut Ring,
-    ram: &GuestMemoryMmap,
-    chains: &[(virtio_queue::DescriptorChain<C>, usize)],
+    view: &View<'_>,
+    chains: &[Buffers<'_, '_>],
     is_full: bool,
-) -> DeliverError
-where
-    C: std::ops::Deref,
-    C::Target: vm_memory::GuestMemory + Sized,
-{
+) -> DeliverError {
     if is_full {
-        for (chain, _) in chains {
-            ring.give_back(ram, chain.head_index(), 0);
+        for chain in chains {
+            ring.add_used(view, &[(chain.head_index(), 0)]);
         }
         return DeliverError::TooSmall;
     }

@@ -21,18 +21,26 @@ use super::inbox::ToldBy;
 use super::observation::Observer;
 use super::packet::Packet;
 use super::port::{Directory, Port, Refusal, Sent};
+use super::spares::Spares;
+use super::steering::Steering;
 use super::uplink::GATE;
 use crate::decisions::Decisions;
 use crate::link::Link;
-use crate::vhost_user::{Backend, Front, FrontError, Offer, RingError};
+use crate::vhost_user::{
+    Backend, Front, FrontError, MAX_PAIRS, Offer, Ring, RingError, Rings, View,
+};
 
 /// What epoll reports: which of the watched descriptors.
 const QEMU: u64 = 0;
 const INBOX: u64 = 1;
 const KICKS: u64 = 2;
 
-/// Packets each way before QEMU's messages are looked at again.
+/// Packets each way before QEMU's messages are looked at again, of all of a guest's queues together.
 const BATCH: usize = 128;
+/// Of these, what one queue sends before the next one's turn.
+const QUANTUM: usize = 32;
+/// Packets that wait for one queue's room while other queues go on.
+const MOST_STALLED: usize = 64;
 
 /// What a device is made of.
 pub struct Attachment {
@@ -87,9 +95,20 @@ pub struct Core {
     arrived: VecDeque<Packet>,
     /// For the guest, to be delivered once it has room.
     ready: VecDeque<Packet>,
+    /// Of these, in a turn, those that others overtake.
+    stalled: VecDeque<Packet>,
+    /// Queues without room for the next packet that is theirs.
+    full: [bool; MAX_PAIRS],
+    /// Whether all that is ready waits for such queues while others have room.
+    goes_on: bool,
+    steering: Steering,
+    /// Which queue sends next.
+    sends_next: usize,
     /// What the guest sent in this turn.
     onward: Onward,
     observer: Observer,
+    /// For what it sends next.
+    spares: Spares,
 }
 
 /// Who is on the segment in one turn. Packets come in trains: what was asked last is known at once.
@@ -140,9 +159,10 @@ impl Device {
         watch(&epoll, &qemu, QEMU)?;
         watch(&epoll, plug.station().inbox.wake(), INBOX)?;
         let offer = Offer {
-            features: feature::OFFERED,
-            // MAC and MTU QEMU says itself.
+            features: feature::OFFERED | feature::QUEUES | feature::EVENT_INDEX,
+            // MAC, MTU and how many queues there are QEMU says itself.
             space: None,
+            pairs: MAX_PAIRS,
         };
         let backend = Backend::new(offer, Arc::clone(&epoll), KICKS)?;
         let guest = plug.station().interface.guest;
@@ -216,40 +236,75 @@ impl Core {
             decisions,
             arrived: VecDeque::new(),
             ready: VecDeque::new(),
+            stalled: VecDeque::new(),
+            full: [false; MAX_PAIRS],
+            goes_on: false,
+            steering: Steering::default(),
+            sends_next: 0,
             onward: Onward::default(),
             observer: Observer::default(),
+            spares: Spares::default(),
         }
     }
 
     /// Moves at most a batch of packets each way. Returns whether there may be more to move at once.
     pub fn turn(&mut self, backend: &mut Backend, now: Instant) -> bool {
+        let features = backend.features();
+        let view = View::of(&backend.ram.memory);
+        let pairs = used(&mut backend.pairs, features);
+        for pair in pairs.iter_mut() {
+            // It is looked at by itself until this rests.
+            pair.tx.want_kicks(&view, false);
+        }
+        let serving = pairs
+            .iter()
+            .enumerate()
+            .filter(|(_, pair)| pair.rx.serves());
+        self.steering.use_queues(serving.map(|(queue, _)| queue));
         let took_packets = self.read_mail(now);
-        let sends_more = self.take_sent(backend, now);
+        let sends_more = self.take_sent(pairs, &view, features, now);
         // What was left in the inbox has woken this already, and does not again.
-        let receives_more = self.give(backend, now) || self.has_room_for(took_packets);
+        let receives_more =
+            self.give(pairs, &view, features, now) || (!took_packets && self.wants_packets());
         self.port.expire(now);
         self.decisions.ask(self.port.flows.take_questions());
         self.decisions.tell(self.port.names.take_found());
         self.observer.turn(&mut self.port.flows, now);
-        let lost = self.onward.go(&self.plug);
+        let lost = self.onward.go(&self.plug, &mut self.spares);
         if lost > 0 {
             self.port
                 .refuse(Direction::Egress, &Refusal::InboxFull, lost);
         }
-        let ram = &backend.ram.memory;
-        backend.rings.tx.signal(ram);
-        backend.rings.rx.signal(ram);
-        sends_more || receives_more
+        if self.spares.are_many() {
+            self.plug.station().inbox.leave_spares(&mut self.spares);
+        }
+        for pair in pairs.iter_mut() {
+            pair.tx.signal(&view);
+            pair.rx.signal(&view);
+        }
+        sends_more || receives_more || self.want_kicks(pairs, &view, features)
     }
 
-    /// Whether packets that were left in the inbox can be taken now.
-    fn has_room_for(&self, took_packets: bool) -> bool {
-        !took_packets && self.arrived.is_empty() && self.ready.is_empty()
+    /// Before this device rests: from now on the guest has to tell of what it sends, and of buffers only where packets wait for some.
+    /// Returns whether there is something already.
+    fn want_kicks(&self, pairs: &mut [Rings], view: &View<'_>, features: u64) -> bool {
+        let mut has_more = false;
+        for (pair, is_full) in pairs.iter_mut().zip(self.full) {
+            has_more |= pair.tx.want_kicks(view, true);
+            has_more |= pair.rx.want_kicks(view, is_full);
+        }
+        // Of a driver of an older version nothing is looked at.
+        has_more && features & (1 << VIRTIO_F_VERSION_1) != 0
+    }
+
+    /// Whether packets that are in the inbox can be taken now.
+    fn wants_packets(&self) -> bool {
+        self.arrived.is_empty() && (self.ready.is_empty() || self.goes_on)
     }
 
     /// What was decided, before any packet is looked at. Returns whether packets were taken, too: else there may be some.
     fn read_mail(&mut self, now: Instant) -> bool {
-        let wants_packets = self.arrived.is_empty() && self.ready.is_empty();
+        let wants_packets = self.wants_packets();
         let room = wants_packets.then(|| std::mem::take(&mut self.arrived));
         let mail = self.plug.station().inbox.take(room);
         if let Some(isolated) = mail.isolated {
@@ -321,66 +376,132 @@ impl Core {
         wants_packets
     }
 
-    fn take_sent(&mut self, backend: &mut Backend, now: Instant) -> bool {
-        let features = backend.features();
+    /// A batch at most, of each queue some in turn: a guest has no more of it for having more queues.
+    fn take_sent(
+        &mut self,
+        pairs: &mut [Rings],
+        view: &View<'_>,
+        features: u64,
+        now: Instant,
+    ) -> bool {
         // A driver of an older version has another header. None of it is read.
         if features & (1 << VIRTIO_F_VERSION_1) == 0 {
             return false;
         }
-        let ram = &backend.ram.memory;
-        let tx = &mut backend.rings.tx;
         let neighbours = Neighbours::of(&self.plug);
-        for _ in 0..BATCH {
-            let Some(chain) = tx.pop(ram) else {
-                return false;
+        let (mut left, mut idle) = (BATCH, 0);
+        while idle < pairs.len() {
+            let queue = self.sends_next;
+            self.sends_next = if queue + 1 < pairs.len() {
+                queue + 1
+            } else {
+                0
             };
-            let head = chain.head_index();
-            let read = Packet::read(ram, chain, features, self.port.interface().mtu);
-            // What was read is ours: the guest may have its buffer back.
-            tx.give_back(ram, head, 0);
-            let sent = read.map_err(Refusal::from).and_then(|packet| {
-                self.observer.see(&packet, Direction::Egress);
-                self.port.send(packet, &neighbours, now)
-            });
-            match sent {
-                Ok(Sent::On(packet)) => self.onward.add(packet),
-                Ok(Sent::Answered(packet)) if self.ready.len() < BATCH => {
-                    self.ready.push_back(packet);
-                }
-                Ok(Sent::Answered(_) | Sent::Taken) => {}
-                Err(refusal) => self.port.refuse(Direction::Egress, &refusal, 1),
+            let Some(pair) = pairs.get_mut(queue) else {
+                continue;
+            };
+            let most = left.min(QUANTUM);
+            let taken = (0..most)
+                .take_while(|_| {
+                    self.take_next((&mut pair.tx, queue), view, features, (&neighbours, now))
+                })
+                .count();
+            left -= taken;
+            if left == 0 {
+                return true;
             }
+            idle = if taken < most { idle + 1 } else { 0 };
+        }
+        false
+    }
+
+    /// What a queue sends next; whether there was something.
+    fn take_next(
+        &mut self,
+        (tx, queue): (&mut Ring, usize),
+        view: &View<'_>,
+        features: u64,
+        (neighbours, now): (&Neighbours, Instant),
+    ) -> bool {
+        let Some(chain) = tx.pop(view) else {
+            return false;
+        };
+        let head = chain.head_index();
+        let mtu = self.port.interface().mtu;
+        let read = Packet::read(chain, features, mtu, &mut self.spares);
+        // What was read is ours: the guest may have its buffer back.
+        tx.add_used(view, &[(head, 0)]);
+        let sent = read.map_err(Refusal::from).and_then(|packet| {
+            self.observer.see(&packet, Direction::Egress);
+            let flow = self.steering.flow(&packet.frame);
+            let sent = self.port.send(packet, neighbours, now)?;
+            if let Some(flow) = flow {
+                self.steering.sent(flow, queue);
+            }
+            Ok(sent)
+        });
+        match sent {
+            Ok(Sent::On(packet)) => self.onward.add(packet),
+            Ok(Sent::Answered(packet)) if self.ready.len() < BATCH => {
+                self.ready.push_back(packet);
+            }
+            Ok(Sent::Answered(_) | Sent::Taken) => {}
+            Err(refusal) => self.port.refuse(Direction::Egress, &refusal, 1),
         }
         true
     }
 
-    fn give(&mut self, backend: &mut Backend, now: Instant) -> bool {
-        let features = backend.features();
+    /// A batch at most. Packets of one flow come by one queue, and in order. Where that has no room the others go on for a while.
+    fn give(&mut self, pairs: &mut [Rings], view: &View<'_>, features: u64, now: Instant) -> bool {
+        self.full = [false; MAX_PAIRS];
+        self.goes_on = false;
         if features & (1 << VIRTIO_F_VERSION_1) == 0 {
             // Nobody is there to take them.
             self.arrived.clear();
             self.ready.clear();
             return false;
         }
+        let mut has_more = true;
         for _ in 0..BATCH {
             let Some(packet) = self.next_for_guest(features, now) else {
-                return false;
+                (has_more, self.goes_on) = (false, true);
+                break;
             };
-            match deliver(
-                &mut backend.rings.rx,
-                &backend.ram.memory,
-                features,
-                &packet,
-            ) {
-                Ok(()) => self.observer.see(&packet, Direction::Ingress),
+            let queue = self.steering.queue(self.steering.flow(&packet.frame));
+            let place =
+                queue.and_then(|queue| Some((pairs.get_mut(queue)?, self.full.get_mut(queue)?)));
+            let Some((pair, is_full)) = place else {
+                // It takes packets by no queue.
+                self.ready.push_front(packet);
+                has_more = false;
+                break;
+            };
+            let delivered = if *is_full {
+                Err(DeliverError::NoRoom)
+            } else {
+                deliver(&mut pair.rx, view, features, &packet)
+            };
+            match delivered {
+                Ok(()) => {
+                    self.observer.see(&packet, Direction::Ingress);
+                    self.spares.keep(packet);
+                }
                 Err(DeliverError::NoRoom) => {
-                    self.ready.push_front(packet);
-                    return false;
+                    *is_full = true;
+                    self.stalled.push_back(packet);
+                    let full = self.full.iter().filter(|is_full| **is_full).count();
+                    if full >= self.steering.queues() || self.stalled.len() >= MOST_STALLED {
+                        has_more = false;
+                        break;
+                    }
                 }
                 Err(error) => self.port.refuse(Direction::Ingress, &error.into(), 1),
             }
         }
-        true
+        while let Some(packet) = self.stalled.pop_back() {
+            self.ready.push_front(packet);
+        }
+        has_more
     }
 
     /// The next packet that the guest may have. One is judged when it is about to be delivered, and not before.
@@ -402,6 +523,17 @@ impl Core {
             }
         }
     }
+}
+
+/// The queues that a driver with these features uses: one each way where it knows of no more.
+fn used(pairs: &mut [Rings], features: u64) -> &mut [Rings] {
+    let known = if features & feature::QUEUES == 0 {
+        1
+    } else {
+        MAX_PAIRS
+    };
+    let count = known.min(pairs.len());
+    pairs.get_mut(..count).unwrap_or_default()
 }
 
 impl Drop for Core {
@@ -446,12 +578,17 @@ impl Onward {
     /// What has no room there is lost, as on any network.
     ///
     /// Returns how many had none.
-    fn go(&mut self, plug: &Plug) -> u64 {
+    fn go(&mut self, plug: &Plug, spares: &mut Spares) -> u64 {
         let mut lost = 0;
         for (mac, packets) in self.0.iter_mut().filter(|(_, packets)| !packets.is_empty()) {
             let station: Option<Arc<Station>> = plug.segment().station(*mac);
             match station {
-                Some(station) => lost += station.inbox.put(packets.drain(..)),
+                Some(station) => {
+                    lost += station.inbox.put(packets.drain(..));
+                    if spares.are_few() {
+                        station.inbox.fetch_spares(spares);
+                    }
+                }
                 None if *mac == GATE => lost += plug.send_outside(packets.drain(..)),
                 None => packets.clear(),
             }

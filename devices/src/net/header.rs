@@ -23,6 +23,8 @@ const CUT_TCP6: u8 = 4;
 
 /// What a network device offers, or a driver took, as bits (virtio 1.2 section 5.1.3).
 pub mod feature {
+    use virtio_bindings::virtio_ring::VIRTIO_RING_F_EVENT_IDX;
+
     use super::virtio_net;
 
     /// The device sums up for the driver.
@@ -41,7 +43,11 @@ pub mod feature {
     pub const MERGEABLE: u64 = 1 << virtio_net::VIRTIO_NET_F_MRG_RXBUF;
     /// QEMU's configuration space says the MTU.
     pub const MTU: u64 = 1 << virtio_net::VIRTIO_NET_F_MTU;
-    /// All that is offered.
+    /// The driver may use several queues each way. Offered where the device has several.
+    pub const QUEUES: u64 = 1 << virtio_net::VIRTIO_NET_F_MQ;
+    /// Both sides say by which entry of a ring they want to hear of the other.
+    pub const EVENT_INDEX: u64 = 1 << VIRTIO_RING_F_EVENT_IDX;
+    /// All that is offered by every device.
     pub const OFFERED: u64 =
         CHECKSUM | GUEST_CHECKSUM | GUEST_TCP4 | GUEST_TCP6 | TCP4 | TCP6 | MERGEABLE | MTU;
 }

@@ -11,6 +11,7 @@ use super::frame::Mac;
 use super::observation::Ask;
 use super::packet::Packet;
 use super::shares::Shares;
+use super::spares::Spares;
 
 /// Most that waits for a guest's thread: packets, bytes of them, verdicts, what is noted. One sender alone gets half of the former two.
 ///
@@ -34,6 +35,10 @@ struct Content {
     /// Of those packets, by their senders.
     packets: Shares<Mac>,
     bytes: Shares<Mac>,
+    /// What others may send the next ones in.
+    spares: Spares,
+    /// Whether somebody wakes the guest's thread, who put in something since that looked last.
+    has_woken: bool,
 }
 
 /// What was in it. Of what replaces what was said before, only the last.
@@ -78,6 +83,8 @@ impl Inbox {
                 mail: Mail::default(),
                 packets: Shares::new(MOST_PACKETS),
                 bytes: Shares::new(MOST_BYTES),
+                spares: Spares::default(),
+                has_woken: false,
             }),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         })
@@ -97,6 +104,7 @@ impl Inbox {
             mail,
             packets: counts,
             bytes,
+            ..
         } = &mut *content;
         let mut packets = packets.into_iter().peekable();
         while let Some(first) = packets.peek() {
@@ -114,8 +122,7 @@ impl Inbox {
                 }
             }
         }
-        drop(content);
-        self.notify();
+        self.notify(content);
         lost
     }
 
@@ -152,8 +159,9 @@ impl Inbox {
 
     /// Changes what it says.
     pub fn change(&self, change: impl FnOnce(&mut Mail)) {
-        change(&mut self.lock().mail);
-        self.notify();
+        let mut content = self.lock();
+        change(&mut content.mail);
+        self.notify(content);
     }
 
     /// Takes all that is in it, but packets only where they are wanted: then there is an empty queue whose room is used again.
@@ -161,6 +169,7 @@ impl Inbox {
         // Before looking: what comes in between wakes once more.
         let _ = rustix::io::read(&self.wake, &mut [0; 8]);
         let mut content = self.lock();
+        content.has_woken = false;
         let mut taken = std::mem::take(&mut content.mail);
         if let Some(room) = wanted {
             content.packets.clear();
@@ -172,9 +181,23 @@ impl Inbox {
         taken
     }
 
-    fn notify(&self) {
-        // A counter that is full wakes as well.
-        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    /// Leaves packets' memory for those who send.
+    pub fn leave_spares(&self, spares: &mut Spares) {
+        spares.move_to(&mut self.lock().spares);
+    }
+
+    /// Fetches it.
+    pub fn fetch_spares(&self, into: &mut Spares) {
+        self.lock().spares.move_to(into);
+    }
+
+    /// One wakes for all who come until the guest's thread looks. Not under the lock, which that takes at once.
+    fn notify(&self, mut content: MutexGuard<'_, Content>) {
+        let has_woken = std::mem::replace(&mut content.has_woken, true);
+        drop(content);
+        if !has_woken {
+            let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Content> {
@@ -189,6 +212,28 @@ mod tests {
 
     fn packet(from: u8) -> Packet {
         Packet::own(ipv4(station(from), station(9), 17, &udp(1, 2, b"data"))).unwrap()
+    }
+
+    fn wakes(inbox: &Inbox) -> u64 {
+        let mut count = [0; 8];
+        let read = rustix::io::read(inbox.wake(), &mut count);
+        read.map_or(0, |_| u64::from_ne_bytes(count))
+    }
+
+    #[test]
+    fn who_has_not_looked_yet_is_woken_once() {
+        let inbox = Inbox::new().unwrap();
+        inbox.put([packet(1)]);
+        inbox.put([packet(2)]);
+        inbox.change(|mail| mail.available = Some(true));
+        assert_eq!(wakes(&inbox), 1);
+        // Whoever has looked is woken again, whatever it left.
+        for wanted in [None, Some(VecDeque::new())] {
+            inbox.take(wanted);
+            assert_eq!(wakes(&inbox), 0);
+            inbox.put([packet(1)]);
+            assert_eq!(wakes(&inbox), 1);
+        }
     }
 
     /// Known attack: one sender fills the inbox.

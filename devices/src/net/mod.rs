@@ -33,6 +33,8 @@ pub mod refusals;
 #[cfg(test)]
 mod sample;
 mod shares;
+mod spares;
+mod steering;
 pub mod uplink;
 
 pub use deliver::{DeliverError, deliver};
@@ -40,3 +42,4 @@ pub(crate) use fabric::clash;
 pub use fabric::{Fabric, FabricError, Plug, Segment, Station, Stations};
 pub use inbox::{Inbox, Mail, ToldBy};
 pub use interface::{InterfaceError, check};
+pub use spares::Spares;

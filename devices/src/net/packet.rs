@@ -2,13 +2,11 @@
 
 use std::ops::{Deref, DerefMut};
 
-use virtio_queue::DescriptorChain;
-use vm_memory::GuestMemoryMmap;
-
 use super::checksum;
 use super::frame::{ETHERNET, Frame, FrameError};
 use super::header::{HEADER_LEN, Header, HeaderError, Work, feature};
-use crate::vhost_user::{Pieces, PiecesError};
+use super::spares::Spares;
+use crate::vhost_user::{Chain, Pieces, PiecesError};
 
 /// Most bytes of a frame: a largest IP packet behind its Ethernet header.
 pub const MAX_FRAME: usize = ETHERNET + 0xffff;
@@ -65,19 +63,33 @@ impl Packet {
     /// Known attack: a guest changes a frame after it was judged. Its bytes are read here once, and what was read is what the
     /// receiver gets.
     pub fn read(
-        ram: &GuestMemoryMmap,
-        chain: DescriptorChain<&GuestMemoryMmap>,
+        chain: Chain<'_, '_>,
         features: u64,
         mtu: u16,
+        spares: &mut Spares,
     ) -> Result<Self, PacketError> {
-        let mut pieces = Pieces::readable(chain);
+        let mut pieces = Pieces::of(chain);
         let mut header = [0; HEADER_LEN];
-        pieces.read(ram, &mut header)?;
-        let mut bytes = Vec::new();
-        if !pieces.read_rest(ram, &mut bytes, MAX_FRAME)? {
-            return Err(PacketError::TooLong);
-        }
-        Self::new(&Header::from_bytes(&header), bytes, features, mtu)
+        pieces.read(&mut header)?;
+        let header = Header::from_bytes(&header);
+        let Some(mut packet) = spares.take() else {
+            let mut bytes = Vec::new();
+            read_rest(&mut pieces, &mut bytes)?;
+            return Self::new(&header, bytes, features, mtu);
+        };
+        // Each field is written anew: nothing of the former packet is left.
+        let Content {
+            frame,
+            work,
+            bytes,
+            begun_by,
+        } = &mut *packet.0;
+        bytes.clear();
+        read_rest(&mut pieces, bytes)?;
+        *frame = Frame::parse(bytes)?;
+        *work = header.check(frame, features, mtu)?;
+        *begun_by = None;
+        Ok(packet)
     }
 
     /// A frame with its header, both as they were copied.
@@ -140,6 +152,14 @@ impl Packet {
         if let Some(place) = self.bytes.get_mut(from + at..from + at + 2) {
             place.copy_from_slice(&sum.to_be_bytes());
         }
+    }
+}
+
+fn read_rest(pieces: &mut Pieces<'_, '_>, bytes: &mut Vec<u8>) -> Result<(), PacketError> {
+    if pieces.read_rest(bytes, MAX_FRAME)? {
+        Ok(())
+    } else {
+        Err(PacketError::TooLong)
     }
 }
 

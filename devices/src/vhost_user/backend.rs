@@ -16,12 +16,16 @@ use vhost::vhost_user::message::{
 };
 use vhost::vhost_user::{Error, GpuBackend, Result, VhostUserBackendReqHandlerMut};
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
-use virtio_bindings::virtio_ring::VIRTIO_RING_F_INDIRECT_DESC;
+use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 
 use super::memory::{Ram, Region};
 use super::ring::{Ring, RingError};
+use super::view::View;
 
-/// The two rings of a device that its back end serves. A third, of events (vsock) or orders (network), QEMU serves itself.
+/// Most pairs of rings that a device has: QEMU's threads, and its guest's processors, are few beside each other.
+pub const MAX_PAIRS: usize = 4;
+
+/// Two rings of a device that its back end serves. One more, of events (vsock) or orders (network), QEMU serves itself.
 #[derive(Debug)]
 pub struct Rings {
     /// Packets to the guest.
@@ -37,6 +41,8 @@ pub struct Offer {
     pub features: u64,
     /// Its configuration space, where the back end has it; otherwise QEMU has.
     pub space: Option<Vec<u8>>,
+    /// Pairs of rings, 1 to [`MAX_PAIRS`].
+    pub pairs: usize,
 }
 
 /// One guest's device as its QEMU set it up.
@@ -44,8 +50,8 @@ pub struct Backend {
     offer: Offer,
     /// The guest's RAM.
     pub ram: Ram,
-    /// The rings.
-    pub rings: Rings,
+    /// The rings: one pair at least.
+    pub pairs: Vec<Rings>,
     epoll: Arc<OwnedFd>,
     kick_tokens: u64,
     features: u64,
@@ -55,20 +61,24 @@ pub struct Backend {
 
 impl Backend {
     /// A device that is not set up yet. The kicks of ring `n` are watched by `epoll` under the token
-    /// `kick_tokens` + n.
+    /// `kick_tokens` + n. A pair's first ring is the one of packets to the guest.
     pub fn new(
         offer: Offer,
         epoll: Arc<OwnedFd>,
         kick_tokens: u64,
     ) -> std::result::Result<Self, RingError> {
-        let rings = Rings {
-            rx: Ring::new()?,
-            tx: Ring::new()?,
+        let pair = |_| {
+            Ok(Rings {
+                rx: Ring::new()?,
+                tx: Ring::new()?,
+            })
         };
+        let pairs = (0..offer.pairs.clamp(1, MAX_PAIRS)).map(pair);
+        let pairs = pairs.collect::<std::result::Result<_, RingError>>()?;
         Ok(Self {
             offer,
             ram: Ram::default(),
-            rings,
+            pairs,
             epoll,
             kick_tokens,
             features: 0,
@@ -95,19 +105,28 @@ impl Backend {
     }
 
     fn protocol(&self) -> VhostUserProtocolFeatures {
-        match self.offer.space {
-            Some(_) => VhostUserProtocolFeatures::CONFIG,
-            None => VhostUserProtocolFeatures::empty(),
-        }
+        let mut offered = VhostUserProtocolFeatures::empty();
+        offered.set(
+            VhostUserProtocolFeatures::CONFIG,
+            self.offer.space.is_some(),
+        );
+        offered.set(VhostUserProtocolFeatures::MQ, self.pairs.len() > 1);
+        offered
     }
 
     fn ring(&mut self, index: u32) -> Result<&mut Ring> {
-        match index {
-            0 => Ok(&mut self.rings.rx),
-            1 => Ok(&mut self.rings.tx),
-            _ => Err(Error::InvalidParam),
-        }
+        ring(&mut self.pairs, index)
     }
+}
+
+fn ring(pairs: &mut [Rings], index: u32) -> Result<&mut Ring> {
+    let pair = pairs.get_mut(index as usize / 2);
+    let pair = pair.ok_or(Error::InvalidParam)?;
+    Ok(if index.is_multiple_of(2) {
+        &mut pair.rx
+    } else {
+        &mut pair.tx
+    })
 }
 
 fn refused(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
@@ -141,10 +160,17 @@ impl VhostUserBackendReqHandlerMut for Backend {
             return Err(Error::InvalidParam);
         }
         self.features = features;
+        for pair in &mut self.pairs {
+            let used = features & (1 << VIRTIO_RING_F_EVENT_IDX) != 0;
+            pair.rx.use_event_index(used);
+            pair.tx.use_event_index(used);
+        }
         if features & VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits() == 0 {
             // Such a front end knows no SET_VRING_ENABLE: its rings are enabled from the start.
-            self.rings.rx.enable(true);
-            self.rings.tx.enable(true);
+            for pair in &mut self.pairs {
+                pair.rx.enable(true);
+                pair.tx.enable(true);
+            }
         }
         Ok(())
     }
@@ -178,11 +204,7 @@ impl VhostUserBackendReqHandlerMut for Backend {
         available: u64,
         _log: u64,
     ) -> Result<()> {
-        let ring = match index {
-            0 => &mut self.rings.rx,
-            1 => &mut self.rings.tx,
-            _ => return Err(Error::InvalidParam),
-        };
+        let ring = ring(&mut self.pairs, index)?;
         let find = |user| {
             self.ram
                 .translate(user)
@@ -200,8 +222,8 @@ impl VhostUserBackendReqHandlerMut for Backend {
     }
 
     fn get_vring_base(&mut self, index: u32) -> Result<VhostUserVringState> {
-        let epoll = Arc::clone(&self.epoll);
-        let base = self.ring(index)?.stop(&epoll);
+        let ring = ring(&mut self.pairs, index)?;
+        let base = ring.stop(&View::of(&self.ram.memory), &self.epoll);
         Ok(VhostUserVringState::new(index, base.into()))
     }
 
@@ -235,8 +257,9 @@ impl VhostUserBackendReqHandlerMut for Backend {
         }
     }
 
+    /// Of a network device QEMU counts pairs, and not rings.
     fn get_queue_num(&mut self) -> Result<u64> {
-        Err(NOT_OFFERED)
+        Ok(self.pairs.len() as u64)
     }
 
     fn set_vring_enable(&mut self, index: u32, enable: bool) -> Result<()> {

@@ -6,15 +6,21 @@
 //! guests, whose devices live in this process too.
 
 mod backend;
+mod buffers;
+mod chain;
 mod front;
 mod memory;
 mod pieces;
 mod ring;
+mod view;
 mod whole;
 
-pub use backend::{Backend, Offer, Rings};
+pub use backend::{Backend, MAX_PAIRS, Offer, Rings};
+pub use buffers::Buffers;
+pub use chain::Chain;
 pub use front::{Front, FrontError};
 pub use memory::{Ram, RamError, Region};
-pub use pieces::{Pieces, PiecesError, room};
+pub use pieces::{Pieces, PiecesError};
 pub use ring::{Ring, RingError};
+pub use view::View;
 pub use whole::{Come, MessageError};

@@ -1,18 +1,27 @@
 //! One split virtqueue (virtio 1.2 section 2.7) and its descriptors for notification.
 
+mod event_index;
+
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{Ordering, fence};
 
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
-use virtio_queue::{DescriptorChain, Error as QueueError, Queue, QueueOwnedT, QueueT};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use virtio_queue::{Error as QueueError, Queue, QueueT};
+use vm_memory::{GuestAddress, GuestMemoryMmap, VolatileMemory};
+
+use super::chain::Chain;
+use super::view::View;
 
 /// Largest ring that is served, in descriptors.
 const MAX_SIZE: u16 = 1024;
 /// Of the available ring's flags (virtio 1.2 section 2.7.6).
 const NO_INTERRUPT: u16 = 1;
+/// Of the used ring's flags (virtio 1.2 section 2.7.8).
+const NO_NOTIFY: u16 = 1;
+/// Most chains that the guest has not been shown yet that they are given back.
+const MOST_UNSEEN: u16 = 32;
 
 const AT_ONCE: Timespec = Timespec {
     tv_sec: 0,
@@ -21,8 +30,9 @@ const AT_ONCE: Timespec = Timespec {
 
 /// A ring.
 ///
-/// Event indices are not offered, so that its whole state is the two indices: that is what makes a
-/// restart of this process invisible to the ring.
+/// All of its state that outlasts this process is in the guest's RAM: that is what makes a restart invisible to the ring. Whoever
+/// serves it next begins with what the guest was not shown, signals at once, and says anew when it wants kicks. Of a network's
+/// frames a few are sent twice then.
 #[derive(Debug)]
 pub struct Ring {
     queue: Queue,
@@ -33,6 +43,18 @@ pub struct Ring {
     broken: bool,
     unsignalled: bool,
     handed_back: Option<u16>,
+    /// How far the guest has offered chains, as was seen last.
+    available: u16,
+    /// How far the guest has been shown that chains are given back.
+    published: u16,
+    /// Whether the guest was told to kick, once it was told anything.
+    wants_kicks: Option<bool>,
+    /// Whether both sides say by an entry's number what they want to hear of, and not by flags.
+    has_event_index: bool,
+    /// The entry of which a kick is to tell, where one was said.
+    awaited: Option<u16>,
+    /// How far the guest has been told, or wanted not to be; none where that is not known.
+    told: Option<u16>,
 }
 
 /// A ring cannot be set up so.
@@ -78,12 +100,19 @@ impl Ring {
             broken: false,
             unsignalled: false,
             handed_back: None,
+            available: 0,
+            published: 0,
+            wants_kicks: None,
+            has_event_index: false,
+            awaited: None,
+            told: None,
         })
     }
 
     /// Sets its size in descriptors.
     pub fn resize(&mut self, size: u32) -> Result<(), RingError> {
         let size = u16::try_from(size).map_err(|_| RingError::BadSize(size))?;
+        self.available = self.queue.next_avail();
         self.queue
             .try_set_size(size)
             .map_err(|_| RingError::BadSize(size.into()))
@@ -102,6 +131,9 @@ impl Ring {
         self.queue.try_set_used_ring_address(used)?;
         let index = self.queue.used_idx(ram, Ordering::Acquire)?;
         self.queue.set_next_used(index.0);
+        self.published = index.0;
+        self.available = self.queue.next_avail();
+        self.forget_events();
         self.broken = false;
         Ok(())
     }
@@ -111,6 +143,7 @@ impl Ring {
     pub fn rebase(&mut self, base: u32) -> Result<bool, RingError> {
         let base = u16::try_from(base).map_err(|_| RingError::BadBase(base))?;
         self.queue.set_next_avail(base);
+        self.available = base;
         Ok(self
             .handed_back
             .is_none_or(|handed_back| handed_back == base))
@@ -143,8 +176,15 @@ impl Ring {
         Ok(())
     }
 
-    /// Stops it and returns the index of the next available entry.
-    pub fn stop(&mut self, epoll: &OwnedFd) -> u16 {
+    /// Stops it and returns the index of the next available entry. Whoever serves it next may want kicks.
+    pub fn stop(&mut self, view: &View<'_>, epoll: &OwnedFd) -> u16 {
+        self.publish(view);
+        if self.has_event_index && self.awaited.is_some() {
+            self.await_entry(view);
+        } else if self.wants_kicks == Some(false) {
+            self.tell(view, true);
+        }
+        self.forget_events();
         self.unwatch(epoll);
         self.call = None;
         self.queue.set_ready(false);
@@ -162,7 +202,20 @@ impl Ring {
         self.call = call;
         // What was used while nobody could be told is told now.
         self.unsignalled = true;
+        self.told = None;
         Ok(())
+    }
+
+    /// Whether the guest's driver took event indices (`VIRTIO_RING_F_EVENT_IDX`).
+    pub fn use_event_index(&mut self, used: bool) {
+        if self.has_event_index != used {
+            self.has_event_index = used;
+            self.forget_events();
+        }
+    }
+
+    const fn forget_events(&mut self) {
+        (self.wants_kicks, self.awaited, self.told) = (None, None, None);
     }
 
     /// Lets it run or rest.
@@ -171,61 +224,153 @@ impl Ring {
     }
 
     /// The next available chain.
-    pub fn pop<'m>(
-        &mut self,
-        ram: &'m GuestMemoryMmap,
-    ) -> Option<DescriptorChain<&'m GuestMemoryMmap>> {
-        if !self.enabled || self.broken || !self.queue.ready() {
+    pub fn pop<'v, 'm>(&mut self, view: &'v View<'m>) -> Option<Chain<'v, 'm>> {
+        if !self.serves() || !(self.has_seen_more() || self.look(view)) {
             return None;
         }
-        match self.queue.iter(ram) {
-            Ok(mut chains) => chains.next(),
-            Err(error) => {
-                tracing::warn!(%error, "a guest broke its ring; the ring rests");
-                self.broken = true;
-                None
-            }
-        }
+        let (next, size) = (self.queue.next_avail(), self.queue.size());
+        // An entry has 2 bytes, behind flags and index (virtio 1.2 section 2.7.6).
+        let entry = 4 + 2 * u64::from(next.checked_rem(size)?);
+        let entry = self.queue.avail_ring().checked_add(entry);
+        let head = entry.and_then(|entry| view.load(GuestAddress(entry), Ordering::Acquire));
+        let Some(head) = head else {
+            self.give_up("is not in its RAM");
+            return None;
+        };
+        self.queue.set_next_avail(next.wrapping_add(1));
+        let table = GuestAddress(self.queue.desc_table());
+        Some(Chain::new(view, table, size, head))
     }
 
     /// Puts the chain popped last back.
     pub fn unpop(&mut self) {
-        self.queue.go_to_previous_position();
+        let next = self.queue.next_avail();
+        self.queue.set_next_avail(next.wrapping_sub(1));
     }
 
-    /// Gives a chain back to the guest, `written` bytes written into it.
-    pub fn give_back(&mut self, ram: &GuestMemoryMmap, head: u16, written: u32) {
-        match self.queue.add_used(ram, head, written) {
-            Ok(()) => self.unsignalled = true,
-            Err(error) => {
-                tracing::warn!(%error, "a guest broke its ring; the ring rests");
-                self.broken = true;
-            }
-        }
+    /// Gives a chain back to the guest, `written` bytes written into it, and shows it.
+    pub fn give_back(&mut self, view: &View<'_>, head: u16, written: u32) {
+        self.add_used(view, &[(head, written)]);
+        self.publish(view);
     }
 
-    /// Gives several chains back as one: the guest sees all of them or none, as it must where a packet lies in several
-    /// (virtio 1.2 section 5.1.6.4.1). Of each, its head and the bytes written into it.
-    pub fn give_back_together(&mut self, ram: &GuestMemoryMmap, chains: &[(u16, u32)]) {
-        let Some(((last, written), others)) = chains.split_last() else {
-            return;
-        };
-        let mut next = self.queue.next_used();
-        for (head, written) in others {
-            let slot = next.checked_rem(self.queue.size()).unwrap_or(0);
+    /// Gives chains back as one: the guest is shown all of them or none, as it must where a packet lies in several
+    /// (virtio 1.2 section 5.1.6.4.1). Of each, its head and the bytes written into it. It is shown them after some more, or by
+    /// [`Self::publish`].
+    pub fn add_used(&mut self, view: &View<'_>, chains: &[(u16, u32)]) {
+        for (head, written) in chains {
+            let (next, size) = (self.queue.next_used(), self.queue.size());
+            let slot = next.checked_rem(size).filter(|_| *head < size);
             // An entry has 8 bytes, behind flags and index (virtio 1.2 section 2.7.8).
-            let entry = self.queue.used_ring().checked_add(4 + 8 * u64::from(slot));
-            let bytes = [u32::from(*head).to_le_bytes(), written.to_le_bytes()].concat();
-            if entry.is_none_or(|entry| ram.write_slice(&bytes, GuestAddress(entry)).is_err()) {
-                tracing::warn!("a guest's ring is not in its RAM; the ring rests");
-                self.broken = true;
-                return;
-            }
-            next = next.wrapping_add(1);
+            let entry = slot
+                .and_then(|slot| self.queue.used_ring().checked_add(4 + 8 * u64::from(slot)))
+                .and_then(|entry| view.slice(GuestAddress(entry), 8));
+            let bytes = (u64::from(*written) << 32 | u64::from(*head)).to_le();
+            let Some(Ok(())) = entry.map(|entry| entry.get_ref(0).map(|at| at.store(bytes))) else {
+                return self.give_up("has a chain that is not of its table, or is not in its RAM");
+            };
+            self.queue.set_next_used(next.wrapping_add(1));
         }
-        // The index goes on with the last one, past all of them.
-        self.queue.set_next_used(next);
-        self.give_back(ram, *last, *written);
+        if self.queue.next_used().wrapping_sub(self.published) >= MOST_UNSEEN {
+            self.publish(view);
+        }
+    }
+
+    /// Shows the guest what was given back.
+    pub fn publish(&mut self, view: &View<'_>) {
+        let used = self.queue.next_used();
+        if used == self.published || self.broken {
+            return;
+        }
+        let index = self.queue.used_ring().checked_add(2);
+        let shown = index.and_then(|at| view.store(GuestAddress(at), used, Ordering::Release));
+        if shown.is_none() {
+            return self.give_up("is not in its RAM");
+        }
+        self.published = used;
+        self.unsignalled = true;
+    }
+
+    /// Tells the guest whether it is to kick when it offers more (virtio 1.2 section 2.7.10). Where it is: returns whether it has offered
+    /// more since this looked last, of which no kick may tell.
+    pub fn want_kicks(&mut self, view: &View<'_>, wanted: bool) -> bool {
+        if !self.serves() {
+            return false;
+        }
+        if self.has_event_index {
+            // Where none is wanted nothing is said: the guest has passed the entry that was.
+            if wanted && self.awaited != Some(self.available) {
+                self.await_entry(view);
+            }
+        } else if self.wants_kicks != Some(wanted) {
+            self.tell(view, wanted);
+        }
+        let seen = self.available;
+        if wanted && !self.broken {
+            self.look(view);
+        }
+        self.available != seen
+    }
+
+    fn tell(&mut self, view: &View<'_>, wanted: bool) {
+        let flags = if wanted { 0 } else { NO_NOTIFY };
+        let at = GuestAddress(self.queue.used_ring());
+        if view.store(at, flags, Ordering::Relaxed).is_none() {
+            return self.give_up("is not in its RAM");
+        }
+        self.wants_kicks = Some(wanted);
+        // Either the guest sees this, or what it has offered is seen here when this looks once more.
+        fence(Ordering::SeqCst);
+    }
+
+    /// The guest is to kick when it offers the first chain that was not seen (`avail_event`).
+    fn await_entry(&mut self, view: &View<'_>) {
+        let entry = self.available;
+        // Behind flags, index and all entries (virtio 1.2 section 2.7.8).
+        let behind = 4 + 8 * u64::from(self.queue.size());
+        let at = self.queue.used_ring().checked_add(behind);
+        let said = at.and_then(|at| view.store(GuestAddress(at), entry, Ordering::Relaxed));
+        if said.is_none() {
+            return self.give_up("is not in its RAM");
+        }
+        self.awaited = Some(entry);
+        // As above.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether it runs.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.enabled && !self.broken && self.queue.ready()
+    }
+
+    fn has_seen_more(&self) -> bool {
+        self.queue.next_avail() != self.available
+    }
+
+    /// Looks how far the guest has offered chains; returns whether there are any.
+    fn look(&mut self, view: &View<'_>) -> bool {
+        let index = match self.queue.avail_ring() {
+            0 => None,
+            ring => ring.checked_add(2),
+        };
+        let index = index.and_then(|at| view.load(GuestAddress(at), Ordering::Acquire));
+        let Some(index) = index else {
+            self.give_up("is not in its RAM");
+            return false;
+        };
+        // Known attack: more than there are descriptors, so that the same ones are served over and over.
+        if index.wrapping_sub(self.queue.next_avail()) > self.queue.size() {
+            self.give_up("offers more than it has descriptors");
+            return false;
+        }
+        self.available = index;
+        self.has_seen_more()
+    }
+
+    fn give_up(&mut self, why: &'static str) {
+        tracing::warn!("a guest's ring {why}; the ring rests");
+        self.broken = true;
     }
 
     /// Signals what was given back since the last signal, unless the driver looks by itself.
@@ -233,31 +378,41 @@ impl Ring {
     /// Known attack: QEMU, which has the same open file, clears its `O_NONBLOCK` and fills its counter, so that a write waits
     /// for ever. It is asked first whether it would; QEMU is left to win the race between the two, which costs it no more
     /// than the device that it has (see `control::dismissals`).
-    pub fn signal(&mut self, ram: &GuestMemoryMmap) {
+    pub fn signal(&mut self, view: &View<'_>) {
+        self.publish(view);
         if let Some(call) = self.call.as_ref().filter(|_| self.unsignalled) {
-            if self.is_polled(ram) {
-                self.unsignalled = false;
-                return;
-            }
-            let mut asked = PollFd::new(call, PollFlags::OUT);
-            if poll(std::slice::from_mut(&mut asked), Some(&AT_ONCE)).is_err() {
-                return;
-            }
-            // A full counter means that a signal is pending already.
-            if asked.revents().contains(PollFlags::OUT) {
-                let _ = rustix::io::write(call, &1_u64.to_ne_bytes());
+            if self.is_to_signal(view) {
+                let mut asked = PollFd::new(call, PollFlags::OUT);
+                if poll(std::slice::from_mut(&mut asked), Some(&AT_ONCE)).is_err() {
+                    return;
+                }
+                // A full counter means that a signal is pending already.
+                if asked.revents().contains(PollFlags::OUT) {
+                    let _ = rustix::io::write(call, &1_u64.to_ne_bytes());
+                }
             }
             self.unsignalled = false;
+            self.told = Some(self.published);
         }
     }
 
-    /// Whether the driver wants no signal: before it does, it looks once more at what was given back (virtio 1.2 section 2.7.7).
-    fn is_polled(&self, ram: &GuestMemoryMmap) -> bool {
-        // What was given back is seen before its flags are looked at.
+    /// Whether the driver wants a signal. One that looks by itself looks once more at what was given back before it rests
+    /// (virtio 1.2 section 2.7.7). What is not in its RAM asks for one, too.
+    fn is_to_signal(&self, view: &View<'_>) -> bool {
+        // What was given back is seen before it is looked at what the driver wants.
         fence(Ordering::SeqCst);
-        let flags = GuestAddress(self.queue.avail_ring());
-        let flags = ram.load(flags, Ordering::Acquire).map(u16::from_le);
-        flags.is_ok_and(|flags| flags & NO_INTERRUPT != 0)
+        let ring = self.queue.avail_ring();
+        if !self.has_event_index {
+            let flags = view.load(GuestAddress(ring), Ordering::Acquire);
+            return flags.is_none_or(|flags| flags & NO_INTERRUPT == 0);
+        }
+        // `used_event`, behind flags, index and all entries (virtio 1.2 section 2.7.6).
+        let at = ring.checked_add(4 + 2 * u64::from(self.queue.size()));
+        let event = at.and_then(|at| view.load(GuestAddress(at), Ordering::Acquire));
+        match (event, self.told) {
+            (Some(event), Some(told)) => event_index::passes(event, told, self.published),
+            _ => true,
+        }
     }
 
     /// QEMU holds the same open file, so that closing ours alone would leave it watched.
@@ -269,109 +424,4 @@ impl Ring {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::net::UnixStream;
-    use std::sync::mpsc;
-    use std::time::Duration;
-
-    use rustix::event::{EventfdFlags, eventfd};
-
-    use super::*;
-
-    #[test]
-    fn only_an_eventfd_is_kept_to_be_signalled() {
-        let mut ring = Ring::new().unwrap();
-        let event = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
-        ring.signal_to(Some(event.into())).unwrap();
-        let (socket, _peer) = UnixStream::pair().unwrap();
-        let (pipe, _end) = std::io::pipe().unwrap();
-        for other in [
-            OwnedFd::from(socket),
-            pipe.into(),
-            tempfile::tempfile().unwrap().into(),
-        ] {
-            let refused = ring.signal_to(Some(other.into()));
-            assert!(matches!(refused, Err(RingError::NotAnEvent)), "{refused:?}");
-        }
-    }
-
-    fn write(event: &OwnedFd, count: u64) {
-        rustix::io::write(event, &count.to_ne_bytes()).unwrap();
-    }
-
-    /// How many events there are now.
-    fn events(epoll: &OwnedFd) -> usize {
-        let mut events = Vec::with_capacity(4);
-        let buffer = rustix::buffer::spare_capacity(&mut events);
-        epoll::wait(epoll, buffer, Some(&AT_ONCE)).unwrap()
-    }
-
-    #[test]
-    fn each_kick_is_an_event_though_none_is_read() {
-        let mut ring = Ring::new().unwrap();
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
-        let kick = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
-        let start = |ring: &mut Ring| {
-            let shared = kick.try_clone().unwrap();
-            ring.start(Some(shared.into()), &epoll, 7).unwrap();
-        };
-        start(&mut ring);
-        assert_eq!(events(&epoll), 0);
-        for _ in 0..3 {
-            write(&kick, 1);
-            assert_eq!(events(&epoll), 1);
-            assert_eq!(events(&epoll), 0);
-        }
-        // What was kicked while nobody watched is not lost.
-        ring.stop(&epoll);
-        write(&kick, 1);
-        assert_eq!(events(&epoll), 0);
-        start(&mut ring);
-        assert_eq!(events(&epoll), 1);
-        assert_eq!(events(&epoll), 0);
-    }
-
-    /// Known attack: QEMU has the device's thread wait for ever in a signal to itself.
-    #[test]
-    fn a_full_counter_is_not_waited_for() {
-        let mut ring = Ring::new().unwrap();
-        let call = eventfd(0, EventfdFlags::empty()).unwrap();
-        ring.signal_to(Some(call.try_clone().unwrap().into()))
-            .unwrap();
-        fcntl_setfl(&call, OFlags::empty()).unwrap();
-        write(&call, u64::MAX - 1);
-        let (done, is_done) = mpsc::channel();
-        let ram = GuestMemoryMmap::default();
-        std::thread::spawn(move || {
-            ring.signal(&ram);
-            done.send(ring).unwrap();
-        });
-        let mut ring = is_done.recv_timeout(Duration::from_secs(10)).unwrap();
-        // One with room is signalled.
-        let mut count = [0; 8];
-        rustix::io::read(&call, &mut count).unwrap();
-        ring.signal_to(Some(call.try_clone().unwrap().into()))
-            .unwrap();
-        ring.signal(&GuestMemoryMmap::default());
-        rustix::io::read(&call, &mut count).unwrap();
-        assert_eq!(u64::from_ne_bytes(count), 1);
-    }
-
-    #[test]
-    fn a_driver_that_looks_by_itself_is_not_signalled() {
-        let ram = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
-        let mut ring = Ring::new().unwrap();
-        let [descriptors, available, used] = [0, 0x2000, 0x3000].map(GuestAddress);
-        ring.place(&ram, descriptors, available, used).unwrap();
-        let call = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
-        let shared = call.try_clone().unwrap();
-        ring.signal_to(Some(shared.into())).unwrap();
-        let mut count = [0; 8];
-        for (flags, signalled) in [(NO_INTERRUPT, false), (0, true), (NO_INTERRUPT, false)] {
-            ram.write_obj(flags.to_le(), available).unwrap();
-            ring.give_back(&ram, 0, 0);
-            ring.signal(&ram);
-            assert_eq!(rustix::io::read(&call, &mut count).is_ok(), signalled);
-        }
-    }
-}
+mod tests;

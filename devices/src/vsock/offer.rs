@@ -8,5 +8,6 @@ pub fn offer(cid: u32) -> Offer {
     Offer {
         features: 0,
         space: Some(u64::from(cid).to_le_bytes().to_vec()),
+        pairs: 1,
     }
 }

@@ -147,8 +147,12 @@ fn broken_chains_are_given_back_and_the_rest_works() {
             .tx
             .describe(&guest.memory, 0, address, len, flags, next);
         guest.tx.offer(&guest.memory, 0);
-        while guest.tx.used_index(&guest.memory) != guest.tx.offered {
-            guest.tx.wait();
+        loop {
+            let used = guest.tx.used_index(&guest.memory);
+            if used == guest.tx.offered {
+                break;
+            }
+            guest.tx.wait(&guest.memory, used);
         }
     }
     guest.connect(1);

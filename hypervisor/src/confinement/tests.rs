@@ -18,6 +18,7 @@ use super::*;
 use crate::cgroup;
 use crate::qemu::accelerator::{Accelerator, AcceleratorChoice};
 use crate::qemu::process::{Confined, User};
+use crate::qemu::queues::QueueLimit;
 use crate::supervisor::users::OwnUsers;
 use crate::supervisor::{Program, SupervisorConfig};
 
@@ -230,6 +231,7 @@ fn supervisor_in(folder: &Path) {
         devices: folder.join("devices.sock"),
         ticket: Ticket::new([1; 32]),
         accelerator: AcceleratorChoice::Tcg,
+        network_queues: QueueLimit::default(),
     };
     let mut users = OwnUsers::take(&config.locks, None, None).unwrap();
     let service = folder.join("service");

@@ -10,6 +10,7 @@ use crate::cgroup::Limits;
 use crate::measured_program::MeasuredProgram;
 use crate::qemu::accelerator::AcceleratorChoice;
 use crate::qemu::parts::Parts;
+use crate::qemu::queues::QueueLimit;
 use crate::supervisor::SupervisorProgram;
 use crate::supervisor::config::SOCKET;
 use crate::supervisor::users::Users;
@@ -50,6 +51,9 @@ pub struct Config {
     /// KVM or TCG; chosen by probing if absent.
     #[serde(default)]
     pub accelerator: AcceleratorChoice,
+    /// Most queues each way of a guest's network device, 1 to 4: it has one for each of its processors.
+    #[serde(default)]
+    pub network_queues: QueueLimit,
     /// Limits of each guest's control group.
     #[serde(default)]
     pub limits: Limits,

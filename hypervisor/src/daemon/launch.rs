@@ -112,6 +112,7 @@ pub(super) async fn start(
         devices: registry.config.devices_socket.clone(),
         ticket,
         accelerator: registry.config.accelerator,
+        network_queues: registry.config.network_queues,
     };
     let group = started.group.clone();
     let note = |milestone| {

@@ -55,6 +55,8 @@ pub struct NetworkArguments {
     pub mac: Mac,
     /// Longest IP packet in bytes, as the guest's driver is told.
     pub mtu: u16,
+    /// Queues each way, of which the guest's driver uses as many as it likes.
+    pub queues: u8,
 }
 
 /// What boots.
@@ -233,13 +235,17 @@ fn disk(line: &mut Line, index: usize, disk: DiskArguments, bus: &str) {
 }
 
 fn network(line: &mut Line, network: NetworkArguments, guest: &Arguments<'_>) {
-    let NetworkArguments { mac, mtu } = network;
+    let NetworkArguments { mac, mtu, queues } = network;
     // Nothing is there, and nobody connects to it.
     line.option("-chardev", "socket,id=net,path=/standard-input");
-    line.option("-netdev", "vhost-user,id=net,chardev=net,queues=1");
+    line.option(
+        "-netdev",
+        format!("vhost-user,id=net,chardev=net,queues={queues}"),
+    );
+    let several = if queues > 1 { "on" } else { "off" };
     // Offloads cannot be turned off later: devices would not hear of it.
     let common = format!(
-        "netdev=net,mac={mac},host_mtu={mtu},rx_queue_size=1024,tx_queue_size=1024,ctrl_guest_offloads=off,mq=off"
+        "netdev=net,mac={mac},host_mtu={mtu},rx_queue_size=1024,tx_queue_size=1024,ctrl_guest_offloads=off,mq={several}"
     );
     let device = match (guest.machine, guest.accelerator) {
         (Machine::Microvm, _) => format!("virtio-net-device,{common}"),

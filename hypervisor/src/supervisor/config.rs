@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::measured_program::{Execution, MeasuredProgram};
 use crate::qemu::accelerator::AcceleratorChoice;
 use crate::qemu::parts::Parts;
+use crate::qemu::queues::QueueLimit;
 use crate::serial;
 use crate::supervisor::users::Users;
 
@@ -52,6 +53,9 @@ pub struct SupervisorConfig {
     /// KVM or TCG.
     #[serde(default)]
     pub accelerator: AcceleratorChoice,
+    /// Most queues each way of its network device.
+    #[serde(default)]
+    pub network_queues: QueueLimit,
 }
 
 /// A program to start.
@@ -154,6 +158,7 @@ mod tests {
             devices: "/run/devices.sock".into(),
             ticket: Ticket::new([0xa5; 32]),
             accelerator: AcceleratorChoice::Tcg,
+            network_queues: QueueLimit::try_from(2).unwrap(),
         };
         assert!(format!("{config:?}").contains("Ticket(..)"));
         let json = config.to_json().unwrap();

@@ -10,6 +10,7 @@ use bartizan_attestation::host::{
 use bartizan_hypervisor::daemon::{Child, Config, Started, run};
 use bartizan_hypervisor::qemu::accelerator::AcceleratorChoice;
 use bartizan_hypervisor::qemu::process::User;
+use bartizan_hypervisor::qemu::queues::QueueLimit;
 use bartizan_hypervisor::supervisor::locks::{Holder, holder};
 use bartizan_hypervisor::supervisor::{LaunchError, SupervisorProgram};
 use bartizan_local::aio;
@@ -74,6 +75,7 @@ impl Daemon {
             qemu: child("/usr/bin/qemu-system-x86_64".into()),
             measurer: child(path("measurer")),
             accelerator: AcceleratorChoice::Tcg,
+            network_queues: QueueLimit::default(),
             enclave: None,
             limits: LIMITS,
             services: Default::default(),

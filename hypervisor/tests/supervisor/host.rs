@@ -15,6 +15,7 @@ use bartizan_attestation::measurement::HashAlgorithm;
 use bartizan_hypervisor::cgroup::{Cgroup, Limits};
 use bartizan_hypervisor::daemon::{HostService, ProcessId, Started};
 use bartizan_hypervisor::qemu::accelerator::AcceleratorChoice;
+use bartizan_hypervisor::qemu::queues::QueueLimit;
 use bartizan_hypervisor::supervisor::{
     Ending, LaunchError, Milestone, Program as Executable, SupervisorConfig, SupervisorProgram,
     launch,
@@ -110,6 +111,7 @@ impl Host {
             devices: folder.path().join("devices.sock"),
             ticket: Ticket::new([7; 32]),
             accelerator: AcceleratorChoice::Tcg,
+            network_queues: QueueLimit::default(),
         };
         let devices = FakeDevices::serve(&config.devices);
         let group = Cgroup::create(&config.guest, 64 << 20, LIMITS).unwrap();

@@ -18,8 +18,8 @@ use crate::served::{Host, stay_on};
 use crate::told::{ROUNDS, WARM_UP, outcome};
 
 /// Of the two processors, the one of who forwards, and the one of who drives.
-const FORWARDS: usize = 0;
-const DRIVES: usize = 1;
+pub(crate) const FORWARDS: usize = 0;
+pub(crate) const DRIVES: usize = 1;
 /// Frames of a round.
 const FRAMES: u32 = 200_000;
 /// On their way at a time: no more, so that none is lost.

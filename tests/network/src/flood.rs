@@ -8,45 +8,70 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use bartizan_measuring::{Outcome, Samples, rounds};
 
+use crate::beside::{DRIVES, FORWARDS};
 use crate::frame::data;
 use crate::front::FrontEnd;
-use crate::served::Host;
+use crate::served::{Had, Host, stay_on};
 use crate::told::{ROUNDS, WARM_UP, outcome, processor_time};
 
 /// Bytes of a frame.
 const SIZE: usize = 64;
-/// How long each side is measured in a round.
-const SPAN: Duration = Duration::from_millis(250);
+/// How long each side is measured at a time, and how often in a round: which threads share a processor changes all the time.
+const SPAN: Duration = Duration::from_millis(50);
+const SPANS: usize = 5;
 /// Frames of the others on their way at a time.
 const WINDOW: u32 = 128;
-/// A burner's turn: it burns its share of each.
+/// How long who has nothing to do waits. What is shorter is put off.
 const SLICE: Duration = Duration::from_millis(1);
+const SHORTEST: Duration = Duration::from_micros(100);
 
 /// What the hostile guest does.
 const REST: u8 = 0;
 const FLOOD: u8 = 1;
 const BURN: u8 = 2;
 
-/// The hostile guest's side, which its two threads look at.
+/// The hostile guest's side, which its threads look at.
 struct Hostile {
     does: AtomicU8,
-    /// Of a burner's processor time, in thousandths.
-    share: AtomicU64,
+    /// Of each of its devices' threads.
+    manners: [Manner; 2],
     /// How many frames it has sent, each of a flow of its own.
     sent: AtomicU64,
 }
 
+/// How a thread uses processors: how long it runs when it is given one, and how long it rests then by itself, in nanoseconds.
+#[derive(Default)]
+struct Manner {
+    runs: AtomicU64,
+    rests: AtomicU64,
+}
+
+impl Manner {
+    /// As a thread did between two looks at it.
+    fn learn(&self, before: Had, after: Had, span: Duration) {
+        let turns = after.turns.wrapping_sub(before.turns).max(1);
+        let ran = after.ran.saturating_sub(before.ran);
+        let waited = after.waited.saturating_sub(before.waited);
+        let rested = span.saturating_sub(ran).saturating_sub(waited);
+        for (kept, all) in [(&self.runs, ran), (&self.rests, rested)] {
+            let each = u64::try_from((all / turns).as_nanos()).unwrap_or(u64::MAX);
+            kept.store(each, Ordering::Release);
+        }
+    }
+}
+
 pub(crate) fn run(case: &'static str) -> Result<Outcome> {
     let host = Host::new()?;
-    let (mut from, _) = host.serve(1, None)?;
-    let (mut to, _) = host.serve(2, None)?;
-    let (mut floods, flooding) = host.serve(3, None)?;
-    let (mut flooded, receiving) = host.serve(4, None)?;
+    stay_on(DRIVES)?;
+    let (mut from, _) = host.serve(1, Some(FORWARDS))?;
+    let (mut to, _) = host.serve(2, Some(FORWARDS))?;
+    let (mut floods, flooding) = host.serve(3, Some(FORWARDS))?;
+    let (mut flooded, receiving) = host.serve(4, Some(FORWARDS))?;
     from.prepare(&data(1, 2, SIZE))?;
     floods.prepare(&data(3, 4, SIZE))?;
     let hostile = Arc::new(Hostile {
         does: AtomicU8::new(REST),
-        share: AtomicU64::new(0),
+        manners: Default::default(),
         sent: AtomicU64::new(0),
     });
     // Its vCPU: sends, or does as much without sending.
@@ -72,34 +97,39 @@ pub(crate) fn run(case: &'static str) -> Result<Outcome> {
             }
         }
     });
-    // In the place of its devices' threads.
-    let burner = Arc::clone(&hostile);
-    thread::spawn(move || burn(&burner));
-    let used = || -> Result<Duration> { Ok(flooding.used()? + receiving.used()?) };
+    // One in the place of each device's thread.
+    for device in 0..2 {
+        let burner = Arc::clone(&hostile);
+        thread::spawn(move || {
+            if let Err(error) = stay_on(FORWARDS) {
+                eprintln!("a burner could not be bound to a processor: {error}");
+            }
+            burn(&burner, device);
+        });
+    }
+    let had = || -> Result<[Had; 2]> { Ok([flooding.had()?, receiving.had()?]) };
     carry(&mut from, &mut to)?;
     let (mut ours, mut theirs) = (Samples::default(), Samples::default());
     rounds(case, WARM_UP, ROUNDS, |counts| {
-        let before = (Instant::now(), used()?);
+        let (mut beside_flood, mut beside_burners) = (Carried::default(), Carried::default());
         let sent = hostile.sent.load(Ordering::Relaxed);
-        hostile.does.store(FLOOD, Ordering::Release);
-        let flooded = carry(&mut from, &mut to)?;
-        let share = (used()? - before.1).as_secs_f64() / before.0.elapsed().as_secs_f64();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a few thousand at most"
-        )]
-        hostile
-            .share
-            .store((share * 1000.0) as u64, Ordering::Release);
+        for _ in 0..SPANS {
+            let (begun, before) = (Instant::now(), had()?);
+            hostile.does.store(FLOOD, Ordering::Release);
+            beside_flood.add(carry(&mut from, &mut to)?);
+            let (span, after) = (begun.elapsed(), had()?);
+            for ((manner, before), after) in hostile.manners.iter().zip(before).zip(after) {
+                manner.learn(before, after, span);
+            }
+            hostile.does.store(BURN, Ordering::Release);
+            beside_burners.add(carry(&mut from, &mut to)?);
+            hostile.does.store(REST, Ordering::Release);
+        }
         let flood = hostile.sent.load(Ordering::Relaxed) - sent;
         ensure!(flood > 10_000, "that was no flood: {flood} frames");
-        hostile.does.store(BURN, Ordering::Release);
-        let burnt = carry(&mut from, &mut to)?;
-        hostile.does.store(REST, Ordering::Release);
         if counts {
-            ours.add(flooded);
-            theirs.add(burnt);
+            ours.add(beside_flood.each());
+            theirs.add(beside_burners.each());
         }
         Ok(())
     })?;
@@ -114,29 +144,54 @@ pub(crate) fn run(case: &'static str) -> Result<Outcome> {
     ))
 }
 
-/// Burns the share that the flood's devices have had.
-fn burn(hostile: &Hostile) {
+/// Uses processors as one of the flood's devices did.
+fn burn(hostile: &Hostile, device: usize) {
+    let Some(manner) = hostile.manners.get(device) else {
+        return;
+    };
+    let mut owed = Duration::ZERO;
     loop {
         if hostile.does.load(Ordering::Acquire) != BURN {
+            owed = Duration::ZERO;
             thread::sleep(SLICE);
             continue;
         }
-        let share = hostile.share.load(Ordering::Acquire).min(1000);
-        let (begun, wanted) = (
-            Instant::now(),
-            SLICE * u32::try_from(share).unwrap_or(0) / 1000,
-        );
+        let of = |kept: &AtomicU64| Duration::from_nanos(kept.load(Ordering::Acquire));
+        let wanted = of(&manner.runs);
         // The thread's own clock: what schedstat says of one that runs is as old as the last tick.
         let Ok(before) = processor_time() else { return };
         while processor_time().is_ok_and(|now| now.saturating_sub(before) < wanted) {
             std::hint::spin_loop();
         }
-        thread::sleep(SLICE.saturating_sub(begun.elapsed()));
+        owed += of(&manner.rests);
+        while owed >= SHORTEST && hostile.does.load(Ordering::Acquire) == BURN {
+            let begun = Instant::now();
+            thread::sleep(owed.min(SLICE));
+            owed = owed.saturating_sub(begun.elapsed());
+        }
     }
 }
 
-/// The others' frames for a while; what one takes.
-fn carry(from: &mut FrontEnd, to: &mut FrontEnd) -> Result<Duration> {
+/// How many frames, in which time.
+#[derive(Clone, Copy, Default)]
+struct Carried {
+    frames: u32,
+    time: Duration,
+}
+
+impl Carried {
+    fn add(&mut self, more: Self) {
+        self.frames += more.frames;
+        self.time += more.time;
+    }
+
+    fn each(self) -> Duration {
+        self.time / self.frames.max(1)
+    }
+}
+
+/// The others' frames for a while.
+fn carry(from: &mut FrontEnd, to: &mut FrontEnd) -> Result<Carried> {
     let begun = Instant::now();
     let (mut out, mut received) = (0, 0_u32);
     let mut heard = begun;
@@ -158,5 +213,8 @@ fn carry(from: &mut FrontEnd, to: &mut FrontEnd) -> Result<Duration> {
         }
         thread::yield_now();
     }
-    Ok(begun.elapsed() / received)
+    Ok(Carried {
+        frames: received,
+        time: begun.elapsed(),
+    })
 }

@@ -40,6 +40,7 @@ impl Guest {
         let offer = Offer {
             features: feature::OFFERED,
             space: None,
+            pairs: 1,
         };
         let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
         let mut backend = Backend::new(offer, epoll, 0)?;

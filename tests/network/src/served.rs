@@ -70,12 +70,27 @@ impl Host {
     }
 }
 
+/// What a thread has had of processors (proc(5), `schedstat`).
+#[derive(Clone, Copy)]
+pub(crate) struct Had {
+    /// How long it ran, and how long it waited for a processor.
+    pub(crate) ran: Duration,
+    pub(crate) waited: Duration,
+    /// How often it was given one.
+    pub(crate) turns: u32,
+}
+
 impl Thread {
-    /// What it has had of processors until now (proc(5), `schedstat`).
-    pub(crate) fn used(self) -> Result<Duration> {
+    /// Until now.
+    pub(crate) fn had(self) -> Result<Had> {
         let stat = std::fs::read_to_string(format!("/proc/self/task/{}/schedstat", self.0))?;
-        let nanoseconds = stat.split(' ').next().context("schedstat says nothing")?;
-        Ok(Duration::from_nanos(nanoseconds.parse()?))
+        let mut numbers = stat.split_ascii_whitespace();
+        let mut next = || numbers.next().context("schedstat says too little");
+        Ok(Had {
+            ran: Duration::from_nanos(next()?.parse()?),
+            waited: Duration::from_nanos(next()?.parse()?),
+            turns: next()?.parse()?,
+        })
     }
 }
 

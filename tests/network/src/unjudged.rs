@@ -3,9 +3,10 @@
 
 use std::collections::VecDeque;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bartizan_devices::net::packet::Packet;
-use bartizan_devices::net::{Inbox, deliver};
+use bartizan_devices::net::{Inbox, Spares, deliver};
+use bartizan_devices::vhost_user::View;
 
 use crate::guest::Guest;
 
@@ -19,6 +20,7 @@ pub(crate) struct Unjudged {
     inbox: Inbox,
     arrived: VecDeque<Packet>,
     sent: Vec<Packet>,
+    spares: Spares,
 }
 
 impl Unjudged {
@@ -29,6 +31,7 @@ impl Unjudged {
             inbox: Inbox::new()?,
             arrived: VecDeque::new(),
             sent: Vec::new(),
+            spares: Spares::default(),
         })
     }
 
@@ -40,17 +43,18 @@ impl Unjudged {
 
     fn take_sent(&mut self, mtu: u16) -> Result<()> {
         let features = self.from.backend.features();
-        let ram = &self.from.backend.ram.memory;
-        let tx = &mut self.from.backend.rings.tx;
+        let view = View::of(&self.from.backend.ram.memory);
+        let pair = self.from.backend.pairs.first_mut();
+        let tx = &mut pair.context("a device has rings")?.tx;
         for _ in 0..BATCH {
-            let Some(chain) = tx.pop(ram) else { break };
+            let Some(chain) = tx.pop(&view) else { break };
             let head = chain.head_index();
-            let read = Packet::read(ram, chain, features, mtu);
-            tx.give_back(ram, head, 0);
+            let read = Packet::read(chain, features, mtu, &mut self.spares);
+            tx.add_used(&view, &[(head, 0)]);
             self.sent.push(read?);
         }
         self.inbox.put(self.sent.drain(..));
-        tx.signal(ram);
+        tx.signal(&view);
         Ok(())
     }
 
@@ -60,15 +64,18 @@ impl Unjudged {
             let room = std::mem::take(&mut self.arrived);
             self.arrived = self.inbox.take(Some(room)).packets;
         }
-        let ram = &self.to.backend.ram.memory;
-        let rx = &mut self.to.backend.rings.rx;
+        let view = View::of(&self.to.backend.ram.memory);
+        let pair = self.to.backend.pairs.first_mut();
+        let rx = &mut pair.context("a device has rings")?.rx;
         for _ in 0..BATCH {
             let Some(packet) = self.arrived.pop_front() else {
                 break;
             };
-            deliver(rx, ram, features, &packet.fit(features)?)?;
+            let packet = packet.fit(features)?;
+            deliver(rx, &view, features, &packet)?;
+            self.spares.keep(packet);
         }
-        rx.signal(ram);
+        rx.signal(&view);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ mod ip;
 mod lab;
 mod load;
 mod observing;
+mod queues;
 mod resuming;
 mod rings;
 mod spoofing;

@@ -1,6 +1,9 @@
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
 use super::*;
 use crate::net::header::Place;
 use crate::net::sample::{ipv4, ipv6, station, tcp, udp};
+use crate::vhost_user::View;
 
 /// The checksum of a datagram is right when it, its pseudo-header and the checksum sum up to all ones (RFC 1071).
 #[test]
@@ -50,4 +53,46 @@ fn what_the_receiver_cannot_cut_is_refused() {
         Err(PacketError::TooMuchWork)
     ));
     assert_eq!(packet.clone().fit(feature::GUEST_TCP4).unwrap(), packet);
+}
+
+/// Known attack: a guest sends a short frame where another's long one was, and has what is left of that sent on.
+#[test]
+fn nothing_is_left_of_the_packet_whose_memory_is_used_again() {
+    let ram = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
+    let view = View::of(&ram);
+    let (a, b) = (station(1), station(2));
+    let frames = [
+        ipv4(a, b, 17, &udp(1, 2, &[7; 1000])),
+        ipv6(b, a, 6, &tcp(3, 4, 2, b"short")),
+        ipv4(b, a, 17, &udp(5, 6, b"")),
+        // No frame at all.
+        vec![9; 8],
+        ipv4(a, b, 6, &tcp(7, 8, 0x10, &[8; 500])),
+    ];
+    let mut spares = Spares::default();
+    for frame in frames.iter().chain(frames.iter().rev()) {
+        let size = u128::try_from(HEADER_LEN + frame.len()).unwrap();
+        let descriptor = (size << 64) | 0x1000;
+        ram.write_obj(descriptor.to_le(), GuestAddress(0)).unwrap();
+        ram.write_slice(&[0; HEADER_LEN], GuestAddress(0x1000))
+            .unwrap();
+        let at = GuestAddress(0x1000 + HEADER_LEN as u64);
+        ram.write_slice(frame, at).unwrap();
+        let read = |spares: &mut Spares| {
+            let chain = Chain::new(&view, GuestAddress(0), 1, 0);
+            Packet::read(chain, feature::OFFERED, 1500, spares)
+        };
+        let anew = read(&mut Spares::default());
+        match (read(&mut spares), anew) {
+            (Ok(mut packet), Ok(anew)) => {
+                assert_eq!(packet, anew);
+                assert_eq!(packet.bytes, *frame);
+                // What only its sender's side knew is gone, too.
+                packet.begun_by = Some(Beginner::Receiver);
+                spares.keep(packet);
+            }
+            (Err(ours), Err(anew)) => assert_eq!(ours.to_string(), anew.to_string()),
+            other => panic!("{other:?}"),
+        }
+    }
 }

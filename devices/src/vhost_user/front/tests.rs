@@ -13,11 +13,16 @@ const PROTOCOL_FEATURES: u64 = 1 << 30;
 const REPLY_ACK: u64 = 1 << 3;
 
 fn front(rings_first: bool) -> (Front, UnixStream) {
+    with_pairs(rings_first, 1)
+}
+
+fn with_pairs(rings_first: bool, pairs: usize) -> (Front, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC).unwrap());
     let offer = Offer {
         features: 0,
         space: None,
+        pairs,
     };
     let backend = Backend::new(offer, epoll, 0).unwrap();
     theirs.set_nonblocking(true).unwrap();
@@ -114,4 +119,21 @@ fn a_message_of_another_size_is_none() {
     negotiate(&mut front, &qemu);
     let malformed = say(&mut front, &qemu, SET_RING_ENABLE, 0, &[0; 12]);
     assert!(matches!(malformed, Err(FrontError::Enable)));
+}
+
+#[test]
+fn as_many_rings_as_there_are_pairs_may_be_used() {
+    for (pairs, refused) in [(1, 2), (2, 4), (4, 8), (100, 8)] {
+        let (mut front, qemu) = with_pairs(true, pairs);
+        negotiate(&mut front, &qemu);
+        for ring in 0..refused {
+            assert!(enable(&mut front, &qemu, 0, [ring, 1]).unwrap(), "{pairs}");
+        }
+        assert!(enable(&mut front, &qemu, 0, [refused, 1]).is_err());
+        // Its number is told to whoever knows of several, and offered where there are.
+        let mut backend = front.backend();
+        let offered = backend.get_protocol_features().unwrap();
+        assert_eq!(offered.contains(VhostUserProtocolFeatures::MQ), pairs > 1);
+        assert_eq!(backend.get_queue_num().unwrap(), u64::from(refused / 2));
+    }
 }

@@ -1,15 +1,12 @@
 use proptest::prelude::{any, prop, proptest};
-use virtio_queue::{Queue, QueueOwnedT, QueueT};
-
-use vm_memory::{Bytes, GuestAddress};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::*;
+use crate::vhost_user::View;
 
 const RAM: usize = 0x8000;
 const SIZE: u16 = 16;
 const DESCRIPTORS: u64 = 0;
-const AVAILABLE: u64 = 0x1000;
-const USED: u64 = 0x2000;
 const DATA: u64 = 0x3000;
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
@@ -33,27 +30,10 @@ fn put(ram: &GuestMemoryMmap, at: u64, descriptors: &[Descriptor]) {
     }
 }
 
-fn queue() -> Queue {
-    let mut queue = Queue::new(SIZE).unwrap();
-    queue
-        .try_set_desc_table_address(GuestAddress(DESCRIPTORS))
-        .unwrap();
-    queue
-        .try_set_avail_ring_address(GuestAddress(AVAILABLE))
-        .unwrap();
-    queue.try_set_used_ring_address(GuestAddress(USED)).unwrap();
-    queue.set_ready(true);
-    queue
-}
-
 /// The chain that starts at descriptor 0.
-fn chain<'m>(
-    ram: &'m GuestMemoryMmap,
-    table: &[Descriptor],
-) -> DescriptorChain<&'m GuestMemoryMmap> {
+fn chain<'v, 'm>(view: &'v View<'m>, ram: &GuestMemoryMmap, table: &[Descriptor]) -> Chain<'v, 'm> {
     put(ram, DESCRIPTORS, table);
-    ram.write_obj(1_u16, GuestAddress(AVAILABLE + 2)).unwrap();
-    queue().iter(ram).unwrap().next().unwrap()
+    Chain::new(view, GuestAddress(DESCRIPTORS), SIZE, 0)
 }
 
 fn packet(len: u32) -> Header {
@@ -72,6 +52,7 @@ fn reads_a_packet_however_it_is_cut() {
     let payload: Vec<u8> = (0..100).collect();
     for cut in [1, 43, 44, 45, 100, 143] {
         let ram = ram();
+        let view = View::of(&ram);
         let bytes = [&packet(100).to_bytes()[..], &payload].concat();
         ram.write_slice(&bytes[..cut], GuestAddress(DATA)).unwrap();
         ram.write_slice(&bytes[cut..], GuestAddress(DATA + 0x1000))
@@ -80,7 +61,7 @@ fn reads_a_packet_however_it_is_cut() {
         let table = [(DATA, first, NEXT, 1), (DATA + 0x1000, 144 - first, 0, 0)];
         let mut read = Vec::new();
         assert_eq!(
-            read_packet(&ram, chain(&ram, &table), &mut read).unwrap(),
+            read_packet(chain(&view, &ram, &table), &mut read).unwrap(),
             packet(100)
         );
         assert_eq!(read, payload);
@@ -90,10 +71,11 @@ fn reads_a_packet_however_it_is_cut() {
 #[test]
 fn a_payload_that_is_not_there_is_an_error() {
     let ram = ram();
+    let view = View::of(&ram);
     ram.write_slice(&packet(10).to_bytes(), GuestAddress(DATA))
         .unwrap();
     let table = [(DATA, 44, NEXT, 1), (DATA + 0x100, 9, 0, 0)];
-    let result = read_packet(&ram, chain(&ram, &table), &mut Vec::new());
+    let result = read_packet(chain(&view, &ram, &table), &mut Vec::new());
     assert!(matches!(
         result,
         Err(ChainError::Pieces(PiecesError::TooShort { missing: 1 }))
@@ -103,10 +85,11 @@ fn a_payload_that_is_not_there_is_an_error() {
 #[test]
 fn a_length_beyond_the_limit_reserves_nothing() {
     let ram = ram();
+    let view = View::of(&ram);
     ram.write_slice(&packet(u32::MAX).to_bytes(), GuestAddress(DATA))
         .unwrap();
     let mut payload = Vec::new();
-    let result = read_packet(&ram, chain(&ram, &[(DATA, u32::MAX, 0, 0)]), &mut payload);
+    let result = read_packet(chain(&view, &ram, &[(DATA, u32::MAX, 0, 0)]), &mut payload);
     assert!(matches!(result, Err(ChainError::TooLarge(u32::MAX))));
     assert_eq!(payload.capacity(), 0);
 }
@@ -114,18 +97,18 @@ fn a_length_beyond_the_limit_reserves_nothing() {
 #[test]
 fn empty_and_looping_descriptors_end() {
     let ram = ram();
+    let view = View::of(&ram);
     let mut payload = Vec::new();
-    let result = read_packet(&ram, chain(&ram, &[(DATA, 0, NEXT, 0)]), &mut payload);
+    let result = read_packet(chain(&view, &ram, &[(DATA, 0, NEXT, 0)]), &mut payload);
     assert!(matches!(
         result,
         Err(ChainError::Pieces(PiecesError::TooShort { missing: 44 }))
     ));
     // An indirect table of 4096 empty descriptors, each pointing to itself.
     let result = read_packet(
-        &ram,
         {
             put(&ram, DATA, &[(DATA, 0, NEXT, 0)]);
-            chain(&ram, &[(DATA, 0x1_0000, INDIRECT, 0)])
+            chain(&view, &ram, &[(DATA, 0x1_0000, INDIRECT, 0)])
         },
         &mut payload,
     );
@@ -138,21 +121,34 @@ fn empty_and_looping_descriptors_end() {
 #[test]
 fn a_packet_is_written_into_writable_pieces_only() {
     let ram = ram();
+    let view = View::of(&ram);
     let table = [
         (DATA, 50, NEXT, 1),
         (DATA + 0x100, 44, WRITE | NEXT, 2),
         (DATA + 0x200, 3, WRITE, 0),
     ];
-    assert_eq!(room(chain(&ram, &table)), 47);
+    assert_eq!(room(&Buffers::of(chain(&view, &ram, &table))), 47);
     assert_eq!(
-        write_packet(&ram, chain(&ram, &table), &packet(3), b"abc").unwrap(),
+        write_packet(
+            &mut Buffers::of(chain(&view, &ram, &table)),
+            &packet(3),
+            b"abc"
+        )
+        .unwrap(),
         47
     );
     let mut read = [0; 3];
     ram.read_slice(&mut read, GuestAddress(DATA + 0x200))
         .unwrap();
     assert_eq!(&read, b"abc");
-    assert!(write_packet(&ram, chain(&ram, &table), &packet(4), b"abcd").is_err());
+    assert!(
+        write_packet(
+            &mut Buffers::of(chain(&view, &ram, &table)),
+            &packet(4),
+            b"abcd"
+        )
+        .is_err()
+    );
 }
 
 proptest! {
@@ -165,18 +161,19 @@ proptest! {
         len in 0..70_000_u32,
     ) {
         let ram = ram();
+    let view = View::of(&ram);
         ram.write_slice(&packet(len).to_bytes(), GuestAddress(DATA)).unwrap();
         put(&ram, DATA + 0x1000, &indirect);
         ram.write_slice(&data, GuestAddress(DATA + 0x2000)).unwrap();
         let mut payload = Vec::new();
-        if let Ok(header) = read_packet(&ram, chain(&ram, &table), &mut payload) {
+        if let Ok(header) = read_packet(chain(&view, &ram, &table), &mut payload) {
             assert_eq!(payload.len(), header.len as usize);
         }
         assert!(payload.len() <= MAX_PAYLOAD);
-        let room = room(chain(&ram, &table));
+        let room = room(&Buffers::of(chain(&view, &ram, &table)));
         assert!(room <= HEADER_LEN + MAX_PAYLOAD);
         if let Some(fits) = room.checked_sub(HEADER_LEN) {
-            let _ = write_packet(&ram, chain(&ram, &table), &packet(0), &vec![0; fits]);
+            let _ = write_packet(&mut Buffers::of(chain(&view, &ram, &table)), &packet(0), &vec![0; fits]);
         }
     }
 }

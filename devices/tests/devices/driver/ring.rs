@@ -68,8 +68,12 @@ impl DriverRing {
     /// Sends pieces as one chain.
     pub(crate) fn send(&mut self, memory: &GuestMemoryMmap, pieces: &[&[u8]]) {
         // Two descriptors a packet; wait until the device gave the oldest ones back.
-        while self.offered.wrapping_sub(self.used_index(memory)) >= SIZE / 2 {
-            self.wait();
+        loop {
+            let used = self.used_index(memory);
+            if self.offered.wrapping_sub(used) < SIZE / 2 {
+                break;
+            }
+            self.wait(memory, used);
         }
         let first = self.offered % (SIZE / 2) * 2;
         for (index, piece) in (first..).zip(pieces) {
@@ -119,7 +123,7 @@ impl DriverRing {
     /// Takes the next used buffer's bytes and offers the buffer again.
     pub(crate) fn receive(&mut self, memory: &GuestMemoryMmap) -> Vec<u8> {
         while self.used_index(memory) == self.taken {
-            self.wait();
+            self.wait(memory, self.taken);
         }
         let entry = self.used() + 4 + 8 * u64::from(self.taken % SIZE);
         self.taken = self.taken.wrapping_add(1);
@@ -143,8 +147,15 @@ impl DriverRing {
         }
     }
 
-    /// Waits for the device's signal.
-    pub(crate) fn wait(&self) {
+    /// Waits for the device's signal that it used more than that, with event indices (virtio 1.2 section 2.7.7.1) or without.
+    pub(crate) fn wait(&self, memory: &GuestMemoryMmap, used: u16) {
+        let event = GuestAddress(self.available() + 4 + 2 * u64::from(SIZE));
+        let order = std::sync::atomic::Ordering::SeqCst;
+        memory.store(used, event, order).unwrap();
+        std::sync::atomic::fence(order);
+        if self.used_index(memory) != used {
+            return;
+        }
         let epoll = Epoll::new().unwrap();
         let event = EpollEvent::new(EventSet::IN, 0);
         epoll

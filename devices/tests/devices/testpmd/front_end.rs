@@ -31,6 +31,7 @@ pub(super) struct Testpmd {
     output: Receiver<String>,
     /// What it complains of.
     log: PathBuf,
+    queues: u16,
 }
 
 /// Packets that its port has counted.
@@ -41,8 +42,8 @@ pub(super) struct Counted {
 }
 
 impl Testpmd {
-    /// In the place of the guest of that number.
-    pub(super) fn start(daemon: &Daemon, number: u8, sends: &Sends) -> Self {
+    /// In the place of the guest of that number, with so many queues each way.
+    pub(super) fn start(daemon: &Daemon, number: u8, sends: &Sends, queues: u16) -> Self {
         let cid = u32::from(number);
         daemon.admit_with(cid, &[], Some(interface(number)), false);
         let (device, answer) = attach_next(daemon, ticket(cid), DeviceKind::Network, &[]);
@@ -51,7 +52,7 @@ impl Testpmd {
         device.set_read_timeout(None).unwrap();
         let socket = daemon.path(&format!("testpmd-{number}.sock"));
         relay(UnixListener::bind(&socket).unwrap(), device);
-        let mut child = command(daemon, number, sends)
+        let mut child = command(daemon, number, sends, queues)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(daemon.path("testpmd.log")).unwrap())
@@ -69,6 +70,7 @@ impl Testpmd {
             child,
             output,
             log: daemon.path("testpmd.log"),
+            queues,
         };
         // From here on it takes what comes.
         testpmd.tell("set fwd rxonly");
@@ -76,7 +78,7 @@ impl Testpmd {
         testpmd
     }
 
-    /// Has it send so many frames of `size` bytes without their checksum in one burst, and none after these.
+    /// Has it send so many frames of `size` bytes without their checksum in one burst by each queue, and none after these.
     pub(super) fn send(&mut self, count: u32, size: usize) {
         self.tell(&format!("set txpkts {size}"));
         self.tell(&format!("set burst {count}"));
@@ -84,7 +86,8 @@ impl Testpmd {
         let before = self.counted();
         self.tell("start tx_first 1");
         self.wait_for("packets/burst=");
-        assert_eq!(self.counted().sent - before.sent, u64::from(count));
+        let sent = u64::from(count) * u64::from(self.queues);
+        assert_eq!(self.counted().sent - before.sent, sent);
         self.tell("stop");
         self.wait_for("Done.");
     }
@@ -110,6 +113,17 @@ impl Testpmd {
     pub(super) fn quit(mut self) {
         self.tell("quit");
         assert!(self.child.wait().unwrap().success());
+    }
+
+    /// What each of its queues has counted, which way.
+    pub(super) fn counted_by_queue(&mut self, way: &str) -> Vec<u64> {
+        self.tell("show port xstats 0");
+        let names = (0..self.queues).map(|queue| format!("{way}_q{queue}_good_packets:"));
+        let names: Vec<_> = names.collect();
+        let counted = names
+            .iter()
+            .map(|name| number_after(&self.wait_for(name), name));
+        counted.collect()
     }
 
     fn counted(&mut self) -> Counted {
@@ -153,11 +167,11 @@ fn number_after(line: &str, words: &str) -> u64 {
 }
 
 /// With no huge page, no card and no trace on the disk; its output line by line.
-fn command(daemon: &Daemon, number: u8, sends: &Sends) -> Command {
+fn command(daemon: &Daemon, number: u8, sends: &Sends, queues: u16) -> Command {
     let Sends { from, to, ports } = sends;
     let socket = daemon.path(&format!("testpmd-{number}.sock"));
     let device = format!(
-        "--vdev=net_virtio_user0,path={},mac={},queues=1,queue_size=256",
+        "--vdev=net_virtio_user0,path={},mac={},queues={queues},queue_size=256",
         socket.display(),
         written(from.mac)
     );
@@ -176,6 +190,7 @@ fn command(daemon: &Daemon, number: u8, sends: &Sends) -> Command {
         .arg(format!("--lcores=(0,1)@({})", processors()))
         .arg(device)
         .args(["--", "--interactive", "--total-num-mbufs=4096"])
+        .args([format!("--rxq={queues}"), format!("--txq={queues}")])
         .arg(format!("--eth-peer=0,{}", written(to.mac)))
         .arg(format!("--tx-ip={},{}", from.v4, to.v4))
         .arg(format!("--tx-udp={},{}", ports.0, ports.1))

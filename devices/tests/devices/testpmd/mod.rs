@@ -2,5 +2,6 @@
 //! any guest sends.
 
 mod front_end;
+mod queues;
 mod relay;
 mod verdicts;

@@ -98,7 +98,7 @@ impl Case {
     }
 
     fn by_testpmd(&self, daemon: &Daemon) -> ByTestpmd {
-        ByTestpmd(Testpmd::start(daemon, SENDER, &self.sends), self.size)
+        ByTestpmd(Testpmd::start(daemon, SENDER, &self.sends, 1), self.size)
     }
 
     /// With the very frame that testpmd is told to make.

@@ -134,6 +134,7 @@ fn a_network_device_has_its_mac_and_its_mtu() {
     let network = Some(NetworkArguments {
         mac: Mac([2, 0, 0, 0, 0, 5]),
         mtu: 9000,
+        queues: 1,
     });
     let with = |machine, accelerator| {
         build(&Arguments {
@@ -156,4 +157,28 @@ fn a_network_device_has_its_mac_and_its_mtu() {
             .iter()
             .any(|word| word.contains("net"))
     );
+}
+
+#[test]
+fn a_network_device_has_several_queues_where_it_is_told_to() {
+    for (queues, netdev, device) in [
+        (1, "vhost-user,id=net,chardev=net,queues=1", "mq=off"),
+        (2, "vhost-user,id=net,chardev=net,queues=2", "mq=on"),
+    ] {
+        let network = Some(NetworkArguments {
+            mac: Mac([2, 0, 0, 0, 0, 5]),
+            mtu: 1500,
+            queues,
+        });
+        for machine in [Machine::Q35, Machine::Microvm] {
+            let line = build(&Arguments {
+                network,
+                ..guest(machine)
+            });
+            assert!(has(&line, "-netdev", netdev));
+            let is_device = |word: &&String| word.contains("netdev=net,");
+            let found = line.iter().find(is_device).unwrap();
+            assert!(found.split(',').any(|option| option == device), "{found}");
+        }
+    }
 }

@@ -96,6 +96,7 @@ impl Plan {
                 .map(|network| NetworkArguments {
                     mac: network.mac(self.record.uuid),
                     mtu: network.mtu,
+                    queues: self.config.network_queues.of(self.record.cpus),
                 }),
         }
     }

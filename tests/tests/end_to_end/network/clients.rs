@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Networked;
 use crate::world::World;
 
-/// iperf3, curl over IPv4 and IPv6, ssh and DNS.
+/// iperf3, curl over IPv4 and IPv6, ssh and DNS; by each of the queues that Linux uses.
 pub(super) fn all(world: &mut World) -> Result<()> {
     let mut networked = world.networked()?;
     networked.apply(&servers_only(&[]))?;
@@ -25,7 +25,21 @@ pub(super) fn all(world: &mut World) -> Result<()> {
 }
 
 fn work(networked: &mut Networked<'_>) -> Result<()> {
+    for guest in [&mut networked.web.agent, &mut networked.client.agent] {
+        let listed = guest.must("ls /sys/class/net/eth0/queues && nproc")?;
+        let listed: Vec<_> = listed.split_ascii_whitespace().collect();
+        // As many as it has processors.
+        ensure!(
+            listed == ["rx-0", "rx-1", "tx-0", "tx-1", "2"],
+            "{listed:?}"
+        );
+    }
     let client = &mut networked.client.agent;
+    // What one processor sends goes by its own queue (net/core/dev.c, XPS).
+    for processor in [0, 1] {
+        let asked = format!("taskset -c {processor} curl -sf -m 20 -o /dev/null http://{WEB}/");
+        client.must(&asked)?;
+    }
     downloads(&mut networked.web.agent, client)?;
     shell(client)?;
     names(client)?;

@@ -57,24 +57,36 @@ impl Lab {
         Self::with(&[false, false], Limits::default())
     }
 
+    /// Two guests, of which the first has so many pairs of rings.
+    pub(super) fn with_queues(pairs: usize) -> Self {
+        let fabric = Arc::new(Fabric::default());
+        Self::made(&fabric, &[false, false], Limits::default(), &[pairs, 1])
+    }
+
     /// As many guests, of each whether it ran before devices did.
     pub(super) fn with(ran: &[bool], limits: Limits) -> Self {
         Self::on(&Arc::new(Fabric::default()), ran, limits)
     }
 
     pub(super) fn on(fabric: &Arc<Fabric>, ran: &[bool], limits: Limits) -> Self {
+        Self::made(fabric, ran, limits, &vec![1; ran.len()])
+    }
+
+    fn made(fabric: &Arc<Fabric>, ran: &[bool], limits: Limits, pairs: &[usize]) -> Self {
         let decisions = Decisions::new();
         let now = Instant::now();
         let (ours, theirs) = UnixStream::pair().unwrap();
         let ours = Arc::new(ours);
         let link = decisions.replace(&ours);
-        let guests = (1..).zip(ran).map(|(number, ran)| {
-            let plug = fabric.plug(interface(number)).unwrap();
-            let guest = plug.station().interface.guest;
-            let mut flows = Flows::new(guest, limits, fabric.numbers.clone(), now);
-            flows.pick_up_until(ran.then(|| now + Duration::from_secs(60)));
-            NetGuest::new(Core::new(plug, flows, Arc::clone(&decisions)))
-        });
+        let guests = (1..)
+            .zip(ran.iter().zip(pairs))
+            .map(|(number, (ran, pairs))| {
+                let plug = fabric.plug(interface(number)).unwrap();
+                let guest = plug.station().interface.guest;
+                let mut flows = Flows::new(guest, limits, fabric.numbers.clone(), now);
+                flows.pick_up_until(ran.then(|| now + Duration::from_secs(60)));
+                NetGuest::new(Core::new(plug, flows, Arc::clone(&decisions)), *pairs)
+            });
         Self {
             guests: guests.collect(),
             outside: None,

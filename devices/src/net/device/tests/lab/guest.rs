@@ -22,9 +22,13 @@ pub(in crate::net::device::tests) const SIZE: u16 = 256;
 pub(in crate::net::device::tests) const NEXT: u16 = 1;
 pub(in crate::net::device::tests) const WRITE: u16 = 2;
 pub(in crate::net::device::tests) const INDIRECT: u16 = 4;
-/// Where things are in RAM: a ring's three parts a page apart, and the buffers of each.
-const RINGS: [u64; 2] = [0x1_0000, 0x2_0000];
-const BUFFERS: [u64; 2] = [0x10_0000, 0x40_0000];
+/// Most pairs of rings.
+const PAIRS: usize = 3;
+/// Where things are in RAM, by rings: one's three parts a page apart, and the buffers of each.
+const RINGS: [u64; 2 * PAIRS] = [0x1_0000, 0x2_0000, 0x3_0000, 0x4_0000, 0x5_0000, 0x6_0000];
+const BUFFERS: [u64; 2 * PAIRS] = [
+    0x10_0000, 0x40_0000, 0x20_0000, 0x50_0000, 0x30_0000, 0x60_0000,
+];
 const BUFFER: u64 = 4 << 10;
 /// Bytes of a frame that two buffers take, behind a header.
 const IN_TWO: usize = (8 << 10) - 64;
@@ -35,25 +39,28 @@ pub(in crate::net::device::tests) const SPARE: u64 = 0x70_0000;
 pub(in crate::net::device::tests) struct NetGuest {
     pub(in crate::net::device::tests) core: Core,
     pub(in crate::net::device::tests) backend: Backend,
-    sent: u16,
-    received: u16,
+    /// The pair that it sends by.
+    pub(in crate::net::device::tests) sends_by: usize,
+    sent: [u16; PAIRS],
+    received: [u16; PAIRS],
 }
 
 impl NetGuest {
-    pub(super) fn new(core: Core) -> Self {
+    pub(super) fn new(core: Core, pairs: usize) -> Self {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let ram = File::from(memfd_create("ram", flags).unwrap());
         ram.set_len(RAM).unwrap();
         fcntl_add_seals(&ram, SealFlags::SHRINK).unwrap();
         let offer = Offer {
-            features: feature::OFFERED,
+            features: feature::OFFERED | feature::QUEUES | feature::EVENT_INDEX,
             space: None,
+            pairs,
         };
         let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC).unwrap());
         let mut backend = Backend::new(offer, epoll, KICKS).unwrap();
         let region = VhostUserMemoryRegion::new(0, RAM, 0, 0);
         backend.set_mem_table(&[region], vec![ram], None).unwrap();
-        for (index, at) in [(0, RINGS[0]), (1, RINGS[1])] {
+        for (index, at) in (0..).zip(RINGS).take(2 * pairs) {
             backend.set_vring_num(index, SIZE.into()).unwrap();
             backend.set_vring_base(index, 0).unwrap();
             let flags = VhostUserVringAddrFlags::empty();
@@ -67,14 +74,18 @@ impl NetGuest {
         let mut guest = Self {
             core,
             backend,
-            sent: 0,
-            received: 0,
+            sends_by: 0,
+            sent: [0; PAIRS],
+            received: [0; PAIRS],
         };
-        guest.take_features(feature::OFFERED);
-        for index in 0..SIZE {
-            let at = BUFFERS[0] + u64::from(index) * BUFFER;
-            guest.describe(0, index, (at, 4 << 10), WRITE, 0);
-            guest.publish(0, index, index);
+        let several = if pairs > 1 { feature::QUEUES } else { 0 };
+        guest.take_features(feature::OFFERED | several);
+        for (ring, index) in
+            (0..pairs).flat_map(|pair| (0..SIZE).map(move |index| (2 * pair, index)))
+        {
+            let at = BUFFERS[ring] + u64::from(index) * BUFFER;
+            guest.describe(ring, index, (at, 4 << 10), WRITE, 0);
+            guest.publish(ring, index, index);
         }
         guest
     }
@@ -115,28 +126,44 @@ impl NetGuest {
         self.write(&entry.wrapping_add(1).to_le_bytes(), available + 2);
     }
 
+    /// Offers these chains of a ring, true or not, up to that index.
+    pub(in crate::net::device::tests) fn offer_any(&self, ring: usize, heads: &[u16], index: u16) {
+        let available = RINGS[ring] + 0x1000;
+        for (entry, head) in (0..).zip(heads) {
+            self.write(&head.to_le_bytes(), available + 4 + 2 * entry);
+        }
+        self.write(&index.to_le_bytes(), available + 2);
+    }
+
     /// Has the device look at a chain of the tx ring.
     pub(in crate::net::device::tests) fn offer(&mut self, head: u16) {
-        self.publish(1, self.sent, head);
-        self.sent = self.sent.wrapping_add(1);
+        let pair = self.sends_by;
+        self.publish(2 * pair + 1, self.sent[pair], head);
+        self.sent[pair] = self.sent[pair].wrapping_add(1);
     }
 
     /// A frame with its header, in a chain of two.
     pub(in crate::net::device::tests) fn offer_frame(&mut self, header: &[u8], frame: &[u8]) {
-        let head = self.sent % (SIZE / 2) * 2;
-        let at = BUFFERS[1] + u64::from(head) * BUFFER;
+        let (ring, sent) = (2 * self.sends_by + 1, self.sent[self.sends_by]);
+        let head = sent % (SIZE / 2) * 2;
+        let at = BUFFERS[ring] + u64::from(head) * BUFFER;
         let at = if frame.len() > IN_TWO { SPARE } else { at };
         self.write(header, at);
         self.write(frame, at + 64);
         let size = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
-        self.describe(1, head, (at, size(header)), NEXT, head + 1);
-        self.describe(1, head + 1, (at + 64, size(frame)), 0, 0);
+        self.describe(ring, head, (at, size(header)), NEXT, head + 1);
+        self.describe(ring, head + 1, (at + 64, size(frame)), 0, 0);
         self.offer(head);
     }
 
     /// Whether the device gave all chains back.
     pub(in crate::net::device::tests) fn has_all_back(&self) -> bool {
-        self.used(1) == self.sent
+        self.used(2 * self.sends_by + 1) == self.sent[self.sends_by]
+    }
+
+    /// How many chains of a pair's tx ring it gave back, of all times.
+    pub(in crate::net::device::tests) fn taken(&self, pair: usize) -> u16 {
+        self.used(2 * pair + 1)
     }
 
     fn used(&self, ring: usize) -> u16 {
@@ -144,13 +171,30 @@ impl NetGuest {
         u16::from_le(self.ram().read_obj(at).unwrap())
     }
 
+    /// By which entry it is to kick, of those that it offers.
+    pub(in crate::net::device::tests) fn is_to_kick_by(&self, ring: usize) -> u16 {
+        let at = RINGS[ring] + 0x2004 + 8 * u64::from(SIZE);
+        u16::from_le(self.ram().read_obj(GuestAddress(at)).unwrap())
+    }
+
+    /// Whether the device has told it to kick.
+    pub(in crate::net::device::tests) fn is_to_kick(&self, ring: usize) -> bool {
+        let at = GuestAddress(RINGS[ring] + 0x2000);
+        u16::from_le(self.ram().read_obj(at).unwrap()) & 1 == 0
+    }
+
     pub(super) fn received(&mut self) -> Vec<Vec<u8>> {
+        self.received_by(0)
+    }
+
+    /// By the rx ring of that pair.
+    pub(in crate::net::device::tests) fn received_by(&mut self, pair: usize) -> Vec<Vec<u8>> {
         let mut frames = Vec::new();
-        while self.received != self.used(0) {
-            let mut bytes = self.receive();
+        while self.received[pair] != self.used(2 * pair) {
+            let mut bytes = self.receive_by(pair);
             let buffers = u16::from_le_bytes([bytes[10], bytes[11]]);
             for _ in 1..buffers {
-                let more = self.receive();
+                let more = self.receive_by(pair);
                 bytes.extend(more);
             }
             frames.push(bytes.split_off(HEADER_LEN));
@@ -160,14 +204,19 @@ impl NetGuest {
 
     /// The bytes of the next used buffer, which is offered again.
     pub(in crate::net::device::tests) fn receive(&mut self) -> Vec<u8> {
-        let entry = RINGS[0] + 0x2004 + 8 * u64::from(self.received % SIZE);
+        self.receive_by(0)
+    }
+
+    fn receive_by(&mut self, pair: usize) -> Vec<u8> {
+        let (ring, received) = (2 * pair, self.received[pair]);
+        let entry = RINGS[ring] + 0x2004 + 8 * u64::from(received % SIZE);
         let [head, size]: [u32; 2] = self.ram().read_obj(GuestAddress(entry)).unwrap();
         let mut bytes = vec![0; size as usize];
-        let at = GuestAddress(BUFFERS[0] + u64::from(head) * BUFFER);
+        let at = GuestAddress(BUFFERS[ring] + u64::from(head) * BUFFER);
         self.ram().read_slice(&mut bytes, at).unwrap();
-        let offered = self.received.wrapping_add(SIZE);
-        self.publish(0, offered, u16::try_from(head).unwrap());
-        self.received = self.received.wrapping_add(1);
+        let offered = received.wrapping_add(SIZE);
+        self.publish(ring, offered, u16::try_from(head).unwrap());
+        self.received[pair] = received.wrapping_add(1);
         bytes
     }
 }
