@@ -251,6 +251,10 @@ impl Core {
     pub fn turn(&mut self, backend: &mut Backend, now: Instant) -> bool {
         let features = backend.features();
         let view = View::of(&backend.ram.memory);
+        let mut discards_more = false;
+        for pair in &mut backend.pairs {
+            discards_more |= pair.tx.discard(&view, BATCH);
+        }
         let pairs = used(&mut backend.pairs, features);
         for pair in pairs.iter_mut() {
             // It is looked at by itself until this rests.
@@ -282,7 +286,7 @@ impl Core {
             pair.tx.signal(&view);
             pair.rx.signal(&view);
         }
-        sends_more || receives_more || self.want_kicks(pairs, &view, features)
+        discards_more || sends_more || receives_more || self.want_kicks(pairs, &view, features)
     }
 
     /// Before this device rests: from now on the guest has to tell of what it sends, and of buffers only where packets wait for some.

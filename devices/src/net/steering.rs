@@ -10,7 +10,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
-use super::frame::{Frame, Transport};
+use super::frame::Frame;
 
 /// Places for flows.
 const PLACES: usize = 4096;
@@ -60,18 +60,7 @@ impl Steering {
             return None;
         }
         let ip = frame.ip()?;
-        let (from, to) = match ip.transport {
-            Transport::Tcp {
-                source,
-                destination,
-                ..
-            }
-            | Transport::Udp {
-                source,
-                destination,
-            } => (source, destination),
-            _ => (0, 0),
-        };
+        let (from, to) = ip.transport.ports().unwrap_or((0, 0));
         let (one, other): ((IpAddr, u16), (IpAddr, u16)) =
             ((ip.source, from), (ip.destination, to));
         let ends = (one.min(other), one.max(other), ip.protocol);

@@ -27,7 +27,7 @@ impl<'v, 'm> Buffers<'v, 'm> {
     #[must_use]
     pub fn of(chain: Chain<'v, 'm>) -> Self {
         let (view, head) = (chain.view(), chain.head_index());
-        let mut descriptors = chain.take(MAX_DESCRIPTORS);
+        let mut descriptors = chain.fuse().take(MAX_DESCRIPTORS);
         let mut next = || {
             let descriptor = descriptors.find(|descriptor| descriptor.is_write_only())?;
             Some((descriptor.addr(), descriptor.len() as usize))

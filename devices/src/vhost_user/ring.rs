@@ -39,6 +39,8 @@ pub struct Ring {
     kick: Option<File>,
     call: Option<File>,
     enabled: bool,
+    /// It ran, and was switched off.
+    switched_off: bool,
     /// The guest broke the ring's rules; it rests until it is set up anew.
     broken: bool,
     unsignalled: bool,
@@ -97,6 +99,7 @@ impl Ring {
             kick: None,
             call: None,
             enabled: false,
+            switched_off: false,
             broken: false,
             unsignalled: false,
             handed_back: None,
@@ -172,6 +175,7 @@ impl Ring {
             )?;
         }
         self.kick = kick;
+        self.switched_off = false;
         self.queue.set_ready(true);
         Ok(())
     }
@@ -220,12 +224,35 @@ impl Ring {
 
     /// Lets it run or rest.
     pub fn enable(&mut self, enabled: bool) {
+        self.switched_off = !enabled && (self.enabled || self.switched_off);
         self.enabled = enabled;
+    }
+
+    /// Gives back, unread, what the guest offers by a ring that was switched off (vhost-user, "Ring states"): so many chains at most.
+    /// Returns whether there may be more.
+    ///
+    /// A guest that uses fewer queues than before switches the others off before it stops sending by them, and waits for what it sent.
+    pub fn discard(&mut self, view: &View<'_>, most: usize) -> bool {
+        for _ in 0..most {
+            if !self.switched_off {
+                return false;
+            }
+            let Some(chain) = self.next(view) else {
+                return false;
+            };
+            let head = chain.head_index();
+            self.add_used(view, &[(head, 0)]);
+        }
+        true
     }
 
     /// The next available chain.
     pub fn pop<'v, 'm>(&mut self, view: &'v View<'m>) -> Option<Chain<'v, 'm>> {
-        if !self.serves() || !(self.has_seen_more() || self.look(view)) {
+        if self.serves() { self.next(view) } else { None }
+    }
+
+    fn next<'v, 'm>(&mut self, view: &'v View<'m>) -> Option<Chain<'v, 'm>> {
+        if !self.is_live() || !(self.has_seen_more() || self.look(view)) {
             return None;
         }
         let (next, size) = (self.queue.next_avail(), self.queue.size());
@@ -294,7 +321,7 @@ impl Ring {
     /// Tells the guest whether it is to kick when it offers more (virtio 1.2 section 2.7.10). Where it is: returns whether it has offered
     /// more since this looked last, of which no kick may tell.
     pub fn want_kicks(&mut self, view: &View<'_>, wanted: bool) -> bool {
-        if !self.serves() {
+        if !self.serves() && !(self.is_live() && self.switched_off) {
             return false;
         }
         if self.has_event_index {
@@ -314,8 +341,9 @@ impl Ring {
 
     fn tell(&mut self, view: &View<'_>, wanted: bool) {
         let flags = if wanted { 0 } else { NO_NOTIFY };
-        let at = GuestAddress(self.queue.used_ring());
-        if view.store(at, flags, Ordering::Relaxed).is_none() {
+        let said = self.used_ring(0);
+        let said = said.and_then(|at| view.store(at, flags, Ordering::Relaxed));
+        if said.is_none() {
             return self.give_up("is not in its RAM");
         }
         self.wants_kicks = Some(wanted);
@@ -328,8 +356,8 @@ impl Ring {
         let entry = self.available;
         // Behind flags, index and all entries (virtio 1.2 section 2.7.8).
         let behind = 4 + 8 * u64::from(self.queue.size());
-        let at = self.queue.used_ring().checked_add(behind);
-        let said = at.and_then(|at| view.store(GuestAddress(at), entry, Ordering::Relaxed));
+        let said = self.used_ring(behind);
+        let said = said.and_then(|at| view.store(at, entry, Ordering::Relaxed));
         if said.is_none() {
             return self.give_up("is not in its RAM");
         }
@@ -338,10 +366,22 @@ impl Ring {
         fence(Ordering::SeqCst);
     }
 
+    /// So far behind the used ring's beginning; none where nobody has said yet where that is.
+    fn used_ring(&self, behind: u64) -> Option<GuestAddress> {
+        match self.queue.used_ring() {
+            0 => None,
+            ring => ring.checked_add(behind).map(GuestAddress),
+        }
+    }
+
     /// Whether it runs.
     #[must_use]
     pub fn serves(&self) -> bool {
-        self.enabled && !self.broken && self.queue.ready()
+        self.enabled && self.is_live()
+    }
+
+    fn is_live(&self) -> bool {
+        !self.broken && self.queue.ready()
     }
 
     fn has_seen_more(&self) -> bool {

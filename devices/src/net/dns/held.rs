@@ -36,12 +36,14 @@ impl Waiting {
 
 impl Held {
     /// Holds one, if there is room.
-    pub(super) fn add(&mut self, waiting: Waiting) -> bool {
+    pub(super) fn add(&mut self, mut waiting: Waiting) -> bool {
         let size = waiting.packet.bytes.len();
         if self.waiting.len() >= MOST || self.bytes + size > MOST_BYTES {
             return false;
         }
         self.bytes += size;
+        // As of what waits for a verdict.
+        waiting.packet.bytes.shrink_to_fit();
         self.waiting.push_back(waiting);
         true
     }

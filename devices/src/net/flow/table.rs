@@ -290,6 +290,8 @@ impl Flows {
         if held.len() >= most || !self.budget.held_bytes.take(sender, size) {
             return Err(FlowError::TooManyHeld);
         }
+        // It was counted by its length, and may have been read into another's memory.
+        packet.bytes.shrink_to_fit();
         held.push((way, packet));
         Ok(Judged::Held)
     }

@@ -117,7 +117,12 @@ impl DriverRing {
         memory
             .store(index, at, std::sync::atomic::Ordering::SeqCst)
             .unwrap();
-        self.kick.write(1).unwrap();
+        // As a driver does: not where the device looks by itself (virtio 1.2 section 2.7.10).
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        let flags: u16 = memory.read_obj(GuestAddress(self.used())).unwrap();
+        if flags & 1 == 0 {
+            self.kick.write(1).unwrap();
+        }
     }
 
     /// Takes the next used buffer's bytes and offers the buffer again.

@@ -1,6 +1,7 @@
 //! Guests whose drivers use several queues.
 
 use proptest::prelude::*;
+use rustix::event::{EventfdFlags, eventfd};
 use vhost::vhost_user::VhostUserBackendReqHandlerMut;
 
 use super::lab::{Lab, SIZE, SPARE};
@@ -73,14 +74,33 @@ fn a_queue_that_is_switched_off_is_not_used() {
     lab.send(2, &frame(2, 1, (53, 1000), b"late"));
     let late = lab.guest(1).received_by(0);
     assert_eq!((late.len(), lab.guest(1).received_by(1).len()), (1, 0));
-    // Nothing is taken from it either.
+    // What the guest still sends by it goes nowhere, and it has its buffers back (vhost-user, "Ring states").
     lab.guest(1).sends_by = 1;
-    lab.send(1, &frame(1, 2, (1000, 53), b"off"));
+    let off = frame(1, 2, (1000, 53), b"off");
+    lab.send_all(1, vec![off; 3 * BATCH]);
+    assert!(lab.received(2).is_empty() && lab.guest(1).has_all_back());
+    lab.switch(1, true);
+    lab.run();
+    assert!(lab.received(2).is_empty());
+    assert_eq!(lab.answered_by(1000, 1), 1);
+}
+
+/// A device that takes over is told of its rings before it is told which of them run: nothing is discarded meanwhile.
+#[test]
+fn a_queue_that_is_not_switched_on_yet_keeps_what_was_sent() {
+    let mut lab = Lab::with_queues(2);
+    lab.switch(1, false);
+    let backend = &mut lab.guest(1).backend;
+    let base = backend.get_vring_base(3).unwrap();
+    backend.set_vring_base(3, base.num).unwrap();
+    let kick = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+    backend.set_vring_kick(3, Some(kick.into())).unwrap();
+    lab.guest(1).sends_by = 1;
+    lab.send(1, &frame(1, 2, (1000, 53), b"early"));
     assert!(lab.received(2).is_empty() && !lab.guest(1).has_all_back());
     lab.switch(1, true);
     lab.run();
-    assert_eq!(lab.received(2), [frame(1, 2, (1000, 53), b"off")]);
-    assert_eq!(lab.answered_by(1000, 1), 1);
+    assert_eq!(lab.received(2), [frame(1, 2, (1000, 53), b"early")]);
 }
 
 #[test]
@@ -132,15 +152,21 @@ fn a_guest_has_no_more_of_a_turn_for_having_more_queues() {
 #[test]
 fn a_queue_without_room_holds_up_no_other_for_a_while_and_loses_nothing() {
     let mut lab = Lab::with_queues(2);
-    for (port, queue) in [(1000, 0), (2000, 1)] {
-        assert_eq!(lab.answered_by(port, queue), queue);
-    }
+    // Two flows that have places of their own.
+    let apart = |port: &u16| {
+        lab.answered_by(*port, 1);
+        assert_eq!(lab.answered_by(1000, 0), 0);
+        lab.send(2, &frame(2, 1, (53, *port), b"still"));
+        let by = [0, 1].map(|queue| lab.guest(1).received_by(queue).len());
+        by == [0, 1]
+    };
+    let slow_port = (2000..2100).find(apart).unwrap();
     let of = |port: u16, count: u16| {
         let numbered = move |number: u16| frame(2, 1, (53, port), &number.to_be_bytes());
         (0..count).map(numbered).collect::<Vec<_>>()
     };
     // As many as its second queue has buffers, and some.
-    let slow = of(2000, SIZE + 20);
+    let slow = of(slow_port, SIZE + 20);
     lab.send_all(2, slow.clone());
     assert!(lab.guest(1).is_to_kick(2) && !lab.guest(1).is_to_kick(0));
     for _ in 0..3 {
@@ -148,7 +174,7 @@ fn a_queue_without_room_holds_up_no_other_for_a_while_and_loses_nothing() {
         assert_eq!(lab.guest(1).received_by(0), of(1000, 100));
     }
     // More than may wait while others go on: all wait, and arrive.
-    let more = of(2000, 100);
+    let more = of(slow_port, 100);
     lab.send_all(2, more.clone());
     lab.send_all(2, of(1000, 10));
     assert!(lab.guest(1).received_by(0).is_empty());
