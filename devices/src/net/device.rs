@@ -1,5 +1,8 @@
 //! One guest's network device: a thread with one epoll over QEMU's messages, kicks and its inbox.
 
+mod giving;
+mod taking;
+
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -11,7 +14,6 @@ use bartizan_local::flow::{Direction, GuestEpoch};
 use rustix::event::{Timespec, epoll};
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 
-use super::deliver::{DeliverError, deliver};
 use super::dns::Changed;
 use super::fabric::{Plug, Station, Stations};
 use super::flow::{Flows, Limits, Numbers};
@@ -20,15 +22,13 @@ use super::header::feature;
 use super::inbox::ToldBy;
 use super::observation::Observer;
 use super::packet::Packet;
-use super::port::{Directory, Port, Refusal, Sent};
+use super::port::{Directory, Port, Refusal};
 use super::spares::Spares;
 use super::steering::Steering;
 use super::uplink::GATE;
 use crate::decisions::Decisions;
 use crate::link::Link;
-use crate::vhost_user::{
-    Backend, Front, FrontError, MAX_PAIRS, Offer, Ring, RingError, Rings, View,
-};
+use crate::vhost_user::{Backend, Front, FrontError, MAX_PAIRS, Offer, RingError, Rings, View};
 
 /// What epoll reports: which of the watched descriptors.
 const QEMU: u64 = 0;
@@ -37,10 +37,6 @@ const KICKS: u64 = 2;
 
 /// Packets each way before QEMU's messages are looked at again, of all of a guest's queues together.
 const BATCH: usize = 128;
-/// Of these, what one queue sends before the next one's turn.
-const QUANTUM: usize = 32;
-/// Packets that wait for one queue's room while other queues go on.
-const MOST_STALLED: usize = 64;
 
 /// What a device is made of.
 pub struct Attachment {
@@ -378,154 +374,6 @@ impl Core {
             self.arrived = mail.packets;
         }
         wants_packets
-    }
-
-    /// A batch at most, of each queue some in turn: a guest has no more of it for having more queues.
-    fn take_sent(
-        &mut self,
-        pairs: &mut [Rings],
-        view: &View<'_>,
-        features: u64,
-        now: Instant,
-    ) -> bool {
-        // A driver of an older version has another header. None of it is read.
-        if features & (1 << VIRTIO_F_VERSION_1) == 0 {
-            return false;
-        }
-        let neighbours = Neighbours::of(&self.plug);
-        let (mut left, mut idle) = (BATCH, 0);
-        while idle < pairs.len() {
-            let queue = self.sends_next;
-            self.sends_next = if queue + 1 < pairs.len() {
-                queue + 1
-            } else {
-                0
-            };
-            let Some(pair) = pairs.get_mut(queue) else {
-                continue;
-            };
-            let most = left.min(QUANTUM);
-            let taken = (0..most)
-                .take_while(|_| {
-                    self.take_next((&mut pair.tx, queue), view, features, (&neighbours, now))
-                })
-                .count();
-            left -= taken;
-            if left == 0 {
-                return true;
-            }
-            idle = if taken < most { idle + 1 } else { 0 };
-        }
-        false
-    }
-
-    /// What a queue sends next; whether there was something.
-    fn take_next(
-        &mut self,
-        (tx, queue): (&mut Ring, usize),
-        view: &View<'_>,
-        features: u64,
-        (neighbours, now): (&Neighbours, Instant),
-    ) -> bool {
-        let Some(chain) = tx.pop(view) else {
-            return false;
-        };
-        let head = chain.head_index();
-        let mtu = self.port.interface().mtu;
-        let read = Packet::read(chain, features, mtu, &mut self.spares);
-        // What was read is ours: the guest may have its buffer back.
-        tx.add_used(view, &[(head, 0)]);
-        let sent = read.map_err(Refusal::from).and_then(|packet| {
-            self.observer.see(&packet, Direction::Egress);
-            let flow = self.steering.flow(&packet.frame);
-            let sent = self.port.send(packet, neighbours, now)?;
-            if let Some(flow) = flow {
-                self.steering.sent(flow, queue);
-            }
-            Ok(sent)
-        });
-        match sent {
-            Ok(Sent::On(packet)) => self.onward.add(packet),
-            Ok(Sent::Answered(packet)) if self.ready.len() < BATCH => {
-                self.ready.push_back(packet);
-            }
-            Ok(Sent::Answered(_) | Sent::Taken) => {}
-            Err(refusal) => self.port.refuse(Direction::Egress, &refusal, 1),
-        }
-        true
-    }
-
-    /// A batch at most. Packets of one flow come by one queue, and in order. Where that has no room the others go on for a while.
-    fn give(&mut self, pairs: &mut [Rings], view: &View<'_>, features: u64, now: Instant) -> bool {
-        self.full = [false; MAX_PAIRS];
-        self.goes_on = false;
-        if features & (1 << VIRTIO_F_VERSION_1) == 0 {
-            // Nobody is there to take them.
-            self.arrived.clear();
-            self.ready.clear();
-            return false;
-        }
-        let mut has_more = true;
-        for _ in 0..BATCH {
-            let Some(packet) = self.next_for_guest(features, now) else {
-                (has_more, self.goes_on) = (false, true);
-                break;
-            };
-            let queue = self.steering.queue(self.steering.flow(&packet.frame));
-            let place =
-                queue.and_then(|queue| Some((pairs.get_mut(queue)?, self.full.get_mut(queue)?)));
-            let Some((pair, is_full)) = place else {
-                // It takes packets by no queue.
-                self.ready.push_front(packet);
-                has_more = false;
-                break;
-            };
-            let delivered = if *is_full {
-                Err(DeliverError::NoRoom)
-            } else {
-                deliver(&mut pair.rx, view, features, &packet)
-            };
-            match delivered {
-                Ok(()) => {
-                    self.observer.see(&packet, Direction::Ingress);
-                    self.spares.keep(packet);
-                }
-                Err(DeliverError::NoRoom) => {
-                    *is_full = true;
-                    self.stalled.push_back(packet);
-                    let full = self.full.iter().filter(|is_full| **is_full).count();
-                    if full >= self.steering.queues() || self.stalled.len() >= MOST_STALLED {
-                        has_more = false;
-                        break;
-                    }
-                }
-                Err(error) => self.port.refuse(Direction::Ingress, &error.into(), 1),
-            }
-        }
-        while let Some(packet) = self.stalled.pop_back() {
-            self.ready.push_front(packet);
-        }
-        has_more
-    }
-
-    /// The next packet that the guest may have. One is judged when it is about to be delivered, and not before.
-    fn next_for_guest(&mut self, features: u64, now: Instant) -> Option<Packet> {
-        loop {
-            let allowed = match self.ready.pop_front() {
-                Some(packet) => Ok(Some(packet)),
-                None => {
-                    let arrived = self.arrived.pop_front()?;
-                    self.port.receive(arrived, self.plug.segment(), now)
-                }
-            };
-            let fitted = allowed
-                .and_then(|packet| Ok(packet.map(|packet| packet.fit(features)).transpose()?));
-            match fitted {
-                Ok(Some(packet)) => return Some(packet),
-                Ok(None) => {}
-                Err(refusal) => self.port.refuse(Direction::Ingress, &refusal, 1),
-            }
-        }
     }
 }
 
