@@ -321,7 +321,9 @@ impl Ring {
     /// Tells the guest whether it is to kick when it offers more (virtio 1.2 section 2.7.10). Where it is: returns whether it has offered
     /// more since this looked last, of which no kick may tell.
     pub fn want_kicks(&mut self, view: &View<'_>, wanted: bool) -> bool {
-        if !self.serves() && !(self.is_live() && self.switched_off) {
+        // One that was switched off is looked at for what is to be discarded.
+        let is_looked_at = self.enabled || self.switched_off;
+        if !(is_looked_at && self.is_live()) {
             return false;
         }
         if self.has_event_index {
