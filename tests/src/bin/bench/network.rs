@@ -89,7 +89,8 @@ fn measure(client: &mut Guest, bridged: &mut Bridged) -> Result<Outcome> {
 
 /// How long a MiB took, as the receiver has it.
 fn per_mib(printed: &str) -> Result<Duration> {
-    let shown: Value = serde_json::from_str(printed).context("iperf3 printed no JSON")?;
+    let shown: Value = serde_json::from_str(printed)
+        .with_context(|| format!("iperf3 printed no JSON: {printed}"))?;
     let rate = shown["end"]["sum_received"]["bits_per_second"].as_f64();
     let rate = rate.filter(|rate| *rate > 0.0);
     let rate = rate.with_context(|| format!("iperf3 moved nothing: {}", shown["error"]))?;

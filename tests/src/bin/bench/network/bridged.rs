@@ -34,8 +34,7 @@ table inet bartizan {
 ";
 
 /// What a machine's kernel is told: a shell is its first process.
-const COMMAND_LINE: &str =
-    "root=/dev/vda rw console=ttyS0 quiet random.trust_cpu=on init=/bin/bash";
+const COMMAND_LINE: &str = "root=/dev/vda rw console=ttyS0 quiet random.trust_cpu=on init=/bin/sh";
 
 /// The two machines. All of it is gone when this is dropped.
 pub(super) struct Bridged {
