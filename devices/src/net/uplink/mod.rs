@@ -12,7 +12,7 @@
 //! up, and what is counted by sender here counts the outside as one. Outside, guests are seen by their own Ethernet addresses.
 //!
 //! What comes from outside is judged as what another guest sends is: parsed by the same code, refused where it says what it is not
-//! ([`guard`]), and judged by the receiving guest's flows, whose peer is known by its address alone.
+//! (`guard.rs`), and judged by the receiving guest's flows, whose peer is known by its address alone.
 //!
 //! Known attack: somebody outside takes a guest's address, so that other guests speak to him. Whose a guest's address is follows
 //! from what was admitted, nothing that is told changes it, and nothing passes that comes from outside by such an address.
