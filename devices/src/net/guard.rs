@@ -33,11 +33,11 @@ pub enum Spoof {
 }
 
 /// The port that a DHCP server sends from, and that of DHCPv6's (RFC 2131 section 4.1, RFC 8415 section 7.2).
-pub(super) const DHCP_SERVERS: [u16; 2] = [67, 547];
+const DHCP_SERVERS: [u16; 2] = [67, 547];
 /// The port that clients listen at: only servers have something for it.
-pub(super) const DHCP_CLIENTS: [u16; 2] = [68, 546];
+const DHCP_CLIENTS: [u16; 2] = [68, 546];
 /// Messages of ICMP by which routers change others' routes: redirects (RFC 792), advertisements (RFC 1256).
-pub(super) const OF_ROUTERS: [u8; 2] = [5, 9];
+const OF_ROUTERS: [u8; 2] = [5, 9];
 /// Of a message of neighbour discovery that was on no other link (RFC 4861 section 7.1).
 pub(super) const NO_HOP: u8 = 255;
 
@@ -94,18 +94,26 @@ fn check_arp(interface: &Interface, arp: &Arp) -> Result<(), Spoof> {
     }
 }
 
-fn check_ip(interface: &Interface, ip: &Ip) -> Result<(), Spoof> {
+/// That a packet is none by which its sender would pose as a DHCP server, or by IPv4 as a router.
+pub(super) fn check_posing(ip: &Ip) -> Result<(), Spoof> {
     match &ip.transport {
-        Transport::Neighbour(message) => return check_neighbour(interface, ip, message),
         Transport::Udp {
             source,
             destination,
         } if DHCP_SERVERS.contains(source) || DHCP_CLIENTS.contains(destination) => {
-            return Err(Spoof::DhcpServer);
+            Err(Spoof::DhcpServer)
         }
         Transport::Icmp(Icmp::Other { kind }) if !ip.is_v6() && OF_ROUTERS.contains(kind) => {
-            return Err(Spoof::Router);
+            Err(Spoof::Router)
         }
+        _ => Ok(()),
+    }
+}
+
+fn check_ip(interface: &Interface, ip: &Ip) -> Result<(), Spoof> {
+    check_posing(ip)?;
+    match &ip.transport {
+        Transport::Neighbour(message) => return check_neighbour(interface, ip, message),
         // Whoever asks for an address has none yet (RFC 2131 section 4.1).
         Transport::Udp {
             source: 68,

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use super::{GATE, is_outside};
 use crate::net::fabric::Stations;
-use crate::net::frame::{Arp, Body, Frame, Icmp, Ip, Mac, Neighbour, NeighbourKind, Transport};
-use crate::net::guard::{DHCP_CLIENTS, DHCP_SERVERS, NO_HOP, OF_ROUTERS, Spoof};
+use crate::net::frame::{Arp, Body, Frame, Ip, Mac, Neighbour, NeighbourKind, Transport};
+use crate::net::guard::{NO_HOP, Spoof, check_posing};
 
 /// Looks at what comes from outside to a segment on which these stations are.
 pub(super) fn check_arrived(stations: &Stations, frame: &Frame) -> Result<(), Spoof> {
@@ -31,19 +31,10 @@ fn check_arp(stations: &Stations, frame: &Frame, arp: &Arp) -> Result<(), Spoof>
 }
 
 fn check_ip(stations: &Stations, frame: &Frame, ip: &Ip) -> Result<(), Spoof> {
-    match &ip.transport {
-        Transport::Neighbour(message) => return check_neighbour(stations, frame, ip, message),
-        Transport::Udp {
-            source,
-            destination,
-        } if DHCP_SERVERS.contains(source) || DHCP_CLIENTS.contains(destination) => {
-            return Err(Spoof::DhcpServer);
-        }
-        Transport::Icmp(Icmp::Other { kind }) if !ip.is_v6() && OF_ROUTERS.contains(kind) => {
-            return Err(Spoof::Router);
-        }
-        _ => {}
+    if let Transport::Neighbour(message) = &ip.transport {
+        return check_neighbour(stations, frame, ip, message);
     }
+    check_posing(ip)?;
     if is_outside(ip.source) && !is_guests(stations, ip.source) {
         Ok(())
     } else {

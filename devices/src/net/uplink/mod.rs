@@ -29,7 +29,7 @@ mod tap;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use bartizan_local::admission::Interface;
+use bartizan_local::admission::{Interface, Ipv4};
 use bartizan_local::flow::Direction;
 
 use super::frame::{Frame, Mac};
@@ -89,9 +89,7 @@ impl Uplink {
     /// A guest's interface, with the gateway that it is told of by DHCP where its launch record names none.
     pub(super) fn complete(&self, mut interface: Interface) -> Interface {
         if let (Some(own), Some(gateway)) = (&mut interface.ipv4, self.settings.gateway) {
-            let mask = mask(own.prefix);
-            let is_near = own.address.to_bits() & mask == gateway.to_bits() & mask;
-            own.gateway = own.gateway.or(is_near.then_some(gateway));
+            own.gateway = own.gateway.or(is_near(own, gateway).then_some(gateway));
         }
         interface
     }
@@ -119,10 +117,15 @@ fn is_broadcast(interface: &Interface, address: IpAddr) -> bool {
     let (Some(own), IpAddr::V4(address)) = (interface.ipv4, address) else {
         return false;
     };
-    let (mask, address) = (mask(own.prefix), address.to_bits());
-    let is_near = own.address.to_bits() & mask == address & mask;
-    let host = address & !mask;
-    own.prefix < 31 && is_near && (host == 0 || host == !mask)
+    let hosts = !mask(own.prefix);
+    let host = address.to_bits() & hosts;
+    own.prefix < 31 && is_near(&own, address) && (host == 0 || host == hosts)
+}
+
+/// Whether an address is in a guest's own network.
+fn is_near(own: &Ipv4, address: Ipv4Addr) -> bool {
+    let mask = mask(own.prefix);
+    own.address.to_bits() & mask == address.to_bits() & mask
 }
 
 /// Where a guest's packet to that address goes first.
@@ -130,10 +133,12 @@ fn next_hop(interface: &Interface, settings: &Settings, to: IpAddr) -> Option<Ip
     match to {
         IpAddr::V4(address) => {
             let own = interface.ipv4?;
-            let mask = mask(own.prefix);
-            let is_near = own.address.to_bits() & mask == address.to_bits() & mask;
             let gateway = own.gateway.map(IpAddr::V4);
-            if is_near { Some(to) } else { gateway }
+            if is_near(&own, address) {
+                Some(to)
+            } else {
+                gateway
+            }
         }
         IpAddr::V6(address) => {
             let is_near = address.is_unicast_link_local()
