@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -19,18 +20,22 @@ pub const OUTSIDE_6: &str = "fd77::fe";
 /// In another network, behind the gateway.
 pub const FAR: &str = "192.0.2.1";
 
+/// How many this process has made: stacks run beside one another.
+static MADE: AtomicU32 = AtomicU32::new(0);
+
 /// The network, and the TAP device that leads to it. All of it is gone when this is dropped.
 #[derive(Debug)]
 pub struct Outside {
-    /// What every name of its begins with: of this process alone.
+    /// What every name of its begins with: of this process and this network alone.
     name: String,
 }
 
 impl Outside {
     /// Makes it; the TAP device is the devices' user's.
     pub fn new(devices: Account) -> Result<Self> {
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
         let outside = Self {
-            name: format!("bz{}", std::process::id()),
+            name: format!("bz{}-{number}", std::process::id()),
         };
         let Self { name } = &outside;
         let user = devices.uid;
