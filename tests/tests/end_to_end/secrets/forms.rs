@@ -22,6 +22,8 @@ pub(super) struct Needles {
     by_head: BTreeMap<[u8; HEAD], Vec<Needle>>,
     /// Whether a piece begins with these two bytes.
     begins: Vec<bool>,
+    /// Whether one goes on with these two behind them.
+    goes_on: Vec<bool>,
 }
 
 struct Needle {
@@ -34,6 +36,7 @@ impl Needles {
         let mut needles = Self {
             by_head: BTreeMap::new(),
             begins: vec![false; 1 << 16],
+            goes_on: vec![false; 1 << 16],
         };
         for (key, scalar) in keys.iter().enumerate() {
             for piece in pieces(&scalar.big_endian) {
@@ -42,6 +45,7 @@ impl Needles {
                     continue;
                 };
                 needles.begins[first_two(&head)] = true;
+                needles.goes_on[first_two(&head[2..])] = true;
                 let same_head = needles.by_head.entry(head).or_default();
                 same_head.push(Needle { rest, key });
             }
@@ -66,7 +70,7 @@ impl Needles {
 
     fn search_bytes(&self, bytes: &[u8], found: &mut BTreeSet<usize>) {
         for piece in bytes.windows(PIECE) {
-            if !self.begins[first_two(piece)] {
+            if !self.begins[first_two(piece)] || !self.goes_on[first_two(&piece[2..])] {
                 continue;
             }
             let (head, rest) = piece.split_at(HEAD);
