@@ -103,10 +103,14 @@ impl Names {
     }
 
     /// A packet of the guest's goes its way.
+    #[inline]
     pub fn sent(&mut self, packet: &Packet, now: Instant) {
-        let Some((ip, local_port, PORT)) = packet.frame.ip().and_then(of_udp) else {
-            return;
-        };
+        if let Some((ip, local_port, PORT)) = packet.frame.ip().and_then(of_udp) {
+            self.asked(packet, ip, local_port, now);
+        }
+    }
+
+    fn asked(&mut self, packet: &Packet, ip: &Ip, local_port: u16, now: Instant) {
         if !self.counts(ip.destination, packet, Direction::Egress) {
             return;
         }
@@ -120,7 +124,21 @@ impl Names {
     }
 
     /// A packet for the guest may go its way; returns it, unless it waits. `is_available`: whether anybody can be told of it.
+    #[inline]
     pub fn received(
+        &mut self,
+        packet: Packet,
+        is_available: bool,
+        segment: &impl Directory,
+        now: Instant,
+    ) -> Result<Option<Packet>, NamesError> {
+        match packet.frame.ip().and_then(of_udp) {
+            Some((_, PORT, _)) => self.answered(packet, is_available, segment, now),
+            _ => Ok(Some(packet)),
+        }
+    }
+
+    fn answered(
         &mut self,
         packet: Packet,
         is_available: bool,

@@ -1,5 +1,6 @@
 //! How flows begin: within the budget of whoever begins them, by what is known of such flows or by a question.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_local::flow::{Direction, Flow, Question};
@@ -7,12 +8,11 @@ use bartizan_local::observation::FlowEnd;
 
 use super::FlowError;
 use super::budget::Holder;
-use super::entry::{Entry, OrOther, Progress, Stage, Standing};
+use super::entry::{Entry, OrOther, Progress, Stage, Standing, Waiting};
 use super::key::{Key, opposite};
 use super::pick_up::{self, Begun};
 use super::table::Flows;
 use super::tcp::{Tcp, TcpError};
-use crate::net::frame::Transport;
 use crate::net::packet::Packet;
 
 impl Flows {
@@ -46,15 +46,10 @@ impl Flows {
         let ip = packet.frame.ip().ok_or(FlowError::NoFlow)?;
         let progress = Progress::begin(&ip.transport)?;
         self.forget_for(key, FlowEnd::Replaced);
-        let icmp_type = match &ip.transport {
-            Transport::Icmp(message) => Some(message.kind()),
-            _ => None,
-        };
         let holder = Holder::of(&packet.frame, way);
-        let flow = key.flow(way, icmp_type);
-        let opened = self.open(key, flow, holder, progress, now);
+        let opened = self.open(key, way, holder, progress, now);
         if opened == Err(FlowError::Denied) {
-            self.note_denied(&key, &flow, now);
+            self.note_denied(&key, way, now);
         }
         opened
     }
@@ -75,11 +70,11 @@ impl Flows {
         while let (Err(FlowError::Denied), false) = (opened, directions.is_empty()) {
             let direction = directions.remove(0);
             let progress = Progress::Tcp(Tcp::PickedUp(way == direction));
-            opened = self.open(key, key.flow(direction, None), holder, progress, now);
+            opened = self.open(key, direction, holder, progress, now);
         }
         if opened == Err(FlowError::Denied) {
             // Of one connection, whichever end may have begun it.
-            self.note_denied(&key, &key.flow(begun.first, None), now);
+            self.note_denied(&key, begun.first, now);
         }
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.picked_up = Some(OrOther(!directions.is_empty()));
@@ -100,7 +95,7 @@ impl Flows {
             return Ok(());
         };
         let entry = self.entries.get(&key).ok_or(FlowError::NoFlow)?;
-        if entry.flow.direction == pick_up::direction(beginner, way) {
+        if entry.begun == pick_up::direction(beginner, way) {
             return Ok(());
         }
         if !entry.may_turn() {
@@ -116,9 +111,8 @@ impl Flows {
         let Some(entry) = self.entries.get_mut(&key) else {
             return Vec::new();
         };
-        let flow = key.flow(opposite(entry.flow.direction), None);
-        entry.turn(flow);
-        let is_asked = entry.is_asked();
+        entry.turn();
+        let (flow, is_asked) = (key.flow(entry.begun), entry.is_asked());
         match self.verdicts.find(&flow, now).cloned() {
             Some(ruling) => self.decide(key, ruling, now),
             None if is_asked => {
@@ -131,11 +125,12 @@ impl Flows {
     }
 
     /// Remembers an attempt at what is known to be denied.
-    fn note_denied(&mut self, key: &Key, flow: &Flow, now: Instant) {
-        let Some(ruling) = self.verdicts.find(flow, now) else {
+    fn note_denied(&mut self, key: &Key, begun: Direction, now: Instant) {
+        let flow = key.flow(begun);
+        let Some(ruling) = self.verdicts.find(&flow, now) else {
             return;
         };
-        if let Some(over) = self.denials.note(key, flow, ruling, now) {
+        if let Some(over) = self.denials.note(key, &flow, ruling, now) {
             self.records.keep(over);
         }
     }
@@ -144,11 +139,12 @@ impl Flows {
     fn open(
         &mut self,
         key: Key,
-        flow: Flow,
+        begun: Direction,
         holder: Holder,
         progress: Progress,
         now: Instant,
     ) -> Result<(), FlowError> {
+        let flow = key.flow(begun);
         let half_open = usize::from(progress.is_half_open());
         // Known attack: a peer whose flows are denied takes the places of those that are not.
         match self.verdicts.find(&flow, now) {
@@ -170,7 +166,7 @@ impl Flows {
         let standing = self.standing(key, &flow, holder, Stage::NEW, now)?;
         self.budget.flows.add(holder, 1);
         self.budget.half_open.add(holder, half_open);
-        let entry = Entry::new(flow, holder, standing, progress, now);
+        let entry = Entry::new(begun, holder, standing, progress, now);
         self.entries.insert(key, entry);
         Ok(())
     }
@@ -187,7 +183,7 @@ impl Flows {
         let known = self.verdicts.find(flow, now);
         // Where its peer had a name when the flow began, that one may not begin now is no word on it.
         if let Some(ruling) = known.filter(|ruling| ruling.allowed || !stage.is_established) {
-            return Ok(Standing::Judged(ruling.clone()));
+            return Ok(Standing::Judged(Arc::clone(ruling)));
         }
         if !self.is_available {
             let may = self.fallback.find(flow, self.epoch, self.judge);
@@ -197,7 +193,8 @@ impl Flows {
             return Err(FlowError::TooManyQuestions);
         }
         let number = self.question(key, *flow, stage.age.as_secs());
-        Ok(Standing::Asked(number, Vec::new()))
+        let held = Vec::new();
+        Ok(Standing::Asked(Box::new(Waiting { number, held })))
     }
 
     /// Asks about a flow that waits once more, under a number of its own.
@@ -205,9 +202,10 @@ impl Flows {
         let Some(entry) = self.entries.get(&key) else {
             return;
         };
-        let (flow, holder, since_s) = (entry.flow, entry.holder, entry.stage(now).age.as_secs());
-        if let Standing::Asked(former, _) = entry.standing()
-            && self.asked.take(*former).is_some()
+        let (flow, holder) = (key.flow(entry.begun), entry.holder());
+        let since_s = entry.stage(now).age.as_secs();
+        if let Standing::Asked(waiting) = entry.standing()
+            && self.asked.take(waiting.number).is_some()
         {
             self.budget.questions.give_back(holder, 1);
         }

@@ -27,7 +27,7 @@ impl Flows {
         let theirs = self
             .entries
             .iter()
-            .filter(|(_, one)| one.is_judged_of(peers));
+            .filter(|(key, one)| one.is_judged() && peers.contains(key.peer()));
         let theirs: Vec<_> = theirs.map(|(key, _)| *key).collect();
         for key in theirs {
             self.stand(key, Standing::Lapsed, now);
@@ -59,7 +59,7 @@ impl Flows {
                 self.questions.push(Question {
                     number,
                     guest: self.guest,
-                    flow: entry.flow,
+                    flow: key.flow(entry.begun),
                     since_s: entry.stage(now).age.as_secs(),
                 });
             }

@@ -1,17 +1,17 @@
 //! What is known of one flow.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bartizan_local::flow::{Direction, Epoch, Flow};
+use bartizan_local::flow::{Direction, Epoch};
 use bartizan_local::observation::{Amount, FlowEnd};
 
 use super::FlowError;
 use super::budget::Holder;
-use super::key::Key;
+use super::key::{Key, opposite};
 use super::record::{Decided, Record};
 use super::tcp::{self, Step, Tcp, TcpError};
 use super::verdicts::Ruling;
-use crate::net::dns::Changed;
 use crate::net::frame::{Flags, Icmp, Transport};
 use crate::net::packet::Packet;
 
@@ -20,24 +20,32 @@ const WAITING: Duration = Duration::from_secs(10);
 /// Most questions of one echo flow that may be answered late.
 const MOST_ECHOES: u16 = 256;
 
-/// A flow.
+/// A flow. What each of its packets needs lies together, before all else.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Entry {
-    /// As it is asked about.
-    pub(super) flow: Flow,
-    /// Who has it held here.
-    pub(super) holder: Holder,
     standing: Standing,
-    /// Since when it has stood so.
-    since: Instant,
+    last: Instant,
+    /// Who began it.
+    pub(super) begun: Direction,
     progress: Progress,
     /// Where its handshake is on no record: whether the other direction is to be tried, too.
     pub(super) picked_up: Option<OrOther>,
-    began: Instant,
-    last: Instant,
     /// What passed of the guest's packets, and of those for it.
     passed: [Amount; 2],
-    /// Packets that did not, by what was decided.
+    /// From here on, what most packets do not need.
+    pub(super) rest: Rest,
+}
+
+/// Of a flow, what few of its packets need.
+#[derive(Debug)]
+pub(super) struct Rest {
+    /// Who has it held here.
+    pub(super) holder: Holder,
+    /// Since when it has stood as it does.
+    since: Instant,
+    began: Instant,
+    /// Packets that did not pass, by what was decided.
     refused: u64,
 }
 
@@ -65,12 +73,21 @@ impl Stage {
 /// What may become of a flow's packets.
 #[derive(Debug)]
 pub(super) enum Standing {
-    /// They wait for the verdict on the question of that number.
-    Asked(u64, Vec<(Direction, Packet)>),
+    /// They wait for a verdict.
+    Asked(Box<Waiting>),
     /// It was decided.
-    Judged(Ruling),
+    Judged(Arc<Ruling>),
     /// The question was not answered in time: the next packet asks again.
     Lapsed,
+}
+
+/// What waits for a verdict.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// On the question of that number.
+    pub(super) number: u64,
+    /// In order.
+    pub(super) held: Vec<(Direction, Packet)>,
 }
 
 /// How far a flow is, by its protocol.
@@ -118,24 +135,31 @@ impl Progress {
 impl Entry {
     /// A flow that begins, whose verdict is known or asked for.
     pub(super) fn new(
-        flow: Flow,
+        begun: Direction,
         holder: Holder,
         standing: Standing,
         progress: Progress,
         now: Instant,
     ) -> Self {
         Self {
-            flow,
-            holder,
             standing,
-            since: now,
+            last: now,
+            begun,
             progress,
             picked_up: None,
-            began: now,
-            last: now,
             passed: [Amount::default(); 2],
-            refused: 0,
+            rest: Rest {
+                holder,
+                since: now,
+                began: now,
+                refused: 0,
+            },
         }
+    }
+
+    /// Who has it held here.
+    pub(super) const fn holder(&self) -> Holder {
+        self.rest.holder
     }
 
     /// Takes a packet that goes that way.
@@ -145,7 +169,7 @@ impl Entry {
         way: Direction,
         now: Instant,
     ) -> Result<Seen, FlowError> {
-        let by_beginner = way == self.flow.direction;
+        let by_beginner = way == self.begun;
         let is_denied = self.is_denied();
         match (&mut self.progress, transport) {
             (Progress::Tcp(state), Transport::Tcp { flags, .. }) => {
@@ -186,23 +210,22 @@ impl Entry {
     }
 
     pub(super) const fn refuse(&mut self, packets: u64) {
-        self.refused = self.refused.saturating_add(packets);
+        self.rest.refused = self.rest.refused.saturating_add(packets);
     }
 
     pub(super) const fn began(&self) -> Instant {
-        self.began
+        self.rest.began
     }
 
     pub(super) fn stage(&self, now: Instant) -> Stage {
         Stage {
-            age: now.saturating_duration_since(self.began),
+            age: now.saturating_duration_since(self.rest.began),
             is_established: self.is_established(),
         }
     }
 
-    /// Whether it was decided on, and its other end is one of these.
-    pub(super) fn is_judged_of(&self, peers: &Changed) -> bool {
-        matches!(self.standing, Standing::Judged(_)) && peers.contains(self.flow.peer)
+    pub(super) const fn is_judged(&self) -> bool {
+        matches!(self.standing, Standing::Judged(_))
     }
 
     pub(super) const fn standing(&self) -> &Standing {
@@ -210,29 +233,29 @@ impl Entry {
     }
 
     /// The packets that wait for a verdict, where one is waited for.
-    pub(super) const fn held(&mut self) -> Option<&mut Vec<(Direction, Packet)>> {
+    pub(super) fn held(&mut self) -> Option<&mut Vec<(Direction, Packet)>> {
         match &mut self.standing {
-            Standing::Asked(_, held) => Some(held),
+            Standing::Asked(waiting) => Some(&mut waiting.held),
             _ => None,
         }
     }
 
     /// From now on it stands so; returns how it stood.
     pub(super) const fn stand(&mut self, standing: Standing, now: Instant) -> Standing {
-        self.since = now;
+        self.rest.since = now;
         std::mem::replace(&mut self.standing, standing)
     }
 
     /// It is asked about under another number, and waits on as long as it would have.
-    pub(super) const fn renumber(&mut self, other: u64) {
-        if let Standing::Asked(number, _) = &mut self.standing {
-            *number = other;
+    pub(super) fn renumber(&mut self, other: u64) {
+        if let Standing::Asked(waiting) = &mut self.standing {
+            waiting.number = other;
         }
     }
 
     /// A connection whose handshake is on no record is taken for one that the other end began.
-    pub(super) fn turn(&mut self, flow: Flow) {
-        self.flow = flow;
+    pub(super) const fn turn(&mut self) {
+        self.begun = opposite(self.begun);
         self.picked_up = Some(OrOther(false));
         if let Progress::Tcp(Tcp::PickedUp(by_beginner)) = &mut self.progress {
             *by_beginner = !*by_beginner;
@@ -252,7 +275,7 @@ impl Entry {
         matches!(self.standing, Standing::Asked(..))
     }
 
-    const fn is_denied(&self) -> bool {
+    fn is_denied(&self) -> bool {
         matches!(&self.standing, Standing::Judged(ruling) if !ruling.allowed)
     }
 
@@ -300,11 +323,11 @@ impl Entry {
     }
 
     fn waited(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.since)
+        now.saturating_duration_since(self.rest.since)
     }
 
     /// Why it is over, where it is forgotten for that.
-    pub(super) const fn end(&self) -> FlowEnd {
+    pub(super) fn end(&self) -> FlowEnd {
         match (&self.standing, self.progress) {
             (Standing::Judged(ruling), _) if !ruling.allowed => FlowEnd::Denied,
             (Standing::Asked(..), _) => FlowEnd::Undecided,
@@ -321,14 +344,14 @@ impl Entry {
         };
         let [sent, received] = self.passed;
         Record {
-            flow: self.flow,
+            flow: key.flow(self.begun),
             local: key.local(),
-            begun_port: key.begun_port(self.flow.direction),
-            began: self.began,
+            begun_port: key.begun_port(self.begun),
+            began: self.rest.began,
             last: self.last,
             sent,
             received,
-            refused: self.refused,
+            refused: self.rest.refused,
             decided,
             end,
         }

@@ -1,5 +1,7 @@
 //! What may begin while nobody can decide: told in advance, since then there is nobody to ask.
 
+use std::sync::Arc;
+
 use bartizan_local::flow::{Epoch, Fallback, Flow, MAX_FALLBACK, Width};
 
 use super::verdicts::Ruling;
@@ -25,16 +27,18 @@ impl Fallen {
     ///
     /// Known attack: a policy takes back what was told, and whoever decides is made to be away before it is told anew. It holds in its own
     /// epoch only.
-    pub(super) fn find(&self, flow: &Flow, present: Epoch, judge: u64) -> Option<Ruling> {
+    pub(super) fn find(&self, flow: &Flow, present: Epoch, judge: u64) -> Option<Arc<Ruling>> {
         let may =
             self.epoch.holds_in(present) && self.allowed.iter().any(|width| width.contains(flow));
-        may.then(|| Ruling {
-            judge,
-            epoch: self.epoch,
-            allowed: true,
-            allowed_unavailable: true,
-            reason: "allowed while nobody can decide".into(),
-            begins_until: None,
+        may.then(|| {
+            Arc::new(Ruling {
+                judge,
+                epoch: self.epoch,
+                allowed: true,
+                allowed_unavailable: true,
+                reason: "allowed while nobody can decide".into(),
+                begins_until: None,
+            })
         })
     }
 }

@@ -1,70 +1,55 @@
 //! By what a packet's flow is found.
 
 use std::hash::{Hash, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use bartizan_local::flow::{Direction, Flow};
 
 use crate::net::frame::{Frame, Icmp, Quoted, Transport, protocol};
 use crate::net::uplink;
 
-/// A flow of one guest.
+/// A flow of one guest, in as few words as it takes: it is compared with another one at every packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Key {
-    protocol: u8,
-    /// The guest's address.
-    local: IpAddr,
-    /// The other end's.
-    peer: IpAddr,
-    /// Whether the other end is outside of this host.
-    ///
-    /// Known attack: somebody outside takes a guest's address while that guest has no device, and goes on in its flows.
-    outside: bool,
-    ends: Ends,
+    /// The guest's address, and the other end's: those of version 4 as RFC 4291 section 2.5.5.2 maps them.
+    local: [u64; 2],
+    peer: [u64; 2],
+    /// All else; see [`Key::new`].
+    ends: u64,
 }
 
 /// What tells flows of the same two addresses apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Ends {
+    /// Nothing that is known.
+    Opaque,
     /// Both have ports.
     Ports { local: u16, peer: u16 },
     /// Questions and answers of that identifier, asked that way.
     Echo { asked: Direction, id: u16 },
     /// Messages of that type, that way: they have no answers.
     Message { sent: Direction, kind: u8 },
-    /// Nothing that is known.
-    Opaque,
 }
+
+/// Of [`Key::ends`]: which of [`Ends`] they are, whether the addresses are of version 6, and whether the other end is outside of this host.
+///
+/// Known attack: somebody outside takes a guest's address while that guest has no device, and goes on in its flows.
+const PORTS: u8 = 1;
+const ECHO: u8 = 2;
+const MESSAGE: u8 = 3;
+const KIND: u8 = 3;
+const V6: u8 = 4;
+const OUTSIDE: u8 = 8;
 
 /// All of it, in one piece: a hash costs as many steps as it is fed in.
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let (kind, first, second): (u64, _, _) = match self.ends {
-            Ends::Ports { local, peer } => (0, local, peer),
-            Ends::Echo { asked, id } => (1, id, asked as u16),
-            Ends::Message { sent, kind } => (2, kind.into(), sent as u16),
-            Ends::Opaque => (3, 0, 0),
-        };
-        let ends = u64::from(first) << 32
-            | u64::from(second) << 16
-            | u64::from(self.protocol) << 8
-            | u64::from(self.outside) << 2
-            | kind;
+        let ([a, b], [c, d]) = (self.local, self.peer);
         let mut bytes = [0; 40];
-        let (local, others) = bytes.split_at_mut(16);
-        let (peer, last) = others.split_at_mut(16);
-        local.copy_from_slice(&octets(self.local));
-        peer.copy_from_slice(&octets(self.peer));
-        last.copy_from_slice(&ends.to_ne_bytes());
+        for (place, word) in bytes.chunks_exact_mut(8).zip([a, b, c, d, self.ends]) {
+            place.copy_from_slice(&word.to_ne_bytes());
+        }
         state.write(&bytes);
-    }
-}
-
-/// Of an address of either version.
-const fn octets(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
     }
 }
 
@@ -81,19 +66,14 @@ pub(super) enum Part {
 
 impl Part {
     /// Of a packet that goes that way.
+    #[inline]
     pub(super) fn of(frame: &Frame, way: Direction) -> Self {
         let Some(ip) = frame.ip() else {
             return Self::None;
         };
         let (local, peer) = ends(way, ip.source, ip.destination);
         let outside = uplink::is_peer_outside(frame, way);
-        let key = |ends| Key {
-            protocol: ip.protocol,
-            local,
-            peer,
-            outside,
-            ends,
-        };
+        let key = |ends| Key::new(ip.protocol, (local, peer), outside, ends);
         if let Some((source, destination)) = ip.transport.ports() {
             let (local, peer) = self::ends(way, source, destination);
             return Self::Of(key(Ends::Ports { local, peer }), true);
@@ -115,7 +95,7 @@ impl Part {
                 // outside, of a flow to there: routers on the way are told by no address (RFC 1191 section 4).
                 let by_router = outside && way == Direction::Ingress;
                 match Key::quoted(quoted, way, outside) {
-                    Some(key) if key.local == local && (key.peer == peer || by_router) => {
+                    Some(key) if key.local() == local && (key.peer() == peer || by_router) => {
                         Self::Error(key)
                     }
                     _ => Self::None,
@@ -135,6 +115,49 @@ impl Part {
 }
 
 impl Key {
+    /// Between the guest's address and the other end's, which are of one version.
+    #[inline]
+    fn new(protocol: u8, (local, peer): (IpAddr, IpAddr), outside: bool, ends: Ends) -> Self {
+        let (kind, first, second) = match ends {
+            Ends::Opaque => (0, 0, 0),
+            Ends::Ports { local, peer } => (PORTS, local, peer),
+            Ends::Echo { asked, id } => (ECHO, id, asked as u16),
+            Ends::Message { sent, kind } => (MESSAGE, kind.into(), sent as u16),
+        };
+        let version = if local.is_ipv6() { V6 } else { 0 };
+        let side = if outside { OUTSIDE } else { 0 };
+        let ([a, b], [c, d]) = (first.to_be_bytes(), second.to_be_bytes());
+        Self {
+            local: words(local),
+            peer: words(peer),
+            ends: u64::from_be_bytes([0, 0, a, b, c, d, protocol, kind | version | side]),
+        }
+    }
+
+    /// The two numbers in its ends, its protocol, and what is said of it by bits.
+    const fn parts(&self) -> (u16, u16, u8, u8) {
+        let [_, _, a, b, c, d, protocol, bits] = self.ends.to_be_bytes();
+        let (first, second) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        (first, second, protocol, bits)
+    }
+
+    /// The guest's and the other end's, where they have ports.
+    const fn ports(&self) -> Option<(u16, u16)> {
+        match self.parts() {
+            (local, peer, _, bits) if bits & KIND == PORTS => Some((local, peer)),
+            _ => None,
+        }
+    }
+
+    const fn address(&self, [high, low]: [u64; 2]) -> IpAddr {
+        let address = Ipv6Addr::from_bits((high as u128) << 64 | low as u128);
+        let (.., bits) = self.parts();
+        match address.to_ipv4_mapped() {
+            Some(address) if bits & V6 == 0 => IpAddr::V4(address),
+            _ => IpAddr::V6(address),
+        }
+    }
+
     /// Of a packet that its guest sends, for tests.
     #[cfg(test)]
     pub(super) fn of_sent(packet: &crate::net::packet::Packet) -> Self {
@@ -159,35 +182,32 @@ impl Key {
             },
             _ => Ends::Opaque,
         };
-        Some(Self {
-            protocol: quoted.protocol,
-            local,
-            peer,
-            outside,
-            ends,
-        })
+        Some(Self::new(quoted.protocol, (local, peer), outside, ends))
     }
 
     /// The guest's address.
     pub(super) const fn local(&self) -> IpAddr {
-        self.local
+        self.address(self.local)
+    }
+
+    /// The other end's.
+    pub(super) const fn peer(&self) -> IpAddr {
+        self.address(self.peer)
     }
 
     /// The port of whoever began it, where there are ports.
     pub(super) const fn begun_port(&self, begun: Direction) -> Option<u16> {
-        match (self.ends, begun) {
-            (Ends::Ports { local, .. }, Direction::Egress) => Some(local),
-            (Ends::Ports { peer, .. }, Direction::Ingress) => Some(peer),
-            _ => None,
+        match (self.ports(), begun) {
+            (Some((local, _)), Direction::Egress) => Some(local),
+            (Some((_, peer)), Direction::Ingress) => Some(peer),
+            (None, _) => None,
         }
     }
 
     /// By whom a connection of it was begun, more likely than not: who has the lower port serves. Of the same connection each
     /// end's side says the same. None where there are no ports.
     pub(super) fn likely_begun(&self) -> Option<Direction> {
-        let Ends::Ports { local, peer } = self.ends else {
-            return None;
-        };
+        let (local, peer) = self.ports()?;
         let serves = (peer, self.peer) < (local, self.local);
         Some(if serves {
             Direction::Egress
@@ -196,22 +216,38 @@ impl Key {
         })
     }
 
-    /// As it is asked about, begun that way by a message of that type where it is of ICMP.
-    pub(super) fn flow(&self, begun: Direction, icmp_type: Option<u8>) -> Flow {
-        let port = match (self.ends, begun) {
-            (Ends::Ports { peer, .. }, Direction::Egress) => Some(peer),
-            (Ends::Ports { local, .. }, Direction::Ingress) => Some(local),
-            _ => None,
+    /// As it is asked about, begun that way.
+    pub(super) fn flow(&self, begun: Direction) -> Flow {
+        let (first, second, protocol, bits) = self.parts();
+        let (port, icmp_type) = match (bits & KIND, begun) {
+            (PORTS, Direction::Egress) => (Some(second), None),
+            (PORTS, Direction::Ingress) => (Some(first), None),
+            (ECHO, _) => (None, Some(Icmp::echo_request(protocol))),
+            (MESSAGE, _) => (None, u8::try_from(first).ok()),
+            _ => (None, None),
         };
         Flow {
             direction: begun,
-            protocol: self.protocol,
-            peer: self.peer,
+            protocol,
+            peer: self.peer(),
             port,
             icmp_type,
-            outside: self.outside,
+            outside: bits & OUTSIDE != 0,
         }
     }
+}
+
+/// Of an address of either version.
+const fn words(address: IpAddr) -> [u64; 2] {
+    let bits = match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    };
+    let [a, b, c, d, e, f, g, h, rest @ ..] = bits.to_be_bytes();
+    [
+        u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+        u64::from_be_bytes(rest),
+    ]
 }
 
 /// The guest's and the other end's, of a sender's and a receiver's.
@@ -227,5 +263,96 @@ pub(super) const fn opposite(way: Direction) -> Direction {
     match way {
         Direction::Egress => Direction::Ingress,
         Direction::Ingress => Direction::Egress,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// All that a key is made of.
+    type Parts = (u8, IpAddr, IpAddr, bool, Ends);
+
+    fn address(is_v6: bool) -> BoxedStrategy<IpAddr> {
+        let v4 = any::<u32>().prop_map(|bits| IpAddr::V4(bits.into()));
+        // Some that are those of version 4, mapped.
+        let mapped = any::<u32>().prop_map(|bits| {
+            let address = std::net::Ipv4Addr::from(bits);
+            IpAddr::V6(address.to_ipv6_mapped())
+        });
+        let v6 = any::<u128>().prop_map(|bits| IpAddr::V6(bits.into()));
+        if is_v6 {
+            prop_oneof![v6, mapped].boxed()
+        } else {
+            v4.boxed()
+        }
+    }
+
+    fn way() -> impl Strategy<Value = Direction> {
+        prop_oneof![Just(Direction::Egress), Just(Direction::Ingress)]
+    }
+
+    fn ends() -> impl Strategy<Value = Ends> {
+        prop_oneof![
+            Just(Ends::Opaque),
+            any::<(u16, u16)>().prop_map(|(local, peer)| Ends::Ports { local, peer }),
+            (way(), any::<u16>()).prop_map(|(asked, id)| Ends::Echo { asked, id }),
+            (way(), any::<u8>()).prop_map(|(sent, kind)| Ends::Message { sent, kind }),
+        ]
+    }
+
+    fn parts() -> impl Strategy<Value = Parts> {
+        any::<bool>().prop_flat_map(|is_v6| {
+            let addresses = (address(is_v6), address(is_v6));
+            (any::<u8>(), addresses, any::<bool>(), ends()).prop_map(
+                |(protocol, (local, peer), outside, ends)| (protocol, local, peer, outside, ends),
+            )
+        })
+    }
+
+    fn key((protocol, local, peer, outside, ends): Parts) -> Key {
+        Key::new(protocol, (local, peer), outside, ends)
+    }
+
+    proptest! {
+        /// Known attack: two flows with one key, so that what was decided of the one holds for the other.
+        #[test]
+        fn no_two_flows_have_one_key(one in parts(), other in parts(), takes in any::<[bool; 5]>()) {
+            // Mostly alike: each part is the other's or its own.
+            let mixed = (
+                if takes[0] { other.0 } else { one.0 },
+                if takes[1] { other.1 } else { one.1 },
+                if takes[2] { other.2 } else { one.2 },
+                if takes[3] { other.3 } else { one.3 },
+                if takes[4] { other.4 } else { one.4 },
+            );
+            prop_assume!(mixed.1.is_ipv6() == mixed.2.is_ipv6());
+            prop_assert_eq!(key(one) == key(mixed), one == mixed);
+        }
+
+        #[test]
+        fn it_tells_what_it_was_made_of(parts in parts(), begun in way()) {
+            let (protocol, local, peer, outside, ends) = parts;
+            let key = key(parts);
+            prop_assert_eq!((key.local(), key.peer()), (local, peer));
+            let ports = match ends {
+                Ends::Ports { local, peer } => Some((local, peer)),
+                _ => None,
+            };
+            let (port, begun_port) = match begun {
+                Direction::Egress => (ports.map(|(_, peer)| peer), ports.map(|(local, _)| local)),
+                Direction::Ingress => (ports.map(|(local, _)| local), ports.map(|(_, peer)| peer)),
+            };
+            let icmp_type = match ends {
+                Ends::Echo { .. } if protocol == protocol::ICMPV6 => Some(128),
+                Ends::Echo { .. } => Some(8),
+                Ends::Message { kind, .. } => Some(kind),
+                Ends::Opaque | Ends::Ports { .. } => None,
+            };
+            let flow = Flow { direction: begun, protocol, peer, port, icmp_type, outside };
+            prop_assert_eq!((key.flow(begun), key.begun_port(begun)), (flow, begun_port));
+        }
     }
 }

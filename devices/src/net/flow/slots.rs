@@ -25,32 +25,46 @@ pub(super) struct Entries {
 }
 
 #[derive(Debug, Default)]
-struct Slots(Vec<Option<(Key, Entry)>>);
+struct Slots(Vec<Option<Slot>>);
+
+/// A flow with its key: what each packet needs lies in two lines of a processor's cache.
+#[derive(Debug)]
+#[repr(C, align(64))]
+struct Slot {
+    key: Key,
+    entry: Entry,
+}
 
 impl Slots {
-    fn get(&self, place: u32) -> Option<&(Key, Entry)> {
+    fn get(&self, place: u32) -> Option<&Slot> {
         self.0.get(place as usize)?.as_ref()
     }
 
-    fn get_mut(&mut self, place: u32) -> Option<&mut Option<(Key, Entry)>> {
+    fn get_mut(&mut self, place: u32) -> Option<&mut Option<Slot>> {
         self.0.get_mut(place as usize)
     }
 
     fn has(&self, place: u32, key: &Key) -> bool {
-        self.get(place).is_some_and(|(of, _)| of == key)
+        self.get(place).is_some_and(|slot| slot.key == *key)
+    }
+}
+
+impl Slot {
+    const fn parts(&self) -> (&Key, &Entry) {
+        (&self.key, &self.entry)
     }
 }
 
 impl Entries {
     pub(super) fn get(&self, key: &Key) -> Option<&Entry> {
-        let (_, entry) = self.slots.get(self.find(key)?)?;
-        Some(entry)
+        let slot = self.slots.get(self.find(key)?)?;
+        Some(&slot.entry)
     }
 
     pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut Entry> {
         let place = self.find(key)?;
-        let (_, entry) = self.slots.get_mut(place)?.as_mut()?;
-        Some(entry)
+        let slot = self.slots.get_mut(place)?.as_mut()?;
+        Some(&mut slot.entry)
     }
 
     pub(super) fn contains_key(&self, key: &Key) -> bool {
@@ -60,7 +74,7 @@ impl Entries {
     /// Enters a flow, in the place of the one that has its key.
     pub(super) fn insert(&mut self, key: Key, entry: Entry) {
         self.remove(&key);
-        let flow = Some((key, entry));
+        let flow = Some(Slot { key, entry });
         let place = match self.free.pop() {
             Some(place) => {
                 if let Some(slot) = self.slots.get_mut(place) {
@@ -78,7 +92,11 @@ impl Entries {
             }
         };
         let (slots, hasher) = (&self.slots, &self.hasher);
-        let of = |place: &u32| slots.get(*place).map_or(0, |(key, _)| hasher.hash_one(key));
+        let of = |place: &u32| {
+            slots
+                .get(*place)
+                .map_or(0, |slot| hasher.hash_one(slot.key))
+        };
         self.places.insert_unique(hasher.hash_one(key), place, of);
         self.last.set(place);
     }
@@ -88,13 +106,12 @@ impl Entries {
         let found = self.places.find_entry(hash, |place| slots.has(*place, key));
         let (place, _) = found.ok()?.remove();
         self.free.push(place);
-        let (_, entry) = self.slots.get_mut(place)?.take()?;
-        Some(entry)
+        let slot = self.slots.get_mut(place)?.take()?;
+        Some(slot.entry)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Key, &Entry)> {
-        let flows = self.slots.0.iter().flatten();
-        flows.map(|(key, entry)| (key, entry))
+        self.slots.0.iter().flatten().map(Slot::parts)
     }
 
     /// Those in so many places from one on, and from where on there may be more.
@@ -106,8 +123,7 @@ impl Entries {
         let all = self.slots.0.get(place..).unwrap_or_default();
         let (some, more) = all.split_at(places.min(all.len()));
         let next = (!more.is_empty()).then_some(place + some.len());
-        let flows = some.iter().flatten().map(|(key, entry)| (key, entry));
-        (flows, next)
+        (some.iter().flatten().map(Slot::parts), next)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -118,11 +134,16 @@ impl Entries {
         self.places.is_empty()
     }
 
+    #[inline]
     fn find(&self, key: &Key) -> Option<u32> {
         let last = self.last.get();
         if self.slots.has(last, key) {
             return Some(last);
         }
+        self.look_up(key)
+    }
+
+    fn look_up(&self, key: &Key) -> Option<u32> {
         let hash = self.hasher.hash_one(key);
         let place = *self
             .places
@@ -135,10 +156,10 @@ impl Entries {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::mem::offset_of;
     use std::time::Instant;
 
-    use bartizan_local::flow::{Direction, Flow};
+    use bartizan_local::flow::Direction;
     use proptest::prelude::*;
 
     use super::super::budget::Holder;
@@ -152,24 +173,31 @@ mod tests {
         Key::of_sent(&packet)
     }
 
-    fn entry(port: u16) -> Entry {
+    /// It is told from others by how many packets of it did not pass.
+    fn entry(refused: u16) -> Entry {
         let packet = Packet::own(ipv4(station(1), station(2), 17, &udp(1, 53, b""))).unwrap();
-        let flow = Flow {
-            direction: Direction::Egress,
-            protocol: 17,
-            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            port: Some(port),
-            icmp_type: None,
-            outside: false,
-        };
         let holder = Holder::of(&packet.frame, Direction::Egress);
-        Entry::new(
-            flow,
+        let mut entry = Entry::new(
+            Direction::Egress,
             holder,
             Standing::Lapsed,
             Progress::Other(false),
             Instant::now(),
-        )
+        );
+        entry.refuse(refused.into());
+        entry
+    }
+
+    fn told(entry: &Entry) -> u16 {
+        let record = entry.record(&key(1), None);
+        u16::try_from(record.refused).unwrap()
+    }
+
+    #[test]
+    fn what_each_packet_needs_lies_in_two_lines() {
+        let rest = offset_of!(Slot, entry) + offset_of!(Entry, rest);
+        assert!(rest <= 2 * 64, "{rest}");
+        assert_eq!(size_of::<Option<Slot>>(), 3 * 64);
     }
 
     #[derive(Clone, Debug)]
@@ -195,13 +223,13 @@ mod tests {
                         model.insert(port, value);
                     }
                     Step::Remove(port) => {
-                        let removed = entries.remove(&key(port)).and_then(|entry| entry.flow.port);
+                        let removed = entries.remove(&key(port)).as_ref().map(told);
                         prop_assert_eq!(removed, model.remove(&port));
                     }
                     Step::Look(port) => {
-                        let found = entries.get(&key(port)).and_then(|entry| entry.flow.port);
+                        let found = entries.get(&key(port)).map(told);
                         prop_assert_eq!(found, model.get(&port).copied());
-                        let found = entries.get_mut(&key(port)).and_then(|entry| entry.flow.port);
+                        let found = entries.get_mut(&key(port)).map(|entry| told(entry));
                         prop_assert_eq!(found, model.get(&port).copied());
                     }
                 }

@@ -1,5 +1,6 @@
 //! All flows of one guest.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bartizan_local::flow::{Direction, Epoch, Guest, Question, Verdict};
@@ -9,7 +10,7 @@ use super::FlowError;
 use super::asked::{Asked, Numbers};
 use super::budget::{Budget, Holder, Limits};
 use super::denials::Denials;
-use super::entry::{Entry, Seen, Standing};
+use super::entry::{Entry, Seen, Standing, Waiting};
 use super::fallback::Fallen;
 use super::key::{Key, Part};
 use super::pick_up;
@@ -91,14 +92,14 @@ impl Flows {
             // Nobody but this side says so.
             packet.begun_by = None;
         }
-        match Part::of(&packet.frame, way) {
+        match &Part::of(&packet.frame, way) {
             Part::Of(key, begins) => {
                 let is_known = self.see(key, &packet, way, now)?;
                 if !is_known && !begins {
                     return Err(FlowError::NoFlow);
                 }
                 if !is_known {
-                    self.begin_or_pick_up(key, &packet, way, now)?;
+                    self.begin_or_pick_up(*key, &packet, way, now)?;
                 }
                 self.pass(key, packet, way, now)
             }
@@ -120,20 +121,24 @@ impl Flows {
         let Some(entry) = self.entries.get(&key) else {
             return Vec::new();
         };
-        if !matches!(entry.standing(), Standing::Asked(number, _) if *number == verdict.number) {
+        if !matches!(entry.standing(), Standing::Asked(waiting) if waiting.number == verdict.number)
+        {
             return Vec::new();
         }
-        self.budget.questions.give_back(entry.holder, 1);
-        let ruling = Ruling::of(verdict, self.judge, now);
+        self.budget.questions.give_back(entry.holder(), 1);
+        let (ruling, asked) = (
+            Arc::new(Ruling::of(verdict, self.judge, now)),
+            key.flow(entry.begun),
+        );
         // It was decided before what holds now; or leaves out the flow that was asked about, and is another's answer. Its
         // packets wait on.
-        if !ruling.epoch.holds_in(self.epoch) || !verdict.width.contains(&entry.flow) {
+        if !ruling.epoch.holds_in(self.epoch) || !verdict.width.contains(&asked) {
             self.ask_again(key, now);
             return Vec::new();
         }
         if verdict.begin_within_s != Some(0) {
-            let asked = entry.flow;
-            self.verdicts.keep(&asked, verdict.width, ruling.clone());
+            self.verdicts
+                .keep(&asked, verdict.width, Arc::clone(&ruling));
         }
         let is_denied_pick_up = !ruling.allowed && entry.picked_up.is_some();
         if is_denied_pick_up && entry.may_turn() {
@@ -172,11 +177,14 @@ impl Flows {
             return;
         }
         self.swept = now;
-        let those = |is: fn(&Entry, Instant) -> bool| -> Vec<Key> {
-            let all = self.entries.iter().filter(|(_, entry)| is(entry, now));
-            all.map(|(key, _)| *key).collect()
-        };
-        let (over, lapsed) = (those(Entry::is_over), those(Entry::has_lapsed));
+        let (mut over, mut lapsed) = (Vec::new(), Vec::new());
+        for (key, entry) in self.entries.iter() {
+            if entry.is_over(now) {
+                over.push(*key);
+            } else if entry.has_lapsed(now) {
+                lapsed.push(*key);
+            }
+        }
         for key in over {
             self.forget(key);
         }
@@ -229,46 +237,47 @@ impl Flows {
     /// A packet of a flow that is known, or the first of another in its place. Returns whether it is known.
     fn see(
         &mut self,
-        key: Key,
+        key: &Key,
         packet: &Packet,
         way: Direction,
         now: Instant,
     ) -> Result<bool, FlowError> {
-        if packet.begun_by.is_some() && self.entries.contains_key(&key) {
-            self.agree(key, packet, way, now)?;
+        if packet.begun_by.is_some() && self.entries.contains_key(key) {
+            self.agree(*key, packet, way, now)?;
         }
         let ip = packet.frame.ip().ok_or(FlowError::NoFlow)?;
-        let Some(entry) = self.entries.get_mut(&key) else {
+        let Some(entry) = self.entries.get_mut(key) else {
             return Ok(false);
         };
         let was_half_open = entry.is_half_open();
         let seen = entry.see(&ip.transport, way, now)?;
         if was_half_open && !entry.is_half_open() {
-            self.budget.half_open.give_back(entry.holder, 1);
+            self.budget.half_open.give_back(entry.holder(), 1);
         }
         match seen {
             Seen::OfIt => {}
             // Known attack: each such packet costs a question, and those before it are not counted any more.
             Seen::Anew if entry.is_asked() => return Err(FlowError::TooManyQuestions),
-            Seen::Anew => self.begin(key, packet, way, now)?,
+            Seen::Anew => self.begin(*key, packet, way, now)?,
         }
         Ok(true)
     }
 
     fn pass(
         &mut self,
-        key: Key,
+        key: &Key,
         mut packet: Packet,
         way: Direction,
         now: Instant,
     ) -> Result<Judged, FlowError> {
         let (epoch, judge) = (self.epoch, self.judge);
-        let mut entry = self.entries.get_mut(&key).ok_or(FlowError::NoFlow)?;
+        let mut entry = self.entries.get_mut(key).ok_or(FlowError::NoFlow)?;
         if entry.is_stale(epoch, judge) {
-            let (flow, holder, stage) = (entry.flow, entry.holder, entry.stage(now));
-            let standing = self.standing(key, &flow, holder, stage, now)?;
-            self.stand(key, standing, now);
-            entry = self.entries.get_mut(&key).ok_or(FlowError::NoFlow)?;
+            let (flow, holder) = (key.flow(entry.begun), entry.holder());
+            let stage = entry.stage(now);
+            let standing = self.standing(*key, &flow, holder, stage, now)?;
+            self.stand(*key, standing, now);
+            entry = self.entries.get_mut(key).ok_or(FlowError::NoFlow)?;
         }
         if let Standing::Judged(ruling) = entry.standing() {
             let (allowed, allows) = (ruling.allowed, ruling.allows(self.is_available));
@@ -297,8 +306,8 @@ impl Flows {
     }
 
     /// What became of a packet passes where the packet did. It begins nothing, and nobody is asked about it.
-    fn pass_error(&self, key: Key, packet: Packet) -> Result<Judged, FlowError> {
-        let entry = self.entries.get(&key).ok_or(FlowError::NoFlow)?;
+    fn pass_error(&self, key: &Key, packet: Packet) -> Result<Judged, FlowError> {
+        let entry = self.entries.get(key).ok_or(FlowError::NoFlow)?;
         match entry.standing() {
             Standing::Judged(ruling)
                 if !entry.is_stale(self.epoch, self.judge) && ruling.allows(self.is_available) =>
@@ -313,7 +322,7 @@ impl Flows {
     pub(super) fn decide(
         &mut self,
         key: Key,
-        ruling: Ruling,
+        ruling: Arc<Ruling>,
         now: Instant,
     ) -> Vec<(Direction, Packet)> {
         let allows = ruling.allows(self.is_available);
@@ -342,7 +351,7 @@ impl Flows {
         let Some(entry) = self.entries.get_mut(&key) else {
             return Vec::new();
         };
-        let (former, holder) = (entry.stand(standing, now), entry.holder);
+        let (former, holder) = (entry.stand(standing, now), entry.holder());
         self.let_go(former, holder)
     }
 
@@ -360,18 +369,19 @@ impl Flows {
             end => end,
         };
         self.records.keep(entry.record(&key, Some(end)));
-        self.budget.flows.give_back(entry.holder, 1);
+        self.budget.flows.give_back(entry.holder(), 1);
         if entry.is_half_open() {
-            self.budget.half_open.give_back(entry.holder, 1);
+            self.budget.half_open.give_back(entry.holder(), 1);
         }
         let former = entry.stand(Standing::Lapsed, entry.began());
-        self.let_go(former, entry.holder);
+        self.let_go(former, entry.holder());
     }
 
     fn let_go(&mut self, former: Standing, holder: Holder) -> Vec<(Direction, Packet)> {
-        let Standing::Asked(number, held) = former else {
+        let Standing::Asked(waiting) = former else {
             return Vec::new();
         };
+        let Waiting { number, held } = *waiting;
         if self.asked.take(number).is_some() {
             self.budget.questions.give_back(holder, 1);
         }
@@ -386,7 +396,7 @@ impl Flows {
 /// What the receiver's side is to hold a connection for, whose handshake it did not see either.
 fn mark(entry: &Entry, way: Direction, packet: &mut Packet) {
     if way == Direction::Egress && entry.picked_up.is_some() {
-        packet.begun_by = Some(pick_up::beginner(entry.flow.direction));
+        packet.begun_by = Some(pick_up::beginner(entry.begun));
     }
 }
 

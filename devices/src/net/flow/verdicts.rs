@@ -30,9 +30,9 @@ pub(super) struct Ruling {
 /// The verdicts of one guest, by who begins the flows that were asked about.
 #[derive(Debug, Default)]
 pub(super) struct Verdicts {
-    egress: VecDeque<(Width, Ruling)>,
-    ingress: VecDeque<(Width, Ruling)>,
-    outside: VecDeque<(Width, Ruling)>,
+    egress: VecDeque<(Width, Arc<Ruling>)>,
+    ingress: VecDeque<(Width, Arc<Ruling>)>,
+    outside: VecDeque<(Width, Arc<Ruling>)>,
 }
 
 impl Ruling {
@@ -63,7 +63,7 @@ impl Ruling {
 
 impl Verdicts {
     /// Keeps one that was asked for that flow, in the place of an older one as wide.
-    pub(super) fn keep(&mut self, asked: &Flow, width: Width, ruling: Ruling) {
+    pub(super) fn keep(&mut self, asked: &Flow, width: Width, ruling: Arc<Ruling>) {
         let kept = match (asked.direction, asked.outside) {
             (Direction::Egress, _) => &mut self.egress,
             (Direction::Ingress, false) => &mut self.ingress,
@@ -100,12 +100,12 @@ impl Verdicts {
         }
     }
 
-    const fn all(&mut self) -> [&mut VecDeque<(Width, Ruling)>; 3] {
+    const fn all(&mut self) -> [&mut VecDeque<(Width, Arc<Ruling>)>; 3] {
         [&mut self.egress, &mut self.ingress, &mut self.outside]
     }
 
     /// What was decided of a flow that begins now: the newest.
-    pub(super) fn find(&self, flow: &Flow, now: Instant) -> Option<&Ruling> {
+    pub(super) fn find(&self, flow: &Flow, now: Instant) -> Option<&Arc<Ruling>> {
         let kept = match (flow.direction, flow.outside) {
             (Direction::Egress, _) => &self.egress,
             (Direction::Ingress, false) => &self.ingress,
@@ -157,15 +157,15 @@ mod tests {
         }
     }
 
-    fn ruling(policy: u64) -> Ruling {
-        Ruling {
+    fn ruling(policy: u64) -> Arc<Ruling> {
+        Arc::new(Ruling {
             judge: 0,
             epoch: Epoch { policy, state: 0 },
             allowed: true,
             allowed_unavailable: false,
             reason: "web/https".into(),
             begins_until: None,
-        }
+        })
     }
 
     #[test]

@@ -56,6 +56,11 @@ pub struct Quoted {
 }
 
 impl Icmp {
+    /// The type of echo requests of that version's protocol.
+    pub(in crate::net) const fn echo_request(number: u8) -> u8 {
+        if number == protocol::ICMPV6 { 128 } else { 8 }
+    }
+
     /// The message's type.
     #[must_use]
     pub const fn kind(&self) -> u8 {
