@@ -191,7 +191,9 @@ pub(crate) fn ensure_cargo_deny() -> Result<std::path::PathBuf> {
                 .args(["install", "cargo-deny", "--locked", "--debug", "--version"])
                 .arg(format!("~{CARGO_DENY}"))
                 .arg("--root")
-                .arg(&tools),
+                .arg(&tools)
+                // Nobody looks into it, and half of its building is writing that down.
+                .env("CARGO_PROFILE_DEV_DEBUG", "false"),
         )
     })?;
     Ok(program)

@@ -69,10 +69,15 @@ impl Core {
         let read = Packet::read(chain, features, mtu, &mut self.spares);
         // What was read is ours: the guest may have its buffer back.
         tx.add_used(view, &[(head, 0)]);
-        let sent = match read {
-            Ok(packet) => self.send(packet, queue, (neighbours, now)),
-            Err(error) => Err(error.into()),
-        };
+        let sent = read.map_err(Refusal::from).and_then(|packet| {
+            self.observer.see(&packet, Direction::Egress);
+            let flow = self.steering.flow(&packet.frame);
+            let sent = self.port.send(packet, neighbours, now)?;
+            if let Some(flow) = flow {
+                self.steering.sent(flow, queue);
+            }
+            Ok(sent)
+        });
         match sent {
             Ok(Sent::On(packet)) => self.onward.add(packet),
             Ok(Sent::Answered(packet)) if self.ready.len() < BATCH => {
@@ -82,20 +87,5 @@ impl Core {
             Err(refusal) => self.port.refuse(Direction::Egress, &refusal, 1),
         }
         true
-    }
-
-    fn send(
-        &mut self,
-        packet: Packet,
-        queue: usize,
-        (neighbours, now): (&Neighbours, Instant),
-    ) -> Result<Sent, Refusal> {
-        self.observer.see(&packet, Direction::Egress);
-        let flow = self.steering.flow(&packet.frame);
-        let sent = self.port.send(packet, neighbours, now)?;
-        if let Some(flow) = flow {
-            self.steering.sent(flow, queue);
-        }
-        Ok(sent)
     }
 }

@@ -133,7 +133,9 @@ impl Names {
         now: Instant,
     ) -> Result<Option<Packet>, NamesError> {
         match packet.frame.ip().and_then(of_udp) {
-            Some((_, PORT, _)) => self.answered(packet, is_available, segment, now),
+            Some((_, PORT, local_port)) => {
+                self.answered(packet, local_port, is_available, segment, now)
+            }
             _ => Ok(Some(packet)),
         }
     }
@@ -141,11 +143,12 @@ impl Names {
     fn answered(
         &mut self,
         packet: Packet,
+        local_port: u16,
         is_available: bool,
         segment: &impl Directory,
         now: Instant,
     ) -> Result<Option<Packet>, NamesError> {
-        let Some((resolver, answer)) = self.matched(&packet, now) else {
+        let Some((resolver, answer)) = self.matched(&packet, local_port, now) else {
             return Ok(Some(packet));
         };
         if answer.addresses.is_empty() {
@@ -185,21 +188,19 @@ impl Names {
     }
 
     /// The server and what it answers, where that is what the guest asked.
-    fn matched(&mut self, packet: &Packet, now: Instant) -> Option<(IpAddr, Answer)> {
+    fn matched(
+        &mut self,
+        packet: &Packet,
+        local_port: u16,
+        now: Instant,
+    ) -> Option<(IpAddr, Answer)> {
         let ip = packet.frame.ip()?;
-        let Transport::Udp {
-            source: PORT,
-            destination,
-        } = ip.transport
-        else {
-            return None;
-        };
         if !self.counts(ip.source, packet, Direction::Ingress) {
             return None;
         }
         let asker = Asker {
             resolver: ip.source,
-            local: (ip.destination, destination),
+            local: (ip.destination, local_port),
         };
         let message = payload(packet, ip);
         let query = self.outstanding.take(&asker, message, now)?;

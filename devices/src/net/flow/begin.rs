@@ -186,7 +186,7 @@ impl Flows {
             return Ok(Standing::Judged(Arc::clone(ruling)));
         }
         if !self.is_available {
-            let may = self.fallback.find(flow, self.epoch, self.judge);
+            let may = self.fallback.find(flow, self.epoch);
             return may.map(Standing::Judged).ok_or(FlowError::Unavailable);
         }
         if !self.budget.questions.take(holder, 1) {
@@ -202,7 +202,7 @@ impl Flows {
         let Some(entry) = self.entries.get(&key) else {
             return;
         };
-        let (flow, holder) = (key.flow(entry.begun), entry.holder());
+        let (flow, holder) = (key.flow(entry.begun), entry.holder);
         let since_s = entry.stage(now).age.as_secs();
         if let Standing::Asked(waiting) = entry.standing()
             && self.asked.take(waiting.number).is_some()

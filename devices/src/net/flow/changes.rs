@@ -44,7 +44,7 @@ impl Flows {
 
     /// These flows may begin while nobody can decide.
     pub fn fall_back(&mut self, fallback: &Fallback) {
-        self.fallback = Fallen::told(fallback);
+        self.fallback = Fallen::told(fallback, self.judge);
     }
 
     /// Whether somebody can decide now. Who can is asked all that is not answered yet.

@@ -20,7 +20,7 @@ const WAITING: Duration = Duration::from_secs(10);
 /// Most questions of one echo flow that may be answered late.
 const MOST_ECHOES: u16 = 256;
 
-/// A flow. What each of its packets needs lies together, before all else.
+/// A flow. What each of its packets needs lies together, before all else; but for what was decided, which flows share.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Entry {
@@ -33,20 +33,13 @@ pub(super) struct Entry {
     pub(super) picked_up: Option<OrOther>,
     /// What passed of the guest's packets, and of those for it.
     passed: [Amount; 2],
-    /// From here on, what most packets do not need.
-    pub(super) rest: Rest,
-}
-
-/// Of a flow, what few of its packets need.
-#[derive(Debug)]
-pub(super) struct Rest {
-    /// Who has it held here.
-    pub(super) holder: Holder,
-    /// Since when it has stood as it does.
-    since: Instant,
+    /// Since when it has stood so. From here on few packets need it.
+    pub(super) since: Instant,
     began: Instant,
     /// Packets that did not pass, by what was decided.
     refused: u64,
+    /// Who has it held here.
+    pub(super) holder: Holder,
 }
 
 /// Whether a connection may have begun the other way as well.
@@ -148,18 +141,11 @@ impl Entry {
             progress,
             picked_up: None,
             passed: [Amount::default(); 2],
-            rest: Rest {
-                holder,
-                since: now,
-                began: now,
-                refused: 0,
-            },
+            since: now,
+            began: now,
+            refused: 0,
+            holder,
         }
-    }
-
-    /// Who has it held here.
-    pub(super) const fn holder(&self) -> Holder {
-        self.rest.holder
     }
 
     /// Takes a packet that goes that way.
@@ -210,16 +196,16 @@ impl Entry {
     }
 
     pub(super) const fn refuse(&mut self, packets: u64) {
-        self.rest.refused = self.rest.refused.saturating_add(packets);
+        self.refused = self.refused.saturating_add(packets);
     }
 
     pub(super) const fn began(&self) -> Instant {
-        self.rest.began
+        self.began
     }
 
     pub(super) fn stage(&self, now: Instant) -> Stage {
         Stage {
-            age: now.saturating_duration_since(self.rest.began),
+            age: now.saturating_duration_since(self.began),
             is_established: self.is_established(),
         }
     }
@@ -242,7 +228,7 @@ impl Entry {
 
     /// From now on it stands so; returns how it stood.
     pub(super) const fn stand(&mut self, standing: Standing, now: Instant) -> Standing {
-        self.rest.since = now;
+        self.since = now;
         std::mem::replace(&mut self.standing, standing)
     }
 
@@ -323,7 +309,7 @@ impl Entry {
     }
 
     fn waited(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.rest.since)
+        now.saturating_duration_since(self.since)
     }
 
     /// Why it is over, where it is forgotten for that.
@@ -347,11 +333,11 @@ impl Entry {
             flow: key.flow(self.begun),
             local: key.local(),
             begun_port: key.begun_port(self.begun),
-            began: self.rest.began,
+            began: self.began,
             last: self.last,
             sent,
             received,
-            refused: self.rest.refused,
+            refused: self.refused,
             decided,
             end,
         }

@@ -9,17 +9,24 @@ use super::verdicts::Ruling;
 /// Of one guest; nothing where none was told.
 #[derive(Debug, Default)]
 pub(super) struct Fallen {
-    epoch: Epoch,
     allowed: Vec<Width>,
+    ruling: Option<Arc<Ruling>>,
 }
 
 impl Fallen {
-    /// What holds from now on.
-    pub(super) fn told(fallback: &Fallback) -> Self {
+    /// What holds from now on, by what this judge has told.
+    pub(super) fn told(fallback: &Fallback, judge: u64) -> Self {
         let allowed = fallback.allowed.iter().take(MAX_FALLBACK);
         Self {
-            epoch: fallback.of.epoch,
             allowed: allowed.copied().collect(),
+            ruling: Some(Arc::new(Ruling {
+                judge,
+                epoch: fallback.of.epoch,
+                allowed: true,
+                allowed_unavailable: true,
+                reason: "allowed while nobody can decide".into(),
+                begins_until: None,
+            })),
         }
     }
 
@@ -27,18 +34,10 @@ impl Fallen {
     ///
     /// Known attack: a policy takes back what was told, and whoever decides is made to be away before it is told anew. It holds in its own
     /// epoch only.
-    pub(super) fn find(&self, flow: &Flow, present: Epoch, judge: u64) -> Option<Arc<Ruling>> {
+    pub(super) fn find(&self, flow: &Flow, present: Epoch) -> Option<Arc<Ruling>> {
+        let ruling = self.ruling.as_ref()?;
         let may =
-            self.epoch.holds_in(present) && self.allowed.iter().any(|width| width.contains(flow));
-        may.then(|| {
-            Arc::new(Ruling {
-                judge,
-                epoch: self.epoch,
-                allowed: true,
-                allowed_unavailable: true,
-                reason: "allowed while nobody can decide".into(),
-                begins_until: None,
-            })
-        })
+            ruling.epoch.holds_in(present) && self.allowed.iter().any(|width| width.contains(flow));
+        may.then(|| Arc::clone(ruling))
     }
 }

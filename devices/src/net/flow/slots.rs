@@ -27,7 +27,8 @@ pub(super) struct Entries {
 #[derive(Debug, Default)]
 struct Slots(Vec<Option<Slot>>);
 
-/// A flow with its key: what each packet needs lies in two lines of a processor's cache.
+/// A flow with its key: what each packet needs of its own flow lies in two lines of a processor's cache. For that their growth copies them
+/// all (no allocator moves what is aligned so), as often as their number doubles.
 #[derive(Debug)]
 #[repr(C, align(64))]
 struct Slot {
@@ -195,7 +196,7 @@ mod tests {
 
     #[test]
     fn what_each_packet_needs_lies_in_two_lines() {
-        let rest = offset_of!(Slot, entry) + offset_of!(Entry, rest);
+        let rest = offset_of!(Slot, entry) + offset_of!(Entry, since);
         assert!(rest <= 2 * 64, "{rest}");
         assert_eq!(size_of::<Option<Slot>>(), 3 * 64);
     }

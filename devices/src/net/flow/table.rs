@@ -125,7 +125,7 @@ impl Flows {
         {
             return Vec::new();
         }
-        self.budget.questions.give_back(entry.holder(), 1);
+        self.budget.questions.give_back(entry.holder, 1);
         let (ruling, asked) = (
             Arc::new(Ruling::of(verdict, self.judge, now)),
             key.flow(entry.begun),
@@ -252,7 +252,7 @@ impl Flows {
         let was_half_open = entry.is_half_open();
         let seen = entry.see(&ip.transport, way, now)?;
         if was_half_open && !entry.is_half_open() {
-            self.budget.half_open.give_back(entry.holder(), 1);
+            self.budget.half_open.give_back(entry.holder, 1);
         }
         match seen {
             Seen::OfIt => {}
@@ -273,7 +273,7 @@ impl Flows {
         let (epoch, judge) = (self.epoch, self.judge);
         let mut entry = self.entries.get_mut(key).ok_or(FlowError::NoFlow)?;
         if entry.is_stale(epoch, judge) {
-            let (flow, holder) = (key.flow(entry.begun), entry.holder());
+            let (flow, holder) = (key.flow(entry.begun), entry.holder);
             let stage = entry.stage(now);
             let standing = self.standing(*key, &flow, holder, stage, now)?;
             self.stand(*key, standing, now);
@@ -351,7 +351,7 @@ impl Flows {
         let Some(entry) = self.entries.get_mut(&key) else {
             return Vec::new();
         };
-        let (former, holder) = (entry.stand(standing, now), entry.holder());
+        let (former, holder) = (entry.stand(standing, now), entry.holder);
         self.let_go(former, holder)
     }
 
@@ -369,12 +369,12 @@ impl Flows {
             end => end,
         };
         self.records.keep(entry.record(&key, Some(end)));
-        self.budget.flows.give_back(entry.holder(), 1);
+        self.budget.flows.give_back(entry.holder, 1);
         if entry.is_half_open() {
-            self.budget.half_open.give_back(entry.holder(), 1);
+            self.budget.half_open.give_back(entry.holder, 1);
         }
         let former = entry.stand(Standing::Lapsed, entry.began());
-        self.let_go(former, entry.holder());
+        self.let_go(former, entry.holder);
     }
 
     fn let_go(&mut self, former: Standing, holder: Holder) -> Vec<(Direction, Packet)> {

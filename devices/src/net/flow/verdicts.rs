@@ -15,7 +15,7 @@ use bartizan_local::flow::{Direction, Epoch, Flow, Verdict, Width};
 const MOST: usize = 64;
 
 /// What was decided on a flow.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub(super) struct Ruling {
     /// Of those who decided one after another, which one did.
     pub(super) judge: u64,

@@ -56,9 +56,13 @@ pub struct Quoted {
 }
 
 impl Icmp {
-    /// The type of echo requests of that version's protocol.
-    pub(in crate::net) const fn echo_request(number: u8) -> u8 {
-        if number == protocol::ICMPV6 { 128 } else { 8 }
+    /// The type of echo requests of that protocol, where it has any.
+    pub(in crate::net) const fn echo_request(number: u8) -> Option<u8> {
+        match number {
+            protocol::ICMP => Some(8),
+            protocol::ICMPV6 => Some(128),
+            _ => None,
+        }
     }
 
     /// The message's type.
@@ -145,9 +149,9 @@ impl Quoted {
     #[must_use]
     pub const fn echo(&self) -> Option<u16> {
         // Type and code are the first two bytes of what would be the ports.
-        let kind = self.ports.0 >> 8;
-        match (self.protocol, kind) {
-            (protocol::ICMP, 8) | (protocol::ICMPV6, 128) => Some(self.id),
+        let [kind, _] = self.ports.0.to_be_bytes();
+        match Icmp::echo_request(self.protocol) {
+            Some(asks) if asks == kind => Some(self.id),
             _ => None,
         }
     }
