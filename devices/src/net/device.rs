@@ -432,8 +432,12 @@ impl Onward {
     /// Returns how many had none.
     fn go(&mut self, plug: &Plug, spares: &mut Spares) -> u64 {
         let mut lost = 0;
+        let era = *plug.station().era.present();
         for (mac, packets) in self.0.iter_mut().filter(|(_, packets)| !packets.is_empty()) {
             let station: Option<Arc<Station>> = plug.segment().station(*mac);
+            for packet in &mut *packets {
+                packet.era = Some(era);
+            }
             match station {
                 Some(station) => {
                     lost += station.inbox.put(packets.drain(..));

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use bartizan_local::admission::Interface;
 
+use super::era::Era;
 use super::flow::Numbers;
 use super::frame::Mac;
 use super::guard;
 use super::inbox::Inbox;
 use super::packet::Packet;
 use super::port::Directory;
-use super::uplink::{self, Era, Uplink};
+use super::uplink::{self, Uplink};
 
 /// How long a device waits for one of its addresses whose end is under way: a former boot's, as a rule.
 const HANDOVER: Duration = Duration::from_secs(1);
@@ -56,7 +57,7 @@ pub struct Station {
     pub interface: Interface,
     /// What others have for it.
     pub inbox: Inbox,
-    /// Which of what it sends may leave this host.
+    /// Which of what it has sent may still leave.
     pub era: Era,
 }
 

@@ -19,6 +19,7 @@ mod deliver;
 pub mod device;
 pub mod dhcp;
 pub mod dns;
+mod era;
 mod fabric;
 pub mod flow;
 pub mod frame;

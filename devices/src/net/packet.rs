@@ -26,6 +26,8 @@ pub struct Content {
     pub bytes: Vec<u8>,
     /// Where its connection's handshake is on no record: who began it, as the sender's side found.
     pub begun_by: Option<Beginner>,
+    /// In which [`Era`](super::fabric::Station::era) of its sender's it was let pass, where a guest of this host sent it.
+    pub era: Option<u64>,
 }
 
 /// Who began a connection, as seen from one of its packets.
@@ -83,12 +85,13 @@ impl Packet {
             work,
             bytes,
             begun_by,
+            era,
         } = &mut *packet.0;
         bytes.clear();
         read_rest(&mut pieces, bytes)?;
         *frame = Frame::parse(bytes)?;
         *work = header.check(frame, features, mtu)?;
-        *begun_by = None;
+        (*begun_by, *era) = (None, None);
         Ok(packet)
     }
 
@@ -115,6 +118,7 @@ impl Packet {
             work,
             bytes,
             begun_by: None,
+            era: None,
         }))
     }
 

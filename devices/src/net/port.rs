@@ -75,6 +75,9 @@ pub enum Refusal {
     /// Its receiver has as many of its sender's that wait as there may be.
     #[error("the receiver is too slow for its sender")]
     InboxFull,
+    /// Its sender was isolated, or is decided on anew, or is gone, since it was let pass.
+    #[error("what the packet was let pass by on its sender's side does not hold any more")]
+    Overtaken,
     /// It does not pass the uplink.
     #[error(transparent)]
     Outside(#[from] OutsideError),

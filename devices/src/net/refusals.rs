@@ -202,6 +202,7 @@ impl Reason {
             Refusal::Nobody => Self::Nobody,
             Refusal::Misdirected => Self::Misdirected,
             Refusal::InboxFull => Self::InboxFull,
+            Refusal::Overtaken => Self::Overtaken,
             Refusal::Outside(error) => match error {
                 OutsideError::NoGateway => Self::NoGateway,
                 OutsideError::NoNeighbour => Self::NoNeighbour,

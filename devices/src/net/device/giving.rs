@@ -7,7 +7,9 @@ use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 
 use super::{BATCH, Core};
 use crate::net::deliver::{DeliverError, deliver};
+use crate::net::era::Senders;
 use crate::net::packet::Packet;
+use crate::net::port::Refusal;
 use crate::vhost_user::{MAX_PAIRS, Rings, View};
 
 /// Packets that wait for one queue's room while other queues go on.
@@ -30,6 +32,8 @@ impl Core {
             self.ready.clear();
             return false;
         }
+        let stations = self.plug.segment().stations();
+        let mut senders = Senders::of(&stations);
         let mut has_more = true;
         for _ in 0..BATCH {
             let Some(packet) = self.next_for_guest(features, now) else {
@@ -45,6 +49,10 @@ impl Core {
                 has_more = false;
                 break;
             };
+            if !senders.still_let_pass(&packet) {
+                self.port.refuse(Direction::Ingress, &Refusal::Overtaken, 1);
+                continue;
+            }
             let delivered = if *is_full {
                 Err(DeliverError::NoRoom)
             } else {

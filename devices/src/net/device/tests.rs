@@ -13,3 +13,4 @@ mod rings;
 mod spoofing;
 mod tcp;
 mod uplink;
+mod waiting;

@@ -36,7 +36,6 @@ use super::frame::{Frame, Mac};
 
 pub use self::addresses::is_outside;
 pub use self::core::Core;
-pub use outbox::Era;
 use outbox::Outbox;
 pub use serve::{UplinkError, serve};
 pub use settings::{Settings, SettingsError};

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -17,19 +17,11 @@ use crate::net::shares::Shares;
 pub(super) const MOST_PACKETS: usize = 2048;
 const MOST_BYTES: usize = 8 << 20;
 
-/// Of one guest: how often it happened that what was judged before counts no more.
-///
-/// Known attack: a guest's packets wait, for an answer from outside, until what let them pass does not hold any more. What leaves is
-/// of the present era, which does not end while it leaves.
-#[derive(Debug, Default)]
-pub struct Era(RwLock<u64>);
-
 /// A packet that was let pass.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     /// Whose.
     station: Arc<Station>,
-    era: u64,
     pub(super) packet: Packet,
 }
 
@@ -49,17 +41,6 @@ struct Content {
     bytes: Shares<Mac>,
 }
 
-impl Era {
-    /// What was judged before leaves no more. Returns once nothing of it does.
-    pub fn end(&self) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) += 1;
-    }
-
-    fn present(&self) -> RwLockReadGuard<'_, u64> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Outgoing {
     /// Whose it is.
     pub(super) fn sender(&self) -> Mac {
@@ -73,13 +54,13 @@ impl Outgoing {
 
     /// Whether what let it pass still holds.
     pub(super) fn is_present(&self) -> bool {
-        *self.station.era.present() == self.era
+        Some(*self.station.era.present()) == self.packet.era
     }
 
     /// Has it leave, unless what let it pass does not hold any more.
     pub(super) fn leave<T>(self, leave: impl FnOnce(Packet) -> T) -> Option<T> {
         let present = self.station.era.present();
-        (*present == self.era).then(|| leave(self.packet))
+        (Some(*present) == self.packet.era).then(|| leave(self.packet))
     }
 }
 
@@ -108,7 +89,6 @@ impl Outbox {
         station: &Arc<Station>,
         packets: impl IntoIterator<Item = Packet>,
     ) -> u64 {
-        let era = *station.era.present();
         let sender = Mac(station.interface.mac);
         let mut lost = 0;
         let mut content = self.lock();
@@ -128,11 +108,7 @@ impl Outbox {
             counts.add(1);
             bytes.add(size);
             let station = Arc::clone(station);
-            waiting.push_back(Outgoing {
-                station,
-                era,
-                packet,
-            });
+            waiting.push_back(Outgoing { station, packet });
         }
         drop(content);
         // A counter that is full wakes as well.
