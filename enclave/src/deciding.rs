@@ -18,6 +18,7 @@ mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_local::flow::{
@@ -78,14 +79,14 @@ impl Decider {
     /// # Errors
     ///
     /// They cannot.
-    pub fn check(&self, policies: &[Policy]) -> Result<(), TooLarge> {
+    pub fn check(&self, policies: &Arc<[Policy]>) -> Result<(), TooLarge> {
         let guests = self.guests.values().map(WatchedGuest::guest);
-        Forms::new(policies.to_vec()).check(guests)
+        Forms::new(Arc::clone(policies)).check(guests)
     }
 
     /// Has a set of policies rule: answers the epochs that begin. A guest whose policies cannot be held together, or beside those of the
     /// others, is denied everything.
-    pub fn rule(&mut self, set: u64, policies: Vec<Policy>) -> Vec<GuestEpoch> {
+    pub fn rule(&mut self, set: u64, policies: impl Into<Arc<[Policy]>>) -> Vec<GuestEpoch> {
         // What ruled makes room first: nothing is decided in between.
         self.guests.values_mut().for_each(WatchedGuest::forget);
         (self.set, self.forms) = (set, Forms::new(policies));

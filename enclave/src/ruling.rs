@@ -1,7 +1,7 @@
 //! What rules at present, shared by the links of this enclave: one decider, and who waits for it to change.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bartizan_local::flow::Guest as GuestBoot;
 use bartizan_policy::{Policy, TooLarge, Trust};
@@ -31,12 +31,12 @@ impl Default for Ruling {
 
 impl Ruling {
     /// Whether the policies of each guest that runs can be held together.
-    pub fn check_policies(&self, policies: &[Policy]) -> Result<(), TooLarge> {
+    pub fn check_policies(&self, policies: &Arc<[Policy]>) -> Result<(), TooLarge> {
         self.decider().check(policies)
     }
 
     /// Has a set of policies rule from now on. A guest whose policies cannot be held together is denied everything.
-    pub fn rule(&self, set: u64, policies: Vec<Policy>) {
+    pub fn rule(&self, set: u64, policies: impl Into<Arc<[Policy]>>) {
         self.change(|decider| drop(decider.rule(set, policies)));
     }
 

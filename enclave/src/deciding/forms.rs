@@ -18,7 +18,7 @@ type Choice = Vec<usize>;
 /// The policies that rule, compiled for whoever they select.
 #[derive(Debug)]
 pub(super) struct Forms {
-    policies: Vec<Policy>,
+    policies: Arc<[Policy]>,
     /// What there is for all of them.
     room: Room,
     forms: BTreeMap<Choice, Arc<Form>>,
@@ -36,13 +36,13 @@ pub(super) struct Form {
 
 impl Forms {
     /// Of a set of policies, for nobody yet.
-    pub(super) const fn new(policies: Vec<Policy>) -> Self {
+    pub(super) fn new(policies: impl Into<Arc<[Policy]>>) -> Self {
         Self::within(policies, ROOM)
     }
 
-    pub(super) const fn within(policies: Vec<Policy>, room: Room) -> Self {
+    pub(super) fn within(policies: impl Into<Arc<[Policy]>>, room: Room) -> Self {
         Self {
-            policies,
+            policies: policies.into(),
             room,
             forms: BTreeMap::new(),
         }

@@ -7,7 +7,7 @@ mod command;
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::host::StoredState;
@@ -27,6 +27,8 @@ use crate::sealed::{Command, Due, Kept, Loss, State};
 
 /// Most wishes and answers that wait: while there are so many, the verifier is not listened to.
 const MAX_WAITING: usize = 16;
+/// Of these, most sets: each may be as large as any may be.
+const MAX_SETS: usize = 2;
 
 /// What this enclave holds.
 #[derive(Debug)]
@@ -233,7 +235,9 @@ impl Held {
     /// Whether more may be heard.
     pub(super) fn has_room(&self) -> bool {
         let inner = self.inner();
-        inner.wishes.len() + inner.answers.len() + inner.settling.len() < MAX_WAITING
+        let is_set = |wish: &Wish| matches!(wish.what, What::Rule(_));
+        inner.wishes.iter().filter(|wish| is_set(wish)).count() < MAX_SETS
+            && inner.wishes.len() + inner.answers.len() + inner.settling.len() < MAX_WAITING
     }
 
     /// The next answer to what was heard.
@@ -366,7 +370,7 @@ impl Inner {
         authentic: &bartizan_policy::AuthenticSet,
         ruling: &Ruling,
     ) -> HeldSet {
-        ruling.rule(number.get(), authentic.policies().to_vec());
+        ruling.rule(number.get(), Arc::clone(authentic.policies()));
         let digest = *authentic.digest();
         let held = HeldSet { number, digest };
         self.ruling = Some((held, authentic.origins().to_vec()));

@@ -99,6 +99,6 @@ const fn reason(error: &SetRefusal) -> RefusalReason {
             _ => RefusalReason::Malformed,
         },
         SetRefusal::TooLarge { .. } | SetRefusal::NameTwice(_) => RefusalReason::Malformed,
-        SetRefusal::TooManyNames => RefusalReason::Failed,
+        SetRefusal::TooManyNames | SetRefusal::TooManyValues => RefusalReason::Failed,
     }
 }

@@ -77,7 +77,7 @@ pub struct Links {
 }
 
 const fn memory_mib() -> u32 {
-    128
+    384
 }
 
 const fn start_s() -> u32 {

@@ -16,6 +16,7 @@ pub(crate) mod rule;
 mod selection;
 mod shown;
 pub(crate) mod threshold;
+mod values;
 
 pub use action::Action;
 pub use call::{Call, Index};
@@ -32,6 +33,7 @@ pub use range::Number;
 pub use range::Range;
 pub use selection::Selection;
 pub use threshold::{Count, Threshold};
+pub use values::MAX_VALUES;
 
 use std::net::IpAddr;
 

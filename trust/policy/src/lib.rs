@@ -56,8 +56,9 @@ pub use compiled::{Compiled, NameClass, Room, TooLarge};
 pub use decision::{Decided, Decision, RuleName};
 pub use document::{
     Access, Action, Argument, Call, Cidr, Count, Defaults, Digest, Direction, Effect, Exec, File,
-    Hosts, Index, IntegrityFile, IntegritySet, Kind, MAX_NAME, Mode, Network, NoName, Number,
-    PathPattern, Peer, Policy, Protocol, Range, Rule, Selection, Subject, Syscall, Threshold, What,
+    Hosts, Index, IntegrityFile, IntegritySet, Kind, MAX_NAME, MAX_VALUES, Mode, Network, NoName,
+    Number, PathPattern, Peer, Policy, Protocol, Range, Rule, Selection, Subject, Syscall,
+    Threshold, What,
 };
 pub use guest::{Guest, Trust};
 pub use index::{Depended, Extent, Field};

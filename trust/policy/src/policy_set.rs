@@ -5,13 +5,14 @@
 //! where it cannot be rolled back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bartizan_cose::cbor::{self, CborError};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Decoder, Encode};
 
 use crate::authors::Authors;
-use crate::document::Policy;
+use crate::document::{MAX_VALUES, Policy};
 use crate::signed::{PolicyRefusal, Sha384, sha384};
 
 /// Most policies of a set.
@@ -60,7 +61,7 @@ pub struct Issue {
 /// A set, each policy of which its author signed. Made by [`PolicySet::authenticate`] only.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AuthenticSet {
-    policies: Vec<Policy>,
+    policies: Arc<[Policy]>,
     origins: Vec<Origin>,
     digest: Sha384,
     seen: Seen,
@@ -109,6 +110,11 @@ pub enum SetRefusal {
         /// Why.
         source: PolicyRefusal,
     },
+    /// They say too much together.
+    #[error(
+        "the policies of a set have {MAX_VALUES} rules and values in lists at most altogether, these have more"
+    )]
+    TooManyValues,
     /// Two have one name.
     #[error("two policies are called `{0}`")]
     NameTwice(String),
@@ -176,18 +182,19 @@ impl PolicySet {
             let bytes = length;
             return Err(SetRefusal::TooLarge { policies, bytes });
         }
-        let mut set = AuthenticSet {
-            policies: Vec::with_capacity(policies),
-            origins: Vec::with_capacity(policies),
-            digest: sha384(&bytes),
-            seen: seen.clone(),
-        };
-        let mut names = BTreeSet::new();
+        let digest = sha384(&bytes);
+        drop(bytes);
+        let mut seen = seen.clone();
+        let (mut read, mut origins) = (Vec::new(), Vec::new());
+        let (mut names, mut left) = (BTreeSet::new(), MAX_VALUES);
         for (place, signed) in self.policies.iter().enumerate() {
             let authentic = authors
                 .verify(signed)
                 .map_err(|source| SetRefusal::Policy { place, source })?;
             let policy = authentic.policy();
+            left = left
+                .checked_sub(policy.values())
+                .ok_or(SetRefusal::TooManyValues)?;
             if !names.insert(policy.name.clone()) {
                 return Err(SetRefusal::NameTwice(policy.name.clone()));
             }
@@ -195,15 +202,20 @@ impl PolicySet {
                 serial: policy.serial,
                 digest: *authentic.digest(),
             };
-            set.seen.see(&policy.name, issue)?;
-            set.origins.push(Origin {
+            seen.see(&policy.name, issue)?;
+            origins.push(Origin {
                 policy: policy.name.clone(),
                 author: authentic.author().to_owned(),
                 issue,
             });
-            set.policies.push(authentic.into_policy());
+            read.push(authentic.into_policy());
         }
-        Ok(set)
+        Ok(AuthenticSet {
+            policies: read.into(),
+            origins,
+            digest,
+            seen,
+        })
     }
 }
 
@@ -242,7 +254,7 @@ impl Seen {
 impl AuthenticSet {
     /// The policies.
     #[must_use]
-    pub fn policies(&self) -> &[Policy] {
+    pub const fn policies(&self) -> &Arc<[Policy]> {
         &self.policies
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 
-use crate::document::Policy;
+use crate::document::{MAX_VALUES, Policy};
 
 /// Most bytes of a policy.
 pub const MAX_BYTES: usize = 4 << 20;
@@ -24,6 +24,9 @@ pub enum ReadError {
     /// It is too long.
     #[error("a policy has {MAX_BYTES} bytes at most, this one has {0}")]
     TooLong(usize),
+    /// It says too much.
+    #[error("a policy has {MAX_VALUES} rules and values in lists at most, this one has {0}")]
+    TooManyValues(usize),
     /// It is not written as one; says line and column.
     #[error("{0}")]
     Yaml(#[source] Box<serde_saphyr::Error>),
@@ -55,6 +58,10 @@ pub fn read(text: &str, format: Format) -> Result<Policy, ReadError> {
     };
     if policy.version != 1 {
         return Err(ReadError::Version(policy.version));
+    }
+    let values = policy.values();
+    if values > MAX_VALUES {
+        return Err(ReadError::TooManyValues(values));
     }
     let rules = policy.rules.iter().map(|rule| &rule.name);
     let thresholds = policy.thresholds.iter().map(|threshold| &threshold.name);

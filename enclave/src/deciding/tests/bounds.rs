@@ -1,5 +1,7 @@
 //! What this machine holds is bounded, however many guests there are.
 
+use std::sync::Arc;
+
 use bartizan_policy::Room;
 
 use super::*;
@@ -30,7 +32,7 @@ fn open_and(role: &str, rules: impl Iterator<Item = String>) -> Policy {
 }
 
 /// A large policy for each role.
-fn large(roles: u16, rules: u32) -> Vec<Policy> {
+fn large(roles: u16, rules: u32) -> Arc<[Policy]> {
     let policies = (1..=roles).map(|number| open_and(&role(number), ranges(rules)));
     policies.collect()
 }
@@ -61,7 +63,7 @@ fn the_indexes_of_all_guests_have_one_limit() {
     const GUESTS: u16 = 24;
     let policies = large(GUESTS, 2000);
     let mut decider = Decider::new();
-    decider.rule(1, policies.clone());
+    decider.rule(1, Arc::clone(&policies));
     guests(&mut decider, GUESTS, role);
     let before = denied(&decider, GUESTS);
     assert!((1..GUESTS.into()).contains(&before.len()), "{before:?}");

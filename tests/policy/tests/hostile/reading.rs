@@ -1,6 +1,6 @@
 //! From text to a policy.
 
-use bartizan_policy::{Format, MAX_BYTES, read};
+use bartizan_policy::{Format, MAX_BYTES, MAX_VALUES, read};
 
 use crate::most_bytes;
 
@@ -196,4 +196,43 @@ fn lengths() {
     let long = " ".repeat(MAX_BYTES + 1);
     assert!(refused(&long, Format::Yaml).contains("bytes at most"));
     assert!(refused(&long, Format::Json).contains("bytes at most"));
+}
+
+/// What a policy says is counted, whoever it selects.
+#[test]
+fn more_than_a_policy_may_say() {
+    let roles = vec!["\"a\""; 1_000_000].join(",");
+    let said = refused(
+        &json(&format!("\"select\":{{\"roles\":[{roles}]}}")),
+        Format::Json,
+    );
+    assert!(said.contains("131072"), "{said}");
+}
+
+/// Most that a policy may say, as short as it can be: what an enclave holds of a set is no more.
+#[test]
+fn what_a_policy_may_say_is_held_in_so_much() {
+    let roles = vec!["\"a\""; MAX_VALUES].join(",");
+    let roles = json(&format!("\"select\":{{\"roles\":[{roles}]}}"));
+    let rule = |number| format!("{{\"name\":\"{number:x}\",\"effect\":\"deny\",\"exec\":{{}}}}");
+    let mut rules = Vec::new();
+    let mut length = 0;
+    for number in 0.. {
+        let rule: String = rule(number);
+        length += rule.len() + 1;
+        if length > MAX_BYTES - 100 || rules.len() == MAX_VALUES {
+            break;
+        }
+        rules.push(rule);
+    }
+    let rules = json(&format!("\"rules\":[{}]", rules.join(",")));
+    for text in [roles, rules] {
+        let (bytes, read) = most_bytes(|| read(&text, Format::Json));
+        assert!(read.is_ok());
+        assert!(bytes <= 64 << 20, "{} MiB", bytes >> 20);
+    }
+}
+
+fn json(rest: &str) -> String {
+    format!("{{\"version\":1,\"name\":\"a\",\"serial\":1,{rest}}}")
 }
