@@ -23,8 +23,8 @@ use super::verdict::{Found, Peers, decide};
 
 /// Most decisions for one guest.
 const DECISIONS: usize = 1024;
-/// ICMP, TCP, UDP, ICMPv6, SCTP (IANA).
-const PROTOCOLS: [u8; 5] = [1, 6, 17, 58, 132];
+/// ICMP, TCP, UDP, DCCP, ICMPv6, SCTP, UDP-Lite (IANA).
+const PROTOCOLS: [u8; 7] = [1, 6, 17, 33, 58, 132, 136];
 
 /// The flows of a guest that may begin while nobody can decide, as wide as they were decided on: [`MAX_FALLBACK`] at most.
 pub(super) fn of<'p>(
@@ -278,11 +278,11 @@ fn numbers(protocol: u8, network: &Network) -> Vec<(Number, Number)> {
     let ports = |first, last| (Number::Port(first), Number::Port(last));
     let types = |first, last| (Number::IcmpType(first), Number::IcmpType(last));
     match (protocol, &network.ports, &network.icmp_types) {
-        (6 | 17 | 132, Some(ranges), _) => ranges
+        (6 | 17 | 33 | 132 | 136, Some(ranges), _) => ranges
             .iter()
             .map(|range| ports(range.first(), range.last()))
             .collect(),
-        (6 | 17 | 132, None, _) => vec![ports(0, u16::MAX)],
+        (6 | 17 | 33 | 132 | 136, None, _) => vec![ports(0, u16::MAX)],
         (1 | 58, _, Some(ranges)) => ranges
             .iter()
             .map(|range| types(range.first(), range.last()))

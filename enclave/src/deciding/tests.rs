@@ -283,7 +283,7 @@ pub(super) fn any_flow() -> impl Strategy<Value = Flow> {
         "::ffff:10.0.0.2",
     ]);
     let port = prop::sample::select(vec![0, 22, 399, 400, 443, 500, 501, 65535]);
-    let protocol = prop::sample::select(vec![1u8, 6, 17, 58, 132]);
+    let protocol = prop::sample::select(vec![1u8, 6, 17, 33, 58, 132, 136]);
     let icmp = prop::sample::select(vec![0u8, 7, 8, 9, 255]);
     let ways = any::<(bool, bool)>();
     (ways, peers, port, protocol, icmp).prop_map(
@@ -295,7 +295,7 @@ pub(super) fn any_flow() -> impl Strategy<Value = Flow> {
             },
             protocol,
             peer: peer.parse::<IpAddr>().unwrap(),
-            port: matches!(protocol, 6 | 17 | 132).then_some(port),
+            port: matches!(protocol, 6 | 17 | 33 | 132 | 136).then_some(port),
             icmp_type: matches!(protocol, 1 | 58).then_some(icmp),
             outside,
         },

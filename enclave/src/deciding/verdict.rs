@@ -19,8 +19,6 @@ use super::names::{Names, NamesOf};
 
 /// Most bytes of a reason.
 const MAX_REASON: usize = 512;
-/// SCTP's number (IANA).
-const SCTP: u8 = 132;
 
 /// What is known of a guest's peers: who is on its segment, and the names that it has heard.
 pub(super) struct Peers<'g> {
@@ -46,14 +44,6 @@ pub(super) fn of(
     peers: &Peers<'_>,
     now: Instant,
 ) -> Verdict {
-    // Devices do not look at its ports, so that no rule by port would match, one that denies among them.
-    if question.flow.protocol == SCTP && question.flow.port.is_none() {
-        let width = Width {
-            protocol: Some(SCTP),
-            ..Width::default()
-        };
-        return refusal(question, epoch, "SCTP's ports are not looked at", width);
-    }
     let since = Duration::from_secs(question.since_s);
     let names = peers.names_of(&question.flow, since, now);
     let Found {

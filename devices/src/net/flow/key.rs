@@ -113,10 +113,11 @@ impl Part {
                 Self::Of(key(Ends::Message { sent, kind }), true)
             }
             Transport::Neighbour(_) => Self::None,
-            // Of the first two it is said above.
-            Transport::Tcp { .. } | Transport::Udp { .. } | Transport::Other => {
-                Self::Of(key(Ends::Opaque), true)
-            }
+            // Of the first three it is said above.
+            Transport::Tcp { .. }
+            | Transport::Udp { .. }
+            | Transport::Ported { .. }
+            | Transport::Other => Self::Of(key(Ends::Opaque), true),
         }
     }
 }
@@ -195,7 +196,7 @@ impl Key {
         let went = opposite(way);
         let (local, peer) = ends(went, quoted.source, quoted.destination);
         let ends = match quoted.protocol {
-            protocol::TCP | protocol::UDP => {
+            number if protocol::has_ports(number) => {
                 let (local, peer) = self::ends(went, quoted.ports.0, quoted.ports.1);
                 Ends::Ports { local, peer }
             }

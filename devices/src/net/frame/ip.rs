@@ -12,8 +12,20 @@ pub mod protocol {
     pub const TCP: u8 = 6;
     /// RFC 768.
     pub const UDP: u8 = 17;
+    /// RFC 4340.
+    pub const DCCP: u8 = 33;
     /// RFC 4443.
     pub const ICMPV6: u8 = 58;
+    /// RFC 9260.
+    pub const SCTP: u8 = 132;
+    /// RFC 3828.
+    pub const UDP_LITE: u8 = 136;
+
+    /// Whether its header begins with the sender's port and the receiver's.
+    #[must_use]
+    pub const fn has_ports(number: u8) -> bool {
+        matches!(number, TCP | UDP | DCCP | SCTP | UDP_LITE)
+    }
 }
 
 /// A packet that is no fragment.

@@ -27,6 +27,13 @@ pub enum Transport {
         /// The receiver's.
         destination: u16,
     },
+    /// Another protocol with ports. Known attack: what a rule denies by port passes by a protocol of which the ports are not looked at.
+    Ported {
+        /// The sender's port.
+        source: u16,
+        /// The receiver's.
+        destination: u16,
+    },
     /// ICMP of either version, but for neighbour discovery.
     Icmp(Icmp),
     /// Neighbour discovery.
@@ -74,6 +81,10 @@ impl Transport {
             | Self::Udp {
                 source,
                 destination,
+            }
+            | Self::Ported {
+                source,
+                destination,
             } => Some((*source, *destination)),
             Self::Icmp(_) | Self::Neighbour(_) | Self::Other => None,
         }
@@ -90,6 +101,8 @@ impl Transport {
         match (number, addresses) {
             (protocol::TCP, _) => tcp(&mut cursor),
             (protocol::UDP, _) => udp(&mut cursor),
+            (protocol::SCTP | protocol::DCCP, _) => ported(&mut cursor, number, 12),
+            (protocol::UDP_LITE, _) => ported(&mut cursor, number, 8),
             (protocol::ICMP, Addresses::V4) => Icmp::parse_v4(&mut cursor).map(Self::Icmp),
             (protocol::ICMPV6, Addresses::V6) => match Neighbour::parse(packet, at)? {
                 Some(neighbour) => Ok(Self::Neighbour(neighbour)),
@@ -116,6 +129,17 @@ fn tcp(cursor: &mut Cursor<'_>) -> Result<Transport, FrameError> {
         destination,
         flags,
         header,
+    })
+}
+
+/// With a header of so many bytes at least.
+fn ported(cursor: &mut Cursor<'_>, number: u8, least: usize) -> Result<Transport, FrameError> {
+    if cursor.left() < least {
+        return Err(FrameError::Transport(number));
+    }
+    Ok(Transport::Ported {
+        source: cursor.u16()?,
+        destination: cursor.u16()?,
     })
 }
 

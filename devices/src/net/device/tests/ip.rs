@@ -254,3 +254,25 @@ fn oversized_frames() {
     lab.blocks(&vec![0; 200 << 10], Reason::Oversized);
     lab.passes(1, 2, &of(1500));
 }
+
+/// Known attack: a port that a rule denies is reached by a protocol whose ports nobody looks at.
+#[test]
+fn protocols_with_ports_are_asked_about_by_these() {
+    // DCCP, SCTP, UDP-Lite: both ports come first.
+    for (protocol, least) in [(33, 12), (132, 12), (136, 8)] {
+        let mut lab = Lab::new();
+        lab.is_exact = true;
+        lab.policy = Box::new(|question| Some(question.flow.port != Some(80)));
+        let packet = |port: u16, size: usize| {
+            let ports = [1000_u16.to_be_bytes(), port.to_be_bytes()].concat();
+            let body = [ports, vec![0; size - 4]].concat();
+            ipv4(station(1), station(2), protocol, &body)
+        };
+        lab.passes(1, 2, &packet(90, least));
+        lab.send(1, &packet(80, least));
+        let asked = lab.asked.last().unwrap().flow;
+        assert_eq!((asked.protocol, asked.port), (protocol, Some(80)));
+        assert!(lab.received(2).is_empty());
+        lab.blocks(&packet(90, least - 1), Reason::TransportHeader);
+    }
+}
