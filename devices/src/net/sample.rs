@@ -76,10 +76,21 @@ pub(crate) fn udp(source: u16, destination: u16, data: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) fn tcp(source: u16, destination: u16, flags: u8, data: &[u8]) -> Vec<u8> {
+    tcp_at((source, destination), flags, (0, 0), data)
+}
+
+/// Of these sequence and acknowledgement numbers.
+pub(crate) fn tcp_at(
+    (source, destination): (u16, u16),
+    flags: u8,
+    (sequence, acknowledgement): (u32, u32),
+    data: &[u8],
+) -> Vec<u8> {
     [
         source.to_be_bytes().as_slice(),
         &destination.to_be_bytes(),
-        &[0; 8],
+        &sequence.to_be_bytes(),
+        &acknowledgement.to_be_bytes(),
         &[0x50, flags, 0xff, 0xff, 0, 0, 0, 0],
         data,
     ]

@@ -77,7 +77,7 @@ impl Flows {
             self.note_denied(&key, begun.first, now);
         }
         if let Some(entry) = self.entries.get_mut(&key) {
-            entry.picked_up = Some(OrOther(!directions.is_empty()));
+            entry.pick_up(OrOther(!directions.is_empty()), packet, way);
         }
         opened
     }

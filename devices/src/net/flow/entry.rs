@@ -9,10 +9,11 @@ use bartizan_local::observation::{Amount, FlowEnd};
 use super::FlowError;
 use super::budget::Holder;
 use super::key::{Key, opposite};
+use super::outside::{Outside, Segment};
 use super::record::{Decided, Record};
 use super::tcp::{self, Step, Tcp, TcpError};
 use super::verdicts::Ruling;
-use crate::net::frame::{Flags, Icmp, Transport};
+use crate::net::frame::{Icmp, Ip, Transport};
 use crate::net::packet::Packet;
 
 /// How long a flow waits for its verdict, and how long one that was denied is remembered, whatever else comes of it.
@@ -31,6 +32,8 @@ pub(super) struct Entry {
     progress: Progress,
     /// Where its handshake is on no record: whether the other direction is to be tried, too.
     pub(super) picked_up: Option<OrOther>,
+    /// Of a TCP connection whose other end is outside of this host: what the guest took of what comes from there.
+    outside: Outside,
     /// What passed of the guest's packets, and of those for it.
     passed: [Amount; 2],
     /// Since when it has stood so. From here on few packets need it.
@@ -140,6 +143,7 @@ impl Entry {
             begun,
             progress,
             picked_up: None,
+            outside: Outside::default(),
             passed: [Amount::default(); 2],
             since: now,
             began: now,
@@ -148,23 +152,31 @@ impl Entry {
         }
     }
 
-    /// Takes a packet that goes that way.
+    /// Takes a packet that goes that way, of a flow whose other end is outside of this host or not.
     pub(super) fn see(
         &mut self,
-        transport: &Transport,
+        ip: &Ip,
+        is_outside: bool,
         way: Direction,
         now: Instant,
     ) -> Result<Seen, FlowError> {
         let by_beginner = way == self.begun;
         let is_denied = self.is_denied();
-        match (&mut self.progress, transport) {
+        match (&mut self.progress, &ip.transport) {
             (Progress::Tcp(state), Transport::Tcp { flags, .. }) => {
-                let flags: Flags = *flags;
-                tcp::check(flags)?;
+                tcp::check(*flags)?;
                 let ended = state.has_ended();
-                match state.step(by_beginner, flags)? {
-                    Step::On(next) => *state = next,
-                    Step::Anew => return Ok(Seen::Anew),
+                let step = if is_outside {
+                    let segment = Segment::of(ip).ok_or(TcpError::Flags)?;
+                    self.outside.step(*state, &segment, way, by_beginner)?
+                } else {
+                    Some(state.step(by_beginner, *flags)?)
+                };
+                match step {
+                    Some(Step::On(next)) => *state = next,
+                    Some(Step::Anew) => return Ok(Seen::Anew),
+                    // Nor does it keep the connection.
+                    None => return Ok(Seen::OfIt),
                 }
                 if ended {
                     // Known attack: a connection that is closed is used on, and kept by that.
@@ -236,6 +248,15 @@ impl Entry {
     pub(super) fn renumber(&mut self, other: u64) {
         if let Standing::Asked(waiting) = &mut self.standing {
             waiting.number = other;
+        }
+    }
+
+    /// Its handshake is on no record: it is known by this packet.
+    pub(super) fn pick_up(&mut self, or_other: OrOther, packet: &Packet, way: Direction) {
+        self.picked_up = Some(or_other);
+        let segment = packet.frame.ip().and_then(Segment::of);
+        if let Some(segment) = segment.filter(|_| way == Direction::Egress) {
+            self.outside.hear(&segment);
         }
     }
 

@@ -209,6 +209,11 @@ impl Key {
         Some(Self::new(quoted.protocol, (local, peer), outside, ends))
     }
 
+    /// Whether the other end is outside of this host.
+    pub(super) const fn is_outside(&self) -> bool {
+        self.has(OUTSIDE)
+    }
+
     /// The guest's address.
     pub(super) const fn local(&self) -> IpAddr {
         self.address(self.local)
@@ -258,7 +263,7 @@ impl Key {
             peer: self.peer(),
             port,
             icmp_type,
-            outside: self.has(OUTSIDE),
+            outside: self.is_outside(),
         }
     }
 }
@@ -335,7 +340,7 @@ mod tests {
             let key = Key::new(protocol, addresses, outside, ends);
             prop_assert_eq!((key.local(), key.peer()), addresses);
             prop_assert_eq!(
-                (key.protocol(), key.has(OUTSIDE), key.ends()),
+                (key.protocol(), key.is_outside(), key.ends()),
                 (protocol, outside, ends)
             );
         }

@@ -19,6 +19,7 @@ mod denials;
 mod entry;
 mod fallback;
 mod key;
+mod outside;
 mod page;
 mod pick_up;
 mod record;

@@ -250,7 +250,7 @@ impl Flows {
             return Ok(false);
         };
         let was_half_open = entry.is_half_open();
-        let seen = entry.see(&ip.transport, way, now)?;
+        let seen = entry.see(ip, key.is_outside(), way, now)?;
         if was_half_open && !entry.is_half_open() {
             self.budget.half_open.give_back(entry.holder, 1);
         }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Known attack: data without a handshake, or segments with flags that mean nothing, pass a filter that looks at ports alone,
-//! and tell a scanner what it wants to know. Sequence numbers are the ends' to check.
+//! and tell a scanner what it wants to know. Sequence numbers are the ends' to check, but of what comes from outside of this host, where it
+//! ends a connection (`outside.rs`).
 
 use std::time::Duration;
 
@@ -95,9 +96,17 @@ impl Tcp {
         Ok(Step::On(next))
     }
 
-    fn after(self, by_beginner: bool, flags: Flags) -> Self {
+    const fn after(self, by_beginner: bool, flags: Flags) -> Self {
+        if flags.has(Flags::FIN) {
+            self.close(by_beginner)
+        } else {
+            self
+        }
+    }
+
+    /// That end has no more data.
+    pub(super) const fn close(self, by_beginner: bool) -> Self {
         match self {
-            _ if !flags.has(Flags::FIN) => self,
             Self::Open => Self::Closing(by_beginner),
             Self::Closing(by) if by != by_beginner => Self::Closed,
             _ => self,

@@ -48,4 +48,9 @@ impl<'b> Cursor<'b> {
     pub(super) fn u16(&mut self) -> Result<u16, FrameError> {
         self.array().map(u16::from_be_bytes)
     }
+
+    /// In network order.
+    pub(super) fn u32(&mut self) -> Result<u32, FrameError> {
+        self.array().map(u32::from_be_bytes)
+    }
 }

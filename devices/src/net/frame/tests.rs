@@ -12,7 +12,9 @@ fn refused(frame: &[u8]) -> FrameError {
 #[test]
 fn what_is_carried_is_read_as_it_was_sent() {
     let (a, b) = (station(1), station(2));
-    let frame = Frame::parse(&ipv4(a, b, 6, &tcp(1000, 80, Flags::SYN, b""))).unwrap();
+    let mut syn = tcp(1000, 80, Flags::SYN, b"");
+    syn[4..12].copy_from_slice(&[1, 2, 3, 4, 0xff, 0xfe, 0xfd, 0xfc]);
+    let frame = Frame::parse(&ipv4(a, b, 6, &syn)).unwrap();
     assert_eq!((frame.source, frame.destination), (Mac(a.mac), Mac(b.mac)));
     let ip = frame.ip().unwrap();
     assert_eq!(
@@ -23,6 +25,8 @@ fn what_is_carried_is_read_as_it_was_sent() {
     let syn = Transport::Tcp {
         source: 1000,
         destination: 80,
+        sequence: 0x0102_0304,
+        acknowledgement: 0xfffe_fdfc,
         flags: Flags(Flags::SYN),
         header: 20,
     };

@@ -15,6 +15,10 @@ pub enum Transport {
         source: u16,
         /// The receiver's.
         destination: u16,
+        /// The number of its first byte, or of its SYN (RFC 9293 section 3.1).
+        sequence: u32,
+        /// The number that its sender wants next, where it has [`Flags::ACK`].
+        acknowledgement: u32,
         /// Its flags.
         flags: Flags,
         /// Size of the header in bytes.
@@ -60,6 +64,11 @@ impl Flags {
     #[must_use]
     pub const fn has(self, flags: u8) -> bool {
         self.0 & flags != 0
+    }
+
+    /// All but these.
+    pub(in crate::net) const fn without(self, flags: u8) -> Self {
+        Self(self.0 & !flags)
     }
 }
 
@@ -118,7 +127,7 @@ impl Transport {
 fn tcp(cursor: &mut Cursor<'_>) -> Result<Transport, FrameError> {
     let whole = cursor.left();
     let (source, destination) = (cursor.u16()?, cursor.u16()?);
-    cursor.take(8)?;
+    let (sequence, acknowledgement) = (cursor.u32()?, cursor.u32()?);
     let header = usize::from(cursor.u8()? >> 4) * 4;
     let flags = Flags(cursor.u8()?);
     if header < 20 || header > whole {
@@ -127,6 +136,8 @@ fn tcp(cursor: &mut Cursor<'_>) -> Result<Transport, FrameError> {
     Ok(Transport::Tcp {
         source,
         destination,
+        sequence,
+        acknowledgement,
         flags,
         header,
     })

@@ -12,7 +12,7 @@ use crate::net::device::tests::lab::{Lab, guest, neighbour, settings};
 use crate::net::dns::sample::{A, ASKED, answer as answers, at, query};
 use crate::net::frame::{Arp, Mac};
 use crate::net::refusals::Reason;
-use crate::net::sample::{Station, arp_request, interface, ipv4, ipv6, station, tcp, udp};
+use crate::net::sample::{Station, arp_request, interface, ipv4, ipv6, station, tcp, tcp_at, udp};
 use crate::net::uplink::Settings;
 
 /// Somebody outside with a guest's addresses.
@@ -294,4 +294,45 @@ fn what_was_decided_just_before_names_are_others_does_not_leave() {
     }));
     lab.run();
     assert!(lab.outside().received().is_empty());
+}
+
+/// Known attack: somebody outside, who knows no number of a guest's connection, ends it by the other end's address. The guest hears of it,
+/// as it would without devices; the connection goes on both ways, and is known for as long as before.
+#[test]
+fn who_knows_no_number_of_a_connection_does_not_end_it() {
+    let (mut lab, other) = (Lab::with_uplink(1, settings()), neighbour(200));
+    let forger = Station {
+        mac: neighbour(201).mac,
+        ..other
+    };
+    introduce(&mut lab, 1, other);
+    let sends = |lab: &mut Lab, flags, numbers| {
+        let segment = tcp_at((1000, 80), flags, numbers, b"");
+        lab.send(1, &ipv4(station(1), gate(other), 6, &segment));
+        let sent = ipv4(station(1), other, 6, &segment);
+        assert_eq!(lab.outside().received(), [sent]);
+    };
+    let comes = |lab: &mut Lab, from, flags, number| {
+        let segment = tcp_at((80, 1000), flags, (number, 8), b"");
+        lab.arrive(&[ipv4(from, station(1), 6, &segment)]);
+        let came = ipv4(gate(other), station(1), 6, &segment);
+        assert_eq!(lab.received(1), [came]);
+    };
+    sends(&mut lab, 2, (7, 0));
+    comes(&mut lab, other, 0x12, u32::MAX);
+    sends(&mut lab, 0x10, (8, 0));
+    for number in [1, u32::MAX, 1 << 31, 70_000] {
+        comes(&mut lab, forger, 4, number);
+        comes(&mut lab, forger, 0x11, number);
+        comes(&mut lab, other, 0x10, 0);
+        sends(&mut lab, 0x10, (8, 0));
+    }
+    // Neither forgotten as one that is reset, nor as one that is closing.
+    lab.now += Duration::from_secs(600);
+    lab.run();
+    comes(&mut lab, other, 0x10, 0);
+    comes(&mut lab, other, 4, 0);
+    let late = tcp_at((80, 1000), 0x10, (0, 8), b"");
+    lab.arrive(&[ipv4(other, station(1), 6, &late)]);
+    assert_eq!(lab.refused(1, Ingress, Reason::TcpHandshake), 1);
 }
