@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use bartizan_policy::{Compiled, Effect, Guest, Policy, Trust};
+use bartizan_policy::{Action, Compiled, Effect, Guest, Mode, Policy, Trust, What};
 use serde_json::{Value, json};
 
 use super::policy;
@@ -52,6 +52,13 @@ fn warnings(policy: &Policy) -> Vec<String> {
     if policy.rules.is_empty() && policy.thresholds.is_empty() && policy.integrity.is_empty() {
         said.push("it has no rules".to_owned());
     }
+    let unenforced = unenforced(policy);
+    if !unenforced.is_empty() {
+        said.push(format!(
+            "no host enforces {}: hosts enforce rules of `network`",
+            unenforced.join(", ")
+        ));
+    }
     for (place, rule) in policy.rules.iter().enumerate() {
         let before = policy.rules.iter().enumerate();
         let mut before = before.filter(|(_, other)| {
@@ -71,6 +78,29 @@ fn warnings(policy: &Policy) -> Vec<String> {
         }
     }
     said
+}
+
+/// What of it nobody watches for.
+fn unenforced(policy: &Policy) -> Vec<&'static str> {
+    let rules = &policy.rules;
+    let of = |kind: fn(&What) -> bool| rules.iter().any(|rule| kind(&rule.what));
+    let acts = policy.on_violation != Action::default()
+        || rules.iter().any(|rule| rule.on_violation.is_some());
+    let all = [
+        (of(|what| matches!(what, What::Exec(_))), "`exec`"),
+        (of(|what| matches!(what, What::File(_))), "`file`"),
+        (of(|what| matches!(what, What::Syscall(_))), "`syscall`"),
+        (!policy.thresholds.is_empty(), "`thresholds`"),
+        (!policy.integrity.is_empty(), "`integrity`"),
+        (acts, "`on_violation`"),
+        (
+            rules.iter().any(|rule| rule.mode == Mode::Audit),
+            "reports of `mode: audit`",
+        ),
+    ];
+    all.into_iter()
+        .filter_map(|(has, what)| has.then_some(what))
+        .collect()
 }
 
 /// Whether guests that all of them select could be served.
