@@ -70,7 +70,14 @@ impl<'s> Senders<'s> {
             let station = self.stations.station(sender);
             self.last = station.map(|station| (sender, station.era.present()));
         }
-        let present = self.last.as_ref().map(|(_, present)| **present);
-        present == Some(era)
+        let holds = self
+            .last
+            .as_ref()
+            .is_some_and(|(_, present)| **present == era);
+        if !holds {
+            // Nothing is delivered, so that nobody has to wait.
+            self.last = None;
+        }
+        holds
     }
 }

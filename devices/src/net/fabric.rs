@@ -189,9 +189,10 @@ impl Plug {
 
 impl Drop for Plug {
     fn drop(&mut self) {
+        // First: it waits for receivers, and who holds all segments waits for nobody.
+        self.station.era.end();
         let mut segments = self.fabric.segments();
         self.segment.remove(&self.station);
-        self.station.era.end();
         if self.segment.is_empty() {
             segments.remove(&self.station.interface.segment);
         }

@@ -23,8 +23,8 @@ use super::verdict::{Found, Peers, decide};
 
 /// Most decisions for one guest.
 const DECISIONS: usize = 1024;
-/// ICMP, TCP, UDP, DCCP, ICMPv6, SCTP, UDP-Lite (IANA).
-const PROTOCOLS: [u8; 7] = [1, 6, 17, 33, 58, 132, 136];
+/// TCP, UDP, ICMP, ICMPv6, SCTP, UDP-Lite, DCCP (IANA): what is used most first, in case not all can be looked at.
+const PROTOCOLS: [u8; 7] = [6, 17, 1, 58, 132, 136, 33];
 
 /// The flows of a guest that may begin while nobody can decide, as wide as they were decided on: [`MAX_FALLBACK`] at most.
 pub(super) fn of<'p>(
@@ -90,14 +90,14 @@ impl Search<'_> {
             || PROTOCOLS.to_vec(),
             |protocols| protocols.iter().map(|one| one.number()).collect(),
         );
-        for (begun, direction) in [
-            (Begun::Ingress, Direction::Ingress),
-            (Begun::Egress, Direction::Egress),
-        ] {
-            if network.direction.is_some_and(|only| only != begun) {
-                continue;
-            }
-            for protocol in &protocols {
+        for protocol in &protocols {
+            for (begun, direction) in [
+                (Begun::Ingress, Direction::Ingress),
+                (Begun::Egress, Direction::Egress),
+            ] {
+                if network.direction.is_some_and(|only| only != begun) {
+                    continue;
+                }
                 for span in spans.iter().filter(|span| span.carries(*protocol)) {
                     self.span(direction, *protocol, *span, network);
                 }

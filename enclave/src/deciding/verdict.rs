@@ -17,6 +17,8 @@ use super::guest::{Network, WatchedGuest};
 use super::guest_at;
 use super::names::{Names, NamesOf};
 
+/// Protocols that have ports: TCP, UDP, DCCP, SCTP, UDP-Lite (IANA).
+const WITH_PORTS: [u8; 5] = [6, 17, 33, 132, 136];
 /// Most bytes of a reason.
 const MAX_REASON: usize = 512;
 
@@ -44,6 +46,14 @@ pub(super) fn of(
     peers: &Peers<'_>,
     now: Instant,
 ) -> Verdict {
+    // No rule by port would match, one that denies among them.
+    if WITH_PORTS.contains(&question.flow.protocol) && question.flow.port.is_none() {
+        let width = Width {
+            protocol: Some(question.flow.protocol),
+            ..Width::default()
+        };
+        return refusal(question, epoch, "its port is not said", width);
+    }
     let since = Duration::from_secs(question.since_s);
     let names = peers.names_of(&question.flow, since, now);
     let Found {

@@ -27,8 +27,8 @@ use crate::sealed::{Command, Due, Kept, Loss, State};
 
 /// Most wishes and answers that wait: while there are so many, the verifier is not listened to.
 const MAX_WAITING: usize = 16;
-/// Of these, most sets: each may be as large as any may be.
-const MAX_SETS: usize = 2;
+/// Of these, most sets: each may be as large as any may be. So many the verifier leaves unanswered on a stream.
+const MAX_SETS: usize = 4;
 
 /// What this enclave holds.
 #[derive(Debug)]
@@ -205,6 +205,15 @@ impl Held {
         inner.owed = None;
         inner.answers.clear();
         inner.settling.clear();
+        // Of the sets that were offered before and wait, the newest is as good as all: those before it could not rule for long.
+        let number = |wish: &Wish| match &wish.what {
+            What::Rule(set) => Some(set.number()),
+            _ => None,
+        };
+        let newest = inner.wishes.iter().filter_map(number).max();
+        inner
+            .wishes
+            .retain(|wish| number(wish).is_none_or(|number| Some(number) == newest));
         let (source, next, command) = match &inner.standing {
             Standing::Kept(kept) => {
                 let State {

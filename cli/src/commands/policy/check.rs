@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use bartizan_policy::{Action, Compiled, Effect, Guest, Mode, Policy, Trust, What};
+use bartizan_policy::{
+    Action, Compiled, Effect, Guest, Kind, MAX_VALUES, Mode, Policy, Rule, Subject, Trust,
+};
 use serde_json::{Value, json};
 
 use super::policy;
@@ -59,6 +61,16 @@ fn warnings(policy: &Policy) -> Vec<String> {
             unenforced.join(", ")
         ));
     }
+    for rule in policy.rules.iter().filter(|rule| asks_for_processes(rule)) {
+        let what = match rule.effect {
+            Effect::Allow => "allows nothing",
+            Effect::Deny => "denies it of every process",
+        };
+        let name = &rule.name;
+        said.push(format!(
+            "`{name}` {what}: whose flow it is, by `subject`, is not known from outside of a guest"
+        ));
+    }
     for (place, rule) in policy.rules.iter().enumerate() {
         let before = policy.rules.iter().enumerate();
         let mut before = before.filter(|(_, other)| {
@@ -81,26 +93,34 @@ fn warnings(policy: &Policy) -> Vec<String> {
 }
 
 /// What of it nobody watches for.
-fn unenforced(policy: &Policy) -> Vec<&'static str> {
+fn unenforced(policy: &Policy) -> Vec<String> {
     let rules = &policy.rules;
-    let of = |kind: fn(&What) -> bool| rules.iter().any(|rule| kind(&rule.what));
+    let kinds = Kind::ALL.into_iter().filter(|kind| {
+        let of_kind = rules.iter().any(|rule| rule.what.kind() == *kind);
+        *kind != Kind::Network && (of_kind || policy.defaults.of(*kind).is_some())
+    });
+    let mut all: Vec<_> = kinds.map(|kind| format!("`{}`", kind.name())).collect();
     let acts = policy.on_violation != Action::default()
         || rules.iter().any(|rule| rule.on_violation.is_some());
-    let all = [
-        (of(|what| matches!(what, What::Exec(_))), "`exec`"),
-        (of(|what| matches!(what, What::File(_))), "`file`"),
-        (of(|what| matches!(what, What::Syscall(_))), "`syscall`"),
+    let is_audited = rules.iter().any(|rule| rule.mode == Mode::Audit);
+    let others = [
         (!policy.thresholds.is_empty(), "`thresholds`"),
         (!policy.integrity.is_empty(), "`integrity`"),
         (acts, "`on_violation`"),
-        (
-            rules.iter().any(|rule| rule.mode == Mode::Audit),
-            "reports of `mode: audit`",
-        ),
+        (is_audited, "reports of `mode: audit`"),
     ];
-    all.into_iter()
-        .filter_map(|(has, what)| has.then_some(what))
-        .collect()
+    all.extend(
+        others
+            .iter()
+            .filter(|(has, _)| *has)
+            .map(|(_, what)| (*what).to_owned()),
+    );
+    all
+}
+
+/// Whether a rule asks which process has a flow, which nobody knows from outside.
+fn asks_for_processes(rule: &Rule) -> bool {
+    rule.what.kind() == Kind::Network && rule.subject != Subject::default()
 }
 
 /// Whether guests that all of them select could be served.
@@ -110,6 +130,12 @@ fn together(policies: &[Policy]) -> Option<String> {
         if names.insert(&policy.name, ()).is_some() {
             return Some(format!("two policies are called `{}`", policy.name));
         }
+    }
+    let values: usize = policies.iter().map(Policy::values).sum();
+    if values > MAX_VALUES {
+        return Some(format!(
+            "they have {values} rules and values in lists together, and no enclave takes a set of more than {MAX_VALUES}"
+        ));
     }
     let mut all = policies.to_vec();
     for policy in &mut all {

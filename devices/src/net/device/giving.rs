@@ -36,7 +36,7 @@ impl Core {
         let mut senders = Senders::of(&stations);
         let mut has_more = true;
         for _ in 0..BATCH {
-            let Some(packet) = self.next_for_guest(features, now) else {
+            let Some(packet) = self.next_for_guest(features, now, &mut senders) else {
                 (has_more, self.goes_on) = (false, true);
                 break;
             };
@@ -82,12 +82,22 @@ impl Core {
     }
 
     /// The next packet that the guest may have. One is judged when it is about to be delivered, and not before.
-    fn next_for_guest(&mut self, features: u64, now: Instant) -> Option<Packet> {
+    fn next_for_guest(
+        &mut self,
+        features: u64,
+        now: Instant,
+        senders: &mut Senders<'_>,
+    ) -> Option<Packet> {
         loop {
             let allowed = match self.ready.pop_front() {
                 Some(packet) => Ok(Some(packet)),
                 None => {
                     let arrived = self.arrived.pop_front()?;
+                    // Before it is taken for what its sender still says.
+                    if !senders.still_let_pass(&arrived) {
+                        self.port.refuse(Direction::Ingress, &Refusal::Overtaken, 1);
+                        continue;
+                    }
                     self.port.receive(arrived, self.plug.segment(), now)
                 }
             };

@@ -2,18 +2,21 @@
 //!
 //! Known attack: somebody outside sends a RST or a FIN by another's address, without knowing the connection's numbers. The guest takes
 //! neither (RFC 5961 section 3, RFC 9293 section 3.10.7.4), but here the connection would be over: forgotten, and both ends cut off. So
-//! a RST counts where its number is the one that the guest wants next, as for the guest itself (RFC 5961 section 3.2), and a FIN when
+//! a RST counts where its number is the one that the guest wants next (RFC 5961 section 3.2), and a FIN when
 //! the guest acknowledges it (RFC 9293 section 3.10.7.4). What does not count passes: the guest judges it.
 //!
 //! ```text
 //!   outside ── FIN, whose end is n ──► its number is kept ──► the guest ── ACK of n ──► the other end has no more data
-//!           ── RST of n ──► was n the guest's last ACK? ──► the connection is over; else it says nothing
+//!           ── RST of n ──► was n the guest's last ACK, or the end of what it was given in order since? ──► the connection is over;
+//!                           else it says nothing
 //! ```
 //!
-//! A RST right behind data that the guest has not acknowledged yet does not count either: whoever is blind could send both. Such a
-//! connection is known until it has idled, as one whose other end is gone.
+//! What is given in order follows on from what the guest acknowledged, without a gap: whoever is blind has to hit its number, too. A RST behind a gap
+//! does not count. Such a connection is known until it has idled, as one whose other end is gone.
 //!
 //! Guests of this host are known by where their frames come from: what they say counts by itself.
+
+use std::num::NonZeroU32;
 
 use bartizan_local::flow::Direction;
 
@@ -33,13 +36,15 @@ pub(super) struct Segment {
     size: u32,
 }
 
-/// What a guest took of what somebody outside sends.
+/// What a guest took of what somebody outside sends, and what it was given beyond.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Outside {
-    /// What the guest acknowledged last: the number that it wants next.
+    /// What the guest acknowledged last.
     acknowledged: Option<u32>,
-    /// Behind a FIN that the guest has not acknowledged yet.
-    end: Option<u32>,
+    /// How much further it was given all, in order.
+    given: u32,
+    /// How much further a FIN ends that it has not acknowledged yet.
+    end: Option<NonZeroU32>,
 }
 
 impl Segment {
@@ -63,9 +68,9 @@ impl Segment {
         })
     }
 
-    /// The number behind it, where it is a FIN, which has a number of its own (RFC 9293 section 3.4).
-    const fn end(&self) -> u32 {
-        self.sequence.wrapping_add(self.size).wrapping_add(1)
+    /// How many numbers it has: a FIN has one of its own (RFC 9293 section 3.4).
+    fn length(&self) -> u32 {
+        self.size + u32::from(self.flags.has(Flags::FIN))
     }
 }
 
@@ -81,7 +86,7 @@ impl Outside {
         match way {
             Direction::Egress => self.by_guest(state, segment, by_beginner).map(Some),
             Direction::Ingress if segment.flags.has(Flags::RST) => {
-                let counts = state.is_half_open() || self.acknowledged == Some(segment.sequence);
+                let counts = state.is_half_open() || self.is_wanted(segment.sequence);
                 let step = counts.then(|| state.step(by_beginner, segment.flags));
                 step.transpose()
             }
@@ -91,7 +96,7 @@ impl Outside {
 
     /// What the guest acknowledges with a segment.
     pub(super) fn hear(&mut self, segment: &Segment) {
-        self.acknowledge(segment);
+        let _ = self.acknowledge(segment);
     }
 
     fn by_guest(
@@ -101,10 +106,11 @@ impl Outside {
         by_beginner: bool,
     ) -> Result<Step, TcpError> {
         let step = state.step(by_beginner, segment.flags)?;
-        let is_end = self.acknowledge(segment);
-        Ok(match step {
-            Step::On(next) if is_end => Step::On(next.close(!by_beginner)),
-            step => step,
+        Ok(match (step, self.acknowledge(segment)) {
+            (Step::On(next), Took::End) => Step::On(next.close(!by_beginner)),
+            // What it acknowledged before by chance was no end.
+            (Step::On(next), Took::More) => Step::On(next.reopen(!by_beginner)),
+            (step, _) => step,
         })
     }
 
@@ -117,57 +123,86 @@ impl Outside {
     ) -> Result<Step, TcpError> {
         let step = state.step(by_beginner, segment.flags.without(Flags::FIN))?;
         if segment.flags.has(Flags::FIN) {
-            self.keep(segment.end());
+            self.keep(segment);
+        }
+        if !segment.flags.has(Flags::SYN) && self.is_next(segment.sequence) {
+            self.given = self.given.saturating_add(segment.length());
         }
         Ok(step)
     }
 
-    /// Returns whether it is the FIN that the guest acknowledges.
-    fn acknowledge(&mut self, segment: &Segment) -> bool {
+    fn acknowledge(&mut self, segment: &Segment) -> Took {
         let number = segment.flags.has(Flags::ACK);
         let number = number.then_some(segment.acknowledgement);
         if segment.flags.has(Flags::SYN) && number != self.acknowledged {
             // The guest begins anew, by other numbers.
             *self = Self {
                 acknowledged: number,
-                end: None,
+                ..Self::default()
             };
-            return false;
+            return Took::Nothing;
         }
-        let Some(number) = number.filter(|number| self.is_further(*number)) else {
-            return false;
+        let Some(number) = number else {
+            return Took::Nothing;
         };
+        let ahead = self.ahead(number).unwrap_or(0);
+        // Of two numbers that wrap around (RFC 9293 section 3.4), one before the other.
+        let is_further = ahead != 0 && ahead < 1 << 31;
+        if self.acknowledged.is_some() && !is_further {
+            return Took::Nothing;
+        }
         self.acknowledged = Some(number);
+        self.given = self.given.saturating_sub(ahead);
+        let end = self.end.take();
         // What it acknowledges beyond was no end.
-        let passed = self.end.take_if(|end| !is_after(*end, number));
-        passed == Some(number)
+        self.end = end.and_then(|end| NonZeroU32::new(end.get().saturating_sub(ahead)));
+        if end.is_some_and(|end| end.get() == ahead) {
+            Took::End
+        } else {
+            Took::More
+        }
     }
 
-    fn is_further(&self, number: u32) -> bool {
-        self.acknowledged
-            .is_none_or(|known| is_after(number, known))
+    /// How far a number is beyond what the guest acknowledged.
+    fn ahead(&self, number: u32) -> Option<u32> {
+        self.acknowledged.map(|known| number.wrapping_sub(known))
     }
 
-    /// Keeps the number behind a FIN.
+    /// Whether it follows on from all that the guest was given.
+    fn is_next(&self, number: u32) -> bool {
+        self.ahead(number) == Some(self.given)
+    }
+
+    /// Whether the guest, when it gets it, takes a RST of that number: it may not have looked yet at what it was given just before.
+    fn is_wanted(&self, number: u32) -> bool {
+        self.ahead(number) == Some(0) || self.is_next(number)
+    }
+
+    /// Keeps where a FIN ends.
     ///
     /// Known attack: a FIN of what the guest has already, which it acknowledges once more: only one that it does not have counts.
     /// Known attack: wrong ones without end, so that the right one is forgotten before it is acknowledged: the nearest is kept.
-    fn keep(&mut self, end: u32) {
-        let Some(known) = self.acknowledged else {
+    fn keep(&mut self, fin: &Segment) {
+        let end = self.ahead(fin.sequence.wrapping_add(fin.length()));
+        let end = end.filter(|end| *end <= LARGEST_WINDOW);
+        let Some(end) = end.and_then(NonZeroU32::new) else {
             return;
         };
-        let ahead = |end: u32| end.wrapping_sub(known);
-        let may_be = (1..=LARGEST_WINDOW).contains(&ahead(end));
-        if may_be && self.end.is_none_or(|other| ahead(end) < ahead(other)) {
+        if self.end.is_none_or(|other| end < other) {
             self.end = Some(end);
         }
     }
 }
 
-/// Of two numbers that wrap around (RFC 9293 section 3.4).
-const fn is_after(number: u32, other: u32) -> bool {
-    let ahead = number.wrapping_sub(other);
-    ahead != 0 && ahead < 1 << 31
+/// What the guest acknowledges with a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Took {
+    /// What it did before.
+    Nothing,
+    /// The FIN.
+    End,
+    /// Something else.
+    More,
 }
 
 #[cfg(test)]

@@ -113,6 +113,14 @@ impl Tcp {
         }
     }
 
+    /// That end has more data after all.
+    pub(super) const fn reopen(self, by_beginner: bool) -> Self {
+        match self {
+            Self::Closing(by) if by == by_beginner => Self::Open,
+            _ => self,
+        }
+    }
+
     /// Whether both ends have shown that they are there.
     pub(super) const fn is_half_open(self) -> bool {
         matches!(self, Self::Asked | Self::Answered | Self::PickedUp(_))

@@ -57,13 +57,17 @@ fn overlapping_values_of_one_argument() {
 
 #[test]
 fn more_values_than_there_may_be() {
-    let addresses = list(1 << 17, |number| {
+    // A rule and its addresses: as much as one policy may say.
+    let addresses = list((1 << 17) - 1, |number| {
         let [_, a, b, c] = u32::try_from(number).unwrap().to_be_bytes();
         format!("10.{a}.{b}.{c}")
     });
-    let rule = |more| format!("network: {{peer: {{addresses: [{addresses}{more}]}}}}");
-    assert!(compiled(&[policy([rule("")])]).is_ok());
-    assert_eq!(refused(&[policy([rule(", 11.0.0.0")])]), TooLarge::Values);
+    let rule = |addresses| format!("network: {{peer: {{addresses: [{addresses}]}}}}");
+    let most = policy([rule(addresses)]);
+    let more = |addresses: &str| named("b", "", [rule(addresses.to_owned())]);
+    assert!(compiled(&[most.clone(), more("11.0.0.0")]).is_ok());
+    let refused = refused(&[most, more("11.0.0.0, 11.0.0.2")]);
+    assert_eq!(refused, TooLarge::Values);
 }
 
 #[test]

@@ -348,6 +348,41 @@ fn blind_fins_do_not_hide_the_right_one() {
     one.idles_as_if_closing();
 }
 
+/// Which a guest does not acknowledge at once, nor any more once it has taken the RST.
+#[test]
+fn a_reset_right_behind_data_ends_the_connection() {
+    for base in BASES {
+        let mut one = Connection::outside(Direction::Egress, base);
+        one.there(ACK, base, b"answer");
+        one.there(ACK, base.wrapping_add(6), b"more");
+        one.there(RST, base.wrapping_add(11), b"");
+        one.goes_on(base);
+        one.there(RST, base.wrapping_add(10), b"");
+        one.is_over();
+        // Behind a gap, or behind a FIN that was no end.
+        let mut one = Connection::outside(Direction::Egress, base);
+        one.there(ACK, base.wrapping_add(6), b"more");
+        one.there(RST, base.wrapping_add(10), b"");
+        one.idles_as_if_open();
+        let mut one = Connection::outside(Direction::Egress, base);
+        one.there(ACK | FIN, base, b"last");
+        one.there(RST, base.wrapping_add(5), b"");
+        one.is_over();
+    }
+}
+
+/// Known attack: a FIN whose end is by chance what the guest acknowledges later.
+#[test]
+fn what_goes_on_behind_a_fin_had_none() {
+    let mut one = Connection::outside(Direction::Egress, 50);
+    one.there(FIN, 53, b"");
+    one.there(ACK, 50, b"data");
+    one.guest(ACK, 54);
+    one.there(ACK, 54, b"more");
+    one.guest(ACK, 58);
+    one.idles_as_if_open();
+}
+
 /// It has forgotten the connection, and the other end may have, too.
 #[test]
 fn a_guest_that_begins_anew_does_so_by_other_numbers() {
@@ -435,10 +470,10 @@ proptest! {
     /// Known attack: whatever is sent from outside, by whomever: nothing ends that the guest did not acknowledge.
     #[test]
     fn nothing_from_outside_ends_what_the_guest_did_not_acknowledge((base, by_guest, all) in history()) {
-        let mut outside = Outside { acknowledged: Some(base), end: None };
-        let (mut state, mut wanted, mut fins) = (Tcp::Open, base, Vec::new());
+        let mut outside = Outside { acknowledged: Some(base), ..Outside::default() };
+        let (mut state, mut wanted, mut next_wanted, mut fins) = (Tcp::Open, base, base, Vec::new());
         for sent in all {
-            let mut may_be = vec![state];
+            let (mut may_be, mut given) = (vec![state], None);
             let (way, segment) = match sent {
                 Sent::Guest(number) => {
                     let flags = Flags(ACK);
@@ -446,7 +481,13 @@ proptest! {
                         if fins.contains(&number) {
                             may_be.push(state.close(!by_guest));
                         }
+                        if state == Tcp::Closing(!by_guest) {
+                            may_be.push(Tcp::Open);
+                        }
                         wanted = number;
+                        if newer(number, next_wanted) {
+                            next_wanted = number;
+                        }
                     }
                     (Direction::Egress, Segment { flags, sequence: 0, acknowledgement: number, size: 0 })
                 }
@@ -454,11 +495,18 @@ proptest! {
                     if tcp::check(segment.flags).is_err() {
                         continue;
                     }
-                    if segment.flags.has(RST) && segment.sequence == wanted {
-                        may_be = vec![Tcp::Reset];
-                    } else if segment.flags.has(Flags::FIN) {
-                        let behind = segment.sequence.wrapping_add(segment.size + 1);
-                        fins.extend(newer(behind, wanted).then_some(behind));
+                    let behind = segment.sequence.wrapping_add(segment.length());
+                    if segment.flags.has(RST) {
+                        if [wanted, next_wanted].contains(&segment.sequence) {
+                            may_be = vec![Tcp::Reset];
+                        }
+                    } else {
+                        if segment.flags.has(FIN) {
+                            fins.extend(newer(behind, wanted).then_some(behind));
+                        }
+                        if segment.sequence == next_wanted && !segment.flags.has(SYN) {
+                            given = Some(behind);
+                        }
                     }
                     (Direction::Ingress, segment)
                 }
@@ -466,6 +514,7 @@ proptest! {
             let by_beginner = (way == Direction::Egress) == by_guest;
             if let Ok(Some(Step::On(next))) = outside.step(state, &segment, way, by_beginner) {
                 state = next;
+                next_wanted = given.unwrap_or(next_wanted);
             }
             prop_assert!(may_be.contains(&state), "{state:?} {may_be:?}");
             prop_assert_eq!(outside.acknowledged, Some(wanted));
@@ -478,7 +527,7 @@ proptest! {
     /// However its numbers wrap: a FIN behind data in pieces closes once the guest has all of it, and never before.
     #[test]
     fn a_fin_behind_data_closes(base: u32, pieces in prop::collection::vec(1..70_000_u32, 0..9)) {
-        let mut outside = Outside { acknowledged: Some(base), end: None };
+        let mut outside = Outside { acknowledged: Some(base), ..Outside::default() };
         let fin = Segment {
             flags: Flags(FIN),
             sequence: pieces.iter().fold(base, |number, size| number.wrapping_add(*size)),
@@ -499,7 +548,7 @@ proptest! {
             let step = outside.step(Tcp::Open, &acknowledge(number), Direction::Egress, true);
             prop_assert_eq!(step, Ok(Some(Step::On(Tcp::Open))));
         }
-        let step = outside.step(Tcp::Open, &acknowledge(fin.end()), Direction::Egress, true);
+        let step = outside.step(Tcp::Open, &acknowledge(fin.sequence.wrapping_add(1)), Direction::Egress, true);
         prop_assert_eq!(step, Ok(Some(Step::On(Tcp::Closing(false)))));
     }
 }
