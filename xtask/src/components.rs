@@ -192,7 +192,7 @@ pub(crate) fn ensure_cargo_deny() -> Result<std::path::PathBuf> {
                 .arg(format!("~{CARGO_DENY}"))
                 .arg("--root")
                 .arg(&tools)
-                // Nobody looks into it, and half of its building is writing that down.
+                // Nobody looks into it by a debugger.
                 .env("CARGO_PROFILE_DEV_DEBUG", "false"),
         )
     })?;

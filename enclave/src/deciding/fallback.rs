@@ -19,7 +19,7 @@ use bartizan_local::flow::{Direction, Flow, MAX_FALLBACK, Peers as Addresses, Wi
 use bartizan_policy::{Compiled, Direction as Begun, Effect, Network, Policy, What};
 
 use super::names::NamesOf;
-use super::verdict::{Found, Peers, decide};
+use super::verdict::{Found, Peers, decide, has_ports};
 
 /// Most decisions for one guest.
 const DECISIONS: usize = 1024;
@@ -278,11 +278,11 @@ fn numbers(protocol: u8, network: &Network) -> Vec<(Number, Number)> {
     let ports = |first, last| (Number::Port(first), Number::Port(last));
     let types = |first, last| (Number::IcmpType(first), Number::IcmpType(last));
     match (protocol, &network.ports, &network.icmp_types) {
-        (6 | 17 | 33 | 132 | 136, Some(ranges), _) => ranges
+        (protocol, Some(ranges), _) if has_ports(protocol) => ranges
             .iter()
             .map(|range| ports(range.first(), range.last()))
             .collect(),
-        (6 | 17 | 33 | 132 | 136, None, _) => vec![ports(0, u16::MAX)],
+        (protocol, None, _) if has_ports(protocol) => vec![ports(0, u16::MAX)],
         (1 | 58, _, Some(ranges)) => ranges
             .iter()
             .map(|range| types(range.first(), range.last()))

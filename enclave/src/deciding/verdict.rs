@@ -17,8 +17,6 @@ use super::guest::{Network, WatchedGuest};
 use super::guest_at;
 use super::names::{Names, NamesOf};
 
-/// Protocols that have ports: TCP, UDP, DCCP, SCTP, UDP-Lite (IANA).
-const WITH_PORTS: [u8; 5] = [6, 17, 33, 132, 136];
 /// Most bytes of a reason.
 const MAX_REASON: usize = 512;
 
@@ -38,6 +36,11 @@ pub(super) struct Found<'c> {
     by_names: bool,
 }
 
+/// Whether a protocol has ports: TCP, UDP, DCCP, SCTP and UDP-Lite have (IANA).
+pub(super) const fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, 6 | 17 | 33 | 132 | 136)
+}
+
 /// Decides by what is compiled for the guest.
 pub(super) fn of(
     question: &Question,
@@ -47,7 +50,7 @@ pub(super) fn of(
     now: Instant,
 ) -> Verdict {
     // No rule by port would match, one that denies among them.
-    if WITH_PORTS.contains(&question.flow.protocol) && question.flow.port.is_none() {
+    if has_ports(question.flow.protocol) && question.flow.port.is_none() {
         let width = Width {
             protocol: Some(question.flow.protocol),
             ..Width::default()

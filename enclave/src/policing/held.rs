@@ -206,14 +206,10 @@ impl Held {
         inner.answers.clear();
         inner.settling.clear();
         // Of the sets that were offered before and wait, the newest is as good as all: those before it could not rule for long.
-        let number = |wish: &Wish| match &wish.what {
-            What::Rule(set) => Some(set.number()),
-            _ => None,
-        };
-        let newest = inner.wishes.iter().filter_map(number).max();
+        let newest = inner.wishes.iter().filter_map(Wish::set).max();
         inner
             .wishes
-            .retain(|wish| number(wish).is_none_or(|number| Some(number) == newest));
+            .retain(|wish| wish.set().is_none() || wish.set() == newest);
         let (source, next, command) = match &inner.standing {
             Standing::Kept(kept) => {
                 let State {
@@ -244,8 +240,7 @@ impl Held {
     /// Whether more may be heard.
     pub(super) fn has_room(&self) -> bool {
         let inner = self.inner();
-        let is_set = |wish: &Wish| matches!(wish.what, What::Rule(_));
-        inner.wishes.iter().filter(|wish| is_set(wish)).count() < MAX_SETS
+        inner.wishes.iter().filter_map(Wish::set).count() < MAX_SETS
             && inner.wishes.len() + inner.answers.len() + inner.settling.len() < MAX_WAITING
     }
 

@@ -1,6 +1,7 @@
 //! What the verifier wishes, until the card has kept what comes of it.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 
 use bartizan_stream::message::{PolicySet, Up};
 
@@ -14,6 +15,16 @@ pub(super) struct Wish {
     /// Of which stream: another one does not wait for an answer.
     pub(super) stream: Stream,
     pub(super) what: What,
+}
+
+impl Wish {
+    /// The number of the set that is to rule, if one is.
+    pub(super) fn set(&self) -> Option<NonZeroU64> {
+        match &self.what {
+            What::Rule(set) => Some(set.number()),
+            What::Keep(_) | What::Say(_) => None,
+        }
+    }
 }
 
 #[derive(Debug)]
