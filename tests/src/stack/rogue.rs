@@ -19,6 +19,8 @@ pub enum Rogue {
 impl Rogue {
     /// Of one CPU, in percent, which its keeper grants such a machine: less than it wants, also on a machine that has no more to give.
     pub const CPU_PERCENT: u32 = 50;
+    /// RAM in MiB: less than an enclave has, so that it is taken soon.
+    pub const RAM_MIB: u32 = 128;
 
     /// The image reads no other configuration than this.
     pub(super) fn configure(self, configs: &EnclaveConfigs) -> Result<()> {
@@ -32,6 +34,7 @@ impl Rogue {
             keeper["limits"] = json!({});
         }
         keeper["limits"]["cpu_percent"] = json!(Self::CPU_PERCENT);
+        keeper["memory_mib"] = json!(Self::RAM_MIB);
         Ok(fs::write(&configs.keeper, keeper.to_string())?)
     }
 }

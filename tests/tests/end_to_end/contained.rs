@@ -26,7 +26,7 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// The machine's RAM in bytes, and what its QEMU may use beyond (SPECIFICATION.md, "The enclave's machine").
-const RAM: u64 = 128 << 20;
+const RAM: u64 = (Rogue::RAM_MIB as u64) << 20;
 const MEMORY: u64 = RAM + (192 << 20);
 const THREADS: u64 = 64;
 /// A quota is used up in periods of this length, and each CPU takes some of it in advance.

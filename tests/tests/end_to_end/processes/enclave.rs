@@ -9,7 +9,7 @@ use bartizan_tests::process::Process;
 use crate::world::World;
 
 /// The enclave's RAM in bytes, as the keeper's configuration has it where it says nothing.
-const RAM: u64 = 128 << 20;
+const RAM: u64 = 384 << 20;
 /// Who maps guests' RAM (see the table): devices, each guest's QEMU and measurer.
 const MAPS_GUESTS: &[&str] = &[
     "bartizan-devices",
