@@ -296,6 +296,7 @@ impl Decider {
     /// It is not believed: no address has a name by it.
     pub fn learn(&mut self, resolved: &Resolved, now: Instant) -> Result<Noted, NotBelieved> {
         let guests = self.of_guests(resolved);
+        let of_all = self.guests.values().map(|guest| guest.names().len()).sum();
         let guest = self.guests.get_mut(&resolved.guest);
         let (names, compiled) = guest
             .and_then(WatchedGuest::learning)
@@ -303,7 +304,7 @@ impl Decider {
         Ok(Noted {
             number: resolved.number,
             guest: resolved.guest,
-            anew: names.learn(resolved, &guests, compiled, now)?,
+            anew: names.learn(resolved, &guests, of_all, compiled, now)?,
         })
     }
 

@@ -1,16 +1,21 @@
-//! What must hold of the source before any test runs.
+//! What must hold of the source.
 
 use anyhow::Result;
 
 use crate::progress::step;
 use crate::{components, layers, sh};
 
-/// Runs every check.
-pub(crate) fn run() -> Result<()> {
+/// Runs those that compile nothing.
+pub(crate) fn at_a_glance() -> Result<()> {
     step("format", || {
         sh::quiet(sh::cargo().args(["fmt", "--all", "--check"])).map(drop)
     })?;
-    step("layers", layers::run)?;
+    step("layers", layers::run)
+}
+
+/// Runs every check.
+pub(crate) fn run() -> Result<()> {
+    at_a_glance()?;
     step("clippy", || {
         let fuzz = "--features=bartizan-fuzz/targets";
         clippy(&["--workspace", "--all-targets", fuzz])?;

@@ -51,7 +51,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Set up, check, and run every test, the end-to-end tests on real QEMU included.
+    /// Set up, and run every test, the end-to-end tests on real QEMU included.
     #[command(after_help = "Example: cargo xtask test survival::")]
     Test {
         /// Run only the end-to-end tests whose name contains this; unit tests are `cargo test`'s.

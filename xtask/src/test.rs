@@ -1,4 +1,5 @@
-//! Every test: checks, unit and property tests, then the end-to-end tests on the real stack.
+//! Every test: unit and property tests, then the end-to-end tests on the real stack. What must hold of the source besides, and has all of it
+//! compiled anew to see, is [`check`]'s.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +14,7 @@ use crate::{check, components, demo, kernels, sh};
 pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     components::setup()?;
     if filter.is_none() {
-        check::run()?;
+        check::at_a_glance()?;
         step("build: unit and property tests", || {
             sh::quiet(tests().arg("--no-run")).map(drop)
         })?;

@@ -137,6 +137,10 @@ impl Directory for Neighbours {
     fn is_guests(&self, address: IpAddr) -> bool {
         self.stations.is_guests(address)
     }
+
+    fn still_lets_pass(&self, packet: &Packet) -> bool {
+        self.stations.still_let_pass(packet)
+    }
 }
 
 impl Device {

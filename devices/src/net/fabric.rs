@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bartizan_local::admission::Interface;
 
-use super::era::Era;
+use super::era::{Era, Senders};
 use super::flow::Numbers;
 use super::frame::Mac;
 use super::guard;
@@ -282,6 +282,10 @@ impl Directory for Segment {
     fn is_guests(&self, address: IpAddr) -> bool {
         self.read().is_guests(address)
     }
+
+    fn still_lets_pass(&self, packet: &Packet) -> bool {
+        self.stations().still_let_pass(packet)
+    }
 }
 
 impl Stations {
@@ -312,6 +316,12 @@ impl Stations {
     #[must_use]
     pub fn station(&self, mac: Mac) -> Option<&Arc<Station>> {
         self.by_mac.get(&mac)
+    }
+
+    /// Whether what a packet was let pass by on its sender's side still holds.
+    #[must_use]
+    pub fn still_let_pass(&self, packet: &Packet) -> bool {
+        Senders::of(self).still_let_pass(packet)
     }
 }
 

@@ -23,6 +23,9 @@ pub trait Directory {
 
     /// Whether an IP address is a guest's, whether it has a device just then or not.
     fn is_guests(&self, address: IpAddr) -> bool;
+
+    /// Whether what a packet was let pass by on its sender's side still holds.
+    fn still_lets_pass(&self, packet: &Packet) -> bool;
 }
 
 /// A guest's port.
@@ -208,15 +211,16 @@ impl Port {
                     self.names.sent(&packet, now);
                     Ok(Some(packet))
                 }
+                // Before it is taken for what its sender still says.
+                Direction::Ingress if !segment.still_lets_pass(&packet) => Err(Refusal::Overtaken),
                 Direction::Ingress => {
                     let is_available = self.flows.is_available();
-                    self.names.received(packet, is_available, segment, now)
+                    let received = self.names.received(packet, is_available, segment, now);
+                    received.map_err(Refusal::from)
                 }
             };
-            let passes = passes.inspect_err(|error| {
-                let (guest, refusal) = (self.interface.guest, Refusal::from(*error));
-                self.refusals.count(guest, way, &refusal, 1);
-            });
+            let guest = self.interface.guest;
+            let passes = passes.inspect_err(|refusal| self.refusals.count(guest, way, refusal, 1));
             Some((way, passes.ok()??))
         });
         looked_at.collect()

@@ -11,18 +11,23 @@
 //! Names are not known then: what was learnt of them ends while nobody is there to say so. So no rule by names allows, and each that denies
 //! does.
 //!
-//! Known attack: a policy of which this finds no end. The decisions are counted, and so is what they come to; what is beyond is denied.
+//! Known attack: a policy of which this finds no end. The decisions are counted, and so is what they come to, and their time is measured:
+//! once it is enough nothing further is looked for, and what was not found is denied.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
-use bartizan_local::flow::{Direction, Flow, MAX_FALLBACK, Peers as Addresses, Width};
+use bartizan_local::flow::{Direction, Flow, MAX_FALLBACK, Peers as Addresses, Width, has_ports};
 use bartizan_policy::{Compiled, Direction as Begun, Effect, Network, Policy, What};
 
 use super::names::NamesOf;
-use super::verdict::{Found, Peers, decide, has_ports};
+use super::verdict::{Found, Peers, decide};
 
 /// Most decisions for one guest.
 const DECISIONS: usize = 1024;
+/// Most time for one guest: decisions by rules that look at many fields take long, and nobody is answered meanwhile.
+const TIME: Duration = Duration::from_secs(1);
 /// TCP, UDP, ICMP, ICMPv6, SCTP, UDP-Lite, DCCP (IANA): what is used most first, in case not all can be looked at.
 const PROTOCOLS: [u8; 7] = [6, 17, 1, 58, 132, 136, 33];
 
@@ -37,26 +42,31 @@ pub(super) fn of<'p>(
         peers,
         found: Vec::new(),
         left: DECISIONS,
+        until: Instant::now() + TIME,
     };
-    for policy in policies {
-        for rule in &policy.rules {
-            let unavailable = rule.on_unavailable.unwrap_or(policy.on_unavailable);
-            if let What::Network(network) = &rule.what
-                && rule.effect == Effect::Allow
-                && unavailable == Effect::Allow
-            {
-                search.rule(network);
-            }
+    let rules = policies.flat_map(|policy| policy.rules.iter().map(move |rule| (policy, rule)));
+    for (policy, rule) in rules {
+        let unavailable = rule.on_unavailable.unwrap_or(policy.on_unavailable);
+        if let What::Network(network) = &rule.what
+            && rule.effect == Effect::Allow
+            && unavailable == Effect::Allow
+            && search.rule(network).is_err()
+        {
+            break;
         }
     }
     search.found
 }
+
+/// Nothing further is looked for.
+struct Enough;
 
 struct Search<'s> {
     compiled: &'s Compiled,
     peers: &'s Peers<'s>,
     found: Vec<Width>,
     left: usize,
+    until: Instant,
 }
 
 /// What flows are looked for.
@@ -84,13 +94,18 @@ enum Number {
 }
 
 impl Search<'_> {
-    fn rule(&mut self, network: &Network) {
+    fn rule(&mut self, network: &Network) -> Result<(), Enough> {
+        self.has_time()?;
         let spans = self.spans(network);
         let protocols = network.protocols.as_ref().map_or_else(
             || PROTOCOLS.to_vec(),
-            |protocols| protocols.iter().map(|one| one.number()).collect(),
+            |protocols| {
+                let each: BTreeSet<_> = protocols.iter().map(|one| one.number()).collect();
+                each.into_iter().collect()
+            },
         );
-        for protocol in &protocols {
+        for protocol in protocols {
+            let numbers = numbers(protocol, network);
             for (begun, direction) in [
                 (Begun::Ingress, Direction::Ingress),
                 (Begun::Egress, Direction::Egress),
@@ -98,11 +113,12 @@ impl Search<'_> {
                 if network.direction.is_some_and(|only| only != begun) {
                     continue;
                 }
-                for span in spans.iter().filter(|span| span.carries(*protocol)) {
-                    self.span(direction, *protocol, *span, network);
+                for span in spans.iter().filter(|span| span.carries(protocol)) {
+                    self.span(direction, protocol, *span, &numbers)?;
                 }
             }
         }
+        Ok(())
     }
 
     /// Where the other end of a rule's flows may be: guests where it is about guests.
@@ -125,30 +141,43 @@ impl Search<'_> {
     }
 
     /// Who is outside is looked for by himself where it matters who it is.
-    fn span(&mut self, direction: Direction, protocol: u8, span: Span, network: &Network) {
+    fn span(
+        &mut self,
+        direction: Direction,
+        protocol: u8,
+        span: Span,
+        numbers: &[(Number, Number)],
+    ) -> Result<(), Enough> {
         let mut wanted = Wanted {
             direction,
             protocol,
             outside: false,
         };
-        if self.look(wanted, span, network) == Some(true) {
+        if self.look(wanted, span, numbers)? {
             wanted.outside = true;
-            self.look(wanted, span, network);
+            self.look(wanted, span, numbers)?;
         }
+        Ok(())
     }
 
-    /// Returns whether it matters who is outside; none where it was enough.
-    fn look(&mut self, wanted: Wanted, span: Span, network: &Network) -> Option<bool> {
-        let numbers = numbers(wanted.protocol, network);
+    /// Returns whether it matters who is outside.
+    fn look(
+        &mut self,
+        wanted: Wanted,
+        span: Span,
+        numbers: &[(Number, Number)],
+    ) -> Result<bool, Enough> {
         let mut matters = false;
         let mut address = Some(span.first);
         while let Some(first) = address.filter(|first| *first <= span.last) {
             // How far everything that is found there holds.
             let mut last = span.last;
-            for (start, end) in &numbers {
+            for (start, end) in numbers {
                 let mut number = Some(*start);
                 while let Some(present) = number.filter(|present| present.is_within(end)) {
-                    let flow = present.of(wanted, span.address(first)?);
+                    // INVARIANT: a span's addresses are of its family.
+                    let peer = span.address(first).ok_or(Enough)?;
+                    let flow = present.of(wanted, peer);
                     let width = self.decide(&flow)?;
                     matters |= width.outside.is_some();
                     last = last.min(width.peers.map_or(last, last_of));
@@ -161,7 +190,7 @@ impl Search<'_> {
                 false => last.checked_add(1),
             };
         }
-        Some(matters)
+        Ok(matters)
     }
 
     /// Where to look after one address: nobody is known at its neighbours up to the next guest's, or to the end of its network.
@@ -177,9 +206,18 @@ impl Search<'_> {
         known.map(|(_, known)| known).chain(beyond).min()
     }
 
-    /// Decides on a flow; none where it was enough.
-    fn decide(&mut self, flow: &Flow) -> Option<Width> {
-        self.left = self.left.checked_sub(1)?;
+    fn has_time(&self) -> Result<(), Enough> {
+        if Instant::now() < self.until {
+            Ok(())
+        } else {
+            Err(Enough)
+        }
+    }
+
+    /// Decides on a flow.
+    fn decide(&mut self, flow: &Flow) -> Result<Width, Enough> {
+        self.has_time()?;
+        self.left = self.left.checked_sub(1).ok_or(Enough)?;
         let names = NamesOf::unknown();
         let Found {
             decision, width, ..
@@ -187,7 +225,7 @@ impl Search<'_> {
         if decision.unavailable == Effect::Allow && !self.found.contains(&width) {
             self.keep(width);
         }
-        Some(width)
+        Ok(width)
     }
 
     /// Where there are too many, the widest are kept: others are of one address each, where it matters which guest has it.

@@ -26,6 +26,11 @@ use bartizan_policy::{Compiled, MAX_NAMES, NameClass};
 
 /// Most pairs of a name and an address of one guest.
 const MOST: usize = 512;
+/// From so many on, of all guests together, a guest's next one takes the place of another of its own, but for the first few.
+///
+/// Known attack: many guests, each of which hears as many as it may, have the enclave run out of memory.
+const MANY: usize = 1 << 16;
+const FEW: usize = 16;
 /// Least and most that a name is known for. Known attack: an answer that holds for no time has its guest ask without end, and one that holds
 /// for ever keeps an address that is long another's.
 const LEAST_TTL: Duration = Duration::from_secs(60);
@@ -81,12 +86,13 @@ pub enum NotBelieved {
 }
 
 impl Names {
-    /// Takes what an answer says, of whose addresses these are guests'. Returns whether what was decided of its addresses may be otherwise
-    /// now.
+    /// Takes what an answer says, of whose addresses these are guests', while all guests together have so many pairs. Returns whether what was
+    /// decided of its addresses may be otherwise now.
     pub(super) fn learn(
         &mut self,
         resolved: &Resolved,
         guests: &[IpAddr],
+        of_all: usize,
         compiled: &Compiled,
         now: Instant,
     ) -> Result<bool, NotBelieved> {
@@ -108,6 +114,7 @@ impl Names {
             return Ok(false);
         };
         let class = compiled.name_class(&name);
+        let most = if of_all < MANY { MOST } else { FEW };
         let mut anew = false;
         for address in &resolved.addresses {
             let known = Known {
@@ -116,14 +123,21 @@ impl Names {
                 class,
                 of_guest: guests.contains(address),
             };
-            let was_known = self.add(*address, &name, known, now);
+            let was_known = self.add(*address, &name, known, most, now);
             anew |= class.is_some() && !was_known;
         }
         Ok(anew)
     }
 
     /// Returns whether it was known, and is no more than extended.
-    fn add(&mut self, address: IpAddr, name: &Arc<str>, known: Known, now: Instant) -> bool {
+    fn add(
+        &mut self,
+        address: IpAddr,
+        name: &Arc<str>,
+        known: Known,
+        most: usize,
+        now: Instant,
+    ) -> bool {
         if let Some(former) = self
             .by_address
             .get_mut(&address)
@@ -135,8 +149,8 @@ impl Names {
             former.resolver = known.resolver;
             return was_known;
         }
-        if self.count >= MOST {
-            self.make_room(now);
+        if self.count >= most {
+            self.make_room(most, now);
         }
         let of = self.by_address.entry(address).or_default();
         of.insert(Arc::clone(name), known);
@@ -188,9 +202,9 @@ impl Names {
     }
 
     /// Forgets what is long past, or else one.
-    fn make_room(&mut self, now: Instant) {
+    fn make_room(&mut self, most: usize, now: Instant) {
         self.retain(|known| now < known.until + PAST);
-        if self.count >= MOST {
+        if self.count >= most {
             self.forget_one(now);
         }
     }
@@ -237,7 +251,6 @@ impl Names {
         }
     }
 
-    #[cfg(test)]
     pub(super) const fn len(&self) -> usize {
         self.count
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bartizan_local::flow::{
     Direction as FlowDirection, Epoch, Flow, Guest as GuestBoot, Peers as Addresses, Question,
-    Verdict, Width,
+    Verdict, Width, has_ports,
 };
 use bartizan_policy::{
     self as policy, Compiled, Decided, Decision, Depended, Direction, Effect, Field, FlowWidth,
@@ -34,11 +34,6 @@ pub(super) struct Found<'c> {
     pub(super) width: Width,
     /// Whether it depended on the names of the other end.
     by_names: bool,
-}
-
-/// Whether a protocol has ports: TCP, UDP, DCCP, SCTP and UDP-Lite have (IANA).
-pub(super) const fn has_ports(protocol: u8) -> bool {
-    matches!(protocol, 6 | 17 | 33 | 132 | 136)
 }
 
 /// Decides by what is compiled for the guest.

@@ -5,7 +5,7 @@
 
 mod command;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -205,11 +205,13 @@ impl Held {
         inner.owed = None;
         inner.answers.clear();
         inner.settling.clear();
-        // Of the sets that were offered before and wait, the newest is as good as all: those before it could not rule for long.
-        let newest = inner.wishes.iter().filter_map(Wish::set).max();
+        // Of the sets that were offered before and wait, the two newest are as good as all, each once: should the one be refused, the other
+        // rules, and those before it could not for long.
+        let offered: BTreeSet<_> = inner.wishes.iter().filter_map(Wish::set).collect();
+        let mut kept: BTreeSet<_> = offered.into_iter().rev().take(2).collect();
         inner
             .wishes
-            .retain(|wish| wish.set().is_none() || wish.set() == newest);
+            .retain(|wish| wish.set().is_none_or(|set| kept.remove(&set)));
         let (source, next, command) = match &inner.standing {
             Standing::Kept(kept) => {
                 let State {

@@ -144,6 +144,12 @@ pub struct Flow {
     pub outside: bool,
 }
 
+/// Whether a protocol has ports: TCP, UDP, DCCP, SCTP and UDP-Lite have (IANA), each the sender's and the receiver's before all else.
+#[must_use]
+pub const fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, 6 | 17 | 33 | 132 | 136)
+}
+
 /// Who begins a flow.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode)]
 #[cbor(index_only)]

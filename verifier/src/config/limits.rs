@@ -126,8 +126,8 @@ impl Limits {
     pub const BOOT_EXPANSION: usize = 5;
 
     /// How many times its body's size a policy takes in memory while it is applied: the body, the signed policy (3/4), its text, and
-    /// what is read of that, at most four times as much.
-    pub const POLICY_EXPANSION: usize = 8;
+    /// what is read of that, which the number of its values bounds (SPECIFICATION.md, "Limits").
+    pub const POLICY_EXPANSION: usize = 20;
 
     /// What a stream takes in memory as long as it is open: a message that is read, what is under way to it, and what is sent.
     pub(crate) const STREAM: usize = 512 << 10;

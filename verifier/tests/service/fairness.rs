@@ -236,7 +236,7 @@ async fn memory_stays_charged_until_the_work_is_done_though_the_client_went_away
 async fn large_reports_of_one_host_leave_memory_for_another() {
     let limits =
         "limits: {report_body_bytes: 65536, profile_body_bytes: 65536, boot_body_bytes: 32768, \
-                  policy_body_bytes: 65536,
+                  policy_body_bytes: 26000,
                   request_memory_bytes: 1048576, memory_wait_s: 1}";
     let bench = Bench::start_with(Authority::fleet(), limits).await;
     let (greedy, modest) = (

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use bartizan_policy::{
-    Action, Compiled, Effect, Guest, Kind, MAX_VALUES, Mode, Policy, Rule, Subject, Trust,
+    Action, Compiled, Effect, Guest, Kind, MAX_POLICIES, MAX_VALUES, Mode, Policy, Rule, Subject,
+    TooLarge, Trust,
 };
 use serde_json::{Value, json};
 
@@ -33,10 +34,11 @@ pub(super) fn run(files: &[PathBuf], output: Output) -> Result<ExitCode> {
         };
         rows.push(row);
     }
-    if let Some(problem) = together(&read) {
-        wrong = true;
-        rows.push(json!({ "file": "all", "ok": false, "says": problem }));
-    }
+    let of_set = no_set(&read);
+    let is_set = of_set.is_none();
+    wrong |= !is_set;
+    let says = of_set.or_else(|| too_much_for_one(&read));
+    rows.extend(says.map(|says| json!({ "file": "all", "ok": is_set, "says": says })));
     output.table(
         &Value::Array(rows),
         &["ok", "file", "policy", "serial", "rules", "says"],
@@ -61,7 +63,11 @@ fn warnings(policy: &Policy) -> Vec<String> {
             unenforced.join(", ")
         ));
     }
-    for rule in policy.rules.iter().filter(|rule| asks_for_processes(rule)) {
+    let decide = policy
+        .rules
+        .iter()
+        .filter(|rule| rule.mode == Mode::Enforce);
+    for rule in decide.filter(|rule| asks_for_processes(rule)) {
         let what = match rule.effect {
             Effect::Allow => "allows nothing",
             Effect::Deny => "denies it of every process",
@@ -123,8 +129,14 @@ fn asks_for_processes(rule: &Rule) -> bool {
     rule.what.kind() == Kind::Network && rule.subject != Subject::default()
 }
 
-/// Whether guests that all of them select could be served.
-fn together(policies: &[Policy]) -> Option<String> {
+/// Why they are no set that an enclave takes.
+fn no_set(policies: &[Policy]) -> Option<String> {
+    let count = policies.len();
+    if count as u64 > MAX_POLICIES {
+        return Some(format!(
+            "these are {count} policies, and a set has {MAX_POLICIES} at most"
+        ));
+    }
     let mut names = BTreeMap::new();
     for policy in policies {
         if names.insert(&policy.name, ()).is_some() {
@@ -137,17 +149,38 @@ fn together(policies: &[Policy]) -> Option<String> {
             "they have {values} rules and values in lists together, and no enclave takes a set of more than {MAX_VALUES}"
         ));
     }
-    let mut all = policies.to_vec();
-    for policy in &mut all {
-        policy.select = Default::default();
-    }
+    let mut alone = policies.iter().filter_map(|policy| {
+        let error = for_one_guest(&[policy])?;
+        Some(format!(
+            "`{}` alone is too much for a guest: {error}",
+            policy.name
+        ))
+    });
+    alone.next()
+}
+
+/// What a guest has that all of them select.
+fn too_much_for_one(policies: &[Policy]) -> Option<String> {
+    let error = for_one_guest(&policies.iter().collect::<Vec<_>>())?;
+    Some(format!(
+        "a guest that all of these select is denied everything: {error}"
+    ))
+}
+
+/// Why a guest that these select cannot be served.
+fn for_one_guest(policies: &[&Policy]) -> Option<TooLarge> {
+    let all: Vec<_> = policies
+        .iter()
+        .map(|policy| Policy {
+            select: Default::default(),
+            ..(*policy).clone()
+        })
+        .collect();
     let guest = Guest {
         vm: "00000000-0000-0000-0000-000000000000".parse().ok()?,
         role: String::new(),
         labels: BTreeMap::new(),
         trust: Trust::None,
     };
-    Compiled::of(&all, &guest)
-        .err()
-        .map(|error| error.to_string())
+    Compiled::of(&all, &guest).err()
 }

@@ -49,10 +49,6 @@ impl Core {
                 has_more = false;
                 break;
             };
-            if !senders.still_let_pass(&packet) {
-                self.port.refuse(Direction::Ingress, &Refusal::Overtaken, 1);
-                continue;
-            }
             let delivered = if *is_full {
                 Err(DeliverError::NoRoom)
             } else {
@@ -81,7 +77,8 @@ impl Core {
         has_more
     }
 
-    /// The next packet that the guest may have. One is judged when it is about to be delivered, and not before.
+    /// The next packet that the guest may have. One is judged when it is about to be delivered, and not before; what its sender's side let
+    /// it pass by holds until the next one is asked for.
     fn next_for_guest(
         &mut self,
         features: u64,
@@ -89,17 +86,19 @@ impl Core {
         senders: &mut Senders<'_>,
     ) -> Option<Packet> {
         loop {
-            let allowed = match self.ready.pop_front() {
-                Some(packet) => Ok(Some(packet)),
-                None => {
-                    let arrived = self.arrived.pop_front()?;
-                    // Before it is taken for what its sender still says.
-                    if !senders.still_let_pass(&arrived) {
-                        self.port.refuse(Direction::Ingress, &Refusal::Overtaken, 1);
-                        continue;
-                    }
-                    self.port.receive(arrived, self.plug.segment(), now)
-                }
+            let (packet, is_judged) = match self.ready.pop_front() {
+                Some(packet) => (packet, true),
+                None => (self.arrived.pop_front()?, false),
+            };
+            // Before it is taken for what its sender still says.
+            if !senders.still_let_pass(&packet) {
+                self.port.refuse(Direction::Ingress, &Refusal::Overtaken, 1);
+                continue;
+            }
+            let allowed = if is_judged {
+                Ok(Some(packet))
+            } else {
+                self.port.receive(packet, self.plug.segment(), now)
             };
             let fitted = allowed
                 .and_then(|packet| Ok(packet.map(|packet| packet.fit(features)).transpose()?));

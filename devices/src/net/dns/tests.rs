@@ -59,6 +59,10 @@ impl Directory for NoGuests {
     fn is_guests(&self, _: IpAddr) -> bool {
         false
     }
+
+    fn still_lets_pass(&self, _: &Packet) -> bool {
+        true
+    }
 }
 
 #[test]

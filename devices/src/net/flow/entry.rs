@@ -96,6 +96,13 @@ pub(super) enum Progress {
     Other(bool),
 }
 
+/// How far a flow is, with what that was found by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Course {
+    progress: Progress,
+    outside: Outside,
+}
+
 /// What a packet is to a flow that is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Seen {
@@ -195,6 +202,20 @@ impl Entry {
         }
         self.last = now;
         Ok(Seen::OfIt)
+    }
+
+    pub(super) const fn course(&self) -> Course {
+        Course {
+            progress: self.progress,
+            outside: self.outside,
+        }
+    }
+
+    /// It is no further than before a packet. But what is half-open no more was counted as that.
+    pub(super) const fn go_back(&mut self, before: Course) {
+        if before.progress.is_half_open() == self.progress.is_half_open() {
+            (self.progress, self.outside) = (before.progress, before.outside);
+        }
     }
 
     pub(super) fn count(&mut self, way: Direction, size: usize) {

@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr};
 
-use bartizan_local::flow::{Direction, Flow};
+use bartizan_local::flow::{Direction, Flow, has_ports};
 
 use crate::net::frame::{Frame, Icmp, Quoted, Transport, protocol};
 use crate::net::uplink;
@@ -196,7 +196,7 @@ impl Key {
         let went = opposite(way);
         let (local, peer) = ends(went, quoted.source, quoted.destination);
         let ends = match quoted.protocol {
-            number if protocol::has_ports(number) => {
+            number if has_ports(number) => {
                 let (local, peer) = self::ends(went, quoted.ports.0, quoted.ports.1);
                 Ends::Ports { local, peer }
             }

@@ -10,7 +10,7 @@ use super::FlowError;
 use super::asked::{Asked, Numbers};
 use super::budget::{Budget, Holder, Limits};
 use super::denials::Denials;
-use super::entry::{Entry, Seen, Standing, Waiting};
+use super::entry::{Course, Entry, Seen, Standing, Waiting};
 use super::fallback::Fallen;
 use super::key::{Key, Part};
 use super::pick_up;
@@ -94,14 +94,20 @@ impl Flows {
         }
         match &Part::of(&packet.frame, way) {
             Part::Of(key, begins) => {
-                let is_known = self.see(key, &packet, way, now)?;
-                if !is_known && !begins {
-                    return Err(FlowError::NoFlow);
+                let known = self.see(key, &packet, way, now)?;
+                match known {
+                    Known::Not if !begins => return Err(FlowError::NoFlow),
+                    Known::Not => self.begin_or_pick_up(*key, &packet, way, now)?,
+                    Known::Begins | Known::Was(_) => {}
                 }
-                if !is_known {
-                    self.begin_or_pick_up(*key, &packet, way, now)?;
+                let passed = self.pass(key, packet, way, now);
+                // What does not pass says nothing to the other end: it is no further for it.
+                if let (Err(_), Known::Was(course)) = (&passed, known)
+                    && let Some(entry) = self.entries.get_mut(key)
+                {
+                    entry.go_back(course);
                 }
-                self.pass(key, packet, way, now)
+                passed
             }
             Part::Error(key) => self.pass_error(key, packet),
             Part::None => Err(FlowError::NoFlow),
@@ -234,33 +240,32 @@ impl Flows {
         self.verdicts.len()
     }
 
-    /// A packet of a flow that is known, or the first of another in its place. Returns whether it is known.
+    /// A packet of a flow that is known, or the first of another in its place.
     fn see(
         &mut self,
         key: &Key,
         packet: &Packet,
         way: Direction,
         now: Instant,
-    ) -> Result<bool, FlowError> {
+    ) -> Result<Known, FlowError> {
         if packet.begun_by.is_some() && self.entries.contains_key(key) {
             self.agree(*key, packet, way, now)?;
         }
         let ip = packet.frame.ip().ok_or(FlowError::NoFlow)?;
         let Some(entry) = self.entries.get_mut(key) else {
-            return Ok(false);
+            return Ok(Known::Not);
         };
-        let was_half_open = entry.is_half_open();
+        let (was_half_open, course) = (entry.is_half_open(), entry.course());
         let seen = entry.see(ip, key.is_outside(), way, now)?;
         if was_half_open && !entry.is_half_open() {
             self.budget.half_open.give_back(entry.holder, 1);
         }
         match seen {
-            Seen::OfIt => {}
+            Seen::OfIt => Ok(Known::Was(course)),
             // Known attack: each such packet costs a question, and those before it are not counted any more.
-            Seen::Anew if entry.is_asked() => return Err(FlowError::TooManyQuestions),
-            Seen::Anew => self.begin(*key, packet, way, now)?,
+            Seen::Anew if entry.is_asked() => Err(FlowError::TooManyQuestions),
+            Seen::Anew => self.begin(*key, packet, way, now).map(|()| Known::Begins),
         }
-        Ok(true)
     }
 
     fn pass(
@@ -391,6 +396,17 @@ impl Flows {
         }
         held
     }
+}
+
+/// Whether a packet's flow is known.
+#[derive(Clone, Copy)]
+enum Known {
+    /// It is not.
+    Not,
+    /// It is by this packet.
+    Begins,
+    /// It was so far before it.
+    Was(Course),
 }
 
 /// What the receiver's side is to hold a connection for, whose handshake it did not see either.

@@ -20,12 +20,6 @@ pub mod protocol {
     pub const SCTP: u8 = 132;
     /// RFC 3828.
     pub const UDP_LITE: u8 = 136;
-
-    /// Whether its header begins with the sender's port and the receiver's.
-    #[must_use]
-    pub const fn has_ports(number: u8) -> bool {
-        matches!(number, TCP | UDP | DCCP | SCTP | UDP_LITE)
-    }
 }
 
 /// A packet that is no fragment.

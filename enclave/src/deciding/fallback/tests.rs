@@ -182,6 +182,28 @@ fn there_is_an_end_of_it_and_the_widest_are_kept() {
     assert!(contains(&fallback, &asked), "{fallback:?}");
 }
 
+/// Known attack: lists whose members, one by one with one another, are never done with.
+#[test]
+fn there_is_an_end_of_it_where_each_list_is_long() {
+    const EACH: usize = 40_000;
+    let list = |of: &dyn Fn(usize) -> String| (0..EACH).map(of).collect::<Vec<_>>().join(", ");
+    let ports = list(&|at| (at + 1).to_string());
+    let addresses = list(&|at| format!("10.{}.{}.0/24", at >> 8, at & 255));
+    for protocols in [
+        // The ones of one family, of the other of which the addresses are.
+        list(&|_| "58".to_owned()),
+        list(&|_| "tcp".to_owned()),
+        list(&|at| (at & 255).to_string()),
+    ] {
+        let rule = format!(
+            "- {{name: r, effect: allow, on_unavailable: allow, network: {{protocols: [{protocols}], \
+             ports: [{ports}], peer: {{addresses: [{addresses}]}}}}}}\n"
+        );
+        let (_, fallback) = fallback(&rule, WEB);
+        assert!(fallback.len() <= MAX_FALLBACK);
+    }
+}
+
 /// Rules that overlap in what they are about.
 fn rules() -> impl Strategy<Value = String> {
     let of = |options: &[&'static str]| prop::sample::select(options.to_vec());

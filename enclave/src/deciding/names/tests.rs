@@ -355,6 +355,32 @@ fn a_flood_of_names_forgets_none_of_other_classes() {
     assert!(names.len() <= MOST);
 }
 
+/// Known attack: so many guests hear of so many names that there is no memory for them.
+#[test]
+fn where_all_have_many_a_guest_hears_of_few_more() {
+    let now = Instant::now();
+    let decider = decider(RULES);
+    let compiled = decider.guests.get(&CLIENT).unwrap().compiled().unwrap();
+    let mut names = Names::default();
+    let learn = |names: &mut Names, number: u8, of_all| {
+        let one = resolved("n.cdn.test", &[&format!("192.0.2.{number}")], 300);
+        names.learn(&one, &[], of_all, compiled, now).unwrap();
+        names.len()
+    };
+    for number in 0..100 {
+        let len = learn(&mut names, number, MANY);
+        assert_eq!(len, FEW.min(usize::from(number) + 1));
+    }
+    for number in 100..200 {
+        learn(&mut names, number, MANY - 1);
+    }
+    assert_eq!(names.len(), FEW + 100);
+    // Nor does it lose what it has, but for as many as it hears of.
+    for number in 200..250 {
+        assert_eq!(learn(&mut names, number, MANY), FEW + 100);
+    }
+}
+
 /// Known attack: whoever decides is made to be away, so that an address is reached which a name denies, or by a name that has ended.
 #[test]
 fn nothing_begins_by_a_name_while_nobody_can_decide() {

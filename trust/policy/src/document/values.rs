@@ -12,12 +12,26 @@ impl Policy {
     /// How many rules, thresholds and sets of files it has, and values in all their lists and its own.
     #[must_use]
     pub fn values(&self) -> usize {
-        let files = self.integrity.iter().flat_map(|set| &set.files);
-        self.select.values()
-            + of(&self.resolvers)
-            + self.rules.iter().map(Rule::values).sum::<usize>()
-            + self.thresholds.len()
-            + self.integrity.len()
+        let Self {
+            version: _,
+            name: _,
+            serial: _,
+            select,
+            defaults: _,
+            on_unavailable: _,
+            on_violation: _,
+            resolvers,
+            rules,
+            thresholds,
+            integrity,
+        } = self;
+        let files = integrity.iter().flat_map(|set| &set.files);
+        select.values()
+            + of(resolvers)
+            + rules.len()
+            + rules.iter().map(Rule::values).sum::<usize>()
+            + thresholds.len()
+            + integrity.len()
             + files.map(|file| 1 + file.sha256.len()).sum::<usize>()
     }
 }
@@ -29,12 +43,19 @@ fn of<T>(list: &Option<Vec<T>>) -> usize {
 
 impl Selection {
     fn values(&self) -> usize {
-        of(&self.vms) + of(&self.roles) + self.labels.len() + of(&self.trust)
+        let Self {
+            vms,
+            roles,
+            labels,
+            trust,
+        } = self;
+        of(vms) + of(roles) + labels.len() + of(trust)
     }
 }
 
 impl Rule {
-    fn values(&self) -> usize {
+    /// How many values are in its lists.
+    pub(crate) fn values(&self) -> usize {
         let Subject {
             executables,
             sha256,
@@ -49,7 +70,7 @@ impl Rule {
                 of(calls) + values.sum::<usize>()
             }
         };
-        1 + of(executables) + of(sha256) + of(uids) + what
+        of(executables) + of(sha256) + of(uids) + what
     }
 }
 

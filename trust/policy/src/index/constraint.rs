@@ -16,39 +16,6 @@ pub(crate) enum Constraint<'p> {
     Names(&'p [Hosts]),
 }
 
-/// How many values a rule lists.
-pub(crate) fn values(rule: &Rule) -> usize {
-    fn count<T>(list: Option<&Vec<T>>) -> usize {
-        list.map_or(0, Vec::len)
-    }
-    let Subject {
-        executables,
-        sha256,
-        uids,
-    } = &rule.subject;
-    let subject = count(executables.as_ref()) + count(sha256.as_ref()) + count(uids.as_ref());
-    subject
-        + match &rule.what {
-            What::Exec(exec) => count(exec.paths.as_ref()) + count(exec.sha256.as_ref()),
-            What::File(file) => count(file.paths.as_ref()) + count(file.access.as_ref()),
-            What::Network(network) => {
-                let peer = &network.peer;
-                count(network.protocols.as_ref())
-                    + count(network.ports.as_ref())
-                    + count(network.icmp_types.as_ref())
-                    + count(peer.addresses.as_ref())
-                    + count(peer.roles.as_ref())
-                    + count(peer.names.as_ref())
-                    + peer.labels.len()
-            }
-            What::Syscall(syscall) => {
-                let arguments = syscall.arguments.iter();
-                let arguments = arguments.map(|argument| 1 + argument.values.len());
-                count(syscall.calls.as_ref()) + arguments.sum::<usize>()
-            }
-        }
-}
-
 /// All that a rule asks, of each field once; none where these are more than `most` fields.
 pub(crate) fn of(rule: &Rule, most: usize) -> Option<Vec<(Field, Constraint<'_>)>> {
     let mut asked = Vec::new();

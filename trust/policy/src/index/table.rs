@@ -62,7 +62,7 @@ impl Table {
             .collect();
         let mut asked = BTreeMap::<Field, Vec<(Constraint<'_>, Place)>>::new();
         for (place, rule) in places(rules.len()).zip(rules) {
-            let values = budget.values.checked_sub(constraint::values(rule));
+            let values = budget.values.checked_sub(rule.values());
             budget.values = values.ok_or(NoTable::Values)?;
             let constraints = constraint::of(rule, MAX_DIMENSIONS).ok_or(NoTable::Fields)?;
             for (field, constraint) in constraints {

@@ -129,6 +129,31 @@ fn an_answer_that_is_not_noted_does_not_arrive() {
     assert_eq!(lab.received(1), [says(2, 8)]);
 }
 
+/// Known attack: a server answers and is isolated, and what it said still counts since it waited for its receiver's verdict.
+#[test]
+fn an_answer_of_who_was_isolated_meanwhile_tells_nothing() {
+    let mut lab = lab();
+    lab.passes(1, 2, &asks(7));
+    lab.policy = Box::new(|_| None);
+    lab.epoch.policy += 1;
+    lab.enter(1);
+    lab.run();
+    lab.asked.clear();
+    lab.send(2, &says(2, 7));
+    lab.hear(ToDevices::Isolate {
+        guest: guest(2),
+        isolated: true,
+    });
+    lab.run();
+    lab.policy = Box::new(|_| Some(true));
+    for question in std::mem::take(&mut lab.asked) {
+        lab.answer(question);
+    }
+    lab.run();
+    assert!(lab.resolved.is_empty() && lab.received(1).is_empty());
+    assert_eq!(lab.refused(1, Direction::Ingress, Reason::Overtaken), 1);
+}
+
 /// Known attack: what passed by a policy that holds no more comes after it.
 #[test]
 fn what_begins_while_an_answer_waits_takes_it_away() {

@@ -461,6 +461,51 @@ fn history() -> impl Strategy<Value = (u32, bool, Vec<Sent>)> {
     })
 }
 
+/// A server sends more than may wait for a verdict, and resets: what the guest was not given ends nothing, so that its next segment reaches
+/// the server, which says once more that there is no connection.
+#[test]
+fn what_did_not_pass_was_not_given() {
+    for base in BASES {
+        let mut one = Connection::outside(Direction::Egress, base);
+        one.flows.enter(Epoch {
+            policy: 2,
+            ..Epoch::default()
+        });
+        let mut next = base;
+        let (mut held, mut refused) = (0, 0);
+        while refused < 3 {
+            match one.judge(Direction::Ingress, ACK, (next, 8), b"data") {
+                Ok(Judged::Held) => held += 1,
+                Err(FlowError::TooManyHeld) => refused += 1,
+                other => panic!("{other:?}"),
+            }
+            next = next.wrapping_add(4);
+        }
+        let reset = one.judge(Direction::Ingress, RST, (next, 8), b"");
+        assert_eq!(reset, Err(FlowError::TooManyHeld));
+        let question = one.flows.take_questions().remove(0);
+        let verdict = Verdict {
+            number: question.number,
+            guest: question.guest,
+            epoch: Epoch {
+                policy: 2,
+                ..Epoch::default()
+            },
+            allowed: true,
+            allowed_unavailable: false,
+            reason: "test/rule".into(),
+            width: Width::default(),
+            begin_within_s: None,
+        };
+        let given = one.flows.settle(&verdict, one.now);
+        assert_eq!(given.len(), held);
+        let end = base.wrapping_add(4 * u32::try_from(held).unwrap());
+        one.guest(ACK, end);
+        one.there(RST, end, b"");
+        one.is_over();
+    }
+}
+
 /// What the guest has acknowledged, as the standard says it: of all numbers the last.
 fn newer(number: u32, than: u32) -> bool {
     number != than && number.wrapping_sub(than).leading_zeros() > 0
