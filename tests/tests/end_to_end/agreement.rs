@@ -75,7 +75,7 @@ pub(crate) fn agree(guest: &mut Guest, pages: Pages, algorithms: &[HashAlgorithm
             ensure!(found == levels, "{found:?} levels were walked");
         }
     }
-    // Trees and SHA-3, which no program there computes: over the bytes as the guest reads them.
+    // Trees, SHA-3 and BLAKE3, which no program there computes: over the bytes as the guest reads them.
     let bytes = pages.bytes(guest)?;
     for &algorithm in algorithms {
         let digests: Vec<u8> = (bytes.chunks(4096))

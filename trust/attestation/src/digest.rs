@@ -11,35 +11,51 @@ pub use tree::{TreeHasher, tree_root};
 
 /// A hash in progress.
 #[derive(Clone)]
-pub struct Hasher(hashing::Context);
+pub struct Hasher(Context);
+
+#[derive(Clone)]
+enum Context {
+    Sha(hashing::Context),
+    Blake3(Box<blake3::Hasher>),
+}
 
 impl Hasher {
     /// Starts a hash.
     #[must_use]
     pub fn new(algorithm: HashAlgorithm) -> Self {
-        Self(hashing::Context::new(implementation(algorithm)))
+        Self(match implementation(algorithm) {
+            Implementation::Sha(which) => Context::Sha(hashing::Context::new(which)),
+            Implementation::Blake3 => Context::Blake3(Box::default()),
+        })
     }
 
     /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        match &mut self.0 {
+            Context::Sha(context) => context.update(bytes),
+            Context::Blake3(context) => {
+                context.update(bytes);
+            }
+        }
     }
 
     /// The digest over all bytes added.
     #[must_use]
     pub fn finish(self) -> Digest {
-        Digest(self.0.finish().as_ref().to_vec())
+        Digest(match self.0 {
+            Context::Sha(context) => context.finish().as_ref().to_vec(),
+            Context::Blake3(context) => context.finalize().as_bytes().to_vec(),
+        })
     }
 }
 
 /// The digest over `bytes`.
 #[must_use]
 pub fn hash(algorithm: HashAlgorithm, bytes: &[u8]) -> Digest {
-    Digest(
-        hashing::digest(implementation(algorithm), bytes)
-            .as_ref()
-            .to_vec(),
-    )
+    Digest(match implementation(algorithm) {
+        Implementation::Sha(which) => hashing::digest(which, bytes).as_ref().to_vec(),
+        Implementation::Blake3 => blake3::hash(bytes).as_bytes().to_vec(),
+    })
 }
 
 /// SHA-256 over `bytes`, for fingerprints and key ids.
@@ -65,15 +81,22 @@ pub fn equal(a: &Digest, b: &Digest) -> bool {
     a.0.ct_eq(&b.0).into()
 }
 
-fn implementation(algorithm: HashAlgorithm) -> &'static hashing::Algorithm {
-    match algorithm {
+/// Whose an algorithm is.
+enum Implementation {
+    Sha(&'static hashing::Algorithm),
+    Blake3,
+}
+
+fn implementation(algorithm: HashAlgorithm) -> Implementation {
+    Implementation::Sha(match algorithm {
         HashAlgorithm::Sha256 => &hashing::SHA256,
         HashAlgorithm::Sha384 => &hashing::SHA384,
         HashAlgorithm::Sha512 => &hashing::SHA512,
         HashAlgorithm::Sha3_256 => &hashing::SHA3_256,
         HashAlgorithm::Sha3_384 => &hashing::SHA3_384,
         HashAlgorithm::Sha3_512 => &hashing::SHA3_512,
-    }
+        HashAlgorithm::Blake3 => return Implementation::Blake3,
+    })
 }
 
 #[cfg(test)]

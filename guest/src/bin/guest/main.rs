@@ -100,7 +100,7 @@ struct Attest {
     /// Measure these guest-physical regions: `0xADDRESS+0xSIZE`.
     #[arg(long, conflicts_with_all = ["pid", "region"], value_parser = region)]
     physical: Vec<Region>,
-    /// Hash algorithm: sha-256, sha-384, sha-512, sha3-256, sha3-384, sha3-512.
+    /// Hash algorithm: sha-256, sha-384, sha-512, sha3-256, sha3-384, sha3-512, blake3.
     #[arg(long, default_value = "sha-256")]
     algorithm: HashAlgorithm,
     /// Digest kind.

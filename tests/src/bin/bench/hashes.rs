@@ -33,6 +33,10 @@ pub(crate) const CASES: &[Case] = &[
         name: "hash_sha3_256",
         algorithm: HashAlgorithm::Sha3_256,
     },
+    Case {
+        name: "hash_blake3",
+        algorithm: HashAlgorithm::Blake3,
+    },
 ];
 
 impl Case {

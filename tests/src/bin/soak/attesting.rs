@@ -86,7 +86,7 @@ impl Attester {
         let (nginx, text) = (self.nginx.pid, self.nginx.text.start);
         let profiled = *self.random.one_of(&["sha-256", "sha-384"]);
         let any = *self.random.one_of(&[
-            "sha-256", "sha-384", "sha-512", "sha3-256", "sha3-384", "sha3-512",
+            "sha-256", "sha-384", "sha-512", "sha3-256", "sha3-384", "sha3-512", "blake3",
         ]);
         let kind = *self.random.one_of(&["flat", "tree"]);
         let (arguments, patched, due) = match self.random.next() % 8 {

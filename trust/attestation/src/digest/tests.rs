@@ -6,7 +6,7 @@ fn hex_hash(algorithm: HashAlgorithm, bytes: &[u8]) -> String {
     hash(algorithm, bytes).to_string()
 }
 
-/// FIPS 180-4 and FIPS 202 examples for the message "abc".
+/// FIPS 180-4 and FIPS 202 examples for the message "abc", and what b3sum says of it.
 #[test]
 fn published_vectors() {
     for (algorithm, expected) in [
@@ -33,6 +33,10 @@ fn published_vectors() {
         (
             HashAlgorithm::Sha3_512,
             "b751850b1a57168a5693cd924b6b096e08f621827444f70d884f5d0240d2712e10e116e9192af3c91a7ec57647e3934057340b4cf408d5a56592f8274eec53f0",
+        ),
+        (
+            HashAlgorithm::Blake3,
+            "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85",
         ),
     ] {
         assert_eq!(hex_hash(algorithm, b"abc"), expected, "{algorithm}");

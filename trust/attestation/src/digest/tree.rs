@@ -4,7 +4,7 @@
 //! tree `H("")`. The prefixes keep a node from passing for a leaf (second preimages); the index
 //! keeps equal pages from standing for one another.
 
-use super::{hash, implementation};
+use super::{Hasher, hash};
 use crate::measurement::{Digest, HashAlgorithm};
 
 const LEAF: u8 = 0;
@@ -57,11 +57,11 @@ impl TreeHasher {
     }
 
     fn joined(&self, prefix: u8, left: &[u8], right: &[u8]) -> Digest {
-        let mut context = aws_lc_rs::digest::Context::new(implementation(self.algorithm));
-        context.update(&[prefix]);
-        context.update(left);
-        context.update(right);
-        Digest(context.finish().as_ref().to_vec())
+        let mut hasher = Hasher::new(self.algorithm);
+        hasher.update(&[prefix]);
+        hasher.update(left);
+        hasher.update(right);
+        hasher.finish()
     }
 }
 
