@@ -42,7 +42,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install what the demo and the tests need (Debian packages, cargo-deny, system users).
+    /// Install what the demo and the tests need (Debian packages, system users).
     Setup,
     /// Run the main job on real parts: a guest proves its memory, is granted, is tampered with, is denied.
     #[command(after_help = "Example: cargo xtask demo --json | jq .ok")]
@@ -93,7 +93,7 @@ enum Command {
     /// Run the real stack for long, and let it suffer; or have millions of policies and requests decided in two ways.
     #[command(after_help = "Example: cargo xtask soak attestation --minutes 480")]
     Soak {
-        /// Which: attestation, policy.
+        /// Which: attestation, network, policy.
         name: String,
         /// For how long; by default an hour.
         #[arg(long)]
