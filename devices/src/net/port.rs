@@ -219,8 +219,9 @@ impl Port {
                     received.map_err(Refusal::from)
                 }
             };
-            let guest = self.interface.guest;
-            let passes = passes.inspect_err(|refusal| self.refusals.count(guest, way, refusal, 1));
+            if let Err(refusal) = &passes {
+                self.refuse(way, refusal, 1);
+            }
             Some((way, passes.ok()??))
         });
         looked_at.collect()
