@@ -1,5 +1,8 @@
 //! Enrolment: a fresh key, certified for this guest and boot against its launch secret.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use bartizan_attestation::certificates::{ChainError, FleetCa, Lineage, LinkedCa};
 use bartizan_attestation::csr::{EphemeralKey, KeyError};
 use bartizan_attestation::identity::GuestIdentity;
@@ -76,14 +79,93 @@ impl Certified {
     }
 }
 
+/// Longest time between two tries.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
 /// Enrols a fresh key. Works once a boot, for the first that asks.
-pub fn enroll(host: &HostApi) -> Result<Enrollment, EnrollError> {
+///
+/// A host that is busy or restarting is asked again for as long as `patience`: a guest has no other chance to enrol
+/// before its next boot.
+pub fn enroll(host: &HostApi, patience: Duration) -> Result<Enrollment, EnrollError> {
+    let until = Instant::now() + patience;
     let anchor = Anchor::of_this_guest()?;
-    let launch: LaunchSecret = host.post("/launch_secret", &json!({}))?;
+    let launch: LaunchSecret = patiently(until, || host.post("/launch_secret", &json!({})))?;
     let fleet_ca = anchor.check(&decode("fleet_ca", &launch.fleet_ca)?)?;
     let key = EphemeralKey::generate()?;
     let request = json!({ "secret": launch.secret, "csr": B64.encode(key.csr()?) });
-    let certified: Certified = host.post("/enroll", &request)?;
+    let certified: Certified = patiently(until, || host.post("/enroll", &request))?;
     let (certificate, anchored) = certified.check(&fleet_ca, &key, None)?;
     Ok(Enrollment::new(key, anchored, certificate))
+}
+
+/// Asks until it is answered, refused for good, or `until` has come.
+fn patiently<A>(
+    until: Instant,
+    mut ask: impl FnMut() -> Result<A, HostApiError>,
+) -> Result<A, HostApiError> {
+    let mut wait = Duration::from_millis(250);
+    loop {
+        match ask() {
+            Err(error) if error.may_pass() && Instant::now() + wait < until => {
+                thread::sleep(wait);
+                wait = (2 * wait).min(LONGEST_WAIT);
+            }
+            answered => return answered,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::host_api::Problem;
+
+    fn away() -> HostApiError {
+        HostApiError::Unreachable(io::ErrorKind::TimedOut.into())
+    }
+
+    fn refused(status: u16) -> HostApiError {
+        HostApiError::Refused(Problem {
+            kind: "urn:bartizan:problem:any".into(),
+            status,
+            detail: String::new(),
+            pid: None,
+            verifier: None,
+        })
+    }
+
+    /// What comes of answers in turn, and how many were asked for.
+    fn asked(patience: Duration, answers: Vec<HostApiError>) -> (Result<u8, HostApiError>, usize) {
+        let mut asked = 0;
+        let mut answers = answers.into_iter();
+        let result = patiently(Instant::now() + patience, || {
+            asked += 1;
+            answers.next().map_or(Ok(7), Err)
+        });
+        (result, asked)
+    }
+
+    #[test]
+    fn a_host_that_is_busy_or_restarting_is_asked_again() {
+        let (result, asked) = asked(Duration::from_secs(60), vec![away(), refused(503)]);
+        assert_eq!((result.unwrap(), asked), (7, 3));
+    }
+
+    #[test]
+    fn what_is_refused_for_good_is_not_asked_again() {
+        for status in [403, 410, 502] {
+            let (result, asked) = asked(Duration::from_secs(60), vec![refused(status)]);
+            assert!(matches!(result, Err(HostApiError::Refused(_))));
+            assert_eq!(asked, 1);
+        }
+    }
+
+    #[test]
+    fn patience_ends_with_what_stood_in_the_way() {
+        let (result, asked) = asked(Duration::ZERO, vec![away()]);
+        assert!(matches!(result, Err(HostApiError::Unreachable(_))));
+        assert_eq!(asked, 1);
+    }
 }

@@ -64,6 +64,18 @@ pub enum HostApiError {
     Malformed(String),
 }
 
+impl HostApiError {
+    /// Whether the same request may well be answered a little later, and was not acted upon: the host is busy, or a part
+    /// of it is being restarted. The kernel gives a connection 2 s, which a busy host may need longer for.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Refused(problem) => [429, 503].contains(&problem.status),
+            Self::Http(_) | Self::Malformed(_) => false,
+        }
+    }
+}
+
 fn describe(problem: &Problem) -> String {
     let innermost = problem.verifier.as_deref().unwrap_or(problem);
     format!("refused ({}): {}", innermost.kind, innermost.detail)

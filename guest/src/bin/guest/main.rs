@@ -13,6 +13,7 @@ mod watch;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bartizan_attestation::measurement::{Digest, DigestKind, HashAlgorithm, Region};
@@ -44,7 +45,11 @@ struct Arguments {
 enum Tool {
     /// Enrol a fresh key with the host; works once a boot, for the first that asks.
     #[command(after_help = "Example: bartizan-guest enroll --state /run/bartizan")]
-    Enroll,
+    Enroll {
+        /// How long to ask again where the host cannot be reached or is restarting, in seconds.
+        #[arg(long, default_value_t = 120)]
+        patience: u64,
+    },
     /// Renew the enrolled key, which is certified for a day; the former one signs on for two minutes.
     #[command(
         after_help = "Example: bartizan-guest renew\nAs a service: bartizan-guest renew --watch"
@@ -157,8 +162,8 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<ExitCode> {
     let host = HostApi::vsock();
     match &arguments.command {
-        Tool::Enroll => {
-            let enrollment = enroll(&host)?;
+        Tool::Enroll { patience } => {
+            let enrollment = enroll(&host, Duration::from_secs(*patience))?;
             enrollment.store(&arguments.state)?;
             Ok(enrolled("enrolled", &enrollment, arguments.json))
         }
