@@ -173,6 +173,15 @@ impl Decider {
         begun
     }
 
+    /// What a boot of a VM was last found to be.
+    #[must_use]
+    pub fn taken_for(&self, boot: GuestBoot) -> Trust {
+        match self.taken_for.get(&boot.vm) {
+            Some((number, trust)) if *number == boot.boot => *trust,
+            _ => Trust::None,
+        }
+    }
+
     /// Guests whose policies could not be held may be ruled by them now. Answers the epochs that begin.
     fn room_is_made(&mut self) -> Vec<GuestEpoch> {
         if !self.forms.try_again() {

@@ -129,6 +129,10 @@ impl Listener<'_> {
                 match decode(&bytes).map_err(HypervisedError::Devices)? {
                     FromDevices::Question(question) => {
                         let verdict = self.ruling.decider().decide(&question, Instant::now());
+                        if !verdict.allowed {
+                            let witness = self.ruling.witness();
+                            witness.denied(verdict.guest, &verdict.reason);
+                        }
                         self.say(Saying::Say(ToDevices::Verdict(verdict))).await;
                     }
                     FromDevices::Resolved(resolved) => {

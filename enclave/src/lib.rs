@@ -22,6 +22,7 @@
 //! | [`ruling`] | what rules at present, shared by the links |
 //! | [`hypervised`] | the link to the hypervisor: guests, and devices' questions |
 //! | [`policing`] | the stream to the verifier: policies, trust, commands |
+//! | [`witness`] | what happened and is in no evidence yet |
 //! | [`sealed`] | what outlasts the machine, sealed and kept by the card |
 //! | [`confinement`] | what the process gives up |
 
@@ -49,3 +50,4 @@ pub mod policing;
 pub mod ruling;
 pub mod run;
 pub mod sealed;
+pub mod witness;

@@ -5,6 +5,7 @@
 //! | the verifier invents a policy, or edits one | each is verified by its author's key, which the measured configuration has |
 //! | it hands out an older set, or an older issue of a policy | numbers and serials go up only, also where this machine was started again ([`crate::sealed`]) |
 //! | it numbers a set so high that no other is ever taken | a number may not be ahead of the time by more than an hour |
+//! | it says that it has evidence which was never sent, so that it is dropped | the stream ends |
 //! | it says that a set is in force which is not | the enclave says so, once devices have confirmed it for each guest |
 
 mod ahead;
@@ -18,7 +19,8 @@ use bartizan_local::flow::Guest as GuestBoot;
 use bartizan_policy::{Authors, Trust};
 use bartizan_stream::StreamError;
 use bartizan_stream::client::{Connected, connect};
-use bartizan_stream::message::{self, CommandKind, CommandOutcome, Down};
+use bartizan_stream::message::{self, CommandKind, CommandOutcome, Down, Up};
+use bartizan_stream::resume::{Cursor, ReceiptError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
@@ -38,6 +40,9 @@ pub enum PolicingError {
     /// It broke.
     #[error(transparent)]
     Stream(#[from] StreamError),
+    /// What it says of evidence cannot be.
+    #[error(transparent)]
+    Receipt(#[from] ReceiptError),
     /// What this enclave has said of what it holds is not so any more.
     #[error("this enclave's state was reset")]
     Reset,
@@ -89,8 +94,9 @@ impl Policing<'_> {
         let mut rulings = self.ruling.changes();
         let (hello, stream) = self.held.hello();
         let opened = timeout(OPENING, connect(link, name, hello)).await;
-        let Connected { up, mut down, .. } = opened.map_err(|_| PolicingError::TimedOut)??;
-        tracing::info!("the verifier is there");
+        let Connected { kept, up, mut down } = opened.map_err(|_| PolicingError::TimedOut)??;
+        tracing::info!(kept, "the verifier is there");
+        let mut cursor = self.held.resume(kept)?;
         loop {
             if self.held.is_over(stream) {
                 return Err(PolicingError::Reset);
@@ -100,6 +106,9 @@ impl Policing<'_> {
             while let Some(answer) = self.held.answer() {
                 up.send(answer).await?;
             }
+            while let Some(piece) = self.held.next_piece(&mut cursor) {
+                up.send(Up::Evidence(piece)).await?;
+            }
             let due = self
                 .held
                 .in_force_since(*in_force.borrow_and_update(), self.ruling);
@@ -107,7 +116,7 @@ impl Policing<'_> {
                 up.send(due).await?;
             }
             tokio::select! {
-                heard = down.next(), if self.held.has_room() => self.hear(heard?),
+                heard = down.next(), if self.held.has_room() => self.hear(heard?, &cursor)?,
                 // INVARIANT: the senders are in `ruling` and `held`, which are borrowed.
                 _ = in_force.changed() => {}
                 _ = changes.changed() => {}
@@ -117,13 +126,12 @@ impl Policing<'_> {
     }
 
     /// Has done what is said.
-    fn hear(&self, heard: Down) {
+    fn hear(&self, heard: Down, cursor: &Cursor) -> Result<(), PolicingError> {
         let Self {
             authors, ruling, ..
         } = self;
         match heard {
-            // Nothing was sent that would be kept.
-            Down::EvidenceKept(_) => {}
+            Down::EvidenceKept(kept) => self.held.receipt(cursor, kept)?,
             Down::PolicySet(set) => self.held.take(set, authors, ruling),
             Down::Appraisal { guest, trust } => {
                 let trust = match trust {
@@ -147,6 +155,7 @@ impl Policing<'_> {
                 }
             }),
         }
+        Ok(())
     }
 }
 

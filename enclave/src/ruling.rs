@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bartizan_attestation::evidence::{Taken, What};
 use bartizan_local::flow::Guest as GuestBoot;
 use bartizan_policy::{Policy, TooLarge, Trust};
 use tokio::sync::watch;
 
 use crate::deciding::{Decider, Isolated};
+use crate::witness::{Witness, of_boot};
 
 /// What rules at present.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub struct Ruling {
     changes: watch::Sender<u64>,
     /// The newest set by which every packet is judged.
     in_force: watch::Sender<u64>,
+    /// What happened by that.
+    witness: Witness,
 }
 
 impl Default for Ruling {
@@ -25,6 +29,7 @@ impl Default for Ruling {
             decider: Mutex::default(),
             changes: watch::Sender::new(0),
             in_force: watch::Sender::new(0),
+            witness: Witness::default(),
         }
     }
 }
@@ -52,7 +57,26 @@ impl Ruling {
 
     /// What a boot of a guest was last found to be.
     pub fn trust(&self, boot: GuestBoot, trust: Trust) {
-        self.change(|decider| decider.trusts(boot, trust));
+        let former = self.change(|decider| {
+            let former = decider.taken_for(boot);
+            decider.trusts(boot, trust);
+            former
+        });
+        if former != trust {
+            self.witness.note(What::Trust {
+                guest: of_boot(boot),
+                taken_for: match trust {
+                    Trust::None => Taken::None,
+                    Trust::Affirming => Taken::Affirming,
+                    Trust::Contraindicated => Taken::Contraindicated,
+                },
+            });
+        }
+    }
+
+    /// What happened and is in no evidence yet.
+    pub const fn witness(&self) -> &Witness {
+        &self.witness
     }
 
     /// Cuts a guest from every network, or takes that back.

@@ -237,6 +237,7 @@ async fn ask_card<S: AsyncRead + AsyncWrite + Unpin>(
         loop {
             // What changes from here on is looked at again.
             changes.mark_unchanged();
+            enclave.held.testify(&enclave.keys, &enclave.ruling);
             let progress = keep_state(enclave, peer.card, &mut link).await?;
             if enclave.held.is_known() && !enclave.certified.send_replace(true) {
                 tracing::info!(card = %peer.card, "certified");
@@ -259,6 +260,7 @@ async fn ask_card<S: AsyncRead + AsyncWrite + Unpin>(
                 }
                 () = yield_now(), if progress == Progress::More => {}
                 () = sleep(KEEP_AGAIN), if progress == Progress::Again => {}
+                () = enclave.held.until_testified(&enclave.keys, &enclave.ruling), if progress == Progress::Kept => {}
                 // INVARIANT: the sender is this enclave's.
                 _ = changes.changed(), if progress == Progress::Kept => {}
             }

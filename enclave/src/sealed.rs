@@ -6,6 +6,8 @@
 //!   put in force, acknowledged  ◄────────────────────────────────────────────────────┘
 //! ```
 //!
+//! Evidence is signed, kept, and only then sent: a machine that is started again sends the same pieces under the same numbers.
+//!
 //! | attack | answer |
 //! |---|---|
 //! | an older state, which was good once, is put back | it is not the one that the vault has recorded: the state is lost, and nothing rules |
@@ -21,4 +23,4 @@ mod state;
 
 pub use kept::{Due, Kept, Loss};
 pub use seal::{OpenError, SealError, open, seal};
-pub use state::{Command, MAX_ISOLATED, NoState, State};
+pub use state::{Command, EVIDENCE_LIMITS, MAX_ISOLATED, NoState, State};

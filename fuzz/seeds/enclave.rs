@@ -3,13 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU64;
 
+use bartizan_attestation::boot::Sha384;
+use bartizan_attestation::cbor;
+use bartizan_attestation::evidence::{self, Event, Evidence, Statement, Taken, What};
 use bartizan_attestation::host::{
     CardRefusal, ForCard, FromCard, FromEnclave, MachineState, OpenLinks, RunningGuest,
     StoredState, ToEnclave, Use,
 };
 use bartizan_attestation::keys::{EnclaveChains, StateKey};
 use bartizan_enclave::sealed::{Command, State};
-use bartizan_fuzz::fleet::FLEET;
+use bartizan_fuzz::fleet::{FLEET, NOW_S};
 use bartizan_local::admission::AdmissionRequest;
 use bartizan_local::encode;
 use bartizan_local::flow::{
@@ -40,7 +43,53 @@ const EPOCH: GuestEpoch = GuestEpoch {
 };
 
 pub(crate) fn seeds() -> Vec<Seed> {
-    [links(), flows(), ports(), states()].concat()
+    [links(), flows(), ports(), states(), vec![stated()]].concat()
+}
+
+/// What an enclave states, one of each.
+fn stated() -> Seed {
+    let (set, guest) = (
+        NonZeroU64::MIN,
+        evidence::Guest {
+            vm: [5; 16],
+            boot: 3,
+        },
+    );
+    let digest = Sha384::of(b"a set");
+    let happened = [
+        What::Started { set: None },
+        What::InForce { set, digest },
+        What::SetRefused {
+            set,
+            why: "older".into(),
+        },
+        What::Isolation {
+            vm: [5; 16],
+            isolated: true,
+            order: set,
+        },
+        What::Trust {
+            guest,
+            taken_for: Taken::Affirming,
+        },
+        What::Denied {
+            guest,
+            decisions: set,
+            by: "web/only".into(),
+        },
+    ];
+    let evidence = Evidence {
+        issued_at: NOW_S,
+        card: FLEET.guest.card,
+        statement: Statement {
+            source: [9; 16],
+            sequence: set,
+            previous: Some(digest),
+            events: happened.map(|what| Event { at: NOW_S, what }).into(),
+            dropped: 0,
+        },
+    };
+    ("evidence", "all", cbor::encode(&evidence))
 }
 
 /// What is sealed.
@@ -58,6 +107,9 @@ fn states() -> Vec<Seed> {
             outcome: CommandOutcome::Done,
         }),
         isolated: [[5; 16], [6; 16]].into(),
+        next: NonZeroU64::MIN.saturating_add(1),
+        previous: Some(Sha384::of(b"a piece")),
+        waiting: vec![Bytes::from_static(b"a piece")],
         ..first.clone()
     };
     vec![

@@ -28,6 +28,7 @@ mod bundles;
 mod counters;
 mod decisions;
 mod documents;
+mod enclave_evidence;
 mod enrolment;
 mod firmware;
 mod fleet_cas;
@@ -134,6 +135,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/hosts/succeed", post(succession::succeed))
         .route("/v1/hosts/{card}/boot", get(boots::latest))
         .route("/v1/hosts/{card}/boots", get(boots::list))
+        .route("/v1/hosts/{card}/evidence", get(enclave_evidence::list))
         .route("/v1/hosts/{card}/firmware", get(firmware::shown))
         .route("/v1/firmware", post(firmware::register).get(firmware::list))
         .route("/v1/firmware/{id}", delete(firmware::retire))

@@ -47,7 +47,7 @@ pub use card_keys::{HostStanding, KeyId, Succeeded, Succeeding};
 pub use commit::{Recorded, VerdictLog};
 pub use counters::Reported;
 pub use decisions::{Decision, DecisionKind, NumberedDecision};
-pub use enclave_evidence::SourceStanding;
+pub use enclave_evidence::{KeptEvidence, SourceStanding};
 pub use enrolment::{
     EnrolledHost, EnrolledTpm, HostCursor, HostCursorError, JoinCode, JoinCodeError,
 };

@@ -1,6 +1,7 @@
 //! `bartizan enclave`: the enclave of this host, as its card, its keeper, its hypervisor and the verifier have it.
 
 mod seen;
+mod stated;
 
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,6 +16,7 @@ use super::key::Places;
 use crate::card::{Card, CardError};
 use crate::failure::UNAVAILABLE;
 use crate::output::Output;
+use crate::verifier::Verifier;
 use seen::{AtVerifier, Seen};
 
 #[derive(Subcommand)]
@@ -30,6 +32,22 @@ pub(crate) enum Enclave {
     Status {
         #[command(flatten)]
         places: Places,
+    },
+    /// What a host's enclave stated: its starts, the sets of policies that are in force or were refused, isolation, what guests are taken for,
+    /// what was denied. The verifier has verified each piece when it came; one that it does not believe is shown with the reason.
+    ///
+    /// Exit code: 0 all are believed, 1 one is not, or refused; 2 wrong usage; 69 the verifier is away.
+    #[command(
+        after_help = "Examples:\n  bartizan enclave evidence 5f0c…\n  bartizan enclave evidence 5f0c… --limit 5 --json\n\nCards: bartizan host list"
+    )]
+    Evidence {
+        /// The host's card id.
+        card: String,
+        /// At most so many pieces, the newest first.
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        #[command(flatten)]
+        verifier: Verifier,
     },
     /// On the host: forget the state of its enclave, which begins as the first time.
     ///
@@ -54,6 +72,11 @@ const IN_FORCE: (&str, &str) = ("/v1/policy-set/in-force", "hosts");
 pub(crate) fn run(command: Enclave, output: Output) -> Result<ExitCode> {
     match command {
         Enclave::Status { places } => status(places, output),
+        Enclave::Evidence {
+            card,
+            limit,
+            verifier,
+        } => stated::show(&card, limit, &verifier, output),
         Enclave::ResetState { card } => reset_state(&card, output),
     }
 }

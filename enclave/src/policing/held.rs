@@ -4,18 +4,21 @@
 //! nothing that was acknowledged is forgotten when this machine ends.
 
 mod command;
+mod evidence;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bartizan_attestation::boot::Sha384;
+use bartizan_attestation::evidence::What as Happened;
 use bartizan_attestation::host::StoredState;
 use bartizan_attestation::identity::CardId;
 use bartizan_policy::{Authors, Origin};
 use bartizan_stream::message::{
-    self, Detail, GuestPolicies, GuestPolicy, HeldSet, Hello, Source, Span, Up,
+    self, Detail, GuestPolicies, GuestPolicy, HeldSet, Hello, Source, Up,
 };
+use bartizan_stream::resume::Outbox;
 use tokio::sync::watch;
 
 use super::ahead::is_ahead;
@@ -23,7 +26,8 @@ use super::taking::{Refused, Taken, authenticate};
 use super::wishes::{Answer, Then, Vm, What, Wish};
 use crate::ruling::Ruling;
 use crate::run::now_s;
-use crate::sealed::{Command, Due, Kept, Loss, State};
+use crate::sealed::{Command, Due, EVIDENCE_LIMITS, Kept, Loss, State};
+use crate::witness::short;
 
 /// Most wishes and answers that wait: while there are so many, the verifier is not listened to.
 const MAX_WAITING: usize = 16;
@@ -42,13 +46,15 @@ pub struct Held {
 /// Which stream to the verifier, by count.
 pub(super) type Stream = u64;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     standing: Standing,
     /// The set that rules here.
     ruling: Option<(HeldSet, Vec<Origin>)>,
     /// The set of which the verifier was told last that it is in force.
     told: Option<HeldSet>,
+    /// The set of which evidence says that it is in force.
+    testified: Option<HeldSet>,
     /// The set of which it waits to be told so.
     owed: Option<HeldSet>,
     /// The last command that was done. It may not be kept yet.
@@ -60,8 +66,30 @@ struct Inner {
     answers: VecDeque<Up>,
     /// Answers for commands that are kept, each until devices have confirmed what it did to this VM.
     settling: VecDeque<(Vm, Answer)>,
+    /// Evidence that the verifier is not known to have. It is kept.
+    outbox: Outbox,
     /// Another enclave of this host has the state.
     superseded: bool,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            standing: Standing::default(),
+            ruling: None,
+            told: None,
+            testified: None,
+            owed: None,
+            command: None,
+            stream: 0,
+            wishes: VecDeque::new(),
+            then: None,
+            answers: VecDeque::new(),
+            settling: VecDeque::new(),
+            outbox: Outbox::new(EVIDENCE_LIMITS),
+            superseded: false,
+        }
+    }
 }
 
 /// What is known of the state of before.
@@ -125,6 +153,10 @@ impl Held {
                 }
             }
         }
+        ruling.witness().note(Happened::Started {
+            set: inner.ruling.as_ref().map(|(held, _)| held.number),
+        });
+        inner.outbox = kept.outbox();
         inner.standing = Standing::Kept(Box::new(kept));
         // A stream that was told otherwise begins anew.
         inner.stream += 1;
@@ -168,6 +200,7 @@ impl Held {
                     let held = inner.rules(taken.number, &taken.authentic, ruling);
                     inner.owe(stream, held);
                 }
+                Some(Then::Sends(pieces)) => inner.sends(pieces),
                 Some(Then::Answers(answer)) => inner.answer(answer),
                 Some(Then::Settles(vm, answer)) => inner.settling.push_back((vm, answer)),
                 None => {}
@@ -212,22 +245,13 @@ impl Held {
         inner
             .wishes
             .retain(|wish| wish.set().is_none_or(|set| kept.remove(&set)));
-        let (source, next, command) = match &inner.standing {
-            Standing::Kept(kept) => {
-                let State {
-                    source,
-                    next,
-                    command,
-                    ..
-                } = kept.state();
-                (*source, *next, *command)
-            }
-            _ => (self.source, NonZeroU64::MIN, None),
+        let (source, command) = match &inner.standing {
+            Standing::Kept(kept) => (kept.state().source, kept.state().command),
+            _ => (self.source, None),
         };
         let hello = Hello {
             source,
-            // Nothing that was sent once is kept here.
-            span: Span::empty(next),
+            span: inner.outbox.span(),
             in_force: inner.told,
             last_command: command.map_or(0, |command| command.number.get()),
         };
@@ -323,6 +347,10 @@ impl Inner {
                             detail,
                             "policies are refused; what ruled rules on"
                         );
+                        ruling.witness().note(Happened::SetRefused {
+                            set: number,
+                            why: short(&detail),
+                        });
                         let up = Up::PolicyRefused {
                             number,
                             reason,
@@ -342,6 +370,7 @@ impl Inner {
         authors: &Authors,
         ruling: &Ruling,
     ) -> Result<(), Refused> {
+        let state = self.state();
         let kept = match &mut self.standing {
             Standing::Kept(kept) => kept,
             Standing::Lost(why) => return Err(Refused::lost(why)),
@@ -362,7 +391,7 @@ impl Inner {
         let state = State {
             seen: taken.authentic.seen().clone(),
             set: Some(offered),
-            ..kept.state().clone()
+            ..state.unwrap_or_else(|| kept.state().clone())
         };
         kept.begin(state).map_err(|error| Refused::failed(&error))?;
         self.then = Some(Then::Rules(stream, taken));

@@ -283,6 +283,7 @@ fn a_command_that_is_sent_again_comes_to_the_same() {
     assert_eq!(rig.hello().last_command, 5);
 }
 
+mod evidence;
 mod restarts;
 mod serving;
 mod settling;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 
+use bartizan_stream::Bytes;
 use bartizan_stream::message::{PolicySet, Up};
 
 use super::held::Stream;
@@ -54,6 +55,8 @@ pub(super) struct KeptCommand {
 #[derive(Debug)]
 pub(super) enum Then {
     Rules(Stream, Taken),
+    /// Evidence may be sent.
+    Sends(Vec<Bytes>),
     Answers(Answer),
     /// Once devices have confirmed what was done to the VM, this is answered.
     Settles(Vm, Answer),

@@ -1,12 +1,15 @@
 //! How far the state is: what is kept, and what is about to be.
 
+use std::num::NonZeroU64;
+
 use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::host::StoredState;
 use bartizan_attestation::identity::CardId;
 use bartizan_attestation::keys::{StateKey, StateRecord};
-use bartizan_stream::message::Source;
+use bartizan_stream::message::{Evidence, Source};
+use bartizan_stream::resume::Outbox;
 
-use super::{OpenError, SealError, State, open, seal};
+use super::{EVIDENCE_LIMITS, OpenError, SealError, State, open, seal};
 
 /// The state, as it is kept. One change of it is under way at a time.
 #[derive(Debug)]
@@ -82,10 +85,30 @@ impl Kept {
         })
     }
 
+    /// The host's card.
+    #[must_use]
+    pub const fn card(&self) -> CardId {
+        self.card
+    }
+
     /// What is kept.
     #[must_use]
     pub const fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The evidence in it.
+    ///
+    /// INVARIANT: a state is read only if its evidence leads up to the next number.
+    #[must_use]
+    pub fn outbox(&self) -> Outbox {
+        let State { next, waiting, .. } = &self.state;
+        let oldest = next.get() - waiting.len() as u64;
+        let pieces = (oldest..).zip(waiting).filter_map(|(number, signed)| {
+            Evidence::new(NonZeroU64::new(number)?, signed.clone()).ok()
+        });
+        let outbox = Outbox::restore(EVIDENCE_LIMITS, pieces.collect(), *next);
+        outbox.unwrap_or_else(|_| Outbox::new(EVIDENCE_LIMITS))
     }
 
     /// Whether a change is under way: no other one begins before it is kept.

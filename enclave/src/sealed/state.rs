@@ -3,17 +3,24 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 
+use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::cbor::{self, CborError, at_most};
 use bartizan_policy::Seen;
 use bartizan_stream::Bytes;
 use bartizan_stream::limits::MAX_POLICIES;
 use bartizan_stream::message::{CommandOutcome, MessageError, PolicySet, Source};
+use bartizan_stream::resume::OutboxLimits;
 use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::decode::Error;
 use minicbor::{Decode, Decoder, Encode};
 
 /// Most VMs that are cut from every network.
 pub const MAX_ISOLATED: usize = 4096;
+/// How much evidence waits for the verifier.
+pub const EVIDENCE_LIMITS: OutboxLimits = OutboxLimits {
+    pieces: 64,
+    bytes: 256 << 10,
+};
 /// The version of the encoding.
 const VERSION: u32 = 1;
 
@@ -24,6 +31,10 @@ pub struct State {
     pub source: Source,
     /// No evidence has this number, nor one above.
     pub next: NonZeroU64,
+    /// SHA-384 over the last piece of evidence; `None` before the first.
+    pub previous: Option<Sha384>,
+    /// Evidence that the verifier was not known to have, in the order of its numbers, the last of which is before `next`.
+    pub waiting: Vec<Bytes>,
     /// The set that rules, as it came.
     pub set: Option<PolicySet>,
     /// The latest issue of each policy that ever was in force.
@@ -55,6 +66,9 @@ pub enum NoState {
     /// Its policies are none that a set can have.
     #[error(transparent)]
     Set(#[from] MessageError),
+    /// Evidence is no chain that ends before the next number.
+    #[error("waiting evidence does not lead up to the next number")]
+    Evidence,
     /// VMs are not in their order, or twice there.
     #[error("isolated VMs are not in their order")]
     Order,
@@ -77,6 +91,18 @@ struct Written {
     command: Option<WrittenCommand>,
     #[cbor(n(6), decode_with = "at_most_isolated")]
     isolated: Vec<ByteArray<16>>,
+    // Left out by enclaves that made no evidence.
+    #[n(7)]
+    evidence: Option<WrittenEvidence>,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct WrittenEvidence {
+    #[n(0)]
+    previous: Sha384,
+    #[cbor(n(1), decode_with = "at_most_pieces")]
+    waiting: Vec<ByteVec>,
 }
 
 #[derive(Encode, Decode)]
@@ -115,6 +141,10 @@ fn at_most_isolated<C>(
     at_most::<{ MAX_ISOLATED as u64 }, C, ByteArray<16>>(from, context)
 }
 
+fn at_most_pieces<C>(from: &mut Decoder<'_>, context: &mut C) -> Result<Vec<ByteVec>, Error> {
+    at_most::<{ EVIDENCE_LIMITS.pieces as u64 }, C, ByteVec>(from, context)
+}
+
 fn at_most_policies<C>(from: &mut Decoder<'_>, context: &mut C) -> Result<Vec<ByteVec>, Error> {
     at_most::<{ MAX_POLICIES as u64 }, C, ByteVec>(from, context)
 }
@@ -126,6 +156,8 @@ impl State {
         Self {
             source,
             next: NonZeroU64::MIN,
+            previous: None,
+            waiting: Vec::new(),
             set: None,
             seen: Seen::default(),
             command: None,
@@ -142,6 +174,7 @@ impl State {
         if !written.isolated.is_sorted_by(|one, next| **one < **next) {
             return Err(NoState::Order);
         }
+        let (previous, waiting) = evidence(written.next, written.evidence)?;
         let set = written.set.map(|set| {
             let policies = set.policies.into_iter();
             PolicySet::new(
@@ -152,6 +185,8 @@ impl State {
         Ok(Self {
             source: Source(written.source),
             next: written.next,
+            previous,
+            waiting,
             set: set.transpose()?,
             seen: written.seen,
             command: written.command.map(|of| Command {
@@ -179,7 +214,35 @@ impl State {
                 outcome: of.outcome.into(),
             }),
             isolated: self.isolated.iter().map(|vm| (*vm).into()).collect(),
+            evidence: self.previous.map(|previous| WrittenEvidence {
+                previous,
+                waiting: self.waiting.iter().map(|of| of.to_vec().into()).collect(),
+            }),
         })
+    }
+}
+
+/// The last piece's digest, and those that wait.
+fn evidence(
+    next: NonZeroU64,
+    written: Option<WrittenEvidence>,
+) -> Result<(Option<Sha384>, Vec<Bytes>), NoState> {
+    let Some(WrittenEvidence { previous, waiting }) = written else {
+        return Ok((None, Vec::new()));
+    };
+    let waiting: Vec<_> = waiting
+        .into_iter()
+        .map(Vec::from)
+        .map(Bytes::from)
+        .collect();
+    let last = waiting.last();
+    let is_chained = last.is_none_or(|last| Sha384::of(last) == previous);
+    let bytes: usize = waiting.iter().map(Bytes::len).sum();
+    let fits = bytes <= EVIDENCE_LIMITS.bytes && waiting.iter().all(|piece| !piece.is_empty());
+    if is_chained && fits && next.get() > 1 && (waiting.len() as u64) < next.get() {
+        Ok((Some(previous), waiting))
+    } else {
+        Err(NoState::Evidence)
     }
 }
 

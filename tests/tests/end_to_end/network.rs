@@ -10,6 +10,7 @@ mod names;
 mod open;
 mod outside;
 mod remembered;
+mod stated;
 
 use anyhow::{Result, ensure};
 use bartizan_tests::network::{self, CLIENT, Kept, Patience, WEB, pages_only};
@@ -58,6 +59,10 @@ pub(crate) const CASES: &[Case] = &[
     (
         "network::the_last_set_rules_while_the_verifier_is_away",
         remembered::without_verifier,
+    ),
+    (
+        "network::what_the_enclave_states_outlasts_restarts",
+        stated::outlasts_restarts,
     ),
     ("network::an_older_state_is_none", remembered::older_state),
 ];

@@ -17,6 +17,7 @@
 //! | [`profile`] | the reference values of an application |
 //! | [`appraisal`] | what a verified report is worth against them |
 //! | [`result`] | the signed result of an appraisal: EAR as a JWT |
+//! | [`evidence`] | what an enclave states of what it decided and did |
 //! | [`operation`] | what an operator orders a host to do, and the log of it |
 //! | [`rotation`] | an administrator's order to replace the fleet CA |
 //! | [`renewal`] | a guest's key, renewed within its boot |
@@ -41,6 +42,7 @@ pub mod appraisal;
 pub mod certificates;
 pub mod csr;
 pub mod digest;
+pub mod evidence;
 pub mod host;
 pub mod identity;
 pub mod keys;

@@ -27,6 +27,8 @@ pub enum MessageType {
     PolicyYaml,
     /// A policy of an author; payload its JSON.
     PolicyJson,
+    /// What an enclave states of what it decided and did; payload `Evidence`, an EAT (RFC 9711).
+    Evidence,
 }
 
 impl MessageType {
@@ -45,6 +47,7 @@ impl MessageType {
             Self::FleetCaRotation => "application/bartizan-fleet-ca-rotation+cbor",
             Self::PolicyYaml => "application/bartizan-policy+yaml",
             Self::PolicyJson => "application/bartizan-policy+json",
+            Self::Evidence => "application/eat+cwt",
         }
     }
 
@@ -63,6 +66,8 @@ impl MessageType {
             Self::Succession => 24 << 10,
             // A policy of 4 MiB, and what is around it.
             Self::PolicyYaml | Self::PolicyJson => (4 << 20) + 1024,
+            // A payload of 32 KiB, and a chain of two certificates.
+            Self::Evidence => 64 << 10,
         }
     }
 

@@ -4,9 +4,9 @@ use utoipa::openapi::security::{SecurityRequirement, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    boots, bundles, counters, decisions, enrolment, firmware, fleet_cas, guest_commands, keys,
-    open, operations, policies, policies_in_force, profiles, releases, reports, revocations,
-    succession, tpm, verdicts,
+    boots, bundles, counters, decisions, enclave_evidence, enrolment, firmware, fleet_cas,
+    guest_commands, keys, open, operations, policies, policies_in_force, profiles, releases,
+    reports, revocations, succession, tpm, verdicts,
 };
 
 /// The document as indented JSON, with a newline at its end.
@@ -63,6 +63,7 @@ pub fn document() -> String {
         policies::show,
         policies::withdraw,
         policies_in_force::list,
+        enclave_evidence::list,
         verdicts::list,
         verdicts::show,
         revocations::list,

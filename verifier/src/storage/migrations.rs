@@ -65,6 +65,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "guest commands",
         include_str!("../../migrations/0013_guest_commands.sql"),
     ),
+    (
+        14,
+        "evidence refused",
+        include_str!("../../migrations/0014_evidence_refused.sql"),
+    ),
 ];
 
 /// All of them.

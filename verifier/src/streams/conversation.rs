@@ -197,7 +197,8 @@ impl Conversation<'_> {
                 Event::Said(said) => {
                     let up = said?;
                     if let Up::Evidence(evidence) = &up {
-                        keeper.keep(storage, evidence).await?;
+                        let ca = self.service.anchors.ca();
+                        keeper.keep(storage, &ca, evidence).await?;
                         read_after = Instant::now() + EvidenceKeeper::pause(evidence);
                         self.send(Down::EvidenceKept(keeper.kept())).await?;
                     } else {

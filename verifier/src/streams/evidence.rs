@@ -1,12 +1,18 @@
-//! Evidence of one stream: taken in order, kept, acknowledged.
+//! Evidence of one stream: taken in order, verified, kept, acknowledged.
+//!
+//! What is not verified is kept all the same, with the reason: its enclave could send nothing else in its place, and whoever looks for
+//! what went wrong needs it.
 
 use std::time::Duration;
 
+use bartizan_attestation::boot::Sha384;
+use bartizan_attestation::certificates::FleetCa;
+use bartizan_attestation::evidence::{Evidence as Statement, Expected};
 use bartizan_attestation::identity::CardId;
 use bartizan_stream::message::{Evidence, Hello, Source};
 use bartizan_stream::resume::{Inbox, InboxError, Taken};
 
-use crate::clock::now_ms;
+use crate::clock::{now_ms, now_s};
 use crate::storage::{SourceStanding, Storage, StorageError};
 
 /// Bytes of evidence that are kept of one enclave in a second, on the whole: what comes faster waits where it comes from.
@@ -18,6 +24,8 @@ pub(super) struct EvidenceKeeper {
     card: CardId,
     source: Source,
     inbox: Inbox,
+    /// The digest of the last piece, where it is known.
+    previous: Option<Sha384>,
 }
 
 /// Evidence was not taken.
@@ -44,6 +52,8 @@ impl EvidenceKeeper {
             SourceStanding::Known(kept) => kept,
             SourceStanding::New => 0,
         };
+        let last = storage.evidence_piece(card, source, kept).await?;
+        let mut previous = last.map(|signed| Statement::digest(&signed));
         let mut inbox = Inbox::new(kept);
         match inbox.resume(span) {
             Ok(()) => {}
@@ -52,7 +62,7 @@ impl EvidenceKeeper {
                 storage
                     .skip_evidence(card, source, before, now_ms())
                     .await?;
-                inbox = Inbox::new(before);
+                (inbox, previous) = (Inbox::new(before), None);
             }
             Err(error) => return Err(error.into()),
         }
@@ -60,6 +70,7 @@ impl EvidenceKeeper {
             card,
             source,
             inbox,
+            previous,
         })
     }
 
@@ -67,17 +78,34 @@ impl EvidenceKeeper {
     pub(super) async fn keep(
         &mut self,
         storage: &Storage,
+        fleet_ca: &FleetCa,
         evidence: &Evidence,
     ) -> Result<(), EvidenceError> {
         let mut next = self.inbox;
         if next.take(evidence.sequence().get())? == Taken::New {
             let (card, source) = (self.card, self.source);
+            let refused = self.refusal(fleet_ca, evidence);
             storage
-                .keep_evidence(card, source, evidence, now_ms())
+                .keep_evidence(card, source, evidence, refused.as_deref(), now_ms())
                 .await?;
             self.inbox = next;
+            self.previous = Some(Statement::digest(evidence.signed()));
         }
         Ok(())
+    }
+
+    /// Why nothing of a piece is believed, if it is not.
+    fn refusal(&self, fleet_ca: &FleetCa, evidence: &Evidence) -> Option<String> {
+        let expected = Expected {
+            card: self.card,
+            source: self.source.0,
+            sequence: evidence.sequence(),
+            previous: self.previous,
+        };
+        let error = Statement::verify(evidence.signed(), &expected, fleet_ca, now_s()).err()?;
+        let (card, sequence) = (self.card, evidence.sequence());
+        tracing::error!(%card, sequence, %error, "evidence of this host's enclave is not believed");
+        Some(error.to_string())
     }
 
     /// All up to this number is durable.

@@ -5,6 +5,7 @@
 mod author;
 mod bench;
 mod enclave;
+mod enclave_evidence;
 mod fleet;
 mod host;
 mod process;

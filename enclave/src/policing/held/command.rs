@@ -4,6 +4,7 @@
 
 use std::num::NonZeroU64;
 
+use bartizan_attestation::evidence::What as Happened;
 use bartizan_policy::Authors;
 use bartizan_stream::message::{CommandOutcome, Detail, Up};
 
@@ -70,7 +71,17 @@ impl Inner {
             _ if matches!(self.standing, Standing::Lost(_)) => {
                 return failed("this enclave's state is lost");
             }
-            _ => does(),
+            _ => {
+                let outcome = does();
+                if outcome == CommandOutcome::Done {
+                    ruling.witness().note(Happened::Isolation {
+                        vm,
+                        isolated: ruling.isolated_vms().contains(&vm),
+                        order: number,
+                    });
+                }
+                outcome
+            }
         };
         let command = Command { number, outcome };
         self.command = Some(command);
@@ -87,12 +98,12 @@ impl Inner {
             vm,
             isolated,
         } = kept;
-        let begun = match &mut self.standing {
-            Standing::Kept(standing) => {
+        let begun = match (self.state(), &mut self.standing) {
+            (Some(state), Standing::Kept(standing)) => {
                 let state = State {
                     command: Some(kept.command),
                     isolated,
-                    ..standing.state().clone()
+                    ..state
                 };
                 standing.begin(state).is_ok()
             }

@@ -1,9 +1,11 @@
+use bartizan_attestation::boot::Sha384;
 use bartizan_policy::Seen;
 use bartizan_stream::Bytes;
 use bartizan_stream::limits::{MAX_POLICIES, MAX_SET};
 use bartizan_stream::message::{PolicySet, Source};
 use proptest::prelude::*;
 
+use super::super::EVIDENCE_LIMITS;
 use super::super::state::tests::state;
 use super::*;
 
@@ -66,7 +68,14 @@ fn the_largest_state_fits() {
     let policies = vec![Bytes::from(vec![7; each]); MAX_POLICIES];
     // In its encoding: a name of 128 bytes, a serial number, a digest.
     let seen: usize = bartizan_policy::MAX_SEEN * (128 + 3 + 80);
+    let waiting = vec![
+        Bytes::from(vec![9; EVIDENCE_LIMITS.bytes / EVIDENCE_LIMITS.pieces]);
+        EVIDENCE_LIMITS.pieces
+    ];
     let state = State {
+        next: u64::MAX.try_into().unwrap(),
+        previous: waiting.last().map(|last| Sha384::of(last)),
+        waiting,
         set: Some(PolicySet::new(u64::MAX.try_into().unwrap(), policies).unwrap()),
         seen: Seen::default(),
         isolated: (0..super::super::MAX_ISOLATED as u128)

@@ -44,17 +44,28 @@ fn command() -> impl Strategy<Value = Command> {
     (number(), outcome).prop_map(|(number, outcome)| Command { number, outcome })
 }
 
+/// How many pieces are at the verifier, and those that wait.
+fn evidence() -> impl Strategy<Value = (u64, Vec<Vec<u8>>)> {
+    let piece = prop::collection::vec(any::<u8>(), 1..64);
+    let before = prop_oneof![Just(0), 1..u64::MAX / 2];
+    (before, prop::collection::vec(piece, 0..4))
+}
+
 prop_compose! {
     pub(crate) fn state()(
         source in any::<[u8; 16]>(),
-        next in number(),
+        (before, pieces) in evidence(),
         set in prop::option::of(set()),
         names in prop::collection::btree_set("[a-z]{1,8}", 0..2),
         command in prop::option::of(command()),
         isolated in prop::collection::btree_set(any::<[u8; 16]>(), 0..4),
     ) -> State {
         let seen = seen(&names.into_iter().collect::<Vec<_>>());
-        State { source: Source(source), next, set, seen, command, isolated }
+        let next = NonZeroU64::new(before + pieces.len() as u64 + 1).unwrap();
+        let waiting: Vec<_> = pieces.into_iter().map(Bytes::from).collect();
+        let last = waiting.last().map(|last| Sha384::of(last));
+        let previous = last.or_else(|| (before > 0).then(|| Sha384::of(b"it was sent")));
+        State { source: Source(source), next, previous, waiting, set, seen, command, isolated }
     }
 }
 
@@ -99,7 +110,49 @@ fn written() -> Written {
         seen: Seen::default(),
         command: None,
         isolated: vec![[1; 16].into(), [2; 16].into()],
+        evidence: None,
     }
+}
+
+#[test]
+fn evidence_leads_up_to_the_next_number() {
+    let (one, last) = (vec![1; 8], vec![2; 8]);
+    let written = |next, previous: &[u8], waiting: &[&Vec<u8>]| Written {
+        next: NonZeroU64::new(next).unwrap(),
+        evidence: Some(WrittenEvidence {
+            previous: Sha384::of(previous),
+            waiting: waiting.iter().map(|of| (*of).clone().into()).collect(),
+        }),
+        ..written()
+    };
+    let read = |written: Written| State::decode(&cbor::encode(&written));
+    let right = read(written(3, &last, &[&one, &last])).unwrap();
+    assert_eq!(right.waiting.len(), 2);
+    assert!(read(written(9, &last, &[])).is_ok(), "all of it is there");
+    for wrong in [
+        written(2, &last, &[&one, &last]),
+        written(1, &last, &[]),
+        written(3, &one, &[&one, &last]),
+        written(3, &[], &[&one, &vec![]]),
+        written(
+            2,
+            &vec![0; EVIDENCE_LIMITS.bytes + 1],
+            &[&vec![0; EVIDENCE_LIMITS.bytes + 1]],
+        ),
+    ] {
+        assert!(matches!(read(wrong), Err(NoState::Evidence)));
+    }
+    let many = written(99, &one, &vec![&one; EVIDENCE_LIMITS.pieces + 1]);
+    assert!(matches!(read(many), Err(NoState::Cbor(_))));
+}
+
+/// An enclave before this one made no evidence, and its state is read.
+#[test]
+fn the_state_of_before_is_read() {
+    let former = cbor::encode(&written());
+    let state = State::decode(&former).unwrap();
+    assert_eq!((state.previous, state.waiting.len()), (None, 0));
+    assert_eq!(state.encode(), former);
 }
 
 #[test]
