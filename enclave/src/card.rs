@@ -99,7 +99,7 @@ pub async fn certify(
     };
     let (shown, ends) = checked(&tls, Usage::EnclaveTls, keys.tls().public_key())?;
     let (_, evidence_ends) = checked(&evidence, Usage::Evidence, keys.evidence.public_key())?;
-    keys.show(shown, evidence);
+    keys.show(shown, evidence, evidence_ends);
     Ok(ends.min(evidence_ends).saturating_sub(now) / 2)
 }
 

@@ -243,6 +243,12 @@ impl Decider {
         self.isolation.heard(vm)
     }
 
+    /// Whether it is known that this boot of a guest runs.
+    #[must_use]
+    pub fn runs_here(&self, boot: &GuestBoot) -> bool {
+        self.guests.contains_key(boot)
+    }
+
     fn runs_now(&self, boot: GuestBoot) -> bool {
         match boot.boot {
             ANY_BOOT => self.guests.keys().any(|running| running.vm == boot.vm),

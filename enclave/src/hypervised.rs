@@ -128,8 +128,13 @@ impl Listener<'_> {
             ToEnclave::OfDevices(bytes) => {
                 match decode(&bytes).map_err(HypervisedError::Devices)? {
                     FromDevices::Question(question) => {
-                        let verdict = self.ruling.decider().decide(&question, Instant::now());
-                        if !verdict.allowed {
+                        let (verdict, is_known) = {
+                            let decider = self.ruling.decider();
+                            let verdict = decider.decide(&question, Instant::now());
+                            (verdict, decider.runs_here(&question.guest))
+                        };
+                        // Known attack: devices name guests that there are none of, and nothing else is stated.
+                        if !verdict.allowed && is_known {
                             let witness = self.ruling.witness();
                             witness.denied(verdict.guest, &verdict.reason);
                         }

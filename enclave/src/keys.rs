@@ -21,6 +21,8 @@ struct Shown {
     identity: Arc<Identity>,
     /// The evidence key's chain; empty before it is certified.
     evidence: Chain,
+    /// The last second of its certificate's validity, since the Unix epoch.
+    evidence_until_s: u64,
 }
 
 /// The keys could not be made.
@@ -47,6 +49,7 @@ impl Keys {
             shown: Mutex::new(Shown {
                 identity: Arc::new(identity),
                 evidence: Chain::new(),
+                evidence_until_s: 0,
             }),
         })
     }
@@ -71,10 +74,21 @@ impl Keys {
         shown.evidence.clone()
     }
 
-    /// Shows these from now on, which were verified to be of these keys.
-    pub(crate) fn show(&self, tls: Vec<Vec<u8>>, evidence: Chain) {
+    /// Whether what the evidence key signs at this second is believed: its certificate has not ended.
+    #[must_use]
+    pub fn may_testify(&self, now_s: u64) -> bool {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        !shown.evidence.is_empty() && now_s <= shown.evidence_until_s
+    }
+
+    /// Shows these from now on, which were verified to be of these keys; the evidence key's until that second is over.
+    pub(crate) fn show(&self, tls: Vec<Vec<u8>>, evidence: Chain, evidence_until_s: u64) {
         let identity = Arc::new(Identity::new(tls, self.signer.clone()));
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        *shown = Shown { identity, evidence };
+        *shown = Shown {
+            identity,
+            evidence,
+            evidence_until_s,
+        };
     }
 }

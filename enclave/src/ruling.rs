@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bartizan_attestation::evidence::{Taken, What};
+use bartizan_attestation::evidence::Taken;
 use bartizan_local::flow::Guest as GuestBoot;
 use bartizan_policy::{Policy, TooLarge, Trust};
 use tokio::sync::watch;
 
 use crate::deciding::{Decider, Isolated};
-use crate::witness::{Witness, of_boot};
+use crate::witness::Witness;
 
 /// What rules at present.
 #[derive(Debug)]
@@ -63,14 +63,12 @@ impl Ruling {
             former
         });
         if former != trust {
-            self.witness.note(What::Trust {
-                guest: of_boot(boot),
-                taken_for: match trust {
-                    Trust::None => Taken::None,
-                    Trust::Affirming => Taken::Affirming,
-                    Trust::Contraindicated => Taken::Contraindicated,
-                },
-            });
+            let taken_for = match trust {
+                Trust::None => Taken::None,
+                Trust::Affirming => Taken::Affirming,
+                Trust::Contraindicated => Taken::Contraindicated,
+            };
+            self.witness.taken_for(boot, taken_for);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The host's side of the conversation: the guest API over vsock.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use base64::Engine;
@@ -65,11 +66,14 @@ pub enum HostApiError {
 }
 
 impl HostApiError {
-    /// Whether the same request may well be answered a little later, and was not acted upon: the host is busy, or a part
-    /// of it is being restarted. The kernel gives a connection 2 s, which a busy host may need longer for.
+    /// Whether the same request may well be answered a little later: the host is busy, or a part of it is being restarted. The
+    /// kernel gives a connection 2 s, which a busy host may need longer for. A machine without vsock is none that is busy.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Unreachable(_) => true,
+            Self::Unreachable(error) => matches!(
+                error.kind(),
+                ErrorKind::TimedOut | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
+            ),
             Self::Refused(problem) => [429, 503].contains(&problem.status),
             Self::Http(_) | Self::Malformed(_) => false,
         }

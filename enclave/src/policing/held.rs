@@ -55,6 +55,8 @@ struct Inner {
     told: Option<HeldSet>,
     /// The set of which evidence says that it is in force.
     testified: Option<HeldSet>,
+    /// The last order of which evidence says that it is carried out.
+    testified_order: Option<NonZeroU64>,
     /// The set of which it waits to be told so.
     owed: Option<HeldSet>,
     /// The last command that was done. It may not be kept yet.
@@ -79,6 +81,7 @@ impl Default for Inner {
             ruling: None,
             told: None,
             testified: None,
+            testified_order: None,
             owed: None,
             command: None,
             stream: 0,

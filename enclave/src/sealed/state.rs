@@ -7,7 +7,7 @@ use bartizan_attestation::boot::Sha384;
 use bartizan_attestation::cbor::{self, CborError, at_most};
 use bartizan_policy::Seen;
 use bartizan_stream::Bytes;
-use bartizan_stream::limits::MAX_POLICIES;
+use bartizan_stream::limits::{MAX_EVIDENCE, MAX_POLICIES};
 use bartizan_stream::message::{CommandOutcome, MessageError, PolicySet, Source};
 use bartizan_stream::resume::OutboxLimits;
 use minicbor::bytes::{ByteArray, ByteVec};
@@ -238,7 +238,8 @@ fn evidence(
     let last = waiting.last();
     let is_chained = last.is_none_or(|last| Sha384::of(last) == previous);
     let bytes: usize = waiting.iter().map(Bytes::len).sum();
-    let fits = bytes <= EVIDENCE_LIMITS.bytes && waiting.iter().all(|piece| !piece.is_empty());
+    let is_piece = |piece: &Bytes| (1..=MAX_EVIDENCE).contains(&piece.len());
+    let fits = bytes <= EVIDENCE_LIMITS.bytes && waiting.iter().all(is_piece);
     if is_chained && fits && next.get() > 1 && (waiting.len() as u64) < next.get() {
         Ok((Some(previous), waiting))
     } else {

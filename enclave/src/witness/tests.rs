@@ -1,9 +1,13 @@
 use super::*;
 
-const GUEST: GuestBoot = GuestBoot {
-    vm: [1; 16],
-    boot: 1,
-};
+const GUEST: GuestBoot = guest(1);
+
+const fn guest(number: u128) -> GuestBoot {
+    GuestBoot {
+        vm: number.to_be_bytes(),
+        boot: 1,
+    }
+}
 
 fn started() -> What {
     What::Started { set: None }
@@ -25,6 +29,22 @@ async fn events_are_gathered_for_a_while() {
     };
     assert_eq!(events.len(), 2);
     assert_eq!(take(&witness, 8), []);
+}
+
+/// Where nothing happens that is said, too.
+#[tokio::test(start_paused = true)]
+async fn something_is_due_each_hour() {
+    let witness = Witness::default();
+    witness.note(started());
+    witness.until_due().await;
+    take(&witness, 8);
+    for _ in 0..3 {
+        let begun = Instant::now();
+        witness.until_due().await;
+        assert_eq!(begun.elapsed(), HOUR);
+        let (events, dropped) = (Vec::new(), 0);
+        assert_eq!(take(&witness, 8), [Gathered { events, dropped }]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -53,31 +73,101 @@ async fn what_is_denied_is_counted_and_waits_for_less_when_something_happens() {
     assert_eq!(take(&witness, 8)[0].events.len(), 2);
 }
 
-/// Known attack: what a guest is denied takes the room of what its operator waits for.
+#[tokio::test(start_paused = true)]
+async fn of_what_a_guest_is_taken_for_the_last_is_told() {
+    let witness = Witness::default();
+    let begun = Instant::now();
+    for taken_for in [Taken::Affirming, Taken::None, Taken::Contraindicated] {
+        witness.taken_for(GUEST, taken_for);
+    }
+    witness.until_due().await;
+    assert_eq!(begun.elapsed(), TRUST);
+    let what = What::Trust {
+        guest: of_boot(GUEST),
+        taken_for: Taken::Contraindicated,
+    };
+    let events = &take(&witness, 8)[0].events;
+    assert_eq!((events.len(), &events[0].what), (1, &what));
+}
+
+/// Known attack: what guests are denied takes the room of what their operator waits for.
+#[tokio::test(start_paused = true)]
+async fn what_guests_can_have_happen_comes_last_and_keeps_to_its_room() {
+    let witness = Witness::default();
+    let begin = Instant::now();
+    let (mut denied, mut told) = (0, 0);
+    let counted = |of: &Gathered| of.dropped + of.events.iter().map(decisions).sum::<u64>();
+    // As little is taken as can be, and each time there is more than that.
+    for turn in 0..100_u128 {
+        for number in 0..MAX_DENIED as u128 {
+            witness.denied(guest(number), &turn.to_string());
+            denied += 1;
+        }
+        witness.note(started());
+        witness.until_due().await;
+        let taken = take(&witness, 1);
+        assert_eq!(taken[0].events[0].what, started(), "turn {turn}");
+        assert_eq!(taken[0].events.len(), MAX_EVENTS);
+        told += counted(&taken[0]);
+    }
+    assert!(begin.elapsed() <= 101 * SOON);
+    // All of it was told or counted.
+    loop {
+        witness.until_due().await;
+        let taken = take(&witness, 1);
+        if taken[0].events.is_empty() {
+            break;
+        }
+        told += counted(&taken[0]);
+    }
+    assert_eq!(told, denied);
+}
+
+fn decisions(event: &Event) -> u64 {
+    match &event.what {
+        What::Denied { decisions, .. } => decisions.get(),
+        _ => 0,
+    }
+}
+
+/// Known attack: one guest is denied for ever other reasons, so that of others nothing is told.
+#[tokio::test(start_paused = true)]
+async fn one_guest_has_so_many_reasons() {
+    let witness = Witness::default();
+    for reason in 0..MAX_DENIED {
+        witness.denied(GUEST, &reason.to_string());
+    }
+    witness.denied(guest(2), "web/only");
+    witness.until_due().await;
+    let taken = take(&witness, usize::MAX);
+    let events = &taken[0].events;
+    assert_eq!((events.len(), taken[0].dropped), (MAX_REASONS + 2, 0));
+    let all: u64 = events.iter().map(decisions).sum();
+    assert_eq!(all, MAX_DENIED as u64 + 1);
+    let others = |event: &&Event| matches!(&event.what, What::Denied { by, .. } if by == OTHERS);
+    assert_eq!(events.iter().filter(others).count(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_there_is_no_room_for_is_counted() {
     let witness = Witness::default();
-    for reason in 0..MAX_DENIED + 7 {
-        witness.denied(GUEST, &reason.to_string());
-    }
-    witness.note(started());
-    witness.until_due().await;
-    let taken = take(&witness, usize::MAX);
-    assert_eq!(taken[0].dropped, 7);
-    assert_eq!(taken[0].events[0].what, started());
-    let all: usize = taken.iter().map(|of| of.events.len()).sum();
-    assert_eq!(all, MAX_DENIED + 1);
-    assert!(taken.iter().all(|of| of.events.len() <= MAX_EVENTS));
     for _ in 0..MAX_WAITING + 5 {
         witness.note(started());
     }
+    for number in 0..MAX_DENIED as u128 + 7 {
+        witness.denied(guest(number), "web/only");
+    }
+    for number in 0..MAX_TRUST as u128 + 9 {
+        witness.taken_for(guest(number), Taken::Affirming);
+    }
     witness.until_due().await;
     let first = take(&witness, 1);
-    assert_eq!((first[0].dropped, first[0].events.len()), (5, MAX_EVENTS));
+    assert_eq!((first[0].dropped, first[0].events.len()), (21, MAX_EVENTS));
     // The rest is due at once.
     let rest = take(&witness, usize::MAX);
+    assert!(rest.iter().all(|of| of.events.len() <= MAX_EVENTS));
     let rest: usize = rest.iter().map(|of| of.events.len()).sum();
-    assert_eq!(rest, MAX_WAITING - MAX_EVENTS);
+    assert_eq!(rest, MAX_WAITING + MAX_DENIED + MAX_TRUST - MAX_EVENTS);
 }
 
 #[tokio::test(start_paused = true)]
@@ -93,11 +183,12 @@ async fn what_is_lost_is_said() {
 }
 
 #[test]
-fn reasons_are_cut_between_characters() {
+fn reasons_are_cut_between_characters_and_printable() {
     assert_eq!(short("é").len(), 2);
     assert_eq!(short(&"é".repeat(MAX_WHY)).len(), MAX_WHY);
     assert_eq!(
         short(&format!("x{}", "é".repeat(MAX_WHY))).len(),
         MAX_WHY - 1
     );
+    assert_eq!(short("a\nb\u{1b}[2J"), "a b [2J");
 }

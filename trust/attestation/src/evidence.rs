@@ -12,7 +12,7 @@
 //! | attack | answer |
 //! |---|---|
 //! | whoever carries it drops a piece, or puts another in its place | each has a number and the digest of the one before |
-//! | a piece of before is sent again | its number was there |
+//! | a piece of before is sent again | its number was there, in its source |
 //! | a piece of another host's | it names its card, and so does the certificate of its key |
 //! | another message passed off as evidence | the message type is protected |
 //! | a key that was certified once, found later | a certificate lasts an hour, and what is said to be older is believed from the enclave alone, over its own TLS |
@@ -31,7 +31,7 @@ pub use statement::{Event, Guest, MAX_EVENTS, MAX_WHY, Statement, Taken, What};
 
 use crate::boot::Sha384;
 use crate::cbor::{self, CborError};
-use crate::certificates::{ChainError, FleetCa, Usage, verify_chain};
+use crate::certificates::{ChainError, FleetCa, Usage, VerifiedCertificate, verify_chain};
 use crate::cose::{CoseError, MessageType, Sign, SignError, Unverified, sign1};
 use crate::identity::CardId;
 use crate::keys::Chain;
@@ -42,8 +42,9 @@ pub const PROFILE: &str = "urn:bartizan:profile:enclave-evidence:1";
 pub const STATEMENT: i64 = -70_000;
 /// Largest payload in bytes.
 pub const MAX_PAYLOAD: usize = 32 << 10;
-/// How far evidence may be ahead of whoever verifies it, in seconds.
-pub const MAX_AHEAD_S: u64 = 60;
+/// How far evidence may be ahead of whoever verifies it, in seconds: an enclave's clock is set when its machine starts and never again,
+/// and what is refused for it is lost. Certificates are judged as of no later than now in any case.
+pub const MAX_AHEAD_S: u64 = 3600;
 
 const IAT: i64 = 6;
 const UEID: i64 = 256;
@@ -116,8 +117,8 @@ impl Evidence {
         sign1(MessageType::Evidence, &cbor::encode(self), &chain, key)
     }
 
-    /// Verifies a signed piece, with its certificates as of the time that it names: it may have waited for the verifier.
-    /// Revocation is for the caller to check.
+    /// Verifies a signed piece, with its certificates as of the time that it names: it may have waited for the verifier. Answers with the
+    /// certificate of its key: whether that is of a boot which counts is for the caller to judge.
     ///
     /// # Errors
     /// [`EvidenceError`]: nothing of it may be believed.
@@ -126,7 +127,7 @@ impl Evidence {
         expected: &Expected,
         ca: &FleetCa,
         now_s: u64,
-    ) -> Result<Self, EvidenceError> {
+    ) -> Result<(Self, VerifiedCertificate), EvidenceError> {
         let message = Unverified::parse(signed, MessageType::Evidence)?;
         let claimed = Self::decode(message.unverified_payload())?;
         let ahead_s = claimed.issued_at.saturating_sub(now_s);
@@ -147,9 +148,13 @@ impl Evidence {
         if (statement.source, statement.sequence) != (expected.source, expected.sequence) {
             return Err(EvidenceError::OtherPlace);
         }
-        match expected.previous {
-            Some(previous) if statement.previous != Some(previous) => Err(EvidenceError::Broken),
-            _ => Ok(evidence),
+        // The first has none before it, and every other one has.
+        let is_first = statement.sequence == NonZeroU64::MIN;
+        let follows = expected.previous.is_none() || statement.previous == expected.previous;
+        if follows && statement.previous.is_none() == is_first {
+            Ok((evidence, key))
+        } else {
+            Err(EvidenceError::Broken)
         }
     }
 

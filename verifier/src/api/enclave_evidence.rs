@@ -83,7 +83,7 @@ enum WhatDocument {
     },
 }
 
-/// What the enclave of a host stated, the newest first: the last 256 pieces are kept.
+/// What the enclave of a host stated, the newest first: the last 4096 pieces are kept, 16 MiB at most.
 #[utoipa::path(
     get, path = "/v1/hosts/{card}/evidence", tag = "operator",
     params(("card" = String, Path, description = "The host's card id."), PageQuery),
@@ -113,9 +113,12 @@ pub(super) async fn list(
 impl From<KeptEvidence> for PieceDocument {
     fn from(of: KeptEvidence) -> Self {
         // It was verified when it came: what can be read of it is what it says.
-        let believed = match of.refused {
-            None => Evidence::unverified(&of.signed).ok(),
-            Some(_) => None,
+        let (believed, refused) = match of.refused {
+            Some(why) => (None, Some(why)),
+            None => match Evidence::unverified(&of.signed) {
+                Ok(evidence) => (Some(evidence), None),
+                Err(error) => (None, Some(error.to_string())),
+            },
         };
         let (issued_at, statement) = believed
             .map(|evidence| (evidence.issued_at, evidence.statement))
@@ -124,7 +127,7 @@ impl From<KeptEvidence> for PieceDocument {
             source: hex::encode(of.source.0),
             sequence: of.sequence,
             received_at_ms: of.received_at_ms,
-            refused: of.refused,
+            refused,
             issued_at,
             dropped: statement.as_ref().map(|statement| statement.dropped),
             events: statement

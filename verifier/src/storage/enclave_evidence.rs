@@ -8,8 +8,10 @@ use sqlx::{Row, SqliteConnection};
 use super::page::{CHUNK, Reading};
 use super::{Page, PageLimit, Storage, StorageError, as_blob, as_integer, from_blob};
 
-/// How many pieces are kept of a host's enclave: the newest.
-const KEPT: i64 = 256;
+/// How many pieces are kept of a host's enclave: the newest. Of what guests can have happen at will there is one in a minute.
+const KEPT: i64 = 4096;
+/// How many bytes of them.
+const KEPT_BYTES: i64 = 16 << 20;
 /// Of how many states of an enclave it is known up to where they were.
 const SOURCES: i64 = 8;
 
@@ -151,6 +153,19 @@ impl Storage {
     ) -> Result<(), StorageError> {
         let sequence = evidence.sequence().get();
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        // Known failure: a stream whose place another one took keeps what it had read, which the other one is sent again.
+        let kept: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT kept FROM evidence_sources WHERE card = ? AND source = ?")
+                .bind(card.0.as_slice())
+                .bind(source.0.as_slice())
+                .fetch_optional(&mut *transaction)
+                .await?;
+        let kept = kept
+            .map_or(Some(0), |kept| from_blob(&kept))
+            .ok_or(DAMAGED)?;
+        if kept >= sequence {
+            return Ok(());
+        }
         advance(&mut transaction, card, source, sequence, now_ms).await?;
         sqlx::query(
             "INSERT INTO enclave_evidence (card, source, sequence, signed, refused, received_at_ms)
@@ -165,11 +180,15 @@ impl Storage {
         .execute(&mut *transaction)
         .await?;
         sqlx::query(
-            "DELETE FROM enclave_evidence WHERE card = ?1 AND number <=
-                 (SELECT number FROM enclave_evidence WHERE card = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+            "DELETE FROM enclave_evidence WHERE card = ?1 AND number <= (
+                 SELECT max(number) FROM (
+                     SELECT number, row_number() OVER newest AS place, sum(length(signed)) OVER newest AS bytes
+                     FROM enclave_evidence WHERE card = ?1 WINDOW newest AS (ORDER BY number DESC)
+                 ) WHERE place > ?2 OR bytes > ?3)",
         )
         .bind(card.0.as_slice())
         .bind(KEPT)
+        .bind(KEPT_BYTES)
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;

@@ -70,7 +70,7 @@ impl End {
             Self::Memory(_) => Code::ResourceExhausted,
             Self::Stopping
             | Self::Access(_)
-            | Self::Evidence(EvidenceError::Storage(_))
+            | Self::Evidence(EvidenceError::Storage(_) | EvidenceError::Task(_))
             | Self::Storage(_) => Code::Unavailable,
         }
     }
@@ -197,8 +197,7 @@ impl Conversation<'_> {
                 Event::Said(said) => {
                     let up = said?;
                     if let Up::Evidence(evidence) = &up {
-                        let ca = self.service.anchors.ca();
-                        keeper.keep(storage, &ca, evidence).await?;
+                        keeper.keep(self.service, evidence).await?;
                         read_after = Instant::now() + EvidenceKeeper::pause(evidence);
                         self.send(Down::EvidenceKept(keeper.kept())).await?;
                     } else {

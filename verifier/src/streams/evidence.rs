@@ -6,17 +6,22 @@
 use std::time::Duration;
 
 use bartizan_attestation::boot::Sha384;
-use bartizan_attestation::certificates::FleetCa;
 use bartizan_attestation::evidence::{Evidence as Statement, Expected};
 use bartizan_attestation::identity::CardId;
-use bartizan_stream::message::{Evidence, Hello, Source};
+use bartizan_stream::message::{Detail, Evidence, Hello, Source};
 use bartizan_stream::resume::{Inbox, InboxError, Taken};
 
+use crate::boots::{self, BootError};
 use crate::clock::{now_ms, now_s};
+use crate::service::Service;
 use crate::storage::{SourceStanding, Storage, StorageError};
+use crate::task::{TaskError, blocking};
 
 /// Bytes of evidence that are kept of one enclave in a second, on the whole: what comes faster waits where it comes from.
 const PACE: u64 = 1 << 20;
+
+/// The least that a piece has the next one wait.
+const EACH: Duration = Duration::from_millis(50);
 
 /// Where evidence of a stream goes.
 #[derive(Debug)]
@@ -37,6 +42,9 @@ pub(super) enum EvidenceError {
     /// It could not be kept.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// It could not be looked at.
+    #[error(transparent)]
+    Task(#[from] TaskError),
 }
 
 impl EvidenceKeeper {
@@ -77,15 +85,15 @@ impl EvidenceKeeper {
     /// Keeps a piece; it is durable once this returns.
     pub(super) async fn keep(
         &mut self,
-        storage: &Storage,
-        fleet_ca: &FleetCa,
+        service: &Service,
         evidence: &Evidence,
     ) -> Result<(), EvidenceError> {
         let mut next = self.inbox;
         if next.take(evidence.sequence().get())? == Taken::New {
             let (card, source) = (self.card, self.source);
-            let refused = self.refusal(fleet_ca, evidence);
-            storage
+            let refused = self.refusal(service, evidence).await?;
+            service
+                .storage
                 .keep_evidence(card, source, evidence, refused.as_deref(), now_ms())
                 .await?;
             self.inbox = next;
@@ -95,17 +103,33 @@ impl EvidenceKeeper {
     }
 
     /// Why nothing of a piece is believed, if it is not.
-    fn refusal(&self, fleet_ca: &FleetCa, evidence: &Evidence) -> Option<String> {
+    ///
+    /// Known attack: a host boots a release that is retired, whose enclave states what it likes and leaves it to the next one to be handed in.
+    async fn refusal(
+        &self,
+        service: &Service,
+        evidence: &Evidence,
+    ) -> Result<Option<String>, EvidenceError> {
         let expected = Expected {
             card: self.card,
             source: self.source.0,
             sequence: evidence.sequence(),
             previous: self.previous,
         };
-        let error = Statement::verify(evidence.signed(), &expected, fleet_ca, now_s()).err()?;
+        let (ca, signed) = (service.anchors.ca(), evidence.signed().clone());
+        let verified = blocking(move || Statement::verify(&signed, &expected, &ca, now_s())).await;
+        let why = match verified? {
+            Err(error) => error.to_string(),
+            Ok((_, key)) => match boots::releases(service, self.card, &key.phases).await {
+                Ok(_) => return Ok(None),
+                Err(BootError::Storage(error)) => return Err(error.into()),
+                Err(error) => error.to_string(),
+            },
+        };
+        let why = Detail::cut(&why);
         let (card, sequence) = (self.card, evidence.sequence());
-        tracing::error!(%card, sequence, %error, "evidence of this host's enclave is not believed");
-        Some(error.to_string())
+        tracing::error!(%card, sequence, why = why.as_str(), "evidence of this host's enclave is not believed");
+        Ok(Some(why.as_str().into()))
     }
 
     /// All up to this number is durable.
@@ -113,8 +137,9 @@ impl EvidenceKeeper {
         self.inbox.taken()
     }
 
-    /// How long to read nothing after a piece of so many bytes.
+    /// How long to read nothing after a piece of so many bytes. Each costs a commit and three signatures, however small it is.
     pub(super) fn pause(evidence: &Evidence) -> Duration {
-        Duration::from_micros(evidence.signed().len() as u64 * 1_000_000 / PACE)
+        let by_bytes = evidence.signed().len() as u64 * 1_000_000 / PACE;
+        Duration::from_micros(by_bytes).max(EACH)
     }
 }

@@ -28,23 +28,45 @@ pub(super) fn show(
     let pieces = listing::rows(&path, "evidence", None, most, |page| {
         verifier.ask("GET", page, None)
     })?;
-    output.result(&pieces, &text(&pieces));
-    let mut pieces = pieces.as_array().into_iter().flatten();
-    Ok(match pieces.any(|piece| !piece["refused"].is_null()) {
-        true => ExitCode::FAILURE,
-        false => ExitCode::SUCCESS,
+    let (text, is_whole) = text(&pieces);
+    output.result(&pieces, &text);
+    Ok(match is_whole {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     })
 }
 
-/// For people: a line for each event, the newest piece first.
-fn text(pieces: &Value) -> String {
+/// For people: a line for each event, the newest piece first; and whether all pieces between the first and the last are there, and believed.
+fn text(pieces: &Value) -> (String, bool) {
     let mut lines = Vec::new();
+    let mut is_whole = true;
+    let mut newer: Option<&Value> = None;
     for piece in pieces.as_array().into_iter().flatten() {
         let number = &piece["sequence"];
+        match newer.replace(piece) {
+            Some(newer) if newer["source"] != piece["source"] => {
+                lines.push("  the state was reset: what is below has numbers of its own".into());
+            }
+            Some(newer) => {
+                let due = newer["sequence"].as_u64().unwrap_or_default() - 1;
+                let found = number.as_u64().unwrap_or_default();
+                if found < due {
+                    lines.push(format!("  ✗ #{} to #{due} are missing", found + 1));
+                    is_whole = false;
+                }
+            }
+            None => {}
+        }
         if let Some(why) = piece["refused"].as_str() {
             let at = utc(piece["received_at_ms"].as_u64().unwrap_or_default());
             lines.push(format!("{at}  #{number}  ✗ not believed: {why}"));
+            is_whole = false;
             continue;
+        }
+        if piece["events"].as_array().is_none_or(Vec::is_empty) {
+            let at = piece["issued_at"].as_u64().unwrap_or_default();
+            let at = utc(at.saturating_mul(1000));
+            lines.push(format!("{at}  #{number}  nothing happened"));
         }
         for event in piece["events"].as_array().into_iter().flatten() {
             let at = event["at"].as_u64().unwrap_or_default();
@@ -58,9 +80,9 @@ fn text(pieces: &Value) -> String {
         }
     }
     if lines.is_empty() {
-        return "the enclave of this host has stated nothing yet".into();
+        lines.push("the enclave of this host has stated nothing yet".into());
     }
-    lines.join("\n")
+    (lines.join("\n"), is_whole)
 }
 
 fn said(event: &Value) -> String {
@@ -115,7 +137,8 @@ mod tests {
                 { "at": 1_795_325_061, "event": "set-refused", "set": 4, "why": "older" },
             ]},
         ]);
-        let text = text(&pieces);
+        let (text, is_whole) = text(&pieces);
+        assert!(!is_whole);
         for line in [
             "2026-11-22T05:24:21Z  #3  ✗ not believed: the evidence does not follow the piece before it",
             &format!(
@@ -129,6 +152,25 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
-        assert!(super::text(&json!([])).contains("nothing yet"));
+        let (nothing, is_whole) = super::text(&json!([]));
+        assert!(is_whole && nothing.contains("nothing yet"));
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let piece = |source: &str, sequence: u64| json!({ "source": source, "sequence": sequence, "refused": null, "dropped": 0, "issued_at": 1_795_325_061, "events": [] });
+        let (text, is_whole) = text(&json!([
+            piece("b", 1),
+            piece("a", 9),
+            piece("a", 8),
+            piece("a", 5)
+        ]));
+        assert!(!is_whole);
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[1].contains("was reset"));
+        assert_eq!(lines[4], "  ✗ #6 to #7 are missing");
+        assert_eq!(lines.len(), 6);
+        let (_, is_whole) = super::text(&json!([piece("b", 1), piece("a", 9), piece("a", 8)]));
+        assert!(is_whole);
     }
 }

@@ -29,20 +29,36 @@ impl Held {
         self.wish(what, authors, ruling);
     }
 
-    /// Answers for the commands that devices have confirmed.
+    /// Answers for the commands that devices have confirmed, and states that they have.
     pub(in crate::policing) fn settle(&self, ruling: &Ruling) {
         let mut inner = self.inner();
         let settling = std::mem::take(&mut inner.settling);
         for (vm, answer) in settling {
-            match ruling.decider().is_settled(vm) {
-                true => inner.answer(answer),
-                false => inner.settling.push_back((vm, answer)),
+            let is_settled = ruling.decider().is_settled(vm);
+            if !is_settled {
+                inner.settling.push_back((vm, answer));
+                continue;
             }
+            if let Up::CommandDone { number, .. } = answer.up {
+                inner.note_isolation(number, vm, ruling);
+            }
+            inner.answer(answer);
         }
     }
 }
 
 impl Inner {
+    /// States once that an order is carried out.
+    fn note_isolation(&mut self, order: NonZeroU64, vm: Vm, ruling: &Ruling) {
+        if self.testified_order.replace(order) != Some(order) {
+            ruling.witness().note(Happened::Isolation {
+                vm,
+                isolated: ruling.isolated_vms().contains(&vm),
+                order,
+            });
+        }
+    }
+
     /// What is wished for a command, which is done here.
     fn command_done(
         &mut self,
@@ -71,17 +87,7 @@ impl Inner {
             _ if matches!(self.standing, Standing::Lost(_)) => {
                 return failed("this enclave's state is lost");
             }
-            _ => {
-                let outcome = does();
-                if outcome == CommandOutcome::Done {
-                    ruling.witness().note(Happened::Isolation {
-                        vm,
-                        isolated: ruling.isolated_vms().contains(&vm),
-                        order: number,
-                    });
-                }
-                outcome
-            }
+            _ => does(),
         };
         let command = Command { number, outcome };
         self.command = Some(command);

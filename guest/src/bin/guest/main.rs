@@ -47,7 +47,7 @@ enum Tool {
     #[command(after_help = "Example: bartizan-guest enroll --state /run/bartizan")]
     Enroll {
         /// How long to ask again where the host cannot be reached or is restarting, in seconds.
-        #[arg(long, default_value_t = 120)]
+        #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(..=86_400))]
         patience: u64,
     },
     /// Renew the enrolled key, which is certified for a day; the former one signs on for two minutes.

@@ -10,8 +10,8 @@ use crate::cbor::at_most;
 
 /// Most events of one piece.
 pub const MAX_EVENTS: usize = 32;
-/// Longest reason, in bytes.
-pub const MAX_WHY: usize = 256;
+/// Longest reason, in bytes: two names of 128 bytes and what is between them fit.
+pub const MAX_WHY: usize = 320;
 
 /// A piece's place in its chain, and what happened since the one before.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -26,7 +26,7 @@ pub struct Statement {
     /// SHA-384 over the signed piece before it; the first has none.
     #[n(2)]
     pub previous: Option<Sha384>,
-    /// What happened, in order, at most [`MAX_EVENTS`].
+    /// What happened, at most [`MAX_EVENTS`]; what is counted comes last.
     #[cbor(n(3), decode_with = "at_most_events")]
     pub events: Vec<Event>,
     /// Events that there was no room for.
@@ -72,11 +72,11 @@ pub enum What {
         /// Its number.
         #[n(0)]
         set: NonZeroU64,
-        /// Why, at most [`MAX_WHY`] bytes.
+        /// Why, at most [`MAX_WHY`] bytes, printable.
         #[cbor(n(1), decode_with = "short")]
         why: String,
     },
-    /// A VM is cut from every network, or not any more, as it was ordered.
+    /// A VM is cut from every network, or not any more, as it was ordered: devices have confirmed it.
     #[n(3)]
     Isolation {
         /// Which: a UUID.
@@ -108,7 +108,7 @@ pub enum What {
         /// How many.
         #[n(1)]
         decisions: NonZeroU64,
-        /// The rule (`POLICY/RULE`), or why none did, at most [`MAX_WHY`] bytes.
+        /// The rule (`POLICY/RULE`), or why none did, at most [`MAX_WHY`] bytes, printable.
         #[cbor(n(2), decode_with = "short")]
         by: String,
     },
@@ -147,6 +147,10 @@ fn at_most_events<C>(from: &mut Decoder<'_>, context: &mut C) -> Result<Vec<Even
 
 fn short<C>(from: &mut Decoder<'_>, _: &mut C) -> Result<String, Error> {
     match from.str()? {
+        // Known attack: a reason with a line break in it is shown as another event.
+        why if why.chars().any(char::is_control) => {
+            Err(Error::message("a reason is not printable"))
+        }
         why if why.len() <= MAX_WHY => Ok(why.to_owned()),
         _ => Err(Error::message("a reason is too long")),
     }

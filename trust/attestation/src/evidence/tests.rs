@@ -41,7 +41,11 @@ impl Enclave {
         evidence.sign(&self.chain, &self.key).unwrap()
     }
 
-    fn verify(&self, signed: &[u8], expected: Expected) -> Result<Evidence, EvidenceError> {
+    fn verify(
+        &self,
+        signed: &[u8],
+        expected: Expected,
+    ) -> Result<(Evidence, VerifiedCertificate), EvidenceError> {
         Evidence::verify(signed, &expected, &self.fleet.anchor(), NOW)
     }
 }
@@ -69,8 +73,9 @@ fn an_enclaves_own_is_taken_long_after_its_certificate_has_ended_too() {
     for issued_at in [NOW, NOW - 86_400 * 30] {
         let evidence = enclave.evidence(issued_at);
         let signed = enclave.sign(&evidence);
-        let verified = enclave.verify(&signed, enclave.expected()).unwrap();
+        let (verified, key) = enclave.verify(&signed, enclave.expected()).unwrap();
         assert_eq!(verified, evidence);
+        assert_eq!(key.card, Some(enclave.fleet.card_id));
     }
     let late = Evidence::verify(
         &enclave.sign(&enclave.evidence(NOW)),
@@ -126,7 +131,7 @@ fn others_are_refused() {
     assert!(matches!(shown, Err(EvidenceError::OtherCard { .. })));
     // Of the future, and altered.
     let ahead = enclave.sign(&enclave.evidence(NOW + MAX_AHEAD_S + 1));
-    assert!(matches!(refused(&ahead), EvidenceError::Future(61)));
+    assert!(matches!(refused(&ahead), EvidenceError::Future(3601)));
     let mut altered = enclave.sign(&evidence);
     let last = altered.len() - 1;
     altered[last] ^= 1;
@@ -161,11 +166,22 @@ fn a_piece_has_its_place() {
         ..expected
     });
     assert!(matches!(broken, EvidenceError::Broken));
-    // Whoever does not know the one before takes its number's word.
+    // The first has none before it, and no other has none.
+    let mut alone = enclave.evidence(NOW);
+    alone.statement.previous = None;
     let unknown = Expected {
         previous: None,
         ..expected
     };
+    let broken = enclave.verify(&enclave.sign(&alone), unknown);
+    assert!(matches!(broken, Err(EvidenceError::Broken)));
+    alone.statement.sequence = NonZeroU64::MIN;
+    let first = Expected {
+        sequence: NonZeroU64::MIN,
+        ..unknown
+    };
+    assert!(enclave.verify(&enclave.sign(&alone), first).is_ok());
+    // Whoever does not know the one before takes its number's word.
     assert!(enclave.verify(&signed, unknown).is_ok());
 }
 
@@ -179,7 +195,12 @@ fn more_than_there_may_be_is_refused() {
         set: SEQUENCE,
         why: "x".repeat(MAX_WHY + 1),
     };
-    for too_much in [many, long] {
+    let mut lines = enclave.evidence(NOW);
+    lines.statement.events[0].what = What::SetRefused {
+        set: SEQUENCE,
+        why: "older\n#7 all is well".into(),
+    };
+    for too_much in [many, long, lines] {
         let refused = Evidence::decode(&cbor::encode(&too_much));
         assert!(matches!(refused, Err(EvidenceError::Malformed(_))));
     }
