@@ -265,9 +265,13 @@ impl Stack {
 
     /// Has these rules decide on the flows of web servers and their clients from now on; returns when they are in force.
     pub fn apply(&self, serial: u64, rules: &Value) -> Result<()> {
-        let roles = ["web", "client"];
+        self.apply_to(serial, &json!({ "roles": ["web", "client"] }), rules)
+    }
+
+    /// The same, of guests that are selected so.
+    pub fn apply_to(&self, serial: u64, select: &Value, rules: &Value) -> Result<()> {
         let author = &self.author;
-        author.apply(&self.operator, &self.layout, serial, &roles, rules)
+        author.apply(&self.operator, &self.layout, serial, select, rules)
     }
 
     /// Starts a second host of the fleet, with vault, card, devices and hypervisor of its own.

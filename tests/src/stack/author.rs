@@ -38,18 +38,18 @@ impl Author {
         json!([{ "name": "ann", "key": self.pem, "scope": scope }])
     }
 
-    /// Writes, signs and applies a policy for guests of these roles; returns when it is in force.
+    /// Writes, signs and applies a policy for guests that are selected so; returns when it is in force.
     pub fn apply(
         &self,
         operator: &Operator,
         layout: &Layout,
         serial: u64,
-        roles: &[&str],
+        select: &Value,
         rules: &Value,
     ) -> Result<()> {
         let policy = json!({
             "version": 1, "name": "front", "serial": serial,
-            "select": { "roles": roles },
+            "select": select,
             "resolvers": [WEB],
             "rules": rules,
         });

@@ -11,6 +11,7 @@ mod open;
 mod outside;
 mod remembered;
 mod stated;
+mod untrusted;
 
 use anyhow::{Result, ensure};
 use bartizan_tests::network::{self, CLIENT, Kept, Patience, WEB, pages_only};
@@ -43,6 +44,10 @@ pub(crate) const CASES: &[Case] = &[
         outside::both_ways,
     ),
     ("network::isolated_by_one_order", isolation::one_order),
+    (
+        "network::a_guest_that_turns_untrusted_is_cut",
+        untrusted::is_cut,
+    ),
     (
         "network::while_the_enclave_is_away_rules_say_what_goes_on",
         killed::enclave_is_away,
@@ -80,6 +85,12 @@ impl Networked<'_> {
     pub(crate) fn apply(&mut self, rules: &Value) -> Result<()> {
         *self.serial += 1;
         self.stack.apply(*self.serial, rules)
+    }
+
+    /// The same, of guests that are selected so.
+    pub(crate) fn apply_to(&mut self, select: &Value, rules: &Value) -> Result<()> {
+        *self.serial += 1;
+        self.stack.apply_to(*self.serial, select, rules)
     }
 
     /// Whether the server answers the client's echo within two seconds.

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail, ensure};
 use bartizan_attestation::boot::Phase;
+use bartizan_attestation::csr::EphemeralKey;
 use bartizan_attestation::keys::{VaultReply, VaultRequest};
 
 use super::rig::{Rig, is_shut};
@@ -44,6 +45,20 @@ impl Rig {
             _ => false,
         };
         ensure!(shut == (phase <= Phase::Hypervisor), "{what}: a report key");
+        // These are the last phase's.
+        for request in [
+            VaultRequest::CertifyEnclave {
+                tls: EphemeralKey::generate()?.csr()?,
+                evidence: EphemeralKey::generate()?.csr()?,
+                lifetime_s: 60,
+            },
+            VaultRequest::EnclaveState,
+        ] {
+            match self.ask(&request)? {
+                VaultReply::Refused(refusal) if is_shut(&refusal) => {}
+                other => bail!("{what}: the enclave gets {other:?}"),
+            }
+        }
         let described = self.vault_describes()?;
         let ended = usize::from(phase.number()) - 1;
         ensure!(

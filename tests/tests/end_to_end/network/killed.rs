@@ -62,6 +62,23 @@ pub(super) fn while_away(networked: &mut Networked<'_>, kept: &Kept) -> Result<(
 
 /// One of the stack's.
 type Victim = fn(&mut Stack) -> &mut Daemon;
+/// What holds while it is away.
+type While = fn(&mut Networked<'_>, &Kept) -> Result<()>;
+
+/// All is decided as ever.
+fn decided(networked: &mut Networked<'_>, kept: &Kept) -> Result<()> {
+    kept.is_answered(networked.client)?;
+    ensure!(networked.page(20)?, "no page, which a rule allows");
+    ensure!(networked.echo()?, "no echo, which a rule allows");
+    Ok(())
+}
+
+/// Nobody speaks with the guests, not even their hands do.
+fn cut_off(networked: &mut Networked<'_>, _: &Kept) -> Result<()> {
+    let heard = networked.client.agent.run("true");
+    ensure!(heard.is_err(), "a guest without devices answers: {heard:?}");
+    Ok(())
+}
 
 /// Each one in turn.
 pub(super) fn each_is_back(world: &mut World) -> Result<()> {
@@ -69,16 +86,27 @@ pub(super) fn each_is_back(world: &mut World) -> Result<()> {
     networked.apply(&rules())?;
     let kept = Kept::open(networked.client, LONG)?;
     enclaves_machine_is_killed(&mut networked, &kept)?;
-    let victims: [(&str, Victim); 4] = [
-        ("the card, which forwards", |stack| &mut stack.host.card),
-        ("the verifier", |stack| &mut stack.verifier),
-        ("the hypervisor", |stack| &mut stack.host.hypervisor),
-        ("devices", |stack| &mut stack.host.devices),
+    let victims: [(&str, Victim, While); 4] = [
+        (
+            "the card, which forwards",
+            |stack| &mut stack.host.card,
+            decided,
+        ),
+        ("the verifier", |stack| &mut stack.verifier, decided),
+        (
+            "the hypervisor",
+            |stack| &mut stack.host.hypervisor,
+            while_away,
+        ),
+        ("devices", |stack| &mut stack.host.devices, cut_off),
     ];
-    for (name, victim) in victims {
-        let began = Instant::now();
+    for (name, victim, meanwhile) in victims {
         victim(networked.stack).kill()?;
+        let away = meanwhile(&mut networked, &kept).context(name);
+        let began = Instant::now();
+        // Whatever came out: the other cases need it.
         victim(networked.stack).start_again()?;
+        away?;
         for guest in [&mut *networked.web, &mut *networked.client] {
             // The hands in the guests are connected through devices, which the hypervisor admits them to.
             if name == "devices" {
