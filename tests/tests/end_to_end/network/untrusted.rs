@@ -8,7 +8,6 @@ use bartizan_tests::nginx::Nginx;
 use bartizan_tests::stack::Guest;
 use serde_json::json;
 
-use super::Networked;
 use crate::world::World;
 
 const NGINX: &str = "--application nginx --pid $(cat /run/nginx.pid)";
