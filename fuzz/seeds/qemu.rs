@@ -28,11 +28,22 @@ FlatView #1
 FlatView #2
 ";
 
+/// The target looks for device 0:1, inode 7.
+const MAPS: &[u8] = b"\
+55d2c8a00000-55d2c8d2f000 r--p 00000000 fe:00 787321                     /usr/bin/qemu-system-x86_64
+55d2c9ff2000-55d2cb0c5000 rw-p 00000000 00:00 0                          [heap]
+7f2a4fe00000-7f2a8fe00000 rw-s 40000000 00:01 7                          /memfd:bartizan-ram (deleted)
+7f2a8fe00000-7f2acfe00000 rw-s 00000000 00:01 7                          /memfd:bartizan-ram (deleted)
+7f2acfe00000-7f2acfe01000 ---p 00000000 00:00 0 
+ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]
+";
+
 pub(crate) fn seeds() -> Vec<Seed> {
     let line = CONVERSATION.split(|byte| *byte == b'\n').nth(3).unwrap();
     vec![
         ("qmp", "conversation", [&[100], CONVERSATION].concat()),
         ("qmp", "line", line.to_vec()),
         ("memory_tree", "q35", TREE.to_vec()),
+        ("qemu_maps", "two", MAPS.to_vec()),
     ]
 }
