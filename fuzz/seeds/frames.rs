@@ -5,7 +5,7 @@ use bartizan_attestation::certificates::{FormerFleetCa, Lineage, Usage};
 use bartizan_attestation::host::{
     AcceptedBoot, AcceptedRelease, CardReply, CardRequest, Enrollment, FromMeasurer, GuestState,
     GuestStatus, GuestSummary, HostDescription, Judgement, KeysShown, MeasurerContext,
-    OperationReply, OperatorRefusal, OperatorReply, OperatorRequest, Outcome, RamRange,
+    OperationReply, OperatorRefusal, OperatorReply, OperatorRequest, Outcome, RamMapping, RamRange,
     RenewedCertificate, ReportKeyRotated, SupervisorReply, SupervisorRequest, ToMeasurer,
 };
 use bartizan_attestation::keys::{
@@ -268,6 +268,11 @@ fn measurer() -> Vec<Seed> {
         bytes_per_request: 1 << 20,
         hypervisor_version: "0.1.0".into(),
         kernel_text: Some(0x100_0000),
+        tracked: Some(vec![RamMapping {
+            address: 0x7f00_0000_0000,
+            size: 0x20_0000,
+            file_offset: 0,
+        }]),
     };
     let measure = ToMeasurer::Measure {
         id: 1,

@@ -27,6 +27,7 @@
 //! | [`measurer`] | the measurer, kept running |
 //! | [`console`], [`chatter`] | what the guest and the children print, bounded |
 //! | [`watchdog`], [`lease`], [`enrolment`] | the rules, each pure |
+//! | [`tracking`] | what tracks the writes to the guest's RAM |
 //! | [`vhost`] | the relay between QEMU and the devices process |
 
 pub mod attempt;
@@ -43,6 +44,7 @@ mod left;
 pub mod locks;
 pub mod measurer;
 pub mod run;
+pub mod tracking;
 pub mod users;
 pub mod vhost;
 pub mod view;

@@ -30,6 +30,8 @@ mod impostor;
 mod links;
 #[path = "supervisor/renewal.rs"]
 mod renewal;
+#[path = "supervisor/tracked.rs"]
+mod tracked;
 
 use bartizan_attestation::host::{
     Enrollment, GuestState, OperatorRefusal, Outcome, SupervisorReply, SupervisorRequest,

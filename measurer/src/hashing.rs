@@ -1,9 +1,11 @@
 //! Digests over a snapshot.
 
-use bartizan_attestation::digest::{Hasher, TreeHasher, hash, tree_root};
+use bartizan_attestation::digest::{Hasher, TreeHasher, hash};
 use bartizan_attestation::measurement::{
     Digest, DigestKind, HashAlgorithm, MeasuredRegion, MeasurementRequest, PAGE_SIZE, Region,
 };
+
+use crate::contents::{Contents, page_size};
 
 /// What a report says of the bytes, and what goes with it.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,34 +16,52 @@ pub(crate) struct Digests {
     pub(crate) page_digests: Option<Vec<u8>>,
 }
 
-/// Hashes `bytes`, the contents of `regions` one after another, by the request's algorithm and kind.
-pub(crate) fn digests(request: &MeasurementRequest, regions: &[Region], bytes: &[u8]) -> Digests {
-    let mut overall = Overall::new(request.algorithm, request.kind);
-    let mut rest = bytes;
-    let mut measured = Vec::with_capacity(regions.len());
+/// Hashes `contents`, of `regions` one after another, by the request's algorithm and kind.
+pub(crate) fn digests(
+    request: &MeasurementRequest,
+    regions: &[Region],
+    contents: &Contents,
+) -> Digests {
+    let new = || InProgress::new(request.algorithm, request.kind);
+    let mut overall = new();
     let mut kept = request.page_digests.then(Vec::new);
+    let mut measured = Vec::with_capacity(regions.len());
+    let mut first = 0;
     for region in regions {
-        // INVARIANT: the snapshot has as many bytes as its regions together.
-        let size = usize::try_from(region.size)
-            .unwrap_or(usize::MAX)
-            .min(rest.len());
-        let (contents, later) = rest.split_at(size);
-        rest = later;
-        let page_digests = (request.kind == DigestKind::Tree || request.page_digests)
-            .then(|| page_digests(request.algorithm, contents));
-        let digest = match (request.kind, &page_digests) {
-            (DigestKind::Tree, Some(pages)) => tree_root(request.algorithm, pages),
-            // One region alone is the whole: it is hashed once, below.
-            _ if regions.len() == 1 => Digest(Vec::new()),
-            _ => hash(request.algorithm, contents),
+        let pages = first..first + region.size / PAGE_SIZE;
+        first = pages.end;
+        // One region alone is the whole: it is hashed once.
+        let mut own = (regions.len() > 1).then(new);
+        let mut add = |piece: Piece<'_>| {
+            overall.add(&piece);
+            if let Some(own) = &mut own {
+                own.add(&piece);
+            }
+            if let (Some(kept), Piece::PageDigest(digest)) = (&mut kept, piece) {
+                kept.extend_from_slice(digest);
+            }
         };
-        overall.add(contents, page_digests.as_deref());
-        if let (Some(kept), Some(page_digests)) = (&mut kept, page_digests) {
-            kept.extend_from_slice(&page_digests);
+        match contents {
+            Contents::Bytes(bytes) => bytes.pieces(pages).for_each(|bytes| {
+                if request.kind == DigestKind::Flat {
+                    add(Piece::Bytes(bytes));
+                }
+                if request.kind == DigestKind::Tree || request.page_digests {
+                    for page in bytes.chunks(page_size()) {
+                        add(Piece::PageDigest(&hash(request.algorithm, page).0));
+                    }
+                }
+            }),
+            // INVARIANT: those are kept for trees alone.
+            Contents::PageDigests(digests) => digests.pieces(pages).for_each(|digests| {
+                for digest in digests.chunks(request.algorithm.digest_len()) {
+                    add(Piece::PageDigest(digest));
+                }
+            }),
         }
         measured.push(MeasuredRegion {
             region: *region,
-            digest,
+            digest: own.map_or(Digest(Vec::new()), InProgress::finish),
         });
     }
     let overall = overall.finish();
@@ -55,51 +75,40 @@ pub(crate) fn digests(request: &MeasurementRequest, regions: &[Region], bytes: &
     }
 }
 
-/// The digest over all regions together.
-enum Overall {
-    Flat(Hasher),
-    Tree { tree: TreeHasher, digest_len: usize },
+/// What is hashed of a region, in order: each has its bytes, or the digests of its pages, or both.
+enum Piece<'a> {
+    Bytes(&'a [u8]),
+    PageDigest(&'a [u8]),
 }
 
-impl Overall {
+/// A digest over some regions, which takes of the pieces those that are its kind's.
+enum InProgress {
+    Flat(Box<Hasher>),
+    Tree(TreeHasher),
+}
+
+impl InProgress {
     fn new(algorithm: HashAlgorithm, kind: DigestKind) -> Self {
         match kind {
-            DigestKind::Flat => Self::Flat(Hasher::new(algorithm)),
-            DigestKind::Tree => Self::Tree {
-                tree: TreeHasher::new(algorithm),
-                digest_len: algorithm.digest_len(),
-            },
+            DigestKind::Flat => Self::Flat(Box::new(Hasher::new(algorithm))),
+            DigestKind::Tree => Self::Tree(TreeHasher::new(algorithm)),
         }
     }
 
-    fn add(&mut self, contents: &[u8], page_digests: Option<&[u8]>) {
-        match self {
-            Self::Flat(hasher) => hasher.update(contents),
-            Self::Tree { tree, digest_len } => page_digests
-                .unwrap_or_default()
-                .chunks(*digest_len)
-                .for_each(|page_digest| tree.push(page_digest)),
+    fn add(&mut self, piece: &Piece<'_>) {
+        match (self, piece) {
+            (Self::Flat(hasher), Piece::Bytes(bytes)) => hasher.update(bytes),
+            (Self::Tree(tree), Piece::PageDigest(digest)) => tree.push(digest),
+            (Self::Flat(_), Piece::PageDigest(_)) | (Self::Tree(_), Piece::Bytes(_)) => {}
         }
     }
 
     fn finish(self) -> Digest {
         match self {
             Self::Flat(hasher) => hasher.finish(),
-            Self::Tree { tree, .. } => tree.finish(),
+            Self::Tree(tree) => tree.finish(),
         }
     }
-}
-
-/// The page digests, concatenated.
-fn page_digests(algorithm: HashAlgorithm, contents: &[u8]) -> Vec<u8> {
-    // INVARIANT: 4096 fits.
-    let page_size = usize::try_from(PAGE_SIZE).unwrap_or(usize::MAX);
-    let mut digests =
-        Vec::with_capacity(contents.len().div_ceil(page_size) * algorithm.digest_len());
-    for page in contents.chunks(page_size) {
-        digests.extend_from_slice(&hash(algorithm, page).0);
-    }
-    digests
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use tracing_subscriber::EnvFilter;
 /// Measures one guest's RAM and signs the report.
 ///
 /// Started by the guest's supervisor, never by hand. Descriptors: 3 the control socket, 4 the guest's RAM
-/// (a memfd opened read-only, sealed against shrinking), 5 the guest's bzImage if `--kernel` is given.
+/// (a memfd opened read-only, sealed against shrinking), 5 the guest's bzImage if `--kernel` is given; if `--tracked` is, 6 the page
+/// map of QEMU, 7 the log of what device back ends write, 8 QEMU's userfaultfd.
 ///
 /// Example: bartizan-measurer --kernel --log-json 3<>CONTROL 4<RAM 5<vmlinuz
 #[derive(Parser)]
@@ -20,6 +21,9 @@ struct Arguments {
     /// Descriptor 5 is the guest's bzImage; without it processes cannot be measured.
     #[arg(long)]
     kernel: bool,
+    /// Descriptors 6 to 8 are what tracks writes to the guest's RAM; without them the guest stands still for longer.
+    #[arg(long)]
+    tracked: bool,
     /// Log as JSON.
     #[arg(long)]
     log_json: bool,
@@ -39,7 +43,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let inputs = inherited::inputs(arguments.kernel).context(
+    let inputs = inherited::inputs(arguments.kernel, arguments.tracked).context(
         "take over the supervisor's descriptors; start the measurer through its supervisor",
     )?;
     bartizan_measurer::serve(inputs).context("measure")

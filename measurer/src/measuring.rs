@@ -4,7 +4,7 @@ use bartizan_attestation::cose::{MessageType, SignError, sign1};
 use bartizan_attestation::digest::hash;
 use bartizan_attestation::host::{MeasurerContext, Outcome};
 use bartizan_attestation::measurement::{
-    MeasurementRequest, Refusal, Report, SignedReport, Snapshot, SnapshotMode, Target,
+    MeasurementRequest, Refusal, Report, SignedReport, Target,
 };
 use bartizan_guest_memory::GuestRam;
 
@@ -13,8 +13,9 @@ use crate::hashing::digests;
 use crate::link::{Link, LinkError};
 use crate::report_key::{Certified, ReportKeys};
 use crate::request;
-use crate::snapshot::{self, Taken};
+use crate::snapshot::{self, Taken, Tracked};
 use crate::targets::{self, ProcessTarget, Resolved};
+use crate::tracking::Tracking;
 
 /// What measurements need.
 pub(crate) struct Measuring {
@@ -22,6 +23,7 @@ pub(crate) struct Measuring {
     pub(crate) ram: GuestRam,
     pub(crate) kernel: GuestKernel,
     pub(crate) keys: ReportKeys,
+    pub(crate) tracked: Tracked<Tracking>,
 }
 
 impl Measuring {
@@ -69,10 +71,12 @@ impl Measuring {
         request: &MeasurementRequest,
         allowed: u64,
     ) -> Result<Result<Taken<Resolved>, Refusal>, LinkError> {
-        let ram = &self.ram;
+        let Self { ram, tracked, .. } = self;
+        let ram = &*ram;
         let pid = match &request.target {
             Target::Physical(regions) => {
-                return snapshot::take(link, ram, || targets::physical(ram, regions));
+                let resolve = || targets::physical(ram, regions);
+                return snapshot::take(link, ram, tracked, request, resolve);
             }
             Target::Virtual { pid, .. } | Target::Profile { pid } => *pid,
         };
@@ -88,7 +92,7 @@ impl Measuring {
             allowed,
             task: None,
         };
-        snapshot::take(link, ram, || target.resolve())
+        snapshot::take(link, ram, tracked, request, || target.resolve())
     }
 
     /// The report, and the page digests that it commits to.
@@ -104,7 +108,7 @@ impl Measuring {
             translation,
             ..
         } = taken.resolved;
-        let digests = digests(request, &regions, taken.bytes.bytes());
+        let digests = digests(request, &regions, &taken.contents);
         let report = Report {
             version: Report::VERSION,
             request: signed,
@@ -118,11 +122,7 @@ impl Measuring {
                 .map(|digests| hash(request.algorithm, digests)),
             processes,
             translation,
-            snapshot: Snapshot {
-                mode: SnapshotMode::PauseCopy,
-                pause_us: taken.pause_us,
-                dirtied_pages: 0,
-            },
+            snapshot: taken.how,
             measured_at_ms: taken.at_ms,
             hypervisor_version: self.context.hypervisor_version.clone(),
         };

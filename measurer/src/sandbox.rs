@@ -6,7 +6,7 @@ use std::io;
 
 use bartizan_confinement::{AccessError, Filter, FilterError, Rules, forbid_dumps};
 
-use system_calls::ALLOWED;
+use system_calls::allowed;
 
 /// A right could not be given up. The measurer does not serve then.
 #[derive(Debug, thiserror::Error)]
@@ -23,14 +23,15 @@ pub enum SandboxError {
 }
 
 /// Shuts the sandbox around the whole process, which has one thread: no path can be opened, executed or changed, no
-/// TCP port bound or connected to, no process outside signalled, and no system call made that is not in the table.
+/// TCP port bound or connected to, no process outside signalled, and no system call made that is not in the table. `tracks` says
+/// whether writes are tracked.
 ///
 /// # Errors
 /// [`SandboxError`]; the process must end then.
-pub(crate) fn shut() -> Result<(), SandboxError> {
+pub(crate) fn shut(tracks: bool) -> Result<(), SandboxError> {
     forbid_dumps()?;
     Rules::none().enter()?;
-    Filter::only(ALLOWED, &[])?.install()?;
+    Filter::only(&allowed(tracks), &[])?.install()?;
     Ok(())
 }
 

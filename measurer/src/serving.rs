@@ -15,6 +15,8 @@ use crate::link::{Link, LinkError};
 use crate::measuring::Measuring;
 use crate::report_key::{Installed, ReportKeys};
 use crate::sandbox::{self, SandboxError};
+use crate::snapshot::Tracked;
+use crate::tracking::{Tracking, TrackingInputs};
 
 /// How long the supervisor may take to say whom to measure.
 const CONTEXT_TIME: Duration = Duration::from_secs(30);
@@ -28,6 +30,8 @@ pub struct Inputs {
     pub ram: OwnedFd,
     /// The guest's bzImage.
     pub kernel: Option<File>,
+    /// What it takes to track writes, where they can be.
+    pub tracking: Option<TrackingInputs>,
 }
 
 /// The measurer cannot go on; its supervisor starts another.
@@ -63,13 +67,16 @@ pub fn serve(inputs: Inputs) -> Result<(), ServeError> {
     let guest = context.guest;
     let ram = map(&inputs.ram, &context)?;
     let image = inputs.kernel.as_ref().map(read_image);
-    // Nothing but the mapping and the socket is kept.
+    let tracking = inputs
+        .tracking
+        .and_then(|inputs| tracking(inputs, &context));
+    // Nothing but the mapping, the socket and what tracks writes is kept.
     drop((inputs.ram, inputs.kernel));
 
     // Before the sandbox is shut: at its first use the random number generator looks for /dev/sysgenid.
     let mut keys = ReportKeys::new();
     send_due_csr(&mut keys, &mut link)?;
-    sandbox::shut()?;
+    sandbox::shut(tracking.is_some())?;
 
     // Now, not at the first request: nobody waits for it while the card certifies and the guest boots, and
     // the kernel must be found before user space can put up counterfeits. After the sandbox is shut:
@@ -86,6 +93,7 @@ pub fn serve(inputs: Inputs) -> Result<(), ServeError> {
             ram,
             kernel,
             keys,
+            tracked: Tracked::new(tracking),
         },
     ) {
         Err(ServeError::Link(LinkError::Closed)) => Ok(()),
@@ -156,6 +164,14 @@ fn map(ram: &OwnedFd, context: &MeasurerContext) -> Result<GuestRam, MapRamError
         })
         .collect();
     GuestRam::map(ram, &ranges)
+}
+
+/// What tracks writes; without it, snapshots take longer.
+fn tracking(inputs: TrackingInputs, context: &MeasurerContext) -> Option<Tracking> {
+    let mapped = context.tracked.as_deref()?;
+    Tracking::new(inputs, context, mapped)
+        .inspect_err(|why| tracing::warn!(%why, "writes to this guest's RAM cannot be tracked"))
+        .ok()
 }
 
 fn send_due_csr(keys: &mut ReportKeys, link: &mut Link) -> Result<(), ServeError> {

@@ -1,29 +1,42 @@
-//! Snapshots by `pause-copy`: the guest is stopped, the pages are copied, the guest runs on.
+//! Snapshots: the contents of guest RAM as of one moment, and what that cost the guest.
+//!
+//! Of two ways `live` is taken where writes can be tracked, and `pause-copy` where not, or where tracking fails in the
+//! midst. The report says which it was.
+
+mod lease;
+mod live;
+mod pages;
+mod pause_copy;
+mod store;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bartizan_attestation::measurement::Refusal;
+use bartizan_attestation::measurement::{DigestKind, MeasurementRequest, Refusal, Snapshot};
 use bartizan_guest_memory::GuestRam;
 
+use crate::contents::Contents;
 use crate::extents::Extent;
 use crate::link::{Link, LinkError};
 use crate::snapshot_buffer::SnapshotBuffer;
+use crate::tracking::Track;
+use live::{Failure, NotLive};
+use store::Form;
 
 /// How often a snapshot is tried whose lease ran out, or that met the guest in the midst of a change, and a
 /// resolution that a running guest disturbed.
 const ATTEMPTS: usize = 3;
 
-/// Bytes of guest RAM as of one moment, and how they were had.
+/// Guest RAM as of one moment, and how it was had.
 pub(crate) struct Taken<R> {
-    pub(crate) bytes: SnapshotBuffer,
+    pub(crate) contents: Contents,
     /// What was resolved while the guest stood still.
     pub(crate) resolved: R,
-    pub(crate) pause_us: u64,
+    pub(crate) how: Snapshot,
     /// Milliseconds since the Unix epoch, by the host's clock.
     pub(crate) at_ms: u64,
 }
 
-/// Something that names the guest RAM to be copied.
+/// Something that names the guest RAM to be measured.
 pub(crate) trait Extents {
     fn extents(&self) -> &[Extent];
 
@@ -34,7 +47,27 @@ pub(crate) trait Extents {
     }
 }
 
-/// Takes a snapshot of what `resolve` names.
+/// Who tracks writes, if they can be tracked, and why the last snapshot could not be live.
+pub(crate) struct Tracked<T> {
+    track: Option<T>,
+    said: Option<NotLive>,
+}
+
+impl<T: Track> Tracked<T> {
+    pub(crate) const fn new(track: Option<T>) -> Self {
+        Self { track, said: None }
+    }
+
+    /// Says why a snapshot is by `pause-copy`, unless that was the reason the last time, too.
+    fn say(&mut self, why: NotLive) {
+        if self.said.as_ref() != Some(&why) {
+            tracing::warn!(%why, "a snapshot is taken by pause-copy; the next one is tried live again");
+            self.said = Some(why);
+        }
+    }
+}
+
+/// Takes a snapshot of what `resolve` names, for `request`.
 ///
 /// `resolve` runs at least twice: while the guest runs, so that nothing is paused for a request that is
 /// refused anyway, memory is ready, and the lease is as long as the second one needs; and while it stands still,
@@ -45,54 +78,25 @@ pub(crate) trait Extents {
 pub(crate) fn take<R: Extents>(
     link: &mut Link,
     ram: &GuestRam,
+    tracked: &mut Tracked<impl Track>,
+    request: &MeasurementRequest,
     mut resolve: impl FnMut() -> Result<R, Refusal>,
 ) -> Result<Result<Taken<R>, Refusal>, LinkError> {
-    let mut refusal = Refusal::PauseFailed;
-    for _ in 0..ATTEMPTS {
-        let (resolved, took) = resolve_running(&mut resolve);
-        let expected = match resolved {
-            Ok(resolved) => resolved.bytes(),
-            Err(refusal) => return Ok(Err(refusal)),
+    if let Some(track) = &mut tracked.track {
+        let form = match request.kind {
+            DigestKind::Flat => Form::Bytes,
+            DigestKind::Tree => Form::PageDigests(request.algorithm),
         };
-        let mut bytes = match allocate(expected) {
-            Ok(buffer) => buffer,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        if !link.pause(lease(expected, took))? {
-            return Ok(Err(Refusal::PauseFailed));
-        }
-        let at_ms = now_ms();
-        let resolved = resolve().and_then(|resolved| {
-            // A process's mappings may have grown since.
-            if resolved.bytes() != expected {
-                bytes = allocate(resolved.bytes())?;
+        match live::take(link, ram, track, form, &mut resolve)? {
+            Ok(taken) => {
+                tracked.said = None;
+                return Ok(Ok(taken));
             }
-            copy(ram, resolved.extents(), bytes.bytes_mut())?;
-            Ok(resolved)
-        });
-        let resumed = link.resume()?;
-        if !resumed.in_time {
-            tracing::warn!(
-                pause_us = resumed.pause_us,
-                "the lease ran out; the snapshot is void"
-            );
-            continue;
-        }
-        let pause_us = resumed.pause_us;
-        match resolved {
-            // Stopped in the midst of a change.
-            Err(inconsistent @ Refusal::InconsistentMemory(_)) => refusal = inconsistent,
-            settled => {
-                return Ok(settled.map(|resolved| Taken {
-                    bytes,
-                    resolved,
-                    pause_us,
-                    at_ms,
-                }));
-            }
+            Err(Failure::Refused(refusal)) => return Ok(Err(refusal)),
+            Err(Failure::NotLive(why)) => tracked.say(why),
         }
     }
-    Ok(Err(refusal))
+    pause_copy::take(link, ram, resolve)
 }
 
 /// Resolves while the guest runs, which may change what is being read: an inconsistency is looked at again. And how long the last
@@ -110,19 +114,6 @@ fn resolve_running<R>(
     }
 }
 
-/// For how long the guest is to stand still: a fixed part, 4 ms a MiB to copy, a tenth of what memory gives, and ten times what it took
-/// to resolve the same just before: tasks, mappings and page tables, however many there are.
-fn lease(bytes: u64, resolving: Duration) -> Duration {
-    const FIXED: Duration = Duration::from_millis(250);
-    const MEBIBYTE: Duration = Duration::from_millis(4);
-    const LONGEST: Duration = Duration::from_millis(5000);
-    let mebibytes = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
-    FIXED
-        .saturating_add(MEBIBYTE.saturating_mul(mebibytes))
-        .saturating_add(resolving.saturating_mul(10))
-        .min(LONGEST)
-}
-
 fn allocate(bytes: u64) -> Result<SnapshotBuffer, Refusal> {
     usize::try_from(bytes.max(1))
         .ok()
@@ -131,23 +122,6 @@ fn allocate(bytes: u64) -> Result<SnapshotBuffer, Refusal> {
         .ok_or(Refusal::Busy {
             retry_after_ms: 1000,
         })
-}
-
-fn copy(ram: &GuestRam, extents: &[Extent], into: &mut [u8]) -> Result<(), Refusal> {
-    let mut rest = into;
-    for extent in extents {
-        // INVARIANT: the buffer has as many bytes as the extents together.
-        let size = usize::try_from(extent.size)
-            .unwrap_or(usize::MAX)
-            .min(rest.len());
-        let (now, later) = rest.split_at_mut(size);
-        ram.copy_pages(extent.at, now)
-            .map_err(|not_ram| Refusal::NotRam {
-                address: not_ram.at.0,
-            })?;
-        rest = later;
-    }
-    Ok(())
 }
 
 fn now_ms() -> u64 {

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::accounts::Account;
 
-/// The host's programs.
+/// The host's programs, and the library of tracked QEMUs.
 const PROGRAMS: &[&str] = &[
     "bartizan",
     "bartizan-launcher",
@@ -25,6 +25,7 @@ const PROGRAMS: &[&str] = &[
     "bartizan-supervisor",
     "bartizan-measurer",
     "bartizan-verifier",
+    "libbartizan_tracked.so",
 ];
 
 /// The stack's folder, or a host's own within it; removed with the last that knows of it.

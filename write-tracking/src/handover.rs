@@ -23,6 +23,9 @@ use rustix::net::{
     SocketType, recvmsg, socketpair,
 };
 
+/// The file name of the library.
+pub const LIBRARY: &str = "libbartizan_tracked.so";
+
 /// Tells the library its descriptors: `DEVICE,SOCKET`, in decimal.
 const VARIABLE: &str = "BARTIZAN_TRACKED";
 

@@ -28,8 +28,8 @@
 //!
 //! Known attack: a guest takes its measurer over, which looks at pages that the guest fills. With the userfaultfd it could have QEMU
 //! wait at each page that is not there yet (`UFFDIO_REGISTER` in another mode, which a filter of system calls cannot see), so that its
-//! own guest hangs; to fill such pages (`UFFDIO_COPY`, `UFFDIO_MOVE`) is not among the [`REQUESTS`]. With the page map it sees which
-//! pages of QEMU are there. Neither lets it read or change memory.
+//! own guest hangs; the kernel itself never waits (`UFFD_USER_MODE_ONLY`), and to fill such pages (`UFFDIO_COPY`, `UFFDIO_MOVE`) is not
+//! among the [`REQUESTS`]. With the page map it sees which pages of QEMU are there. Neither lets it read or change memory.
 //!
 //! Its unsafe code stands in [`userfault`], in [`Pagemap`]'s module and where [`Log`] maps its words.
 
@@ -44,7 +44,7 @@ mod tracker;
 pub mod userfault;
 
 pub use error::TrackError;
-pub use handover::{Device, Handover, Receiver};
+pub use handover::{Device, Handover, LIBRARY, Receiver};
 pub use log::{Log, LogError};
 pub use mapped::{Mapped, Mappings, OverlapError};
 pub use maps::{FileId, MapsError};

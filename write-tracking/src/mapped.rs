@@ -101,6 +101,22 @@ impl Mappings {
         let size: u64 = pieces.iter().map(|piece| piece.file.size()).sum();
         (size == range.size()).then_some(pieces)
     }
+
+    /// Of each mapping that has any of `pieces`, from the first of them to the end of the last.
+    pub(crate) fn spans(&self, pieces: &[Mapped]) -> Vec<AddressRange> {
+        let of_mapping = |all: &Mapped| {
+            let mut of_it = pieces
+                .iter()
+                .map(Mapped::address)
+                .filter(|piece| all.address.common(*piece).is_some());
+            let first = of_it.next()?;
+            let (start, end) = of_it.fold((first.start(), first.end()), |(start, end), piece| {
+                (start.min(piece.start()), end.max(piece.end()))
+            });
+            AddressRange::between(start, end)
+        };
+        self.0.iter().filter_map(of_mapping).collect()
+    }
 }
 
 /// What two neighbours have in common, where any do: in an order by their starts, some neighbours overlap if any two do.
@@ -133,6 +149,15 @@ mod tests {
         assert_eq!(mappings.pieces(range(2, 6)).map(|all| all.len()), Some(2));
         assert_eq!(mappings.pieces(range(2, 7)), None);
         assert_eq!(mappings.pieces(range(20, 1)), None);
+    }
+
+    #[test]
+    fn a_span_is_from_the_first_piece_of_a_mapping_to_its_last() {
+        let mappings = Mappings::new(vec![mapped(50, 8, 4), mapped(90, 4, 0)]).unwrap();
+        let pieces = [mapped(57, 1, 11), mapped(51, 2, 5), mapped(91, 1, 1)];
+        let at = |first: u64, pages: u64| AddressRange::new(first * 4096, pages * 4096).unwrap();
+        assert_eq!(mappings.spans(&pieces), [at(91, 1), at(51, 7)]);
+        assert_eq!(mappings.spans(&[]), []);
     }
 
     #[test]

@@ -42,7 +42,7 @@ use crate::error::TrackError;
 use crate::log::Log;
 use crate::mapped::{Mapped, Mappings};
 use crate::pagemap::Pagemap;
-use crate::range::{FileRange, merged};
+use crate::range::{AddressRange, FileRange, merged};
 use crate::userfault::Userfault;
 
 /// What it takes to know of the writes to one guest's RAM.
@@ -89,6 +89,7 @@ impl Tracker {
         }
         // Dropping it releases also what is not registered yet.
         let armed = Armed {
+            spans: self.mappings.spans(&pieces),
             tracker: self,
             pieces,
             ranges,
@@ -97,10 +98,12 @@ impl Tracker {
         let Tracker {
             userfault, logs, ..
         } = &*armed.tracker;
-        for piece in &armed.pieces {
+        for span in &armed.spans {
             userfault
-                .register(piece.address())
+                .register(*span)
                 .map_err(TrackError::system("register memory with a userfaultfd"))?;
+        }
+        for piece in &armed.pieces {
             userfault
                 .protect(piece.address())
                 .map_err(TrackError::system("write-protect memory"))?;
@@ -120,6 +123,10 @@ impl Tracker {
 #[must_use = "dropping it ends the tracking"]
 pub struct Armed<'t> {
     tracker: &'t mut Tracker,
+    /// What is registered: from the first piece of a mapping to its last. To register the pieces alone would split the mapping at each
+    /// of them, and a process may have so many mappings and no more (vm.max_map_count): it would be QEMU that gets none.
+    spans: Vec<AddressRange>,
+    /// What is protected.
     pieces: Vec<Mapped>,
     ranges: Vec<FileRange>,
     lost: bool,
@@ -191,8 +198,8 @@ impl Armed<'_> {
 
     fn release(&mut self) -> Result<(), TrackError> {
         let mut outcome = Ok(());
-        for piece in self.pieces.drain(..) {
-            let released = self.tracker.userfault.release(piece.address());
+        for span in self.spans.drain(..) {
+            let released = self.tracker.userfault.release(span);
             outcome = outcome.and(released);
         }
         outcome.map_err(TrackError::system("release memory from a userfaultfd"))

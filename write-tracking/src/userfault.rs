@@ -43,6 +43,9 @@ const FEATURES: u64 = 1 << 0 | 1 << 12 | 1 << 13 | 1 << 15;
 /// for a GiB of pages that are there it would be tens of milliseconds.
 const SLICE: u64 = 2 << 20;
 
+/// `UFFD_USER_MODE_ONLY`.
+const USER_MODE_ONLY: usize = 1;
+
 /// `UFFDIO_REGISTER_MODE_WP`.
 const MODE_REGISTER_WP: u64 = 1 << 1;
 /// `UFFDIO_WRITEPROTECT_MODE_WP`.
@@ -89,8 +92,12 @@ impl From<AddressRange> for Range {
 
 /// Makes a userfaultfd of the calling process, whose memory it is for, from an open `/dev/userfaultfd`.
 ///
-/// It is for faults in the kernel as well (KVM's writes and those of read(2)), which who opens the device may see to;
-/// userfaultfd(2) wants `CAP_SYS_PTRACE` for it. It is good for nothing before [`Userfault::enable`].
+/// It is good for nothing before [`Userfault::enable`].
+///
+/// Known attack: whoever holds it registers pages that are not there yet for faults that it sees to itself, and has the kernel wait in
+/// the midst of something for as long as it likes. So it is for faults of user mode alone (`UFFD_USER_MODE_ONLY`): of others the
+/// kernel asks nobody and gives an error (fs/userfaultfd.c, `handle_userfault`). Asynchronous protection is unaffected, since nobody is
+/// asked there: what the kernel writes, for read(2) and for KVM, lifts it and goes on (mm/memory.c, `do_wp_page`).
 pub fn make(device: impl AsFd) -> io::Result<OwnedFd> {
     /// The argument is flags, the answer a descriptor.
     struct New;
@@ -107,7 +114,7 @@ pub fn make(device: impl AsFd) -> io::Result<OwnedFd> {
         fn as_ptr(&mut self) -> *mut c_void {
             // Both are what they are for open(2).
             let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
-            std::ptr::without_provenance_mut(flags.bits() as usize)
+            std::ptr::without_provenance_mut(flags.bits() as usize | USER_MODE_ONLY)
         }
 
         unsafe fn output_from_ptr(answer: IoctlOutput, _: *mut c_void) -> io::Result<OwnedFd> {

@@ -76,6 +76,12 @@ pub(crate) fn stage(build: Build) -> Result<Stage> {
         build.args(["build", "--workspace", "--locked"]);
         sh::quiet(build.args(flags)).map(drop)
     })?;
+    step("build: the library of tracked QEMUs", || {
+        // Of its own: no program links it.
+        let mut build = sh::cargo();
+        build.args(["build", "--package=bartizan-tracked", "--lib", "--locked"]);
+        sh::quiet(build.args((programs == "release").then_some("--release"))).map(drop)
+    })?;
     step("build: launcher and guest programs (static)", || {
         static_programs(build, &sh::root())
     })?;

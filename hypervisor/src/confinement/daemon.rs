@@ -5,7 +5,7 @@ use std::path::Path;
 use bartizan_confinement::{Filter, Rights, Rules, forbid_dumps};
 
 use super::ConfinementError;
-use super::paths::{is_measured, to_execute, to_run_qemu};
+use super::paths::{USERFAULT, is_measured, to_execute, to_run_qemu};
 use super::system_calls::{ABSENT, Becomes, starts_others};
 use crate::cgroup;
 use crate::daemon::{Config, Started};
@@ -30,6 +30,9 @@ fn rules(config: &Config) -> Rules {
         .grant_any(cgroup::folders(), Rights::Manage)
         .grant_any(Started::groups(&config.started()), Rights::Manage)
         .grant_any([KVM], Rights::Write)
+        // Nobody uses it but QEMU's library: a supervisor hands it over, open, before its guest runs.
+        .grant_any([USERFAULT], Rights::Write)
+        .grant_any(&config.tracking_library, Rights::Read)
         // Supervisors outlive the daemon that started them; a later one must be able to end them.
         .signal_strangers();
     let fleet_ca = Some(&config.fleet_ca).filter(|path| !is_measured(path));

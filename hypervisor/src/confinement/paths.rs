@@ -57,6 +57,9 @@ pub(super) fn to_look_around(rules: Rules) -> Rules {
         )
 }
 
+/// What a supervisor opens before it confines itself, so that QEMU can hand over the tracking of its writes.
+pub(super) const USERFAULT: &str = "/dev/userfaultfd";
+
 /// Whether a path is that of a descriptor: a memory file, which Landlock has no rules for and always allows.
 pub(super) fn is_measured(path: &Path) -> bool {
     path.starts_with("/proc/self/fd")

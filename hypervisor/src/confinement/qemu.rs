@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bartizan_confinement::{Filter, Rules};
+use bartizan_confinement::{Filter, Rights, Rules};
 
 use super::ConfinementError;
 use super::paths::{is_measured, to_execute, to_look_around, to_run_qemu};
@@ -25,9 +25,13 @@ pub enum VhostLink {
 }
 
 /// For a QEMU that is about to be started. Nothing is writable by a path but what is no file: disks, RAM, images and
-/// sockets come as descriptors.
+/// sockets come as descriptors. `preloaded` is a library that lies on disk.
+///
+/// Of `/dev/userfaultfd` it may make a userfaultfd, where it is started with that: the device was opened where it is granted, and keeps
+/// that (Landlock looks at ioctl(2) by the open file). When its `main` begins, it has neither any more.
 pub fn restrictions(
     program: &Path,
+    preloaded: Option<&Path>,
     accelerator: Accelerator,
     link: VhostLink,
 ) -> Result<Restrictions, ConfinementError> {
@@ -37,8 +41,9 @@ pub fn restrictions(
     } else {
         to_run_qemu(to_execute(Rules::none(), [program]), program)
     };
+    let rules = rules.grant_any(preloaded, Rights::Read);
     let rules = match accelerator {
-        Accelerator::Kvm => rules.grant(KVM, bartizan_confinement::Rights::Write),
+        Accelerator::Kvm => rules.grant(KVM, Rights::Write),
         Accelerator::Tcg => rules,
     };
     let filter = Filter::all_but(&qemu(link), ABSENT)?;

@@ -36,7 +36,8 @@ pub(super) fn hold(config: &SupervisorConfig, users: &OwnUsers) -> Result<(), Co
         .grant(&config.directory, Rights::Serve)
         // Descriptors that are opened anew, processors.
         .grant("/proc", Rights::Read)
-        .grant_any([KVM], Rights::Write);
+        .grant_any([KVM], Rights::Write)
+        .grant_any(&config.tracking_library, Rights::Read);
     let programs = [config.qemu.path.as_path(), config.measurer.path.as_path()];
     to_run_qemu(to_execute(rules, programs), &config.qemu.path).enter()?;
 

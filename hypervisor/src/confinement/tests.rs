@@ -227,6 +227,7 @@ fn supervisor_in(folder: &Path) {
         locks: folder.join("users"),
         qemu: program(),
         qemu_parts: None,
+        tracking_library: None,
         measurer: program(),
         devices: folder.join("devices.sock"),
         ticket: Ticket::new([1; 32]),
@@ -282,7 +283,7 @@ async fn as_qemu(program: &str, arguments: &[&str]) -> ExitStatus {
 }
 
 async fn as_qemu_with(link: VhostLink, program: &str, arguments: &[&str]) -> ExitStatus {
-    let restrictions = qemu::restrictions(program.as_ref(), Accelerator::Tcg, link).unwrap();
+    let restrictions = qemu::restrictions(program.as_ref(), None, Accelerator::Tcg, link).unwrap();
     let confined = Confined::new(program.as_ref()).args(arguments);
     let mut process = confined.restricted(restrictions).spawn().unwrap();
     process.exited().await.unwrap()

@@ -46,6 +46,10 @@ pub struct Config {
     /// What QEMU is made of, where the launcher measured it.
     #[serde(skip)]
     pub qemu_parts: Option<Parts>,
+    /// The library that QEMU is preloaded with where it is no file that the launcher measured: without it, measurements have guests stand
+    /// still for longer. One that was measured has the library among its parts, or does without.
+    #[serde(default)]
+    pub tracking_library: Option<PathBuf>,
     /// The measurer.
     pub measurer: Child,
     /// KVM or TCG; chosen by probing if absent.

@@ -108,6 +108,7 @@ pub(super) async fn start(
         locks: registry.config.run_dir.join("users"),
         qemu: program(&registry.config.qemu),
         qemu_parts: registry.config.qemu_parts.clone(),
+        tracking_library: registry.config.tracking_library.clone(),
         measurer: program(&registry.config.measurer),
         devices: registry.config.devices_socket.clone(),
         ticket,

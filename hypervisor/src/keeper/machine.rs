@@ -200,6 +200,7 @@ impl Machine {
             .user(qemu.user)
             .restricted(restrictions(
                 &qemu.program,
+                None,
                 self.accelerator,
                 VhostLink::None,
             )?)

@@ -10,6 +10,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
 use bartizan_local::measured::{Handed, NotHanded};
+use bartizan_write_tracking::LIBRARY;
 use serde::{Deserialize, Serialize};
 
 use super::process::inherited;
@@ -23,6 +24,9 @@ pub struct Parts {
     /// What is found by name: where in the folder, and which.
     found: Vec<(String, RawFd)>,
     folder: PathBuf,
+    /// Whether the library is among its libraries that has its writes tracked.
+    #[serde(default)]
+    tracked: bool,
 }
 
 /// Folders in the folder.
@@ -43,7 +47,14 @@ impl Parts {
                 .map(|(part, number)| (part.to_owned(), number))
                 .collect(),
             folder,
+            tracked: handed.number(&format!("{name}/lib/{LIBRARY}")).is_ok(),
         })
+    }
+
+    /// Whether the library is preloaded into it, as all its libraries are, that has its writes tracked.
+    #[must_use]
+    pub const fn hands_over(&self) -> bool {
+        self.tracked
     }
 
     /// Makes the links, anew.
@@ -120,6 +131,20 @@ mod tests {
         assert_eq!(execution.arguments, expected);
         let modules = ("QEMU_MODULE_DIR", PathBuf::from("/run/x/modules"));
         assert_eq!(parts.environment(), [modules]);
+    }
+
+    #[test]
+    fn only_one_with_the_library_can_be_tracked() {
+        assert!(!parts("/run/x".as_ref()).hands_over());
+        let with_it = format!("{HANDED}\n78=qemu/lib/libbartizan_tracked.so");
+        let parts = Parts::handed(&Handed::from_text(&with_it), "qemu", "/run/x".into()).unwrap();
+        assert!(parts.hands_over());
+        let preloaded = parts.execution().arguments;
+        assert!(
+            preloaded
+                .iter()
+                .any(|libraries| libraries.contains("/proc/self/fd/78"))
+        );
     }
 
     #[test]

@@ -10,12 +10,14 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bartizan_write_tracking::{Handover, Receiver};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::chatter::{Allowance, Chatter};
 use super::console::Console;
+use super::tracking::{NotTracked, Tracked, Tracking, WriteLog};
 use super::vhost::{AttachError, Devices, Link, Proxy, ProxyError};
 use crate::confinement::ConfinementError;
 use crate::confinement::qemu::{VhostLink, restrictions};
@@ -42,6 +44,8 @@ pub struct Attempt {
     pub proxy: JoinHandle<ProxyError>,
     /// What QEMU prints.
     pub chatter: Chatter,
+    /// What tracks the guest's writes, where they can be.
+    pub tracked: Option<Tracked>,
     ram: RamFile,
     console: JoinHandle<()>,
 }
@@ -77,11 +81,29 @@ pub enum StartError {
     /// QEMU lays out the guest's RAM otherwise than is known.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// QEMU may hold what it must not have when its guest runs.
+    #[error(transparent)]
+    Tracking(NotTracked),
 }
 
 impl Attempt {
     /// Starts QEMU, checks where it put the guest's RAM, and lets the guest run.
     pub async fn start(plan: &Plan, console: &Arc<Console>) -> Result<Self, StartError> {
+        match Self::start_with(plan, console, plan.tracking.as_ref()).await {
+            Err(StartError::Tracking(error)) => {
+                tracing::error!(%error, "QEMU is started anew, and its guest's writes are not tracked");
+                Self::start_with(plan, console, None).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn start_with(
+        plan: &Plan,
+        console: &Arc<Console>,
+        tracking: Option<&Tracking>,
+    ) -> Result<Self, StartError> {
+        let log = tracking.and_then(|_| write_log(plan));
         let devices = plan.devices().map_err(host("the device's journal"))?;
         let attached = attach(&devices).await?;
         let network = match plan.network() {
@@ -92,15 +114,39 @@ impl Attempt {
             None => None,
         };
         let ram = RamFile::create(plan.memory()).map_err(host("the guest's RAM file"))?;
-        let mut attempt = spawn(plan, console, (devices, attached), network, ram).await?;
+        let tracking = tracking.filter(|_| log.is_some());
+        let handover = tracking.and_then(handover);
+        let by = tracking.zip(handover.as_ref());
+        let devices = (devices, attached);
+        let mut attempt = spawn(plan, console, by, devices, network, ram).await?;
         let tree = attempt.qmp.memory_tree().await?;
         layout::verify(&tree, RAM_ID, &plan.ranges)?;
         attempt
             .ram
             .close_to_others()
             .map_err(host("closing the RAM file to others"))?;
+        if let (Some(handover), Some(log)) = (handover, log) {
+            attempt.tracked = attempt.track(plan, &handover.started(), log)?;
+        }
         attempt.qmp.cont().await?;
         Ok(attempt)
+    }
+
+    /// Takes what QEMU's library has sent: before the guest runs.
+    fn track(
+        &self,
+        plan: &Plan,
+        receiver: &Receiver,
+        log: WriteLog,
+    ) -> Result<Option<Tracked>, StartError> {
+        match Tracked::new(receiver, self.qemu.pid(), plan.users.qemu, &self.ram, log) {
+            Ok(tracked) => Ok(Some(tracked)),
+            Err(error @ NotTracked::NotTaken(_)) => Err(StartError::Tracking(error)),
+            Err(error) => {
+                tracing::warn!(%error, "this guest's writes are not tracked: measurements have it stand still for longer");
+                Ok(None)
+            }
+        }
     }
 
     /// The guest's RAM, open for reading only.
@@ -136,6 +182,7 @@ async fn attach(devices: &Devices) -> Result<Link, AttachError> {
 async fn spawn(
     plan: &Plan,
     console: &Arc<Console>,
+    tracking: Option<(&Tracking, &Handover<'_>)>,
     (devices, attached): (Devices, Link),
     network: Option<(Devices, Link)>,
     ram: RamFile,
@@ -164,7 +211,8 @@ async fn spawn(
         vsock: their_vsock.as_raw_fd(),
         ..plan.arguments()
     };
-    let restrictions = restrictions(&plan.config.qemu.path, plan.accelerator, link)?;
+    let library = tracking.and_then(|(tracking, _)| tracking.library());
+    let restrictions = restrictions(&plan.config.qemu.path, library, plan.accelerator, link)?;
     let execution = plan.execution();
     let parts = plan.config.qemu_parts.as_ref();
     let mut confined = Confined::new(&execution.program)
@@ -192,6 +240,15 @@ async fn spawn(
         .map_err(host("what QEMU is made of"))?;
     for descriptor in parts.into_iter().flatten() {
         confined = confined.keep(descriptor);
+    }
+    if let Some((_, handover)) = tracking {
+        confined = confined
+            .envs([handover.environment()])
+            // QEMU is what is executed, and nothing before it that would have it preloaded, too.
+            .envs(library.map(|library| ("LD_PRELOAD", library)));
+        for descriptor in handover.descriptors() {
+            confined = confined.keep(descriptor);
+        }
     }
     // As long as it lives, so does this boot.
     confined = confined.keep(plan.locks.for_qemu());
@@ -230,6 +287,7 @@ async fn spawn(
             qmp,
             proxy,
             chatter,
+            tracked: None,
             ram,
             console,
         }),
@@ -244,6 +302,21 @@ async fn spawn(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// What QEMU is started with to be tracked; nothing where the host is short of descriptors.
+fn handover(tracking: &Tracking) -> Option<Handover<'_>> {
+    tracking
+        .handover()
+        .inspect_err(|error| tracing::warn!(%error, "this guest's writes are not tracked"))
+        .ok()
+}
+
+/// The log of what devices write; none where the host is short of memory.
+fn write_log(plan: &Plan) -> Option<WriteLog> {
+    WriteLog::create(plan.memory())
+        .inspect_err(|error| tracing::warn!(%error, "this guest's writes are not tracked"))
+        .ok()
 }
 
 /// All devices' relays, until one has ended: QEMU's end of one is QEMU's end.

@@ -43,6 +43,10 @@ pub struct SupervisorConfig {
     /// What QEMU is made of, where the launcher measured it.
     #[serde(default)]
     pub qemu_parts: Option<Parts>,
+    /// The library that QEMU is preloaded with where it is executed by its path, so that writes to its RAM can be tracked. One that
+    /// was measured has it among its parts.
+    #[serde(default)]
+    pub tracking_library: Option<PathBuf>,
     /// The measurer.
     pub measurer: Program,
     /// Control socket of the devices process.
@@ -154,6 +158,7 @@ mod tests {
             locks: "/run/users".into(),
             qemu: program("/usr/bin/qemu-system-x86_64"),
             qemu_parts: None,
+            tracking_library: Some("/usr/lib/bartizan/libbartizan_tracked.so".into()),
             measurer: program("/usr/bin/bartizan-measurer"),
             devices: "/run/devices.sock".into(),
             ticket: Ticket::new([0xa5; 32]),

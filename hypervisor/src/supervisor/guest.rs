@@ -78,7 +78,7 @@ impl<'a> Guest<'a> {
     pub fn new(
         plan: &Plan,
         console: &Arc<Console>,
-        attempt: Attempt,
+        mut attempt: Attempt,
         enrolment: &'a mut Enrolment,
         view: &'a watch::Sender<View>,
         asks: &'a mut mpsc::Receiver<Ask>,
@@ -94,6 +94,7 @@ impl<'a> Guest<'a> {
             log: Allowance::default(),
             context: plan.measurer_context(),
             ram: attempt.ram()?,
+            tracked: attempt.tracked.take(),
             kernel: kernel.map_err(|source| StartError::Host {
                 step: "the kernel image for the measurer",
                 source,
@@ -146,6 +147,7 @@ impl<'a> Guest<'a> {
             Event::Gone => {
                 // Whatever it wanted the guest to stand still for is lost.
                 self.resume().await;
+                self.keeper.release();
                 self.measuring.lost();
                 self.rotating.lost();
                 self.view.send_modify(|view| view.certificate_needed = None);

@@ -80,6 +80,13 @@ impl Keeper {
         self.start.context.kernel_text.get_or_insert(text);
     }
 
+    /// Lifts what a measurer that is gone has left protected of the guest's RAM.
+    pub fn release(&self) {
+        if let Some(tracked) = &self.start.tracked {
+            tracked.release();
+        }
+    }
+
     /// Kills the measurer; [`Event::Gone`] follows, then a new one.
     pub fn kill(&self) {
         if let Slot::Up { measurer, .. } = &self.slot {

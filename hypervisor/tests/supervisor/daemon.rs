@@ -59,6 +59,7 @@ impl Daemon {
         };
         let config = Config {
             qemu_parts: None,
+            tracking_library: host.config.tracking_library.clone(),
             run_dir: host.folder.path().into(),
             operator_socket: path("operator.sock"),
             allowed_uids: vec![uid],
@@ -72,7 +73,10 @@ impl Daemon {
                 measured: None,
                 user,
             },
-            qemu: child("/usr/bin/qemu-system-x86_64".into()),
+            qemu: Child {
+                users: host.config.qemu.users,
+                ..child("/usr/bin/qemu-system-x86_64".into())
+            },
             measurer: child(path("measurer")),
             accelerator: AcceleratorChoice::Tcg,
             network_queues: QueueLimit::default(),

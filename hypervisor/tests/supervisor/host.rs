@@ -107,6 +107,7 @@ impl Host {
             locks: folder.path().join("users"),
             qemu: program("/usr/bin/qemu-system-x86_64".into()),
             qemu_parts: None,
+            tracking_library: None,
             measurer: program(fake_measurer::program(folder.path())),
             devices: folder.path().join("devices.sock"),
             ticket: Ticket::new([7; 32]),

@@ -1,11 +1,19 @@
 //! The system calls that serving needs, each with its reason. Everything else kills the process.
 
 use bartizan_confinement::system_call::{SystemCall, When, always, only};
+use bartizan_write_tracking::REQUESTS;
 
 const NOT_EXECUTABLE: When = When::lacks(2, libc::PROT_EXEC);
 
-/// The table.
-pub(super) const ALLOWED: &[SystemCall] = &[
+/// The table; with the requests that tracking makes, where it does.
+pub(super) fn allowed(tracks: bool) -> Vec<SystemCall> {
+    let requests = tracks.then_some(REQUESTS).into_iter().flatten();
+    let requests =
+        requests.map(|(request, reason)| only(libc::SYS_ioctl, When::Is(1, request), reason));
+    ALWAYS.iter().cloned().chain(requests).collect()
+}
+
+const ALWAYS: &[SystemCall] = &[
     // The supervisor.
     always(libc::SYS_read, "frames from the supervisor"),
     always(libc::SYS_recvfrom, "frames from the supervisor"),

@@ -20,6 +20,9 @@ fn a_forbidden_act_kills_the_process() {
         "kill",
         "outlive",
         "fork",
+        "another ioctl",
+        "fill pages",
+        "track untracked",
     ] {
         let status = child(act);
         assert_eq!(status.signal(), Some(libc::SIGSYS), "{act}: {status}");
@@ -29,6 +32,7 @@ fn a_forbidden_act_kills_the_process() {
 #[test]
 fn what_serving_needs_is_allowed() {
     assert_eq!(child("serve").code(), Some(DONE));
+    assert_eq!(child("track").code(), Some(DONE));
 }
 
 fn child(act: &str) -> std::process::ExitStatus {
@@ -51,7 +55,7 @@ fn child_process() {
     // As the measurer does: the first key is made outside, where the generator may look for its files.
     bartizan_attestation::csr::EphemeralKey::generate().unwrap();
     let done = catch_unwind(AssertUnwindSafe(|| {
-        shut().unwrap();
+        shut(act != "track untracked").unwrap();
         match act.as_str() {
             "open" => drop(std::fs::File::open("/dev/null")),
             "socket" => drop(std::net::TcpListener::bind("127.0.0.1:0")),
@@ -63,6 +67,13 @@ fn child_process() {
             // Else it outlives its supervisor, by itself or in a child.
             "outlive" => drop(rustix::process::set_parent_process_death_signal(None)),
             "fork" => drop(Command::new("/usr/bin/true").status()),
+            "track" => bartizan_write_tracking::REQUESTS
+                .iter()
+                .for_each(|(request, _)| ask(*request)),
+            "track untracked" => ask(bartizan_write_tracking::REQUESTS[0].0),
+            "another ioctl" => drop(rustix::io::ioctl_fionread(std::io::stdin())),
+            // UFFDIO_COPY
+            "fill pages" => ask(0xc028_aa03),
             "serve" => {
                 let buffer = crate::snapshot_buffer::SnapshotBuffer::allocate(1 << 20).unwrap();
                 assert_eq!(buffer.bytes().len(), 1 << 20);
@@ -77,6 +88,13 @@ fn child_process() {
     }));
     // At once, also from a panic: the harness needs more, and would die of that.
     std::process::exit(done.map_or(1, |()| DONE));
+}
+
+/// A request of ioctl(2), of a descriptor that is none.
+#[expect(unsafe_code, reason = "there is no safe call of any request")]
+fn ask(request: u32) {
+    // SAFETY: no descriptor has this number, so that the kernel looks at nothing else.
+    unsafe { libc::ioctl(-1, request.into(), 0) };
 }
 
 #[expect(unsafe_code, reason = "asks for memory that the sandbox refuses")]

@@ -1,5 +1,7 @@
 //! Processes of a real guest, compared with what the guest itself says of them in /proc.
 
+mod live;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -65,6 +67,15 @@ fn kernel(variable: &str) -> PathBuf {
     std::env::var_os(variable).unwrap().into()
 }
 
+/// One for a guest's files, empty.
+fn folder(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("measurer-{name}"));
+    // Absent at the first run.
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
 /// A booted guest, its measurer, and what the guest said on its console.
 struct Case {
     kernel: PathBuf,
@@ -79,10 +90,7 @@ const ASKED_AGAIN: usize = 100;
 
 impl Case {
     fn boot(name: &str, kernel: PathBuf, init: &str, cpu: &str, command_line: &str) -> Self {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("measurer-{name}"));
-        // Absent at the first run.
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).unwrap();
+        let folder = folder(name);
         let mut vm = Vm::boot(&folder, &kernel, init, cpu, command_line);
         // Before the kernel runs: as in earnest, the measurer looks for it while it boots.
         let mut supervisor = Supervisor::uncertified(&vm.ram, &vm.ranges, Some(&kernel), BUDGET);
@@ -258,7 +266,8 @@ impl Case {
         let found = self.supervisor.kernel_text.unwrap();
         let mut successor = |text| {
             let (vm, kernel) = (&self.vm, Some(self.kernel.as_path()));
-            self.supervisor = Supervisor::after(&vm.ram, &vm.ranges, kernel, BUDGET, Some(text));
+            self.supervisor =
+                Supervisor::after(&vm.ram, &vm.ranges, kernel, BUDGET, Some(text), None);
             self.supervisor.certify(Duration::from_secs(600));
             self.measure(Target::Profile { pid: 1 })
         };

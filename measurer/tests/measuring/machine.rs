@@ -9,10 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use bartizan_attestation::host::RamRange;
+use bartizan_write_tracking::{Handover, LIBRARY, Receiver};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 
+use crate::inheriting::spawn_keeping;
 use crate::ram::{HIGH, MIB};
 use crate::supervisor::Machine;
+use crate::tracked::{Tracked, device};
 
 /// RAM on each side of the PCI hole.
 const HALF: u64 = 256 * MIB;
@@ -24,6 +27,8 @@ pub(crate) struct Vm {
     qmp: BufReader<UnixStream>,
     pub(crate) ram: File,
     pub(crate) ranges: Vec<RamRange>,
+    /// Where its userfaultfd arrives.
+    receiver: Option<Receiver>,
 }
 
 impl Vm {
@@ -35,6 +40,24 @@ impl Vm {
         cpu: &str,
         command_line: &str,
     ) -> Self {
+        Self::start(folder, kernel, init, cpu, command_line, None)
+    }
+
+    /// The same, and its writes can be tracked.
+    pub(crate) fn boot_tracked(folder: &Path, kernel: &Path, init: &str, cpu: &str) -> Self {
+        let device = device();
+        let handover = Handover::new(&device).unwrap();
+        Self::start(folder, kernel, init, cpu, "", Some(handover))
+    }
+
+    fn start(
+        folder: &Path,
+        kernel: &Path,
+        init: &str,
+        cpu: &str,
+        command_line: &str,
+        handover: Option<Handover<'_>>,
+    ) -> Self {
         let memfd = memfd_create("ram", MemfdFlags::ALLOW_SEALING).unwrap();
         ftruncate(&memfd, 2 * HALF).unwrap();
         fcntl_add_seals(&memfd, SealFlags::SHRINK | SealFlags::GROW).unwrap();
@@ -42,15 +65,20 @@ impl Vm {
         let control = folder.join("qmp");
         let listener = UnixListener::bind(&control).unwrap();
         let path = format!("/proc/{}/fd/{}", std::process::id(), ram.as_raw_fd());
-        let mut qemu = Command::new("timeout")
-            .args([
-                "--signal=KILL",
-                "300",
-                "qemu-system-x86_64",
-                "-nodefaults",
-                "-display",
-                "none",
-            ])
+        let mut command = Command::new("timeout");
+        command.args(["--signal=KILL", "300"]);
+        if let Some(handover) = &handover {
+            // Of all that is executed here QEMU alone has it preloaded: what env(1) sets is for what it executes.
+            let (name, value) = handover.environment();
+            let library = std::env::current_exe().unwrap().with_file_name(LIBRARY);
+            assert!(library.exists(), "{} is not built", library.display());
+            command
+                .arg("env")
+                .arg(format!("LD_PRELOAD={}", library.display()))
+                .arg(format!("{name}={value}"));
+        }
+        command
+            .args(["qemu-system-x86_64", "-nodefaults", "-display", "none"])
             .args(["-accel", "tcg", "-cpu", cpu, "-m", "512"])
             .args(["-machine", "q35,memory-backend=ram,max-ram-below-4g=256M"])
             .arg("-object")
@@ -68,9 +96,9 @@ impl Vm {
             .args(["-no-reboot", "-serial", "stdio", "-qmp"])
             .arg(format!("unix:{}", control.display()))
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("start qemu-system-x86_64; install it");
+            .stdout(Stdio::piped());
+        let descriptors = handover.as_ref().map(Handover::descriptors);
+        let mut qemu = spawn_keeping(&mut command, descriptors.as_ref().map_or(&[], |all| all));
         let console = BufReader::new(qemu.stdout.take().unwrap());
         let (qmp, _) = listener.accept().unwrap();
         let ranges = vec![
@@ -91,9 +119,20 @@ impl Vm {
             qmp: BufReader::new(qmp),
             ram,
             ranges,
+            receiver: handover.map(Handover::started),
         };
         vm.command("qmp_capabilities");
         vm
+    }
+
+    /// What tracks its writes.
+    pub(crate) fn tracked(&self) -> Tracked {
+        // The child of timeout(1).
+        let timeout = self.qemu.id();
+        let children = format!("/proc/{timeout}/task/{timeout}/children");
+        let children = std::fs::read_to_string(children).unwrap();
+        let qemu = children.trim().parse().unwrap();
+        Tracked::handed_over(qemu, self.receiver.as_ref().unwrap(), &self.ram)
     }
 
     /// The console's lines up to `READY`.

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
 
 mod guest;
+mod inheriting;
+mod live;
 mod machine;
 mod physical;
 mod processes;
@@ -11,3 +13,5 @@ mod ram;
 mod signatures;
 mod supervisor;
 mod symbols;
+mod tracked;
+mod writer;

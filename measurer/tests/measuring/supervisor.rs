@@ -14,8 +14,10 @@ use bartizan_attestation::identity::{CardId, GuestIdentity};
 use bartizan_attestation::measurement::{Digest, Refusal, Report};
 use bartizan_local::{read_frame, write_frame};
 
+use crate::inheriting::spawn_with;
 use crate::ram::Ram;
 use crate::signatures::{certify, verified};
+use crate::tracked::Tracked;
 
 /// No answer takes longer; building a kernel profile in an unoptimised program is the slowest.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -57,21 +59,34 @@ impl Supervisor {
         kernel: Option<&Path>,
         budget: u64,
     ) -> Self {
-        Self::after(ram, ranges, kernel, budget, None)
+        Self::after(ram, ranges, kernel, budget, None, None)
     }
 
-    /// The same, where a measurer before it found the guest's kernel.
+    /// A measurer without a kernel that can track who writes, certified for an hour.
+    pub(crate) fn tracking(
+        ram: &File,
+        ranges: &[RamRange],
+        budget: u64,
+        tracked: &Tracked,
+    ) -> Self {
+        let mut supervisor = Self::after(ram, ranges, None, budget, None, Some(tracked));
+        supervisor.certify(Duration::from_secs(3600));
+        supervisor
+    }
+
+    /// The same, where a measurer before it found the guest's kernel, and of RAM whose writes are tracked.
     pub(crate) fn after(
         ram: &File,
         ranges: &[RamRange],
         kernel: Option<&Path>,
         budget: u64,
         kernel_text: Option<u64>,
+        tracked: Option<&Tracked>,
     ) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut supervisor = Self {
-            measurer: spawn(theirs.into(), ram, kernel),
+            measurer: spawn(theirs.into(), ram, kernel, tracked),
             socket: ours,
             pauses: 0,
             kernel_text,
@@ -84,6 +99,7 @@ impl Supervisor {
             bytes_per_request: budget,
             hypervisor_version: "0.1.0".into(),
             kernel_text,
+            tracked: tracked.map(Tracked::mappings),
         }));
         supervisor
     }
@@ -148,6 +164,21 @@ impl Supervisor {
         }
     }
 
+    /// Asks for a measurement in whose first pause the measurer ends, by what stops the machine.
+    pub(crate) fn is_lost_while_it_measures(
+        &mut self,
+        request: Vec<u8>,
+        machine: &mut impl Machine,
+    ) {
+        self.tell(&ToMeasurer::Measure { id: 7, request });
+        let FromMeasurer::Pause { .. } = self.hear() else {
+            panic!("no pause")
+        };
+        machine.stop();
+        self.measurer.wait().unwrap();
+        machine.resume();
+    }
+
     fn hold(&mut self, pause: Pauses, machine: &mut impl Machine) {
         if matches!(pause, Pauses::Refused) {
             return self.tell(&ToMeasurer::Paused { stopped: false });
@@ -208,20 +239,29 @@ pub(crate) fn guest() -> GuestIdentity {
     }
 }
 
-/// The shell puts the descriptors into place: a process can only choose its child's first three.
-fn spawn(control: OwnedFd, ram: &File, kernel: Option<&Path>) -> Child {
+/// The shell puts the descriptors into place that may stand where its own are.
+fn spawn(control: OwnedFd, ram: &File, kernel: Option<&Path>, tracked: Option<&Tracked>) -> Child {
     let script = match kernel {
-        Some(_) => r#"exec "$0" --kernel 3<&0 4<&1 5<"$1" </dev/null >/dev/null"#,
-        None => r#"exec "$0" 3<&0 4<&1 </dev/null >/dev/null"#,
+        Some(_) => r#"exec "$@" --kernel 3<&0 4<&1 5<"$0" </dev/null >/dev/null"#,
+        None => r#"exec "$@" 3<&0 4<&1 </dev/null >/dev/null"#,
     };
-    Command::new("sh")
-        .args(["-c", script, env!("CARGO_BIN_EXE_bartizan-measurer")])
-        .args(kernel)
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", script])
+        .arg(kernel.unwrap_or("sh".as_ref()))
+        .arg(env!("CARGO_BIN_EXE_bartizan-measurer"))
+        .args(tracked.map(|_| "--tracked"))
         .stdin(control)
         .stdout(Stdio::from(read_only(ram)))
-        .env("RUST_LOG", "warn")
-        .spawn()
-        .unwrap()
+        .env("RUST_LOG", "warn");
+    let placed = tracked.map(|tracked| {
+        [
+            (6, tracked.page_map.as_fd()),
+            (7, tracked.log.as_fd()),
+            (8, tracked.userfault.as_fd()),
+        ]
+    });
+    spawn_with(&mut command, placed.as_ref().map_or(&[], |placed| placed))
 }
 
 fn read_only(ram: &File) -> OwnedFd {

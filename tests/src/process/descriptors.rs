@@ -42,6 +42,12 @@ fn kind(target: &str) -> Result<String> {
     if target == "/dev/net/tun" {
         return Ok("tap".into());
     }
+    if target == "/dev/userfaultfd" {
+        return Ok("device userfaultfd".into());
+    }
+    if target.starts_with("/proc/") && target.ends_with("/pagemap") {
+        return Ok("pagemap".into());
+    }
     if target.starts_with("/memfd:measured/") {
         return Ok("memfd measured".into());
     }

@@ -256,6 +256,10 @@ impl Releases {
         let components = description["components"]
             .as_array_mut()
             .context("components")?;
+        // Preloaded, as all its libraries are.
+        components.push(json!({
+            "name": "qemu-system-x86_64/lib/libbartizan_tracked.so", "phase": "devices", "path": program("libbartizan_tracked.so")?,
+        }));
         for (kind, folder, names) in QEMU_FINDS {
             for name in *names {
                 let path = Path::new(folder).join(name);

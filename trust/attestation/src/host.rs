@@ -32,7 +32,7 @@ pub use flows::{
 };
 pub use guests::{FROM_ENCLAVE_FRAME, FromEnclave, RunningGuest, TO_ENCLAVE_FRAME, ToEnclave};
 pub use measurer::{
-    FromMeasurer, MeasurerContext, Outcome, RamRange, ReportKeyRotated, ToMeasurer,
+    FromMeasurer, MeasurerContext, Outcome, RamMapping, RamRange, ReportKeyRotated, ToMeasurer,
 };
 pub use operation::{
     AcceptedBoot, AcceptedRelease, BootShown, KeysShown, LogPage, OPERATION_FRAME, OperationReply,

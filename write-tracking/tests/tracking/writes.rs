@@ -113,6 +113,31 @@ fn only_ranges_that_are_armed_are_tracked() {
     assert_eq!(written(&mut armed), [8, 9, 10, 11, 12, 13, 14, 15, 40, 41]);
 }
 
+/// Else a guest whose pages are scattered would take from its QEMU all mappings that a process may have.
+#[test]
+fn scattered_pages_are_one_mapping_more_or_none() {
+    let memory = Memory::new(512);
+    memory.populate();
+    let every_other: Vec<_> = (0..512).step_by(2).map(|page| range(page, 1)).collect();
+    let mappings = || {
+        std::fs::read_to_string("/proc/self/maps")
+            .unwrap()
+            .lines()
+            .count()
+    };
+    let before = mappings();
+    let mut tracker = memory.tracker(Vec::new());
+    let mut armed = tracker.arm(&every_other).unwrap();
+    // Other tests map memory meanwhile.
+    assert!(mappings() < before + 100);
+    assert_eq!(memory.protected().len(), 256);
+    (0..4).for_each(|page| memory.write(page * PAGE_SIZE, 1));
+    assert_eq!(written(&mut armed), [0, 2]);
+    assert_eq!(cut(&mut armed), []);
+    drop(armed);
+    assert_eq!(memory.protected(), []);
+}
+
 #[test]
 fn other_writers_notes_are_told() {
     let memory = Memory::new(64);

@@ -20,6 +20,8 @@ const PRELOAD: &CStr = c"LD_PRELOAD";
 
 /// `USERFAULTFD_IOC_NEW` of include/uapi/linux/userfaultfd.h.
 const NEW: c_ulong = 0xaa00;
+/// `UFFD_USER_MODE_ONLY`, likewise.
+const USER_MODE_ONLY: c_int = 1;
 
 /// The dynamic loader calls what is here once the C library is ready, and before the program's `main`.
 // SAFETY: the section holds pointers to functions of the C calling convention, which is what this is.
@@ -52,8 +54,8 @@ fn descriptors(value: &CStr) -> Option<[c_int; 2]> {
 }
 
 fn hand_over(device: c_int, socket: c_int) {
-    // Flags of open(2). For faults in the kernel, too: no UFFD_USER_MODE_ONLY.
-    let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
+    // Flags of open(2), and no say in what the kernel does: `bartizan-write-tracking`, module `userfault`, has the reason.
+    let flags = libc::O_CLOEXEC | libc::O_NONBLOCK | USER_MODE_ONLY;
     // SAFETY: the argument is an integer; a device of another kind refuses the request.
     let userfault = unsafe { libc::ioctl(device, NEW, flags) };
     if userfault >= 0 {

@@ -110,7 +110,7 @@ impl<'a> Confined<'a> {
         self
     }
 
-    /// Lets it inherit a descriptor as number `at`, 3 to 5.
+    /// Lets it inherit a descriptor as number `at`, 3 to 8.
     pub fn place(mut self, descriptor: BorrowedFd<'a>, at: RawFd) -> Self {
         debug_assert!((3..=descriptors::LAST_FIXED).contains(&at));
         self.placed.push((descriptor, at));

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use rustix::io::FdFlags;
 
 /// Descriptor numbers up to this one may be promised to a child.
-pub(super) const LAST_FIXED: RawFd = 5;
+pub(super) const LAST_FIXED: RawFd = 8;
 
 /// Keeps the numbers 3 to [`LAST_FIXED`] taken in this process for ever, so that neither a descriptor to
 /// hand on nor the standard library's own (by which it learns of a failed exec) has one of them when a

@@ -13,6 +13,7 @@ use crate::qemu::launch::Prepared;
 use crate::qemu::layout;
 use crate::supervisor::SupervisorConfig;
 use crate::supervisor::locks::Locks;
+use crate::supervisor::tracking::Tracking;
 use crate::supervisor::users::OwnUsers;
 use crate::supervisor::vhost::Devices;
 
@@ -31,6 +32,8 @@ pub struct Plan {
     pub accelerator: Accelerator,
     /// Where the guest's RAM lies.
     pub ranges: Vec<RamRange>,
+    /// What its QEMUs are tracked by, where they can be.
+    pub tracking: Option<Tracking>,
     /// Held until this boot has ended.
     pub locks: Locks,
 }
@@ -47,6 +50,7 @@ impl Plan {
         Ok(Self {
             accelerator: Accelerator::for_host(config.accelerator, users.qemu),
             ranges: layout::ranges(record.machine, record.memory_mib << 20),
+            tracking: Tracking::open(&config),
             users,
             prepared,
             record,
@@ -119,6 +123,7 @@ impl Plan {
             bytes_per_request: self.record.budget.bytes_per_request,
             hypervisor_version: env!("CARGO_PKG_VERSION").into(),
             kernel_text: None,
+            tracked: None,
         }
     }
 }

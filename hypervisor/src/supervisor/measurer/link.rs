@@ -16,6 +16,7 @@ use crate::measured_program::MeasuredProgram;
 use crate::qemu::process::{Confined, Process, User};
 use crate::supervisor::chatter::{Allowance, Chatter};
 use crate::supervisor::config::Program;
+use crate::supervisor::tracking::{Handed, Tracked};
 
 /// Messages that may wait, each way.
 const QUEUE: usize = 64;
@@ -35,6 +36,8 @@ pub struct MeasurerStart {
     pub ram: File,
     /// The guest's bzImage, where it is known.
     pub kernel: Option<OwnedFd>,
+    /// What tracks the guest's writes, where they can be.
+    pub tracked: Option<Tracked>,
 }
 
 /// A running measurer. Dropping it kills it.
@@ -48,7 +51,8 @@ pub struct Measurer {
 }
 
 impl MeasurerStart {
-    /// Starts a measurer with three descriptors: 3 the socket, 4 the RAM, 5 the kernel; and with what it is made of.
+    /// Starts a measurer with these descriptors: 3 the socket, 4 the RAM, 5 the kernel, 6 to 8 what tracks writes; and with what it is
+    /// made of.
     pub fn start(&self) -> io::Result<Measurer> {
         let (ours, theirs) = StdStream::pair()?;
         ours.set_nonblocking(true)?;
@@ -68,6 +72,21 @@ impl MeasurerStart {
         if let Some(kernel) = &self.kernel {
             confined = confined.args(["--kernel"]).place(kernel.as_fd(), 5);
         }
+        let mut context = self.context.clone();
+        if let Some(handed) = self.tracked.as_ref().and_then(Tracked::handed) {
+            let Handed {
+                page_map,
+                log,
+                userfault,
+                mappings,
+            } = handed;
+            confined = confined
+                .args(["--tracked"])
+                .place(page_map, 6)
+                .place(log, 7)
+                .place(userfault, 8);
+            context.tracked = Some(mappings);
+        }
         let process = confined.spawn()?;
         let (reader, writer) = tokio::io::split(UnixStream::from_std(ours)?);
         let (inbox_sender, inbox) = mpsc::channel(QUEUE);
@@ -84,7 +103,7 @@ impl MeasurerStart {
             tasks,
             _chatter: chatter,
         };
-        measurer.tell(ToMeasurer::Context(self.context.clone()));
+        measurer.tell(ToMeasurer::Context(context));
         Ok(measurer)
     }
 }

@@ -1,7 +1,9 @@
 //! Supervisor ↔ measurer, both ways on one socket.
 //!
-//! The measurer is started with three descriptors: 3 the socket, 4 the guest's RAM (a memfd opened
-//! read-only), 5 the guest's bzImage (read-only; absent where the kernel is unknown).
+//! The measurer is started with these descriptors: 3 the socket, 4 the guest's RAM (a memfd opened
+//! read-only), 5 the guest's bzImage (read-only; absent where the kernel is unknown). Where writes to the RAM can be tracked, also 6
+//! the page map of QEMU (`/proc/PID/pagemap`), 7 the log of the device back ends' writes, 8 QEMU's userfaultfd, whose
+//! features are enabled (`bartizan-write-tracking` has all three).
 
 use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
@@ -149,6 +151,24 @@ pub struct MeasurerContext {
     /// Where a measurer of this boot found the guest's kernel: it is looked for nowhere else.
     #[n(5)]
     pub kernel_text: Option<u64>,
+    /// Where QEMU maps the RAM file; absent where writes cannot be tracked, or somebody writes RAM that neither QEMU's page
+    /// tables nor the log tell of.
+    #[n(6)]
+    pub tracked: Option<Vec<RamMapping>>,
+}
+
+/// Where a piece of the RAM file is in QEMU's address space.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct RamMapping {
+    /// Its first address there.
+    #[n(0)]
+    pub address: u64,
+    /// Size in bytes.
+    #[n(1)]
+    pub size: u64,
+    /// Offset in the RAM file of its first byte.
+    #[n(2)]
+    pub file_offset: u64,
 }
 
 /// A range of guest-physical addresses backed by the RAM file.

@@ -160,7 +160,8 @@ pub struct Snapshot {
     /// How long the guest stood still, in microseconds.
     #[n(1)]
     pub pause_us: u64,
-    /// Pages that the guest wrote while the snapshot was prepared; 0 for `pause-copy`.
+    /// Pages that were copied while the guest stood still, since they had been written, or had come to what is measured, too late for
+    /// anything before; 0 for `pause-copy`, which copies all of them then.
     #[n(2)]
     pub dirtied_pages: u64,
 }
@@ -172,4 +173,19 @@ pub enum SnapshotMode {
     /// The guest is stopped, the pages are copied, the guest runs on.
     #[n(0)]
     PauseCopy,
+    /// The pages are read while the guest runs, and writes to them are tracked; the guest is stopped, what was written is copied once
+    /// more, the guest runs on.
+    #[n(1)]
+    Live,
+}
+
+impl SnapshotMode {
+    /// What it is called where people and policies read it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PauseCopy => "pause-copy",
+            Self::Live => "live",
+        }
+    }
 }

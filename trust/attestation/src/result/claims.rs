@@ -174,7 +174,7 @@ pub struct Basis {
     /// How virtual addresses were translated; absent for physical regions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub translation: Option<TranslationClaims>,
-    /// How the snapshot was taken: `pause-copy`.
+    /// How the snapshot was taken: `pause-copy` or `live`.
     pub snapshot: String,
     /// SHA-384 over the guest's measured launch.
     #[serde(with = "text::hex_bytes")]

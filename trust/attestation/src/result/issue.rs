@@ -8,7 +8,7 @@ use super::claims::{
 };
 use crate::appraisal::{Appraisal, VerifiedReport, quoted};
 use crate::boot::{Phase, Sha384};
-use crate::measurement::{Digest, DigestKind, Report, SnapshotMode, Target};
+use crate::measurement::{Digest, DigestKind, Report, Target};
 
 /// What only the issuing verifier knows.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -129,9 +129,7 @@ fn basis(verified: &VerifiedReport, appraisal: &Appraisal, issue: &Issue) -> Bas
             kernel: basis.kernel.clone(),
             banner: quoted(&basis.banner),
         }),
-        snapshot: match report.snapshot.mode {
-            SnapshotMode::PauseCopy => "pause-copy".into(),
-        },
+        snapshot: report.snapshot.mode.name().into(),
         launch_measurement: report.launch_measurement.clone(),
         boot: boot(verified.phases(), issue),
         hypervisor: quoted(&report.hypervisor_version),
