@@ -29,6 +29,8 @@ pub struct Attachment {
     pub link: Arc<Link>,
     /// The record of open connections, if the supervisor keeps one.
     pub journal: Option<Journal>,
+    /// The log of what is written of the guest's RAM, if the supervisor keeps one.
+    pub log: Option<OwnedFd>,
     /// What the guest may make the device hold.
     pub limits: Limits,
 }
@@ -68,13 +70,14 @@ impl Device {
             services,
             link,
             journal,
+            log,
             limits,
         } = attachment;
         let epoll =
             Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC).map_err(std::io::Error::from)?);
         let qemu = link.stream().try_clone()?;
         watch(&epoll, &qemu, QEMU)?;
-        let backend = Backend::new(vsock::offer(cid), Arc::clone(&epoll), KICKS)?;
+        let backend = Backend::new(vsock::offer(cid), Arc::clone(&epoll), KICKS)?.logged(log);
         let switch = Switch::new(cid, services, limits, (Arc::clone(&epoll), HOSTS), journal)?;
         Ok(Self {
             qemu: Front::new(qemu, backend, false)?,

@@ -324,6 +324,7 @@ fn devices() -> Vec<Seed> {
             &Attach {
                 ticket,
                 device: DeviceKind::Vsock,
+                logged: true,
             },
         ),
         seed(11, "devices-serving", &Attached::Serving),

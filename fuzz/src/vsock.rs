@@ -6,11 +6,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, LazyLock};
 
-use bartizan_devices::vhost_user::{Backend, Ram, Region, Ring};
+use bartizan_devices::vhost_user::{Backend, Memory, Ram, Region, Ring};
 use bartizan_devices::vsock::offer;
 use rustix::event::epoll;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create};
-use vm_memory::{GuestAddress, GuestMemoryMmap};
+use vm_memory::GuestAddress;
 
 /// Size of a guest's RAM in bytes.
 pub const RAM: usize = 0x8000;
@@ -32,7 +32,7 @@ pub static SERVICE: LazyLock<Listener> = LazyLock::new(Listener::new);
 ///
 /// Never: the ring is placed well.
 #[must_use]
-pub fn ring(ram: &GuestMemoryMmap, epoll: &OwnedFd) -> Ring {
+pub fn ring(ram: &Memory, epoll: &OwnedFd) -> Ring {
     let mut ring = Ring::new().expect("a power of two");
     place(&mut ring, ram, 0, epoll);
     ring
@@ -91,7 +91,7 @@ fn ram(bytes: &[u8]) -> Ram {
     Ram::map([(region, file)]).expect("RAM")
 }
 
-fn place(ring: &mut Ring, ram: &GuestMemoryMmap, start: u64, epoll: &OwnedFd) {
+fn place(ring: &mut Ring, ram: &Memory, start: u64, epoll: &OwnedFd) {
     let [descriptors, available, used] = PARTS.map(|part| GuestAddress(start + part));
     ring.resize(RING.into()).expect("a power of two");
     ring.place(ram, descriptors, available, used)

@@ -4,13 +4,13 @@
 use bartizan_devices::net::Spares;
 use bartizan_devices::net::header::feature;
 use bartizan_devices::net::packet::{MAX_FRAME, Packet};
-use bartizan_devices::vhost_user::View;
+use bartizan_devices::vhost_user::{Memory, View};
 use bartizan_fuzz::vsock::{RAM, epoll, ring};
 use libfuzzer_sys::fuzz_target;
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress};
 
 fuzz_target!(|data: &[u8]| {
-    let ram = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), RAM)]).expect("RAM");
+    let ram = Memory::from_ranges(&[(GuestAddress(0), RAM)]).expect("RAM");
     let bytes = data.get(..RAM).unwrap_or(data);
     ram.write_slice(bytes, GuestAddress(0))
         .expect("the input fits into RAM");

@@ -1,14 +1,14 @@
 //! Packets in descriptor chains: the input is a guest's RAM, with one ring in it.
 #![no_main]
 
-use bartizan_devices::vhost_user::{Buffers, View};
+use bartizan_devices::vhost_user::{Buffers, Memory, View};
 use bartizan_devices::vsock::{HEADER_LEN, Header, MAX_PAYLOAD, read_packet, room, write_packet};
 use bartizan_fuzz::vsock::{RAM, epoll, ring};
 use libfuzzer_sys::fuzz_target;
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress};
 
 fuzz_target!(|data: &[u8]| {
-    let ram = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), RAM)]).expect("RAM");
+    let ram = Memory::from_ranges(&[(GuestAddress(0), RAM)]).expect("RAM");
     let bytes = data.get(..RAM).unwrap_or(data);
     ram.write_slice(bytes, GuestAddress(0))
         .expect("the input fits into RAM");

@@ -22,13 +22,18 @@ pub(super) enum AttachError {
     #[error("no attachment was received: {0}")]
     Frame(#[from] FrameError),
     /// The wrong descriptors.
-    #[error("{0} descriptors came; send a journal at most, for a vsock device")]
+    #[error(
+        "{0} descriptors came; send a journal at most, for a vsock device, and behind it the log that is announced"
+    )]
     Descriptors(usize),
     /// The descriptor is no journal.
     #[error(
         "the descriptor is no memfd of a fixed size; seal it with F_SEAL_SHRINK and F_SEAL_GROW"
     )]
     NotAJournal,
+    /// The descriptor is no log.
+    #[error("the log is no memfd of a fixed size; seal it with F_SEAL_SHRINK and F_SEAL_GROW")]
+    NotALog,
     /// A system call failed.
     #[error("a system call failed: {0}")]
     System(#[from] io::Error),
@@ -42,10 +47,12 @@ pub(super) struct Wish {
     pub(super) device: DeviceKind,
     /// The record of open connections, if the supervisor keeps one.
     pub(super) journal: Option<Journal>,
+    /// The log of what is written of the guest's RAM, if the supervisor keeps one.
+    pub(super) log: Option<OwnedFd>,
 }
 
-/// Reads an attachment: one frame, with a journal's file (see [`Journal`]) attached to it as a descriptor, if the supervisor keeps
-/// one.
+/// Reads an attachment: one frame, with the files of a journal (see [`Journal`]) and of a log attached to it as descriptors, if the
+/// supervisor keeps them.
 pub(super) fn receive(control: &UnixStream) -> Result<Wish, AttachError> {
     control.set_read_timeout(Some(TIMEOUT))?;
     control.set_write_timeout(Some(TIMEOUT))?;
@@ -53,29 +60,39 @@ pub(super) fn receive(control: &UnixStream) -> Result<Wish, AttachError> {
         control,
         descriptors: Vec::new(),
     };
-    let Attach { ticket, device } = read_frame(&mut reader, MAX_FRAME)?;
-    let count = reader.descriptors.len();
-    let mut descriptors = reader.descriptors.into_iter();
-    let (journal, None) = (descriptors.next(), descriptors.next()) else {
+    let Attach {
+        ticket,
+        device,
+        logged,
+    } = read_frame(&mut reader, MAX_FRAME)?;
+    let mut descriptors = reader.descriptors;
+    let count = descriptors.len();
+    let log = if logged { descriptors.pop() } else { None };
+    let journal = descriptors.pop();
+    let is_lacking = logged && log.is_none();
+    let is_in_excess = device != DeviceKind::Vsock && journal.is_some();
+    if is_lacking || is_in_excess || !descriptors.is_empty() {
         return Err(AttachError::Descriptors(count));
-    };
-    if device != DeviceKind::Vsock && journal.is_some() {
-        return Err(AttachError::Descriptors(count));
+    }
+    if !journal.iter().all(is_of_fixed_size) {
+        return Err(AttachError::NotAJournal);
+    }
+    if !log.iter().all(is_of_fixed_size) {
+        return Err(AttachError::NotALog);
     }
     Ok(Wish {
         ticket,
         device,
-        journal: journal.map(checked_journal).transpose()?,
+        journal: journal.map(Journal::new),
+        log,
     })
 }
 
 /// What is kept here must mean nothing to anybody else, as a locked file would. Every file on tmpfs has seals, but none on which
 /// these two could be put: it is sealed against sealing (memfd_create(2)). So these are a memfd's.
-fn checked_journal(file: OwnedFd) -> Result<Journal, AttachError> {
-    match fcntl_get_seals(&file) {
-        Ok(seals) if seals.contains(SealFlags::SHRINK | SealFlags::GROW) => Ok(Journal::new(file)),
-        _ => Err(AttachError::NotAJournal),
-    }
+fn is_of_fixed_size(file: &OwnedFd) -> bool {
+    fcntl_get_seals(file)
+        .is_ok_and(|seals| seals.contains(SealFlags::SHRINK | SealFlags::GROW))
 }
 
 /// Reads bytes and keeps the descriptors that come with them.

@@ -165,6 +165,7 @@ impl Devices {
                     services,
                     link,
                     journal: wish.journal,
+                    log: wish.log,
                     limits: self.limits,
                 };
                 device::serve(attachment).map_err(anyhow::Error::from)
@@ -182,6 +183,7 @@ impl Devices {
                         decisions: Arc::clone(&self.decisions),
                         limits: net::flow::Limits::default(),
                         picks_up_until: ran.then(|| self.began + net::flow::PICK_UP),
+                        log: wish.log,
                     };
                     net::device::serve(attachment).map_err(anyhow::Error::from)
                 })

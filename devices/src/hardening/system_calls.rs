@@ -39,7 +39,7 @@ pub(super) const ALLOWED: &[SystemCall] = &[
     only(
         libc::SYS_mmap,
         When::lacks(2, libc::PROT_EXEC),
-        "guests' RAM, stacks, heap",
+        "guests' RAM, logs of what is written of it, stacks, heap",
     ),
     only(
         libc::SYS_mprotect,
@@ -48,11 +48,11 @@ pub(super) const ALLOWED: &[SystemCall] = &[
     ),
     always(libc::SYS_munmap, "guests' RAM, stacks, heap"),
     always(libc::SYS_lseek, "the size of a RAM file"),
-    always(libc::SYS_fstat, "the size of a RAM file"),
+    always(libc::SYS_fstat, "the size of a RAM file and of its log"),
     always(libc::SYS_fstatfs, "what a RAM file is made of"),
     always(
         libc::SYS_fcntl,
-        "seals of RAM files and journals, nonblocking signals, a second descriptor of a link",
+        "seals of RAM files, journals and logs, nonblocking signals, a second descriptor of a link",
     ),
     // The event loop.
     always(libc::SYS_epoll_create1, "a device's event loop"),

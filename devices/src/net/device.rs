@@ -52,6 +52,8 @@ pub struct Attachment {
     pub limits: Limits,
     /// Until when TCP connections are taken up that began before this process did, where its guest ran already then.
     pub picks_up_until: Option<Instant>,
+    /// The log of what is written of the guest's RAM, if the supervisor keeps one.
+    pub log: Option<OwnedFd>,
 }
 
 /// Why a device ended without having been detached.
@@ -152,6 +154,7 @@ impl Device {
             decisions,
             limits,
             picks_up_until,
+            log,
         } = attachment;
         let epoll =
             Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC).map_err(std::io::Error::from)?);
@@ -164,7 +167,7 @@ impl Device {
             space: None,
             pairs: MAX_PAIRS,
         };
-        let backend = Backend::new(offer, Arc::clone(&epoll), KICKS)?;
+        let backend = Backend::new(offer, Arc::clone(&epoll), KICKS)?.logged(log);
         let guest = plug.station().interface.guest;
         let mut flows = Flows::new(guest, limits, numbers, Instant::now());
         flows.pick_up_until(picks_up_until);

@@ -87,6 +87,13 @@ impl Backend {
         })
     }
 
+    /// Has what is written to the guest's RAM noted in the log of that file, if there is one.
+    #[must_use]
+    pub fn logged(self, log: Option<OwnedFd>) -> Self {
+        let ram = Ram::logged(log);
+        Self { ram, ..self }
+    }
+
     /// Whether the guest's driver started anew since this was asked last: then it knows no connection.
     pub fn take_driver_restart(&mut self) -> bool {
         std::mem::take(&mut self.driver_started_anew)

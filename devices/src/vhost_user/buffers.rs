@@ -79,13 +79,14 @@ impl<'v, 'm> Buffers<'v, 'm> {
 
 #[cfg(test)]
 mod tests {
-    use vm_memory::{Bytes, GuestMemoryMmap};
+    use vm_memory::Bytes;
 
     use super::*;
+    use crate::vhost_user::Memory;
 
     const WRITE: u16 = 2;
 
-    fn describe(ram: &GuestMemoryMmap, index: u64, (at, size): (u64, u32), flags: u16) {
+    fn describe(ram: &Memory, index: u64, (at, size): (u64, u32), flags: u16) {
         let next = u16::try_from(index).unwrap() + 1;
         let bytes = (u128::from(next) << 112)
             | (u128::from(flags) << 96)
@@ -98,7 +99,7 @@ mod tests {
     /// Known attack: what a chain takes is looked at, then the guest makes it another one, of less or of what is not its RAM.
     #[test]
     fn descriptors_that_change_after_they_were_counted_count_for_nothing() {
-        let ram = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
+        let ram = Memory::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
         let view = View::of(&ram);
         describe(&ram, 0, (0x1000, 3), WRITE | 1);
         describe(&ram, 1, (0x3000, 9), 1);
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_buffer_outside_the_ram_is_refused() {
-        let ram = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
+        let ram = Memory::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
         let view = View::of(&ram);
         for place in [(0x3fff, 2), (u64::MAX, 4), (0x4000, 1)] {
             describe(&ram, 0, place, WRITE);

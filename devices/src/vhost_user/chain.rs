@@ -108,9 +108,10 @@ impl Iterator for Chain<'_, '_> {
 mod tests {
     use proptest::prelude::*;
     use virtio_queue::{Queue, QueueOwnedT, QueueT};
-    use vm_memory::{Bytes, GuestMemoryMmap};
+    use vm_memory::Bytes;
 
     use super::*;
+    use crate::vhost_user::Memory;
 
     const SIZE: u16 = 8;
     const AVAILABLE: u64 = 0x100;
@@ -119,7 +120,7 @@ mod tests {
     /// Address, length, flags, next.
     type Parts = (u64, u32, u16, u16);
 
-    fn put(ram: &GuestMemoryMmap, at: u64, table: &[Parts]) {
+    fn put(ram: &Memory, at: u64, table: &[Parts]) {
         for (index, (address, size, flags, next)) in (0..).zip(table) {
             let bytes = (u128::from(*next) << 112)
                 | (u128::from(*flags) << 96)
@@ -131,7 +132,7 @@ mod tests {
     }
 
     /// As `virtio-queue` has them.
-    fn reference(ram: &GuestMemoryMmap, head: u16) -> Vec<Descriptor> {
+    fn reference(ram: &Memory, head: u16) -> Vec<Descriptor> {
         let mut queue = Queue::new(SIZE).unwrap();
         let available = GuestAddress(AVAILABLE);
         queue.try_set_avail_ring_address(available).unwrap();
@@ -164,7 +165,7 @@ mod tests {
             indirect in prop::collection::vec(parts(), usize::from(SIZE)),
             head in 0..SIZE + 2,
         ) {
-            let ram = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x800)]).unwrap();
+            let ram = Memory::from_ranges(&[(GuestAddress(0), 0x800)]).unwrap();
             put(&ram, 0, &table);
             put(&ram, INDIRECT, &indirect);
             let view = View::of(&ram);

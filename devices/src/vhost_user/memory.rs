@@ -2,10 +2,15 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
+use bartizan_write_tracking::{Log, LogError};
 use rustix::fs::{SealFlags, fcntl_get_seals, fstat, fstatfs};
-use vm_memory::mmap::MmapRegionError;
-use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
+use vm_memory::mmap::{MmapRegionBuilder, MmapRegionError};
+use vm_memory::{FileOffset, GuestAddress, GuestRegionMmap};
+
+use super::written::{Memory, Written};
 
 /// Most bytes of one guest's RAM: 1 TiB.
 const MAX_RAM: u64 = 1 << 40;
@@ -27,10 +32,12 @@ pub struct Region {
 #[derive(Debug, Default)]
 pub struct Ram {
     /// The mapping.
-    pub memory: GuestMemoryMmap,
+    pub memory: Memory,
     regions: Vec<Region>,
     /// Of which file each region is.
     files: Vec<Inode>,
+    /// The file of the log of what is written, if one is kept.
+    log: Option<OwnedFd>,
 }
 
 /// Which file it is, whatever descriptor leads to it: device and inode number.
@@ -54,6 +61,12 @@ pub enum RamError {
     /// The file cannot be mapped there.
     #[error("the RAM file cannot be mapped: {0}")]
     Map(#[from] MmapRegionError),
+    /// Pages are noted by their place in the one file that is measured.
+    #[error("the RAM is of several files, and what is written of it is noted by the place in one")]
+    SeveralFiles,
+    /// What is written cannot be noted.
+    #[error("the RAM's log is none of this file: {0}")]
+    Log(#[from] LogError),
     /// The kernel does not say which file it is.
     #[error("the RAM file cannot be looked at: {0}")]
     Stat(#[source] rustix::io::Errno),
@@ -68,6 +81,15 @@ impl Ram {
         let mut ram = Self::default();
         ram.remap(parts)?;
         Ok(ram)
+    }
+
+    /// RAM that is not described yet; what is written of it is noted in the log of that file, if there is one.
+    #[must_use]
+    pub fn logged(log: Option<OwnedFd>) -> Self {
+        Self {
+            log,
+            ..Self::default()
+        }
     }
 
     /// Maps regions of files instead, unless these are the ones that are mapped: QEMU describes the same RAM anew after
@@ -86,46 +108,27 @@ impl Ram {
         let regions = parts.iter().map(|(region, _)| region);
         let same = !parts.is_empty() && self.files == files && self.regions.iter().eq(regions);
         if !same {
-            *self = Self::mapped(parts, files)?;
+            let log = self.log_of(&parts, &files)?;
+            (self.memory, self.regions) = mapped(parts, log.as_ref())?;
+            self.files = files;
         }
         Ok(())
     }
 
-    fn mapped(parts: Vec<(Region, File)>, files: Vec<Inode>) -> Result<Self, RamError> {
-        let total = parts
-            .iter()
-            .fold(0, |sum: u64, (region, _)| sum.saturating_add(region.size));
-        if total > MAX_RAM {
-            return Err(RamError::TooLarge(total));
+    /// The log, which is to be of all of the one file.
+    fn log_of(
+        &self,
+        parts: &[(Region, File)],
+        files: &[Inode],
+    ) -> Result<Option<Arc<Log>>, RamError> {
+        let (Some(log), Some((_, file))) = (&self.log, parts.first()) else {
+            return Ok(None);
+        };
+        if files.windows(2).any(|pair| pair.first() != pair.last()) {
+            return Err(RamError::SeveralFiles);
         }
-        let mut regions = Vec::new();
-        let mut mapped = Vec::new();
-        for (region, file) in parts {
-            if !fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SealFlags::SHRINK)) {
-                return Err(RamError::NotSealed);
-            }
-            // What memfd_create(2) makes without MFD_HUGETLB.
-            if fstatfs(&file).map_err(RamError::Stat)?.f_type != libc::TMPFS_MAGIC {
-                return Err(RamError::NotOrdinary);
-            }
-            // What is mapped behind a file's end is a SIGBUS, and nobody else looks; it cannot shrink from here on.
-            let end = region.offset.checked_add(region.size);
-            let length = fstat(&file).map_err(RamError::Stat)?.st_size;
-            if end.is_none_or(|end| end > length.cast_unsigned()) {
-                return Err(RamError::PastEnd);
-            }
-            let size = usize::try_from(region.size).map_err(|_| RamError::TooLarge(total))?;
-            let mapping = MmapRegion::from_file(FileOffset::new(file, region.offset), size)?;
-            let guest = GuestAddress(region.guest);
-            mapped.push(GuestRegionMmap::new(mapping, guest).ok_or(RamError::Layout)?);
-            regions.push(region);
-        }
-        let memory = GuestMemoryMmap::from_regions(mapped).map_err(|_| RamError::Layout)?;
-        Ok(Self {
-            memory,
-            regions,
-            files,
-        })
+        let size = fstat(file).map_err(RamError::Stat)?.st_size;
+        Ok(Some(Arc::new(Log::map(log, size.cast_unsigned())?)))
     }
 
     /// The guest-physical address of an address in QEMU's own address space.
@@ -138,6 +141,47 @@ impl Ram {
             region.guest.checked_add(offset).map(GuestAddress)
         })
     }
+}
+
+fn mapped(
+    parts: Vec<(Region, File)>,
+    log: Option<&Arc<Log>>,
+) -> Result<(Memory, Vec<Region>), RamError> {
+    let total = parts
+        .iter()
+        .fold(0, |sum: u64, (region, _)| sum.saturating_add(region.size));
+    if total > MAX_RAM {
+        return Err(RamError::TooLarge(total));
+    }
+    let mut regions = Vec::new();
+    let mut mapped = Vec::new();
+    for (region, file) in parts {
+        if !fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SealFlags::SHRINK)) {
+            return Err(RamError::NotSealed);
+        }
+        // What memfd_create(2) makes without MFD_HUGETLB.
+        if fstatfs(&file).map_err(RamError::Stat)?.f_type != libc::TMPFS_MAGIC {
+            return Err(RamError::NotOrdinary);
+        }
+        // What is mapped behind a file's end is a SIGBUS, and nobody else looks; it cannot shrink from here on.
+        let end = region.offset.checked_add(region.size);
+        let length = fstat(&file).map_err(RamError::Stat)?.st_size;
+        if end.is_none_or(|end| end > length.cast_unsigned()) {
+            return Err(RamError::PastEnd);
+        }
+        let size = usize::try_from(region.size).map_err(|_| RamError::TooLarge(total))?;
+        let written = Written::new(log.cloned(), region.offset);
+        let mapping = MmapRegionBuilder::new_with_bitmap(size, written)
+            .with_file_offset(FileOffset::new(file, region.offset))
+            .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
+            .with_mmap_flags(libc::MAP_NORESERVE | libc::MAP_SHARED)
+            .build()?;
+        let guest = GuestAddress(region.guest);
+        mapped.push(GuestRegionMmap::new(mapping, guest).ok_or(RamError::Layout)?);
+        regions.push(region);
+    }
+    let memory = Memory::from_regions(mapped).map_err(|_| RamError::Layout)?;
+    Ok((memory, regions))
 }
 
 fn inode(file: &File) -> Result<Inode, RamError> {
@@ -157,6 +201,7 @@ mod tests {
     use vm_memory::GuestMemoryBackend;
 
     use super::*;
+    use crate::vhost_user::noted::ram_file as file_of;
 
     const SIZE: u64 = 1 << 16;
     const REGION: Region = Region {
@@ -167,10 +212,7 @@ mod tests {
     };
 
     fn ram_file() -> File {
-        let file = memfd_create("ram", MemfdFlags::ALLOW_SEALING).unwrap();
-        ftruncate(&file, SIZE).unwrap();
-        fcntl_add_seals(&file, SealFlags::SHRINK).unwrap();
-        file.into()
+        file_of(SIZE)
     }
 
     fn place(ram: &Ram) -> *mut u8 {
@@ -249,5 +291,55 @@ mod tests {
             Err(RamError::NotSealed)
         ));
         assert_eq!(ram.translate(REGION.user), Some(GuestAddress(0)));
+    }
+
+    fn logged(ram_size: u64) -> Ram {
+        Ram::logged(Some(Log::create(ram_size).unwrap()))
+    }
+
+    /// Pages beyond the log would be written and not noted; those of less RAM than the log is of, not measured.
+    #[test]
+    fn a_log_is_of_all_of_the_ram_file() {
+        for ram_size in [SIZE / 2, SIZE + (1 << 20)] {
+            let refused = logged(ram_size).remap([(REGION, ram_file())]);
+            let is_other = matches!(refused, Err(RamError::Log(LogError::OtherSize { .. })));
+            assert!(is_other, "{refused:?}");
+        }
+        // A part of the file is the guest's.
+        let region = Region {
+            size: SIZE / 2,
+            offset: SIZE / 4,
+            ..REGION
+        };
+        let mut ram = logged(SIZE);
+        ram.remap([(region, ram_file())]).unwrap();
+        // A file that has grown is not the one that is measured.
+        let file = ram_file();
+        file.set_len(SIZE + (1 << 20)).unwrap();
+        let refused = ram.remap([(region, file)]);
+        assert!(matches!(refused, Err(RamError::Log(_))), "{refused:?}");
+        assert!(ram.translate(REGION.user).is_some());
+    }
+
+    /// Known attack: a guest that took its QEMU over has its device write where the log says nothing of.
+    #[test]
+    fn ram_of_several_files_has_no_log() {
+        let next = Region {
+            guest: SIZE,
+            user: REGION.user + SIZE,
+            ..REGION
+        };
+        let table = || [(REGION, ram_file()), (next, ram_file())];
+        let refused = logged(SIZE).remap(table());
+        assert!(matches!(refused, Err(RamError::SeveralFiles)));
+        Ram::map(table()).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_log_is_refused() {
+        let file = memfd_create("log", MemfdFlags::ALLOW_SEALING).unwrap();
+        ftruncate(&file, 8).unwrap();
+        let refused = Ram::logged(Some(file)).remap([(REGION, ram_file())]);
+        assert!(matches!(refused, Err(RamError::Log(LogError::NotSealed))));
     }
 }

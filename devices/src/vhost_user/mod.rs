@@ -10,10 +10,13 @@ mod buffers;
 mod chain;
 mod front;
 mod memory;
+#[cfg(test)]
+pub(crate) mod noted;
 mod pieces;
 mod ring;
 mod view;
 mod whole;
+mod written;
 
 pub use backend::{Backend, MAX_PAIRS, Offer, Rings};
 pub use buffers::Buffers;
@@ -24,3 +27,4 @@ pub use pieces::{Pieces, PiecesError};
 pub use ring::{Ring, RingError};
 pub use view::View;
 pub use whole::{Come, MessageError};
+pub use written::{Memory, Written, WrittenPart};

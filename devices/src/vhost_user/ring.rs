@@ -9,10 +9,11 @@ use std::sync::atomic::{Ordering, fence};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use virtio_queue::{Error as QueueError, Queue, QueueT};
-use vm_memory::{GuestAddress, GuestMemoryMmap, VolatileMemory};
+use vm_memory::{GuestAddress, VolatileMemory};
 
 use super::chain::Chain;
 use super::view::View;
+use super::written::Memory;
 
 /// Largest ring that is served, in descriptors.
 const MAX_SIZE: u16 = 1024;
@@ -124,7 +125,7 @@ impl Ring {
     /// Places it; the used index goes on where the guest's RAM says.
     pub fn place(
         &mut self,
-        ram: &GuestMemoryMmap,
+        ram: &Memory,
         descriptors: GuestAddress,
         available: GuestAddress,
         used: GuestAddress,

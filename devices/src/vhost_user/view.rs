@@ -7,16 +7,20 @@ use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
 use vm_memory::{
-    Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryError, GuestMemoryMmap, GuestMemoryRegion,
-    VolatileSlice,
+    Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryError, GuestMemoryRegion, MmapRegion,
+    VolatileMemory, VolatileSlice,
 };
 
-/// A region: its first address, and its bytes.
-type Region<'m> = (u64, VolatileSlice<'m>);
+use super::written::{Memory, Written, WrittenPart};
+
+/// Bytes of the RAM; what is written of them is noted.
+type Slice<'m> = VolatileSlice<'m, WrittenPart<'m>>;
+/// A region: its first address, and where it is mapped.
+type Region<'m> = (u64, &'m MmapRegion<Written>);
 
 /// The RAM.
 pub struct View<'m> {
-    ram: &'m GuestMemoryMmap,
+    ram: &'m Memory,
     last: Cell<Option<Region<'m>>>,
     before: Cell<Option<Region<'m>>>,
 }
@@ -24,7 +28,7 @@ pub struct View<'m> {
 impl<'m> View<'m> {
     /// Of this RAM.
     #[must_use]
-    pub const fn of(ram: &'m GuestMemoryMmap) -> Self {
+    pub const fn of(ram: &'m Memory) -> Self {
         Self {
             ram,
             last: Cell::new(None),
@@ -35,7 +39,7 @@ impl<'m> View<'m> {
     /// Bytes that lie in one region; none where they do not.
     #[inline]
     #[must_use]
-    pub fn slice(&self, at: GuestAddress, len: usize) -> Option<VolatileSlice<'m>> {
+    pub fn slice(&self, at: GuestAddress, len: usize) -> Option<Slice<'m>> {
         match self.last.get().and_then(|last| part(last, at, len)) {
             Some(found) => Some(found),
             None => self.find(at, len),
@@ -94,14 +98,13 @@ impl<'m> View<'m> {
         self.slice(at, 2)?.store(number.to_le(), 0, order).ok()
     }
 
-    fn find(&self, at: GuestAddress, len: usize) -> Option<VolatileSlice<'m>> {
+    fn find(&self, at: GuestAddress, len: usize) -> Option<Slice<'m>> {
         let before = self.before.get();
         let found = match before.and_then(|before| part(before, at, len)) {
             Some(found) => (before, found),
             None => {
                 let region = self.ram.find_region(at)?;
-                let bytes = region.as_volatile_slice().ok()?;
-                let region = (region.start_addr().0, bytes);
+                let region: Region<'_> = (region.start_addr().0, region);
                 (Some(region), part(region, at, len)?)
             }
         };
@@ -111,9 +114,9 @@ impl<'m> View<'m> {
 }
 
 #[inline]
-fn part((start, bytes): Region<'_>, at: GuestAddress, len: usize) -> Option<VolatileSlice<'_>> {
+fn part((start, mapped): Region<'_>, at: GuestAddress, len: usize) -> Option<Slice<'_>> {
     let offset = usize::try_from(at.0.checked_sub(start)?).ok()?;
-    bytes.subslice(offset, len).ok()
+    mapped.get_slice(offset, len).ok()
 }
 
 #[cfg(test)]
@@ -128,7 +131,7 @@ mod tests {
         fn it_is_the_ram(accesses in prop::collection::vec((0..0x5000_u64, 1..0x1800_usize), 1..40)) {
             let regions = [(0, 0x1000), (0x1000, 0x800), (0x3000, 0x1000)];
             let regions = regions.map(|(start, size)| (GuestAddress(start), size));
-            let ram = GuestMemoryMmap::<()>::from_ranges(&regions).unwrap();
+            let ram = Memory::from_ranges(&regions).unwrap();
             for at in (0..0x5000_u64).filter(|at| ram.check_address(GuestAddress(*at)).is_some()) {
                 ram.write_obj((at % 251) as u8, GuestAddress(at)).unwrap();
             }

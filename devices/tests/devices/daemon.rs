@@ -213,19 +213,28 @@ pub(crate) fn ask(link: &UnixStream, request: &AdmissionRequest) -> AdmissionRep
     read_frame(&mut &*link, admission::MAX_FRAME).unwrap()
 }
 
-/// Sends an attachment with descriptors; returns the answer.
+/// Attaches a vsock device without a log; returns the answer.
 pub(crate) fn attach(control: &UnixStream, ticket: Ticket, descriptors: &[&dyn AsFd]) -> Attached {
-    attach_device(control, ticket, DeviceKind::Vsock, descriptors)
+    attach_as(control, &unlogged(ticket, DeviceKind::Vsock), descriptors)
 }
 
-fn attach_device(
+/// A device of which nothing is noted.
+pub(crate) fn unlogged(ticket: Ticket, device: DeviceKind) -> Attach {
+    Attach {
+        ticket,
+        device,
+        logged: false,
+    }
+}
+
+/// Sends an attachment with descriptors; returns the answer.
+pub(crate) fn attach_as(
     control: &UnixStream,
-    ticket: Ticket,
-    device: DeviceKind,
+    wish: &Attach,
     descriptors: &[&dyn AsFd],
 ) -> Attached {
     let mut frame = Vec::new();
-    write_frame(&mut frame, &Attach { ticket, device }, MAX_FRAME).unwrap();
+    write_frame(&mut frame, wish, MAX_FRAME).unwrap();
     let descriptors: Vec<_> = descriptors
         .iter()
         .map(|descriptor| descriptor.as_fd())
@@ -237,17 +246,16 @@ fn attach_device(
     read_frame(&mut &*control, MAX_FRAME).unwrap()
 }
 
-/// As [`attach`], once more each time that the ticket's former device has not quite ended.
+/// As [`attach_as`], once more each time that the ticket's former device has not quite ended.
 pub(crate) fn attach_next(
     daemon: &Daemon,
-    ticket: Ticket,
-    device: DeviceKind,
+    wish: &Attach,
     descriptors: &[&dyn AsFd],
 ) -> (UnixStream, Attached) {
     let give_up = Instant::now() + DEADLINE;
     loop {
         let control = daemon.control();
-        match attach_device(&control, ticket, device, descriptors) {
+        match attach_as(&control, wish, descriptors) {
             Attached::Refused(why)
                 if why.contains("has a device already") && Instant::now() < give_up => {}
             answer => return (control, answer),

@@ -10,7 +10,7 @@ use bartizan_local::send_with_descriptors;
 use rustix::fs::{OFlags, fcntl_setfl};
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::daemon::{DEADLINE, Daemon, admission, ask, attach, attach_next, ticket};
+use crate::daemon::{DEADLINE, Daemon, admission, ask, attach, attach_next, ticket, unlogged};
 use crate::driver::{Guest, RST, RW};
 use crate::halting::Halted;
 use crate::service;
@@ -43,7 +43,7 @@ fn assert_nothing_is_kept(part: &[u8]) {
     assert_eq!(sent, part.len());
     drop((own, link));
     assert_eq!(of_the_daemon.read(&mut [0]).unwrap(), 0);
-    let (_link, answer) = attach_next(&daemon, ticket(7), DeviceKind::Vsock, &[]);
+    let (_link, answer) = attach_next(&daemon, &unlogged(ticket(7), DeviceKind::Vsock), &[]);
     assert_eq!(answer, Attached::Serving);
     assert!(daemon.is_alive());
 }

@@ -12,6 +12,7 @@ mod halting;
 mod hanging;
 mod hostile;
 mod network;
+mod noting;
 mod restart;
 mod service;
 mod testpmd;

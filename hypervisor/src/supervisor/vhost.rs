@@ -23,6 +23,7 @@ mod proxy;
 mod record;
 mod repeat;
 mod request;
+mod written;
 
 pub use attach::{AttachError, Devices};
 pub use link::{Link, LinkError};
@@ -32,3 +33,4 @@ pub use proxy::{Proxy, ProxyError};
 pub use record::{RecordError, Recorded};
 pub use repeat::Outgoing;
 pub use request::Request;
+pub use written::WrittenLog;

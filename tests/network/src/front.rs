@@ -6,12 +6,13 @@ use std::os::unix::net::UnixStream;
 
 use anyhow::Result;
 use bartizan_devices::net::header::HEADER_LEN;
+use bartizan_devices::vhost_user::Memory;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 use vhost::vhost_user::{Frontend, VhostUserFrontend};
 use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
-use vm_memory::{Bytes, FileOffset, GuestAddress, GuestMemoryMmap};
+use vm_memory::{Bytes, FileOffset, GuestAddress};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::frame::PORT_AT;
@@ -24,7 +25,7 @@ const BUFFER: u64 = 2048;
 
 /// One of them.
 pub(crate) struct FrontEnd {
-    ram: GuestMemoryMmap,
+    ram: Memory,
     rx: DriverRing,
     tx: DriverRing,
     /// Of rx and tx.
@@ -46,7 +47,7 @@ impl FrontEnd {
         fcntl_add_seals(&file, SealFlags::SHRINK)?;
         let mapped = FileOffset::new(file.try_clone()?, 0);
         let range = (GuestAddress(0), usize::try_from(length)?, Some(mapped));
-        let ram = GuestMemoryMmap::from_ranges_with_files([range])?;
+        let ram = Memory::from_ranges_with_files([range])?;
         let event = || EventFd::new(EFD_NONBLOCK);
         let mut front = Self {
             _link: Frontend::from_stream(link, 2),

@@ -11,6 +11,7 @@ mod flows;
 mod frame;
 mod front;
 mod guest;
+mod logged;
 mod memory;
 mod pair;
 mod ring;
@@ -41,6 +42,9 @@ const CASES: &[Case] = &[
     ("fps_64", || memory::run("fps_64", 64)),
     ("fps_1514", || memory::run("fps_1514", 1514)),
     ("fps_65535", || memory::run("fps_65535", 65_535)),
+    ("logged_64", || logged::run("logged_64", 64)),
+    ("logged_1514", || logged::run("logged_1514", 1514)),
+    ("logged_65535", || logged::run("logged_65535", 65_535)),
     ("flows_10k", || flows::ten_thousand("flows_10k", 0.75)),
     ("flows_1m", || flows::million("flows_1m", 0.5)),
     ("testpmd_64", || beside::run("testpmd_64", 64)),

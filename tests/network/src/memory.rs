@@ -18,11 +18,15 @@ use crate::unjudged::Unjudged;
 const BYTES: usize = 256 << 20;
 const MOST: usize = 200_000;
 
+/// How many frames of that size are moved at a time, as many as fit an inbox, and how often in a round.
+pub(crate) fn round_of(size: usize) -> (u16, usize) {
+    let batch: u16 = if size > 1514 { 32 } else { 128 };
+    (batch, (BYTES / size).min(MOST) / usize::from(batch))
+}
+
 /// Frames of one size.
 pub(crate) fn run(case: &'static str, size: usize) -> Result<Outcome> {
-    // As many as fit an inbox.
-    let batch: u16 = if size > 1514 { 32 } else { 128 };
-    let batches = (BYTES / size).min(MOST) / usize::from(batch);
+    let (batch, batches) = round_of(size);
     let frames = u32::try_from(batches * usize::from(batch))?;
     let (fabric, decisions) = (Arc::new(Fabric::default()), Decisions::new());
     decide_for(&decisions)?;

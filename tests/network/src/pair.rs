@@ -35,16 +35,16 @@ pub(crate) struct Pair {
 impl Served {
     fn new(
         number: u16,
-        size: usize,
+        guest: Guest,
         fabric: &Arc<Fabric>,
         decisions: &Arc<Decisions>,
     ) -> Result<Self> {
         let plug = fabric.plug(interface(number))?;
-        let guest = plug.station().interface.guest;
+        let of = plug.station().interface.guest;
         let numbers = fabric.numbers.clone();
-        let flows = Flows::new(guest, Limits::default(), numbers, Instant::now());
+        let flows = Flows::new(of, Limits::default(), numbers, Instant::now());
         Ok(Self {
-            guest: Guest::new(size)?,
+            guest,
             core: Core::new(plug, flows, Arc::clone(decisions)),
         })
     }
@@ -63,10 +63,23 @@ impl Pair {
         fabric: &Arc<Fabric>,
         decisions: &Arc<Decisions>,
     ) -> Result<Self> {
+        let guests = [Guest::new(size)?, Guest::new(size)?];
+        Self::of(guests, number, size, flows, fabric, decisions)
+    }
+
+    /// Likewise, of these guests.
+    pub(crate) fn of(
+        [from, to]: [Guest; 2],
+        number: u16,
+        size: usize,
+        flows: u16,
+        fabric: &Arc<Fabric>,
+        decisions: &Arc<Decisions>,
+    ) -> Result<Self> {
         let (one, other) = (number, number + 1);
         let mut pair = Self {
-            from: Served::new(one, size, fabric, decisions)?,
-            to: Served::new(other, size, fabric, decisions)?,
+            from: Served::new(one, from, fabric, decisions)?,
+            to: Served::new(other, to, fabric, decisions)?,
             flows,
             next: 0,
         };
@@ -91,6 +104,11 @@ impl Pair {
             "of {count} frames {received} arrived, {out} were not taken"
         );
         Ok(())
+    }
+
+    /// Takes what both devices noted; returns of how many pages that is.
+    pub(crate) fn take_notes(&self) -> Result<u64> {
+        Ok(self.from.guest.take_notes()? + self.to.guest.take_notes()?)
     }
 
     fn send(&mut self, count: u16) -> Result<()> {

@@ -2,7 +2,8 @@
 //! order for ever, and so all that is left is to say how far.
 
 use anyhow::Result;
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use bartizan_devices::vhost_user::Memory;
+use vm_memory::{Bytes, GuestAddress};
 
 /// Descriptors.
 pub(crate) const SIZE: u16 = 256;
@@ -45,7 +46,7 @@ impl DriverRing {
     /// Describes all buffers as ones of `size` bytes.
     pub(crate) fn describe(
         &self,
-        ram: &GuestMemoryMmap,
+        ram: &Memory,
         size: usize,
         for_device: bool,
     ) -> Result<()> {
@@ -75,7 +76,7 @@ impl DriverRing {
     }
 
     /// Has the device see so many more.
-    pub(crate) fn offer(&mut self, ram: &GuestMemoryMmap, count: u16) -> Result<()> {
+    pub(crate) fn offer(&mut self, ram: &Memory, count: u16) -> Result<()> {
         self.offered = self.offered.wrapping_add(count);
         let at = GuestAddress(self.base + AVAILABLE + 2);
         ram.store(
@@ -87,7 +88,7 @@ impl DriverRing {
     }
 
     /// Takes back what the device is done with; returns how many.
-    pub(crate) fn take_back(&mut self, ram: &GuestMemoryMmap) -> Result<u16> {
+    pub(crate) fn take_back(&mut self, ram: &Memory) -> Result<u16> {
         let at = GuestAddress(self.base + USED + 2);
         let used = u16::from_le(ram.load(at, std::sync::atomic::Ordering::Acquire)?);
         let count = used.wrapping_sub(self.back);
@@ -96,7 +97,7 @@ impl DriverRing {
     }
 
     /// Whether the device wants to be told (virtio 1.2 section 2.7.10).
-    pub(crate) fn wants_kicks(&self, ram: &GuestMemoryMmap) -> Result<bool> {
+    pub(crate) fn wants_kicks(&self, ram: &Memory) -> Result<bool> {
         // What was offered is seen before that is looked at.
         std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
         let at = GuestAddress(self.base + USED);

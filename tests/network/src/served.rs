@@ -52,6 +52,7 @@ impl Host {
             decisions: Arc::clone(&self.decisions),
             limits: Limits::default(),
             picks_up_until: None,
+            log: None,
         };
         let (tell, told) = sync_channel(1);
         thread::spawn(move || {

@@ -6,6 +6,7 @@ mod icmp;
 mod ip;
 mod lab;
 mod load;
+mod noting;
 mod observing;
 mod queues;
 mod resuming;

@@ -1,9 +1,9 @@
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress};
 
 use super::*;
 use crate::net::header::Place;
 use crate::net::sample::{ipv4, ipv6, station, tcp, udp};
-use crate::vhost_user::View;
+use crate::vhost_user::{Memory, View};
 
 /// The checksum of a datagram is right when it, its pseudo-header and the checksum sum up to all ones (RFC 1071).
 #[test]
@@ -58,7 +58,7 @@ fn what_the_receiver_cannot_cut_is_refused() {
 /// Known attack: a guest sends a short frame where another's long one was, and has what is left of that sent on.
 #[test]
 fn nothing_is_left_of_the_packet_whose_memory_is_used_again() {
-    let ram = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
+    let ram = Memory::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
     let view = View::of(&ram);
     let (a, b) = (station(1), station(2));
     let frames = [

@@ -52,7 +52,7 @@ fn each_kick_is_an_event_though_none_is_read() {
         assert_eq!(events(&epoll), 0);
     }
     // What was kicked while nobody watched is not lost.
-    ring.stop(&View::of(&GuestMemoryMmap::default()), &epoll);
+    ring.stop(&View::of(&Memory::default()), &epoll);
     write(&kick, 1);
     assert_eq!(events(&epoll), 0);
     start(&mut ring);
@@ -71,7 +71,7 @@ fn a_full_counter_is_not_waited_for() {
     write(&call, u64::MAX - 1);
     let (done, is_done) = mpsc::channel();
     std::thread::spawn(move || {
-        ring.signal(&View::of(&GuestMemoryMmap::default()));
+        ring.signal(&View::of(&Memory::default()));
         done.send(ring).unwrap();
     });
     let mut ring = is_done.recv_timeout(Duration::from_secs(10)).unwrap();
@@ -80,14 +80,14 @@ fn a_full_counter_is_not_waited_for() {
     rustix::io::read(&call, &mut count).unwrap();
     ring.signal_to(Some(call.try_clone().unwrap().into()))
         .unwrap();
-    ring.signal(&View::of(&GuestMemoryMmap::default()));
+    ring.signal(&View::of(&Memory::default()));
     rustix::io::read(&call, &mut count).unwrap();
     assert_eq!(u64::from_ne_bytes(count), 1);
 }
 
 #[test]
 fn a_driver_that_looks_by_itself_is_not_signalled() {
-    let ram = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
+    let ram = Memory::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
     let mut ring = Ring::new().unwrap();
     let [descriptors, available, used] = [0, 0x2000, 0x3000].map(GuestAddress);
     ring.place(&ram, descriptors, available, used).unwrap();
@@ -109,8 +109,8 @@ const AVAILABLE: GuestAddress = GuestAddress(0x2000);
 const USED: GuestAddress = GuestAddress(0x3000);
 
 /// RAM with a ring of 64 descriptors that runs.
-fn running() -> (GuestMemoryMmap, Ring) {
-    let ram = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
+fn running() -> (Memory, Ring) {
+    let ram = Memory::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
     let mut ring = Ring::new().unwrap();
     ring.resize(64).unwrap();
     ring.place(&ram, DESCRIPTORS, AVAILABLE, USED).unwrap();
@@ -121,12 +121,12 @@ fn running() -> (GuestMemoryMmap, Ring) {
 }
 
 /// Offers chains up to that index.
-fn offer(ram: &GuestMemoryMmap, index: u16) {
+fn offer(ram: &Memory, index: u16) {
     ram.write_obj(index.to_le(), GuestAddress(AVAILABLE.0 + 2))
         .unwrap();
 }
 
-fn used(ram: &GuestMemoryMmap) -> (u16, u16) {
+fn used(ram: &Memory) -> (u16, u16) {
     let word = |at| u16::from_le(ram.read_obj(GuestAddress(USED.0 + at)).unwrap());
     (word(0), word(2))
 }
@@ -341,7 +341,7 @@ fn by_event_indices_a_guest_is_signalled_of_the_chain_that_it_waits_for() {
 /// Known attack: rings that end with the RAM, so that there is no room for event indices behind them.
 #[test]
 fn event_indices_outside_the_ram() {
-    let ram = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
+    let ram = Memory::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
     let view = View::of(&ram);
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
     for (available, used) in [(0x2000, 0x4000 - 4 - 8 * 64), (0x4000 - 4 - 2 * 64, 0x2000)] {

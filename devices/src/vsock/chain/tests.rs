@@ -1,8 +1,8 @@
 use proptest::prelude::{any, prop, proptest};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress};
 
 use super::*;
-use crate::vhost_user::View;
+use crate::vhost_user::{Memory, View};
 
 const RAM: usize = 0x8000;
 const SIZE: u16 = 16;
@@ -15,11 +15,11 @@ const INDIRECT: u16 = 4;
 /// A descriptor: address, length, flags, next.
 type Descriptor = (u64, u32, u16, u16);
 
-fn ram() -> GuestMemoryMmap {
-    GuestMemoryMmap::from_ranges(&[(GuestAddress(0), RAM)]).unwrap()
+fn ram() -> Memory {
+    Memory::from_ranges(&[(GuestAddress(0), RAM)]).unwrap()
 }
 
-fn put(ram: &GuestMemoryMmap, at: u64, descriptors: &[Descriptor]) {
+fn put(ram: &Memory, at: u64, descriptors: &[Descriptor]) {
     for (index, (address, len, flags, next)) in descriptors.iter().enumerate() {
         let mut bytes = address.to_le_bytes().to_vec();
         bytes.extend(len.to_le_bytes());
@@ -31,7 +31,7 @@ fn put(ram: &GuestMemoryMmap, at: u64, descriptors: &[Descriptor]) {
 }
 
 /// The chain that starts at descriptor 0.
-fn chain<'v, 'm>(view: &'v View<'m>, ram: &GuestMemoryMmap, table: &[Descriptor]) -> Chain<'v, 'm> {
+fn chain<'v, 'm>(view: &'v View<'m>, ram: &Memory, table: &[Descriptor]) -> Chain<'v, 'm> {
     put(ram, DESCRIPTORS, table);
     Chain::new(view, GuestAddress(DESCRIPTORS), SIZE, 0)
 }

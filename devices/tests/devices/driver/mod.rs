@@ -2,14 +2,16 @@
 
 pub(crate) mod ring;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use bartizan_devices::vsock::{HEADER_LEN, HOST_CID, Header};
-use bartizan_local::attachment::{Attached, DeviceKind};
+use bartizan_local::attachment::{Attach, Attached, DeviceKind};
+use bartizan_write_tracking::{FileRange, Log, PAGE_SIZE};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use vhost::vhost_user::message::{VhostUserConfigFlags, VhostUserProtocolFeatures};
 use vhost::vhost_user::{Frontend, VhostUserFrontend};
@@ -39,6 +41,8 @@ pub(crate) struct Guest {
     pub(crate) rx: DriverRing,
     pub(crate) tx: DriverRing,
     journal: File,
+    /// What devices note of its RAM.
+    log: OwnedFd,
     link: Option<(UnixStream, Frontend)>,
 }
 
@@ -59,6 +63,7 @@ impl Guest {
             rx,
             tx,
             journal,
+            log: Log::create(RAM).unwrap(),
             link: None,
         }
     }
@@ -81,12 +86,12 @@ impl Guest {
         services: &[(u32, PathBuf)],
     ) -> vhost::Result<()> {
         daemon.admit(self.cid, services);
-        let (link, answer) = attach_next(
-            daemon,
-            ticket(self.cid),
-            DeviceKind::Vsock,
-            &[&self.journal],
-        );
+        let wish = Attach {
+            ticket: ticket(self.cid),
+            device: DeviceKind::Vsock,
+            logged: true,
+        };
+        let (link, answer) = attach_next(daemon, &wish, &[&self.journal, &self.log]);
         assert_eq!(answer, Attached::Serving);
         let frontend = Frontend::from_stream(link.try_clone().unwrap(), 2);
         self.link = Some((link, frontend));
@@ -135,13 +140,34 @@ impl Guest {
         frontend.get_features().map(|_| ())
     }
 
-    /// What QEMU does around a stop of the VM: takes the rings back and gives them again.
-    pub(crate) fn stop_and_continue(&mut self) {
+    /// What QEMU does where the VM stops: takes the rings back.
+    pub(crate) fn stop(&mut self) {
         let (_, frontend) = self.link.as_mut().unwrap();
         for (index, ring) in [(0, &self.rx), (1, &self.tx)] {
             let base = frontend.get_vring_base(index).unwrap();
             assert_eq!(base, u32::from(ring.used_index(&self.memory)));
         }
+    }
+
+    /// Takes what was noted: pages of the RAM.
+    pub(crate) fn take_notes(&self) -> BTreeSet<u64> {
+        let log = Log::map(&self.log, RAM).unwrap();
+        let mut pages = BTreeSet::new();
+        log.take(FileRange::new(0, RAM).unwrap(), |range| {
+            pages.extend(range.offset() / PAGE_SIZE..range.end() / PAGE_SIZE);
+        });
+        pages
+    }
+
+    /// Has devices note in that file from the next attachment on.
+    pub(crate) fn use_log(&mut self, log: OwnedFd) {
+        self.log = log;
+    }
+
+    /// What QEMU does around a stop of the VM: takes the rings back and gives them again.
+    pub(crate) fn stop_and_continue(&mut self) {
+        self.stop();
+        let (_, frontend) = self.link.as_mut().unwrap();
         for (index, ring) in [(0, &self.rx), (1, &self.tx)] {
             frontend
                 .set_vring_base(index, ring.used_index(&self.memory))

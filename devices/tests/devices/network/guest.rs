@@ -14,7 +14,7 @@ use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
 use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap};
 
 use super::sample::{self, Station, arp_request, interface, ipv4, udp};
-use crate::daemon::{Daemon, attach_next, ticket};
+use crate::daemon::{Daemon, attach_next, ticket, unlogged};
 use crate::driver::ring::{self, DriverRing};
 use crate::driver::{RAM, ram_file};
 
@@ -64,7 +64,7 @@ impl NetGuest {
         let cid = u32::from(self.number);
         daemon.admit_with(cid, &[], Some(interface(self.number)), self.runs);
         self.runs = true;
-        let (link, answer) = attach_next(daemon, ticket(cid), DeviceKind::Network, &[]);
+        let (link, answer) = attach_next(daemon, &unlogged(ticket(cid), DeviceKind::Network), &[]);
         assert_eq!(answer, Attached::Serving);
         let frontend = Frontend::from_stream(link.try_clone().unwrap(), 2);
         self.link = Some((link, frontend));

@@ -12,7 +12,7 @@ use std::time::Instant;
 use bartizan_local::attachment::{Attached, DeviceKind};
 
 use super::relay::relay;
-use crate::daemon::{DEADLINE, Daemon, attach_next, ticket};
+use crate::daemon::{DEADLINE, Daemon, attach_next, ticket, unlogged};
 use crate::network::sample::{Station, interface};
 
 /// What is sent: its stations, and its ports of UDP.
@@ -46,7 +46,7 @@ impl Testpmd {
     pub(super) fn start(daemon: &Daemon, number: u8, sends: &Sends, queues: u16) -> Self {
         let cid = u32::from(number);
         daemon.admit_with(cid, &[], Some(interface(number)), false);
-        let (device, answer) = attach_next(daemon, ticket(cid), DeviceKind::Network, &[]);
+        let (device, answer) = attach_next(daemon, &unlogged(ticket(cid), DeviceKind::Network), &[]);
         assert_eq!(answer, Attached::Serving);
         // It may rest for as long as it likes.
         device.set_read_timeout(None).unwrap();

@@ -14,7 +14,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::Link;
+use super::{Link, WrittenLog};
 
 /// How long connecting and the answer may take.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -30,6 +30,8 @@ pub struct Devices {
     /// A memory file in which the devices process notes the open connections of a vsock device: its successor resets them. A
     /// network device has none: its guests' own connections outlive it.
     journal: Option<Arc<OwnedFd>>,
+    /// Where it notes what it writes of the guest's RAM.
+    log: Option<WrittenLog>,
 }
 
 /// The device could not be attached.
@@ -69,6 +71,7 @@ impl Devices {
             socket,
             ticket,
             journal: None,
+            log: None,
         }
     }
 
@@ -85,7 +88,22 @@ impl Devices {
             socket,
             ticket,
             journal: Some(Arc::new(journal)),
+            log: None,
         })
+    }
+
+    /// Has the device note what it writes of the guest's RAM, if there is a log: the same one at each attachment.
+    #[must_use]
+    pub fn logged(self, log: Option<WrittenLog>) -> Self {
+        Self { log, ..self }
+    }
+
+    /// Notes that the device may have written to any page: it has ended, or does not answer, and may not have come to note what it
+    /// wrote last. To be called as soon as that is seen, and before QEMU is told that it has its rings back.
+    pub fn lost(&self) {
+        if let Some(log) = &self.log {
+            log.all();
+        }
     }
 
     /// Which device it is.
@@ -124,12 +142,15 @@ impl Devices {
         let body = encode(&Attach {
             ticket: self.ticket,
             device: self.kind(),
+            logged: self.log.is_some(),
         });
         let size = u32::try_from(body.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
         let frame = [size.to_be_bytes().as_slice(), &body].concat();
         // A fresh socket's buffer takes a frame whole.
-        let journal: Vec<_> = self.journal.iter().map(|file| file.as_fd()).collect();
-        let send = || send_with_descriptors(stream, &frame, &journal);
+        let journal = self.journal.iter().map(|file| file.as_fd());
+        let log = self.log.iter().map(|log| log.file());
+        let files: Vec<_> = journal.chain(log).collect();
+        let send = || send_with_descriptors(stream, &frame, &files);
         match stream.async_io(Interest::WRITABLE, send).await? {
             sent if sent == frame.len() => Ok(()),
             _ => Err(io::ErrorKind::WriteZero.into()),

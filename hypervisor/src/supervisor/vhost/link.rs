@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bartizan_local::{recv_with_descriptors, send_with_descriptors};
-use tokio::io::Interest;
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
 use super::{Header, Message, MessageError};
@@ -86,6 +86,13 @@ impl Link {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Sends nothing any more, and waits until the other end has ended as well. What still comes of it is let go of.
+    pub async fn end(mut self) {
+        // One that is not connected any more has ended.
+        let _ = self.stream.shutdown().await;
+        while self.receive().await.is_ok() {}
     }
 
     /// Sends a message.

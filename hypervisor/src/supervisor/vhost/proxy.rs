@@ -73,7 +73,7 @@ impl Proxy {
             message = self.qemu.receive() => self.relay(message?).await,
             () = gone(&mut self.attached), if self.attached.is_some() => {
                 tracing::warn!("the devices process is gone; the guest's device waits for a new one");
-                self.attached = None;
+                self.lose().await;
                 Ok(())
             }
             () = sleep_until(self.next_attempt), if self.attached.is_none() => {
@@ -93,7 +93,7 @@ impl Proxy {
             if let Some(attached) = &mut self.attached
                 && exchange::tell(attached, &message).await.is_err()
             {
-                self.attached = None;
+                self.lose().await;
             }
             return Ok(());
         }
@@ -109,7 +109,7 @@ impl Proxy {
                     Ok(answer) => return Ok(self.kept(answer)?),
                     Err(error) => {
                         tracing::warn!(%error, "the devices process did not answer");
-                        self.attached = None;
+                        self.lose().await;
                     }
                 }
             }
@@ -119,6 +119,17 @@ impl Proxy {
             sleep_until(self.next_attempt).await;
             self.attach().await;
         }
+    }
+
+    /// The back end is of no further use. Nothing is said to QEMU, which may be stopping the guest for a snapshot, before it writes to
+    /// the guest's RAM no more, and before it is noted that it may not have noted all.
+    async fn lose(&mut self) {
+        if let Some(attached) = self.attached.take()
+            && !exchange::leave(attached).await
+        {
+            tracing::warn!("the devices process does not end the guest's device; it may go on for a while");
+        }
+        self.devices.lost();
     }
 
     /// An answer of the back end's as QEMU may see it.
@@ -146,6 +157,8 @@ impl Proxy {
                 return;
             }
         };
+        // Devices attach none before the former one has ended, which may have gone on for as long as it did not answer.
+        self.devices.lost();
         match exchange::bring_up(&mut link, &self.recorded).await {
             Ok(()) => {
                 self.recorded.wakers().for_each(wake::wake);
@@ -153,7 +166,11 @@ impl Proxy {
                 self.delay = RETRY.0;
                 tracing::info!("the guest's device is attached again");
             }
-            Err(error) => tracing::warn!(%error, "the new devices process is unfit"),
+            Err(error) => {
+                tracing::warn!(%error, "the new devices process is unfit");
+                self.attached = Some(link);
+                self.lose().await;
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use bartizan_local::flow::{
 
 pub(super) use outside::{Outside, neighbour, settings};
 
-pub(super) use guest::{INDIRECT, NEXT, NetGuest, RAM, SIZE, SPARE, WRITE, descriptor};
+pub(super) use guest::{BUFFERS, INDIRECT, NEXT, NetGuest, RAM, RINGS, SIZE, SPARE, WRITE, descriptor};
 
 use crate::decisions::Decisions;
 use crate::net::device::Core;

@@ -70,6 +70,11 @@ pub(super) async fn bring_up(link: &mut Link, recorded: &Recorded) -> Result<(),
     Ok(())
 }
 
+/// Leaves a back end, and waits until it has ended: then it writes to the guest's RAM no more. Returns whether it has.
+pub(super) async fn leave(link: Link) -> bool {
+    timeout(DEADLINE, link.end()).await.is_ok()
+}
+
 /// Whether an answer has the size that QEMU expects: what a devices process says is not QEMU's to trust.
 fn has_answers_size(question: &Message, answer: &Message) -> bool {
     match question.header.request {

@@ -3,15 +3,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use bartizan_local::admission::Ticket;
 use bartizan_local::attachment::{Attach, Attached, DeviceKind, MAX_FRAME};
 use bartizan_local::{aio, decode, recv_with_descriptors};
+use bartizan_write_tracking::{FileRange, Log};
 use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
 use super::*;
 use crate::qemu::ram::RamFile;
-use crate::supervisor::vhost::{Header, Ring, RingAddresses};
+use crate::supervisor::vhost::{Header, Ring, RingAddresses, WrittenLog};
 
 const USER: u64 = 0x7f00_0000_0000;
+const RAM: u64 = 1 << 20;
 
 /// A devices process that says yes to everybody.
 struct FakeDevices {
@@ -41,23 +43,32 @@ impl FakeDevices {
         self.answer(Attached::Serving).await
     }
 
+    /// One that was admitted without a log, as [`Self::devices`] are.
     async fn answer(&self, answer: Attached) -> BackEnd {
+        let (back_end, log) = self.take(answer).await;
+        assert!(log.is_none());
+        back_end
+    }
+
+    /// Also the log that came.
+    async fn take(&self, answer: Attached) -> (BackEnd, Option<OwnedFd>) {
         let (mut stream, _) = self.listener.accept().await.unwrap();
         let mut frame = [0; 256];
-        let (size, descriptors) = stream
+        let (size, mut descriptors) = stream
             .async_io(Interest::READABLE, || {
                 recv_with_descriptors(&stream, &mut frame)
             })
             .await
             .unwrap();
-        assert_eq!(descriptors.len(), 1, "the journal");
         let attach: Attach = decode(&frame[4..size]).unwrap();
+        let log = attach.logged.then(|| descriptors.pop().unwrap());
+        assert_eq!(descriptors.len(), 1, "the journal");
         assert_eq!((attach.ticket, attach.device), (TICKET, DeviceKind::Vsock));
         aio::write_frame(&mut stream, &answer, MAX_FRAME)
             .await
             .unwrap();
         let link = Link::new(stream);
-        BackEnd { link }
+        (BackEnd { link }, log)
     }
 }
 
@@ -95,10 +106,21 @@ struct Qemu {
 
 impl Qemu {
     async fn attached(devices: &FakeDevices) -> (Self, BackEnd) {
-        let ram = RamFile::create(1 << 20).unwrap();
+        let (qemu, back_end, log) = Self::attached_with(devices, None).await;
+        assert!(log.is_none());
+        (qemu, back_end)
+    }
+
+    /// Where there is a log, the back end's descriptor of it, too.
+    async fn attached_with(
+        devices: &FakeDevices,
+        log: Option<WrittenLog>,
+    ) -> (Self, BackEnd, Option<OwnedFd>) {
+        let ram = RamFile::create(RAM).unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let wanted = devices.devices();
-        let (attachment, back_end) = tokio::join!(wanted.attach(), devices.accept());
+        let wanted = devices.devices().logged(log);
+        let (attachment, (back_end, log)) =
+            tokio::join!(wanted.attach(), devices.take(Attached::Serving));
         let reader = ram.reopen_read_only().unwrap();
         let proxy = Proxy::new(Link::new(theirs), wanted, attachment.unwrap(), reader);
         let relay = tokio::spawn(proxy.run());
@@ -109,6 +131,7 @@ impl Qemu {
                 relay,
             },
             back_end,
+            log,
         )
     }
 
@@ -129,7 +152,7 @@ impl Qemu {
 
     /// Starts ring 0, whose used ring is at offset 0x2000 of RAM; returns its kick.
     async fn starts(&mut self) -> OwnedFd {
-        let table = [1, 0, 1 << 20, USER, 0].map(u64::to_ne_bytes).concat();
+        let table = [1, 0, RAM, USER, 0].map(u64::to_ne_bytes).concat();
         let ram = self.ram.as_fd().try_clone_to_owned().unwrap();
         self.tells(Request::SetMemoryTable, table, &[ram]).await;
         let addresses = RingAddresses {
@@ -284,6 +307,7 @@ async fn answer_to_another_question_costs_the_back_end_its_place() {
             .send(wrong.header, &wrong.payload, &[])
             .await
             .unwrap();
+        drop(first);
         devices
             .accept()
             .await
@@ -314,4 +338,83 @@ async fn foreign_memory_ends_the_relay_unseen_by_the_back_end() {
         back_end.link.receive().await,
         Err(LinkError::Closed)
     ));
+}
+
+/// What who measures finds noted: how many pages.
+fn taken(log: &Log) -> u64 {
+    let mut pages = 0;
+    let all = FileRange::new(0, RAM).unwrap();
+    log.take(all, |noted| pages += noted.pages());
+    pages
+}
+
+/// The answer to QEMU's taking back of ring 0.
+async fn stops(qemu: &mut Qemu) -> Message {
+    let ring = Ring {
+        index: 0,
+        number: 0,
+    };
+    qemu.asks(Request::GetRingBase, ring.bytes()).await
+}
+
+/// Known attack: devices are killed between a write and its note, and what they wrote is in no snapshot.
+#[tokio::test]
+async fn all_is_noted_before_qemu_stops_without_its_back_end_and_the_next_one_has_the_same_log() {
+    let devices = FakeDevices::new();
+    let log = WrittenLog::create(RAM).unwrap();
+    let (mut qemu, mut first, theirs) =
+        Qemu::attached_with(&devices, Some(log.clone())).await;
+    let measures = Log::map(log.file(), RAM).unwrap();
+    qemu.starts().await;
+    for request in STARTED {
+        first.is_told(request).await;
+    }
+    Log::map(theirs.unwrap(), RAM).unwrap().note(0x2000, 4);
+    assert_eq!(taken(&measures), 1);
+    let socket = devices.folder.path().join("devices.sock");
+    let away = socket.with_extension("away");
+    std::fs::rename(&socket, &away).unwrap();
+    drop(first);
+    stops(&mut qemu).await;
+    assert_eq!(taken(&measures), RAM / 4096);
+    std::fs::rename(&away, &socket).unwrap();
+    let next = timeout(Duration::from_secs(5), devices.take(Attached::Serving));
+    let (mut second, theirs) = next.await.unwrap();
+    // Once more before the next one is told anything.
+    second.is_told(Request::SetMemoryTable).await;
+    assert_eq!(taken(&measures), RAM / 4096);
+    Log::map(theirs.unwrap(), RAM).unwrap().note(0x2000, 4);
+    assert_eq!(taken(&measures), 1);
+}
+
+/// Known attack: devices dismiss a guest's device, or are slow, and it writes to the RAM of a guest that stands still.
+#[tokio::test]
+async fn qemu_has_no_ring_back_before_a_back_end_that_was_left_has_ended() {
+    let devices = FakeDevices::new();
+    let log = WrittenLog::create(RAM).unwrap();
+    let (mut qemu, mut first, theirs) = Qemu::attached_with(&devices, Some(log)).await;
+    let theirs = Log::map(theirs.unwrap(), RAM).unwrap();
+    qemu.starts().await;
+    for request in STARTED {
+        first.is_told(request).await;
+    }
+    let socket = devices.folder.path().join("devices.sock");
+    std::fs::rename(&socket, socket.with_extension("away")).unwrap();
+    let ram = qemu.ram.as_fd().try_clone_to_owned().unwrap();
+    let goes_on = async {
+        first.is_told(Request::GetRingBase).await;
+        let wrong = Message::answer(Request::GetQueueNumber, vec![0; 8]);
+        first
+            .link
+            .send(wrong.header, &wrong.payload, &[])
+            .await
+            .unwrap();
+        // It is told to end, and still writes.
+        assert!(first.link.receive().await.is_err());
+        rustix::io::pwrite(&ram, &7u16.to_le_bytes(), 0x2002).unwrap();
+        drop(first);
+    };
+    let (answer, ()) = tokio::join!(stops(&mut qemu), goes_on);
+    assert_eq!(answer.ring().unwrap().number, 7);
+    assert_eq!(taken(&theirs), RAM / 4096);
 }

@@ -1,19 +1,18 @@
 //! A guest's RAM, and its rings as its driver has them.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use rustix::event::{EventfdFlags, epoll, eventfd};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use vhost::vhost_user::VhostUserBackendReqHandlerMut;
 use vhost::vhost_user::message::{VhostUserMemoryRegion, VhostUserVringAddrFlags};
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::virtio_ring::VIRTIO_RING_F_INDIRECT_DESC;
-use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vm_memory::{Bytes, GuestAddress};
 
 use crate::net::device::{Core, KICKS};
 use crate::net::header::{HEADER_LEN, feature};
-use crate::vhost_user::{Backend, Offer};
+use crate::vhost_user::noted::Noted;
+use crate::vhost_user::{Backend, Memory, Offer};
 
 /// Bytes of a guest's RAM.
 pub(in crate::net::device::tests) const RAM: u64 = 8 << 20;
@@ -25,8 +24,8 @@ pub(in crate::net::device::tests) const INDIRECT: u16 = 4;
 /// Most pairs of rings.
 const PAIRS: usize = 3;
 /// Where things are in RAM, by rings: one's three parts a page apart, and the buffers of each.
-const RINGS: [u64; 2 * PAIRS] = [0x1_0000, 0x2_0000, 0x3_0000, 0x4_0000, 0x5_0000, 0x6_0000];
-const BUFFERS: [u64; 2 * PAIRS] = [
+pub(in crate::net::device::tests) const RINGS: [u64; 2 * PAIRS] = [0x1_0000, 0x2_0000, 0x3_0000, 0x4_0000, 0x5_0000, 0x6_0000];
+pub(in crate::net::device::tests) const BUFFERS: [u64; 2 * PAIRS] = [
     0x10_0000, 0x40_0000, 0x20_0000, 0x50_0000, 0x30_0000, 0x60_0000,
 ];
 const BUFFER: u64 = 4 << 10;
@@ -41,23 +40,24 @@ pub(in crate::net::device::tests) struct NetGuest {
     pub(in crate::net::device::tests) backend: Backend,
     /// The pair that it sends by.
     pub(in crate::net::device::tests) sends_by: usize,
+    /// Who measures its RAM.
+    pub(in crate::net::device::tests) noted: Noted,
     sent: [u16; PAIRS],
     received: [u16; PAIRS],
 }
 
 impl NetGuest {
     pub(super) fn new(core: Core, pairs: usize) -> Self {
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let ram = File::from(memfd_create("ram", flags).unwrap());
-        ram.set_len(RAM).unwrap();
-        fcntl_add_seals(&ram, SealFlags::SHRINK).unwrap();
+        let (noted, ram, log) = Noted::new(RAM);
         let offer = Offer {
             features: feature::OFFERED | feature::QUEUES | feature::EVENT_INDEX,
             space: None,
             pairs,
         };
         let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC).unwrap());
-        let mut backend = Backend::new(offer, epoll, KICKS).unwrap();
+        let mut backend = Backend::new(offer, epoll, KICKS)
+            .unwrap()
+            .logged(Some(log));
         let region = VhostUserMemoryRegion::new(0, RAM, 0, 0);
         backend.set_mem_table(&[region], vec![ram], None).unwrap();
         for (index, at) in (0..).zip(RINGS).take(2 * pairs) {
@@ -75,6 +75,7 @@ impl NetGuest {
             core,
             backend,
             sends_by: 0,
+            noted,
             sent: [0; PAIRS],
             received: [0; PAIRS],
         };
@@ -96,7 +97,7 @@ impl NetGuest {
         self.backend.set_features(basic | features).unwrap();
     }
 
-    pub(in crate::net::device::tests) fn ram(&self) -> &GuestMemoryMmap {
+    pub(in crate::net::device::tests) fn ram(&self) -> &Memory {
         &self.backend.ram.memory
     }
 
@@ -133,6 +134,12 @@ impl NetGuest {
             self.write(&head.to_le_bytes(), available + 4 + 2 * entry);
         }
         self.write(&index.to_le_bytes(), available + 2);
+    }
+
+    /// How far it has offered chains of a ring.
+    pub(in crate::net::device::tests) fn offered(&self, ring: usize) -> u16 {
+        let at = GuestAddress(RINGS[ring] + 0x1002);
+        u16::from_le(self.ram().read_obj(at).unwrap())
     }
 
     /// Has the device look at a chain of the tx ring.
